@@ -1,0 +1,51 @@
+"""cnnlab: a laboratory for convolutional networks.
+
+The public face, loaded when first used so that ``import cnnlab`` and ``cnnlab --help`` answer at once::
+
+    cnnlab.list_models("res*")
+    model = cnnlab.create_model("resnet18", num_classes=10, image_size=32)
+    data = cnnlab.load_data("mnist5k")
+    recipe = cnnlab.Recipe(model="lenet5", data="mnist5k")
+    for event in cnnlab.fit(recipe):
+        ...
+    run = cnnlab.open_run("runs/lenet5-mnist5k-1")
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import version
+from typing import Any
+
+__version__ = version("cnnlab")
+
+# Public name -> the module it lives in. Rooms (sub-packages) map to themselves.
+_HOME = {
+    "create_model": "cnnlab.zoo",
+    "list_models": "cnnlab.zoo",
+    "load_data": "cnnlab.data",
+    "list_data": "cnnlab.data",
+    "Recipe": "cnnlab.training",
+    "load_recipe": "cnnlab.training",
+    "list_recipes": "cnnlab.training",
+    "fit": "cnnlab.training",
+    "train": "cnnlab.runs",
+    "open_run": "cnnlab.runs",
+    "list_runs": "cnnlab.runs",
+    "compare_runs": "cnnlab.runs",
+}
+_ROOMS = ("data", "errors", "figures", "registry", "runs", "training", "zoo")
+
+__all__ = ["__version__", *sorted(_HOME), *_ROOMS]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    if name in _ROOMS:
+        return importlib.import_module(f"cnnlab.{name}")
+    raise AttributeError(f"module 'cnnlab' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

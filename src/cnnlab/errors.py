@@ -1,0 +1,99 @@
+"""The exceptions that cnnlab raises for things a user can put right.
+
+::
+
+    CnnlabError
+    ├── UsageError            what was asked for makes no sense (exit code 2)
+    │   ├── UnknownNameError  no such model, data set, recipe, key ("did you mean ...?")
+    │   └── RecipeError       a recipe with a wrong key, type or value
+    ├── DataError             the data cannot be used: missing, empty, broken, mislabelled
+    │   └── DataNotFoundError nowhere on this machine and not downloadable now
+    ├── ModelError            the network cannot take this input or these weights
+    ├── CheckpointError       a saved state is truncated, foreign or from a newer version
+    ├── RunError              a run folder is missing, unfinished, or cannot be written
+    ├── TrainingError         training cannot start or go on
+    │   └── DivergedError     the loss is not a number any more
+    └── DeviceError           the device asked for is not there
+
+Every message names the value, says what was expected, and ends with the next step.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class CnnlabError(Exception):
+    """Base class; the command line prints its message and exits with ``exit_code``."""
+
+    exit_code = 1
+
+
+class UsageError(CnnlabError):
+    """What was asked for makes no sense."""
+
+    exit_code = 2
+
+
+class UnknownNameError(UsageError):
+    """A name that nothing is registered under."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        self.kind, self.name, self.known = kind, name, sorted(known)
+        super().__init__(unknown_name_message(kind, name, self.known, hint))
+
+
+class RecipeError(UsageError):
+    """A recipe with an unknown key, a wrong type or a value out of range."""
+
+
+class DataError(CnnlabError):
+    """The data cannot be used as it is."""
+
+
+class DataNotFoundError(DataError):
+    """The data is nowhere on this machine and could not be downloaded."""
+
+
+class ModelError(CnnlabError):
+    """The network cannot take this input or these weights."""
+
+
+class CheckpointError(CnnlabError):
+    """A saved state is truncated, belongs to another network, or is from a newer version."""
+
+
+class RunError(CnnlabError):
+    """A run folder is missing, unfinished, from a newer version, or cannot be written."""
+
+
+class TrainingError(CnnlabError):
+    """Training cannot start or go on."""
+
+
+class DivergedError(TrainingError):
+    """The loss became NaN or infinite."""
+
+
+class DeviceError(CnnlabError):
+    """The device asked for is not on this machine."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``Did you mean "x"?`` for the nearest known name, or ``""`` when none is near."""
+    known = list(known)
+    by_lower = {k.lower(): k for k in known}
+    near = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.5)
+    return f'Did you mean "{by_lower[near[0]]}"?' if near else ""
+
+
+def unknown_name_message(kind: str, name: str, known: Iterable[str], hint: str = "") -> str:
+    """Compose the message for an unknown name: the nearest name first, then all of them when they are few."""
+    known = list(known)
+    parts = [f'There is no {kind} "{name}".', did_you_mean(name, known)]
+    if known and len(known) <= 12:
+        parts.append(f"Known: {', '.join(known)}.")
+    if hint:
+        parts.append(hint)
+    return " ".join(part for part in parts if part)
