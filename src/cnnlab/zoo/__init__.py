@@ -1,0 +1,35 @@
+"""The zoo: landmark convolutional networks, one paper in one file.
+
+    model = create_model("lenet5", image_size=28)              # by name, for any classes, channels and size
+    logits, stages = stage_outputs(model, images)              # what leaves each stage, without surgery
+    again = create_model(**model.arch, weights="lenet5.safetensors")
+
+Networks with BatchNorm, trained on a batch of one image: BatchNorm needs more than one value per channel. Feature maps
+larger than 1 x 1 have that, so ``resnet18`` and ``convnet`` train at their usual sizes; where a map has shrunk to one
+pixel, and in ``mlp`` with ``batch_norm``, torch raises ``ValueError: Expected more than 1 value per channel``. In eval
+mode a single image is always fine.
+"""
+
+from cnnlab.zoo._base import (
+    ModelFacts,
+    Network,
+    create_model,
+    list_models,
+    model_options,
+    models,
+    register_model,
+    stage_outputs,
+)
+from cnnlab.zoo._weights import load_weights
+
+__all__ = [
+    "ModelFacts",
+    "Network",
+    "create_model",
+    "list_models",
+    "load_weights",
+    "model_options",
+    "models",
+    "register_model",
+    "stage_outputs",
+]

@@ -1,0 +1,93 @@
+"""A small convolutional network in the style of VGG, with BatchNorm on or off.
+
+Karen Simonyan, Andrew Zisserman: Very deep convolutional networks for large-scale image recognition. ICLR 2015.
+https://arxiv.org/abs/1409.1556
+Sergey Ioffe, Christian Szegedy: Batch normalization: accelerating deep network training by reducing internal covariate
+shift. ICML 2015. https://arxiv.org/abs/1502.03167
+Min Lin, Qiang Chen, Shuicheng Yan: Network in network. ICLR 2014. https://arxiv.org/abs/1312.4400
+
+Introduced by them: blocks of 3x3 convolutions whose width doubles when the size halves; normalisation inside the
+network; global average pooling instead of large dense layers.
+Reported: nothing at this size; it is a teaching network for 32x32 photos.
+
+Deviations from VGG: three blocks of two convolutions, 32, 64 and 128 channels, no hidden dense layers, so that ten
+epochs of CIFAR-10 take minutes without a GPU. Initialisation: He et al. 2015.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from cnnlab.zoo._base import Network, Rate, Width, he_init, register_model
+
+
+class ConvBlock(nn.Sequential):
+    """Twice convolution, BatchNorm if wanted, ReLU; then pooling to half the size."""
+
+    def __init__(self, in_channels: int, out_channels: int, batch_norm: bool) -> None:
+        layers: list[nn.Module] = []
+        for channels in (in_channels, out_channels):
+            # BatchNorm subtracts the mean, so a bias before it would have no effect.
+            layers.append(nn.Conv2d(channels, out_channels, 3, padding=1, bias=not batch_norm))
+            if batch_norm:
+                layers.append(nn.BatchNorm2d(out_channels))
+            layers.append(nn.ReLU(inplace=True))
+        super().__init__(*layers, nn.MaxPool2d(2))
+
+
+class ConvNet(Network):
+    """Three blocks, global average pooling, one dense layer; shapes are for 32x32 images and the default widths."""
+
+    stages: Mapping[str, str] = {"stage1": "block1", "stage2": "block2", "stage3": "block3", "head": "fc"}
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        widths: tuple[int, int, int] = (32, 64, 128),
+        batch_norm: bool = True,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.block1 = ConvBlock(in_channels, widths[0], batch_norm)
+        self.block2 = ConvBlock(widths[0], widths[1], batch_norm)
+        self.block3 = ConvBlock(widths[1], widths[2], batch_norm)
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(widths[2], num_classes)
+        he_init(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.block1(x)  # (N, 32, 16, 16)
+        x = self.block2(x)  # (N, 64, 8, 8)
+        x = self.block3(x)  # (N, 128, 4, 4)
+        x = self.avgpool(x).flatten(1)  # (N, 128)
+        x = self.dropout(x)  # (N, 128)
+        return self.fc(x)  # (N, num_classes)
+
+
+@register_model(
+    paper="after Simonyan, Zisserman: Very deep convolutional networks for large-scale image recognition",
+    year=2014,
+    url="https://arxiv.org/abs/1409.1556",
+    introduced="Blocks of 3x3 convolutions, with normalisation inside the network.",
+    parameters=288_746,
+    min_size=8,
+)
+def convnet(
+    num_classes: int = 10,
+    in_channels: int = 3,
+    image_size: int = 32,
+    *,
+    widths: tuple[Width, Width, Width] = (32, 64, 128),
+    batch_norm: bool = True,
+    dropout: Rate = 0.0,
+) -> ConvNet:
+    """A small VGG-like network for 32x32 photos (after Simonyan & Zisserman 2014, Ioffe & Szegedy 2015).
+
+    ``widths``: channels of the three blocks. ``batch_norm``: normalise after each convolution. ``dropout``: rate before
+    the last layer, 0 for none. Images of 8x8 pixels and more; the weights do not depend on their size.
+    """
+    return ConvNet(num_classes, in_channels, widths, batch_norm, dropout)
