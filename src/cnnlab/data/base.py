@@ -1,0 +1,416 @@
+"""What a data set is: named splits of labelled images, in memory or in files."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from cnnlab.data.preprocess import Preprocess, decode, resize_box, to_tensor
+from cnnlab.errors import DataError, UsageError
+from cnnlab.registry import Registry
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What is known about a named data set before it is loaded.
+
+    Args:
+        title: its name in prose.
+        classes: how many.
+        channels: 1 or 3.
+        size: native height and width in pixels.
+        counts: images in train, val and test (0: the split does not exist).
+        citation: authors, title, year.
+        url: where it comes from.
+        download_bytes: size of the download; 0 when it comes with an installed package.
+        mean: mean per channel of the training split, pixels in 0..1.
+        std: standard deviation per channel of the training split, pixels in 0..1.
+    """
+
+    title: str
+    classes: int
+    channels: int
+    size: tuple[int, int]
+    counts: tuple[int, int, int]
+    citation: str
+    url: str
+    download_bytes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+#: Every named data set. A module of this package registers a factory
+#: ``(data_dir=None, *, progress=None, download=True) -> ImageData`` with ``@data_sets.register(DataFacts(...))``.
+data_sets: Registry[DataFacts] = Registry(
+    "data set", "cnnlab.data", "A path to a folder of class folders or to a CSV file works too."
+)
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Random resized crops, drawn before the sizes of the images are known.
+
+    "Inception" cropping (Szegedy et al., Going Deeper with Convolutions, 2015, section 6): a box of a random share of
+    the area and a random aspect ratio. Several boxes are drawn for each image; the first that fits is used, and the
+    largest centred box with an aspect ratio in 3/4..4/3 when none does.
+
+    Args:
+        area: (n, tries) share of the image's area.
+        aspect: (n, tries) width / height.
+        place: (n, 2) vertical and horizontal position in 0..1 of the box among those possible.
+    """
+
+    area: np.ndarray
+    aspect: np.ndarray
+    place: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.area)
+
+    def box(self, i: int, height: int, width: int) -> tuple[int, int, int, int]:
+        """Return (top, left, height, width) in pixels for image ``i`` of the batch, whose size is now known."""
+        pixels = self.area[i] * (height * width)
+        widths = np.sqrt(pixels * self.aspect[i]).round().astype(int)
+        heights = np.sqrt(pixels / self.aspect[i]).round().astype(int)
+        fits = (widths > 0) & (heights > 0) & (widths <= width) & (heights <= height)
+        if fits.any():
+            first = int(fits.argmax())
+            h, w = int(heights[first]), int(widths[first])
+            return int(self.place[i, 0] * (height - h + 1)), int(self.place[i, 1] * (width - w + 1)), h, w
+        h, w = min(height, round(width * 4 / 3)), min(width, round(height * 4 / 3))
+        return (height - h) // 2, (width - w) // 2, h, w
+
+
+class Split(ABC):
+    """One split of a data set: labelled images that are fetched by position.
+
+    Attributes:
+        labels: int64 (N,), position in the list of classes.
+        names: file of each image relative to the root of the data, or None for images in memory.
+        channels: native channels, 1 or 3.
+        size: native (height, width) in pixels, None when files differ.
+    """
+
+    labels: Tensor
+    names: list[str] | None
+    channels: int
+    size: tuple[int, int] | None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @abstractmethod
+    def fetch(self, indices: Tensor, preprocess: Preprocess, crops: Crops | None = None) -> Tensor:
+        """Return uint8 (n, C, S, S) on the CPU: the images at ``indices``, as ``preprocess.pixels`` makes them.
+
+        Args:
+            indices: int64 (n,) positions.
+            preprocess: size, channels and way of resizing.
+            crops: boxes to cut instead of the usual resize and centre crop; one per index.
+
+        Raises:
+            DataError: a file cannot be read any more.
+        """
+
+    @abstractmethod
+    def subset(self, indices: Tensor | Sequence[int]) -> Split:
+        """Return a split of the images at ``indices``, in that order."""
+
+    def image(self, index: int, preprocess: Preprocess) -> Tensor:
+        """Return uint8 (C, S, S): one image."""
+        return self.fetch(torch.tensor([index]), preprocess)[0]
+
+
+class ArraySplit(Split):
+    """Images in memory.
+
+    Args:
+        pixels: uint8 (N, C, H, W) with 1 or 3 channels, or (N, H, W) grey. Not copied.
+        labels: (N,) integers.
+        names: a name for each image, when they have one.
+        cache_bytes: resized copies are kept when they take at most this much; 2 GiB or a quarter of the free memory
+            by default.
+
+    Raises:
+        DataError: shape or type of the arrays is wrong.
+    """
+
+    def __init__(
+        self,
+        pixels: Tensor | np.ndarray,
+        labels: Tensor | np.ndarray | Sequence[int],
+        names: list[str] | None = None,
+        *,
+        cache_bytes: int | None = None,
+    ) -> None:
+        pixels = torch.as_tensor(pixels)
+        self.labels = torch.as_tensor(labels).to(torch.int64)
+        if pixels.dim() == 3:
+            pixels = pixels[:, None]
+        if pixels.dtype != torch.uint8 or pixels.dim() != 4 or pixels.shape[1] not in (1, 3):
+            raise DataError(
+                f"Images are {pixels.dtype} of shape {tuple(pixels.shape)}; expected uint8 (N, C, H, W), C 1 or 3."
+            )
+        if self.labels.shape != (len(pixels),):
+            raise DataError(f"{len(pixels)} images have labels of shape {tuple(self.labels.shape)}; give one each.")
+        if names is not None and len(names) != len(pixels):
+            raise DataError(f"{len(pixels)} images have {len(names)} names; give one each.")
+        self.pixels = pixels
+        self.names = names
+        self.channels = int(pixels.shape[1])
+        self.size = (int(pixels.shape[2]), int(pixels.shape[3]))
+        self._cache_bytes = cache_bytes
+        self._prepared: tuple[tuple[Any, ...], Tensor] | None = None
+
+    def fetch(self, indices: Tensor, preprocess: Preprocess, crops: Crops | None = None) -> Tensor:
+        if crops is not None:
+            size, interpolation = preprocess.size, preprocess.interpolation
+            images = (self._decoded(int(i), preprocess.channels) for i in indices)
+            boxes = ((image, crops.box(row, image.height, image.width)) for row, image in enumerate(images))
+            return _stack([to_tensor(resize_box(image, box, size, interpolation)) for image, box in boxes], preprocess)
+        if self._is_native(preprocess):
+            return self.pixels[indices]
+        prepared = self._prepare(preprocess)
+        if prepared is not None:
+            return prepared[indices]
+        return self._resized(indices, preprocess)
+
+    def subset(self, indices: Tensor | Sequence[int]) -> ArraySplit:
+        rows = torch.as_tensor(indices, dtype=torch.int64)
+        names = None if self.names is None else [self.names[i] for i in rows.tolist()]
+        return ArraySplit(self.pixels[rows], self.labels[rows], names, cache_bytes=self._cache_bytes)
+
+    def _is_native(self, preprocess: Preprocess) -> bool:
+        same_size = self.size == (preprocess.size, preprocess.size)
+        whole = preprocess.resize == "stretch" or preprocess.short_side == preprocess.size
+        return same_size and whole and self.channels == preprocess.channels
+
+    def _decoded(self, index: int, channels: int) -> Image.Image:
+        return decode(self.pixels[index], channels)
+
+    def _resized(self, indices: Tensor, preprocess: Preprocess) -> Tensor:
+        images = [to_tensor(preprocess.fit(self._decoded(i, preprocess.channels))) for i in indices.tolist()]
+        return _stack(images, preprocess)
+
+    def _prepare(self, preprocess: Preprocess) -> Tensor | None:
+        """Return all images resized, from the cache or made now; None when they would not fit in memory."""
+        if self._prepared is None or self._prepared[0] != preprocess.geometry:
+            total = len(self) * preprocess.channels * preprocess.size**2
+            if total > (memory_budget() if self._cache_bytes is None else self._cache_bytes):
+                return None
+            self._prepared = (preprocess.geometry, self._resized(torch.arange(len(self)), preprocess))
+        return self._prepared[1]
+
+
+def _stack(images: list[Tensor], preprocess: Preprocess) -> Tensor:
+    if images:
+        return torch.stack(images)
+    return torch.empty(0, preprocess.channels, preprocess.size, preprocess.size, dtype=torch.uint8)
+
+
+def memory_budget() -> int:
+    """Return how many bytes one split may keep of decoded images: 2 GiB, or 25 % of the free memory when less."""
+    return min(2 << 30, free_memory() // 4)
+
+
+def free_memory() -> int:
+    """Return the bytes of memory that can be used now; 4 GiB where the system does not tell."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    return 4 << 30
+
+
+@dataclass
+class ImageData:
+    """A data set: its classes and its splits.
+
+    Args:
+        name: short name, used in the names of runs.
+        classes: class names; a label is a position in this list.
+        train: images to learn from.
+        val: images to choose by, if there are any.
+        test: images to report on, if there are any.
+        source: where it came from: files, package or address.
+        notes: what was understood, line by line.
+        skipped: (file, reason) of each file that was left out.
+    """
+
+    name: str
+    classes: list[str]
+    train: Split
+    val: Split | None
+    test: Split | None
+    source: str
+    notes: list[str] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if len(self.train) == 0:
+            raise DataError(f'The training split of "{self.name}" is empty; at least one image is needed.')
+        for split_name, split in self.splits().items():
+            low, high = (int(split.labels.min()), int(split.labels.max())) if len(split) else (0, 0)
+            if low < 0 or high >= len(self.classes):
+                raise DataError(
+                    f'"{self.name}" has {len(self.classes)} classes, so labels are 0..{len(self.classes) - 1}; '
+                    f"its {split_name} split has labels {low}..{high}. Correct the labels."
+                )
+
+    def splits(self) -> dict[str, Split]:
+        """Return the splits that exist: ``train``, ``val``, ``test``, in this order."""
+        every = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: split for name, split in every.items() if split is not None}
+
+    def with_validation(self, fraction: float, seed: int) -> ImageData:
+        """Return the data with a stratified part of train as val; unchanged when there is a val already.
+
+        Args:
+            fraction: share of the training images, in (0, 1).
+            seed: of the random choice.
+
+        Raises:
+            UsageError: fraction is not between 0 and 1.
+            DataError: train has too few images to be divided.
+        """
+        if self.val is not None:
+            return self
+        rest, part = stratified_split(self.train.labels, fraction, seed)
+        note = f"validation: {len(part)} of the {len(self.train)} training images, stratified, seed {seed}"
+        return replace(self, train=self.train.subset(rest), val=self.train.subset(part), notes=[*self.notes, note])
+
+    def limited(
+        self, train: int | None = None, *, val: int | None = None, test: int | None = None, seed: int = 0
+    ) -> ImageData:
+        """Return the data with at most this many images per split, drawn by class in proportion.
+
+        Args:
+            train: images kept for training; None keeps all. ``val``, ``test``: likewise.
+            seed: of the random choice.
+
+        Raises:
+            UsageError: a limit is below 1.
+        """
+        limits = {"train": train, "val": val, "test": test}
+        changed: dict[str, Any] = {}
+        notes = list(self.notes)
+        for name, split in self.splits().items():
+            limit = limits[name]
+            if limit is not None and limit < 1:
+                raise UsageError(f"{name} is to be limited to {limit} images; give at least 1.")
+            if limit is not None and limit < len(split):
+                changed[name] = split.subset(stratified_choice(split.labels, limit, seed))
+                notes.append(f"{name}: {limit} of {len(split)} images, stratified, seed {seed}")
+        return replace(self, **changed, notes=notes)
+
+    def split_rows(self) -> list[dict[str, Any]]:
+        """Return a row per image: ``split``, ``index`` (position in the split), ``name`` (file or ""), ``label`` (class)."""
+        rows = []
+        for split_name, split in self.splits().items():
+            names = split.names or [""] * len(split)
+            for index, (name, label) in enumerate(zip(names, split.labels.tolist(), strict=True)):
+                rows.append({"split": split_name, "index": index, "name": name, "label": self.classes[label]})
+        return rows
+
+    def class_weights(self) -> Tensor:
+        """Return float32 (classes,): weights for the loss that make every class count the same.
+
+        ``n / (classes * count)`` of the training split ("balanced" in scikit-learn; King and Zeng, Logistic Regression
+        in Rare Events Data, 2001): their mean over the training images is 1. A class without images gets 0.
+        """
+        counts = class_counts(self.train, self.classes).double()
+        present = counts > 0
+        weights = torch.zeros_like(counts)
+        weights[present] = len(self.train) / (int(present.sum()) * counts[present])
+        return weights.float()
+
+
+def class_counts(split: Split, classes: Sequence[str]) -> Tensor:
+    """Return int64 (classes,): how many images of each class a split has."""
+    return torch.bincount(split.labels, minlength=len(classes))
+
+
+def stratified_choice(labels: Tensor, count: int, seed: int) -> Tensor:
+    """Return the sorted positions of ``count`` images, drawn so that classes keep their proportions.
+
+    The places are shared out by the method of largest remainders; within a class the draw is random by ``seed``.
+    """
+    values = labels.numpy()
+    sizes = np.bincount(values)
+    return _draw(values, _shares(sizes, min(count, len(values))), seed)
+
+
+def stratified_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Divide into (rest, part): sorted positions, with ``part`` about ``fraction`` of every class.
+
+    A class with at least two images has at least one in either part; a class with one image stays in the rest.
+
+    Raises:
+        UsageError: fraction is not between 0 and 1.
+        DataError: no class has two images.
+    """
+    if not 0 < fraction < 1:
+        raise UsageError(f"The share of images for validation is {fraction}; it must be between 0 and 1, e.g. 0.1.")
+    values = labels.numpy()
+    sizes = np.bincount(values)
+    if not len(sizes) or sizes.max() < 2:
+        raise DataError("No class has two images, so none can be put aside for validation. Add images.")
+    shares = _shares(sizes, round(len(values) * fraction))
+    shares = np.where(sizes >= 2, np.clip(shares, 1, np.maximum(sizes - 1, 1)), 0)
+    part = _draw(values, shares, seed)
+    inside = torch.zeros(len(values), dtype=torch.bool)
+    inside[part] = True
+    return torch.nonzero(~inside).flatten(), part
+
+
+def _shares(sizes: np.ndarray, count: int) -> np.ndarray:
+    """Share ``count`` places out in proportion to ``sizes``: floors first, then the largest remainders."""
+    quotas = sizes * count / sizes.sum()
+    shares = np.floor(quotas).astype(np.int64)
+    order = np.argsort(shares - quotas, kind="stable")
+    shares[order[: count - shares.sum()]] += 1
+    return shares
+
+
+def _draw(values: np.ndarray, shares: np.ndarray, seed: int) -> Tensor:
+    rng = np.random.default_rng([seed % 2**63, 0x5B1])
+    chosen = [rng.permutation(np.flatnonzero(values == label))[:share] for label, share in enumerate(shares)]
+    return torch.from_numpy(np.sort(np.concatenate(chosen)))
+
+
+def channel_statistics(
+    split: Split, preprocess: Preprocess, *, sample: int = 5000
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Measure mean and standard deviation per channel of pixels in 0..1, for data without known ones.
+
+    Args:
+        split: usually the training split.
+        preprocess: size, channels and way of resizing; its mean and std are not used.
+        sample: at most this many images are looked at, evenly spaced.
+
+    Returns:
+        (mean, std), a value per channel. A constant channel gets std 1, so that it can be divided by.
+    """
+    step = max(1, -(-len(split) // sample))
+    total = torch.zeros(preprocess.channels, dtype=torch.float64)
+    squares = torch.zeros(preprocess.channels, dtype=torch.float64)
+    positions = torch.arange(0, len(split), step)
+    for part in positions.split(256):
+        pixels = split.fetch(part, preprocess).to(torch.float64).div_(255)
+        total += pixels.sum((0, 2, 3))
+        squares += pixels.square().sum((0, 2, 3))
+    count = len(positions) * preprocess.size**2
+    mean = total / count
+    std = (squares / count - mean.square()).clamp(min=0).sqrt()
+    std[std < 1e-6] = 1.0
+    return tuple(mean.tolist()), tuple(std.tolist())

@@ -1,0 +1,373 @@
+"""From any picture to what the network sees: the one decode path of training, evaluation and prediction.
+
+A :class:`Preprocess` travels inside every model file, so that a photo gives the same numbers in Python, on the
+command line and in a report. The order is fixed: turn upright (EXIF), make 1 or 3 channels of 8 bits, resize, crop,
+normalise.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from cnnlab.errors import DataError, UsageError, did_you_mean
+
+#: What :meth:`Preprocess.pixels` takes: a path, a PIL image, an array (H, W) or (H, W, C), a tensor (H, W) or (C, H, W).
+ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray | Tensor"
+
+Resampling: TypeAlias = Literal["bilinear", "bicubic"]
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+_ORIENTATION_TAG = 0x0112
+# EXIF 2.32, table 6: what has to be done to show an image with this orientation upright.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_GREY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a picture becomes the input of a network.
+
+    Args:
+        size: side of the square input, in pixels.
+        channels: 1 (grey) or 3 (RGB).
+        mean: mean per channel of pixels in 0..1.
+        std: standard deviation per channel of pixels in 0..1.
+        resize: ``"stretch"`` resizes to size x size whatever the shape; ``"crop"`` resizes the short side to
+            ``round(size / crop_fraction)`` and cuts the centre square of ``size``, as is usual for photos.
+        crop_fraction: side of the square relative to the resized short side, in (0, 1]; 0.875 is 224 of 256.
+        interpolation: ``"bilinear"`` or ``"bicubic"``, both antialiased when shrinking.
+
+    Raises:
+        UsageError: a value makes no sense.
+    """
+
+    size: int
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    resize: Literal["stretch", "crop"] = "stretch"
+    crop_fraction: float = 1.0
+    interpolation: Resampling = "bilinear"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mean", tuple(float(m) for m in self.mean))
+        object.__setattr__(self, "std", tuple(float(s) for s in self.std))
+        if self.size < 1:
+            raise UsageError(f"The image size is {self.size}; it must be at least 1 pixel.")
+        if self.channels not in (1, 3):
+            raise UsageError(f"An image has 1 (grey) or 3 (RGB) channels, not {self.channels}.")
+        if len(self.mean) != self.channels or len(self.std) != self.channels:
+            raise UsageError(
+                f"mean has {len(self.mean)} and std {len(self.std)} values for {self.channels} channels; "
+                "give one of each per channel."
+            )
+        if min(self.std) <= 0:
+            raise UsageError(f"std is {self.std}; every value must be greater than 0 (pixels are in 0..1).")
+        if self.resize not in ("stretch", "crop"):
+            raise UsageError(f'resize is "{self.resize}"; expected "stretch" or "crop".')
+        if not 0 < self.crop_fraction <= 1:
+            raise UsageError(f"crop_fraction is {self.crop_fraction}; it must be in (0, 1], e.g. 0.875.")
+        if self.interpolation not in _FILTERS:
+            raise UsageError(f'interpolation is "{self.interpolation}"; expected "bilinear" or "bicubic".')
+
+    @property
+    def geometry(self) -> tuple[int, int, str, float, str]:
+        """Everything that decides the uint8 pixels; two preprocessings with equal geometry share decoded images."""
+        return (self.size, self.channels, self.resize, self.crop_fraction, self.interpolation)
+
+    @property
+    def short_side(self) -> int:
+        """Length the short side is resized to before the centre crop, in pixels."""
+        return max(self.size, round(self.size / self.crop_fraction))
+
+    def pixels(self, image: ImageLike) -> Tensor:
+        """Decode, resize and crop one picture.
+
+        Args:
+            image: a path; a PIL image of any mode; an array (H, W) or (H, W, C) with 1 to 4 channels; a tensor
+                (H, W) or (C, H, W). Arrays and tensors may be uint8, other integers within 0..255, uint16 (scaled
+                by 1/257), bool, or floats within 0..1.
+
+        Returns:
+            uint8 (channels, size, size). Pictures that have this size and these channels already come back unchanged.
+
+        Raises:
+            DataError: it cannot be read or is no picture; the message has the path.
+        """
+        return to_tensor(self.fit(decode(image, self.channels)))
+
+    def fit(self, image: Image.Image) -> Image.Image:
+        """Resize and crop a decoded picture (mode ``L`` or ``RGB``) to size x size."""
+        width, height = image.size
+        filter_ = _FILTERS[self.interpolation]
+        if self.resize == "stretch":
+            if (width, height) == (self.size, self.size):
+                return image
+            return image.resize((self.size, self.size), filter_)
+        image = resize_short_side(image, self.short_side, self.interpolation)
+        width, height = image.size
+        left, top = round((width - self.size) / 2), round((height - self.size) / 2)
+        if (width, height) == (self.size, self.size):
+            return image
+        return image.crop((left, top, left + self.size, top + self.size))
+
+    def normalize(self, pixels: Tensor) -> Tensor:
+        """Return ``(pixels / 255 - mean) / std``.
+
+        Args:
+            pixels: uint8 (N, channels, H, W), on any device; or float 0..255.
+
+        Returns:
+            float32 (N, channels, H, W) on the same device.
+
+        Raises:
+            DataError: another number of channels.
+        """
+        if pixels.dim() != 4 or pixels.shape[1] != self.channels:
+            raise DataError(
+                f"normalize() got a tensor of shape {tuple(pixels.shape)}; expected (N, {self.channels}, H, W)."
+            )
+        # As one multiply-add: x * 1/(255 std) - mean/std.
+        scale = torch.tensor([1 / (255 * s) for s in self.std], device=pixels.device).view(1, -1, 1, 1)
+        shift = torch.tensor([-m / s for m, s in zip(self.mean, self.std, strict=True)], device=pixels.device)
+        return torch.addcmul(shift.view(1, -1, 1, 1), pixels.to(torch.float32), scale)
+
+    def denormalize(self, images: Tensor) -> Tensor:
+        """Undo :meth:`normalize` for display.
+
+        Args:
+            images: float (N, channels, H, W).
+
+        Returns:
+            uint8 (N, channels, H, W), clipped to 0..255.
+        """
+        mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
+        std = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1)
+        return ((images.float() * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+
+    def __call__(self, images: ImageLike | Sequence[ImageLike]) -> Tensor:
+        """Return one picture or many, ready for the network.
+
+        Args:
+            images: what :meth:`pixels` takes, a list of it, or a batch: array (N, H, W, C), tensor (N, C, H, W).
+
+        Returns:
+            float32 (N, channels, size, size); N is 1 for a single picture.
+        """
+        if isinstance(images, np.ndarray | Tensor):
+            many: Sequence[Any] = list(images) if images.ndim == 4 else [images]
+        elif isinstance(images, str | os.PathLike | Image.Image):
+            many = [images]
+        else:
+            many = list(images)
+        if not many:
+            return torch.empty(0, self.channels, self.size, self.size)
+        return self.normalize(torch.stack([self.pixels(image) for image in many]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types; :meth:`from_dict` reads them back."""
+        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Preprocess:
+        """Build from what :meth:`to_dict` wrote.
+
+        Raises:
+            UsageError: a key is unknown or missing, or a value makes no sense.
+        """
+        known = {field.name for field in fields(cls)}
+        for key in values:
+            if key not in known:
+                raise UsageError(f'Preprocessing has no "{key}". {did_you_mean(key, known)}'.strip())
+        missing = [key for key in ("size", "channels", "mean", "std") if key not in values]
+        if missing:
+            raise UsageError(f"Preprocessing needs {', '.join(missing)} as well.")
+        return cls(**values)
+
+
+def decode(source: ImageLike, channels: int, *, least: int | None = None) -> Image.Image:
+    """Return a picture upright, with 8 bits in ``channels`` channels: mode ``L`` (1) or ``RGB`` (3).
+
+    Args:
+        source: what :meth:`Preprocess.pixels` takes.
+        channels: 1 or 3.
+        least: a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as both sides keep this many pixels;
+            much faster for photos of many megapixels, and not bit-identical. ``None`` decodes exactly.
+
+    Raises:
+        DataError: it cannot be read or is no picture; the message has the path.
+    """
+    if isinstance(source, str | os.PathLike):
+        path = os.fspath(source)
+        try:
+            with Image.open(path) as image:
+                if least is not None:
+                    image.draft(None, (least, least))
+                return to_channels(upright(image), channels)
+        except Exception as error:
+            # Pillow raises OSError, SyntaxError, ValueError, struct.error, ... for broken files.
+            raise DataError(
+                f"Cannot read the image {path}: {reason(error)}. "
+                f"Remove or replace it; `cnnlab doctor {Path(path).parent}` lists every unreadable file."
+            ) from error
+    if isinstance(source, Image.Image):
+        try:
+            return to_channels(upright(source), channels)
+        except (OSError, SyntaxError) as error:
+            name = getattr(source, "filename", "") or "given"
+            raise DataError(f"Cannot read the image {name}: {reason(error)}. Open it again or replace it.") from error
+    if isinstance(source, Tensor):
+        array = source.detach().cpu().numpy()
+        if array.ndim == 3:
+            if array.shape[0] > 4:
+                raise DataError(f"A tensor of shape {array.shape} is no image; expected (H, W) or (C, H, W).")
+            array = array.transpose(1, 2, 0)
+        return to_channels(_from_array(array), channels)
+    if isinstance(source, np.ndarray):
+        return to_channels(_from_array(source), channels)
+    raise DataError(
+        f"A {type(source).__name__} is no image; give a path, a PIL image, an array (H, W, C) or a tensor (C, H, W)."
+    )
+
+
+def reason(error: BaseException) -> str:
+    """Say in a few words why Pillow could not read a file."""
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    if isinstance(error, IsADirectoryError):
+        return "it is a folder"
+    if isinstance(error, PermissionError):
+        return "no permission to read it"
+    if isinstance(error, UnidentifiedImageError):
+        return "it is not an image that Pillow knows"
+    return str(error).rstrip(".") or type(error).__name__
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Turn a photo the way its EXIF orientation says; others come back as they are."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # broken EXIF data does not make the pixels unreadable
+        return image
+    turn = _UPRIGHT.get(orientation)
+    return image if turn is None else image.transpose(turn)
+
+
+def is_grey(mode: str) -> bool:
+    """Whether a Pillow mode has no colour (palettes count as colour)."""
+    return mode in _GREY_MODES
+
+
+def to_channels(image: Image.Image, channels: int) -> Image.Image:
+    """Make 8-bit grey (``channels`` 1) or RGB (3) of any Pillow mode.
+
+    Transparency is laid on white. Grey of 16 bits is scaled by 1/257; see :func:`to_bytes` for integers of 32 bits and
+    floats. RGB becomes grey by the luma of ITU-R 601-2, as in Pillow.
+    """
+    mode = "L" if channels == 1 else "RGB"
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image, dtype=np.float64) / 257).round().astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        image = Image.fromarray(to_bytes(np.asarray(image), stretch=True))
+    elif image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    if image.mode == mode:
+        image.load()
+        return image
+    return image.convert(mode)
+
+
+def to_bytes(values: np.ndarray, *, stretch: bool = False) -> np.ndarray:
+    """Turn the pixel values of any number type into uint8, rounding half to even.
+
+    uint8 stays. uint16 is scaled by 1/257 (65535 becomes 255). bool becomes 0 and 255. Floats within 0..1 are scaled
+    by 255. Other integers and floats within 0..255 keep their value, integers within 0..65535 count as 16 bits.
+
+    Args:
+        values: array of any shape.
+        stretch: scale values out of these ranges from their minimum..maximum to 0..255 (scientific TIFF files);
+            refuse them otherwise.
+
+    Raises:
+        DataError: values out of range, not finite, or not numbers.
+    """
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype == np.bool_:
+        return values.astype(np.uint8) * np.uint8(255)
+    if values.dtype.kind not in "iuf":
+        raise DataError(f"An array of {values.dtype} is no image; expected uint8, or floats in 0..1.")
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+    if not np.isfinite([low, high]).all():
+        raise DataError("The image holds NaN or infinite values; expected uint8, or floats in 0..1.")
+    scaled = values.astype(np.float64)
+    if values.dtype == np.uint16:
+        scaled /= 257
+    elif low >= 0 and high <= 1 and values.dtype.kind == "f":
+        scaled *= 255
+    elif low >= 0 and high <= 255:
+        pass
+    elif low >= 0 and high <= 65535 and values.dtype.kind in "iu":
+        scaled /= 257
+    elif stretch:
+        scaled = (scaled - low) * (255 / (high - low))
+    else:
+        raise DataError(
+            f"The image has values from {low:g} to {high:g}; expected uint8 (0..255), uint16, or floats in 0..1. "
+            "Give the picture before normalisation."
+        )
+    return scaled.round().astype(np.uint8)
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    """Return (H, W) or (H, W, 1..4) as a picture of mode L, LA, RGB or RGBA."""
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (2, 3, 4)) or 0 in array.shape:
+        raise DataError(
+            f"An array of shape {array.shape} is no image; expected (H, W) or (H, W, C) with 1 to 4 channels. "
+            "Transpose channels-first arrays, or give them as tensors (C, H, W)."
+        )
+    return Image.fromarray(np.ascontiguousarray(to_bytes(array)))
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """Return a picture of mode ``L`` or ``RGB`` as uint8 (C, H, W)."""
+    array = np.array(image)  # a copy: the memory of the picture is read-only
+    return torch.from_numpy(array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1)))
+
+
+def resize_short_side(image: Image.Image, length: int, interpolation: Resampling = "bilinear") -> Image.Image:
+    """Resize so that the short side has ``length`` pixels and the shape stays (long side rounded down)."""
+    width, height = image.size
+    short = min(width, height)
+    if short == length:
+        return image
+    # max: rounding must never leave the long side shorter than the short one.
+    size = (max(length, width * length // short), max(length, height * length // short))
+    return image.resize(size, _FILTERS[interpolation])
+
+
+def resize_box(image: Image.Image, box: tuple[int, int, int, int], size: int, interpolation: Resampling) -> Image.Image:
+    """Cut ``box`` (top, left, height, width in pixels) and resize it to size x size."""
+    top, left, height, width = box
+    area = (left, top, left + width, top + height)
+    return image.resize((size, size), _FILTERS[interpolation], box=area)
