@@ -1,0 +1,325 @@
+"""The file formats of CIFAR-10 and CIFAR-100 (A. Krizhevsky, "Learning multiple layers of features from tiny images",
+2009; https://www.cs.toronto.edu/~kriz/cifar.html).
+
+*Python*: each batch is a pickled dictionary with ``data`` uint8 (N, 3072) and a list of labels.
+*Binary*: each record is one label byte (CIFAR-100: the coarse, then the fine label) and 3,072 pixel bytes.
+In both, an image is the red, then the green, then the blue plane, 32x32 each, row by row.
+A batch file may be compressed (``.xz``, ``.gz``), and all of them may be inside one ``.tar.gz``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import lzma
+import pickle
+import tarfile
+import zlib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnnlab.data import _decoded
+from cnnlab.data._sources import Remote, locate
+from cnnlab.data.base import ArraySplit, ImageData
+from cnnlab.errors import DataError
+
+PIXELS = 3 * 32 * 32
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The names of the files of one of the two data sets."""
+
+    classes: int
+    train: tuple[str, ...]
+    test: str
+    labels_key: str  # python batches: the key of the labels used
+    meta: str  # python batches: the file with the class names, and the key in it
+    names_key: str
+    names_text: str  # binary batches: the text file with the class names
+    label_bytes: int  # binary batches: label bytes before the pixels; the last one is used
+    archives: tuple[str, ...]
+    folders: tuple[str, ...]
+
+
+CIFAR10 = Layout(
+    classes=10,
+    train=tuple(f"data_batch_{i}" for i in range(1, 6)),
+    test="test_batch",
+    labels_key="labels",
+    meta="batches.meta",
+    names_key="label_names",
+    names_text="batches.meta.txt",
+    label_bytes=1,
+    archives=("cifar-10-python.tar.gz", "cifar-10-binary.tar.gz"),
+    folders=("cifar-10-batches-py", "cifar-10-batches-bin"),
+)
+CIFAR100 = Layout(
+    classes=100,
+    train=("train",),
+    test="test",
+    labels_key="fine_labels",
+    meta="meta",
+    names_key="fine_label_names",
+    names_text="fine_label_names.txt",
+    label_bytes=2,
+    archives=("cifar-100-python.tar.gz", "cifar-100-binary.tar.gz"),
+    folders=("cifar-100-python", "cifar-100-binary"),
+)
+
+
+@dataclass(frozen=True)
+class CifarArrays:
+    """What was read: images uint8 (N, 3, 32, 32), labels int64 (N,), and the class names when the files had them."""
+
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    classes: list[str] | None
+
+
+def find_in(folder: Path, layout: Layout) -> Path | None:
+    """Return where the data set lies in ``folder``: the folder itself (batch files), an archive in it, or None.
+
+    One batch file is enough: that others are missing is an error of :func:`read_cifar`, not a reason to look elsewhere.
+    """
+    for batch in layout.train:
+        if any((folder / f"{batch}{suffix}").is_file() for suffix in _SUFFIXES):
+            return folder
+    for archive in layout.archives:
+        if (folder / archive).is_file():
+            return folder / archive
+    return None
+
+
+def read_cifar(place: Path, layout: Layout) -> CifarArrays:
+    """Read the data set from a folder of batch files or from a ``.tar.gz``.
+
+    Raises:
+        DataError: a file is missing, truncated, not of this format, or (python batches) asks for anything but arrays.
+    """
+    files = [place] if place.is_file() else _folder_files(place, layout)
+    slow = place.is_file() or any(file.suffix == ".xz" for file in files)
+    stored = _decoded.load(files) if slow else None
+    if stored is None:
+        stored = _decode(place, files, layout)
+        if slow:
+            _decoded.save(files, stored)
+    train_images, train_labels, test_images, test_labels, classes = stored
+    return CifarArrays(train_images, train_labels, test_images, test_labels, classes.tolist() or None)
+
+
+def _decode(place: Path, files: list[Path], layout: Layout) -> list[np.ndarray]:
+    """Return train images and labels, test images and labels, and the class names (none: empty)."""
+    sources = _archive_members(place) if place.is_file() else {_plain(f): _Source(str(f), f) for f in files}
+    batches = [*layout.train, layout.test]
+    binary = f"{layout.test}.bin" in sources or f"{layout.train[0]}.bin" in sources
+    wanted = [f"{batch}.bin" if binary else batch for batch in batches]
+    missing = [name for name in wanted if name not in sources]
+    if missing:
+        raise DataError(
+            f"{place} is incomplete: no {', '.join(missing)}. Expected {', '.join(batches)} "
+            "(python batches) or the same with .bin (binary). Copy or fetch the missing files."
+        )
+    parse = parse_binary if binary else parse_python
+    # lzma and zlib release the interpreter lock, so threads use all cores.
+    with ThreadPoolExecutor(max_workers=len(wanted)) as pool:
+        pairs = list(pool.map(lambda name: parse(sources[name].read(), sources[name].name, layout), wanted))
+    return [
+        np.concatenate([images for images, _ in pairs[:-1]]),
+        np.concatenate([labels for _, labels in pairs[:-1]]),
+        *pairs[-1],
+        np.array(_class_names(sources, layout, binary), dtype=np.str_),
+    ]
+
+
+def parse_binary(content: bytes, name: str, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+    """Split binary records into images uint8 (N, 3, 32, 32) and labels int64 (N,)."""
+    record = layout.label_bytes + PIXELS
+    if not content or len(content) % record:
+        raise DataError(
+            f"{name} is truncated or no CIFAR-{layout.classes} batch: {len(content)} bytes are no whole number of "
+            f"{record}-byte records. Fetch the file again."
+        )
+    rows = np.frombuffer(content, np.uint8).reshape(-1, record)
+    labels = rows[:, layout.label_bytes - 1].astype(np.int64)
+    _check_labels(labels, name, layout)
+    return np.ascontiguousarray(rows[:, layout.label_bytes :]).reshape(-1, 3, 32, 32), labels
+
+
+def parse_python(content: bytes, name: str, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+    """Read a pickled batch into images uint8 (N, 3, 32, 32) and labels int64 (N,)."""
+    batch = unpickle(content, name)
+    missing = {"data", layout.labels_key} - batch.keys()
+    if missing:
+        raise DataError(f'{name} has no "{min(missing)}", only {sorted(batch)}: no CIFAR-{layout.classes} batch.')
+    data = batch["data"]
+    if not (isinstance(data, np.ndarray) and data.dtype == np.uint8 and data.ndim == 2 and data.shape[1] == PIXELS):
+        raise DataError(f'{name}: "data" is no uint8 array of shape (N, {PIXELS}). Fetch the file again.')
+    labels = np.asarray(batch[layout.labels_key])
+    if labels.shape != (len(data),) or not len(data) or not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(f"{name}: {len(data)} images but labels of shape {labels.shape}. Fetch the file again.")
+    labels = labels.astype(np.int64)
+    _check_labels(labels, name, layout)
+    return np.array(data, order="C").reshape(-1, 3, 32, 32), labels
+
+
+def _check_labels(labels: np.ndarray, name: str, layout: Layout) -> None:
+    outside = np.flatnonzero((labels < 0) | (labels >= layout.classes))
+    if len(outside):
+        raise DataError(
+            f"{name}: label {labels[outside[0]]} at position {outside[0]} is out of range, expected "
+            f"0..{layout.classes - 1}. Is it a batch of CIFAR-{110 - layout.classes}?"
+        )
+
+
+def load_cifar_data(
+    name: str,
+    classes: Sequence[str],
+    layout: Layout,
+    remote: Remote,
+    *,
+    data_dir: Path | str | None = None,
+    progress: bool | None = None,
+    download: bool = True,
+) -> ImageData:
+    """Find (or download) and read one of the two data sets; ``classes`` is used where the files name none.
+
+    Raises:
+        DataNotFoundError: neither found nor downloaded.
+        DataError: the files found are damaged.
+    """
+    place = locate(
+        name,
+        lambda folder: find_in(folder, layout),
+        [remote],
+        data_dir=data_dir,
+        subfolders=layout.folders,
+        progress=progress,
+        download=download,
+    )
+    arrays = read_cifar(place, layout)
+    return ImageData(
+        name=name,
+        classes=arrays.classes or list(classes),
+        train=ArraySplit(arrays.train_images, arrays.train_labels),
+        val=None,
+        test=ArraySplit(arrays.test_images, arrays.test_labels),
+        source=str(place),
+    )
+
+
+# --- pickles -------------------------------------------------------------------------------------------------------
+
+# All that a pickled uint8 array consists of, in the spellings of numpy 1 and numpy 2.
+_ADMITTED = {
+    (module, name)
+    for core in ("numpy.core", "numpy._core")
+    for module, name in ((f"{core}.multiarray", "_reconstruct"), (f"{core}.numeric", "_frombuffer"))
+} | {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
+
+
+class _ArrayUnpickler(pickle._Unpickler):
+    """An unpickler that makes lists, dictionaries, texts, numbers and numpy arrays, and refuses everything else.
+
+    It is Python's own in Python, not the one in C: that one reserves memory for the largest memo number it meets, so
+    that ten damaged bytes fill gigabytes.
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ADMITTED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no CIFAR batch needs")
+        # numpy 2 keeps the old spelling only as a module that warns.
+        return super().find_class(module.replace("numpy.core", "numpy._core") if _NUMPY_2 else module, name)
+
+
+_NUMPY_2 = int(np.__version__.split(".")[0]) >= 2
+
+
+def unpickle(content: bytes, name: str) -> dict[str, Any]:
+    """Read a pickled dictionary of arrays, lists and texts written by Python 2 or 3; keys become ``str``.
+
+    Raises:
+        DataError: broken, no dictionary, or a pickle that would import anything but numpy's array constructor.
+    """
+    try:
+        batch = _ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
+    except pickle.UnpicklingError as error:
+        raise DataError(f"{name} is refused: {error}. Fetch the file again from the official address.") from error
+    except Exception as error:  # a damaged pickle can raise anything at all
+        reason = f"{type(error).__name__}: {error}"
+        raise DataError(f"{name} is truncated or no pickle ({reason}). Fetch the file again.") from error
+    if not isinstance(batch, dict):
+        raise DataError(f"{name} holds a {type(batch).__name__}, expected a dictionary. Fetch the file again.")
+    return {key.decode("latin1") if isinstance(key, bytes) else str(key): value for key, value in batch.items()}
+
+
+# --- files ---------------------------------------------------------------------------------------------------------
+
+_SUFFIXES = ("", ".bin", ".bin.xz", ".bin.gz", ".xz", ".gz")
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A file, or a member of an archive that was read already, under the name to use in messages."""
+
+    name: str
+    path: Path | None = None
+    content: bytes = b""
+
+    def read(self) -> bytes:
+        return self.content if self.path is None else _read_file(self.path)
+
+
+def _plain(path: Path) -> str:
+    return path.name.removesuffix(".xz").removesuffix(".gz")
+
+
+def _folder_files(folder: Path, layout: Layout) -> list[Path]:
+    """Return the batch and class name files in ``folder``."""
+    wanted = {b + s for b in (*layout.train, layout.test) for s in ("", ".bin")} | {layout.meta, layout.names_text}
+    # Of a plain and a compressed file of the same name the plain one, which is quicker to read, is met last and kept.
+    return list({_plain(p): p for p in sorted(folder.iterdir(), reverse=True) if _plain(p) in wanted}.values())
+
+
+def _archive_members(path: Path) -> dict[str, _Source]:
+    """Read a whole ``.tar.gz`` into memory: its members by base name."""
+    members: dict[str, _Source] = {}
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                if member.isfile() and (stream := archive.extractfile(member)) is not None:
+                    file = Path(member.name).name
+                    members[file] = _Source(f"{path}:{file}", content=stream.read())
+    except (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError) as error:
+        raise DataError(f"{path} is truncated or no tar archive: {error}. Fetch the file again.") from error
+    return members
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        if path.suffix == ".xz":
+            return lzma.decompress(path.read_bytes())
+        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+        raise DataError(f"{path} cannot be read: {error}. Fetch the file again.") from error
+
+
+def _class_names(sources: Mapping[str, _Source], layout: Layout, binary: bool) -> list[str]:
+    source = sources.get(layout.names_text if binary else layout.meta)
+    if source is None:
+        return []
+    if binary:
+        classes = source.read().decode("utf-8", "replace").split()
+    else:
+        listed = unpickle(source.read(), source.name).get(layout.names_key, [])
+        classes = [c.decode("latin1") if isinstance(c, bytes) else str(c) for c in listed]
+    if len(classes) != layout.classes:
+        raise DataError(f"{source.name} names {len(classes)} classes, expected {layout.classes}. Fetch the file again.")
+    return classes

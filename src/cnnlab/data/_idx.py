@@ -1,0 +1,151 @@
+"""The IDX format of MNIST and its relatives (Y. LeCun, C. Cortes, C. J. C. Burges: "The MNIST database", file formats).
+
+A file is: two zero bytes, one byte for the type (8: unsigned byte), one byte for the number of dimensions, the size of
+each dimension as a big-endian 32-bit integer, and then the values in C order.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cnnlab.data._sources import Remote, locate
+from cnnlab.data.base import ArraySplit, ImageData
+from cnnlab.errors import DataError
+
+UNSIGNED_BYTE = 8
+
+
+def read_idx(path: Path | str, dimensions: int) -> np.ndarray:
+    """Read an IDX file of unsigned bytes, compressed with gzip or not.
+
+    Args:
+        path: the file; whether it is compressed is seen from its first bytes, not from its name.
+        dimensions: how many dimensions are expected (3 for images, 1 for labels).
+
+    Returns:
+        A uint8 array with ``dimensions`` dimensions.
+
+    Raises:
+        DataError: unreadable, truncated, too long, or not an IDX file of that kind.
+    """
+    path = Path(path)
+    content = _read_bytes(path)
+    if len(content) < 4:
+        raise DataError(f"{path} is truncated: {len(content)} bytes, an IDX file starts with 4. {_AGAIN}")
+    zeros, kind, found = struct.unpack(">HBB", content[:4])
+    if zeros != 0 or kind != UNSIGNED_BYTE:
+        raise DataError(
+            f"{path} is not an IDX file of unsigned bytes: it starts with {content[:4].hex()}, "
+            f"expected {UNSIGNED_BYTE << 8 | dimensions:08x}. {_AGAIN}"
+        )
+    if found != dimensions:
+        what = {1: "labels", 3: "images"}
+        raise DataError(
+            f"{path} has {found} dimensions ({what.get(found, 'neither images nor labels')}), expected {dimensions} "
+            f"({what.get(dimensions, 'values')}). Were image and label files exchanged?"
+        )
+    start = 4 + 4 * dimensions
+    if len(content) < start:
+        raise DataError(f"{path} is truncated inside its header. {_AGAIN}")
+    shape = struct.unpack(f">{dimensions}I", content[4:start])
+    expected = math.prod(shape)
+    if len(content) - start != expected:
+        wrong = "is truncated" if len(content) - start < expected else "has bytes too many"
+        raise DataError(
+            f"{path} {wrong}: {len(content) - start} values, its header says {shape} = {expected}. {_AGAIN}"
+        )
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()  # writable, as torch wants it
+
+
+def read_idx_pair(images_path: Path | str, labels_path: Path | str, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Read the images and the labels of one split.
+
+    Returns:
+        images uint8 (N, 1, H, W), labels int64 (N,).
+
+    Raises:
+        DataError: as :func:`read_idx`; or the two disagree in count, there are none, or a label is out of range.
+    """
+    images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
+    if len(images) != len(labels):
+        raise DataError(
+            f"{images_path} has {len(images)} images but {labels_path} has {len(labels)} labels. "
+            "Take both files from the same source."
+        )
+    if images.size == 0:
+        raise DataError(f"{images_path} holds no image (shape {images.shape}). {_AGAIN}")
+    if labels.max() >= classes:
+        position = int(np.argmax(labels >= classes))
+        raise DataError(
+            f"{labels_path}: label {labels[position]} at position {position} is out of range, "
+            f"expected 0..{classes - 1}. Is it the label file of another data set?"
+        )
+    return images[:, None], labels.astype(np.int64)
+
+
+#: The files of MNIST and its relatives: train images and labels, test images and labels.
+FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+def find_in(folder: Path) -> list[Path] | None:
+    """Return the four files in ``folder``, compressed or not, or None."""
+    # Some programs unpack them with a dot before "idx".
+    variants = [(name, f"{name}.gz", name.replace("-idx", ".idx")) for name in FILES]
+    found = [next((folder / v for v in names if (folder / v).is_file()), None) for names in variants]
+    return [path for path in found if path is not None] if all(found) else None
+
+
+def load_idx_data(
+    name: str,
+    classes: Sequence[str],
+    remotes: Sequence[Remote],
+    *,
+    data_dir: Path | str | None = None,
+    subfolders: Sequence[str] = (),
+    system: Sequence[str] = (),
+    progress: bool | None = None,
+    download: bool = True,
+) -> ImageData:
+    """Find (or download) and read a data set of four IDX files.
+
+    Raises:
+        DataNotFoundError: neither found nor downloaded.
+        DataError: the files found are damaged.
+    """
+    files = locate(
+        name,
+        find_in,
+        remotes,
+        data_dir=data_dir,
+        subfolders=subfolders,
+        system=system,
+        progress=progress,
+        download=download,
+    )
+    return ImageData(
+        name=name,
+        classes=list(classes),
+        train=ArraySplit(*read_idx_pair(files[0], files[1], len(classes))),
+        val=None,
+        test=ArraySplit(*read_idx_pair(files[2], files[3], len(classes))),
+        source=str(files[0].parent),
+    )
+
+
+_AGAIN = "Fetch the file again."
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    except (OSError, EOFError, zlib.error, struct.error) as error:
+        # gzip raises EOFError for a stream that stops early, BadGzipFile (an OSError) for a wrong checksum.
+        raise DataError(f"{path} cannot be read: {error}. {_AGAIN}") from error

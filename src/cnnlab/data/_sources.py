@@ -1,0 +1,207 @@
+"""Where a named data set is looked for on this machine, and how it is downloaded when it is nowhere.
+
+Looked for in this order: the ``data_dir`` argument, the folders of ``$CNNLAB_DATA`` (separated as in ``$PATH``), the
+places where system packages put it, the user cache. Each of them may hold the files directly, in a folder named after
+the data set, or in a customary sub-folder (``MNIST/raw``, ``cifar-10-batches-py``, ...).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from cnnlab.errors import DataError, DataNotFoundError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A file to download: its address and its MD5 checksum as the authors publish it."""
+
+    url: str
+    md5: str
+
+    @property
+    def file(self) -> str:
+        """The name of the file."""
+        return self.url.rsplit("/", 1)[-1]
+
+
+def cache_dir() -> Path:
+    """The folder of this user where downloads and decoded arrays are kept."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("cnnlab"))
+
+
+def download_dir(name: str) -> Path:
+    """The folder where the data set ``name`` is downloaded to."""
+    return cache_dir() / "data" / name
+
+
+def places(
+    name: str, data_dir: Path | str | None = None, subfolders: Sequence[str] = (), system: Sequence[str] = ()
+) -> list[Path]:
+    """Return the folders in which the data set ``name`` is looked for, in order; not all of them exist.
+
+    Raises:
+        DataError: ``data_dir`` is given and is no folder.
+    """
+    roots = []
+    if data_dir is not None:
+        root = Path(data_dir).expanduser()
+        if not root.is_dir():
+            raise DataError(f'The data folder "{data_dir}" is not there. Name an existing folder with --data-dir.')
+        roots.append(root)
+    roots += [Path(p).expanduser() for p in os.environ.get("CNNLAB_DATA", "").split(os.pathsep) if p]
+    roots += [Path(p) for p in system]
+    found = [root / sub for root in roots for sub in ("", name, *subfolders, *(f"{name}/{s}" for s in subfolders))]
+    found += [download_dir(name) / sub for sub in ("", *subfolders)]
+    return list(dict.fromkeys(found))
+
+
+def locate(
+    name: str,
+    holds: Callable[[Path], Found | None],
+    remotes: Sequence[Remote],
+    *,
+    data_dir: Path | str | None = None,
+    subfolders: Sequence[str] = (),
+    system: Sequence[str] = (),
+    progress: bool | None = None,
+    download: bool = True,
+) -> Found:
+    """Find the data set ``name`` on this machine, else download it.
+
+    Args:
+        name: the data set.
+        holds: answers for a folder what of the data set is in it, or None.
+        remotes: the official files.
+        data_dir, subfolders, system: see :func:`places`.
+        progress: show a progress bar on stderr while downloading.
+        download: False: only look on this machine.
+
+    Returns:
+        What ``holds`` answered for the first folder that has the data set.
+
+    Raises:
+        DataNotFoundError: it is nowhere and was not downloaded (offline, refused, wrong checksum).
+        DataError: ``data_dir`` is no folder.
+    """
+    searched = places(name, data_dir, subfolders, system)
+    for folder in searched:
+        if folder.is_dir() and (found := holds(folder)) is not None:
+            return found
+    target = download_dir(name)
+    if download:
+        try:
+            fetch(remotes, target, progress=bool(progress))
+        except DownloadError as error:
+            raise DataNotFoundError(_not_found(name, remotes, target, searched, str(error))) from error
+        if (found := holds(target)) is not None:
+            return found
+    raise DataNotFoundError(_not_found(name, remotes, target, searched, "downloading was not asked for"))
+
+
+class DownloadError(Exception):
+    """A file could not be downloaded; the message says which and why."""
+
+
+def fetch(remotes: Sequence[Remote], target: Path, *, progress: bool = False) -> None:
+    """Download the files into the folder ``target``, skipping those that are there with the right checksum.
+
+    Raises:
+        DownloadError: no connection, an error of the server, a wrong checksum, or ``target`` cannot be written.
+    """
+    import pooch
+    import requests
+
+    pooch.get_logger().setLevel("WARNING")
+    for remote in remotes:
+        with DownloadBar(remote.file) if progress else nullcontext() as bar:
+            loader = pooch.HTTPDownloader(progressbar=bar or False, chunk_size=1 << 16, timeout=30)
+            try:
+                # pooch writes to a temporary file and renames it once the checksum is right.
+                pooch.retrieve(remote.url, f"md5:{remote.md5}", fname=remote.file, path=target, downloader=loader)
+            except ValueError as error:
+                raise DownloadError(f"{remote.url}: the checksum of what came is not {remote.md5}") from error
+            except (requests.exceptions.RequestException, OSError) as error:
+                raise DownloadError(f"{remote.url}: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause in a line: requests wraps urllib3, which wraps the socket's error."""
+    text = str(error)
+    for known in (
+        "Connection refused",
+        "Name or service not known",
+        "Temporary failure in name resolution",
+        "timed out",
+    ):
+        if known.lower() in text.lower():
+            return known.lower()
+    return text if len(text) < 200 else type(error).__name__
+
+
+def _not_found(name: str, remotes: Sequence[Remote], target: Path, searched: Sequence[Path], reason: str) -> str:
+    from cnnlab.data.base import data_sets
+
+    embedded = [entry.name for entry in data_sets if entry.facts.download_bytes == 0]
+    lines = [
+        f'The data set "{name}" is not on this machine and could not be downloaded ({reason}).',
+        f"Fetch {', '.join(remote.url for remote in remotes)}",
+        f"and put {'it' if len(remotes) == 1 else 'them'} into {target}",
+        "or into a folder that you name with --data-dir or in CNNLAB_DATA.",
+        "Looked in: " + ", ".join(str(folder) for folder in searched) + ".",
+        f"Data sets that need no download: {', '.join(embedded)}.",
+    ]
+    return "\n".join(lines)
+
+
+class DownloadBar:
+    """A rich progress bar with the four attributes that pooch's downloader uses: total, update, reset, close."""
+
+    def __init__(self, description: str) -> None:
+        self.description = description
+        self.total = 0
+        self._done = 0
+        self._progress: Progress | None = None
+
+    def __enter__(self) -> Self:
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=Console(stderr=True))
+        self._progress.start()
+        self._task = self._progress.add_task(self.description, total=None)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def update(self, count: int) -> None:
+        """Count ``count`` more bytes."""
+        # pooch counts whole chunks, so that the last one overshoots.
+        self._done = min(self._done + count, self.total) if self.total else self._done + count
+        if self._progress is not None:
+            self._progress.update(self._task, completed=self._done, total=self.total or None)
+
+    def reset(self) -> None:
+        """Start counting anew (pooch does so at the end, to correct its estimate)."""
+        self._done = 0
+
+    def close(self) -> None:
+        """Stop drawing."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None

@@ -1,0 +1,72 @@
+"""Fashion-MNIST: 70,000 pictures of clothing in the format of MNIST."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cnnlab.data._idx import FILES, load_idx_data
+from cnnlab.data._sources import Remote
+from cnnlab.data.base import DataFacts, ImageData, data_sets
+
+URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+MD5 = (
+    "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "25c81989df183df01b3e8a0aad5dffbe",
+    "bef4ecab320f06d8554ea6380940ec79",
+    "bb300cfdad3c16e7a12a480ee83cd310",
+)
+CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+#: Where Debian's and Ubuntu's package ``dataset-fashion-mnist`` puts the files.
+DEBIAN = "/usr/share/datasets/fashion-mnist"
+
+
+@data_sets.register(
+    DataFacts(
+        title="Fashion-MNIST",
+        classes=10,
+        channels=1,
+        size=(28, 28),
+        counts=(60_000, 0, 10_000),
+        citation="H. Xiao, K. Rasul, R. Vollgraf: Fashion-MNIST: a novel image dataset for benchmarking "
+        "machine learning algorithms, 2017",
+        url="https://github.com/zalandoresearch/fashion-mnist",
+        download_bytes=30_878_645,
+        mean=(0.2860,),
+        std=(0.3530,),
+    )
+)
+def fashion_mnist(
+    data_dir: Path | str | None = None, *, progress: bool | None = None, download: bool = True
+) -> ImageData:
+    """Clothing from Zalando's catalogue, 28x28 grey, 60,000 for training and 10,000 for testing.
+
+    Args:
+        data_dir: a folder to look in first.
+        progress: show a bar while downloading.
+        download: fetch the files when they are nowhere on this machine.
+
+    Raises:
+        DataNotFoundError: neither found nor downloaded.
+        DataError: the files found are damaged.
+    """
+    return load_idx_data(
+        "fashion_mnist",
+        CLASSES,
+        [Remote(URL + file + ".gz", md5) for file, md5 in zip(FILES, MD5, strict=True)],
+        data_dir=data_dir,
+        subfolders=("fashion-mnist", "FashionMNIST/raw", "FashionMNIST", "raw"),
+        system=(DEBIAN,),
+        progress=progress,
+        download=download,
+    )

@@ -1,0 +1,56 @@
+"""MNIST: 70,000 handwritten digits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cnnlab.data._idx import FILES, load_idx_data
+from cnnlab.data._sources import Remote
+from cnnlab.data.base import DataFacts, ImageData, data_sets
+
+#: A public mirror; the authors' own address (yann.lecun.com/exdb/mnist) does not serve the files any more.
+URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+MD5 = (
+    "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+    "d53e105ee54ea40749a09fcbcd1e9432",
+    "9fb629c4189551a2d022fa330f9573f3",
+    "ec29112dd5afa0611ce80d1b7f02629c",
+)
+
+
+@data_sets.register(
+    DataFacts(
+        title="MNIST",
+        classes=10,
+        channels=1,
+        size=(28, 28),
+        counts=(60_000, 0, 10_000),
+        citation="Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-based learning applied to document recognition, "
+        "1998",
+        url=URL,
+        download_bytes=11_594_722,
+        mean=(0.1307,),
+        std=(0.3081,),
+    )
+)
+def mnist(data_dir: Path | str | None = None, *, progress: bool | None = None, download: bool = True) -> ImageData:
+    """Handwritten digits, 28x28 grey, 60,000 for training and 10,000 for testing.
+
+    Args:
+        data_dir: a folder to look in first.
+        progress: show a bar while downloading.
+        download: fetch the files when they are nowhere on this machine.
+
+    Raises:
+        DataNotFoundError: neither found nor downloaded.
+        DataError: the files found are damaged.
+    """
+    return load_idx_data(
+        "mnist",
+        [str(digit) for digit in range(10)],
+        [Remote(URL + file + ".gz", md5) for file, md5 in zip(FILES, MD5, strict=True)],
+        data_dir=data_dir,
+        subfolders=("MNIST/raw", "MNIST", "raw"),
+        progress=progress,
+        download=download,
+    )
