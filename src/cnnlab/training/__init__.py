@@ -1,0 +1,30 @@
+"""Training: recipes, the loop and its events, optimizers, speed, checkpoints, several processes.
+
+::
+
+    for event in fit(load_recipe("lenet5-mnist5k")):
+        if isinstance(event, EpochDone):
+            print(event.epoch, event.val_accuracy)
+"""
+
+from cnnlab.training.checkpoint import ModelFile
+from cnnlab.training.events import EpochDone, Event, Finished, Started, StepDone
+from cnnlab.training.loop import Session, evaluate, fit, prepare
+from cnnlab.training.recipe import Recipe, list_recipes, load_recipe, recipe_for
+
+__all__ = [
+    "EpochDone",
+    "Event",
+    "Finished",
+    "ModelFile",
+    "Recipe",
+    "Session",
+    "Started",
+    "StepDone",
+    "evaluate",
+    "fit",
+    "list_recipes",
+    "load_recipe",
+    "prepare",
+    "recipe_for",
+]

@@ -1,0 +1,241 @@
+"""``cnnlab train``, ``resume``, ``extend`` and ``recipes``."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cnnlab.errors import UsageError
+
+if TYPE_CHECKING:
+    from cnnlab.runs import Recorder
+    from cnnlab.training import Event, Recipe
+
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+DataDir = Annotated[str | None, typer.Option(help="Folder to look for data sets in.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON lines on stdout, nothing else.")]
+Tensorboard = Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard event files into the run.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Attach the commands of this module."""
+    app.command()(train)
+    app.command()(resume)
+    app.command()(extend)
+    app.command()(recipes)
+
+
+def train(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODEL] [KEY=VALUE]...", help="A network, and recipe settings.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The network; the same as MODEL.")] = None,
+    data: Annotated[str | None, typer.Option("--data", "-d", help="Data set, folder of photos, or CSV file.")] = None,
+    recipe: Annotated[str | None, typer.Option("--recipe", "-r", help="Shipped recipe or YAML file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder to make [default: runs/<model>-<data>-<n>].")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights, order, augmentation and splits.")] = None,
+    device: Device = None,
+    data_dir: DataDir = None,
+    find_lr: Annotated[bool, typer.Option("--find-lr", help="Only look for a learning rate: figure, suggestion.")] = False,
+    tensorboard: Tensorboard = False,
+    as_json: Json = False,
+) -> None:
+    """Train a network and write a run folder with a report. Without arguments: LeNet-5 on embedded MNIST digits.
+
+    Examples: `cnnlab train epochs=5` · `cnnlab train resnet18 --data cifar10` · `cnnlab train --data photos/` ·
+    `cnnlab train --recipe lenet5-mnist seed=1 augment.crop=2`
+    """
+    names = [text for text in arguments or [] if "=" not in text]
+    overrides = [text for text in arguments or [] if "=" in text]
+    if len(names) + (model is not None) > 1:
+        raise UsageError(f"One network at a time, not {', '.join([*names, model or ''])}. Settings are key=value.")
+    chosen = _choose(names[0] if names else model, data, recipe)
+    overrides += [f"seed={seed}"] * (seed is not None) + [f"device={device}"] * (device is not None)
+    chosen = chosen.with_overrides(overrides)
+    if data_dir is not None:
+        chosen = chosen.model_copy(update={"data_dir": str(Path(data_dir).resolve())})
+    if find_lr:
+        _find_lr(chosen, out, as_json)
+        return
+
+    from cnnlab.runs import Recorder
+    from cnnlab.training import fit
+
+    with _interruptible() as stopped:
+        recorder = Recorder(out, stop=stopped)
+        _consume(fit(chosen), recorder, tensorboard, as_json)
+
+
+def resume(
+    run: Annotated[Path, typer.Argument(help="Folder of an unfinished run.")],
+    previous: Annotated[bool, typer.Option("--previous", help="Go on from the state before the last one.")] = False,
+    tensorboard: Tensorboard = False,
+    as_json: Json = False,
+) -> None:
+    """Go on with a run that was stopped; the result is that of an uninterrupted one."""
+    from cnnlab import runs
+
+    opened = runs.open_run(run)
+    with _interruptible() as stopped:
+        recorder = runs.Recorder(run=opened, stop=stopped)
+        _consume(runs.resume(opened, previous=previous), recorder, tensorboard, as_json)
+
+
+def extend(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    epochs: Annotated[int, typer.Option(min=1, help="How many epochs to add.")],
+    lr: Annotated[float | None, typer.Option(min=0.0, help="Rate to start from [default: a tenth of the recipe's].")] = None,
+    tensorboard: Tensorboard = False,
+    as_json: Json = False,
+) -> None:
+    """Add epochs to a finished run; the learning rate falls from --lr to zero by half a cosine."""
+    from cnnlab import runs
+
+    opened = runs.open_run(run)
+    events = runs.extend(opened, epochs, lr)
+    rate = opened.recipe.extensions[-1].lr
+    typer.echo(f"Adding {epochs} epochs: the learning rate starts at {rate:g} and falls to 0.", err=True)
+    with _interruptible() as stopped:
+        recorder = runs.Recorder(run=opened, stop=stopped)
+        _consume(events, recorder, tensorboard, as_json)
+
+
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Show this recipe as YAML.")] = None,
+    keys: Annotated[bool, typer.Option("--keys", help="List every key with its default.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+) -> None:
+    """List the recipes that ship with cnnlab, show one, or list the keys a recipe may have."""
+    import json
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from cnnlab.training import Recipe, list_recipes, load_recipe
+
+    if name:
+        recipe = load_recipe(name)
+        typer.echo(json.dumps(recipe.values(), indent=2) if as_json else recipe.to_yaml(full=False), nl=as_json)
+        return
+    if keys:
+        rows = [(key, str(Recipe().values()[key]), field.description) for key, field in Recipe.model_fields.items()]
+        titles = ("key", "default", "meaning")
+    else:
+        shipped = [load_recipe(each) for each in list_recipes()]
+        rows = [(r.name, r.model, r.data, r.epochs, _measured(r), r.about) for r in shipped]
+        titles = ("recipe", "model", "data", "epochs", "measured", "about")
+    if as_json:
+        typer.echo(json.dumps([dict(zip(titles, row, strict=True)) for row in rows], indent=2))
+        return
+    table = Table(*titles, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    Console().print(table)
+
+
+def _measured(recipe: Recipe) -> str:
+    if not recipe.measured:
+        return "-"
+    m = recipe.measured[0]
+    spread = f" ± {m.std:.2f}" if m.std is not None else ""
+    return f"{m.accuracy:.2f}{spread} % (n={m.n})"
+
+
+def _choose(model: str | None, data: str | None, recipe: str | None) -> Recipe:
+    from cnnlab.training import load_recipe, recipe_for
+
+    if data is not None and Path(data).exists():
+        data = str(Path(data).resolve())  # the run must work from any folder
+    if recipe is None:
+        return recipe_for(model, data)
+    return load_recipe(recipe).derived(model=model, data=data)
+
+
+def _find_lr(recipe: Recipe, out: Path | None, as_json: bool) -> None:
+    import json
+
+    from cnnlab import figures
+    from cnnlab.training.lr_finder import find_lr
+
+    test = find_lr(recipe)
+    path = figures.save(figures.find_lr_curve(test.lrs, test.smoothed, test.suggestion), out or Path("find-lr.png"))
+    if as_json:
+        typer.echo(json.dumps({"suggestion": test.suggestion, "figure": str(path)}))
+        return
+    typer.echo(f"suggested learning rate: {test.suggestion:g}  ({recipe.model} on {recipe.data}, {recipe.optimizer})")
+    typer.echo(f"figure: {path}")
+    typer.echo(f"try: cnnlab train {recipe.model} --data {recipe.data} lr={test.suggestion:g}", err=True)
+
+
+def _consume(events: Iterator[Event], recorder: Recorder, tensorboard: bool, as_json: bool) -> None:
+    """Run the stream to its end through recorder and display, then say what came out and what to do next."""
+    from rich.console import Console
+
+    from cnnlab.cli.progress import duration, show
+    from cnnlab.training import EpochDone, Finished, distributed
+
+    console = Console(stderr=True)
+    stream: Iterator[Any] = recorder.record(events)
+    if distributed.rank() != 0:
+        for _ in stream:
+            pass
+        distributed.stop()
+        return
+    if tensorboard:
+        from cnnlab.runs.tensorboard import write_tensorboard
+
+        stream = write_tensorboard(stream, recorder)
+    finished: Finished | None = None
+    epochs = 0
+    for event in show(stream, console, as_json=as_json):
+        if isinstance(event, Finished):
+            finished = event
+        elif isinstance(event, EpochDone):
+            epochs = event.epoch
+    distributed.stop()
+    run = recorder.run
+    assert run is not None
+    if finished is None:
+        typer.echo(f"Stopped after {epochs} epochs; saved. Go on with: cnnlab resume {run.path}", err=True)
+        raise typer.Exit(130)
+    report = run.report()
+    if as_json:
+        import json
+
+        typer.echo(json.dumps({"event": "Report", "run": str(run.path), "report": str(report)}))
+        return
+    kept = f", weights of epoch {finished.kept_epoch}" if recorder.run and run.summary.get("selected_on") else ""
+    typer.echo(
+        f"{run.recipe.model} on {run.recipe.data}: {finished.split} accuracy {finished.accuracy:.2%} "
+        f"({len(finished.labels):,} images{kept}), trained in {duration(finished.seconds)}"
+    )
+    typer.echo(f"report: {report}")
+    typer.echo("Try next:", err=True)
+    for command in run.next_steps():
+        typer.echo(f"  {command}", err=True)
+
+
+@contextmanager
+def _interruptible() -> Iterator[Any]:
+    """Give a function that tells whether Ctrl-C was pressed. The second Ctrl-C stops at once."""
+    pressed = False
+
+    def note(number: int, frame: Any) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+        print("\nStopping after this step ... (Ctrl-C again: at once, without saving)", file=sys.stderr)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: pressed
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

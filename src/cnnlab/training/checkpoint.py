@@ -1,0 +1,208 @@
+"""Two kinds of files: a model file that knows how to be used, and a training state that can go on.
+
+Both are safetensors with JSON beside or inside; nothing is pickled. Every file is written under another name, flushed
+to the disk and renamed, so that a full disk or a killed process leaves the file that was there before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+import cnnlab
+from cnnlab.data import Preprocess
+from cnnlab.errors import CheckpointError, RunError
+from cnnlab.zoo import create_model
+
+FORMAT = 1  # of model.json and of the training state; raised when an older cnnlab could not read a newer file
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to; on success it takes the place of ``path`` in one step.
+
+    Raises:
+        RunError: the disk is full or the folder cannot be written; what stood at ``path`` is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.writing")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, safetensors.SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise RunError(
+            f"Could not write {path}: {reason}. What was saved there before is intact. "
+            "Free some space or choose another folder with --out, then go on with `cnnlab resume`."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in one step."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write tensors as safetensors in one step."""
+    contiguous = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
+    with replacing(path) as temporary:
+        safetensors.torch.save_file(contiguous, temporary, metadata)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Read a safetensors file with its metadata.
+
+    Raises:
+        CheckpointError: the file is missing, truncated or something else.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"There is no {path}.")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except (OSError, safetensors.SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read ({error}): it is truncated or no safetensors file. Restore it from a copy."
+        ) from None
+
+
+# Model files -----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class ModelFile:
+    """A trained network and what is needed to use it.
+
+    Attributes:
+        arch: arguments of :func:`cnnlab.zoo.create_model`.
+        classes: class names, in the order of the outputs.
+        preprocess: from an image to the input tensor.
+        metrics: accuracy and so on, as far as known when it was written.
+    """
+
+    arch: dict[str, Any]
+    classes: list[str]
+    preprocess: Preprocess
+    metrics: dict[str, Any]
+
+    def save(self, folder: Path, weights: Mapping[str, torch.Tensor]) -> None:
+        """Write ``model.safetensors`` and ``model.json`` into ``folder``."""
+        save_tensors(folder / "model.safetensors", weights)
+        self.save_facts(folder)
+
+    def save_facts(self, folder: Path) -> None:
+        """Write ``model.json`` only."""
+        facts = {
+            "format": FORMAT,
+            "cnnlab": cnnlab.__version__,
+            "arch": self.arch,
+            "classes": self.classes,
+            "preprocess": self.preprocess.to_dict(),
+            "metrics": self.metrics,
+        }
+        write_text(folder / "model.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> ModelFile:
+        """Read ``model.json`` from ``folder``.
+
+        Raises:
+            CheckpointError: missing, broken, or written by a newer cnnlab.
+        """
+        facts = read_json(folder / "model.json")
+        try:
+            preprocess = Preprocess.from_dict(facts["preprocess"])
+            return cls(facts["arch"], facts["classes"], preprocess, facts.get("metrics", {}))
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(f"{folder / 'model.json'} lacks or garbles {error}.") from None
+
+    def model(self, folder: Path) -> nn.Module:
+        """Build the network with its weights from ``folder``, in eval mode on the CPU.
+
+        Raises:
+            ModelError: the weights belong to another architecture.
+            CheckpointError: the weights file is damaged.
+        """
+        return create_model(**self.arch, weights=folder / "model.safetensors").eval()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object and check its format number.
+
+    Raises:
+        CheckpointError: missing, broken, or from a newer version.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"There is no {path}. Is this the folder of a run?") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}.") from None
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path}: expected an object, got {type(values).__name__}.")
+    check_format(values, path)
+    return values
+
+
+def check_format(values: Mapping[str, Any], path: Path) -> None:
+    """Refuse a file whose format number is above this version's."""
+    found = values.get("format", 1)
+    if not isinstance(found, int) or found > FORMAT:
+        raise CheckpointError(
+            f"{path} has format {found}, written by cnnlab {values.get('cnnlab', '?')}; this is cnnlab "
+            f"{cnnlab.__version__}, which reads up to format {FORMAT}. Upgrade cnnlab to use it."
+        )
+
+
+# Training states -------------------------------------------------------------------------------------------------
+
+
+def pack_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Split an optimizer's state into named tensors and plain values."""
+    state = optimizer.state_dict()
+    tensors: dict[str, torch.Tensor] = {}
+    plain: dict[str, Any] = {"groups": state["param_groups"], "values": {}}
+    for index, slots in state["state"].items():
+        for slot, value in slots.items():
+            if isinstance(value, torch.Tensor):
+                tensors[f"{index}.{slot}"] = value
+            else:
+                plain["values"][f"{index}.{slot}"] = value
+    return tensors, plain
+
+
+def unpack_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor], plain: Mapping[str, Any]
+) -> None:
+    """Give an optimizer the state that :func:`pack_optimizer` took.
+
+    Raises:
+        CheckpointError: the state belongs to another optimizer or network.
+    """
+    state: dict[int, dict[str, Any]] = {}
+    for key, value in [*tensors.items(), *plain["values"].items()]:
+        index, slot = key.split(".", 1)
+        state.setdefault(int(index), {})[slot] = value
+    try:
+        optimizer.load_state_dict({"state": state, "param_groups": plain["groups"]})
+    except (ValueError, KeyError) as error:
+        raise CheckpointError(f"The saved optimizer state does not fit this network and recipe: {error}.") from None
+    for parameter, slots in optimizer.state.items():
+        for slot, value in slots.items():
+            if isinstance(value, torch.Tensor) and value.ndim == 4 and value.shape == parameter.shape:
+                # Same memory order as the weights: the update then runs over both without a copy.
+                slots[slot] = torch.empty_like(parameter).copy_(value)

@@ -1,0 +1,83 @@
+"""Several processes, one run: what ``torchrun -m cnnlab train`` needs.
+
+Plain ``DistributedDataParallel`` rather than accelerate: the loop already owns precision, data sharding and
+checkpoints, so that all that is left is to start the group, wrap the network and gather the predictions.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+
+def launched() -> bool:
+    """Whether torchrun (or a compatible launcher) started this process as one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def start(device: torch.device) -> None:
+    """Join the process group once: nccl between GPUs, gloo between CPU processes."""
+    if launched() and not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+
+
+def stop() -> None:
+    """Leave the process group, if this process is in one."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def rank() -> int:
+    """Number of this process, 0 when it is alone."""
+    return dist.get_rank() if dist.is_initialized() else int(os.environ.get("RANK", "0")) if launched() else 0
+
+
+def world() -> int:
+    """How many processes take part."""
+    return dist.get_world_size() if dist.is_initialized() else int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def local_device(device: torch.device) -> torch.device:
+    """The GPU of this process on its machine, when it is one of several."""
+    if launched() and device.type == "cuda":
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return device
+
+
+def wrap(model: nn.Module, device: torch.device) -> nn.Module:
+    """Average gradients over the processes; BatchNorm statistics stay each process's own during training."""
+    if not dist.is_initialized():
+        return model
+    return nn.parallel.DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
+
+
+def gather(value: Any) -> list[Any]:
+    """Return every process's ``value``, in order of rank (on all processes)."""
+    if not dist.is_initialized():
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def broadcast(value: Any) -> Any:
+    """Return the ``value`` of process 0 on every process."""
+    if not dist.is_initialized():
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def any_process(flag: bool) -> bool:
+    """Whether ``flag`` is set on any process (a Ctrl-C reaches them at different moments)."""
+    if not dist.is_initialized():
+        return flag
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    flags = torch.tensor(int(flag), device=device)
+    dist.all_reduce(flags, op=dist.ReduceOp.MAX)
+    return bool(flags.item())

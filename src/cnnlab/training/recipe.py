@@ -1,0 +1,304 @@
+"""A recipe is everything that decides a training run: network, data, optimizer, schedule, augmentation, precision, seed.
+
+It is validated (pydantic), read from YAML, changed by ``key=value`` overrides, and saved resolved in the run folder,
+from where it runs again unchanged. Recipes that ship with the package say what they reproduce and what was measured.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from cnnlab.data import Augment
+from cnnlab.errors import RecipeError, UnknownNameError, did_you_mean
+
+OptimizerName = Literal["sgd", "adam", "adamw", "rmsprop"]
+ScheduleName = Literal["constant", "step", "cosine", "onecycle"]
+
+
+class Measured(BaseModel):
+    """One measurement of a recipe, written by ``benchmarks/recipes.py``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    split: str = Field(description="the split that was evaluated")
+    accuracy: float = Field(description="mean accuracy in percent")
+    std: float | None = Field(description="standard deviation over the runs (n - 1), in percent; null for one run")
+    n: int = Field(description="number of runs, with seeds 0 .. n-1")
+    seconds: float = Field(description="mean wall time of the training in seconds")
+    machine: str = Field(description="processor or GPU, number of threads")
+    versions: str = Field(description="cnnlab, torch, python")
+    date: str = Field(description="day of the measurement")
+
+
+class Extension(BaseModel):
+    """Epochs added to a finished run by ``cnnlab extend``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: int = Field(ge=1, description="how many epochs were added")
+    lr: float = Field(gt=0, description="learning rate at the start of the added epochs; cosine to zero from there")
+
+
+class Recipe(BaseModel):
+    """Every setting of a training run; unknown keys and wrong types are refused.
+
+    Raises:
+        RecipeError: from :meth:`make` and :meth:`load`, naming the key, the value and the nearest known key.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    # What it is
+    name: str = Field("", description="name of the recipe")
+    about: str = Field("", description="what it is for, in a sentence")
+    reproduces: str = Field("", description="the paper or document whose result it reproduces")
+    measured: tuple[Measured, ...] = Field((), description="what was measured with it")
+
+    # What is trained on what
+    model: str = Field("lenet5", description="registered name of the network")
+    model_options: dict[str, Any] = Field(default_factory=dict, description="options of the network")
+    data: str = Field("mnist5k", description="registered name of a data set, a folder of photos, or a CSV file")
+    data_dir: str | None = Field(None, description="folder to look for data sets in")
+    image_size: int | None = Field(None, ge=1, description="side in pixels; the data's own, or the network's, if null")
+    crop_fraction: float = Field(1.0, gt=0, le=1, description="photos: share of the short side that evaluation sees")
+    in_channels: Literal[1, 3] | None = Field(None, description="1 grey, 3 colour; the data's own if null")
+    val_fraction: float = Field(0.0, ge=0, lt=1, description="share of the training split held out to select weights")
+    train_limit: int | None = Field(None, ge=1, description="train on a stratified sample of this many images")
+
+    # How it is trained
+    epochs: int = Field(10, ge=1, description="passes over the training split")
+    batch_size: int = Field(64, ge=1, description="images per step, over all processes")
+    accumulate: int = Field(1, ge=1, description="parts that a batch is split into to save memory; same gradient")
+    optimizer: OptimizerName = Field("adamw", description="update rule")
+    lr: float = Field(1e-3, gt=0, description="peak learning rate")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd and rmsprop")
+    nesterov: bool = Field(True, description="Nesterov momentum (sgd)")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="moment decay of adam and adamw")
+    weight_decay: float = Field(0.0, ge=0, description="L2 penalty (decoupled for adamw)")
+    decay_all: bool = Field(False, description="decay biases and normalisation parameters too")
+    schedule: ScheduleName = Field("onecycle", description="shape of the learning rate over the run")
+    warmup_epochs: float = Field(0.0, ge=0, description="linear warm-up (constant, step, cosine)")
+    warmup_fraction: float = Field(0.25, gt=0, lt=1, description="share of the run that one-cycle rises for")
+    milestones: tuple[float, ...] = Field((0.5, 0.75), description="step: shares of the run after which lr drops")
+    gamma: float = Field(0.1, gt=0, description="step: factor of each drop")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Szegedy et al. 2016")
+    class_weights: Literal["none", "auto"] | dict[str, float] = Field(
+        "none", description="auto: inverse class frequency; or a weight per class name"
+    )
+    sampling: Literal["shuffle", "balanced"] = Field("shuffle", description="balanced: classes equally often")
+    ema: float = Field(0.0, ge=0, lt=1, description="decay of the weight average that is evaluated and kept; 0 is off")
+    clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0 is off")
+    early_stopping: int = Field(0, ge=0, description="stop after this many epochs without improvement; 0 is off")
+    augment: Augment = Field(default_factory=Augment, description="random changes to the training images")
+    extensions: tuple[Extension, ...] = Field((), description="epochs added later by `cnnlab extend`")
+
+    # On what it runs
+    seed: int = Field(0, ge=0, description="of weights, order, augmentation and splits")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: by a measured probe")
+    channels_last: Literal["auto"] | bool = Field("auto", description="memory format; auto: by a measured probe")
+    compile: bool = Field(False, description="torch.compile the network")
+
+    @field_validator("device")
+    @classmethod
+    def _device_spelling(cls, value: str) -> str:
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
+            raise ValueError(f'expected auto, cpu, cuda, cuda:N or mps, got "{value}"')
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        if self.accumulate > self.batch_size:
+            raise ValueError(f"accumulate={self.accumulate} splits a batch of only {self.batch_size} images")
+        if any(not 0 < m < 1 for m in self.milestones) or list(self.milestones) != sorted(self.milestones):
+            raise ValueError("milestones are rising shares of the run between 0 and 1, such as [0.5, 0.75]")
+        return self
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs of the run with all extensions."""
+        return self.epochs + sum(extension.epochs for extension in self.extensions)
+
+    @property
+    def data_is_path(self) -> bool:
+        """Whether ``data`` is a folder or file rather than a registered name."""
+        return "/" in self.data or "\\" in self.data or self.data.endswith(".csv")
+
+    @classmethod
+    def make(cls, values: dict[str, Any], source: str = "recipe") -> Recipe:
+        """Validate ``values``; ``source`` is named in the message when they are wrong."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise RecipeError(f"{source}: {_explain(error)}") from None
+
+    def with_overrides(self, overrides: Iterable[str]) -> Recipe:
+        """Return a recipe with ``key=value`` texts applied; dots reach into groups (``augment.crop=2``)."""
+        return Recipe.make(apply_overrides(self.values(), overrides), "override")
+
+    def derived(self, *, model: str | None = None, data: str | None = None) -> Recipe:
+        """Return this recipe for another network or other data; what was measured no longer applies to it."""
+        changes: dict[str, Any] = {}
+        if model not in (None, self.model):
+            changes |= {"model": model, "model_options": {}, "image_size": None}
+        if data not in (None, self.data):
+            changes |= {"data": data, "in_channels": None}
+        if not changes:
+            return self
+        return Recipe.make(self.values() | changes | {"name": "", "about": "", "reproduces": "", "measured": ()})
+
+    def values(self) -> dict[str, Any]:
+        """The plain values, as they are written to YAML."""
+        return self.model_dump(mode="json")
+
+    def changed(self) -> dict[str, Any]:
+        """Only the values that differ from the defaults."""
+        defaults = Recipe().values()
+        return {key: value for key, value in self.values().items() if value != defaults[key]}
+
+    def to_yaml(self, *, full: bool = True) -> str:
+        """YAML text: every value, or only those that differ from the defaults."""
+        values = self.values() if full else self.changed()
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose floats may be written ``1e-3``: plain YAML 1.1 reads that as text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)$"),
+    list("-+.0123456789"),
+)
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """Parse YAML; a syntax error becomes a :class:`RecipeError` that names ``source`` and the line."""
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader subclass
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}" if mark else ""
+        raise RecipeError(f"{source}{where}: not valid YAML ({getattr(error, 'problem', error)}).") from None
+
+
+def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """Return a copy of ``values`` with ``key=value`` texts applied; values are YAML.
+
+    Raises:
+        RecipeError: a text without ``=``, or a dotted key into something that is no group.
+    """
+    result = dict(values)
+    for text in overrides:
+        key, equals, raw = text.partition("=")
+        if not equals or not key:
+            raise RecipeError(f'"{text}" is not an override: write key=value, for example epochs=5.')
+        group, *path = [part.strip() for part in key.lstrip("-").split(".")]
+        _check_key(group)
+        value = parse_yaml(raw, text) if raw else ""
+        if not path:
+            result[group] = value
+            continue
+        node = result[group] = dict(result.get(group) or {}) if _is_group(result.get(group)) else None
+        if node is None:
+            raise RecipeError(f'"{key}": {group} is a single value; write {group}=...')
+        for part in path[:-1]:
+            node[part] = dict(node.get(part) or {})
+            node = node[part]
+        node[path[-1]] = value
+    return result
+
+
+def _is_group(value: Any) -> bool:
+    return value is None or isinstance(value, dict)
+
+
+def _check_key(key: str) -> None:
+    if key not in Recipe.model_fields:
+        near = did_you_mean(key, Recipe.model_fields)
+        raise RecipeError(f'There is no recipe key "{key}". {near or "`cnnlab recipes --keys` lists them."}')
+
+
+def _explain(error: ValidationError) -> str:
+    """Turn the first pydantic error into one sentence with the nearest name."""
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    key = ".".join(path)
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        known = Recipe.model_fields if len(path) == 1 else _fields_of(path[0])
+        return f'there is no key "{key}". {did_you_mean(path[-1], known)}'.strip()
+    if first["type"] == "literal_error":
+        choices = first["ctx"]["expected"]
+        near = did_you_mean(str(first["input"]), re.findall(r"'([^']*)'", choices))
+        return f"{key}: expected {choices}, got {first['input']!r}. {near}".strip()
+    message = first["msg"].removeprefix("Value error, ")
+    got = "" if first["type"] == "value_error" else f", got {first['input']!r}"
+    return f"{key}: {message}{got}." if key else f"{message}."
+
+
+def _fields_of(group: str) -> list[str]:
+    annotation = Recipe.model_fields[group].annotation if group in Recipe.model_fields else None
+    for candidate in (annotation, *get_args(annotation)):
+        names = getattr(candidate, "model_fields", None) or getattr(candidate, "__dataclass_fields__", None)
+        if names:
+            return list(names)
+    return []
+
+
+def list_recipes() -> list[str]:
+    """Return the names of the recipes that ship with the package."""
+    folder = resources.files("cnnlab.recipes")
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def load_recipe(name: str | Path) -> Recipe:
+    """Load a shipped recipe by name, or a YAML file by path.
+
+    Raises:
+        UnknownNameError: neither a shipped recipe nor a file.
+        RecipeError: the file is not valid.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") or path.is_file():
+        if not path.is_file():
+            raise RecipeError(f'There is no recipe file "{path}".')
+        text, source = path.read_text(encoding="utf-8"), str(path)
+    else:
+        if str(name) not in list_recipes():
+            raise UnknownNameError("recipe", str(name), list_recipes(), "A path to a YAML file works too.")
+        text = resources.files("cnnlab.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+        source = f"recipe {name}"
+    values = parse_yaml(text, source) or {}
+    if not isinstance(values, dict):
+        raise RecipeError(f"{source}: expected `key: value` lines, got {type(values).__name__}.")
+    values.setdefault("name", path.stem if path.is_file() else str(name))
+    return Recipe.make(values, source)
+
+
+def recipe_for(model: str | None = None, data: str | None = None) -> Recipe:
+    """Choose where to start from when only a network or data (or neither) was named.
+
+    Nothing named: ``lenet5-mnist5k``. A path: ``folder``. A network and data that a shipped recipe is about: that
+    recipe. Otherwise the defaults of :class:`Recipe`, which suit most networks (AdamW, one-cycle).
+    """
+    shipped = {name: load_recipe(name) for name in list_recipes()}
+    if data is not None and Path(data).exists() and data not in {r.data for r in shipped.values()}:
+        return shipped["folder"].derived(model=model, data=data)
+    wanted = (model or "lenet5", data or "mnist5k")
+    if model is None and data is not None:
+        # The network is free: any recipe about this data will do; the shortest name is the plainest.
+        for name in sorted(shipped, key=lambda n: (len(n), n)):
+            if shipped[name].data == data:
+                return shipped[name]
+    for name in sorted(shipped, key=lambda n: (len(n), n)):
+        if (shipped[name].model, shipped[name].data) == wanted:
+            return shipped[name]
+    return Recipe(model=wanted[0], data=wanted[1])

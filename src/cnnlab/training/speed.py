@@ -1,0 +1,185 @@
+"""Which precision and memory layout are fastest here? Measured, not guessed.
+
+A network is timed for a moment with fp32 and bf16, with the channels in the second and in the last place, on the
+device and batch size of the run. The answer is printed, saved in the run and can be overridden in the recipe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from cnnlab.errors import DeviceError
+from cnnlab.training.recipe import Recipe
+
+# A lower precision has to earn its place: below this gain fp32 is kept.
+WORTHWHILE = 1.1
+
+
+@dataclass(frozen=True)
+class Speed:
+    """The settings a run uses.
+
+    Attributes:
+        bf16: whether the forward pass runs under bf16 autocast.
+        channels_last: whether images and weights are stored NHWC.
+        measured: images/s of a training step per setting tried; empty when nothing was measured.
+    """
+
+    bf16: bool = False
+    channels_last: bool = False
+    measured: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def autocast(self, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+        """The context that a forward pass runs in."""
+        return torch.autocast(device.type, dtype=torch.bfloat16) if self.bf16 else contextlib.nullcontext()
+
+    @property
+    def label(self) -> str:
+        return f"{'bf16' if self.bf16 else 'fp32'}{' channels_last' if self.channels_last else ''}"
+
+    def describe(self) -> str:
+        """One line for the terminal: what is used, and what the alternatives gave."""
+        if not self.measured:
+            return self.label
+        trials = ", ".join(f"{name} {rate:,.0f}" for name, rate in self.measured.items())
+        return f"{self.label} (training images/s in a short trial: {trials})"
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device called ``name``; ``auto`` takes a GPU when there is one.
+
+    Raises:
+        DeviceError: the device is not on this machine.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        why = "this PyTorch is a CPU-only build" if not torch.version.cuda else "no usable NVIDIA GPU was found"
+        raise DeviceError(f'Device "{name}" was asked for, but {why}. Use device=cpu or device=auto.')
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(f'Device "{name}" was asked for, but there are {torch.cuda.device_count()} GPUs (from 0).')
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError('Device "mps" was asked for, but this machine has none. Use device=cpu or device=auto.')
+    return device
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether the device computes in bf16 in hardware (AVX512-BF16 or AMX on a CPU, Ampere or newer on a GPU)."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    if device.type == "cpu":
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return False
+
+
+def choose_speed(
+    recipe: Recipe,
+    model: nn.Module,
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    device: torch.device,
+    budget: float = 2.0,
+) -> Speed:
+    """Decide precision and memory format for ``recipe``, by a trial of at most ``budget`` seconds where it says auto.
+
+    Args:
+        recipe: its ``precision`` and ``channels_last`` are obeyed when they are not ``auto``.
+        model: the network, on ``device``; it is copied, not changed, and no random state is consumed.
+        input_shape: (C, H, W) of an image.
+        num_classes: how many outputs the network has.
+        device: where it will run.
+        budget: seconds for the whole trial.
+    """
+    precisions = [recipe.precision] if recipe.precision != "auto" else ["fp32", "bf16"][: 1 + has_fast_bf16(device)]
+    formats = [recipe.channels_last] if recipe.channels_last != "auto" else [False, True]
+    if not any(isinstance(module, nn.Conv2d) for module in model.modules()) and len(formats) > 1:
+        formats = [False]  # without a convolution the layout makes no difference
+    choices = [Speed(precision == "bf16", bool(last)) for precision in precisions for last in formats]
+    if len(choices) == 1:
+        return choices[0]
+    if Speed(True, True) in choices and len(choices) == 4:
+        choices.remove(Speed(True, False))  # never the fastest: bf16 kernels are written for NHWC
+    rates: dict[str, float] = {}
+    deadline = time.perf_counter() + budget
+    for position, choice in enumerate(choices):
+        share = (deadline - time.perf_counter()) / (len(choices) - position)
+        if share <= 0:
+            break
+        rates[choice.label] = _images_per_second(
+            copy.deepcopy(model), choice, recipe.batch_size, input_shape, num_classes, device, share
+        )
+    fp32 = [c for c in choices if not c.bf16 and c.label in rates]
+    best = max(fp32 or choices[:1], key=lambda c: rates.get(c.label, 0.0))
+    for choice in choices:
+        if choice.bf16 and rates.get(choice.label, 0.0) > WORTHWHILE * rates.get(best.label, 0.0):
+            best = choice
+    return Speed(best.bf16, best.channels_last, rates)
+
+
+def _images_per_second(
+    model: nn.Module,
+    choice: Speed,
+    batch_size: int,
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    device: torch.device,
+    seconds: float,
+) -> float:
+    """Time training steps for about ``seconds``; the first (memory, kernel choice) does not count.
+
+    The batch grows from 4 images until a step fills a tenth of the time or is as large as the run's: a slow network
+    is judged on a small batch, a fast one on the real one.
+    """
+    start = time.perf_counter()
+    generator = torch.Generator().manual_seed(0)
+    model = model.to(memory_format=choice.memory_format).train()
+    step: Callable[[int], float] = lambda n: _timed_step(  # noqa: E731
+        model, choice, torch.rand((n, *input_shape), generator=generator), num_classes, device
+    )
+    n = min(max(batch_size, 2), 4)  # BatchNorm cannot train on a single image
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        took = step(n)
+        while n < batch_size and took < seconds / 10 and time.perf_counter() - start < seconds / 2:
+            n = min(batch_size, n * 4)
+            step(n)
+            took = step(n)
+        times = [took]
+        while time.perf_counter() - start + min(times) < seconds and len(times) < 30:
+            times.append(step(n))
+    return n / min(times)
+
+
+def _timed_step(model: nn.Module, choice: Speed, images: torch.Tensor, num_classes: int, device: torch.device) -> float:
+    images = images.to(device).contiguous(memory_format=choice.memory_format)
+    labels = torch.arange(len(images), device=device) % num_classes
+    _synchronize(device)
+    start = time.perf_counter()
+    with choice.autocast(device):
+        loss = nn.functional.cross_entropy(model(images).float(), labels)
+    loss.backward()
+    model.zero_grad()
+    _synchronize(device)
+    return time.perf_counter() - start
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

@@ -1,0 +1,105 @@
+"""The training state in one file: everything needed to go on as if nothing had happened.
+
+There are no random states in it: randomness is a pure function of the seed and the position (see
+:func:`cnnlab.training.loop.seeded`). The schedule is a function of the position too. What is left is the weights,
+their average, the optimizer, the weights kept so far, the position, and the running sums of the epoch.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import cnnlab
+from cnnlab.data import ImageData
+from cnnlab.errors import CheckpointError
+from cnnlab.training import distributed
+from cnnlab.training.checkpoint import (
+    FORMAT,
+    check_format,
+    load_tensors,
+    pack_optimizer,
+    save_tensors,
+    unpack_optimizer,
+)
+from cnnlab.training.loop import Session
+
+
+def save_state(session: Session, path: Path) -> None:
+    """Write the state of ``session`` to ``path``; every process must call it, the first one writes.
+
+    Raises:
+        RunError: the file cannot be written; the one that was there before is intact.
+    """
+    sums = sum(distributed.gather(session.sums.cpu()))
+    if distributed.rank() != 0:
+        return
+    optimizer, plain = pack_optimizer(session.optimizer)
+    tensors = {f"model.{k}": v for k, v in session.model.state_dict().items()}
+    tensors |= {f"optimizer.{k}": v for k, v in optimizer.items()}
+    tensors |= {f"best.{k}": v for k, v in session.best_weights.items()}
+    if session.average:
+        tensors |= {f"average.{k}": v for k, v in session.average.model.state_dict().items()}
+    tensors["sums"] = torch.as_tensor(sums)
+    facts = {
+        "format": FORMAT,
+        "cnnlab": cnnlab.__version__,
+        "optimizer": plain,
+        "position": {key: getattr(session, key) for key in _POSITION},
+        "data": data_fingerprint(session.data),
+    }
+    save_tensors(path, tensors, {"cnnlab": json.dumps(facts)})
+
+
+_POSITION = ("epoch", "step", "seconds", "epoch_seconds", "best_loss", "best_accuracy", "best_epoch")
+
+
+def restore_state(session: Session, path: Path) -> None:
+    """Bring a freshly prepared ``session`` to the state saved at ``path``.
+
+    Raises:
+        CheckpointError: the file is damaged, from a newer version, or about another network or other data.
+    """
+    tensors, metadata = load_tensors(path)
+    try:
+        facts: dict[str, Any] = json.loads(metadata["cnnlab"])
+    except (KeyError, ValueError):
+        raise CheckpointError(f"{path} is no training state: `last/state.safetensors` of a run is.") from None
+    check_format(facts, path)
+    if facts["data"] != data_fingerprint(session.data):
+        raise CheckpointError(
+            f"{session.data.name} is not what it was when {path} was saved (images, labels or split differ). "
+            "Put the data back as it was, or start a new run."
+        )
+    groups: dict[str, dict[str, torch.Tensor]] = {"model": {}, "optimizer": {}, "best": {}, "average": {}}
+    for name, tensor in tensors.items():
+        group, _, rest = name.partition(".")
+        if rest:
+            groups[group][rest] = tensor
+    try:
+        session.model.load_state_dict(groups["model"])
+        if session.average:
+            session.average.model.load_state_dict(groups["average"])
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} does not fit the network of the recipe: {error}") from None
+    unpack_optimizer(session.optimizer, groups["optimizer"], facts["optimizer"])
+    session.best_weights = groups["best"]
+    for key, value in facts["position"].items():
+        setattr(session, key, value)
+    if distributed.rank() == 0:  # the sum over the processes: held by one of them
+        session.sums = tensors["sums"].to(session.sums)
+
+
+def data_fingerprint(data: ImageData) -> dict[str, list[int]]:
+    """Return [images, checksum of labels and names] of each split, to notice when the data changed."""
+    splits = {"train": data.train, "val": data.val, "test": data.test}
+    return {name: [len(split), _checksum(split)] for name, split in splits.items() if split is not None}
+
+
+def _checksum(split: Any) -> int:
+    checksum = zlib.crc32(split.labels.numpy().tobytes())
+    return zlib.crc32("\n".join(split.names or []).encode("utf-8", "surrogateescape"), checksum)
