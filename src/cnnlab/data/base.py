@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from cnnlab.data._stratify import stratified_choice, stratified_split
 from cnnlab.data.preprocess import Preprocess, decode, resize_box, to_tensor
 from cnnlab.errors import DataError, UsageError
 from cnnlab.registry import Registry
@@ -176,10 +177,10 @@ class ArraySplit(Split):
             boxes = ((image, crops.box(row, image.height, image.width)) for row, image in enumerate(images))
             return _stack([to_tensor(resize_box(image, box, size, interpolation)) for image, box in boxes], preprocess)
         if self._is_native(preprocess):
-            return self.pixels[indices]
+            return self.pixels.index_select(0, indices)
         prepared = self._prepare(preprocess)
         if prepared is not None:
-            return prepared[indices]
+            return prepared.index_select(0, indices)
         return self._resized(indices, preprocess)
 
     def subset(self, indices: Tensor | Sequence[int]) -> ArraySplit:
@@ -314,7 +315,7 @@ class ImageData:
         return replace(self, **changed, notes=notes)
 
     def split_rows(self) -> list[dict[str, Any]]:
-        """Return a row per image: ``split``, ``index`` (position in the split), ``name`` (file or ""), ``label`` (class)."""
+        """Return a row per image: ``split``, ``index`` in it, ``name`` (file, or ""), ``label`` (name of the class)."""
         rows = []
         for split_name, split in self.splits().items():
             names = split.names or [""] * len(split)
@@ -338,54 +339,6 @@ class ImageData:
 def class_counts(split: Split, classes: Sequence[str]) -> Tensor:
     """Return int64 (classes,): how many images of each class a split has."""
     return torch.bincount(split.labels, minlength=len(classes))
-
-
-def stratified_choice(labels: Tensor, count: int, seed: int) -> Tensor:
-    """Return the sorted positions of ``count`` images, drawn so that classes keep their proportions.
-
-    The places are shared out by the method of largest remainders; within a class the draw is random by ``seed``.
-    """
-    values = labels.numpy()
-    sizes = np.bincount(values)
-    return _draw(values, _shares(sizes, min(count, len(values))), seed)
-
-
-def stratified_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Divide into (rest, part): sorted positions, with ``part`` about ``fraction`` of every class.
-
-    A class with at least two images has at least one in either part; a class with one image stays in the rest.
-
-    Raises:
-        UsageError: fraction is not between 0 and 1.
-        DataError: no class has two images.
-    """
-    if not 0 < fraction < 1:
-        raise UsageError(f"The share of images for validation is {fraction}; it must be between 0 and 1, e.g. 0.1.")
-    values = labels.numpy()
-    sizes = np.bincount(values)
-    if not len(sizes) or sizes.max() < 2:
-        raise DataError("No class has two images, so none can be put aside for validation. Add images.")
-    shares = _shares(sizes, round(len(values) * fraction))
-    shares = np.where(sizes >= 2, np.clip(shares, 1, np.maximum(sizes - 1, 1)), 0)
-    part = _draw(values, shares, seed)
-    inside = torch.zeros(len(values), dtype=torch.bool)
-    inside[part] = True
-    return torch.nonzero(~inside).flatten(), part
-
-
-def _shares(sizes: np.ndarray, count: int) -> np.ndarray:
-    """Share ``count`` places out in proportion to ``sizes``: floors first, then the largest remainders."""
-    quotas = sizes * count / sizes.sum()
-    shares = np.floor(quotas).astype(np.int64)
-    order = np.argsort(shares - quotas, kind="stable")
-    shares[order[: count - shares.sum()]] += 1
-    return shares
-
-
-def _draw(values: np.ndarray, shares: np.ndarray, seed: int) -> Tensor:
-    rng = np.random.default_rng([seed % 2**63, 0x5B1])
-    chosen = [rng.permutation(np.flatnonzero(values == label))[:share] for label, share in enumerate(shares)]
-    return torch.from_numpy(np.sort(np.concatenate(chosen)))
 
 
 def channel_statistics(

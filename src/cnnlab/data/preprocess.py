@@ -20,7 +20,8 @@ from torch import Tensor
 
 from cnnlab.errors import DataError, UsageError, did_you_mean
 
-#: What :meth:`Preprocess.pixels` takes: a path, a PIL image, an array (H, W) or (H, W, C), a tensor (H, W) or (C, H, W).
+#: What :meth:`Preprocess.pixels` takes: a path, a PIL image, an array (H, W) or (H, W, C), a tensor (H, W) or
+#: (C, H, W).
 ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray | Tensor"
 
 Resampling: TypeAlias = Literal["bilinear", "bicubic"]
@@ -144,10 +145,11 @@ class Preprocess:
             raise DataError(
                 f"normalize() got a tensor of shape {tuple(pixels.shape)}; expected (N, {self.channels}, H, W)."
             )
-        # As one multiply-add: x * 1/(255 std) - mean/std.
+        # One multiplication and one addition in place: x * 1/(255 std) - mean/std.
         scale = torch.tensor([1 / (255 * s) for s in self.std], device=pixels.device).view(1, -1, 1, 1)
         shift = torch.tensor([-m / s for m, s in zip(self.mean, self.std, strict=True)], device=pixels.device)
-        return torch.addcmul(shift.view(1, -1, 1, 1), pixels.to(torch.float32), scale)
+        images = pixels.to(torch.float32, copy=True)
+        return images.mul_(scale).add_(shift.view(1, -1, 1, 1))
 
     def denormalize(self, images: Tensor) -> Tensor:
         """Undo :meth:`normalize` for display.
@@ -260,13 +262,18 @@ def reason(error: BaseException) -> str:
     return str(error).rstrip(".") or type(error).__name__
 
 
+def orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 (upright) to 8; 1 when there is none or it is broken."""
+    try:
+        value = image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # broken EXIF data does not make the pixels unreadable
+        return 1
+    return value if value in _UPRIGHT else 1
+
+
 def upright(image: Image.Image) -> Image.Image:
     """Turn a photo the way its EXIF orientation says; others come back as they are."""
-    try:
-        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
-    except Exception:  # broken EXIF data does not make the pixels unreadable
-        return image
-    turn = _UPRIGHT.get(orientation)
+    turn = _UPRIGHT.get(orientation(image))
     return image if turn is None else image.transpose(turn)
 
 

@@ -1,0 +1,247 @@
+"""Images in files: a cheap look at all of them first, then decoding in threads with a cache of decoded pixels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from cnnlab.data.base import Crops, Split, memory_budget
+from cnnlab.data.preprocess import (
+    Preprocess,
+    decode,
+    orientation,
+    reason,
+    resize_box,
+    resize_short_side,
+    to_channels,
+    to_tensor,
+)
+from cnnlab.data.preprocess import is_grey as is_grey_mode
+from cnnlab.errors import DataError
+
+#: Endings that count as images; other files in a folder are left alone.
+IMAGE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .apng .bmp .dib .gif .webp .tif .tiff .ppm .pgm .pbm .pnm .tga .avif .jp2".split()  # noqa: SIM905
+)
+
+#: Up to this many files, :func:`scan` decodes every one; above, it reads the headers only.
+FULL_SCAN_FILES = 5000
+
+# Random resized crops are cut from a copy with this many times the usual short side, so that small boxes stay sharp.
+_CROP_MARGIN = 1.25
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What a look at a file found.
+
+    Args:
+        size: (height, width) in pixels after turning upright; (0, 0) when unreadable.
+        mode: Pillow's mode; "" when unreadable.
+        error: why it cannot be read, or None.
+    """
+
+    size: tuple[int, int]
+    mode: str
+    error: str | None = None
+
+
+def workers() -> int:
+    """Return how many threads decode: one per usable core, at most 16."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    return min(16, cores)
+
+
+def scan(paths: Sequence[Path], *, full: bool | None = None, progress: bool | None = None) -> list[Scanned]:
+    """Look at every file once, in threads.
+
+    Args:
+        paths: files.
+        full: decode them (finds truncated files); otherwise read the headers. None decodes when there are at most
+            :data:`FULL_SCAN_FILES`.
+        progress: show a progress bar.
+
+    Returns:
+        One :class:`Scanned` per path, in order; unreadable files have an ``error`` and raise nothing.
+    """
+    decode_all = len(paths) <= FULL_SCAN_FILES if full is None else full
+    with ThreadPoolExecutor(workers()) as pool:
+        found: Iterable[Scanned] = pool.map(lambda path: scan_file(path, full=decode_all), paths)
+        if progress:
+            from rich.progress import track
+
+            found = track(found, description="Looking at the images", total=len(paths), transient=True)
+        return list(found)
+
+
+def scan_file(path: Path, *, full: bool) -> Scanned:
+    """Look at one file; see :func:`scan`."""
+    try:
+        if path.stat().st_size == 0:
+            return Scanned((0, 0), "", "the file is empty (0 bytes)")
+        with Image.open(path) as image:
+            height, width = image.height, image.width
+            mode = image.mode
+            # Asking a PNG for EXIF data decodes all of it, and cameras write none.
+            if (full or image.format != "PNG") and orientation(image) >= 5:  # a quarter turn
+                height, width = width, height
+            if full:
+                # 1/8 of the size for JPEG: reads the whole file and saves most of the work.
+                image.draft(None, (1, 1))
+                to_channels(image, 3)
+            else:
+                image.verify()
+        return Scanned((height, width), mode)
+    except Exception as error:  # Pillow raises many kinds for broken files
+        return Scanned((0, 0), "", reason(error))
+
+
+class FileSplit(Split):
+    """Images in files, decoded by a pool of threads (Pillow releases the interpreter lock while it decodes).
+
+    Decoded images are kept when all of them fit in memory, so that later epochs read no file. What is returned does
+    not depend on that.
+
+    Args:
+        paths: a file for each image.
+        labels: (N,) integers.
+        names: file of each image relative to the root of the data; the paths themselves by default.
+        scanned: what :func:`scan` found, to know channels and sizes; without it images count as RGB of unknown size.
+        cache_bytes: decoded images are kept when they take at most this much; 2 GiB or a quarter of the free memory
+            by default, 0 keeps none.
+
+    Raises:
+        DataError: numbers of paths, labels and names differ.
+    """
+
+    names: list[str]
+
+    def __init__(
+        self,
+        paths: Sequence[str | Path],
+        labels: Tensor | np.ndarray | Sequence[int],
+        names: Sequence[str] | None = None,
+        *,
+        scanned: Sequence[Scanned] | None = None,
+        cache_bytes: int | None = None,
+    ) -> None:
+        self.paths = [Path(path) for path in paths]
+        self.labels = torch.as_tensor(labels, dtype=torch.int64)
+        self.names = [str(path) for path in paths] if names is None else list(names)
+        if not len(self.paths) == len(self.labels) == len(self.names):
+            raise DataError(
+                f"{len(self.paths)} files have {len(self.labels)} labels and {len(self.names)} names; give one each."
+            )
+        self.scanned = None if scanned is None else list(scanned)
+        self.channels = 1 if self.scanned and all(is_grey_mode(found.mode) for found in self.scanned) else 3
+        sizes = {found.size for found in self.scanned or ()}
+        self.size = sizes.pop() if len(sizes) == 1 else None
+        self._cache_bytes = cache_bytes
+        self._squares: tuple[tuple[Any, ...], Tensor, np.ndarray] | None = None
+        self._sources: tuple[tuple[Any, ...], list[np.ndarray | None]] | None = None
+
+    def fetch(self, indices: Tensor, preprocess: Preprocess, crops: Crops | None = None) -> Tensor:
+        with ThreadPoolExecutor(workers()) as pool:
+            return self.start(indices, preprocess, crops, pool)()
+
+    def start(
+        self, indices: Tensor, preprocess: Preprocess, crops: Crops | None, pool: Executor
+    ) -> Callable[[], Tensor]:
+        """Begin :meth:`fetch` in ``pool``; the returned function waits and gives its result."""
+        rows = indices.tolist()
+        if crops is not None:
+            sources = self._source_cache(preprocess)
+            cut = [pool.submit(self._cut, i, row, preprocess, crops, sources) for row, i in enumerate(rows)]
+            return lambda: _stacked(cut, preprocess)
+        cache = self._square_cache(preprocess)
+        if cache is None:
+            decoded = [pool.submit(preprocess.pixels, self.paths[i]) for i in rows]
+            return lambda: _stacked(decoded, preprocess)
+        pixels, ready = cache
+        filling = [pool.submit(self._fill, i, preprocess, pixels, ready) for i in set(rows) if not ready[i]]
+
+        def result() -> Tensor:
+            for future in filling:
+                future.result()
+            return pixels.index_select(0, indices)
+
+        return result
+
+    def subset(self, indices: Tensor | Sequence[int]) -> FileSplit:
+        rows = torch.as_tensor(indices, dtype=torch.int64)
+        chosen = rows.tolist()
+        return FileSplit(
+            [self.paths[i] for i in chosen],
+            self.labels[rows],
+            [self.names[i] for i in chosen],
+            scanned=None if self.scanned is None else [self.scanned[i] for i in chosen],
+            cache_bytes=self._cache_bytes,
+        )
+
+    def _fill(self, index: int, preprocess: Preprocess, pixels: Tensor, ready: np.ndarray) -> None:
+        pixels[index] = preprocess.pixels(self.paths[index])
+        ready[index] = True  # after the pixels: whoever sees it may read them
+
+    def _cut(
+        self, index: int, row: int, preprocess: Preprocess, crops: Crops, sources: list[np.ndarray | None] | None
+    ) -> Tensor:
+        kept = None if sources is None else sources[index]
+        if kept is not None:
+            image = Image.fromarray(kept)
+        else:
+            image = self._source(index, preprocess)
+            if sources is not None:
+                sources[index] = np.asarray(image)
+        box = crops.box(row, image.height, image.width)
+        return to_tensor(resize_box(image, box, preprocess.size, preprocess.interpolation))
+
+    def _source(self, index: int, preprocess: Preprocess) -> Image.Image:
+        """Return the picture that random boxes are cut from: the whole photo, made smaller when it is large."""
+        short = _source_short_side(preprocess)
+        image = decode(self.paths[index], preprocess.channels, least=2 * short)
+        return resize_short_side(image, short, preprocess.interpolation) if min(image.size) > short else image
+
+    def _budget(self) -> int:
+        return memory_budget() if self._cache_bytes is None else self._cache_bytes
+
+    def _square_cache(self, preprocess: Preprocess) -> tuple[Tensor, np.ndarray] | None:
+        """Return (uint8 (N, C, S, S), which rows are filled), or None when it would not fit in memory."""
+        if self._squares is None or self._squares[0] != preprocess.geometry:
+            shape = (len(self), preprocess.channels, preprocess.size, preprocess.size)
+            if int(np.prod(shape)) > self._budget():
+                return None
+            # Memory that is not written yet is not taken yet, so this costs as much as what was decoded.
+            self._squares = (preprocess.geometry, torch.empty(shape, dtype=torch.uint8), np.zeros(len(self), bool))
+        return self._squares[1], self._squares[2]
+
+    def _source_cache(self, preprocess: Preprocess) -> list[np.ndarray | None] | None:
+        """Return a place for each picture that boxes are cut from, or None when they would not fit in memory."""
+        if self._sources is None or self._sources[0] != preprocess.geometry:
+            short = _source_short_side(preprocess)
+            total = 0.0
+            for found in self.scanned or [Scanned((short, 2 * short), "")] * len(self):
+                scale = min(1.0, short / max(1, min(found.size)))
+                total += found.size[0] * found.size[1] * scale**2 * preprocess.channels
+            if total > self._budget():
+                return None
+            self._sources = (preprocess.geometry, [None] * len(self))
+        return self._sources[1]
+
+
+def _source_short_side(preprocess: Preprocess) -> int:
+    return round(_CROP_MARGIN * preprocess.short_side)
+
+
+def _stacked(futures: list[Future[Tensor]], preprocess: Preprocess) -> Tensor:
+    if not futures:
+        return torch.empty(0, preprocess.channels, preprocess.size, preprocess.size, dtype=torch.uint8)
+    return torch.stack([future.result() for future in futures])

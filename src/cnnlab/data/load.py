@@ -1,0 +1,57 @@
+"""Finding a data set by name or by path."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cnnlab.data.base import ImageData, data_sets
+from cnnlab.data.csv_table import load_csv
+from cnnlab.data.folder import load_folder
+from cnnlab.errors import DataError, DataNotFoundError
+
+
+def list_data(pattern: str = "*") -> list[str]:
+    """Return the sorted names of data sets that match a shell-style ``pattern``."""
+    return data_sets.names(pattern)
+
+
+def load_data(
+    name_or_path: str | os.PathLike[str],
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    progress: bool | None = None,
+    download: bool = True,
+) -> ImageData:
+    """Load a data set.
+
+    Args:
+        name_or_path: a name from :func:`list_data`, or the path of a folder of class folders or of a CSV file. A name
+            comes first: write ``./mnist`` for a folder that is called like a data set.
+        data_dir: where the files of named data sets are looked for first.
+        seed: of the division into train and val, where data come without one.
+        progress: show progress bars.
+        download: fetch a named data set that is not on this machine.
+
+    Raises:
+        UnknownNameError: neither a name nor a path.
+        DataNotFoundError: a path that does not exist, or data that are nowhere and cannot be downloaded.
+        DataError: the data cannot be used; the message says why and what to do.
+    """
+    text = os.fspath(name_or_path)
+    if isinstance(name_or_path, str) and name_or_path in data_sets:
+        data: ImageData = data_sets.get(name_or_path).factory(data_dir, progress=progress, download=download)
+        return data
+    path = Path(text).expanduser()
+    if path.is_dir():
+        return load_folder(path, seed=seed, progress=progress)
+    if path.is_file():
+        if path.suffix.lower() in (".csv", ".tsv"):
+            return load_csv(path, seed=seed, progress=progress)
+        raise DataError(f"{path} is neither a folder nor a .csv file. Unpack archives first; give the folder.")
+    looks_like_path = os.sep in text or "/" in text or path.suffix.lower() in (".csv", ".tsv")
+    if looks_like_path or not isinstance(name_or_path, str):
+        raise DataNotFoundError(f"There is no folder or CSV file {path}. Check the path; it is seen from {Path.cwd()}.")
+    data_sets.get(name_or_path)  # raises UnknownNameError with the nearest name
+    raise AssertionError("unreachable")

@@ -1,0 +1,207 @@
+"""From a split to batches on the device, as a pure function of (seed, epoch, step)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cnnlab.data.augment import Augment, BatchAugment
+from cnnlab.data.base import Split
+from cnnlab.data.files import FileSplit, workers
+from cnnlab.data.preprocess import Preprocess
+from cnnlab.errors import UsageError
+
+# While a batch is used, this many more are being decoded.
+_AHEAD = 2
+
+# First number of each seed, so that order and augmentation never share a stream.
+_ORDER, _STEP = 1, 2
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch, on the device of its loader.
+
+    Args:
+        images: float32 (n, C, S, S), normalised.
+        labels: int64 (n,).
+        targets: the labels; or float32 (n, classes), rows summing to 1, when images were mixed.
+        indices: int64 (n,) positions in the split, on the CPU.
+    """
+
+    images: Tensor
+    labels: Tensor
+    targets: Tensor
+    indices: Tensor
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+class Loader:
+    """Batches of a split.
+
+    Order comes from (seed, epoch), augmentation from (seed, epoch, step, rank); so ``epoch(e, start_step=k)`` gives
+    the same batches, bit for bit, as ``epoch(e)`` after k of them. Images in files are decoded by threads, two batches
+    ahead; there are no worker processes.
+
+    Args:
+        split: where images come from.
+        preprocess: what the network needs.
+        batch_size: images per step over all processes; each takes its slice of every batch.
+        classes: how many; needed for the targets of mixed images. The largest label + 1 by default.
+        augment: random changes, for training.
+        shuffle: a new order each epoch; otherwise the order of the split.
+        sampling: with shuffle, ``"shuffle"`` gives every image once, ``"balanced"`` draws as many images with
+            replacement, every class equally often on average.
+        seed: of order and augmentation.
+        device: where batches are put.
+        channels_last: memory format of the images.
+        rank: which process this is. ``world``: how many there are.
+        drop_last_single: with shuffle, a last batch that would leave a process with a single image joins the batch
+            before it, because BatchNorm cannot learn from one image. No image is dropped.
+
+    Raises:
+        UsageError: an argument makes no sense.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        preprocess: Preprocess,
+        batch_size: int,
+        *,
+        classes: int | None = None,
+        augment: Augment | None = None,
+        shuffle: bool = False,
+        sampling: Literal["shuffle", "balanced"] = "shuffle",
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+        channels_last: bool = False,
+        rank: int = 0,
+        world: int = 1,
+        drop_last_single: bool = True,
+    ) -> None:
+        if batch_size < 1:
+            raise UsageError(f"The batch size is {batch_size}; it must be at least 1.")
+        if world < 1 or not 0 <= rank < world:
+            raise UsageError(f"Process {rank} of {world} does not exist; ranks are 0..{max(world, 1) - 1}.")
+        if sampling not in ("shuffle", "balanced"):
+            raise UsageError(f'sampling is "{sampling}"; expected "shuffle" or "balanced".')
+        if shuffle and min(batch_size, len(split)) < world:
+            raise UsageError(
+                f"{world} processes cannot share batches of {min(batch_size, len(split))} images; "
+                f"use a batch size and a training split of at least {world}, or fewer processes."
+            )
+        if classes is None:
+            classes = int(split.labels.max()) + 1 if len(split) else 1
+        self.split, self.preprocess, self.batch_size = split, preprocess, batch_size
+        self.shuffle, self.sampling, self.seed = shuffle, sampling, seed
+        self.device, self.channels_last = torch.device(device), channels_last
+        self.rank, self.world = rank, world
+        self.augment = augment or Augment()
+        self._batch_augment = BatchAugment(self.augment, preprocess, classes)
+        self._bounds = _batch_bounds(len(split), batch_size, world if shuffle else 0, drop_last_single)
+
+    def __len__(self) -> int:
+        """Steps per epoch."""
+        return len(self._bounds)
+
+    def order(self, epoch: int) -> Tensor:
+        """Return int64 (N,): the positions of the images in the order of this epoch, over all processes."""
+        count = len(self.split)
+        if not self.shuffle or count == 0:
+            return torch.arange(count)
+        rng = self._rng(_ORDER, epoch)
+        if self.sampling == "shuffle":
+            return torch.from_numpy(rng.permutation(count))
+        # Inverse class frequency: the class first, each equally likely, then one of its images.
+        labels = self.split.labels.numpy()
+        by_class = np.argsort(labels, kind="stable")
+        _, starts, sizes = np.unique(labels[by_class], return_index=True, return_counts=True)
+        chosen = rng.integers(0, len(sizes), count)
+        return torch.from_numpy(by_class[starts[chosen] + rng.integers(0, sizes[chosen])])
+
+    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch from ``start_step`` on.
+
+        A process that has no image of the last batch of an unshuffled epoch gets one batch less.
+
+        Raises:
+            UsageError: epoch is negative, or the epoch has no such step.
+            DataError: a file cannot be read any more.
+        """
+        if epoch < 0 or not 0 <= start_step <= len(self):
+            raise UsageError(f"There is no step {start_step} of epoch {epoch}; an epoch has {len(self)} steps.")
+        return self._batches(epoch, start_step)
+
+    def _batches(self, epoch: int, start_step: int) -> Iterator[Batch]:
+        order = self.order(epoch)
+        in_files = isinstance(self.split, FileSplit)
+        ahead = _AHEAD if in_files else 0
+        waiting: deque[tuple[Tensor, Callable[[], Tensor], np.random.Generator]] = deque()
+        # Threads start with the first file to decode: none when everything is in the cache or in memory.
+        pool = ThreadPoolExecutor(workers(), thread_name_prefix="cnnlab-decode")
+        try:
+            for step in range(start_step, len(self)):
+                indices = self._slice(order, step)
+                if len(indices):
+                    rng = self._rng(_STEP, epoch, step, self.rank)
+                    waiting.append((indices, self._start(indices, rng, pool), rng))
+                if len(waiting) > ahead:
+                    yield self._finish(*waiting.popleft())
+            while waiting:
+                yield self._finish(*waiting.popleft())
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _rng(self, *key: int) -> np.random.Generator:
+        return np.random.default_rng([key[0], self.seed % 2**63, *key[1:]])
+
+    def _slice(self, order: Tensor, step: int) -> Tensor:
+        """Return the positions that this process takes of a step."""
+        start, stop = self._bounds[step]
+        count = stop - start
+        return order[start + count * self.rank // self.world : start + count * (self.rank + 1) // self.world]
+
+    def _start(self, indices: Tensor, rng: np.random.Generator, pool: ThreadPoolExecutor) -> Callable[[], Tensor]:
+        crops = self._batch_augment.draw_crops(rng, len(indices))
+        if isinstance(self.split, FileSplit):
+            return self.split.start(indices, self.preprocess, crops, pool)
+        return lambda: self.split.fetch(indices, self.preprocess, crops)
+
+    def _finish(self, indices: Tensor, fetched: Callable[[], Tensor], rng: np.random.Generator) -> Batch:
+        pixels, labels = self._to_device(fetched()), self._to_device(self.split.labels[indices])
+        images, targets = self._batch_augment(pixels, labels, rng)
+        if self.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        return Batch(images, labels, targets, indices)
+
+    def _to_device(self, tensor: Tensor) -> Tensor:
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
+
+
+def _batch_bounds(count: int, batch_size: int, sharing: int, drop_last_single: bool) -> list[tuple[int, int]]:
+    """Return (start, stop) of each global batch.
+
+    Args:
+        count: images.
+        batch_size: images per batch.
+        sharing: processes that must all get images of every batch; 0 when a short last batch does no harm.
+        drop_last_single: at least two images for each of them.
+    """
+    bounds = [(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
+    least = min((2 if drop_last_single else 1) * sharing, batch_size)
+    if len(bounds) > 1 and bounds[-1][1] - bounds[-1][0] < least:
+        _, stop = bounds.pop()
+        bounds[-1] = (bounds[-1][0], stop)
+    return bounds
