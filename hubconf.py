@@ -1,0 +1,33 @@
+"""torch.hub entry points: every network of the zoo, by its registered name.
+
+torch.hub.list(".", source="local")
+model = torch.hub.load(".", "resnet20", source="local", num_classes=10, weights="resnet20.safetensors")
+"""
+
+import sys as _sys
+from pathlib import Path as _Path
+
+dependencies = ["torch", "pydantic", "safetensors"]
+
+_source = str(_Path(__file__).resolve().parent / "src")
+_sys.path.insert(0, _source)
+try:
+    from cnnlab.zoo import create_model as _create_model
+    from cnnlab.zoo import models as _models
+
+    _entries = list(_models)
+finally:
+    _sys.path.remove(_source)
+
+
+def _entry_point(name, documentation):
+    def build(*arguments, **options):
+        return _create_model(name, *arguments, **options)
+
+    build.__name__ = build.__qualname__ = name
+    build.__doc__ = f"{documentation}\n\nArguments are those of ``cnnlab.create_model`` after the name."
+    return build
+
+
+for _entry in _entries:
+    globals()[_entry.name] = _entry_point(_entry.name, _entry.factory.__doc__)
