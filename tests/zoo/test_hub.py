@@ -29,7 +29,7 @@ def hubconf() -> ModuleType:
 
 
 def test_entry_points_are_the_registry(hubconf: ModuleType) -> None:
-    """torch.hub.list shows every callable without a leading underscore; it reads GitHub only, so its rule is repeated."""
+    """torch.hub.list, which reads GitHub only, shows every callable without a leading underscore."""
     entry_points = [name for name in dir(hubconf) if callable(getattr(hubconf, name)) and not name.startswith("_")]
     assert entry_points == list_models()
 
