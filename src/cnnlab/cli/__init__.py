@@ -1,6 +1,6 @@
 """The command line: a command is a typed function that calls the rooms below; there is no logic in it.
 
-A module of this package with a function ``register(app)`` adds its commands. Results go to stdout, everything else to
+A module of this package whose name has no underscore in front adds its commands through ``register(app)``. Results go to stdout, everything else to
 stderr. Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted.
 """
 
@@ -56,9 +56,8 @@ def _options(
 
 
 for _module in sorted(module.name for module in pkgutil.iter_modules(__path__)):
-    _attach = getattr(importlib.import_module(f"{__name__}.{_module}"), "register", None)
-    if _attach:
-        _attach(app)
+    if not _module.startswith("_"):
+        importlib.import_module(f"{__name__}.{_module}").register(app)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -256,8 +256,9 @@ def prepare(recipe: Recipe, data: ImageData | None = None) -> Session:
     distributed.start(device)
     facts = models.get(recipe.model).facts
     data = data or load_data(recipe.data, data_dir=recipe.data_dir, seed=recipe.seed)
-    notes = list(data.notes)
     data = _hold_out(recipe, data)
+    sizes = ", ".join(f"{name} {len(split):,}" for name, split in data.splits().items())
+    notes = [f"data: {data.name}, {len(data.classes)} classes, {sizes} images ({data.source})", *data.notes]
     classes = len(data.classes)
     channels = recipe.in_channels or data.train.channels
     size, size_note = _image_size(recipe, data, facts.min_size, facts.image_size)
@@ -267,7 +268,10 @@ def prepare(recipe: Recipe, data: ImageData | None = None) -> Session:
         model = create_model(recipe.model, classes, channels, size, options=recipe.model_options).to(device)
     speed = distributed.broadcast(choose_speed(recipe, model, (channels, size, size), classes, device))
     model = model.to(memory_format=speed.memory_format)
-    notes.append(f"{device.type}, {torch.get_num_threads()} threads: {speed.describe()}")
+    count = sum(p.numel() for p in model.parameters())
+    notes.append(f"network: {recipe.model}, {count:,} parameters, {channels} x {size} x {size} images")
+    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    notes.append(f"device: {device}{threads}, {speed.describe()}")
     recipe = recipe.model_copy(
         update={
             "image_size": size,
@@ -287,7 +291,7 @@ def prepare(recipe: Recipe, data: ImageData | None = None) -> Session:
         augment=recipe.augment,
         shuffle=True,
         sampling=recipe.sampling,
-        num_classes=classes,
+        classes=classes,
         **common,
         **ranks,
     )
@@ -367,7 +371,7 @@ def _hold_out(recipe: Recipe, data: ImageData) -> ImageData:
     if recipe.train_limit and recipe.train_limit < len(data.train):
         if recipe.train_limit < len(data.classes):
             raise UsageError(f"train_limit={recipe.train_limit} is less than one image for each class.")
-        data = data.limited(recipe.train_limit, recipe.seed)
+        data = data.limited(recipe.train_limit, seed=recipe.seed)
     if len(data.train) < 2:
         raise DataError(f"{data.name} has {len(data.train)} training images; at least 2 are needed.")
     return data
