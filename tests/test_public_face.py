@@ -75,3 +75,15 @@ def test_import_loads_nothing_heavy() -> None:
 
 def test_the_first_use_loads_torch() -> None:
     assert "torch" in loaded_by("import cnnlab", "cnnlab.create_model")
+
+
+def test_help_answers_without_torch() -> None:
+    assert not loaded_by("from cnnlab.cli import main", "main(['--help'])") & set(HEAVY)
+    assert not loaded_by("from cnnlab.cli import main", "main(['train', '--help'])") & set(HEAVY)
+
+
+def test_module_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "cnnlab", "--version"], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout.strip() == f"cnnlab {cnnlab.__version__}"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def models(
@@ -38,31 +41,30 @@ def models(
     Console().print(_table(names))
 
 
-def _table(names: list[str]) -> object:
+def _table(names: list[str]) -> Table:
     from rich.table import Table
 
     from cnnlab import zoo
 
-    table = Table(title=f"{len(names)} networks", caption="Parameters are counted at the usual input and classes.")
-    table.add_column("name", no_wrap=True, style="bold")
-    table.add_column("year", justify="right")
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("name", no_wrap=True)
+    table.add_column("year", no_wrap=True)
     table.add_column("parameters", justify="right", no_wrap=True)
     table.add_column("usual input", no_wrap=True)
-    table.add_column("classes", justify="right")
-    table.add_column("min. size", justify="right")
-    table.add_column("reported")
-    table.add_column("paper")
+    table.add_column("classes", justify="right", no_wrap=True)
+    table.add_column("min. size", justify="right", no_wrap=True)
+    # Cut off where the terminal ends rather than wrapped: a line per network; --json has it in full.
+    table.add_column("paper", ratio=1, no_wrap=True, overflow="ellipsis")
     for name in names:
         facts = zoo.models.get(name).facts
         table.add_row(
             name,
             str(facts.year),
             f"{facts.parameters:,}",
-            f"{facts.in_channels} x {facts.image_size} x {facts.image_size}",
+            f"{facts.in_channels}x{facts.image_size}x{facts.image_size}",
             str(facts.num_classes),
             str(facts.min_size),
-            facts.reported,
-            facts.paper,
+            facts.paper + (f" ({facts.reported})" if facts.reported else ""),
         )
     return table
 
