@@ -46,26 +46,29 @@ def _table(names: list[str]) -> Table:
 
     from cnnlab import zoo
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("name", no_wrap=True)
-    table.add_column("year", no_wrap=True)
-    table.add_column("parameters", justify="right", no_wrap=True)
-    table.add_column("usual input", no_wrap=True)
-    table.add_column("classes", justify="right", no_wrap=True)
-    table.add_column("min. size", justify="right", no_wrap=True)
-    # Cut off where the terminal ends rather than wrapped: a line per network; --json has it in full.
-    table.add_column("paper", ratio=1, no_wrap=True, overflow="ellipsis")
+    rows = []
     for name in names:
         facts = zoo.models.get(name).facts
-        table.add_row(
-            name,
-            str(facts.year),
-            f"{facts.parameters:,}",
-            f"{facts.in_channels}x{facts.image_size}x{facts.image_size}",
-            str(facts.num_classes),
-            str(facts.min_size),
-            facts.paper + (f" ({facts.reported})" if facts.reported else ""),
+        rows.append(
+            (
+                name,
+                str(facts.year),
+                f"{facts.parameters:,}",
+                f"{facts.in_channels}x{facts.image_size}x{facts.image_size}",
+                str(facts.num_classes),
+                str(facts.min_size),
+                facts.paper + (f" ({facts.reported})" if facts.reported else ""),
+            )
         )
+    *titles, last = ("name", "year", "parameters", "usual input", "classes", "min. size", "paper")
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title, *cells in zip(titles, *rows, strict=False):
+        justify = "left" if title in ("name", "usual input") else "right"
+        table.add_column(title, justify=justify, min_width=max(len(cell) for cell in (title, *cells)))
+    # A line per network: the paper is cut off where the terminal ends, and --json has it in full.
+    table.add_column(last, no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        table.add_row(*row)
     return table
 
 
