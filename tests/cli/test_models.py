@@ -11,13 +11,16 @@ from cnnlab import zoo
 from cnnlab.cli import app
 
 
-def test_table_names_every_network_and_its_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+@pytest.mark.parametrize("columns", [85, 200])
+def test_table_has_a_line_per_network(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
     result = CliRunner().invoke(app, ["models"])
     assert result.exit_code == 0
-    for entry in zoo.models:
-        assert entry.name in result.output
-        assert f"{entry.facts.parameters:,}" in result.output
+    lines = result.output.splitlines()
+    assert len(lines) == 1 + len(zoo.models)
+    for entry, line in zip(zoo.models, lines[1:], strict=True):
+        assert line.split()[:3] == [entry.name, str(entry.facts.year), f"{entry.facts.parameters:,}"]
+        assert entry.facts.paper[:19] in line
 
 
 def test_pattern_and_json() -> None:

@@ -38,10 +38,11 @@ def models(
         ]
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
-    Console().print(_table(names))
+    console = Console()
+    console.print(_table(names, console.width))
 
 
-def _table(names: list[str]) -> Table:
+def _table(names: list[str], width: int) -> Table:
     from rich.table import Table
 
     from cnnlab import zoo
@@ -60,15 +61,15 @@ def _table(names: list[str]) -> Table:
                 facts.paper + (f" ({facts.reported})" if facts.reported else ""),
             )
         )
-    *titles, last = ("name", "year", "parameters", "usual input", "classes", "min. size", "paper")
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for title, *cells in zip(titles, *rows, strict=False):
-        justify = "left" if title in ("name", "usual input") else "right"
-        table.add_column(title, justify=justify, min_width=max(len(cell) for cell in (title, *cells)))
+    titles = ("name", "year", "parameters", "usual input", "classes", "min. size", "paper")
+    columns = list(zip(titles, *rows, strict=True))
     # A line per network: the paper is cut off where the terminal ends, and --json has it in full.
-    table.add_column(last, no_wrap=True, overflow="ellipsis")
-    for row in rows:
-        table.add_row(*row)
+    left = max(20, width - sum(max(map(len, cells)) + 2 for cells in columns[:-1]))
+    table = Table(*titles, box=None, header_style="bold", pad_edge=False)
+    for column in table.columns[2:6]:
+        column.justify = "right"
+    for *facts_cells, paper in rows:
+        table.add_row(*facts_cells, paper if len(paper) <= left else paper[: left - 1] + "…")
     return table
 
 
