@@ -1,0 +1,38 @@
+"""Fixtures shared by all tests: one thread per worker, tiny data, a tiny finished run, where real data may be."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from cnnlab.data import ImageData
+from cnnlab.runs import Run, train
+from tests.helpers import make_bars, tiny_recipe
+
+# Workers of pytest-xdist share the cores: more threads than that only wait for each other.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real data sets beside the project; tests that need it are skipped where it is absent."""
+    folder = Path(os.environ.get("CNNLAB_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder} (set CNNLAB_TEST_DATA)")
+    return folder
+
+
+@pytest.fixture
+def bars_data() -> ImageData:
+    return make_bars()
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished run on scikit-learn's digits. Do not change it: copy it first."""
+    folder = tmp_path_factory.mktemp("tiny")
+    recipe = tiny_recipe(data="digits", epochs=2, batch_size=64, train_limit=500)
+    return train(recipe, out=folder / "run")

@@ -1,0 +1,122 @@
+"""Optimizers against torch's own by hand, schedules against their formulas, the weight average against a loop."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from cnnlab.training import Recipe
+from cnnlab.training.optim import WeightAverage, learning_rate, make_optimizer, set_learning_rate
+
+
+def rates(recipe: Recipe, steps_per_epoch: int = 10) -> list[float]:
+    return [learning_rate(recipe, step, steps_per_epoch) for step in range(recipe.total_epochs * steps_per_epoch)]
+
+
+def test_constant_with_warmup() -> None:
+    curve = rates(Recipe(schedule="constant", lr=1.0, epochs=3, warmup_epochs=1))
+    assert curve[:10] == pytest.approx([(i + 1) / 11 for i in range(10)])
+    assert curve[10:] == [1.0] * 20
+
+
+def test_step_drops_at_the_milestones() -> None:
+    curve = rates(Recipe(schedule="step", lr=1.0, epochs=10, milestones=(0.5, 0.75), gamma=0.1))
+    assert curve[49] == 1.0
+    assert curve[50] == pytest.approx(0.1)
+    assert curve[74] == pytest.approx(0.1)
+    assert curve[75] == pytest.approx(0.01)
+
+
+def test_cosine_equals_torch() -> None:
+    parameter = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=0.3)
+    reference = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=50)
+    expected = []
+    for _ in range(50):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        reference.step()
+    assert rates(Recipe(schedule="cosine", lr=0.3, epochs=5)) == pytest.approx(expected)
+
+
+def test_one_cycle_rises_and_falls_linearly() -> None:
+    curve = rates(Recipe(schedule="onecycle", lr=2.0, epochs=4, warmup_fraction=0.25))
+    assert max(curve) == curve[9] == 2.0
+    rise = [b - a for a, b in zip(curve[:9], curve[1:10], strict=True)]
+    fall = [b - a for a, b in zip(curve[9:], curve[10:], strict=False)]
+    assert rise == pytest.approx([0.2] * 9)
+    assert fall[1:] == pytest.approx([fall[1]] * (len(fall) - 1))
+    assert 0 < curve[-1] < 0.1
+
+
+def test_an_extension_falls_to_zero_from_its_own_rate() -> None:
+    recipe = Recipe.make({"epochs": 2, "lr": 1.0, "extensions": [{"epochs": 3, "lr": 0.2}]})
+    curve = rates(recipe)
+    assert len(curve) == 50
+    assert curve[20] == 0.2
+    assert curve[20:] == sorted(curve[20:], reverse=True)
+    assert curve[-1] == pytest.approx(0.2 * 0.5 * (1 + math.cos(math.pi * 29 / 30)))
+
+
+@given(
+    schedule=st.sampled_from(["constant", "step", "cosine", "onecycle"]),
+    epochs=st.integers(1, 20),
+    steps=st.integers(1, 50),
+    lr=st.floats(1e-5, 10),
+    warmup=st.floats(0, 5),
+)
+def test_rates_stay_between_zero_and_the_peak(
+    schedule: str, epochs: int, steps: int, lr: float, warmup: float
+) -> None:
+    recipe = Recipe.make({"schedule": schedule, "epochs": epochs, "lr": lr, "warmup_epochs": warmup})
+    curve = [learning_rate(recipe, step, steps) for step in range(epochs * steps)]
+    assert all(0 < rate <= lr * (1 + 1e-12) for rate in curve)
+
+
+def test_decay_spares_biases_and_norms() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 2))
+    groups = make_optimizer(Recipe(optimizer="sgd", weight_decay=0.1), model).param_groups
+    assert [(len(g["params"]), g["weight_decay"]) for g in groups] == [(2, 0.1), (4, 0.0)]
+    everything = make_optimizer(Recipe(optimizer="sgd", weight_decay=0.1, decay_all=True), model).param_groups
+    assert [(len(g["params"]), g["weight_decay"]) for g in everything] == [(6, 0.1)]
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "rmsprop"])
+def test_first_step_equals_the_formula(name: str) -> None:
+    """One step from w = 1 with gradient 3, worked out by hand from the papers' update rules."""
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(model.weight)
+    recipe = Recipe.make({"optimizer": name, "lr": 0.1, "momentum": 0.5, "weight_decay": 0.0})
+    optimizer = make_optimizer(recipe, model)
+    set_learning_rate(optimizer, 0.1)
+    (3 * model.weight).sum().backward()
+    optimizer.step()
+    by_hand = {
+        "sgd": 1 - 0.1 * (3 + 0.5 * 3),  # Nesterov: g + momentum * velocity
+        "adam": 1 - 0.1 * 3 / (3 + 1e-8),  # bias-corrected moments are g and g^2
+        "adamw": 1 - 0.1 * 3 / (3 + 1e-8),
+        "rmsprop": 1 - 0.1 * 3 / (math.sqrt(0.01 * 9) + 1e-8),  # torch's smoothing constant 0.99
+    }
+    assert float(model.weight.detach()) == pytest.approx(by_hand[name], abs=1e-6)
+
+
+def test_weight_average_follows_its_formula() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    average = WeightAverage(model, decay=0.9)
+    expected = model[0].weight.detach().clone()
+    for step in range(30):
+        with torch.no_grad():
+            model[0].weight.add_(1.0)
+            model[1].running_mean.fill_(step)
+        average.update(model, step)
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * model[0].weight.detach()
+    assert torch.allclose(average.model[0].weight, expected, atol=1e-5)
+    assert float(average.model[1].running_mean[0]) == 29
+    assert not average.model.training
+    assert not any(p.requires_grad for p in average.model.parameters())

@@ -1,0 +1,157 @@
+"""Recipes: what is refused, how overrides work, and that every shipped one loads and builds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cnnlab.errors import RecipeError, UnknownNameError
+from cnnlab.training import Recipe, list_recipes, load_recipe, recipe_for
+from cnnlab.training.recipe import apply_overrides, parse_yaml
+from cnnlab.zoo import create_model, models
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_shipped_recipe_loads_and_builds(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.about
+    assert recipe.reproduces
+    facts = models.get(recipe.model).facts
+    model = create_model(
+        recipe.model, image_size=recipe.image_size or max(32, facts.min_size), options=recipe.model_options
+    )
+    assert sum(p.numel() for p in model.parameters()) > 0
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_shipped_recipe_says_what_was_measured(name: str) -> None:
+    for measured in load_recipe(name).measured:
+        assert 0 < measured.accuracy <= 100
+        assert (measured.std is None) == (measured.n == 1)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epoch": 3}, 'no key "epoch".*Did you mean "epochs"'),
+        ({"epochs": "ten"}, "epochs: .*integer.*'ten'"),
+        ({"epochs": 0}, "epochs: .*greater than or equal to 1"),
+        ({"epochs": 2.5}, "epochs: .*integer"),
+        ({"optimizer": "sdg"}, "optimizer: expected 'sgd'.*Did you mean \"sgd\""),
+        ({"augment": {"flp": True}}, 'no key "augment.flp".*Did you mean "flip"'),
+        ({"augment": {"crop": -1}}, "augment.crop"),
+        ({"lr": -1}, "lr: .*greater than 0"),
+        ({"device": "gpu"}, 'expected auto, cpu, cuda.*got "gpu"'),
+        ({"batch_size": 4, "accumulate": 8}, "accumulate=8 splits a batch of only 4"),
+        ({"milestones": [0.7, 0.2]}, "rising shares"),
+        ({"class_weights": "balanced"}, "class_weights"),
+    ],
+)
+def test_wrong_values_are_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        Recipe.make(values)
+
+
+def test_overrides_reach_into_groups_and_keep_the_rest() -> None:
+    recipe = Recipe().with_overrides(["epochs=5", "lr=1e-3", "augment.crop=2", "model_options.activation=relu"])
+    assert (recipe.epochs, recipe.lr, recipe.augment.crop) == (5, 0.001, 2)
+    assert recipe.model_options == {"activation": "relu"}
+    again = recipe.with_overrides(["augment.flip=true"])
+    assert (again.augment.crop, again.augment.flip) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epochs", "write key=value"),
+        ("=3", "write key=value"),
+        ("epocs=3", 'no recipe key "epocs".*Did you mean "epochs"'),
+        ("lr.peak=3", "lr is a single value"),
+        ("epochs=[1", "not valid YAML"),
+    ],
+)
+def test_wrong_overrides_are_refused(text: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        Recipe().with_overrides([text])
+
+
+def test_overrides_do_not_change_their_input() -> None:
+    values = {"augment": {"crop": 1}}
+    apply_overrides(values, ["augment.crop=2"])
+    assert values == {"augment": {"crop": 1}}
+
+
+def test_floats_may_be_written_as_everyone_writes_them() -> None:
+    assert parse_yaml("1e-3", "test") == 0.001
+    assert parse_yaml("5E4", "test") == 5e4
+    assert parse_yaml("1e", "test") == "1e"
+
+
+@given(
+    epochs=st.integers(1, 10_000),
+    lr=st.floats(1e-9, 1e3),
+    optimizer=st.sampled_from(["sgd", "adam", "adamw", "rmsprop"]),
+    crop=st.integers(0, 9),
+    name=st.text(max_size=20),
+    options=st.dictionaries(st.text("abc", min_size=1), st.one_of(st.integers(), st.booleans(), st.text("xyz"))),
+)
+def test_yaml_round_trip(
+    epochs: int, lr: float, optimizer: str, crop: int, name: str, options: dict[str, object]
+) -> None:
+    values = {"epochs": epochs, "lr": lr, "optimizer": optimizer, "augment": {"crop": crop}}
+    recipe = Recipe.make(values | {"name": name, "model_options": options})
+    for full in (True, False):
+        assert Recipe.make(parse_yaml(recipe.to_yaml(full=full), "test") or {}) == recipe
+
+
+@given(st.text(max_size=60))
+def test_any_text_as_override_is_a_recipe_or_a_recipe_error(text: str) -> None:
+    try:
+        Recipe().with_overrides([text])
+    except RecipeError:
+        pass
+
+
+def test_files(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("model: mlp\nepochs: 2\n")
+    recipe = load_recipe(path)
+    assert (recipe.name, recipe.model, recipe.epochs) == ("mine", "mlp", 2)
+    path.write_text("- a\n- b\n")
+    with pytest.raises(RecipeError, match="expected `key: value` lines, got list"):
+        load_recipe(path)
+    path.write_text("model: mlp\nepochs: [1\n")
+    with pytest.raises(RecipeError, match=r"mine\.yaml line \d: not valid YAML"):
+        load_recipe(path)
+    with pytest.raises(RecipeError, match="no recipe file"):
+        load_recipe(tmp_path / "other.yaml")
+    with pytest.raises(UnknownNameError, match='Did you mean "lenet5-mnist5k"'):
+        load_recipe("lenet-mnist5k")
+
+
+def test_defaults_follow_what_was_named(tmp_path: Path) -> None:
+    assert recipe_for().name == "lenet5-mnist5k"
+    assert recipe_for("resnet18", "cifar10").name == "resnet18-cifar10"
+    assert recipe_for(None, "mnist").data == "mnist"
+    plain = recipe_for("mlp", "digits")
+    assert (plain.name, plain.optimizer) == ("", "adamw")
+    photos = recipe_for(None, str(tmp_path))
+    assert (photos.data, photos.class_weights, photos.measured) == (str(tmp_path), "auto", ())
+    assert recipe_for("convnet", str(tmp_path)).model == "convnet"
+
+
+def test_a_derived_recipe_forgets_what_was_measured() -> None:
+    recipe = load_recipe("lenet5-cifar10-relu")
+    other = recipe.derived(model="convnet")
+    assert (other.model, other.model_options, other.measured, other.data) == ("convnet", {}, (), "cifar10")
+    assert recipe.derived(model="lenet5") is recipe
+
+
+def test_every_key_is_documented() -> None:
+    assert all(field.description for field in Recipe.model_fields.values())
+    assert yaml.safe_load(Recipe().to_yaml()).keys() == Recipe.model_fields.keys()
