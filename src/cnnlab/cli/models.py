@@ -64,7 +64,7 @@ def _table(names: list[str], width: int) -> Table:
     titles = ("name", "year", "parameters", "usual input", "classes", "min. size", "paper")
     columns = list(zip(titles, *rows, strict=True))
     # A line per network: the paper is cut off where the terminal ends, and --json has it in full.
-    left = max(20, width - sum(max(map(len, cells)) + 2 for cells in columns[:-1]))
+    left = max(10, width - sum(max(map(len, cells)) + 2 for cells in columns[:-1]))
     table = Table(*titles, box=None, header_style="bold", pad_edge=False)
     for column in table.columns[2:6]:
         column.justify = "right"
