@@ -251,6 +251,54 @@ def image_grid(
     return figure
 
 
+def sample_grid(images: npt.ArrayLike, row_labels: Sequence[str], title: str = "") -> Figure:
+    """Draw a row of pictures per class, the name of the class before it.
+
+    More than 25 classes stand in several columns of rows. Small pictures are enlarged by whole factors, so that every
+    pixel stays a square.
+
+    Args:
+        images: uint8 (K, M, H, W, C), M pictures of each of K classes, C 1 or 3.
+        row_labels: K names.
+        title: a line above.
+
+    Raises:
+        UsageError: another shape, or another number of names.
+    """
+    pixels = np.asarray(images)
+    if pixels.ndim != 5 or pixels.shape[-1] not in (1, 3) or not pixels.size:
+        raise UsageError(f"Pictures by class are an array (K, M, H, W, C), C 1 or 3, got {pixels.shape}.")
+    if len(row_labels) != len(pixels):
+        raise UsageError(f"{len(pixels)} rows of pictures need as many names, got {len(row_labels)}.")
+    classes, per_class, height, width, _ = pixels.shape
+    dpi, gap, size = 150, 6, 9.0
+    factor = max(1, round(84 / height))
+    pixels = np.broadcast_to(pixels, (*pixels.shape[:-1], 3)).repeat(factor, axis=2).repeat(factor, axis=3)
+    step_y, step_x = height * factor + gap, width * factor + gap
+    blocks = math.ceil(classes / 25)
+    rows = math.ceil(classes / blocks)
+    names = [shorten(name, 24) for name in row_labels]
+    margin = round(max(map(len, names)) * size * 0.6 / 72 * dpi) + 24  # room for the names, in dots
+    above = round(2.4 * size / 72 * dpi) if title else gap
+    block = margin + per_class * step_x + 2 * gap
+    canvas = np.full((above + rows * step_y, blocks * block, 3), 255, np.uint8)
+    figure = _figure(canvas.shape[1] / dpi, canvas.shape[0] / dpi, layout="none")
+    figure.set_dpi(dpi)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    style: dict[str, Any] = {"color": INK, "va": "center", "parse_math": False}
+    for k, name in enumerate(names):
+        left, top = k // rows * block + margin, above + k % rows * step_y
+        axes.text(left - 14, top + step_y / 2 - gap / 2, name, ha="right", fontsize=size, **style)
+        for m in range(per_class):
+            x = left + m * step_x
+            canvas[top : top + step_y - gap, x : x + step_x - gap] = pixels[k, m]
+    if title:
+        axes.text(14, above / 2, title, ha="left", fontsize=size + 1, **style)
+    axes.imshow(canvas, interpolation="nearest", aspect="auto")
+    return figure
+
+
 def filters(weights: npt.ArrayLike, limit: int = 96) -> Figure:
     """Draw the filters of a convolution, each scaled by its own largest weight: mid-grey is zero.
 
