@@ -117,7 +117,7 @@ def test_reliability_bars_are_the_accuracies() -> None:
     accuracy = [np.nan, 0.4, 0.9]
     figure = figures.reliability([np.nan, 0.5, 0.8], accuracy, [0, 10, 30], 0.1)
     bars = figure.axes[0].containers[0]
-    assert [bar.get_height() for bar in bars] == [0, 0.4, 0.9]  # type: ignore[attr-defined]
+    assert [bar.get_height() for bar in bars] == [0.4, 0.9]  # type: ignore[attr-defined]
     assert [bar.get_height() for bar in figure.axes[1].containers[0]] == [0, 0.25, 0.75]  # type: ignore[attr-defined]
     assert any("10.0%" in text for text in texts(figure))
 

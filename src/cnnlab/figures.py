@@ -51,7 +51,10 @@ Array = npt.NDArray[Any]
 
 
 def curves(
-    rows: Sequence[Mapping[str, Any]], panels: Sequence[str] = ("loss", "accuracy", "learning rate"), marked: int = 0
+    rows: Sequence[Mapping[str, Any]],
+    panels: Sequence[str] = ("loss", "accuracy", "learning rate"),
+    marked: int = 0,
+    held_out: str = "validation",
 ) -> Figure:
     """Draw how a training went, one panel beside the other.
 
@@ -60,10 +63,11 @@ def curves(
             ``val_accuracy`` (0..1) and ``lr``; a missing, ``None`` or NaN value leaves a gap.
         panels: which panels, from left to right.
         marked: the epoch whose weights were kept, marked by a vertical line; 0 for none.
+        held_out: what to call the split behind the ``val_`` columns.
     """
     series = {
-        "loss": (("training", "train_loss", BLUE), ("validation", "val_loss", ORANGE)),
-        "accuracy": (("training", "train_accuracy", BLUE), ("validation", "val_accuracy", ORANGE)),
+        "loss": (("training", "train_loss", BLUE), (held_out, "val_loss", ORANGE)),
+        "accuracy": (("training", "train_accuracy", BLUE), (held_out, "val_accuracy", ORANGE)),
         "learning rate": (("", "lr", INK),),
     }
     if unknown := [panel for panel in panels if panel not in series]:
@@ -164,16 +168,15 @@ def reliability(confidence: npt.ArrayLike, accuracy: npt.ArrayLike, count: npt.A
         error: expected calibration error, 0..1, written on the figure.
     """
     sure, right, number = (np.asarray(values, dtype=float) for values in (confidence, accuracy, count))
-    bins = len(number)
+    bins, filled = len(number), number > 0
     centres, width = (np.arange(bins) + 0.5) / bins, 1 / bins
     figure = _figure(4.6, 4.6)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     _axes(above, y="accuracy")
-    above.bar(centres, np.nan_to_num(right), width * 0.92, color=BLUE, label="accuracy")
-    gap = np.where(number > 0, right - sure, np.nan)
+    above.bar(centres[filled], right[filled], width * 0.92, color=BLUE, label="accuracy")
     above.bar(
-        centres, np.nan_to_num(-gap), width * 0.92, bottom=np.nan_to_num(right), color="none", edgecolor=ORANGE, lw=1.2,
-        hatch="////", label="gap",
+        centres[filled], (sure - right)[filled], width * 0.92, bottom=right[filled], color="none", edgecolor=ORANGE,
+        lw=1.2, hatch="////", label="gap",
     )  # fmt: skip
     above.plot([0, 1], [0, 1], color=MUTED, ls="--", lw=1, label="perfectly calibrated")
     above.set(xlim=(0, 1), ylim=(0, 1.0))

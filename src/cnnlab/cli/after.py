@@ -1,0 +1,292 @@
+"""``cnnlab evaluate``, ``predict``, ``compare``, ``runs`` and ``report``: what comes after training."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from cnnlab.runs.compare import Comparison
+    from cnnlab.runs.evaluate import Evaluation
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, such as runs/lenet5-mnist5k-1.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Attach the commands of this module."""
+    app.command()(evaluate)
+    app.command()(predict)
+    app.command()(compare)
+    app.command()(runs)
+    app.command()(report)
+
+
+def evaluate(
+    run: RunFolder,
+    data: Annotated[str | None, typer.Option("--data", "-d", help="Other data with the same classes.")] = None,
+    split: Annotated[str | None, typer.Option(help="test, val or train.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder to look for data sets in.")] = None,
+    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write the per-class table to this file.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw the confusion matrix to this file (png, svg, pdf).")] = None,
+    device: Device = "auto",
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images at a time [default: as in training].")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a run: accuracy, per-class precision and recall, confusion, calibration, speed.
+
+    Examples: `cnnlab evaluate runs/lenet5-mnist5k-1` · `cnnlab evaluate RUN --data photos/ --csv classes.csv`
+    """
+    from cnnlab.runs import open_run
+    from cnnlab.runs.evaluate import evaluate as evaluate_run
+
+    result = evaluate_run(open_run(run), data, split=split, data_dir=data_dir, device=device, batch_size=batch_size)
+    for note in result.notes:
+        typer.echo(note, err=True)
+    if csv_file is not None:
+        rows = [[c.name, c.precision, c.recall, c.f1, c.support] for c in result.metrics.per_class]
+        _write_csv(csv_file, ["class", "precision", "recall", "f1", "support"], rows)
+    if figure is not None:
+        from cnnlab import figures
+
+        figures.save(figures.confusion(result.metrics.confusion, result.classes), figure)
+        typer.echo(f"figure: {figure}", err=True)
+    if as_json:
+        _print_json(result.to_dict())
+    else:
+        _print_evaluation(result)
+
+
+def predict(
+    run: RunFolder,
+    images: Annotated[list[Path], typer.Argument(metavar="FILES|FOLDER...", help="Images; folders are searched.")],
+    top_k: Annotated[int, typer.Option(min=1, help="How many classes to name per image.")] = 3,
+    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write the table to this file.")] = None,
+    device: Device = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 64,
+    as_json: Json = False,
+) -> None:
+    """Say what is in images. Unreadable files are named and left out; the exit code is then 1.
+
+    Examples: `cnnlab predict runs/lenet5-mnist5k-1 digit.png` · `cnnlab predict RUN photos/ --csv answers.csv`
+    """
+    from cnnlab.runs import open_run
+
+    answers = open_run(run).predict(images, top_k=top_k, batch_size=batch_size, device=device)
+    k = max((len(answer.top) for answer in answers), default=0)
+    if csv_file is not None:
+        ranks = [f"{word}_{rank}" for rank in range(1, k + 1) for word in ("label", "confidence")]
+        rows = [[answer.file, *(value for pair in answer.top for value in pair)] for answer in answers]
+        _write_csv(csv_file, ["file", *ranks], rows)
+    if as_json:
+        failed = [{"file": file, "reason": reason} for file, reason in answers.failed]
+        _print_json({"predictions": [answer.to_dict() for answer in answers], "failed": failed})
+    elif answers:
+        table = _table("file", "prediction", ">confidence", *(["then"] if k > 1 else []))
+        for answer in answers:
+            others = ", ".join(f"{name} {p:.1%}" for name, p in answer.top[1:])
+            table.add_row(*_plain(answer.file, answer.label, f"{answer.confidence:.1%}", *([others] if k > 1 else [])))
+        _print_table(table)
+    for file, reason in answers.failed:
+        typer.echo(f"left out {file}: {reason}", err=True)
+    if answers.failed:
+        typer.echo(f"{len(answers.failed)} of {len(answers) + len(answers.failed)} files could not be read.", err=True)
+        raise typer.Exit(1)
+
+
+def compare(
+    run: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Folders of two or more runs.")],
+    as_json: Json = False,
+) -> None:
+    """Put runs side by side: metrics with intervals, recipe differences, and a paired test on the same images."""
+    from cnnlab.runs import open_run
+    from cnnlab.runs.compare import compare as compare_runs
+
+    result = compare_runs(*(open_run(path) for path in run))
+    if as_json:
+        _print_json(result.to_dict())
+    else:
+        _print_comparison(result)
+
+
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Folder of runs.")] = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """List the runs in a folder, oldest first."""
+    from cnnlab.runs import list_runs
+
+    rows = [_run_row(run) for run in list_runs(folder)]
+    if as_json:
+        _print_json(rows)
+        return
+    if not rows:
+        typer.echo(f"There is no run in {folder}. `cnnlab train` makes one.", err=True)
+        return
+    table = _table("run", "model", "data", ">accuracy", "split", ">epochs", ">time", "status")
+    for row in rows:
+        accuracy = "–" if row["accuracy"] is None else f"{row['accuracy']:.2%}"
+        epochs = f"{row['epochs_done'] or 0}/{row['epochs']}"
+        table.add_row(
+            *_plain(row["run"], row["model"], row["data"], accuracy, row["split"] or "–", epochs),
+            *_plain(_duration(row["seconds"]), row["status"]),
+        )
+    _print_table(table)
+
+
+def report(run: RunFolder) -> None:
+    """Write report.html and the figures of a run, and print where the page is."""
+    from cnnlab.runs import open_run
+
+    typer.echo(f"report: {open_run(run).report()}")
+
+
+def _run_row(run: Any) -> dict[str, Any]:
+    """The row of a run in the list; one whose files are damaged is listed as such, not hidden and not fatal."""
+    from cnnlab.errors import CnnlabError
+
+    row: dict[str, Any] = {"run": str(run.path), "started": run.env.get("started")}
+    try:
+        summary, recipe = run.summary, run.recipe
+        row |= {"model": recipe.model, "data": recipe.data, "status": run.status, "epochs": recipe.total_epochs}
+    except CnnlabError as error:
+        summary = {}
+        row |= {"model": "?", "data": "?", "status": f"damaged: {error}", "epochs": None}
+    return row | {key: summary.get(key) for key in ("split", "n", "accuracy", "loss", "epochs_done", "seconds")}
+
+
+def _print_evaluation(result: Evaluation) -> None:
+    metrics = result.metrics
+    low, high = metrics.accuracy_interval
+    facts = [
+        ("accuracy", f"{metrics.accuracy:.2%}  (95% interval {low:.2%} to {high:.2%})"),
+        *([("top-5 accuracy", f"{metrics.top5:.2%}")] if metrics.top5 is not None else []),
+        ("loss", f"{metrics.loss:.4f}"),
+        ("balanced accuracy", f"{metrics.balanced_accuracy:.2%}"),
+        ("mean F1", f"{metrics.macro_f1:.2%}"),
+        ("calibration error", f"{metrics.calibration_error:.2%}"),
+        ("images", f"{metrics.n:,} ({result.split} split of {result.source})"),
+        ("speed", f"{result.images_per_second:,.0f} images/s ({result.device})"),
+    ]
+    for name, value in facts:
+        typer.echo(f"{name:<18} {value}")
+    typer.echo()
+    weakest = sorted(metrics.per_class, key=lambda c: (c.f1 is None, c.f1))
+    table = _table("class (weakest first)", ">precision", ">recall", ">F1", ">images")
+    for c in weakest:
+        table.add_row(*_plain(c.name, _percent(c.precision), _percent(c.recall), _percent(c.f1), f"{c.support:,}"))
+    _print_table(table)
+    names = [c.name for c in metrics.per_class]
+    if len(names) <= 12:
+        typer.echo()
+        table = _table("true \\ predicted", *(f">{name}" for name in names))
+        for name, row in zip(names, metrics.confusion, strict=True):
+            table.add_row(*_plain(name, *(str(count) if count else "." for count in row)))
+        _print_table(table)
+
+
+def _print_comparison(result: Comparison) -> None:
+    def interval(bounds: tuple[float, float] | None) -> str:
+        return "–" if bounds is None else f"{bounds[0]:.2%} to {bounds[1]:.2%}"
+
+    runs = result.runs
+    table = _table("", *(f">{run.name}" for run in runs))
+    rows: list[tuple[str, list[str]]] = [
+        ("accuracy", [_percent(run.accuracy, 2) for run in runs]),
+        ("  95% interval", [interval(run.accuracy_interval) for run in runs]),
+        ("top-5 accuracy", [_percent(run.top5, 2) for run in runs]),
+        ("loss", ["–" if run.loss is None else f"{run.loss:.4f}" for run in runs]),
+        ("mean F1", [_percent(run.macro_f1, 2) for run in runs]),
+        ("calibration error", [_percent(run.calibration_error, 2) for run in runs]),
+        ("split", [f"{run.split} ({run.n:,})" if run.n else "–" for run in runs]),
+        ("parameters", [f"{run.parameters:,}" if run.parameters else "–" for run in runs]),
+        ("epochs", [str(run.epochs or "–") for run in runs]),
+        ("training time", [_duration(run.seconds) for run in runs]),
+        ("status", [run.status for run in runs]),
+    ]
+    rows = [(name, cells) for name, cells in rows if set(cells) != {"–"}]
+    for name, cells in rows:
+        table.add_row(*_plain(name, *cells))
+    table.add_section()
+    for key, values in result.differences.items():
+        table.add_row(*_plain(key, *("–" if value is None else str(value) for value in values)))
+    _print_table(table)
+    if not result.differences:
+        typer.echo("The recipes are the same.")
+    for pair in result.pairs:
+        typer.echo()
+        if pair.test is None:
+            typer.echo(f"{pair.b} against {pair.a}: no paired test, {pair.why_not}")
+            continue
+        test, (low, high) = pair.test, pair.test.interval
+        verdict = "more than chance would give" if test.significant else "within what chance gives"
+        typer.echo(
+            f"{pair.b} against {pair.a} on the same {test.n:,} images: {100 * test.difference:+.2f} percentage points "
+            f"(95% interval {100 * low:+.2f} to {100 * high:+.2f}), McNemar p = {test.p_value:.2g}: {verdict}."
+        )
+        typer.echo(f"  only {pair.b} right: {test.only_b:,}; only {pair.a} right: {test.only_a:,}")
+
+
+def _percent(value: float | None, digits: int = 1) -> str:
+    return "–" if value is None else f"{value:.{digits}%}"
+
+
+def _duration(seconds: float | None) -> str:
+    from cnnlab.runs.compare import duration
+
+    return duration(seconds)
+
+
+def _table(*titles: str) -> Table:
+    """An open table; a title that starts with ``>`` stands over numbers, which are set to the right."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in titles:
+        right = title.startswith(">")
+        table.add_column(Text(title.removeprefix(">")), justify="right" if right else "left", overflow="fold")
+    return table
+
+
+def _plain(*cells: str) -> list[Any]:
+    """Cells as they are: a class may be called ``[red]``."""
+    from rich.text import Text
+
+    return [Text(cell) for cell in cells]
+
+
+def _print_table(table: Table) -> None:
+    from rich.console import Console
+
+    console = Console(soft_wrap=False)
+    if not console.is_terminal:
+        # Into a file or a pipe nothing is wrapped or cut: one row is one line.
+        console = Console(width=Console(width=100_000).measure(table).maximum)
+    console.print(table)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    from cnnlab.errors import RunError
+
+    try:
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(header)
+            writer.writerows(rows)
+    except OSError as error:
+        raise RunError(f"Cannot write {path}: {error.strerror}. Choose another place for --csv.") from None
+    print(f"table: {path}", file=sys.stderr)

@@ -1,0 +1,246 @@
+"""Evaluate a run: on the split its training ended with, on another split, or on other data with the same classes."""
+
+from __future__ import annotations
+
+import csv
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from cnnlab.data import ImageData, Loader, Split, load_data
+from cnnlab.data.files import FileSplit
+from cnnlab.errors import DataError, DeviceError, UsageError, did_you_mean
+from cnnlab.runs.folder import Run
+from cnnlab.training.loop import evaluate as evaluate_split
+from cnnlab.training.metrics import Metrics, evaluate_scores
+from cnnlab.training.speed import Speed, choose_device, has_fast_bf16
+
+SPLITS = ("test", "val", "train")  # in the order of preference
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a run does on a split.
+
+    Attributes:
+        metrics: accuracy, per-class figures, calibration and so on.
+        images_per_second: reading, preprocessing and network together, after a warm-up batch.
+        device: where it ran, with the precision, such as ``"cpu, bf16 channels_last"``.
+        split: ``"test"``, ``"val"`` or ``"train"``.
+        source: where the data came from.
+        classes: class names in the order of the logits' columns.
+        logits: (N, K) float32.
+        labels: (N,) int64 positions in ``classes``.
+        names: file of each image relative to the data's root; ``None`` for images in memory.
+        notes: what the reader should know, such as classes without an image.
+    """
+
+    metrics: Metrics
+    images_per_second: float
+    device: str
+    split: str
+    source: str
+    classes: list[str]
+    logits: np.ndarray = field(repr=False)
+    labels: np.ndarray = field(repr=False)
+    names: list[str] | None = field(repr=False, default=None)
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the arrays, ready for JSON."""
+        return {
+            "split": self.split,
+            "source": self.source,
+            "classes": self.classes,
+            "device": self.device,
+            "images_per_second": round(self.images_per_second, 1),
+            "notes": list(self.notes),
+            **self.metrics.to_dict(),
+        }
+
+
+def evaluate(
+    run: Run,
+    data: str | os.PathLike[str] | ImageData | None = None,
+    *,
+    split: str | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    batch_size: int | None = None,
+) -> Evaluation:
+    """Evaluate the kept weights of ``run``.
+
+    Args:
+        run: an opened run; it may be unfinished, as long as it has weights.
+        data: name or path of other data (or loaded data); the run's own when ``None``. Classes are matched by name.
+        split: ``"test"``, ``"val"`` or ``"train"``; by default the one the training ended with, or for other data
+            the first of these that exists.
+        data_dir: folder to look for data sets in.
+        device: ``"auto"`` is where the run was trained, or else the best there is here.
+        batch_size: images at a time; by default as in training, which gives the same numbers to the last bit.
+
+    Raises:
+        DataError: the data has classes the network does not know, or cannot be read.
+        UsageError: there is no such split.
+        DeviceError: the device is not on this machine.
+    """
+    if split is not None and split not in SPLITS:
+        raise UsageError(f'There is no split "{split}". {did_you_mean(split, SPLITS)} Choose test, val or train.')
+    notes: list[str] = []
+    if data is None:
+        image_data = load_own_data(run, data_dir)
+        split = split or run.summary.get("split") or _first_split(image_data)
+        images = own_split(run, image_data, split, notes)
+    else:
+        image_data = data if isinstance(data, ImageData) else load_data(os.fspath(data), data_dir=data_dir)
+        split = split or _first_split(image_data)
+        images = _split_of(image_data, split)
+    labels = match_classes(image_data.classes, images.labels.numpy(), run.classes, image_data.name)
+    if absent := len(run.classes) - len(np.unique(labels)):
+        notes.append(f"{absent} of the {len(run.classes)} classes have no image in this split.")
+    model, where, speed = place_model(run, device)
+    size = max(256, run.recipe.batch_size) if batch_size is None else batch_size
+    loader = Loader(images, run.preprocess, size, device=where, channels_last=speed.channels_last)
+    side, channels = run.preprocess.size, run.preprocess.channels
+    _warm_up(model, (min(size, len(images)), channels, side, side), where, speed)
+    started = time.perf_counter()
+    logits, _ = evaluate_split(model, loader, where, speed)
+    seconds = time.perf_counter() - started
+    return Evaluation(
+        metrics=evaluate_scores(logits, labels, run.classes),
+        images_per_second=len(labels) / max(seconds, 1e-9),
+        device=f"{where}, {speed.label}",
+        split=split,
+        source=image_data.source,
+        classes=run.classes,
+        logits=logits,
+        labels=labels,
+        names=images.names,
+        notes=tuple(notes),
+    )
+
+
+def load_own_data(run: Run, data_dir: str | os.PathLike[str] | None = None) -> ImageData:
+    """Load the data that ``run`` was trained on, with the validation split held out as it was then.
+
+    Raises:
+        DataError: it is not there any more.
+    """
+    recipe = run.recipe
+    data = load_data(recipe.data, data_dir=data_dir or recipe.data_dir, seed=recipe.seed)
+    if recipe.val_fraction and data.val is None:
+        data = data.with_validation(recipe.val_fraction, recipe.seed)
+    if recipe.train_limit and recipe.train_limit < len(data.train):
+        data = data.limited(recipe.train_limit, seed=recipe.seed)
+    return data
+
+
+def own_split(run: Run, data: ImageData, split: str, notes: list[str]) -> Split:
+    """Return a split of the run's own data, holding the very images it held when the run was trained.
+
+    A folder may have changed since, and a flat one is then divided differently. The files are therefore looked up in
+    the run's ``split.csv``, so that no image the network has learned from slips into its test.
+
+    Args:
+        notes: what changed is appended to it.
+
+    Raises:
+        UsageError: the data has no such split.
+        DataError: none of the files is left.
+    """
+    images = _split_of(data, split)
+    saved = _saved_split(run.path / "split.csv", split)
+    if not saved or not isinstance(images, FileSplit) or images.names == saved:
+        return images
+    now = {
+        name: (path, label)
+        for part in data.splits().values()
+        if isinstance(part, FileSplit)
+        for name, path, label in zip(part.names, part.paths, part.labels.tolist(), strict=True)
+    }
+    left = [name for name in saved if name in now]
+    if not left:
+        raise DataError(
+            f"None of the {len(saved)} images of this run's {split} split is in {data.source} any more."
+            " Name the data with --data."
+        )
+    notes.append(
+        f"The photos have changed since training: {len(left)} of the {len(saved)} images of the {split} split are used."
+    )
+    return FileSplit([now[name][0] for name in left], [now[name][1] for name in left], left)
+
+
+def match_classes(found: Sequence[str], labels: np.ndarray, known: Sequence[str], name: str) -> np.ndarray:
+    """Return ``labels``, positions in ``found``, as positions in ``known``: classes are the same when their names are.
+
+    Raises:
+        DataError: a class of ``found`` is not ``known``.
+    """
+    if list(found) == list(known):
+        return labels
+    position = {class_name: index for index, class_name in enumerate(known)}
+    if unknown := [class_name for class_name in found if class_name not in position]:
+        near = did_you_mean(unknown[0], known)
+        listed = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
+        raise DataError(
+            f'"{name}" has {len(unknown)} class{"es" * (len(unknown) > 1)} that the network does not know, such as'
+            f' "{unknown[0]}". {near} It was trained on: {listed}. Rename the classes of the data to these names.'
+        )
+    return np.array([position[class_name] for class_name in found], dtype=np.int64)[labels]
+
+
+def place_model(run: Run, device: str = "auto") -> tuple[nn.Module, torch.device, Speed]:
+    """Return the network on its device, in the precision and memory format the run was trained with.
+
+    Raises:
+        DeviceError: the device asked for is not on this machine.
+        ModelError, CheckpointError: the run has no weights that fit.
+    """
+    recipe = run.recipe
+    try:
+        where = choose_device(recipe.device if device == "auto" else device)
+    except DeviceError:
+        if device != "auto":
+            raise
+        where = choose_device("auto")
+    same_kind = where.type == torch.device(recipe.device).type if recipe.device != "auto" else True
+    speed = Speed(
+        bf16=recipe.precision == "bf16" and (same_kind or has_fast_bf16(where)),
+        channels_last=recipe.channels_last is True,
+    )
+    model = run.model().to(where)
+    model.to(memory_format=speed.memory_format)  # type: ignore[call-overload]
+    return model, where, speed
+
+
+def _warm_up(model: nn.Module, shape: tuple[int, int, int, int], device: torch.device, speed: Speed) -> None:
+    """Let an empty batch pay for memory and the choice of kernels, so that the timing is of the steady state."""
+    images = torch.zeros(shape, device=device).contiguous(memory_format=speed.memory_format)
+    with torch.inference_mode(), speed.autocast(device):
+        model(images).float().cpu()
+
+
+def _first_split(data: ImageData) -> str:
+    return next(name for name in SPLITS if name in data.splits())
+
+
+def _split_of(data: ImageData, split: str) -> Split:
+    splits = data.splits()
+    if split not in splits:
+        raise UsageError(f'"{data.name}" has no {split} split. Choose --split from {", ".join(splits)}.')
+    return splits[split]
+
+
+def _saved_split(path: Path, split: str) -> list[str]:
+    """Return the file names of ``split`` in a ``split.csv``, in their order; none when there is no such file."""
+    if not path.is_file():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return [row["name"] for row in csv.DictReader(file) if row["split"] == split and row["name"]]
