@@ -44,7 +44,7 @@ def load_csv(path: str | Path, *, seed: int = 0, progress: bool | None = None) -
     if not table.is_file():
         raise DataNotFoundError(f"There is no file {table}. Check the path.")
     try:
-        lines = table.read_text(encoding="utf-8-sig").splitlines()
+        lines = table.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise DataError(f"{table} is not text in UTF-8 ({error.reason}). Save it as CSV in UTF-8.") from error
     if not lines or not lines[0].strip():
@@ -80,18 +80,21 @@ class _Table:
         """Return (line number, cells) of every row; empty lines are passed over.
 
         Raises:
-            DataError: a row has another number of columns than the header.
+            DataError: a row has another number of columns than the header, or quotes that do not close.
         """
-        reader = csv.reader(self.lines[1:], delimiter=self.separator)
+        reader = csv.reader(self.lines[1:], delimiter=self.separator, strict=True)
         found = []
         last = 1
-        for cells in reader:
-            line, last = last + 1, reader.line_num + 1
-            if not cells or (len(cells) == 1 and not cells[0].strip()):
-                continue
-            if len(cells) != len(self.header):
-                raise self.bad(line, f"{len(cells)} columns, the header has {len(self.header)}")
-            found.append((line, cells))
+        try:
+            for cells in reader:
+                line, last = last + 1, reader.line_num + 1
+                if not cells or (len(cells) == 1 and not cells[0].strip()):
+                    continue
+                if len(cells) != len(self.header):
+                    raise self.bad(line, f"{len(cells)} columns, the header has {len(self.header)}")
+                found.append((line, cells))
+        except csv.Error as error:
+            raise self.bad(last + 1, f"it is no CSV ({error})") from error
         if not found:
             raise DataError(f"{self.path} has a header and no rows. Add a row per image.")
         return found
@@ -227,16 +230,20 @@ def _read_slowly(table: _Table, columns: list[int]) -> tuple[np.ndarray, list[st
     for line, cells in table.rows():
         labels.append(table.label_of(line, cells))
         splits.append(table.split_of(line, cells))
-        pixels.append([_pixel(table, line, column, cells[column]) for column in columns])
-    return np.array(pixels, dtype=np.uint8), labels, splits
+        try:
+            # bytearray takes integers 0..255 only.
+            pixels.append(np.frombuffer(bytearray(int(cells[column]) for column in columns), dtype=np.uint8))
+        except ValueError:
+            raise _bad_pixel(table, line, columns, cells) from None
+    return np.stack(pixels), labels, splits
 
 
-def _pixel(table: _Table, line: int, column: int, text: str) -> int:
-    name = table.header[column]
-    try:
-        value = int(text)
-    except ValueError:
-        raise table.bad(line, f'column "{name}" is "{text.strip()}", expected an integer 0..255') from None
-    if not 0 <= value <= 255:
-        raise table.bad(line, f'column "{name}" is {value}, expected 0..255')
-    return value
+def _bad_pixel(table: _Table, line: int, columns: list[int], cells: list[str]) -> DataError:
+    """Say which cell of a row is no integer in 0..255."""
+    for column in columns:
+        text = cells[column].strip()
+        if not _is_integer(text):
+            return table.bad(line, f'column "{table.header[column]}" is "{text}", expected an integer 0..255')
+        if not 0 <= int(text) <= 255:
+            return table.bad(line, f'column "{table.header[column]}" is {text}, expected 0..255')
+    raise AssertionError("no bad pixel in this row")

@@ -91,8 +91,9 @@ def scan_file(path: Path, *, full: bool) -> Scanned:
         with Image.open(path) as image:
             height, width = image.height, image.width
             mode = image.mode
-            # Asking a PNG for EXIF data decodes all of it, and cameras write none.
-            if (full or image.format != "PNG") and orientation(image) >= 5:  # a quarter turn
+            # Pillow turns TIFF files by itself. Asking a PNG for EXIF data decodes all of it, and cameras write none.
+            tells = image.format != "TIFF" and (full or image.format != "PNG")
+            if tells and orientation(image) >= 5:  # a quarter turn
                 height, width = width, height
             if full:
                 # 1/8 of the size for JPEG: reads the whole file and saves most of the work.

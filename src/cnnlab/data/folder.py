@@ -68,8 +68,13 @@ def load_folder(path: str | Path, *, seed: int = 0, progress: bool | None = None
         others = [folder.name for folder in subfolders(root) if folder.name not in inside]
         if others:
             listing.notes.append(f"ignored folders beside {', '.join(sorted(inside))}: {', '.join(others)}")
-    for split, folder in roots.items():
-        listing.read(split, folder, root)
+    try:
+        for split, folder in roots.items():
+            listing.read(split, folder, root)
+    except PermissionError as error:
+        raise DataError(
+            f"No permission to read {error.filename}. Change its permissions, or copy the photos."
+        ) from error
     return _assemble(root, listing, flat=flat, seed=seed, progress=progress)
 
 
@@ -87,6 +92,7 @@ class Listing:
 
     def read(self, split: str, folder: Path, root: Path) -> None:
         """Add every image in the class folders of ``folder``."""
+        before = len(self.paths)
         for entry in sorted(folder.iterdir()):
             if entry.is_file() and not _hidden(entry.name):
                 if entry.suffix.lower() in IMAGE_SUFFIXES:
@@ -100,6 +106,8 @@ class Listing:
             self.paths += files
             self.splits += [split] * len(files)
             self.classes += [class_folder.name] * len(files)
+        if len(self.paths) == before and split != "train":
+            self.notes.append(f"{folder.name} has no class folders with images, left out")
 
     def _images(self, folder: Path) -> list[Path]:
         found = []
@@ -264,8 +272,7 @@ def check_classes(source: str, classes: Sequence[str], labelled: Sequence[tuple[
 def _describe(kind: str, data: ImageData, scanned: Sequence[Scanned]) -> list[str]:
     """Say what was understood: classes, splits, sizes, what is missing."""
     splits = data.splits()
-    counts = sum(class_counts(split, data.classes) for split in splits.values())
-    assert isinstance(counts, torch.Tensor)
+    counts = torch.stack([class_counts(split, data.classes) for split in splits.values()]).sum(0)
     per_class = [f"{name} {count}" for name, count in zip(data.classes, counts.tolist(), strict=True)]
     listed = ", ".join(per_class[:10]) + (f", ... {len(per_class) - 10} more" if len(per_class) > 10 else "")
     sizes = ", ".join(

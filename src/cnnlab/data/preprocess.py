@@ -232,7 +232,7 @@ def decode(source: ImageLike, channels: int, *, least: int | None = None) -> Ima
     if isinstance(source, Image.Image):
         try:
             return to_channels(upright(source), channels)
-        except (OSError, SyntaxError) as error:
+        except (OSError, SyntaxError, ValueError) as error:  # truncated, or a mode that Pillow cannot convert
             name = getattr(source, "filename", "") or "given"
             raise DataError(f"Cannot read the image {name}: {reason(error)}. Open it again or replace it.") from error
     if isinstance(source, Tensor):
@@ -273,6 +273,7 @@ def orientation(image: Image.Image) -> int:
 
 def upright(image: Image.Image) -> Image.Image:
     """Turn a photo the way its EXIF orientation says; others come back as they are."""
+    image.load()  # first: Pillow turns TIFF files by itself while loading, and then takes the tag away
     turn = _UPRIGHT.get(orientation(image))
     return image if turn is None else image.transpose(turn)
 
@@ -294,7 +295,7 @@ def to_channels(image: Image.Image, channels: int) -> Image.Image:
     elif image.mode in ("I", "F"):
         image = Image.fromarray(to_bytes(np.asarray(image), stretch=True))
     elif image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
+        image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     if image.mode == mode:
         image.load()
