@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import lzma
 import math
-import os
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +23,10 @@ def count(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def real_data(folder: str) -> Path:
-    root = Path(os.environ.get("CNNLAB_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
-    if not (root / folder).is_dir():
-        pytest.skip(f"no real data at {root / folder}; set CNNLAB_TEST_DATA")
-    return root / folder
+def existing(path: Path) -> Path:
+    if not path.exists():
+        pytest.skip(f"no {path}")
+    return path
 
 
 def test_lenet_layers_have_the_counts_of_the_paper() -> None:
@@ -146,8 +144,8 @@ def test_option_a_shortcut_takes_every_second_pixel_and_pads_channels_with_zeros
     assert out[0, 2].tolist() == [[16, 18], [24, 26]]
 
 
-def test_public_resnet20_checkpoint_loads() -> None:
-    path = real_data("cifar10-resnets") / "resnet20-12fca82f.th"
+def test_public_resnet20_checkpoint_loads(real_data: Path) -> None:
+    path = existing(real_data / "cifar10-resnets" / "resnet20-12fca82f.th")
     state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
     model = create_model("resnet20", weights=path)
     assert torch.equal(model.get_parameter("linear.weight"), state["module.linear.weight"])
@@ -155,10 +153,10 @@ def test_public_resnet20_checkpoint_loads() -> None:
 
 
 @pytest.mark.slow
-def test_public_resnet20_checkpoint_reaches_its_published_accuracy() -> None:
+def test_public_resnet20_checkpoint_reaches_its_published_accuracy(real_data: Path) -> None:
     """91.73 % on the 10,000 test images (akamaster/pytorch_resnet_cifar10), read here without cnnlab.data."""
-    path = real_data("cifar10-resnets") / "resnet20-12fca82f.th"
-    records = lzma.decompress((real_data("cifar10") / "test_batch.bin.xz").read_bytes())
+    path = existing(real_data / "cifar10-resnets" / "resnet20-12fca82f.th")
+    records = lzma.decompress(existing(real_data / "cifar10" / "test_batch.bin.xz").read_bytes())
     table = np.frombuffer(records, np.uint8).reshape(10_000, 3073)
     mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
     std = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)

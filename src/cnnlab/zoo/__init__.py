@@ -1,5 +1,7 @@
 """The zoo: landmark convolutional networks, one paper in one file.
 
+::
+
     model = create_model("lenet5", image_size=28)              # by name, for any classes, channels and size
     logits, stages = stage_outputs(model, images)              # what leaves each stage, without surgery
     again = create_model(**model.arch, weights="lenet5.safetensors")

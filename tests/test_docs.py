@@ -1,0 +1,50 @@
+"""What the documentation tells a reader to type works."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from cnnlab.cli import app
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks in a language, without the page's own indentation."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_python_of_the_quick_start_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = "\n".join(blocks(ROOT / "docs" / "quickstart.md", "python")).replace("/path/to/cnnlab", str(ROOT))
+    assert "cnnlab.train(recipe)" in code
+    exec(compile(code, "quickstart.md", "exec"), {})
+    assert (tmp_path / "runs" / "lenet5-mnist5k-1" / "model.json").is_file()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_named_in_a_page_exist_and_take_these_options(page: Path) -> None:
+    command = get_command(app)
+    for line in re.findall(r"^(?:.*&& )?cnnlab (.*)$", "\n".join(blocks(page, "bash")), flags=re.MULTILINE):
+        name, *words = shlex.split(line, comments=True)
+        if name.startswith("-"):
+            continue
+        assert name in command.commands, f"{page.name}: cnnlab {line}"
+        known = {option for parameter in command.commands[name].params for option in parameter.opts}
+        unknown = {word for word in words if word.startswith("-")} - known - {"--help"}
+        assert not unknown, f"{page.name}: cnnlab {line}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_named_in_a_page_exist(page: Path) -> None:
+    named = re.findall(
+        r"`((?:src|tests|scripts|docs|benchmarks|results|lessons)/[\w./-]+|\.ci/run)`", page.read_text("utf-8")
+    )
+    missing = [name for name in named if not (ROOT / name).exists()]
+    assert not missing
