@@ -1,0 +1,343 @@
+"""The run folder: what is written, that a resumed run equals an uninterrupted one, and that nothing is lost."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from cnnlab.data import ArraySplit, ImageData
+from cnnlab.errors import CheckpointError, DivergedError, ModelError, RunError
+from cnnlab.runs import Recorder, Run, create_run, extend, list_runs, open_run, resume, train
+from cnnlab.training import Event, Recipe, StepDone, fit, load_recipe
+from tests.helpers import make_bars, tiny_recipe
+
+
+@pytest.fixture(autouse=True)
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report has tests of its own; here it would only take time."""
+    monkeypatch.setattr(Run, "report", lambda self: self.path / "report.html")
+
+
+def run_all(events: Iterator[Event], recorder: Recorder) -> Run:
+    for _ in recorder.record(events):
+        pass
+    assert recorder.run is not None
+    return recorder.run
+
+
+def stopped_after(recipe: Recipe, data: ImageData, path: Path, steps: int) -> Run:
+    """Train into ``path`` and stop as Ctrl-C does after ``steps`` steps."""
+    made = 0
+
+    def count(events: Iterator[Event]) -> Iterator[Event]:
+        nonlocal made
+        for event in events:
+            made += isinstance(event, StepDone)
+            yield event
+
+    recorder = Recorder(path, stop=lambda: made >= steps)
+    run = run_all(count(fit(recipe, data=data)), recorder)
+    assert recorder.interrupted
+    assert run.status == "interrupted"
+    return run
+
+
+def assert_same(a: Run, b: Run) -> None:
+    """Everything that a training decides is equal bit for bit; only times may differ."""
+    for name in ("model.safetensors", "last/state.safetensors"):
+        ours, theirs = (safetensors.torch.load_file(run.path / name) for run in (a, b))
+        assert ours.keys() == theirs.keys()
+        for key in ours:
+            assert torch.equal(ours[key], theirs[key]), f"{name}: {key}"
+    times = ("seconds", "images_per_second")
+    rows = [[{k: v for k, v in row.items() if k not in times} for row in run.metrics] for run in (a, b)]
+    assert rows[0] == rows[1]
+    assert np.array_equal(a.scores()[0], b.scores()[0])
+    assert (a.path / "predictions.csv").read_text() == (b.path / "predictions.csv").read_text()
+    assert (a.path / "recipe.yaml").read_text() == (b.path / "recipe.yaml").read_text()
+
+
+VARIANTS: list[dict[str, Any]] = [
+    {"optimizer": "sgd"},
+    {"optimizer": "adam", "ema": 0.9},
+    {"optimizer": "adamw", "augment": {"crop": 1, "mixup": 0.3}, "sampling": "balanced"},
+    {"optimizer": "rmsprop", "schedule": "step", "model_options": {"widths": [4, 8, 8], "dropout": 0.2}},
+    {"precision": "bf16", "channels_last": True, "accumulate": 2, "val_fraction": 0.25},
+]
+
+
+@pytest.mark.parametrize("steps", [1, 4, 6, 13], ids=lambda s: f"after{s}")
+@pytest.mark.parametrize("change", VARIANTS, ids=lambda c: "-".join(c))
+def test_resumed_equals_uninterrupted(change: dict[str, Any], steps: int, tmp_path: Path, bars_data: ImageData) -> None:
+    recipe = tiny_recipe(**change)  # 3 epochs of 6 steps
+    whole = train(recipe, out=tmp_path / "whole", data=bars_data)
+    part = stopped_after(recipe, bars_data, tmp_path / "part", steps)
+    events = list(Recorder(run=part).record(resume(part, data=bars_data)))
+    assert sum(isinstance(event, StepDone) for event in events) == len(whole.metrics) * whole_steps(whole) - steps
+    assert part.finished
+    assert_same(whole, part)
+
+
+def whole_steps(run: Run) -> int:
+    return int(run.metrics[0]["step"])
+
+
+def test_resumed_twice_equals_uninterrupted(tmp_path: Path, bars_data: ImageData) -> None:
+    recipe = tiny_recipe(epochs=4)
+    whole = train(recipe, out=tmp_path / "whole", data=bars_data)
+    part = stopped_after(recipe, bars_data, tmp_path / "part", 5)
+    recorder = Recorder(run=part)
+    stream = recorder.record(resume(part, data=bars_data))
+    for event in stream:
+        if isinstance(event, StepDone) and event.epoch == 3:
+            break
+    stream.close()  # closing the generator saves, as Ctrl-C does
+    assert recorder.interrupted
+    run_all(resume(part, data=bars_data), Recorder(run=part))
+    assert_same(whole, part)
+
+
+def test_a_killed_process_loses_at_most_an_epoch(tmp_path: Path) -> None:
+    """SIGKILL in the middle; resumed, it equals a run that was left in peace."""
+    overrides = ["convnet", "--data", "digits", "epochs=4", "batch_size=16", "train_limit=320", "device=cpu"]
+    overrides += ["precision=fp32", "channels_last=false", "model_options.widths=[4,8,8]"]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "cnnlab"]
+    process = subprocess.Popen(
+        [*command, "train", *overrides, "--out", str(tmp_path / "part"), "--json"],
+        env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        if json.loads(line)["event"] == "EpochDone":
+            break
+    process.kill()
+    process.communicate()
+    part = open_run(tmp_path / "part")
+    assert not part.finished
+    done = subprocess.run([*command, "resume", str(part.path)], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    whole = tmp_path / "whole"
+    subprocess.run([*command, "train", *overrides, "--out", str(whole)], env=env, capture_output=True, check=True)
+    assert_same(open_run(whole), part)
+
+
+def test_ctrl_c_saves_says_how_to_go_on_and_exits_130(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cnnlab", "train", "lenet5", "epochs=200", "--out", str(tmp_path / "run"), "--json"],
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert json.loads(process.stdout.readline())["event"] == "Started"
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert f"cnnlab resume {tmp_path / 'run'}" in errors
+    run = open_run(tmp_path / "run")
+    assert run.status == "interrupted"
+    assert (run.path / "last" / "state.safetensors").is_file()
+
+
+def test_extend_goes_on_from_the_last_weights(tmp_path: Path, bars_data: ImageData) -> None:
+    run = train(tiny_recipe(), out=tmp_path / "run", data=bars_data)
+    before = safetensors.torch.load_file(run.path / "last" / "state.safetensors")
+    events = extend(run, 2, data=bars_data)
+    started = next(events)
+    for name, weight in started.session.model.state_dict().items():
+        assert torch.equal(weight, before[f"model.{name}"])
+    run_all(iter([started, *events]), Recorder(run=run))
+    assert [row["epoch"] for row in run.metrics] == [1, 2, 3, 4, 5]
+    rates = [row["lr"] for row in run.metrics]
+    assert 0 < rates[4] < rates[3] < tiny_recipe().lr / 10
+    assert [(e.epochs, e.lr) for e in run.recipe.extensions] == [(2, tiny_recipe().lr / 10)]
+    assert run.finished
+    # The longer recipe describes the whole run: from scratch it gives the same bits.
+    again = train(run.recipe, out=tmp_path / "again", data=bars_data)
+    assert_same(run, again)
+
+
+def test_an_interrupted_extension_resumes(tmp_path: Path, bars_data: ImageData) -> None:
+    run = train(tiny_recipe(), out=tmp_path / "run", data=bars_data)
+    stream = Recorder(run=run).record(extend(run, 2, 0.005, data=bars_data))
+    for event in stream:
+        if isinstance(event, StepDone) and event.epoch == 5:
+            break
+    stream.close()
+    run_all(resume(run, data=bars_data), Recorder(run=run))
+    assert_same(train(run.recipe, out=tmp_path / "again", data=bars_data), run)
+
+
+def test_an_early_stopped_run_can_be_extended(tmp_path: Path) -> None:
+    data = make_bars(n_val=30)
+    run = train(tiny_recipe(epochs=50, lr=1e-9, early_stopping=2), out=tmp_path / "run", data=data)
+    assert run.status == "early_stopping"
+    done = run.summary["epochs_done"]
+    run_all(extend(run, 2, 0.01, data=data), Recorder(run=run))
+    assert len(run.metrics) == done + 2 == run.recipe.total_epochs
+    assert run.status == "completed"
+
+
+def test_what_cannot_be_resumed_or_extended(tmp_path: Path, bars_data: ImageData) -> None:
+    run = train(tiny_recipe(epochs=1), out=tmp_path / "run", data=bars_data)
+    with pytest.raises(RunError, match="is finished.*cnnlab extend"):
+        resume(run)
+    part = stopped_after(tiny_recipe(), bars_data, tmp_path / "part", 2)
+    with pytest.raises(RunError, match="not finished.*cnnlab resume"):
+        extend(part, 1)
+
+
+def test_the_folder_holds_what_it_says(tmp_path: Path) -> None:
+    run = train(tiny_recipe(epochs=2), out=tmp_path / "run", data=make_bars(n_val=12))
+    files = {str(p.relative_to(run.path)) for p in run.path.rglob("*") if p.is_file()}
+    assert files == {
+        "recipe.yaml", "env.json", "metrics.csv", "events.jsonl", "model.safetensors", "model.json", "summary.json",
+        "predictions.csv", "scores.npz", "last/state.safetensors", "last/previous.safetensors",
+    }  # fmt: skip
+    facts = json.loads((run.path / "model.json").read_text())
+    assert facts["classes"] == ["left", "middle", "right"]
+    assert facts["arch"]["name"] == "convnet"
+    logits, labels = run.scores()
+    rows = list(csv.DictReader((run.path / "predictions.csv").read_text().splitlines()))
+    assert [int(row["correct"]) for row in rows] == (logits.argmax(1) == labels).astype(int).tolist()
+    probability = torch.softmax(torch.from_numpy(logits).double(), 1).max(1).values
+    assert [float(row["confidence"]) for row in rows] == pytest.approx(probability.tolist(), abs=1e-6)
+    events = [json.loads(line) for line in (run.path / "events.jsonl").read_text().splitlines()]
+    assert [e["event"] for e in events if e["event"] != "StepDone"] == ["Started", "EpochDone", "EpochDone", "Finished"]
+    assert run.env["threads"] == torch.get_num_threads()
+    assert load_recipe(run.path / "recipe.yaml") == run.recipe
+
+
+def test_the_saved_model_gives_the_saved_scores(tmp_path: Path) -> None:
+    """Weights, architecture and preprocessing in the folder are enough to get the same answers."""
+    data = make_bars(n_val=12)
+    run = train(tiny_recipe(epochs=3, ema=0.8), out=tmp_path / "run", data=data)
+    assert isinstance(data.test, ArraySplit)
+    with torch.no_grad():
+        logits = run.model()(run.preprocess(list(data.test.pixels)))
+    assert np.allclose(logits.numpy(), run.scores()[0], atol=1e-5)
+
+
+def test_a_run_is_never_overwritten(tmp_path: Path, bars_data: ImageData) -> None:
+    recipe = tiny_recipe(epochs=1)
+    first = train(recipe, root=tmp_path, data=bars_data)
+    second = train(recipe, root=tmp_path, data=bars_data)
+    assert [first.name, second.name] == ["convnet-bars-1", "convnet-bars-2"]
+    assert [run.name for run in list_runs(tmp_path)] == ["convnet-bars-1", "convnet-bars-2"]
+    with pytest.raises(RunError, match="never overwritten"):
+        train(recipe, out=first.path, data=bars_data)
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path, bars_data: ImageData) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="Cannot make a run folder.*--out"):
+        train(tiny_recipe(), out=tmp_path / "file" / "run", data=bars_data)
+
+
+def test_no_write_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bars_data: ImageData) -> None:
+    def refuse(self: Path, *args: Any, **kwargs: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(RunError, match="Permission denied.*--out"):
+        train(tiny_recipe(), out=tmp_path / "run", data=bars_data)
+
+
+def test_disk_full_keeps_the_previous_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bars_data: ImageData
+) -> None:
+    recipe = tiny_recipe()
+    whole = train(recipe, out=tmp_path / "whole", data=bars_data)
+    real, recorder = os.fsync, Recorder(tmp_path / "part")
+    with pytest.raises(RunError, match="No space left.*is intact.*cnnlab resume"):  # noqa: PT012
+        for event in recorder.record(fit(recipe, data=bars_data)):
+            if isinstance(event, StepDone) and event.epoch == 2:
+
+                def full(number: int) -> None:
+                    raise OSError(errno.ENOSPC, "No space left on device")
+
+                monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", real)
+    part = open_run(tmp_path / "part")
+    assert not list(part.path.rglob("*.writing"))
+    run_all(resume(part, data=bars_data), Recorder(run=part))
+    assert_same(whole, part)
+
+
+def test_a_truncated_state_is_named_and_the_one_before_still_works(tmp_path: Path, bars_data: ImageData) -> None:
+    recipe = tiny_recipe()
+    whole = train(recipe, out=tmp_path / "whole", data=bars_data)
+    part = stopped_after(recipe, bars_data, tmp_path / "part", 10)
+    state = part.path / "last" / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=r"state.safetensors cannot be read.*resume .* --previous"):
+        resume(part, data=bars_data)
+    run_all(resume(part, data=bars_data, previous=True), Recorder(run=part))
+    assert_same(whole, part)
+
+
+def test_changed_data_is_noticed(tmp_path: Path, bars_data: ImageData) -> None:
+    part = stopped_after(tiny_recipe(), bars_data, tmp_path / "part", 3)
+    labels = bars_data.train.labels.clone()
+    labels[0] = 2
+    changed = replace(bars_data, train=ArraySplit(bars_data.train.pixels, labels))  # type: ignore[attr-defined]
+    with pytest.raises(CheckpointError, match="not what it was"):
+        resume(part, data=changed)
+
+
+def test_a_diverged_run_says_so_and_keeps_the_last_good_state(tmp_path: Path, bars_data: ImageData) -> None:
+    recorder = Recorder(tmp_path / "run")
+    recipe = tiny_recipe(optimizer="sgd", lr=1e30, schedule="constant", model_options={"batch_norm": False})
+    with pytest.raises(DivergedError):
+        run_all(fit(recipe, data=bars_data), recorder)
+    run = open_run(tmp_path / "run")
+    assert run.status == "diverged"
+    assert "Try lr" in run.summary["error"]
+    state = safetensors.torch.load_file(run.path / "last" / "state.safetensors")
+    assert all(torch.isfinite(tensor).all() for tensor in state.values())
+
+
+def test_no_run_there(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no run folder"):
+        open_run(tmp_path / "nothing")
+    assert list_runs(tmp_path / "nothing") == []
+
+
+def test_a_newer_version_is_refused(tiny_run: Run, tmp_path: Path) -> None:
+    for name in ("env.json", "model.json"):
+        folder = tmp_path / name
+        shutil.copytree(tiny_run.path, folder)
+        values = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps(values | {"format": 99, "cnnlab": "9.0"}))
+        with pytest.raises(CheckpointError, match=r"format 99, written by cnnlab 9.0.*Upgrade"):
+            open_run(folder).model()
+
+
+def test_weights_of_another_network_are_refused(tiny_run: Run, tmp_path: Path, bars_data: ImageData) -> None:
+    other = train(tiny_recipe(model="mlp", model_options={}, epochs=1), out=tmp_path / "mlp", data=bars_data)
+    mixed = tmp_path / "mixed"
+    shutil.copytree(tiny_run.path, mixed)
+    shutil.copy(other.path / "model.safetensors", mixed)
+    with pytest.raises(ModelError, match="do not fit convnet"):
+        open_run(mixed).model()
+
+
+def test_create_run_makes_a_readable_name(tmp_path: Path) -> None:
+    recipe = tiny_recipe(data="/some where/my photos!/")
+    assert create_run(recipe, root=tmp_path).name == "convnet-my_photos-1"
