@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 
 from cnnlab.data import _decoded
+from cnnlab.data._named import named_data
 from cnnlab.data._sources import Remote, locate
-from cnnlab.data.base import ArraySplit, ImageData
+from cnnlab.data.base import ImageData
 from cnnlab.errors import DataError
 
 PIXELS = 3 * 32 * 32
@@ -205,14 +206,8 @@ def load_cifar_data(
         download=download,
     )
     arrays = read_cifar(place, layout)
-    return ImageData(
-        name=name,
-        classes=arrays.classes or list(classes),
-        train=ArraySplit(arrays.train_images, arrays.train_labels),
-        val=None,
-        test=ArraySplit(arrays.test_images, arrays.test_labels),
-        source=str(place),
-    )
+    train, test = (arrays.train_images, arrays.train_labels), (arrays.test_images, arrays.test_labels)
+    return named_data(name, arrays.classes or classes, train, test, str(place))
 
 
 # --- pickles -------------------------------------------------------------------------------------------------------

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from cnnlab.data._named import named_data
 from cnnlab.data._sources import Remote, locate
-from cnnlab.data.base import ArraySplit, ImageData
+from cnnlab.data.base import ImageData
 from cnnlab.errors import DataError
 
 UNSIGNED_BYTE = 8
@@ -129,14 +130,9 @@ def load_idx_data(
         progress=progress,
         download=download,
     )
-    return ImageData(
-        name=name,
-        classes=list(classes),
-        train=ArraySplit(*read_idx_pair(files[0], files[1], len(classes))),
-        val=None,
-        test=ArraySplit(*read_idx_pair(files[2], files[3], len(classes))),
-        source=str(files[0].parent),
-    )
+    train = read_idx_pair(files[0], files[1], len(classes))
+    test = read_idx_pair(files[2], files[3], len(classes))
+    return named_data(name, classes, train, test, str(files[0].parent))
 
 
 _AGAIN = "Fetch the file again."

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cnnlab.data._fixed import fixed_test_positions
-from cnnlab.data.base import ArraySplit, DataFacts, ImageData, data_sets
+from cnnlab.data._named import divide, fixed_test_positions, named_data
+from cnnlab.data.base import DataFacts, ImageData, data_sets
 
 
 @data_sets.register(
     DataFacts(
-        title="8x8 digits of scikit-learn",
+        title="8x8 digits",
         classes=10,
         channels=1,
         size=(8, 8),
@@ -35,12 +35,5 @@ def digits(data_dir: Path | str | None = None, *, progress: bool | None = None, 
     images = np.rint(loaded.images * (255 / 16)).astype(np.uint8)[:, None]
     labels = loaded.target.astype(np.int64)
     test = fixed_test_positions(labels, np.rint(np.bincount(labels) / 5).astype(np.int64))
-    train = np.delete(np.arange(len(labels)), test)
-    return ImageData(
-        name="digits",
-        classes=[str(digit) for digit in range(10)],
-        train=ArraySplit(images[train], labels[train]),
-        val=None,
-        test=ArraySplit(images[test], labels[test]),
-        source="installed package scikit-learn",
-    )
+    classes = [str(digit) for digit in range(10)]
+    return named_data("digits", classes, *divide(images, labels, test), "the installed package scikit-learn")

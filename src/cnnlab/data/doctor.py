@@ -1,0 +1,332 @@
+"""The data doctor: what in a folder, a CSV file or a named data set would hurt training, and what to do about it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from cnnlab.data import _duplicates
+from cnnlab.data._look import ImageFile, Look, look_at
+from cnnlab.data.base import ImageData, class_counts, data_sets
+from cnnlab.data.load import load_data
+from cnnlab.errors import DataError, DataNotFoundError
+
+Severity = Literal["error", "warning", "note"]
+
+# Hash and correlation were chosen on CIFAR-10, where at these values every pair looked at was the same picture.
+NEAR_BITS = 4
+NEAR_CORRELATION = 0.9
+_BLANK = 1.5  # grey levels: below this standard deviation a picture shows nothing
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found.
+
+    Args:
+        kind: short name of the problem, such as ``"unreadable"``.
+        severity: ``error`` hurts training, ``warning`` may, ``note`` is handled or harmless.
+        message: what it is, with counts.
+        advice: what to do.
+        files: the files concerned; ``train[12]`` for images in memory.
+        groups: for duplicates: the files of each picture.
+    """
+
+    kind: str
+    severity: Severity
+    message: str
+    advice: str
+    files: tuple[str, ...] = ()
+    groups: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass
+class Diagnosis:
+    """What :func:`examine` found.
+
+    Args:
+        name: of the data.
+        source: where it lies.
+        images: how many were examined.
+        counts: images of each class by split.
+        notes: how the data was understood.
+        findings: errors first, then warnings, then notes.
+    """
+
+    name: str
+    source: str
+    images: int = 0
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def harmful(self) -> bool:
+        """Whether something was found that would hurt training."""
+        return any(finding.severity == "error" for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {**asdict(self), "harmful": self.harmful}
+
+
+def examine(
+    data: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    tiny: int = 32,
+    imbalance: float = 10.0,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> Diagnosis:
+    """Examine a folder, a CSV file or a named data set.
+
+    Args:
+        data: path or name, as for :func:`cnnlab.load_data`.
+        data_dir: folder to look for named data sets in.
+        tiny: files whose short side has fewer pixels than this are reported.
+        imbalance: a largest class with more than this many times the images of the smallest is reported.
+        seed: of the division of data without splits.
+        progress: show a progress bar on stderr.
+
+    Returns:
+        The diagnosis. Data that cannot be trained on at all gives a diagnosis with the reason, no exception.
+
+    Raises:
+        DataNotFoundError, UnknownNameError: there is no such path or data set.
+    """
+    named = str(data) in data_sets
+    try:
+        loaded = load_data(data, data_dir=data_dir, seed=seed, progress=progress)
+    except DataNotFoundError:
+        raise
+    except DataError as error:
+        finding = Finding("unusable", "error", str(error), "Training refuses it for the same reason.")
+        return Diagnosis(Path(data).name, str(data), findings=[finding])
+    looks = look_at(loaded, progress)
+    divided = any(note.startswith("divided here") for note in loaded.notes)
+    findings = [
+        *_unreadable(loaded, looks),
+        *_classes(loaded, imbalance),
+        *_duplicated(loaded, looks, official=named, divided=divided),
+        *_pictures(looks, tiny),
+    ]
+    order = ("error", "warning", "note")
+    return Diagnosis(
+        name=loaded.name,
+        source=loaded.source,
+        images=len(looks) - sum(look.error is not None for look in looks),
+        counts={
+            name: dict(zip(loaded.classes, class_counts(split, loaded.classes).tolist(), strict=True))
+            for name, split in loaded.splits().items()
+        },
+        notes=list(loaded.notes),
+        findings=sorted(findings, key=lambda finding: order.index(finding.severity)),
+    )
+
+
+def _unreadable(data: ImageData, looks: Sequence[Look]) -> Iterator[Finding]:
+    broken = [*data.skipped, *((look.name, look.error) for look in looks if look.error is not None)]
+    if broken:
+        yield Finding(
+            "unreadable",
+            "error",
+            f"{_count(len(broken), 'file')} cannot be read",
+            "Replace or delete them; training goes on without them and lists them.",
+            tuple(f"{name}: {why}" for name, why in broken),
+        )
+
+
+def _classes(data: ImageData, imbalance: float) -> Iterator[Finding]:
+    if len(data.classes) < 2:
+        yield Finding(
+            "single class",
+            "error",
+            f'the only class is "{data.classes[0]}"',
+            "Add images of what it is to be told from.",
+        )
+    counts = {name: class_counts(split, data.classes).numpy() for name, split in data.splits().items()}
+    for name, per_class in counts.items():
+        missing = [label for label, count in zip(data.classes, per_class, strict=True) if count == 0]
+        if missing:
+            yield Finding(
+                "missing class",
+                "warning" if name == "test" else "error",
+                f"{name} has no image of {_some(missing)}",
+                f"Add images of {'it' if len(missing) == 1 else 'them'} to {name}: what is not there is not measured.",
+                tuple(missing),
+            )
+    train = counts["train"]
+    present = train[train > 0]
+    ratio = present.max() / present.min()
+    if ratio > imbalance:
+        most, least = (
+            data.classes[int(train.argmax())],
+            data.classes[int(np.where(train > 0, train, train.max()).argmin())],
+        )
+        yield Finding(
+            "imbalance",
+            "warning",
+            f'train has {present.max()} images of "{most}" and {present.min()} of "{least}": {ratio:.0f} to 1',
+            "Add images of the rare classes, or weight them; accuracy alone will mislead.",
+        )
+
+
+def _duplicated(data: ImageData, looks: Sequence[Look], *, official: bool, divided: bool) -> Iterator[Finding]:
+    readable = [look for look in looks if look.error is None]
+    by_digest: dict[bytes, list[int]] = {}
+    for position, look in enumerate(readable):
+        by_digest.setdefault(look.digest, []).append(position)
+    exact = [group for group in by_digest.values() if len(group) > 1]
+    yield from _judge_groups(data, readable, exact, same=True, official=official, divided=divided)
+
+    # Of images that are equal byte by byte one stands for all; blank ones would all look alike.
+    firsts = [group[0] for group in by_digest.values() if readable[group[0]].thumb is not None]
+    thumbs = np.array([readable[i].thumb for i in firsts], np.uint8).reshape(-1, _duplicates.THUMB, _duplicates.THUMB)
+    blank = _duplicates.contrast(thumbs) < _BLANK
+    if blank.any():
+        files = tuple(readable[i].name for i, flat in zip(firsts, blank, strict=True) if flat)
+        yield Finding(
+            "blank",
+            "warning",
+            f"{_count(len(files), 'picture')} of a single colour",
+            "Look at them, and delete them.",
+            files,
+        )
+    shown = np.array(firsts, np.int64)[~blank]
+    thumbs = thumbs[~blank]
+    pairs = _duplicates.near_pairs(_duplicates.perceptual_hashes(thumbs), NEAR_BITS)
+    pairs = pairs[_duplicates.correlation(thumbs, pairs) >= NEAR_CORRELATION]
+    near = [[int(shown[i]) for i in group] for group in _duplicates.groups(len(thumbs), pairs)]
+    yield from _judge_groups(data, readable, near, same=False, official=official, divided=divided)
+
+
+def _judge_groups(
+    data: ImageData,
+    looks: Sequence[Look],
+    groups: Sequence[Sequence[int]],
+    *,
+    same: bool,
+    official: bool,
+    divided: bool,
+) -> Iterator[Finding]:
+    """Report each group once, under the worst that is true of it."""
+    conflicts, leaks, copies = [], [], []
+    for group in groups:
+        members = [looks[i] for i in group]
+        if len({look.label for look in members}) > 1:
+            conflicts.append(tuple(f"{look.name} ({data.classes[look.label]})" for look in members))
+        elif len({look.split for look in members}) > 1 and not divided:
+            leaks.append(tuple(look.name for look in members))
+        else:
+            copies.append(tuple(look.name for look in members))
+    prefix, nearly = ("", "") if same else ("near-", " nearly the same")
+    check = "" if same else "Look at them; if they show the same: "
+    if conflicts:
+        yield _group_finding(
+            f"{prefix}duplicates with different labels",
+            "error" if same else "warning",
+            f"{_occur(conflicts)}{nearly} with different labels",
+            f"{check}Keep the right one, delete the others.",
+            conflicts,
+        )
+    if leaks:
+        advice = f"{check}Keep it in one split only: what was learnt by heart would be measured as understood."
+        if official:
+            advice = "The official splits are so; say it where a result depends on it."
+        yield _group_finding(
+            f"{prefix}duplicates across splits",
+            "warning" if official else "error",
+            f"{_occur(leaks)}{nearly} in more than one of {', '.join(data.splits())}",
+            advice,
+            leaks,
+        )
+    if copies:
+        advice = "Harmless in small numbers; delete the copies."
+        if divided:
+            advice = f"{check}Delete the copies: divided at random, one may be in train and its twin in val."
+        yield _group_finding(
+            f"{prefix}duplicates",
+            "warning" if divided else "note",
+            f"{_occur(copies)}{nearly} more than once",
+            advice,
+            copies,
+        )
+
+
+def _group_finding(
+    kind: str, severity: Severity, message: str, advice: str, groups: Sequence[tuple[str, ...]]
+) -> Finding:
+    files = tuple(dict.fromkeys(name for group in groups for name in group))
+    return Finding(kind, severity, message, advice, files, tuple(groups))
+
+
+def _pictures(looks: Sequence[Look], tiny: int) -> Iterator[Finding]:
+    files = [(look.name, look.file) for look in looks if look.file is not None]
+
+    def where(holds: Callable[[ImageFile], bool]) -> tuple[str, ...]:
+        return tuple(name for name, file in files if holds(file))
+
+    small = where(lambda file: min(file.size) < tiny)
+    if small:
+        yield Finding(
+            "tiny",
+            "warning",
+            f"{_count(len(small), 'picture')} with a short side under {tiny} pixels",
+            "Enlarging adds nothing: find larger originals, or delete them.",
+            small,
+        )
+    turned = where(lambda file: file.orientation != 1)
+    if turned:
+        yield Finding(
+            "EXIF rotation",
+            "note",
+            f"{_count(len(turned), 'photo')} turned by their EXIF data",
+            "Handled everywhere.",
+            turned,
+        )
+    modes = Counter(file.mode for _, file in files)
+    if len(modes) > 1:
+        common = modes.most_common(1)[0][0]
+        yield Finding(
+            "mixed modes",
+            "note",
+            "pixel formats: " + ", ".join(f"{mode} {count}" for mode, count in modes.most_common()),
+            "Handled: all become what the network takes.",
+            where(lambda file: file.mode != common),
+        )
+    wrong = tuple(name for name, file in files if not _suffix_fits(name, file.format))
+    if wrong:
+        yield Finding(
+            "wrong ending",
+            "note",
+            f"{_count(len(wrong), 'file')} whose ending is that of another format",
+            "Read by content here; other programs may refuse them: rename them.",
+            wrong,
+        )
+
+
+def _suffix_fits(name: str, kind: str) -> bool:
+    from PIL import Image
+
+    expected = Image.registered_extensions().get(Path(name).suffix.lower())
+    # A camera's JPEG with several pictures inside is MPO; DIB is BMP without its header.
+    return expected is None or expected == kind or {expected, kind} in ({"JPEG", "MPO"}, {"BMP", "DIB"})
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _occur(groups: Sequence[object]) -> str:
+    return "1 picture occurs" if len(groups) == 1 else f"{len(groups)} pictures occur"
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    listed = ", ".join(names[:most])
+    return listed if len(names) <= most else f"{listed} and {len(names) - most} more"
