@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -76,15 +77,14 @@ class _Table:
         self.path, self.lines, self.header, self.separator = path, lines, header, separator
         self.label, self.split = label, split
 
-    def rows(self) -> list[tuple[int, list[str]]]:
-        """Return (line number, cells) of every row; empty lines are passed over.
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield (line number, cells) of every row; empty lines are passed over.
 
         Raises:
             DataError: a row has another number of columns than the header, or quotes that do not close.
         """
         reader = csv.reader(self.lines[1:], delimiter=self.separator, strict=True)
-        found = []
-        last = 1
+        last, found = 1, False
         try:
             for cells in reader:
                 line, last = last + 1, reader.line_num + 1
@@ -92,12 +92,12 @@ class _Table:
                     continue
                 if len(cells) != len(self.header):
                     raise self.bad(line, f"{len(cells)} columns, the header has {len(self.header)}")
-                found.append((line, cells))
+                found = True
+                yield line, cells
         except csv.Error as error:
             raise self.bad(last + 1, f"it is no CSV ({error})") from error
         if not found:
             raise DataError(f"{self.path} has a header and no rows. Add a row per image.")
-        return found
 
     def bad(self, line: int, what: str) -> DataError:
         return DataError(f"{self.path}, line {line}: {what}. Correct or remove this row.")
@@ -227,12 +227,13 @@ def _read_fast(table: _Table, columns: list[int]) -> tuple[np.ndarray, list[str]
 def _read_slowly(table: _Table, columns: list[int]) -> tuple[np.ndarray, list[str], list[str]]:
     """Read row by row, so that a bad one is named by its line."""
     pixels, labels, splits = [], [], []
+    pick = itemgetter(slice(0, 0), *columns)  # with a slice first, it gives a tuple even for one column
     for line, cells in table.rows():
         labels.append(table.label_of(line, cells))
         splits.append(table.split_of(line, cells))
         try:
             # bytearray takes integers 0..255 only.
-            pixels.append(np.frombuffer(bytearray(int(cells[column]) for column in columns), dtype=np.uint8))
+            pixels.append(np.frombuffer(bytearray(map(int, pick(cells)[1:])), dtype=np.uint8))
         except ValueError:
             raise _bad_pixel(table, line, columns, cells) from None
     return np.stack(pixels), labels, splits

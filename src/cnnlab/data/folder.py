@@ -124,10 +124,10 @@ class Listing:
         return found
 
 
-def natural_key(name: str) -> list[tuple[int, int, str]]:
+def natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:
     """Sort key that puts "2" before "10", and letters without regard to case."""
     parts = re.findall(r"\d+|\D+", name)
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in parts] + [(1, 0, name)]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in parts], name
 
 
 def subfolders(folder: Path) -> list[Path]:
