@@ -98,11 +98,10 @@ class BatchAugment:
         count, size, device = len(pixels), pixels.shape[-1], pixels.device
         augment = self.augment
         if augment.crop or augment.flip:
-            offsets = rng.integers(0, 2 * augment.crop + 1, (2, count)) if augment.crop else np.zeros((2, count), int)
-            flips = rng.random(count) < 0.5 if augment.flip else np.zeros(count, bool)
-            pixels = shift_and_flip(
-                pixels, augment.crop, *(torch.from_numpy(a).to(device) for a in (offsets[0], offsets[1], flips))
-            )
+            top, left = rng.integers(0, 2 * augment.crop + 1, (2, count)) if augment.crop else np.zeros((2, count), int)
+            flip = rng.random(count) < 0.5 if augment.flip else np.zeros(count, bool)
+            top, left, flip = (torch.from_numpy(drawn).to(device) for drawn in (top, left, flip))
+            pixels = shift_and_flip(pixels, augment.crop, top, left, flip)
         if self.transforms:
             pixels = self._transformed(pixels, int(rng.integers(0, 2**63)))
         images = self.preprocess.normalize(pixels)
@@ -159,6 +158,8 @@ def shift_and_flip(pixels: Tensor, padding: int, top: Tensor, left: Tensor, flip
     Returns:
         (n, C, H, W) of the same type.
     """
+    if padding == 0:
+        return torch.where(flip[:, None, None, None], pixels.flip(3), pixels)
     count, channels, height, width = pixels.shape
     padded = F.pad(pixels, (padding,) * 4)
     rows = top[:, None] + torch.arange(height, device=pixels.device)
