@@ -100,8 +100,8 @@ class BatchAugment:
         if augment.crop or augment.flip:
             top, left = rng.integers(0, 2 * augment.crop + 1, (2, count)) if augment.crop else np.zeros((2, count), int)
             flip = rng.random(count) < 0.5 if augment.flip else np.zeros(count, bool)
-            top, left, flip = (torch.from_numpy(drawn).to(device) for drawn in (top, left, flip))
-            pixels = shift_and_flip(pixels, augment.crop, top, left, flip)
+            drawn = [torch.from_numpy(values).to(device) for values in (top, left, flip)]
+            pixels = shift_and_flip(pixels, augment.crop, *drawn)
         if self.transforms:
             pixels = self._transformed(pixels, int(rng.integers(0, 2**63)))
         images = self.preprocess.normalize(pixels)
