@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from cnnlab.errors import DataError, UsageError
 from cnnlab.runs.evaluate import place_model
 from cnnlab.runs.folder import Run
 
-Inputs = ImageLike | Sequence[ImageLike]
+Inputs: TypeAlias = "ImageLike | Sequence[ImageLike]"
 
 
 @dataclass(frozen=True)

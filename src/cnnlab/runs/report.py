@@ -67,6 +67,7 @@ def write_report(run: Run, data: ImageData | None = None) -> Path:
         data: the run's data, when it is loaded already; else it is loaded to show pictures of mistakes.
     """
     page: dict[str, Any] = {"run": run, "summary": run.summary, "version": cnnlab.__version__, "notes": []}
+    page["data_name"] = Path(run.recipe.data).name
     page |= _model_part(run)
     page["curves"] = _curves(run)
     if (run.path / "scores.npz").is_file():
@@ -213,7 +214,7 @@ def _scores_part(run: Run, data: ImageData | None, notes: list[str]) -> dict[str
         "wrong": round(metrics.n * (1 - metrics.accuracy)),
         "confusion": _figure(run, "confusion", figures.confusion(metrics.confusion, run.classes)),
         "confusions": most_confused(metrics, CONFUSIONS),
-        "per_class": sorted(metrics.per_class, key=lambda c: (c.f1 is None, c.f1, c.name)),
+        "per_class": sorted(metrics.per_class, key=lambda c: (c.f1 is None, c.f1)),
         "reliability": _figure(run, "reliability", reliability_figure(metrics)),
         "mistakes": [(mistake, _data_uri(mistake)) for mistake in worst],
     }

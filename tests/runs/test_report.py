@@ -1,0 +1,230 @@
+"""The report page: complete, self-contained, and safe whatever classes and files are called."""
+
+from __future__ import annotations
+
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from cnnlab.data import ArraySplit, ImageData
+from cnnlab.runs import Run, train
+from cnnlab.runs.report import first_convolution, mistakes, model_table, most_confused, write_report
+from cnnlab.training.metrics import evaluate_scores
+from tests.helpers import make_bars, tiny_recipe
+from tests.runs.helpers_after import copy_run, make_photos, with_scores
+
+
+class Page(HTMLParser):
+    """What a browser would see: tags, attributes, text."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.text = ""
+        self.source = path.read_text(encoding="utf-8")
+        self.feed(self.source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, key, value or "") for key, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def assert_self_contained(page: Page) -> None:
+    for tag, key, value in page.attributes:
+        if key in ("src", "href", "xlink:href", "srcset", "action", "data"):
+            assert value.startswith(("data:", "#")), f"{tag} {key}={value[:80]}"
+        assert not key.startswith("on"), f"{tag} has a script in {key}"
+    assert not {"script", "link", "iframe", "object", "embed"} & set(page.tags)
+    assert "@import" not in page.source
+    assert "url(http" not in page.source
+
+
+def test_the_page_of_a_finished_run(tiny_run: Run, tmp_path: Path) -> None:
+    run = copy_run(tiny_run, tmp_path / "run")
+    for old in (run.path / "figures").glob("*"):
+        old.unlink()
+    started = time.perf_counter()
+    path = write_report(run)
+    assert time.perf_counter() - started < 20
+    assert path == run.path / "report.html"
+    assert path.stat().st_size < 3_000_000
+    page = Page(path)
+    assert_self_contained(page)
+    logits, labels = run.scores()
+    metrics = evaluate_scores(logits, labels, run.classes)
+    for expected in (
+        f"{metrics.accuracy:.2%}",
+        f"{metrics.accuracy_interval[0]:.2%}",
+        "mean over classes",
+        "First-layer filters",
+        "BatchNorm2d",
+        f"{sum(p.numel() for p in run.model().parameters()):,}",
+        "batch_size",
+        str(run.env["torch"]),
+        "prefers-color-scheme: dark",
+        "@media print",
+        *run.next_steps(),
+    ):
+        assert expected in page.text, expected
+    assert page.tags.count("svg") >= 6
+    wrong = int((logits.argmax(1) != labels).sum())
+    assert page.tags.count("img") == min(wrong, 24) > 0
+    names = {"curves.png", "confusion.png", "reliability.png", "filters.png", "mistakes.png"}
+    assert {file.name for file in (run.path / "figures").iterdir()} == names
+    with Image.open(run.path / "figures" / "confusion.png") as image:
+        assert image.width > 300
+
+
+def test_ids_of_the_figures_do_not_collide(tiny_run: Run, tmp_path: Path) -> None:
+    page = Page(write_report(copy_run(tiny_run, tmp_path / "run")))
+    ids = [value for _, key, value in page.attributes if key == "id"]
+    assert len(ids) == len(set(ids))
+    assert "nan" not in page.text.lower().split()
+    assert "None" not in page.text
+
+
+def test_hostile_names_are_text_and_nothing_else(tmp_path: Path) -> None:
+    classes = [
+        '<script>alert("x")</script>',
+        "a & b {{ 7 * 7 }}",
+        '"><img src=http://evil.example/x.png onerror=alert(1)>',
+    ]
+    files = [f"<b>{i}</b>/$x$_'\"{i}.png" for i in range(24)]
+    made = make_bars(size=16)
+    test = ArraySplit(made.test.pixels, made.test.labels, files)  # type: ignore[union-attr, attr-defined]
+    data = ImageData("<i>data</i>", classes, made.train, None, test, "made up", skipped=[("<u>.png", "<blink>broken")])
+    run = train(tiny_recipe(epochs=1), out=tmp_path / "run", data=data)
+    _, labels = run.scores()
+    with_scores(run, np.roll(np.eye(3)[labels] * 5, 1, axis=1), labels, files)
+    page = Page(write_report(run, data))
+    assert_self_contained(page)
+    assert classes[0] in page.text
+    assert "{{ 7 * 7 }}" in page.text
+    assert "<b>" in page.text
+    assert "<blink>broken" in page.text
+    assert not {"b", "blink", "u"} & set(page.tags)
+    assert page.tags.count("img") == 24, "only the pictures of the mistakes"
+
+
+def test_worst_mistakes_are_the_surest_with_their_own_pictures(tiny_run: Run, tmp_path: Path) -> None:
+    data = make_bars(size=16)
+    run = train(tiny_recipe(epochs=1), out=tmp_path / "run", data=data)
+    _, labels = run.scores()
+    truth = np.eye(3)[labels]
+    scores = truth * 5
+    scores[7] = np.roll(truth[7], 1) * 9  # the surest mistake
+    scores[3] = np.roll(truth[3], 1) * 4
+    notes: list[str] = []
+    found = mistakes(run, scores, labels, data, 24, notes)
+    assert [m.name for m in found] == ["test #7", "test #3"]
+    assert found[0].confidence == pytest.approx(np.exp(9) / (np.exp(9) + 2))
+    assert found[0].truth == data.classes[labels[7]]
+    assert found[0].guess == data.classes[(labels[7] + 1) % 3]
+    assert found[0].picture is not None
+    assert data.test is not None
+    assert (found[0].picture[:, :, 0] == data.test.pixels[7, 0].numpy()).all()  # type: ignore[attr-defined]
+    assert notes == []
+    assert len(mistakes(run, scores, labels, data, 1, notes)) == 1
+    assert mistakes(run, scores * 0 + truth, labels, data, 24, notes) == []
+
+
+def test_data_that_is_gone_costs_the_pictures_only(tmp_path: Path) -> None:
+    run = train(tiny_recipe(data="made-up-and-gone", epochs=1), out=tmp_path / "run", data=make_bars(size=16))
+    _, labels = run.scores()
+    with_scores(run, np.roll(np.eye(3)[labels], 1, axis=1), labels)
+    page = Page(write_report(run))
+    assert "Pictures of the mistakes are missing" in page.text
+    assert "test #0" in page.text
+    assert "img" not in page.tags
+
+
+def test_photos_show_their_file_names(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos")
+    (photos / "train" / "bees" / "broken.jpg").write_bytes(b"no image")
+    run = train(tiny_recipe(data=str(photos), image_size=16, epochs=1), out=tmp_path / "run")
+    _, labels = run.scores()
+    files = [row.split(",")[2] for row in (run.path / "predictions.csv").read_text().splitlines()[1:]]
+    with_scores(run, np.roll(np.eye(2)[labels], 1, axis=1), labels, files)
+    page = Page(write_report(run))
+    assert "bees_3.png" in page.text
+    assert "broken.jpg" in page.text
+    assert page.tags.count("img") == len(labels)
+    assert "Unreadable files" in page.text
+
+
+def test_an_unfinished_run_has_a_page_too(tiny_run: Run, tmp_path: Path) -> None:
+    run = copy_run(tiny_run, tmp_path / "run")
+    for name in ("scores.npz", "predictions.csv", "metrics.csv"):
+        (run.path / name).unlink()
+    run.update_summary(status="interrupted")
+    page = Page(write_report(run))
+    assert "interrupted" in page.text
+    assert "cnnlab resume" in page.text
+
+
+class Shared(nn.Module):
+    """Uses one layer twice, has a parameter of its own, and a layer that never runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, padding=1)
+        self.again = nn.Conv2d(4, 4, 3, padding=1)
+        self.unused = nn.Linear(5, 5)
+        self.scale = nn.Parameter(torch.ones(7))
+        self.head = nn.Sequential(nn.Flatten(), nn.Linear(4 * 6 * 6, 2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.again(self.again(self.first(x))))  # type: ignore[no-any-return]
+
+
+def test_model_table_counts_each_parameter_once() -> None:
+    model = Shared().train()
+    table = {row.name: row for row in model_table(model, torch.zeros(1, 3, 6, 6))}
+    assert list(table)[:3] == ["first", "again", "head.0"]
+    assert table["first"].output == (4, 6, 6)
+    assert table["first"].parameters == 3 * 4 * 9 + 4
+    assert table["again"].calls == 2
+    assert table["unused"].calls == 0
+    assert table["Shared"].parameters == 7
+    assert sum(row.parameters for row in table.values()) == sum(p.numel() for p in model.parameters())
+    assert model.training
+    assert not any(module._forward_hooks for module in model.modules()), "no hook is left behind"
+
+
+def test_model_table_leaves_no_hook_after_an_error() -> None:
+    model = Shared()
+    with pytest.raises(RuntimeError):
+        model_table(model, torch.zeros(1, 5, 6, 6))
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_first_convolution() -> None:
+    found = first_convolution(Shared())
+    assert found is not None
+    assert (found[0], found[1].shape) == ("first", (4, 3, 3, 3))
+    assert first_convolution(nn.Sequential(nn.Flatten(), nn.Linear(4, 2))) is None
+
+
+def test_a_network_without_convolution_has_no_filters(tmp_path: Path) -> None:
+    run = train(tiny_recipe(model="mlp", model_options={}, epochs=1), out=tmp_path / "run", data=make_bars(size=8))
+    assert "First-layer filters" not in Page(run.path / "report.html").text
+
+
+def test_most_confused_by_hand() -> None:
+    labels = np.array([0, 0, 0, 0, 1, 1, 2])
+    guesses = np.array([1, 1, 0, 2, 1, 0, 2])
+    rows = most_confused(evaluate_scores(np.eye(3)[guesses], labels, ["a", "b", "c"]), 2)
+    assert rows == [
+        {"truth": "a", "guess": "b", "count": 2, "share": 0.5},
+        {"truth": "a", "guess": "c", "count": 1, "share": 0.25},
+    ]
