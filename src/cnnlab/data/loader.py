@@ -114,6 +114,11 @@ class Loader:
         """Steps per epoch."""
         return len(self._bounds)
 
+    def images_in(self, step: int) -> int:
+        """Images of a step over all processes; the last step of an epoch may have fewer, or one more."""
+        start, stop = self._bounds[step]
+        return stop - start
+
     def order(self, epoch: int) -> Tensor:
         """Return int64 (N,): the positions of the images in the order of this epoch, over all processes."""
         count = len(self.split)

@@ -119,8 +119,10 @@ def train_epoch(session: Session) -> Iterator[StepDone]:
         total_step = session.epoch * len(loader) + session.step
         lr = learning_rate(recipe, total_step, len(loader))
         set_learning_rate(session.optimizer, lr)
+        # Processes average their gradients as equals, so one with a smaller part of a batch must count less.
+        share = len(batch.labels) * distributed.world() / loader.images_in(session.step)
         with seeded(session.device, recipe.seed, total_step, distributed.rank()):
-            loss, correct = train_step(session, batch.images, batch.targets, batch.labels)
+            loss, correct = train_step(session, batch.images, batch.targets, batch.labels, share)
         if session.average:
             session.average.update(session.model, total_step)
         session.step += 1
@@ -134,7 +136,7 @@ def train_epoch(session: Session) -> Iterator[StepDone]:
 
 
 def train_step(
-    session: Session, images: torch.Tensor, targets: torch.Tensor, labels: torch.Tensor
+    session: Session, images: torch.Tensor, targets: torch.Tensor, labels: torch.Tensor, share: float = 1.0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Forward, backward, clip, step.
 
@@ -143,6 +145,7 @@ def train_step(
         images: (N, C, H, W) float32, normalised.
         targets: (N,) class indices, or (N, K) probabilities when images were mixed.
         labels: (N,) class indices.
+        share: weight of these images in the gradient, 1 unless several processes have unequal parts of a batch.
 
     Returns:
         The mean loss and the number of correct answers, as float64 scalars on the device.
@@ -157,7 +160,7 @@ def train_step(
         with session.speed.autocast(session.device):
             logits = session.network(part)
         loss = session.criterion(logits.float(), target) * (len(part) / len(images))
-        loss.backward()
+        (loss * share).backward()
         loss_sum += loss.detach()
         correct += (logits.detach().argmax(1) == label).sum()
     if session.recipe.clip_norm:
@@ -257,8 +260,7 @@ def prepare(recipe: Recipe, data: ImageData | None = None) -> Session:
     facts = models.get(recipe.model).facts
     data = data or load_data(recipe.data, data_dir=recipe.data_dir, seed=recipe.seed)
     data = _hold_out(recipe, data)
-    sizes = ", ".join(f"{name} {len(split):,}" for name, split in data.splits().items())
-    notes = [f"data: {data.name}, {len(data.classes)} classes, {sizes} images ({data.source})", *data.notes]
+    notes = [f"data: {data.name}, {data.notes[0]}" if data.notes else f"data: {data.name}", *data.notes[1:]]
     classes = len(data.classes)
     channels = recipe.in_channels or data.train.channels
     size, size_note = _image_size(recipe, data, facts.min_size, facts.image_size)

@@ -1,0 +1,89 @@
+"""Two processes on the CPU: they train the same network as one, validate together, and stop together."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cnnlab.runs import Run, open_run
+from cnnlab.training import distributed
+
+SETTINGS = [
+    "mlp", "--data", "digits", "epochs=4", "batch_size=32", "train_limit=301", "device=cpu", "precision=fp32",
+    "channels_last=false", "optimizer=sgd", "lr=0.1", "model_options.hidden=[32]",
+]  # fmt: skip
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
+
+
+def launch(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    command = [*TORCHRUN, "-m", "cnnlab", *arguments]
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=200)
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run trained by two processes."""
+    path = tmp_path_factory.mktemp("two") / "run"
+    done = launch(["train", *SETTINGS, "--out", str(path)])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("test accuracy") == 1  # only one process speaks
+    return open_run(path)
+
+
+def test_two_processes_equal_one(both: Run, tmp_path: Path) -> None:
+    """The mean gradient of two halves is that of the whole, up to the order of additions."""
+    command = [sys.executable, "-m", "cnnlab", "train", *SETTINGS, "--out", str(tmp_path / "one")]
+    subprocess.run(command, env=environment(), capture_output=True, check=True, timeout=200)
+    one = open_run(tmp_path / "one")
+    assert both.env["processes"] == 2
+    assert both.scores()[0].shape == one.scores()[0].shape
+    assert np.array_equal(both.scores()[1], one.scores()[1])  # every image once, in order
+    assert np.allclose(both.scores()[0], one.scores()[0], atol=1e-3)
+    assert both.summary["accuracy"] == one.summary["accuracy"] > 0.8
+    for a, b in zip(both.metrics, one.metrics, strict=True):
+        assert a["train_loss"] == pytest.approx(b["train_loss"], abs=1e-4)
+        assert a["val_loss"] == pytest.approx(b["val_loss"], abs=1e-3)
+
+
+def test_interrupted_together_and_resumed(both: Run, tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    process = subprocess.Popen(
+        [*TORCHRUN, "-m", "cnnlab", "train", *SETTINGS, "epochs=300", "--out", str(path), "--json"],
+        env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("{") and json.loads(line)["event"] == "EpochDone":
+            break
+    process.send_signal(signal.SIGTERM)  # torchrun passes it on to its processes
+    process.communicate(timeout=60)
+    run = open_run(path)
+    assert run.status == "interrupted"
+    text = (path / "recipe.yaml").read_text().replace("epochs: 300", "epochs: 10")
+    (path / "recipe.yaml").write_text(text)
+    done = launch(["resume", str(path)])
+    assert done.returncode == 0, done.stderr
+    assert open_run(path).finished
+
+
+def test_alone_everything_is_the_identity() -> None:
+    assert (distributed.rank(), distributed.world(), distributed.launched()) == (0, 1, False)
+    assert distributed.gather(3) == [3]
+    assert distributed.broadcast("x") == "x"
+    assert distributed.any_process(True)
+    model = torch.nn.Linear(1, 1)
+    assert distributed.wrap(model, torch.device("cpu")) is model
+    distributed.start(torch.device("cpu"))
+    distributed.stop()
