@@ -186,7 +186,7 @@ def _draw(
     seed: int,
 ) -> Path:
     from cnnlab import figures
-    from cnnlab.data import Augment, Loader, Preprocess
+    from cnnlab.data import Augment, Loader, Preprocess, data_sets
     from cnnlab.errors import did_you_mean
 
     splits = loaded.splits()
@@ -206,7 +206,7 @@ def _draw(
     preprocess = Preprocess(
         size=size,
         channels=part.channels,
-        mean=(0.5,) * part.channels,
+        mean=data_sets.get(loaded.name).facts.mean if loaded.name in data_sets else (0.5,) * part.channels,
         std=(0.5,) * part.channels,
         resize="crop" if varied else "stretch",
         crop_fraction=crop_fraction if varied else 1.0,

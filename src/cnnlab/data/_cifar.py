@@ -151,7 +151,7 @@ def parse_binary(content: bytes, name: str, layout: Layout) -> tuple[np.ndarray,
     rows = np.frombuffer(content, np.uint8).reshape(-1, record)
     labels = rows[:, layout.label_bytes - 1].astype(np.int64)
     _check_labels(labels, name, layout)
-    return np.ascontiguousarray(rows[:, layout.label_bytes :]).reshape(-1, 3, 32, 32), labels
+    return rows[:, layout.label_bytes :].copy().reshape(-1, 3, 32, 32), labels
 
 
 def parse_python(content: bytes, name: str, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
