@@ -195,6 +195,8 @@ def _print_evaluation(result: Evaluation) -> None:
 
 
 def _print_comparison(result: Comparison) -> None:
+    from rich.text import Text
+
     def interval(bounds: tuple[float, float] | None) -> str:
         return "–" if bounds is None else f"{bounds[0]:.2%} to {bounds[1]:.2%}"
 
@@ -216,7 +218,9 @@ def _print_comparison(result: Comparison) -> None:
     rows = [(name, cells) for name, cells in rows if set(cells) != {"–"}]
     for name, cells in rows:
         table.add_row(*_plain(name, *cells))
-    table.add_section()
+    if result.differences:
+        table.add_row("")
+        table.add_row(Text("recipe", style="bold"))
     for key, values in result.differences.items():
         table.add_row(*_plain(key, *("–" if value is None else str(value) for value in values)))
     _print_table(table)

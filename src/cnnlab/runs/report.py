@@ -245,6 +245,7 @@ def most_confused(metrics: Metrics, limit: int) -> list[dict[str, Any]]:
 def _figure(run: Run, name: str, figure: Figure) -> Markup:
     """Save a figure as PNG and return it for the page. Its texts are escaped by the XML writer."""
     figures.save(figure, run.path / "figures" / f"{name}.png")
+    figure.set_layout_engine("none")  # the places are found; finding them again would take as long as drawing
     return Markup(figures.to_svg(figure, name))
 
 

@@ -1,0 +1,35 @@
+"""Arrays in, matplotlib figure out: curves, confusion, reliability, grids of images and filters.
+
+Every function returns a :class:`matplotlib.figure.Figure` built with the object API, so that nothing depends on
+pyplot's global state, a display or a backend. :func:`save` writes a figure, :func:`to_png` returns it as bytes and
+:func:`to_svg` as markup that takes its colours from the page it is put into (light or dark).
+
+Colours are those of Okabe and Ito (2008, https://jfly.uni-koeln.de/color/), which stay apart for colour-blind
+readers; the colour map's lightness (CIELAB) falls evenly from pale to dark blue. Texts are never parsed as
+formulas: a class may be called ``"$5"``.
+"""
+
+from cnnlab.figures.charts import confusion, curves, find_lr_curve, reliability
+from cnnlab.figures.grids import filters, image_grid, sample_grid
+from cnnlab.figures.style import BLUE, GREEN, GRID, HEAT, INK, MUTED, ORANGE, save, shorten, to_png, to_svg
+
+__all__ = [
+    "BLUE",
+    "GREEN",
+    "GRID",
+    "HEAT",
+    "INK",
+    "MUTED",
+    "ORANGE",
+    "confusion",
+    "curves",
+    "filters",
+    "find_lr_curve",
+    "image_grid",
+    "reliability",
+    "sample_grid",
+    "save",
+    "shorten",
+    "to_png",
+    "to_svg",
+]

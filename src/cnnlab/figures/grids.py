@@ -1,0 +1,134 @@
+"""Pictures in rows and columns: any images, samples by class, filters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from cnnlab.errors import UsageError
+from cnnlab.figures.style import INK, new_figure, shorten
+
+
+def image_grid(
+    images: Sequence[npt.ArrayLike], titles: Sequence[str] | None = None, columns: int | None = None, cell: float = 1.35
+) -> Figure:
+    """Draw pictures in rows and columns, each whole and undistorted, with a title under it.
+
+    Args:
+        images: arrays (H, W), (H, W, 1) or (H, W, 3); uint8, or floats of 0..1. Sizes may differ.
+        titles: one text per picture; lines are kept, long lines are shortened in the middle.
+        columns: pictures per row; a number that gives a wide rectangle when ``None``.
+        cell: width of a picture in inches.
+    """
+    if titles is not None and len(titles) != len(images):
+        raise UsageError(f"{len(images)} pictures need as many titles, got {len(titles)}.")
+    columns = columns or min(max(len(images), 1), max(4, math.ceil(math.sqrt(2 * len(images)))))
+    rows = max(math.ceil(len(images) / columns), 1)
+    size = 7.5
+    lines = max((title.count("\n") + 1 for title in titles), default=0) if titles else 0
+    below = lines * size * 1.35 / 72 / cell + (0.06 if lines else 0.0)  # room for the title, in cells
+    step_x, step_y = 1.08, 1.06 + below
+    figure = new_figure(columns * step_x * cell, rows * step_y * cell, layout="none")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    fits = int(step_x * cell * 72 / (size * 0.56))  # letters that fit the width of a cell
+    for position, given in enumerate(images):
+        pixels = _pixels(given)
+        left, top = (position % columns) * step_x, (position // columns) * step_y
+        height, width = (side / max(pixels.shape[:2]) for side in pixels.shape[:2])
+        x, y = left + (1 - width) / 2, top + (1 - height) / 2
+        cmap: dict[str, Any] = {} if pixels.ndim == 3 else {"cmap": "gray", "vmin": 0, "vmax": 255}
+        axes.imshow(pixels, extent=(x, x + width, y + height, y), interpolation="nearest", **cmap)
+        if titles is not None:
+            text = "\n".join(shorten(line, fits) for line in titles[position].split("\n"))
+            axes.text(
+                left + 0.5, top + 1.04, text, ha="center", va="top", fontsize=size, color=INK, linespacing=1.25,
+                parse_math=False,
+            )  # fmt: skip
+    axes.set(xlim=(-0.04, columns * step_x - 0.04), ylim=(rows * step_y - 0.03, -0.03), aspect="auto")
+    return figure
+
+
+def sample_grid(images: npt.ArrayLike, row_labels: Sequence[str], title: str = "") -> Figure:
+    """Draw a row of pictures per class, the name of the class before it.
+
+    More than 25 classes stand in several columns of rows. Small pictures are enlarged by whole factors, so that every
+    pixel stays a square.
+
+    Args:
+        images: uint8 (K, M, H, W, C), M pictures of each of K classes, C 1 or 3.
+        row_labels: K names.
+        title: a line above.
+
+    Raises:
+        UsageError: another shape, or another number of names.
+    """
+    pixels = np.asarray(images)
+    if pixels.ndim != 5 or pixels.shape[-1] not in (1, 3) or not pixels.size:
+        raise UsageError(f"Pictures by class are an array (K, M, H, W, C), C 1 or 3, got {pixels.shape}.")
+    if len(row_labels) != len(pixels):
+        raise UsageError(f"{len(pixels)} rows of pictures need as many names, got {len(row_labels)}.")
+    classes, per_class, height, width, _ = pixels.shape
+    dpi, gap, size = 150, 6, 9.0
+    factor = max(1, round(84 / height))
+    pixels = np.broadcast_to(pixels, (*pixels.shape[:-1], 3)).repeat(factor, axis=2).repeat(factor, axis=3)
+    step_y, step_x = height * factor + gap, width * factor + gap
+    blocks = math.ceil(classes / 25)
+    rows = math.ceil(classes / blocks)
+    names = [shorten(name, 24) for name in row_labels]
+    margin = round(max(map(len, names)) * size * 0.6 / 72 * dpi) + 24  # room for the names, in dots
+    above = round(2.4 * size / 72 * dpi) if title else gap
+    block = margin + per_class * step_x + 2 * gap
+    canvas = np.full((above + rows * step_y, blocks * block, 3), 255, np.uint8)
+    figure = new_figure(canvas.shape[1] / dpi, canvas.shape[0] / dpi, layout="none")
+    figure.set_dpi(dpi)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    style: dict[str, Any] = {"color": INK, "va": "center", "parse_math": False}
+    for k, name in enumerate(names):
+        left, top = k // rows * block + margin, above + k % rows * step_y
+        axes.text(left - 14, top + step_y / 2 - gap / 2, name, ha="right", fontsize=size, **style)
+        for m in range(per_class):
+            x = left + m * step_x
+            canvas[top : top + step_y - gap, x : x + step_x - gap] = pixels[k, m]
+    if title:
+        axes.text(14, above / 2, title, ha="left", fontsize=size + 1, **style)
+    axes.imshow(canvas, interpolation="nearest", aspect="auto")
+    return figure
+
+
+def filters(weights: npt.ArrayLike, limit: int = 96) -> Figure:
+    """Draw the filters of a convolution, each scaled by its own largest weight: mid-grey is zero.
+
+    Args:
+        weights: (F, C, H, W). With C = 3 a filter is drawn in colour, else the mean over C in grey.
+        limit: how many filters to draw, the first ones.
+    """
+    kernels = np.asarray(weights, dtype=float)
+    if kernels.ndim != 4:
+        raise UsageError(f"The weights of a convolution are (F, C, H, W), got an array of shape {kernels.shape}.")
+    kernels = kernels[:limit]
+    if kernels.shape[1] != 3:
+        kernels = kernels.mean(axis=1, keepdims=True)
+    largest = np.abs(kernels).max(axis=(1, 2, 3), keepdims=True)
+    tiles = 0.5 + kernels / (2 * np.where(largest > 0, largest, 1))
+    pictures = list(tiles.transpose(0, 2, 3, 1))
+    columns = min(len(pictures), 16 if len(pictures) > 24 else 8)
+    return image_grid(pictures, columns=columns, cell=0.55 if columns > 8 else 0.8)
+
+
+def _pixels(image: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Return a picture as uint8 (H, W) or (H, W, 3)."""
+    pixels = np.asarray(image)
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3) or not pixels.size:
+        raise UsageError(f"A picture is an array (H, W) or (H, W, 3), got {pixels.shape}.")
+    if pixels.dtype != np.uint8:
+        pixels = np.round(np.clip(pixels.astype(float), 0, 1) * 255).astype(np.uint8)
+    return pixels

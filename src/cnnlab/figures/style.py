@@ -1,0 +1,120 @@
+"""The house style of figures, and the ways they leave: file, PNG bytes, SVG for a page."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from cnnlab.errors import UsageError
+
+INK, MUTED, GRID = "#1b1f24", "#6a737d", "#d9dde2"
+BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
+# What to_svg puts in the place of each colour, so that the page's light or dark style decides.
+_THEMED = {
+    INK: "currentColor",
+    MUTED: f"var(--muted, {MUTED})",
+    GRID: f"var(--grid, {GRID})",
+    BLUE: f"var(--blue, {BLUE})",
+    ORANGE: f"var(--orange, {ORANGE})",
+    GREEN: f"var(--green, {GREEN})",
+}
+HEAT = LinearSegmentedColormap.from_list(
+    "heat", ["#dff1fb", "#b3daf6", "#8ac3f1", "#65abe9", "#4692db", "#317ac8", "#2861af", "#274a91", "#263570"]
+)
+
+
+def save(figure: Figure, path: str | Path) -> Path:
+    """Write ``figure`` to ``path``; the ending chooses the format (png, svg, pdf). Returns the path.
+
+    Raises:
+        UsageError: matplotlib cannot write that format.
+    """
+    path = Path(path)
+    known = figure.canvas.get_supported_filetypes()
+    ending = path.suffix.lstrip(".").lower()
+    if ending not in known:
+        raise UsageError(f'A figure cannot be written as "{path.name}". Name it .png, .svg or .pdf.')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with quiet():
+        figure.savefig(path, dpi=150, facecolor="white")
+    return path
+
+
+def to_png(figure: Figure, dpi: int = 150) -> bytes:
+    """Return ``figure`` as a PNG on white."""
+    buffer = io.BytesIO()
+    with quiet():
+        figure.savefig(buffer, format="png", dpi=dpi, facecolor="white")
+    return buffer.getvalue()
+
+
+def to_svg(figure: Figure, name: str = "figure") -> str:
+    """Return ``figure`` as an ``<svg>`` element to be put into an HTML page.
+
+    The background is transparent and the colours follow the page: ``currentColor`` and the custom properties
+    ``--muted``, ``--grid``, ``--blue``, ``--orange``, ``--green``. Nothing in it refers to another file.
+
+    Args:
+        name: a word that keeps the ids inside apart from those of the page's other figures.
+    """
+    buffer = io.StringIO()
+    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": name}
+    with quiet(), matplotlib.rc_context(settings):
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", transparent=True, dpi=110, metadata=nothing)
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)  # the same names would stand in every figure of the page
+    svg = re.sub(r"font: ([\d.]+)px [^;\"]+", r"font: \1px var(--font, sans-serif)", svg)
+    for colour, themed in _THEMED.items():
+        svg = svg.replace(colour, themed)
+    return svg
+
+
+def shorten(text: str, length: int) -> str:
+    """Return ``text`` in at most ``length`` characters: the middle gives way to an ellipsis."""
+    text = " ".join(text.split())
+    if len(text) <= length:
+        return text
+    head = max(length - 1, 1) * 2 // 3
+    tail = max(length - 1 - head, 0)
+    return f"{text[:head]}…{text[len(text) - tail :]}"
+
+
+def new_figure(width: float, height: float, layout: Any = "constrained") -> Figure:
+    return Figure(figsize=(width, height), layout=layout)
+
+
+def styled(axes: Axes, x: str = "", y: str = "", title: str = "", grid: bool = True) -> Axes:
+    """Give ``axes`` the house style: labels in ink, faint grid, no box."""
+    axes.set_xlabel(x, color=INK, fontsize=10)
+    axes.set_ylabel(y, color=INK, fontsize=10)
+    if title:
+        axes.set_title(title, color=INK, fontsize=11, loc="left")
+    axes.tick_params(colors=INK, labelsize=9, length=3, color=GRID)
+    for side, spine in axes.spines.items():
+        spine.set_visible(grid and side in ("left", "bottom"))
+        spine.set_color(GRID)
+    if grid:
+        axes.grid(color=GRID, lw=0.6)
+        axes.set_axisbelow(True)
+    return axes
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Draw without a warning per letter that matplotlib's font lacks (class names come in every script)."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
+        yield
