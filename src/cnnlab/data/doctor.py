@@ -160,8 +160,8 @@ def _classes(data: ImageData, imbalance: float) -> Iterator[Finding]:
                 "missing class",
                 "warning" if name == "test" else "error",
                 f"{name} has no image of {_some(missing)}",
-                f"Add images of {'it' if len(missing) == 1 else 'them'} to {name}: what is not there is not measured.",
-                tuple(missing),
+                f"Add images of {'this class' if len(missing) == 1 else 'these classes'} to {name}: "
+                "what is not there is not measured.",
             )
     train = counts["train"]
     present = train[train > 0]
@@ -228,7 +228,7 @@ def _judge_groups(
         else:
             copies.append(tuple(look.name for look in members))
     prefix, nearly = ("", "") if same else ("near-", " nearly the same")
-    check = "" if same else "Look at them; if they show the same: "
+    check = "" if same else "Look at them. If they show the same: "
     if conflicts:
         yield _group_finding(
             f"{prefix}duplicates with different labels",
