@@ -39,7 +39,9 @@ def evaluate(
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write the per-class table to this file.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Draw the confusion matrix to this file (png, svg, pdf).")] = None,
     device: Device = "auto",
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Images at a time [default: as in training].")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Images at a time; as in training if not given.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure a run: accuracy, per-class precision and recall, confusion, calibration, speed.

@@ -92,7 +92,8 @@ def evaluate(
         DeviceError: the device is not on this machine.
     """
     if split is not None and split not in SPLITS:
-        raise UsageError(f'There is no split "{split}". {did_you_mean(split, SPLITS)} Choose test, val or train.')
+        near = did_you_mean(split, SPLITS)
+        raise UsageError(f'There is no split "{split}". {near or "Choose test, val or train."}')
     notes: list[str] = []
     if data is None:
         image_data = load_own_data(run, data_dir)
@@ -188,10 +189,11 @@ def match_classes(found: Sequence[str], labels: np.ndarray, known: Sequence[str]
     position = {class_name: index for index, class_name in enumerate(known)}
     if unknown := [class_name for class_name in found if class_name not in position]:
         near = did_you_mean(unknown[0], known)
+        hint = f"{near} " if near else ""
         listed = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
         raise DataError(
             f'"{name}" has {len(unknown)} class{"es" * (len(unknown) > 1)} that the network does not know, such as'
-            f' "{unknown[0]}". {near} It was trained on: {listed}. Rename the classes of the data to these names.'
+            f' "{unknown[0]}". {hint}It was trained on: {listed}. Rename the classes of the data to these names.'
         )
     return np.array([position[class_name] for class_name in found], dtype=np.int64)[labels]
 
