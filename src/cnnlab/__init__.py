@@ -14,12 +14,15 @@ The public face, loaded when first used so that ``import cnnlab`` and ``cnnlab -
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-__version__ = version("cnnlab")
+try:
+    __version__ = version("cnnlab")
+except PackageNotFoundError:  # a bare checkout on the path, as torch.hub makes it
+    __version__ = "0+unknown"
 
-# Public name -> the module it lives in. Rooms (sub-packages) map to themselves.
+# Public name -> the module it lives in, with the name it has there where that is another one.
 _HOME = {
     "create_model": "cnnlab.zoo",
     "list_models": "cnnlab.zoo",
@@ -32,16 +35,17 @@ _HOME = {
     "train": "cnnlab.runs",
     "open_run": "cnnlab.runs",
     "list_runs": "cnnlab.runs",
-    "compare_runs": "cnnlab.runs",
+    "compare_runs": "cnnlab.runs.compare:compare",
 }
 _ROOMS = ("data", "errors", "figures", "registry", "runs", "training", "zoo")
 
-__all__ = ["__version__", *sorted(_HOME), *_ROOMS]  # noqa: PLE0604
+__all__ = ["__version__", *sorted(_HOME), *_ROOMS]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
+        module, _, attribute = _HOME[name].partition(":")
+        return getattr(importlib.import_module(module), attribute or name)
     if name in _ROOMS:
         return importlib.import_module(f"cnnlab.{name}")
     raise AttributeError(f"module 'cnnlab' has no attribute {name!r}")

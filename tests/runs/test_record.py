@@ -31,7 +31,7 @@ from tests.helpers import make_bars, tiny_recipe
 @pytest.fixture(autouse=True)
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """The report has tests of its own; here it would only take time."""
-    monkeypatch.setattr(Run, "report", lambda self: self.path / "report.html")
+    monkeypatch.setattr(Run, "report", lambda self, data: self.path / "report.html")
 
 
 def run_all(events: Iterator[Event], recorder: Recorder) -> Run:
@@ -196,10 +196,10 @@ def test_an_early_stopped_run_can_be_extended(tmp_path: Path) -> None:
 
 def test_what_cannot_be_resumed_or_extended(tmp_path: Path, bars_data: ImageData) -> None:
     run = train(tiny_recipe(epochs=1), out=tmp_path / "run", data=bars_data)
-    with pytest.raises(RunError, match="is finished.*cnnlab extend"):
+    with pytest.raises(RunError, match=r"is finished.*cnnlab extend"):
         resume(run)
     part = stopped_after(tiny_recipe(), bars_data, tmp_path / "part", 2)
-    with pytest.raises(RunError, match="not finished.*cnnlab resume"):
+    with pytest.raises(RunError, match=r"not finished.*cnnlab resume"):
         extend(part, 1)
 
 
@@ -246,7 +246,7 @@ def test_a_run_is_never_overwritten(tmp_path: Path, bars_data: ImageData) -> Non
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path, bars_data: ImageData) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="Cannot make a run folder.*--out"):
+    with pytest.raises(RunError, match=r"Cannot make a run folder.*--out"):
         train(tiny_recipe(), out=tmp_path / "file" / "run", data=bars_data)
 
 
@@ -255,7 +255,7 @@ def test_no_write_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ba
         raise PermissionError(errno.EACCES, "Permission denied", str(self))
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(RunError, match="Permission denied.*--out"):
+    with pytest.raises(RunError, match=r"Permission denied.*--out"):
         train(tiny_recipe(), out=tmp_path / "run", data=bars_data)
 
 
@@ -265,7 +265,7 @@ def test_disk_full_keeps_the_previous_state(
     recipe = tiny_recipe()
     whole = train(recipe, out=tmp_path / "whole", data=bars_data)
     real, recorder = os.fsync, Recorder(tmp_path / "part")
-    with pytest.raises(RunError, match="No space left.*is intact.*cnnlab resume"):  # noqa: PT012
+    with pytest.raises(RunError, match=r"No space left.*is intact.*cnnlab resume"):  # noqa: PT012
         for event in recorder.record(fit(recipe, data=bars_data)):
             if isinstance(event, StepDone) and event.epoch == 2:
 

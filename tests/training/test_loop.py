@@ -99,7 +99,9 @@ def test_events_come_in_order_and_add_up(bars_data: ImageData) -> None:
     assert isinstance(finished, Finished)
     assert (started.epochs, started.steps_per_epoch) == (2, 3)
     steps = [event for event in events if isinstance(event, StepDone)]
-    assert [(s.epoch, s.step, s.images) for s in steps] == [(e, s, n) for e in (1, 2) for s, n in ((1, 20), (2, 20), (3, 8))]
+    assert [(s.epoch, s.step, s.images) for s in steps] == [
+        (e, s, n) for e in (1, 2) for s, n in ((1, 20), (2, 20), (3, 8))
+    ]
     epoch = events[4]
     assert isinstance(epoch, EpochDone)
     assert epoch.train_loss == pytest.approx(sum(s.loss * s.images for s in steps[:3]) / 48)
@@ -152,7 +154,7 @@ def test_val_chooses_the_weights_and_test_is_only_reported() -> None:
     best = max(epochs, key=lambda e: (e.val_accuracy, -e.val_loss, -e.epoch))
     assert finished.kept_epoch == best.epoch
     assert finished.split == "test"
-    assert [e.is_best for e in epochs][0]
+    assert epochs[0].is_best
 
 
 def test_without_val_the_last_weights_are_kept(bars_data: ImageData) -> None:
@@ -179,7 +181,7 @@ def test_early_stopping_stops() -> None:
 
 
 def test_early_stopping_without_val_is_refused(bars_data: ImageData) -> None:
-    with pytest.raises(TrainingError, match="needs a validation split.*val_fraction=0.1"):
+    with pytest.raises(TrainingError, match=r"needs a validation split.*val_fraction=0.1"):
         list(fit(tiny_recipe(early_stopping=2), data=bars_data))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -47,8 +48,8 @@ def test_cosine_equals_torch() -> None:
 def test_one_cycle_rises_and_falls_linearly() -> None:
     curve = rates(Recipe(schedule="onecycle", lr=2.0, epochs=4, warmup_fraction=0.25))
     assert max(curve) == curve[9] == 2.0
-    rise = [b - a for a, b in zip(curve[:9], curve[1:10], strict=True)]
-    fall = [b - a for a, b in zip(curve[9:], curve[10:], strict=False)]
+    rise = [b - a for a, b in itertools.pairwise(curve[:10])]
+    fall = [b - a for a, b in itertools.pairwise(curve[9:])]
     assert rise == pytest.approx([0.2] * 9)
     assert fall[1:] == pytest.approx([fall[1]] * (len(fall) - 1))
     assert 0 < curve[-1] < 0.1
@@ -70,9 +71,7 @@ def test_an_extension_falls_to_zero_from_its_own_rate() -> None:
     lr=st.floats(1e-5, 10),
     warmup=st.floats(0, 5),
 )
-def test_rates_stay_between_zero_and_the_peak(
-    schedule: str, epochs: int, steps: int, lr: float, warmup: float
-) -> None:
+def test_rates_stay_between_zero_and_the_peak(schedule: str, epochs: int, steps: int, lr: float, warmup: float) -> None:
     recipe = Recipe.make({"schedule": schedule, "epochs": epochs, "lr": lr, "warmup_epochs": warmup})
     curve = [learning_rate(recipe, step, steps) for step in range(epochs * steps)]
     assert all(0 < rate <= lr * (1 + 1e-12) for rate in curve)

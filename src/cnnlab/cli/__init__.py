@@ -1,7 +1,7 @@
 """The command line: a command is a typed function that calls the rooms below; there is no logic in it.
 
-A module of this package whose name has no underscore in front adds its commands through ``register(app)``. Results go to stdout, everything else to
-stderr. Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted.
+A module of this package whose name has no underscore in front adds its commands through ``register(app)``. Results
+go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -42,7 +43,9 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Seed of weights, order, augmentation and splits.")] = None,
     device: Device = None,
     data_dir: DataDir = None,
-    find_lr: Annotated[bool, typer.Option("--find-lr", help="Only look for a learning rate: figure, suggestion.")] = False,
+    find_lr: Annotated[
+        bool, typer.Option("--find-lr", help="Only look for a learning rate: figure, suggestion.")
+    ] = False,
     tensorboard: Tensorboard = False,
     as_json: Json = False,
 ) -> None:
@@ -90,7 +93,9 @@ def resume(
 def extend(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     epochs: Annotated[int, typer.Option(min=1, help="How many epochs to add.")],
-    lr: Annotated[float | None, typer.Option(min=0.0, help="Rate to start from [default: a tenth of the recipe's].")] = None,
+    lr: Annotated[
+        float | None, typer.Option(min=0.0, help="Rate to start from [default: a tenth of the recipe's].")
+    ] = None,
     tensorboard: Tensorboard = False,
     as_json: Json = False,
 ) -> None:
@@ -123,6 +128,8 @@ def recipes(
         recipe = load_recipe(name)
         typer.echo(json.dumps(recipe.values(), indent=2) if as_json else recipe.to_yaml(full=False), nl=as_json)
         return
+    rows: list[tuple[object, ...]]
+    titles: tuple[str, ...]
     if keys:
         rows = [(key, str(Recipe().values()[key]), field.description) for key, field in Recipe.model_fields.items()]
         titles = ("key", "default", "meaning")
@@ -202,9 +209,11 @@ def _consume(events: Iterator[Event], recorder: Recorder, tensorboard: bool, as_
     run = recorder.run
     assert run is not None
     if finished is None:
-        typer.echo(f"Stopped after {epochs} epochs; saved. Go on with: cnnlab resume {run.path}", err=True)
+        typer.echo(
+            f"Stopped after {epochs} epochs; saved. Go on with: cnnlab resume {shlex.quote(str(run.path))}", err=True
+        )
         raise typer.Exit(130)
-    report = run.report()
+    report = run.report(finished.session.data)
     if as_json:
         import json
 

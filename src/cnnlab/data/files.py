@@ -77,9 +77,11 @@ def scan(paths: Sequence[Path], *, full: bool | None = None, progress: bool | No
     with ThreadPoolExecutor(workers()) as pool:
         found: Iterable[Scanned] = pool.map(lambda path: scan_file(path, full=decode_all), paths)
         if progress:
+            from rich.console import Console
             from rich.progress import track
 
-            found = track(found, description="Looking at the images", total=len(paths), transient=True)
+            console = Console(stderr=True)
+            found = track(found, "Looking at the images", total=len(paths), transient=True, console=console)
         return list(found)
 
 

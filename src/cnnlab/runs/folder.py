@@ -21,6 +21,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -34,7 +35,7 @@ import torch
 from torch import nn
 
 import cnnlab
-from cnnlab.data import Preprocess
+from cnnlab.data import ImageData, Preprocess
 from cnnlab.errors import RunError
 from cnnlab.training.checkpoint import FORMAT, ModelFile, read_json, write_text
 from cnnlab.training.recipe import Recipe, load_recipe
@@ -153,21 +154,22 @@ class Run:
 
         return predict(self, images, **options)
 
-    def report(self) -> Path:
-        """Write ``report.html`` and return its path."""
+    def report(self, data: ImageData | None = None) -> Path:
+        """Write ``report.html`` and return its path; ``data`` saves loading the run's data again for its pictures."""
         from cnnlab.runs.report import write_report
 
-        return write_report(self)
+        return write_report(self, data)
 
     def next_steps(self) -> list[str]:
         """Three commands worth trying after this run."""
-        photos = self.recipe.data_is_path
-        other = "resnet18" if self.recipe.model != "resnet18" else "convnet"
-        data = f" --data {self.recipe.data}" if self.recipe.data != "mnist5k" else ""
+        path, data = shlex.quote(str(self.path)), shlex.quote(self.recipe.data)
+        grey = self.preprocess.channels == 1
+        other = next(name for name in ("mnist_cnn" if grey else "convnet", "resnet18") if name != self.recipe.model)
+        on = "" if self.recipe.data == "mnist5k" else f" --data {data}"
         return [
-            f"cnnlab predict {self.path} " + ("photo.jpg" if photos else "digit.png"),
-            f"cnnlab evaluate {self.path}",
-            f"cnnlab train {'mnist_cnn' if self.recipe.model == 'lenet5' else other}{data}",
+            f"cnnlab predict {path} {'digit.png' if grey else 'photo.jpg'}",
+            f"cnnlab evaluate {path}",
+            f"cnnlab train {other}{on}",
         ]
 
     def update_summary(self, **values: Any) -> None:

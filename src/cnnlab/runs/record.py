@@ -20,7 +20,7 @@ from cnnlab.data import ImageData
 from cnnlab.errors import CheckpointError, DivergedError, RunError
 from cnnlab.runs.folder import METRICS, Run, create_run
 from cnnlab.training import distributed
-from cnnlab.training.checkpoint import ModelFile, replacing, save_tensors, write_text
+from cnnlab.training.checkpoint import ModelFile, replacing, write_text
 from cnnlab.training.events import EpochDone, Event, Finished, Started, StepDone
 from cnnlab.training.loop import Session, fit, prepare
 from cnnlab.training.recipe import Extension, Recipe
@@ -260,10 +260,10 @@ def train(
         CnnlabError: see :func:`cnnlab.training.fit` and :class:`Recorder`.
     """
     recorder = Recorder(out, root)
-    for _ in recorder.record(fit(recipe, data=data)):
-        pass
+    for event in recorder.record(fit(recipe, data=data)):
+        data = event.session.data
     assert recorder.run is not None
-    recorder.run.report()
+    recorder.run.report(data)
     return recorder.run
 
 

@@ -24,13 +24,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from cnnlab.data import ImageData, Loader, Preprocess, channel_statistics, load_data
+from cnnlab.data import ImageData, Loader, Preprocess, Split, channel_statistics, load_data
 from cnnlab.errors import DataError, DivergedError, TrainingError, UsageError
 from cnnlab.training import distributed
 from cnnlab.training.events import EpochDone, Event, Finished, Started, StepDone
 from cnnlab.training.optim import WeightAverage, learning_rate, make_optimizer, set_learning_rate
 from cnnlab.training.recipe import Recipe
-from cnnlab.training.speed import Speed, choose_device, choose_speed
+from cnnlab.training.speed import Speed, choose_device, choose_speed, to_memory_format
 from cnnlab.zoo import create_model, models
 
 # A GPU is asked for the loss only this often, to see whether it is still a number: each look waits for it.
@@ -169,7 +169,7 @@ def train_step(
     return loss_sum, correct
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def evaluate(model: nn.Module, loader: Loader, device: torch.device, speed: Speed) -> tuple[np.ndarray, np.ndarray]:
     """Return the logits (N, K) float32 and labels (N,) int64 of a whole split, in its order, on every process.
 
@@ -269,7 +269,7 @@ def prepare(recipe: Recipe, data: ImageData | None = None) -> Session:
     with seeded(device, recipe.seed):
         model = create_model(recipe.model, classes, channels, size, options=recipe.model_options).to(device)
     speed = distributed.broadcast(choose_speed(recipe, model, (channels, size, size), classes, device))
-    model = model.to(memory_format=speed.memory_format)
+    to_memory_format(model, speed.memory_format)
     count = sum(p.numel() for p in model.parameters())
     notes.append(f"network: {recipe.model}, {count:,} parameters, {channels} x {size} x {size} images")
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
@@ -284,8 +284,6 @@ def prepare(recipe: Recipe, data: ImageData | None = None) -> Session:
         }
     )
     preprocess = _preprocess(recipe, data)
-    common = {"device": device, "channels_last": speed.channels_last, "seed": recipe.seed}
-    ranks = {"rank": distributed.rank(), "world": distributed.world()}
     train_loader = Loader(
         data.train,
         preprocess,
@@ -294,8 +292,11 @@ def prepare(recipe: Recipe, data: ImageData | None = None) -> Session:
         shuffle=True,
         sampling=recipe.sampling,
         classes=classes,
-        **common,
-        **ranks,
+        seed=recipe.seed,
+        device=device,
+        channels_last=speed.channels_last,
+        rank=distributed.rank(),
+        world=distributed.world(),
     )
     network: nn.Module = torch.compile(model) if recipe.compile else model  # type: ignore[assignment]
     session = Session(
@@ -320,7 +321,7 @@ def prepare(recipe: Recipe, data: ImageData | None = None) -> Session:
     return session
 
 
-def evaluation_loader(session: Session, split) -> Loader:  # type: ignore[no-untyped-def]
+def evaluation_loader(session: Session, split: Split) -> Loader:
     """A loader over ``split`` in its order, without augmentation, shared out over the processes."""
     return Loader(
         split,

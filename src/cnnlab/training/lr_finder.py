@@ -5,12 +5,14 @@ Smith, "Cyclical learning rates for training neural networks" (2017), section 3.
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from cnnlab.data import ImageData
+from cnnlab.data import Batch, ImageData, Loader
 from cnnlab.errors import TrainingError
 from cnnlab.training.loop import prepare, seeded, train_step
 from cnnlab.training.optim import set_learning_rate
@@ -54,15 +56,9 @@ def find_lr(
     lrs: list[float] = []
     losses: list[float] = []
     smoothed: list[float] = []
-    average, epoch = 0.0, 0
+    average = 0.0
     rate = (highest / lowest) ** (1 / (steps - 1))
-    batches = session.train_loader.epoch(epoch)
-    for step in range(steps):
-        batch = next(batches, None)
-        if batch is None:
-            epoch += 1
-            batches = session.train_loader.epoch(epoch)
-            batch = next(batches)
+    for step, batch in zip(range(steps), _endless(session.train_loader), strict=False):
         lr = lowest * rate**step
         set_learning_rate(session.optimizer, lr)
         with seeded(session.device, recipe.seed, step):
@@ -75,7 +71,6 @@ def find_lr(
         smoothed.append(average / (1 - 0.9 ** (step + 1)))
         if step > 10 and smoothed[-1] > 4 * min(smoothed):
             break
-    batches.close()
     if len(lrs) < 10:
         raise TrainingError(
             f"The loss was not a number after {len(lrs)} steps at rates up to {lrs[-1] if lrs else lowest:.1e}. "
@@ -85,6 +80,11 @@ def find_lr(
     if best == 0 or smoothed[best] > 0.99 * smoothed[0]:
         raise TrainingError(f"The loss never fell at rates from {lowest:g} to {lrs[-1]:.2g}. Are the labels right?")
     return RangeTest(np.array(lrs), np.array(losses), np.array(smoothed), round_to_1_2_5(lrs[best] / 10))
+
+
+def _endless(loader: Loader) -> Iterator[Batch]:
+    for epoch in itertools.count():
+        yield from loader.epoch(epoch)
 
 
 def round_to_1_2_5(value: float) -> float:

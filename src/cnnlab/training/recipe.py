@@ -1,4 +1,4 @@
-"""A recipe is everything that decides a training run: network, data, optimizer, schedule, augmentation, precision, seed.
+"""A recipe is everything that decides a training: network, data, optimizer, schedule, augmentation, precision, seed.
 
 It is validated (pydantic), read from YAML, changed by ``key=value`` overrides, and saved resolved in the run folder,
 from where it runs again unchanged. Recipes that ship with the package say what they reproduce and what was measured.
@@ -7,7 +7,7 @@ from where it runs again unchanged. Recipes that ship with the package say what 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -159,14 +159,30 @@ class Recipe(BaseModel):
         return self.model_dump(mode="json")
 
     def changed(self) -> dict[str, Any]:
-        """Only the values that differ from the defaults."""
+        """Only the values that differ from the defaults, and always network, data and epochs."""
         defaults = Recipe().values()
-        return {key: value for key, value in self.values().items() if value != defaults[key]}
+        always = ("model", "data", "epochs")
+        changed = {k: v for k, v in self.values().items() if v != defaults[k] or k in always}
+        if "augment" in changed:
+            changed["augment"] = {k: v for k, v in changed["augment"].items() if v != defaults["augment"][k]}
+        return changed
 
     def to_yaml(self, *, full: bool = True) -> str:
         """YAML text: every value, or only those that differ from the defaults."""
         values = self.values() if full else self.changed()
-        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)
+        # PyYAML writes these line separators as they are and reads them back as spaces: escape them.
+        plain = not re.search("[\x85\u2028\u2029]", "".join(_texts(values)))
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=plain, width=100)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text inside nested values."""
+    if isinstance(value, dict):
+        yield from (text for item in value.items() for part in item for text in _texts(part))
+    elif isinstance(value, list):
+        yield from (text for part in value for text in _texts(part))
+    elif isinstance(value, str):
+        yield value
 
 
 class _Loader(yaml.SafeLoader):
@@ -183,7 +199,7 @@ _Loader.add_implicit_resolver(
 def parse_yaml(text: str, source: str) -> Any:
     """Parse YAML; a syntax error becomes a :class:`RecipeError` that names ``source`` and the line."""
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader subclass
+        return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""

@@ -1,0 +1,95 @@
+"""The choice of precision and layout: obeyed when given, measured when not, within its time, disturbing nothing."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+
+from cnnlab.errors import DeviceError
+from cnnlab.training import speed
+from cnnlab.training.speed import Speed, choose_device, choose_speed
+from cnnlab.zoo import create_model
+from tests.helpers import tiny_recipe
+
+CPU = torch.device("cpu")
+
+
+def auto(**changes: object) -> object:
+    return tiny_recipe(precision="auto", channels_last="auto", **changes)
+
+
+def test_what_is_given_is_obeyed_without_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "_images_per_second", lambda *a: pytest.fail("a trial was made"))
+    model = create_model("convnet", 3, 1, 8)
+    for bf16 in (True, False):
+        for last in (True, False):
+            recipe = tiny_recipe(precision="bf16" if bf16 else "fp32", channels_last=last)
+            assert choose_speed(recipe, model, (1, 8, 8), 3, CPU) == Speed(bf16, last)
+
+
+@pytest.mark.parametrize(
+    ("rates", "expected"),
+    [
+        ({"fp32": 100, "fp32 channels_last": 120, "bf16 channels_last": 200}, Speed(True, True)),
+        ({"fp32": 100, "fp32 channels_last": 120, "bf16 channels_last": 125}, Speed(False, True)),
+        ({"fp32": 100, "fp32 channels_last": 104, "bf16 channels_last": 60}, Speed(False, False)),
+    ],
+)
+def test_the_fastest_wins_if_it_is_clearly_faster(
+    rates: dict[str, float], expected: Speed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "has_fast_bf16", lambda device: True)
+    monkeypatch.setattr(speed, "_images_per_second", lambda model, choice, *rest: rates[choice.label])
+    chosen = choose_speed(auto(), create_model("convnet", 3, 1, 8), (1, 8, 8), 3, CPU)
+    assert (chosen.bf16, chosen.channels_last) == (expected.bf16, expected.channels_last)
+    assert chosen.measured == rates
+    assert "fp32 100" in chosen.describe()
+
+
+def test_bf16_is_not_tried_where_the_hardware_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "has_fast_bf16", lambda device: False)
+    chosen = choose_speed(auto(), create_model("convnet", 3, 1, 8), (1, 8, 8), 3, CPU, budget=0.2)
+    assert chosen.measured.keys() == {"fp32", "fp32 channels_last"}
+
+
+def test_no_layout_is_tried_without_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "has_fast_bf16", lambda device: False)
+    chosen = choose_speed(auto(), create_model("mlp", 3, 1, 8), (1, 8, 8), 3, CPU, budget=0.2)
+    assert chosen == Speed(False, False)
+
+
+def test_a_trial_keeps_to_its_time_and_changes_nothing() -> None:
+    model = create_model("resnet18", 10, 3, 32)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    state = torch.get_rng_state()
+    start = time.perf_counter()
+    chosen = choose_speed(auto(batch_size=128), model, (3, 32, 32), 10, CPU, budget=2.0)
+    assert time.perf_counter() - start < 6.0  # 2 s, and slack for a busy machine
+    assert len(chosen.measured) >= 2
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_devices_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose_device("cpu") == CPU
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(DeviceError, match=r"cuda.*device=cpu or device=auto"):
+        choose_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(DeviceError, match="there are 2 GPUs"):
+        choose_device("cuda:2")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(DeviceError, match="mps"):
+        choose_device("mps")
+
+
+def test_autocast_computes_in_bf16() -> None:
+    layer, images = torch.nn.Linear(4, 4), torch.ones(1, 4)
+    with Speed(bf16=True).autocast(CPU):
+        assert layer(images).dtype == torch.bfloat16
+    with Speed().autocast(CPU):
+        assert layer(images).dtype == torch.float32
