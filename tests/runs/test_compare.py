@@ -11,7 +11,8 @@ from scipy.stats import binom
 
 from cnnlab.errors import UsageError
 from cnnlab.runs import Run
-from cnnlab.runs.compare import compare, duration, flatten
+from cnnlab.runs.compare import compare, flatten
+from cnnlab.runs.folder import duration
 from tests.runs.helpers_after import copy_run, with_scores
 
 

@@ -197,6 +197,22 @@ def test_a_last_batch_of_one_does_not_crash_batchnorm() -> None:
     assert [s.images for s in steps] == [8, 9]
 
 
+def test_a_batch_of_one_with_batchnorm_is_refused_and_without_is_not() -> None:
+    data = make_bars(n_train=6)
+    with pytest.raises(TrainingError, match=r"convnet has BatchNorm.*batch_size=1 .*Set batch_size=2"):
+        prepare(tiny_recipe(batch_size=1), data)
+    plain = tiny_recipe(batch_size=1, epochs=1, model_options={"widths": [4, 8, 8], "batch_norm": False})
+    assert len([e for e in fit(plain, data=data) if isinstance(e, StepDone)]) == 6
+
+
+def test_what_the_labels_tell_is_said() -> None:
+    data = make_bars(n_train=48, n_val=6)
+    rows = [*range(0, 48, 3), 1]  # sixteen of the first class, one of the second, none of the third
+    notes = prepare(tiny_recipe(), replace(data, train=data.train.subset(rows))).notes
+    assert any("train has no image of" in note and "right" in note for note in notes)
+    assert any('16 images of "left" and 1 of "middle"' in note and "class_weights=auto" in note for note in notes)
+
+
 def test_a_single_training_image_is_refused() -> None:
     with pytest.raises(DataError, match="1 training images; at least 2"):
         list(fit(tiny_recipe(), data=make_bars(n_train=1)))

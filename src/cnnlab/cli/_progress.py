@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
 from cnnlab.runs import event_values
+from cnnlab.runs.folder import duration
 from cnnlab.training import EpochDone, Event, Finished, Started, StepDone
 
 
@@ -120,14 +121,3 @@ def epoch_line(event: EpochDone) -> str:
         parts.append(f"{event.split} loss {event.val_loss:.4f} accuracy {event.val_accuracy:7.2%}")
     parts += [f"lr {event.lr:.2e}", f"{event.images_per_second:,.0f} images/s", duration(event.seconds)]
     return "  ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """``0.8 s``, ``42 s``, ``3:07``, ``2:03:07``."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -247,7 +247,7 @@ def _percent(value: float | None, digits: int = 1) -> str:
 
 
 def _duration(seconds: float | None) -> str:
-    from cnnlab.runs.compare import duration
+    from cnnlab.runs.folder import duration
 
     return duration(seconds)
 

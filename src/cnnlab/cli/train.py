@@ -184,7 +184,8 @@ def _consume(events: Iterator[Event], recorder: Recorder, tensorboard: bool, as_
     """Run the stream to its end through recorder and display, then say what came out and what to do next."""
     from rich.console import Console
 
-    from cnnlab.cli._progress import duration, show
+    from cnnlab.cli._progress import show
+    from cnnlab.runs.folder import duration
     from cnnlab.training import EpochDone, Finished, distributed
 
     console = Console(stderr=True)

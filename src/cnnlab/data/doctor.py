@@ -114,7 +114,7 @@ def examine(
     divided = any(note.startswith("divided here") for note in loaded.notes)
     findings = [
         *_unreadable(loaded, looks),
-        *_classes(loaded, imbalance),
+        *class_findings(loaded, imbalance),
         *_duplicated(loaded, looks, official=named, divided=divided),
         *_pictures(looks, tiny),
     ]
@@ -144,7 +144,13 @@ def _unreadable(data: ImageData, looks: Sequence[Look]) -> Iterator[Finding]:
         )
 
 
-def _classes(data: ImageData, imbalance: float) -> Iterator[Finding]:
+def class_findings(data: ImageData, imbalance: float = 10.0) -> Iterator[Finding]:
+    """Yield what the labels alone tell: a single class, classes missing in a split, imbalance. Takes no time.
+
+    Args:
+        data: loaded data.
+        imbalance: see :func:`examine`.
+    """
     if len(data.classes) < 2:
         yield Finding(
             "single class",
@@ -175,7 +181,7 @@ def _classes(data: ImageData, imbalance: float) -> Iterator[Finding]:
             "imbalance",
             "warning",
             f'train has {present.max()} images of "{most}" and {present.min()} of "{least}": {ratio:.0f} to 1',
-            "Add images of the rare classes, or weight them; accuracy alone will mislead.",
+            "Add images of the rare classes, or train with class_weights=auto; accuracy alone will mislead.",
         )
 
 

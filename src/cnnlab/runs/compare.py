@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -169,13 +168,3 @@ def _files(path: Path) -> list[str]:
     with open(path, newline="", encoding="utf-8") as file:
         names = [row["file"] for row in csv.DictReader(file)]
     return names if all(names) else []
-
-
-def duration(seconds: float | None) -> str:
-    """Write seconds for people: ``9.6 s``, ``3 min 20 s``, ``2 h 5 min``."""
-    if seconds is None or not math.isfinite(seconds):
-        return "–"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -19,6 +19,7 @@ from cnnlab.data.files import FileSplit
 from cnnlab.errors import DataError, DeviceError, UsageError, did_you_mean
 from cnnlab.runs.folder import Run
 from cnnlab.training.loop import evaluate as evaluate_split
+from cnnlab.training.loop import hold_out
 from cnnlab.training.metrics import Metrics, evaluate_scores
 from cnnlab.training.speed import Speed, choose_device, has_fast_bf16
 
@@ -135,12 +136,7 @@ def load_own_data(run: Run, data_dir: str | os.PathLike[str] | None = None) -> I
         DataError: it is not there any more.
     """
     recipe = run.recipe
-    data = load_data(recipe.data, data_dir=data_dir or recipe.data_dir, seed=recipe.seed)
-    if recipe.val_fraction and data.val is None:
-        data = data.with_validation(recipe.val_fraction, recipe.seed)
-    if recipe.train_limit and recipe.train_limit < len(data.train):
-        data = data.limited(recipe.train_limit, seed=recipe.seed)
-    return data
+    return hold_out(recipe, load_data(recipe.data, data_dir=data_dir or recipe.data_dir, seed=recipe.seed))
 
 
 def own_split(run: Run, data: ImageData, split: str, notes: list[str]) -> Split:

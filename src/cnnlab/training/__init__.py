@@ -10,12 +10,13 @@
 from cnnlab.training.checkpoint import ModelFile
 from cnnlab.training.events import EpochDone, Event, Finished, Started, StepDone
 from cnnlab.training.loop import Session, evaluate, fit, prepare
-from cnnlab.training.recipe import Recipe, list_recipes, load_recipe, recipe_for
+from cnnlab.training.recipe import Measured, Recipe, list_recipes, load_recipe, recipe_for
 
 __all__ = [
     "EpochDone",
     "Event",
     "Finished",
+    "Measured",
     "ModelFile",
     "Recipe",
     "Session",

@@ -25,6 +25,7 @@ import torch
 from torch import nn
 
 from cnnlab.data import ImageData, Loader, Preprocess, Split, channel_statistics, load_data
+from cnnlab.data.doctor import class_findings
 from cnnlab.errors import DataError, DivergedError, TrainingError, UsageError
 from cnnlab.training import distributed
 from cnnlab.training.events import EpochDone, Event, Finished, Started, StepDone
@@ -259,15 +260,18 @@ def prepare(recipe: Recipe, data: ImageData | None = None) -> Session:
     distributed.start(device)
     facts = models.get(recipe.model).facts
     data = data or load_data(recipe.data, data_dir=recipe.data_dir, seed=recipe.seed)
-    data = _hold_out(recipe, data)
+    data = hold_out(recipe, data)
+    _check_data(recipe, data)
     notes = [f"data: {data.name}, {data.notes[0]}" if data.notes else f"data: {data.name}", *data.notes[1:]]
+    notes += [f"{f.severity}: {f.message}. {f.advice}" for f in class_findings(data) if f.severity != "note"]
     classes = len(data.classes)
     channels = recipe.in_channels or data.train.channels
     size, size_note = _image_size(recipe, data, facts.min_size, facts.image_size)
     notes += [size_note] * bool(size_note)
 
-    with seeded(device, recipe.seed):
+    with seeded(device, recipe.seed):  # the same weights on every process
         model = create_model(recipe.model, classes, channels, size, options=recipe.model_options).to(device)
+    _check_batch_size(recipe, model)
     speed = distributed.broadcast(choose_speed(recipe, model, (channels, size, size), classes, device))
     to_memory_format(model, speed.memory_format)
     count = sum(p.numel() for p in model.parameters())
@@ -363,21 +367,40 @@ def check_finite(loss: torch.Tensor, session: Session, lr: float) -> None:
         )
 
 
-def _hold_out(recipe: Recipe, data: ImageData) -> ImageData:
+def hold_out(recipe: Recipe, data: ImageData) -> ImageData:
+    """Return ``data`` with the validation split and the limit of training images that ``recipe`` asks for.
+
+    Raises:
+        UsageError: the limit is less than one image for each class.
+        DataError: the training split is too small to be divided.
+    """
     if recipe.val_fraction and data.val is None:
         data = data.with_validation(recipe.val_fraction, recipe.seed)
+    if recipe.train_limit and recipe.train_limit < len(data.train):
+        if recipe.train_limit < len(data.classes):
+            raise UsageError(f"train_limit={recipe.train_limit} is less than one image for each class.")
+        data = data.limited(recipe.train_limit, seed=recipe.seed)
+    return data
+
+
+def _check_data(recipe: Recipe, data: ImageData) -> None:
     if recipe.early_stopping and data.val is None:
         raise TrainingError(
             f"early_stopping={recipe.early_stopping} needs a validation split and {data.name} has none. "
             "Set val_fraction=0.1 to hold out a part of the training split."
         )
-    if recipe.train_limit and recipe.train_limit < len(data.train):
-        if recipe.train_limit < len(data.classes):
-            raise UsageError(f"train_limit={recipe.train_limit} is less than one image for each class.")
-        data = data.limited(recipe.train_limit, seed=recipe.seed)
     if len(data.train) < 2:
         raise DataError(f"{data.name} has {len(data.train)} training images; at least 2 are needed.")
-    return data
+
+
+def _check_batch_size(recipe: Recipe, model: nn.Module) -> None:
+    normalised = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
+    least = 2 * distributed.world()
+    if normalised and recipe.batch_size < least:
+        raise TrainingError(
+            f"{recipe.model} has BatchNorm, which cannot learn from single images: batch_size={recipe.batch_size} "
+            f"over {distributed.world()} process(es). Set batch_size={least} or more."
+        )
 
 
 def _image_size(recipe: Recipe, data: ImageData, smallest: int, usual: int) -> tuple[int, str]:

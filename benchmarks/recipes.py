@@ -1,0 +1,125 @@
+"""Train shipped recipes with several seeds and write down what came out.
+
+::
+
+    python benchmarks/recipes.py lenet5-mnist5k --seeds 3
+    python benchmarks/recipes.py --table            # only rewrite results/recipes.md from the recipes
+
+Each recipe runs with seeds 0 .. n-1 on the machine at hand. The ``measured:`` block of the recipe's YAML file and
+``results/recipes.md`` are rewritten from the runs; nothing is typed in. Finished runs are kept in ``--out``: after
+an interruption the same command goes on with the seed that was cut off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+import yaml
+
+import cnnlab
+from cnnlab.runs import Recorder, Run, open_run, resume
+from cnnlab.runs.folder import processor_name
+from cnnlab.training import EpochDone, Measured, fit, list_recipes, load_recipe
+
+RECIPES = Path(__file__).parents[1] / "src" / "cnnlab" / "recipes"
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+def one_run(name: str, seed: int, out: Path, data: str | None, data_dir: str | None) -> Run:
+    """Train recipe ``name`` with ``seed`` into its own folder under ``out``, or return the run that is there."""
+    path = out / f"{name}-seed{seed}"
+    if (path / "env.json").is_file():
+        run = open_run(path)
+        if run.finished:
+            return run
+        recorder, events = Recorder(run=run), resume(run)
+    else:
+        recipe = load_recipe(name).derived(data=data)
+        recipe = recipe.model_copy(update={"seed": seed, "data_dir": data_dir})
+        recorder, events = Recorder(path), fit(recipe)
+    for event in recorder.record(events):
+        if isinstance(event, EpochDone):
+            reached = f"{event.split} {event.val_accuracy:.2%}, {event.seconds:.1f} s"
+            print(f"{name} seed {seed} epoch {event.epoch}: {reached}", flush=True)
+    assert recorder.run is not None
+    return recorder.run
+
+
+def summarise(runs: list[Run]) -> Measured:
+    """Mean and standard deviation over the runs of one recipe."""
+    accuracies = [100 * run.summary["accuracy"] for run in runs]
+    env = runs[0].env
+    device = env["gpu"] or f"{processor_name()}, {env['threads']} threads"
+    return Measured(
+        split=runs[0].summary["split"],
+        accuracy=round(statistics.mean(accuracies), 2),
+        std=round(statistics.stdev(accuracies), 2) if len(runs) > 1 else None,
+        n=len(runs),
+        seconds=round(statistics.mean(run.summary["seconds"] for run in runs), 1),
+        machine=f"{device}, {runs[0].recipe.precision}{' channels_last' if runs[0].recipe.channels_last else ''}",
+        versions=f"cnnlab {cnnlab.__version__}, torch {torch.__version__}, Python {platform.python_version()}",
+        date=datetime.now(UTC).date().isoformat(),
+    )
+
+
+def write_measured(name: str, measured: Measured) -> None:
+    """Replace the ``measured:`` block at the end of the recipe's file; what a person wrote above it stays."""
+    path = RECIPES / f"{name}.yaml"
+    head = path.read_text(encoding="utf-8").split("\nmeasured:")[0].rstrip()
+    block = yaml.safe_dump({"measured": [measured.model_dump()]}, sort_keys=False, width=100)
+    path.write_text(f"{head}\n{block}", encoding="utf-8")
+
+
+def write_table() -> None:
+    """Write ``results/recipes.md`` from what the recipes say was measured."""
+    lines = [
+        "# What the shipped recipes reach",
+        "",
+        "Written by `python benchmarks/recipes.py`. Accuracy in percent, mean ± standard deviation over n seeds.",
+        "",
+        "| recipe | network | data | epochs | accuracy | n | training time | machine |",
+        "|---|---|---|---:|---:|---:|---:|---|",
+    ]
+    for name in list_recipes():
+        recipe = load_recipe(name)
+        for m in recipe.measured:
+            spread = f" ± {m.std:.2f}" if m.std is not None else ""
+            lines.append(
+                f"| `{name}` | {recipe.model} | {recipe.data} ({m.split}) | {recipe.epochs} | "
+                f"{m.accuracy:.2f}{spread} | {m.n} | {m.seconds:.0f} s | {m.machine} |"
+            )
+    lines += [
+        "",
+        "Versions: " + "; ".join(sorted({m.versions for n in list_recipes() for m in load_recipe(n).measured})),
+    ]
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "recipes.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Measure the recipes named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipes", nargs="*", choices=[*list_recipes(), []], help="which recipes")
+    parser.add_argument("--seeds", type=int, default=3, help="runs per recipe")
+    parser.add_argument("--data", help="folder or CSV for the recipe `folder`")
+    parser.add_argument("--data-dir", help="where data sets are")
+    parser.add_argument("--out", type=Path, default=Path("runs/recipes"), help="where the runs are kept")
+    parser.add_argument("--table", action="store_true", help="only rewrite the table")
+    arguments = parser.parse_args()
+    for name in arguments.recipes:
+        runs = [
+            one_run(name, seed, arguments.out, arguments.data, arguments.data_dir) for seed in range(arguments.seeds)
+        ]
+        measured = summarise(runs)
+        write_measured(name, measured)
+        print(f"{name}: {measured.accuracy:.2f} ± {measured.std} % on {measured.split} (n={measured.n})", flush=True)
+    write_table()
+
+
+if __name__ == "__main__":
+    main()
