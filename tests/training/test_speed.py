@@ -73,6 +73,20 @@ def test_a_trial_keeps_to_its_time_and_changes_nothing() -> None:
     assert all(p.grad is None for p in model.parameters())
 
 
+def test_a_trial_that_takes_too_long_leaves_it_to_the_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*arguments: object) -> float:
+        time.sleep(0.05)
+        return 1.0
+
+    monkeypatch.setattr(speed, "_images_per_second", slow)
+    model = create_model("convnet", 3, 1, 8)
+    for fast in (True, False):
+        monkeypatch.setattr(speed, "has_fast_bf16", lambda device, fast=fast: fast)
+        chosen = choose_speed(auto(), model, (1, 8, 8), 3, CPU, budget=0.01)
+        assert (chosen.bf16, chosen.channels_last, chosen.cut_short) == (fast, fast, True)
+        assert "too long" in chosen.describe()
+
+
 def test_devices_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_device("cpu") == CPU
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

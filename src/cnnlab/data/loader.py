@@ -107,6 +107,7 @@ class Loader:
         self.device, self.channels_last = torch.device(device), channels_last
         self.rank, self.world = rank, world
         self.augment = augment or Augment()
+        self._unused = np.random.default_rng(0)
         self._batch_augment = BatchAugment(self.augment, preprocess, classes)
         self._bounds = _batch_bounds(len(split), batch_size, world if shuffle else 0, drop_last_single)
 
@@ -158,7 +159,8 @@ class Loader:
             for step in range(start_step, len(self)):
                 indices = self._slice(order, step)
                 if len(indices):
-                    rng = self._rng(_STEP, epoch, step, self.rank)
+                    # Making a generator takes longer than a small batch does; without augmentation none is drawn from.
+                    rng = self._rng(_STEP, epoch, step, self.rank) if self.augment.active else self._unused
                     waiting.append((indices, self._start(indices, rng, pool), rng))
                 if len(waiting) > ahead:
                     yield self._finish(*waiting.popleft())

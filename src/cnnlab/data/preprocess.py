@@ -7,6 +7,7 @@ normalise.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -39,6 +40,14 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _GREY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+@functools.lru_cache(maxsize=64)
+def _scale_and_shift(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return (1, C, 1, 1) each, so that normalising is x * 1/(255 std) - mean/std: built once, not for every batch."""
+    scale = torch.tensor([1 / (255 * s) for s in std], device=device)
+    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device)
+    return scale.view(1, -1, 1, 1), shift.view(1, -1, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -145,11 +154,8 @@ class Preprocess:
             raise DataError(
                 f"normalize() got a tensor of shape {tuple(pixels.shape)}; expected (N, {self.channels}, H, W)."
             )
-        # One multiplication and one addition in place: x * 1/(255 std) - mean/std.
-        scale = torch.tensor([1 / (255 * s) for s in self.std], device=pixels.device).view(1, -1, 1, 1)
-        shift = torch.tensor([-m / s for m, s in zip(self.mean, self.std, strict=True)], device=pixels.device)
-        images = pixels.to(torch.float32, copy=True)
-        return images.mul_(scale).add_(shift.view(1, -1, 1, 1))
+        scale, shift = _scale_and_shift(self.mean, self.std, pixels.device)
+        return pixels.to(torch.float32, copy=True).mul_(scale).add_(shift)
 
     def denormalize(self, images: Tensor) -> Tensor:
         """Undo :meth:`normalize` for display.

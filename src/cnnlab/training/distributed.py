@@ -28,6 +28,7 @@ def start(device: torch.device) -> None:
 def stop() -> None:
     """Leave the process group, if this process is in one."""
     if dist.is_initialized():
+        dist.barrier()  # a process that leaves while another still talks to it brings that one down
         dist.destroy_process_group()
 
 

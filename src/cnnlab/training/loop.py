@@ -115,14 +115,15 @@ def fit(recipe: Recipe, *, data: ImageData | None = None, session: Session | Non
 def train_epoch(session: Session) -> Iterator[StepDone]:
     """Make the remaining steps of the current epoch."""
     recipe, loader = session.recipe, session.train_loader
+    rank, world = distributed.rank(), distributed.world()
     started = time.perf_counter()
     for batch in loader.epoch(session.epoch, start_step=session.step):
         total_step = session.epoch * len(loader) + session.step
         lr = learning_rate(recipe, total_step, len(loader))
         set_learning_rate(session.optimizer, lr)
         # Processes average their gradients as equals, so one with a smaller part of a batch must count less.
-        share = len(batch.labels) * distributed.world() / loader.images_in(session.step)
-        with seeded(session.device, recipe.seed, total_step, distributed.rank()):
+        share = len(batch.labels) * world / loader.images_in(session.step)
+        with seeded(session.device, recipe.seed, total_step, rank):
             loss, correct = train_step(session, batch.images, batch.targets, batch.labels, share)
         if session.average:
             session.average.update(session.model, total_step)
@@ -151,18 +152,23 @@ def train_step(
     Returns:
         The mean loss and the number of correct answers, as float64 scalars on the device.
     """
-    session.network.train()
+    if not session.network.training:  # walking through all modules costs more than asking
+        session.network.train()
     session.optimizer.zero_grad(set_to_none=True)
     loss_sum = torch.zeros((), dtype=torch.float64, device=session.device)
     correct = torch.zeros((), dtype=torch.float64, device=session.device)
     # Never parts of a single image: BatchNorm cannot train on one.
     parts = max(1, min(session.recipe.accumulate, len(images) // 2))
-    for part, target, label in zip(images.chunk(parts), targets.chunk(parts), labels.chunk(parts), strict=True):
+    chunks = [(images, targets, labels)]
+    if parts > 1:
+        chunks = list(zip(images.chunk(parts), targets.chunk(parts), labels.chunk(parts), strict=True))
+    for part, target, label in chunks:
         with session.speed.autocast(session.device):
             logits = session.network(part)
-        loss = session.criterion(logits.float(), target) * (len(part) / len(images))
-        (loss * share).backward()
-        loss_sum += loss.detach()
+        loss = session.criterion(logits.float(), target)
+        weight = len(part) / len(images)
+        (loss if weight * share == 1 else loss * (weight * share)).backward()
+        loss_sum += loss.detach() * weight
         correct += (logits.detach().argmax(1) == label).sum()
     if session.recipe.clip_norm:
         nn.utils.clip_grad_norm_(session.model.parameters(), session.recipe.clip_norm)
@@ -340,10 +346,33 @@ def evaluation_loader(session: Session, split: Split) -> Loader:
 
 @contextlib.contextmanager
 def seeded(device: torch.device, *position: int) -> Iterator[None]:
-    """Draw torch's random numbers as a pure function of ``position``; the caller's random state is left as it was."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(int(np.random.SeedSequence(position).generate_state(1, np.uint64)[0]))
+    """Draw torch's random numbers as a pure function of ``position``; the caller's random state is left as it was.
+
+    The generators are set one by one: ``torch.manual_seed`` formats a stack trace on every call, which is half a
+    millisecond in each step.
+    """
+    seed = 0
+    for number in position:
+        seed = _mixed(seed ^ number)
+    generators = [torch.default_generator]
+    if device.type == "cuda":
+        generators.append(torch.cuda.default_generators[device.index or 0])
+    before = [generator.get_state() for generator in generators]
+    for generator in generators:
+        generator.manual_seed(seed)
+    try:
         yield
+    finally:
+        for generator, state in zip(generators, before, strict=True):
+            generator.set_state(state)
+
+
+def _mixed(number: int) -> int:
+    """One step of SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014, figure 15)."""
+    number = (number + 0x9E3779B97F4A7C15) % 2**64
+    number = (number ^ number >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    number = (number ^ number >> 27) * 0x94D049BB133111EB % 2**64
+    return number ^ number >> 31
 
 
 def loss_and_accuracy(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:

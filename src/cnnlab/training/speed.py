@@ -31,11 +31,13 @@ class Speed:
         bf16: whether the forward pass runs under bf16 autocast.
         channels_last: whether images and weights are stored NHWC.
         measured: images/s of a training step per setting tried; empty when nothing was measured.
+        cut_short: the time did not suffice to try every setting, so the hardware decided.
     """
 
     bf16: bool = False
     channels_last: bool = False
     measured: dict[str, float] = field(default_factory=dict)
+    cut_short: bool = False
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -53,6 +55,8 @@ class Speed:
         """One line for the terminal: what is used, and what the alternatives gave."""
         if not self.measured:
             return self.label
+        if self.cut_short:
+            return f"{self.label} (chosen by the hardware: a trial of every setting would take too long)"
         trials = ", ".join(f"{name} {rate:,.0f}" for name, rate in self.measured.items())
         return f"{self.label} (training images/s in a short trial: {trials})"
 
@@ -119,7 +123,10 @@ def choose_speed(
     for position, choice in enumerate(choices):
         share = (deadline - time.perf_counter()) / (len(choices) - position)
         if share <= 0:
-            break
+            # One setting took all the time (a large network or a busy machine): go by what the processor can do.
+            fast = has_fast_bf16(device) and recipe.precision == "auto"
+            best = choices[-1] if fast else choices[0]
+            return Speed(best.bf16, best.channels_last, rates, cut_short=True)
         rates[choice.label] = _images_per_second(
             copy.deepcopy(model), choice, recipe.batch_size, input_shape, num_classes, device, share
         )
