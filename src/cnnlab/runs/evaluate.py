@@ -19,8 +19,8 @@ from cnnlab.data.files import FileSplit
 from cnnlab.errors import DataError, DeviceError, UsageError, did_you_mean
 from cnnlab.runs.folder import Run
 from cnnlab.training.loop import evaluate as evaluate_split
-from cnnlab.training.loop import hold_out
 from cnnlab.training.metrics import Metrics, evaluate_scores
+from cnnlab.training.session import hold_out
 from cnnlab.training.speed import Speed, choose_device, has_fast_bf16
 
 SPLITS = ("test", "val", "train")  # in the order of preference

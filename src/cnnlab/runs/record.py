@@ -22,8 +22,9 @@ from cnnlab.runs.folder import METRICS, Run, create_run
 from cnnlab.training import distributed
 from cnnlab.training.checkpoint import ModelFile, replacing, write_text
 from cnnlab.training.events import EpochDone, Event, Finished, Started, StepDone
-from cnnlab.training.loop import Session, fit, prepare
+from cnnlab.training.loop import fit
 from cnnlab.training.recipe import Extension, Recipe
+from cnnlab.training.session import Session, prepare
 from cnnlab.training.state import restore_state, save_state
 
 # A long epoch is saved in its middle, so that a killed process loses at most this many seconds of work.

@@ -9,8 +9,9 @@
 
 from cnnlab.training.checkpoint import ModelFile
 from cnnlab.training.events import EpochDone, Event, Finished, Started, StepDone
-from cnnlab.training.loop import Session, evaluate, fit, prepare
+from cnnlab.training.loop import evaluate, fit
 from cnnlab.training.recipe import Measured, Recipe, list_recipes, load_recipe, recipe_for
+from cnnlab.training.session import Session, prepare
 
 __all__ = [
     "EpochDone",

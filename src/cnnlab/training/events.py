@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from cnnlab.training.loop import Session
+    from cnnlab.training.session import Session
 
 
 @dataclass(frozen=True)

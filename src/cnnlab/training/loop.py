@@ -7,77 +7,33 @@
         if isinstance(event, EpochDone) and event.val_accuracy > 0.99:
             break
 
-Randomness is a pure function of the seed and the position in the run (see :func:`seeded`), so a run that is stopped
+Randomness is a pure function of the seed and the position in the run (see :func:`~cnnlab.training.session.seeded`),
+so a run that is stopped
 anywhere and resumed gives the same bits as one that was not, and two networks trained with ``zip`` do not disturb
 each other.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import nn
 
-from cnnlab.data import ImageData, Loader, Preprocess, Split, channel_statistics, load_data
-from cnnlab.data.doctor import class_findings
-from cnnlab.errors import DataError, DivergedError, TrainingError, UsageError
+from cnnlab.data import ImageData, Loader
+from cnnlab.errors import DivergedError
 from cnnlab.training import distributed
 from cnnlab.training.events import EpochDone, Event, Finished, Started, StepDone
-from cnnlab.training.optim import WeightAverage, learning_rate, make_optimizer, set_learning_rate
+from cnnlab.training.optim import learning_rate, set_learning_rate
 from cnnlab.training.recipe import Recipe
-from cnnlab.training.speed import Speed, choose_device, choose_speed, to_memory_format
-from cnnlab.zoo import create_model, models
+from cnnlab.training.session import Session, evaluation_loader, prepare, seeded
+from cnnlab.training.speed import Speed
 
 # A GPU is asked for the loss only this often, to see whether it is still a number: each look waits for it.
 CHECK_EVERY = 50
-
-
-@dataclass
-class Session:
-    """The live state of a training: everything that changes, and what it was built from."""
-
-    recipe: Recipe  # resolved: precision, memory format, image size and device are decided
-    data: ImageData
-    model: nn.Module
-    network: nn.Module  # what the steps call: the model, compiled or wrapped for several processes
-    optimizer: torch.optim.Optimizer
-    average: WeightAverage | None
-    criterion: nn.CrossEntropyLoss
-    device: torch.device
-    speed: Speed
-    preprocess: Preprocess
-    train_loader: Loader
-    val_loader: Loader | None  # shown after every epoch
-    notes: list[str] = field(default_factory=list)
-
-    # Position in the run
-    epoch: int = 0  # epochs completed
-    step: int = 0  # steps made in the current epoch
-    sums: torch.Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.float64))  # loss, correct, seen
-    seconds: float = 0.0  # of training, over all sittings
-    epoch_seconds: float = 0.0
-
-    # The weights to keep
-    best_loss: float = math.inf
-    best_accuracy: float = -1.0
-    best_epoch: int = 0
-    best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
-
-    @property
-    def evaluated(self) -> nn.Module:
-        """The network that is evaluated and kept: the weight average where there is one."""
-        return self.average.model if self.average else self.model
-
-    @property
-    def selects(self) -> bool:
-        """Whether a validation split chooses the weights; otherwise those of the last epoch are kept."""
-        return self.data.val is not None
 
 
 def fit(recipe: Recipe, *, data: ImageData | None = None, session: Session | None = None) -> Iterator[Event]:
@@ -255,126 +211,6 @@ def finish_run(session: Session, reason: str) -> Finished:
     )
 
 
-def prepare(recipe: Recipe, data: ImageData | None = None) -> Session:
-    """Build everything that ``recipe`` names: data, network, optimizer, loaders; decide precision by a trial.
-
-    Raises:
-        TrainingError: the recipe and the data do not fit together.
-        DataError, ModelError, DeviceError: from the parts.
-    """
-    device = distributed.local_device(choose_device(recipe.device))
-    distributed.start(device)
-    facts = models.get(recipe.model).facts
-    data = data or load_data(recipe.data, data_dir=recipe.data_dir, seed=recipe.seed)
-    data = hold_out(recipe, data)
-    _check_data(recipe, data)
-    notes = [f"data: {data.name}, {data.notes[0]}" if data.notes else f"data: {data.name}", *data.notes[1:]]
-    notes += [f"{f.severity}: {f.message}. {f.advice}" for f in class_findings(data) if f.severity != "note"]
-    classes = len(data.classes)
-    channels = recipe.in_channels or data.train.channels
-    size, size_note = _image_size(recipe, data, facts.min_size, facts.image_size)
-    notes += [size_note] * bool(size_note)
-
-    with seeded(device, recipe.seed):  # the same weights on every process
-        model = create_model(recipe.model, classes, channels, size, options=recipe.model_options).to(device)
-    _check_batch_size(recipe, model)
-    speed = distributed.broadcast(choose_speed(recipe, model, (channels, size, size), classes, device))
-    to_memory_format(model, speed.memory_format)
-    count = sum(p.numel() for p in model.parameters())
-    notes.append(f"network: {recipe.model}, {count:,} parameters, {channels} x {size} x {size} images")
-    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
-    notes.append(f"device: {device}{threads}, {speed.describe()}")
-    recipe = recipe.model_copy(
-        update={
-            "image_size": size,
-            "in_channels": channels,
-            "device": device.type if distributed.launched() else str(device),
-            "precision": "bf16" if speed.bf16 else "fp32",
-            "channels_last": speed.channels_last,
-        }
-    )
-    preprocess = _preprocess(recipe, data)
-    train_loader = Loader(
-        data.train,
-        preprocess,
-        recipe.batch_size,
-        augment=recipe.augment,
-        shuffle=True,
-        sampling=recipe.sampling,
-        classes=classes,
-        seed=recipe.seed,
-        device=device,
-        channels_last=speed.channels_last,
-        rank=distributed.rank(),
-        world=distributed.world(),
-    )
-    network: nn.Module = torch.compile(model) if recipe.compile else model  # type: ignore[assignment]
-    session = Session(
-        recipe=recipe,
-        data=data,
-        model=model,
-        network=distributed.wrap(network, device),
-        optimizer=make_optimizer(recipe, model),
-        average=WeightAverage(model, recipe.ema) if recipe.ema else None,
-        criterion=_criterion(recipe, data).to(device),
-        device=device,
-        speed=speed,
-        preprocess=preprocess,
-        train_loader=train_loader,
-        val_loader=None,
-        notes=notes,
-        sums=torch.zeros(3, dtype=torch.float64, device=device),
-    )
-    shown = data.val or data.test
-    if shown is not None:
-        session.val_loader = evaluation_loader(session, shown)
-    return session
-
-
-def evaluation_loader(session: Session, split: Split) -> Loader:
-    """A loader over ``split`` in its order, without augmentation, shared out over the processes."""
-    return Loader(
-        split,
-        session.preprocess,
-        max(256, session.recipe.batch_size),
-        device=session.device,
-        channels_last=session.speed.channels_last,
-        rank=distributed.rank(),
-        world=distributed.world(),
-    )
-
-
-@contextlib.contextmanager
-def seeded(device: torch.device, *position: int) -> Iterator[None]:
-    """Draw torch's random numbers as a pure function of ``position``; the caller's random state is left as it was.
-
-    The generators are set one by one: ``torch.manual_seed`` formats a stack trace on every call, which is half a
-    millisecond in each step.
-    """
-    seed = 0
-    for number in position:
-        seed = _mixed(seed ^ number)
-    generators = [torch.default_generator]
-    if device.type == "cuda":
-        generators.append(torch.cuda.default_generators[device.index or 0])
-    before = [generator.get_state() for generator in generators]
-    for generator in generators:
-        generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        for generator, state in zip(generators, before, strict=True):
-            generator.set_state(state)
-
-
-def _mixed(number: int) -> int:
-    """One step of SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014, figure 15)."""
-    number = (number + 0x9E3779B97F4A7C15) % 2**64
-    number = (number ^ number >> 30) * 0xBF58476D1CE4E5B9 % 2**64
-    number = (number ^ number >> 27) * 0x94D049BB133111EB % 2**64
-    return number ^ number >> 31
-
-
 def loss_and_accuracy(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     """Mean cross entropy and accuracy of ``logits`` (N, K) for ``labels`` (N,)."""
     scores, truth = torch.from_numpy(logits).double(), torch.from_numpy(labels)
@@ -394,78 +230,3 @@ def check_finite(loss: torch.Tensor, session: Session, lr: float) -> None:
             f"The loss became {float(loss)} in epoch {session.epoch + 1}, step {session.step} (lr {lr:.3g}). "
             f"Try {', '.join(advice)}, or `--find-lr`."
         )
-
-
-def hold_out(recipe: Recipe, data: ImageData) -> ImageData:
-    """Return ``data`` with the validation split and the limit of training images that ``recipe`` asks for.
-
-    Raises:
-        UsageError: the limit is less than one image for each class.
-        DataError: the training split is too small to be divided.
-    """
-    if recipe.val_fraction and data.val is None:
-        data = data.with_validation(recipe.val_fraction, recipe.seed)
-    if recipe.train_limit and recipe.train_limit < len(data.train):
-        if recipe.train_limit < len(data.classes):
-            raise UsageError(f"train_limit={recipe.train_limit} is less than one image for each class.")
-        data = data.limited(recipe.train_limit, seed=recipe.seed)
-    return data
-
-
-def _check_data(recipe: Recipe, data: ImageData) -> None:
-    if recipe.early_stopping and data.val is None:
-        raise TrainingError(
-            f"early_stopping={recipe.early_stopping} needs a validation split and {data.name} has none. "
-            "Set val_fraction=0.1 to hold out a part of the training split."
-        )
-    if len(data.train) < 2:
-        raise DataError(f"{data.name} has {len(data.train)} training images; at least 2 are needed.")
-
-
-def _check_batch_size(recipe: Recipe, model: nn.Module) -> None:
-    normalised = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
-    least = 2 * distributed.world()
-    if normalised and recipe.batch_size < least:
-        raise TrainingError(
-            f"{recipe.model} has BatchNorm, which cannot learn from single images: batch_size={recipe.batch_size} "
-            f"over {distributed.world()} process(es). Set batch_size={least} or more."
-        )
-
-
-def _image_size(recipe: Recipe, data: ImageData, smallest: int, usual: int) -> tuple[int, str]:
-    if recipe.image_size:
-        return recipe.image_size, ""
-    if data.train.size is None:
-        return usual, f"photos are brought to {usual}x{usual}, the usual size of {recipe.model} (image_size=...)"
-    side = max(data.train.size)
-    if side < smallest:
-        return smallest, f"{side}x{side} images are enlarged to {smallest}x{smallest}, the least {recipe.model} takes"
-    return side, ""
-
-
-def _preprocess(recipe: Recipe, data: ImageData) -> Preprocess:
-    assert recipe.image_size
-    assert recipe.in_channels
-    blank = Preprocess(
-        size=recipe.image_size,
-        channels=recipe.in_channels,
-        mean=(0.0,) * recipe.in_channels,
-        std=(1.0,) * recipe.in_channels,
-        resize="crop" if data.train.size is None else "stretch",
-        crop_fraction=recipe.crop_fraction if data.train.size is None else 1.0,
-    )
-    mean, std = channel_statistics(data.train, blank)
-    return Preprocess(**{**blank.to_dict(), "mean": mean, "std": std})
-
-
-def _criterion(recipe: Recipe, data: ImageData) -> nn.CrossEntropyLoss:
-    weight = None
-    if recipe.class_weights == "auto":
-        weight = data.class_weights()
-    elif isinstance(recipe.class_weights, dict):
-        if set(recipe.class_weights) != set(data.classes):
-            raise TrainingError(
-                f"class_weights names {sorted(recipe.class_weights)}, but the classes are {sorted(data.classes)}."
-            )
-        weight = torch.tensor([recipe.class_weights[name] for name in data.classes])
-    return nn.CrossEntropyLoss(weight=weight, label_smoothing=recipe.label_smoothing)

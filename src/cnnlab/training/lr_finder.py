@@ -14,9 +14,10 @@ import numpy as np
 
 from cnnlab.data import Batch, ImageData, Loader
 from cnnlab.errors import TrainingError
-from cnnlab.training.loop import prepare, seeded, train_step
+from cnnlab.training.loop import train_step
 from cnnlab.training.optim import set_learning_rate
 from cnnlab.training.recipe import Recipe
+from cnnlab.training.session import prepare, seeded
 
 
 @dataclass(frozen=True)

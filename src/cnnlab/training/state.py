@@ -1,7 +1,7 @@
 """The training state in one file: everything needed to go on as if nothing had happened.
 
 There are no random states in it: randomness is a pure function of the seed and the position (see
-:func:`cnnlab.training.loop.seeded`). The schedule is a function of the position too. What is left is the weights,
+:func:`cnnlab.training.session.seeded`). The schedule is a function of the position too. What is left is the weights,
 their average, the optimizer, the weights kept so far, the position, and the running sums of the epoch.
 """
 
@@ -26,7 +26,7 @@ from cnnlab.training.checkpoint import (
     save_tensors,
     unpack_optimizer,
 )
-from cnnlab.training.loop import Session
+from cnnlab.training.session import Session
 
 
 def save_state(session: Session, path: Path) -> None:
