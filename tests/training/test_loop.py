@@ -144,6 +144,12 @@ def test_accumulation_gives_the_gradient_of_the_whole_batch(bars_data: ImageData
     assert np.allclose(last(whole, bars_data).logits, last(parts, bars_data).logits, atol=1e-5)
 
 
+def test_accumulation_never_leaves_a_single_image_to_batchnorm() -> None:
+    data = make_bars(n_train=7)
+    steps = [e for e in fit(tiny_recipe(batch_size=7, accumulate=7, epochs=1), data=data) if isinstance(e, StepDone)]
+    assert [s.images for s in steps] == [7]
+
+
 def test_val_chooses_the_weights_and_test_is_only_reported() -> None:
     data = make_bars(n_val=30)
     events = list(fit(tiny_recipe(epochs=6, lr=0.03), data=data))

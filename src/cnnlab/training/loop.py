@@ -7,10 +7,9 @@
         if isinstance(event, EpochDone) and event.val_accuracy > 0.99:
             break
 
-Randomness is a pure function of the seed and the position in the run (see :func:`~cnnlab.training.session.seeded`),
-so a run that is stopped
-anywhere and resumed gives the same bits as one that was not, and two networks trained with ``zip`` do not disturb
-each other.
+Randomness is a pure function of the seed and the position in the run (see :func:`cnnlab.training.session.seeded`), so
+a run that is stopped anywhere and resumed gives the same bits as one that was not, and two networks trained with
+``zip`` do not disturb each other.
 """
 
 from __future__ import annotations
@@ -106,18 +105,17 @@ def train_step(
         share: weight of these images in the gradient, 1 unless several processes have unequal parts of a batch.
 
     Returns:
-        The mean loss and the number of correct answers, as float64 scalars on the device.
+        The mean loss and the number of correct answers, as scalars on the device.
     """
-    if not session.network.training:  # walking through all modules costs more than asking
+    if not session.model.training:  # walking through all modules costs more than asking
         session.network.train()
     session.optimizer.zero_grad(set_to_none=True)
-    loss_sum = torch.zeros((), dtype=torch.float64, device=session.device)
-    correct = torch.zeros((), dtype=torch.float64, device=session.device)
+    loss_sum, correct = session.sums.new_zeros(2)
     # Never parts of a single image: BatchNorm cannot train on one.
     parts = max(1, min(session.recipe.accumulate, len(images) // 2))
     chunks = [(images, targets, labels)]
     if parts > 1:
-        chunks = list(zip(images.chunk(parts), targets.chunk(parts), labels.chunk(parts), strict=True))
+        chunks = list(zip(*(tensor.tensor_split(parts) for tensor in (images, targets, labels)), strict=True))
     for part, target, label in chunks:
         with session.speed.autocast(session.device):
             logits = session.network(part)

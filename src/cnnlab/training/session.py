@@ -130,7 +130,7 @@ def prepare(recipe: Recipe, data: ImageData | None = None) -> Session:
         train_loader=train_loader,
         val_loader=None,
         notes=notes,
-        sums=torch.zeros(3, dtype=torch.float64, device=device),
+        sums=torch.zeros(3, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device),
     )
     shown = data.val or data.test
     if shown is not None:
