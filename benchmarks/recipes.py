@@ -5,9 +5,9 @@
     python benchmarks/recipes.py lenet5-mnist5k --seeds 3
     python benchmarks/recipes.py --table            # only rewrite results/recipes.md from the recipes
 
-Each recipe runs with seeds 0 .. n-1 on the machine at hand. The ``measured:`` block of the recipe's YAML file and
-``results/recipes.md`` are rewritten from the runs; nothing is typed in. Finished runs are kept in ``--out``: after
-an interruption the same command goes on with the seed that was cut off.
+Each recipe runs with seeds 0 .. n-1 on the machine at hand. The ``measured:`` block of the recipe's YAML file and the
+tables in ``results/recipes.md`` and the README are rewritten from the runs; nothing is typed in. Finished runs are kept
+in ``--out``: after an interruption the same command goes on with the seed that was cut off.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from cnnlab.training import EpochDone, Measured, fit, list_recipes, load_recipe
 
 RECIPES = Path(__file__).parents[1] / "src" / "cnnlab" / "recipes"
 RESULTS = Path(__file__).parents[1] / "results"
+README = Path(__file__).parents[1] / "README.md"
+MARKS = ("<!-- recipes: written by benchmarks/recipes.py -->", "<!-- end of recipes -->")
 
 
 def one_run(name: str, seed: int, out: Path, data: str | None, data_dir: str | None) -> Run:
@@ -76,29 +78,26 @@ def write_measured(name: str, measured: Measured) -> None:
 
 
 def write_table() -> None:
-    """Write ``results/recipes.md`` from what the recipes say was measured."""
-    lines = [
-        "# What the shipped recipes reach",
-        "",
-        "Written by `python benchmarks/recipes.py`. Accuracy in percent, mean ± standard deviation over n seeds.",
-        "",
+    """Write the table of what the recipes say was measured into ``results/recipes.md`` and the README."""
+    table = [
         "| recipe | network | data | epochs | accuracy | n | training time | machine |",
         "|---|---|---|---:|---:|---:|---:|---|",
     ]
-    for name in list_recipes():
-        recipe = load_recipe(name)
+    recipes = [load_recipe(name) for name in list_recipes()]
+    for recipe in recipes:
         for m in recipe.measured:
             spread = f" ± {m.std:.2f}" if m.std is not None else ""
-            lines.append(
-                f"| `{name}` | {recipe.model} | {recipe.data} ({m.split}) | {recipe.epochs} | "
+            table.append(
+                f"| `{recipe.name}` | {recipe.model} | {recipe.data} ({m.split}) | {recipe.epochs} | "
                 f"{m.accuracy:.2f}{spread} | {m.n} | {m.seconds:.0f} s | {m.machine} |"
             )
-    lines += [
-        "",
-        "Versions: " + "; ".join(sorted({m.versions for n in list_recipes() for m in load_recipe(n).measured})),
-    ]
+    versions = sorted({m.versions for recipe in recipes for m in recipe.measured})
+    about = "Accuracy in percent, mean ± standard deviation over n seeds; written by `benchmarks/recipes.py`."
+    text = "\n".join([about, "", *table, "", f"Versions: {'; '.join(versions)}."])
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "recipes.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (RESULTS / "recipes.md").write_text(f"# What the shipped recipes reach\n\n{text}\n", encoding="utf-8")
+    head, _, rest = README.read_text(encoding="utf-8").partition(MARKS[0])
+    README.write_text(f"{head}{MARKS[0]}\n{text}\n{MARKS[1]}{rest.partition(MARKS[1])[2]}", encoding="utf-8")
 
 
 def main() -> None:
