@@ -79,7 +79,7 @@ def train_epoch(session: Session) -> Iterator[StepDone]:
         # Processes average their gradients as equals, so one with a smaller part of a batch must count less.
         share = len(batch.labels) * world / loader.images_in(session.step)
         with seeded(session.device, recipe.seed, total_step, rank):
-            loss, correct = train_step(session, batch.images, batch.targets, batch.labels, share)
+            loss, correct = train_step(session, batch.images, batch.targets, share)
         if session.average:
             session.average.update(session.model, total_step)
         session.step += 1
@@ -93,7 +93,7 @@ def train_epoch(session: Session) -> Iterator[StepDone]:
 
 
 def train_step(
-    session: Session, images: torch.Tensor, targets: torch.Tensor, labels: torch.Tensor, share: float = 1.0
+    session: Session, images: torch.Tensor, targets: torch.Tensor, share: float = 1.0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Forward, backward, clip, step.
 
@@ -101,11 +101,11 @@ def train_step(
         session: the state; its weights and optimizer change.
         images: (N, C, H, W) float32, normalised.
         targets: (N,) class indices, or (N, K) probabilities when images were mixed.
-        labels: (N,) class indices.
         share: weight of these images in the gradient, 1 unless several processes have unequal parts of a batch.
 
     Returns:
-        The mean loss and the number of correct answers, as scalars on the device.
+        The mean loss and the number of correct answers, as scalars on the device. Of mixed images the class with the
+        larger share is the correct answer.
     """
     if not session.model.training:  # walking through all modules costs more than asking
         session.network.train()
@@ -113,17 +113,18 @@ def train_step(
     loss_sum, correct = session.sums.new_zeros(2)
     # Never parts of a single image: BatchNorm cannot train on one.
     parts = max(1, min(session.recipe.accumulate, len(images) // 2))
-    chunks = [(images, targets, labels)]
+    chunks = [(images, targets)]
     if parts > 1:
-        chunks = list(zip(*(tensor.tensor_split(parts) for tensor in (images, targets, labels)), strict=True))
-    for part, target, label in chunks:
+        chunks = list(zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True))
+    for part, target in chunks:
         with session.speed.autocast(session.device):
             logits = session.network(part)
         loss = session.criterion(logits.float(), target)
         weight = len(part) / len(images)
         (loss if weight * share == 1 else loss * (weight * share)).backward()
         loss_sum += loss.detach() * weight
-        correct += (logits.detach().argmax(1) == label).sum()
+        truth = target if target.ndim == 1 else target.argmax(1)
+        correct += (logits.detach().argmax(1) == truth).sum()
     if session.recipe.clip_norm:
         nn.utils.clip_grad_norm_(session.model.parameters(), session.recipe.clip_norm)
     session.optimizer.step()
