@@ -58,6 +58,15 @@ def test_wrong_values_are_refused(values: dict[str, object], message: str) -> No
         Recipe.make(values)
 
 
+def test_what_was_measured_holds_for_any_seed_but_not_for_other_settings() -> None:
+    measured = {"split": "test", "accuracy": 98.0, "std": None, "n": 1, "seconds": 1.0}
+    measured |= {"machine": "one", "versions": "two", "date": "2026-01-01"}
+    recipe = Recipe.make({"reproduces": "a paper", "measured": [measured]})
+    assert recipe.with_overrides(["seed=3", "device=cpu"]).measured == recipe.measured
+    assert recipe.with_overrides(["epochs=3"]).measured == ()
+    assert recipe.with_overrides(["epochs=3"]).reproduces == ""
+
+
 def test_overrides_reach_into_groups_and_keep_the_rest() -> None:
     recipe = Recipe().with_overrides(["epochs=5", "lr=1e-3", "augment.crop=2", "model_options.activation=relu"])
     assert (recipe.epochs, recipe.lr, recipe.augment.crop) == (5, 0.001, 2)

@@ -22,6 +22,8 @@ def launched() -> bool:
 def start(device: torch.device) -> None:
     """Join the process group once: nccl between GPUs, gloo between CPU processes."""
     if launched() and not dist.is_initialized():
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # nccl exchanges Python objects through the current device
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
 
 

@@ -140,8 +140,15 @@ class Recipe(BaseModel):
             raise RecipeError(f"{source}: {_explain(error)}") from None
 
     def with_overrides(self, overrides: Iterable[str]) -> Recipe:
-        """Return a recipe with ``key=value`` texts applied; dots reach into groups (``augment.crop=2``)."""
-        return Recipe.make(apply_overrides(self.values(), overrides), "override")
+        """Return a recipe with ``key=value`` texts applied; dots reach into groups (``augment.crop=2``).
+
+        What was measured with the recipe holds for any seed and device, but not for other settings: it is dropped.
+        """
+        before = self.values()
+        values = apply_overrides(before, overrides)
+        if any(values[key] != before[key] for key in values.keys() - {"seed", "device", "data_dir"}):
+            values |= {"measured": (), "reproduces": ""}
+        return Recipe.make(values, "override")
 
     def derived(self, *, model: str | None = None, data: str | None = None) -> Recipe:
         """Return this recipe for another network or other data; what was measured no longer applies to it."""

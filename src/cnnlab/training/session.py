@@ -163,6 +163,7 @@ def seeded(device: torch.device, *position: int) -> Iterator[None]:
         seed = _mixed(seed ^ number)
     generators = [torch.default_generator]
     if device.type == "cuda":
+        torch.cuda.init()  # before, there are no generators
         generators.append(torch.cuda.default_generators[device.index or 0])
     before = [generator.get_state() for generator in generators]
     for generator in generators:
