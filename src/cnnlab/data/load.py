@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from cnnlab.data.base import ImageData, data_sets
@@ -31,7 +32,7 @@ def load_data(
             comes first: write ``./mnist`` for a folder that is called like a data set.
         data_dir: where the files of named data sets are looked for first.
         seed: of the division into train and val, where data come without one.
-        progress: show progress bars.
+        progress: show progress bars on stderr; None shows them when it is a terminal.
         download: fetch a named data set that is not on this machine.
 
     Raises:
@@ -39,6 +40,8 @@ def load_data(
         DataNotFoundError: a path that does not exist, or data that are nowhere and cannot be downloaded.
         DataError: the data cannot be used; the message says why and what to do.
     """
+    if progress is None:
+        progress = sys.stderr.isatty()
     text = os.fspath(name_or_path)
     if isinstance(name_or_path, str) and name_or_path in data_sets:
         data: ImageData = data_sets.get(name_or_path).factory(data_dir, progress=progress, download=download)

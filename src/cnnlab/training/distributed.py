@@ -7,6 +7,8 @@ checkpoints, so that all that is left is to start the group, wrap the network an
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -56,6 +58,16 @@ def wrap(model: nn.Module, device: torch.device) -> nn.Module:
     if not dist.is_initialized():
         return model
     return nn.parallel.DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
+
+
+@contextmanager
+def first_process_first() -> Iterator[None]:
+    """Let process 0 through first, so that what it downloads or caches is there for the others."""
+    if dist.is_initialized() and rank() != 0:
+        dist.barrier()
+    yield
+    if dist.is_initialized() and rank() == 0:
+        dist.barrier()
 
 
 def gather(value: Any) -> list[Any]:

@@ -72,7 +72,9 @@ def prepare(recipe: Recipe, data: ImageData | None = None) -> Session:
     device = distributed.local_device(choose_device(recipe.device))
     distributed.start(device)
     facts = models.get(recipe.model).facts
-    data = data or load_data(recipe.data, data_dir=recipe.data_dir, seed=recipe.seed)
+    if data is None:
+        with distributed.first_process_first():
+            data = load_data(recipe.data, data_dir=recipe.data_dir, seed=recipe.seed)
     data = hold_out(recipe, data)
     _check_data(recipe, data)
     notes = [f"data: {data.name}, {data.notes[0]}" if data.notes else f"data: {data.name}", *data.notes[1:]]
