@@ -19,6 +19,7 @@ import cnnlab
 
 project = "cnnlab"
 author = "The cnnlab authors"
+copyright = author
 release = version = cnnlab.__version__
 
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "myst_parser"]

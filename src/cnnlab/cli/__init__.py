@@ -55,7 +55,8 @@ def _options(
     pass
 
 
-for _module in sorted(module.name for module in pkgutil.iter_modules(__path__)):
+# The help lists commands in this order: training first, then by name of the module.
+for _module in sorted((module.name for module in pkgutil.iter_modules(__path__)), key=lambda n: (n != "train", n)):
     if not _module.startswith("_"):
         importlib.import_module(f"{__name__}.{_module}").register(app)
 
