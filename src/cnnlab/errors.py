@@ -10,6 +10,7 @@
     │   └── DataNotFoundError nowhere on this machine and not downloadable now
     ├── ModelError            the network cannot take this input or these weights
     ├── CheckpointError       a saved state is truncated, foreign or from a newer version
+    │   └── OtherDataError    a saved state was made with other data
     ├── RunError              a run folder is missing, unfinished, or cannot be written
     ├── TrainingError         training cannot start or go on
     │   └── DivergedError     the loss is not a number any more
@@ -62,6 +63,10 @@ class ModelError(CnnlabError):
 
 class CheckpointError(CnnlabError):
     """A saved state is truncated, belongs to another network, or is from a newer version."""
+
+
+class OtherDataError(CheckpointError):
+    """A saved state was made with other data than there is now."""
 
 
 class RunError(CnnlabError):

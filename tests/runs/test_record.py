@@ -192,6 +192,49 @@ def test_an_early_stopped_run_can_be_extended(tmp_path: Path) -> None:
     run_all(extend(run, 2, 0.01, data=data), Recorder(run=run))
     assert len(run.metrics) == done + 2 == run.recipe.total_epochs
     assert run.status == "completed"
+    assert (run.recipe.epochs, run.recipe.stopped_at) == (50, done)
+    assert_same(train(run.recipe, out=tmp_path / "again", data=data), run)
+
+
+def test_early_stopping_stops_a_resumed_run_where_it_would_have_stopped(tmp_path: Path) -> None:
+    data = make_bars(n_val=30)
+    recipe = tiny_recipe(epochs=50, lr=1e-9, schedule="constant", early_stopping=2)
+    whole = train(recipe, out=tmp_path / "whole", data=data)
+    part = stopped_after(recipe, data, tmp_path / "part", whole.summary["epochs_done"] * 6)
+    run_all(resume(part, data=data), Recorder(run=part))
+    assert part.status == "early_stopping"
+    assert_same(whole, part)
+
+
+def test_weights_that_are_no_numbers_never_replace_good_ones(tmp_path: Path, bars_data: ImageData) -> None:
+    """The last step before an epoch ends can break the weights while its loss was still a number."""
+    recipe = tiny_recipe(optimizer="sgd", lr=1e38, epochs=1, batch_size=48, schedule="constant")
+    with pytest.raises(DivergedError, match=r"What was reached before is saved in"):
+        train(recipe, out=tmp_path / "run", data=bars_data)
+    run = open_run(tmp_path / "run")
+    assert run.status == "diverged"
+    for name in ("model.safetensors", "last/state.safetensors"):
+        assert all(torch.isfinite(t).all() for t in safetensors.torch.load_file(run.path / name).values())
+
+
+def test_a_restored_state_survives_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bars_data: ImageData
+) -> None:
+    part = stopped_after(tiny_recipe(), bars_data, tmp_path / "part", 10)
+    state = part.path / "last" / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:-100])
+    events = resume(part, data=bars_data, previous=True)
+
+    def full(number: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunError, match="No space left"):
+        run_all(events, Recorder(run=part))
+    monkeypatch.undo()
+    monkeypatch.setattr(Run, "report", lambda self, data: self.path / "report.html")
+    run_all(resume(part, data=bars_data), Recorder(run=part))
+    assert part.finished
 
 
 def test_what_cannot_be_resumed_or_extended(tmp_path: Path, bars_data: ImageData) -> None:
@@ -297,8 +340,9 @@ def test_changed_data_is_noticed(tmp_path: Path, bars_data: ImageData) -> None:
     labels = bars_data.train.labels.clone()
     labels[0] = 2
     changed = replace(bars_data, train=ArraySplit(bars_data.train.pixels, labels))  # type: ignore[attr-defined]
-    with pytest.raises(CheckpointError, match="not what it was"):
+    with pytest.raises(CheckpointError, match="not what it was") as caught:
         resume(part, data=changed)
+    assert "--previous" not in str(caught.value)
 
 
 def test_a_diverged_run_says_so_and_keeps_the_last_good_state(tmp_path: Path, bars_data: ImageData) -> None:

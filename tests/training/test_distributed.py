@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from cnnlab.runs import Run, open_run
+from cnnlab.runs.evaluate import evaluate
 from cnnlab.training import distributed
 
 SETTINGS = [
@@ -57,7 +58,40 @@ def test_two_processes_equal_one(both: Run, tmp_path: Path) -> None:
         assert a["val_loss"] == pytest.approx(b["val_loss"], abs=1e-3)
 
 
-def test_interrupted_together_and_resumed(both: Run, tmp_path: Path) -> None:
+def test_normalised_weighted_and_uneven(tmp_path: Path) -> None:
+    """BatchNorm, class weights, a weight average, and a last batch whose shares split into unequal parts."""
+    path = tmp_path / "run"
+    settings = [text for text in SETTINGS if "hidden" not in text] + ["model_options.widths=[4,8,8]", "batch_size=16"]
+    settings += ["accumulate=2", "class_weights=auto", "ema=0.5", "train_limit=103", "val_fraction=0.2", "epochs=3"]
+    done = launch(["train", *settings, "model=convnet", "--out", str(path)])
+    assert done.returncode == 0, done.stderr
+    run = open_run(path)
+    # What was reported is what the saved network gives: all processes evaluated the same one.
+    again = evaluate(run).metrics
+    assert again.loss == pytest.approx(run.summary["loss"], rel=1e-5)
+    assert again.accuracy == run.summary["accuracy"]
+
+
+def test_class_weights_on_two_processes_equal_one(tmp_path: Path) -> None:
+    settings = [
+        *SETTINGS,
+        "class_weights={'0': 5, '1': 1, '2': 1, '3': 1, '4': 1, '5': 1, '6': 1, '7': 1, '8': 1, '9': 3}",
+    ]
+    assert launch(["train", *settings, "--out", str(tmp_path / "two")]).returncode == 0
+    command = [sys.executable, "-m", "cnnlab", "train", *settings, "--out", str(tmp_path / "one")]
+    subprocess.run(command, env=environment(), capture_output=True, check=True, timeout=200)
+    two, one = open_run(tmp_path / "two"), open_run(tmp_path / "one")
+    assert np.allclose(two.scores()[0], one.scores()[0], atol=1e-3)
+
+
+def test_a_loss_that_is_no_number_stops_all(tmp_path: Path) -> None:
+    done = launch(["train", *SETTINGS, "lr=1e30", "schedule=constant", "--out", str(tmp_path / "run")])
+    assert done.returncode != 0
+    assert "clip_norm=1.0" in done.stderr
+    assert open_run(tmp_path / "run").status == "diverged"
+
+
+def test_interrupted_together_and_resumed(tmp_path: Path) -> None:
     path = tmp_path / "run"
     process = subprocess.Popen(
         [*TORCHRUN, "-m", "cnnlab", "train", *SETTINGS, "epochs=300", "--out", str(path), "--json"],
@@ -71,11 +105,16 @@ def test_interrupted_together_and_resumed(both: Run, tmp_path: Path) -> None:
     process.communicate(timeout=60)
     run = open_run(path)
     assert run.status == "interrupted"
-    text = (path / "recipe.yaml").read_text().replace("epochs: 300", "epochs: 10")
+    text = (path / "recipe.yaml").read_text().replace("epochs: 300", "epochs: 40")
     (path / "recipe.yaml").write_text(text)
     done = launch(["resume", str(path)])
     assert done.returncode == 0, done.stderr
-    assert open_run(path).finished
+    resumed = open_run(path)
+    assert resumed.finished
+    assert [row["epoch"] for row in resumed.metrics] == list(range(1, 41))
+    extended = launch(["extend", str(path), "--epochs", "1"])
+    assert extended.returncode == 0, extended.stderr
+    assert open_run(path).recipe.total_epochs == len(open_run(path).metrics) == 41
 
 
 def test_alone_everything_is_the_identity() -> None:

@@ -51,6 +51,9 @@ def test_shipped_recipe_says_what_was_measured(name: str) -> None:
         ({"batch_size": 4, "accumulate": 8}, "accumulate=8 splits a batch of only 4"),
         ({"milestones": [0.7, 0.2]}, "rising shares"),
         ({"class_weights": "balanced"}, "class_weights"),
+        ({"betas": [0.9, 5]}, r"betas\.1: .*less than 1"),
+        ({"lr": float("inf")}, "lr: .*finite"),
+        ({"image_size": 20_000}, "image_size: .*less than or equal to 2048"),
     ],
 )
 def test_wrong_values_are_refused(values: dict[str, object], message: str) -> None:
@@ -82,12 +85,31 @@ def test_overrides_reach_into_groups_and_keep_the_rest() -> None:
         ("=3", "write key=value"),
         ("epocs=3", 'no recipe key "epocs".*Did you mean "epochs"'),
         ("lr.peak=3", "lr is a single value"),
+        ("augment.crop.x=1", "crop is a single value; write augment.crop="),
         ("epochs=[1", "not valid YAML"),
     ],
 )
 def test_wrong_overrides_are_refused(text: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         Recipe().with_overrides([text])
+
+
+def test_class_weights_by_name_or_number() -> None:
+    assert Recipe().with_overrides(["class_weights.cat=2"]).class_weights == {"cat": 2.0}
+    assert Recipe.make({"class_weights": {0: 1.0, 1: 2.0}}).class_weights == {"0": 1.0, "1": 2.0}
+
+
+def test_another_network_is_another_recipe() -> None:
+    changed = load_recipe("lenet5-mnist5k").with_overrides(["model=mlp"])
+    assert (changed.model, changed.name, changed.about) == ("mlp", "", "")
+
+
+@given(
+    st.sampled_from(sorted(Recipe.model_fields)), st.lists(st.text("abz", max_size=3), max_size=3), st.text(max_size=9)
+)
+def test_any_dotted_key_is_a_recipe_or_a_recipe_error(key: str, path: list[str], value: str) -> None:
+    with contextlib.suppress(RecipeError):
+        Recipe().with_overrides([".".join([key, *path]) + "=" + value])
 
 
 def test_overrides_do_not_change_their_input() -> None:

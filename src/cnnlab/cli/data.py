@@ -61,12 +61,13 @@ def data(
         raise UsageError("Name the file to draw to: --figure grid.png.")
     shown = _augmentation_wanted(changes or [], recipe) if augmented or recipe or changes else None
 
-    from cnnlab.data import load_data
+    from cnnlab.data import data_sets, load_data
 
     loaded = load_data(name, data_dir=data_dir, seed=seed, progress=_is_terminal() and not as_json)
-    described = _describe(loaded)
+    facts = data_sets.get(name).facts if name in data_sets else None
+    described = _describe(loaded, facts)
     if figure is not None:
-        described["figure"] = str(_draw(loaded, figure, shown, split, per_class, seed))
+        described["figure"] = str(_draw(loaded, facts, figure, shown, split, per_class, seed))
     _show(described, as_json)
 
 
@@ -131,12 +132,11 @@ def _size(count: int) -> str:
     return f"{count / 1e6:.0f} MB" if count else "none"
 
 
-def _describe(loaded: ImageData) -> dict[str, Any]:
-    from cnnlab.data import class_counts, data_sets
+def _describe(loaded: ImageData, facts: DataFacts | None) -> dict[str, Any]:
+    from cnnlab.data import class_counts
 
     described: dict[str, Any] = {"name": loaded.name, "source": loaded.source}
-    if loaded.name in data_sets:
-        facts: DataFacts = data_sets.get(loaded.name).facts
+    if facts is not None:
         described |= {"title": facts.title, "citation": facts.citation, "url": facts.url}
         described |= {"mean": facts.mean, "std": facts.std}
     described["understood"] = loaded.notes
@@ -179,6 +179,7 @@ def _augmentation_wanted(changes: list[str], recipe: str | None) -> tuple[Augmen
 
 def _draw(
     loaded: ImageData,
+    facts: DataFacts | None,
     path: Path,
     shown: tuple[Augment | None, int | None, float] | None,
     split: str,
@@ -186,7 +187,7 @@ def _draw(
     seed: int,
 ) -> Path:
     from cnnlab import figures
-    from cnnlab.data import Augment, Loader, Preprocess, data_sets
+    from cnnlab.data import Augment, Loader, Preprocess
     from cnnlab.errors import did_you_mean
 
     splits = loaded.splits()
@@ -196,8 +197,8 @@ def _draw(
         )
     part = splits[split]
     augment, size, crop_fraction = shown or (Augment(), None, 1.0)
-    varied = part.size is None
-    size = size or (_PHOTO_SIZE if part.size is None else max(part.size))
+    varied = part.photos
+    size = size or (_PHOTO_SIZE if varied or part.size is None else max(part.size))
     if augment is None:
         # What recipes for these kinds of images do: colour photos are shifted by an eighth and mirrored.
         colour = part.channels == 3
@@ -206,7 +207,7 @@ def _draw(
     preprocess = Preprocess(
         size=size,
         channels=part.channels,
-        mean=data_sets.get(loaded.name).facts.mean if loaded.name in data_sets else (0.5,) * part.channels,
+        mean=facts.mean if facts else (0.5,) * part.channels,
         std=(0.5,) * part.channels,
         resize="crop" if varied else "stretch",
         crop_fraction=crop_fraction if varied else 1.0,

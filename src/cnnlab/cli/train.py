@@ -6,7 +6,6 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,7 +38,12 @@ def train(
     model: Annotated[str | None, typer.Option(help="The network; the same as MODEL.")] = None,
     data: Annotated[str | None, typer.Option("--data", "-d", help="Data set, folder of photos, or CSV file.")] = None,
     recipe: Annotated[str | None, typer.Option("--recipe", "-r", help="Shipped recipe or YAML file.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder to make [default: runs/<model>-<data>-<n>].")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run folder to make [default: runs/<model>-<data>-<n>]; with --find-lr the figure [find-lr.png]."
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, order, augmentation and splits.")] = None,
     device: Device = None,
     data_dir: DataDir = None,
@@ -57,7 +61,8 @@ def train(
     names = [text for text in arguments or [] if "=" not in text]
     overrides = [text for text in arguments or [] if "=" in text]
     if len(names) + (model is not None) > 1:
-        raise UsageError(f"One network at a time, not {', '.join([*names, model or ''])}. Settings are key=value.")
+        named = ", ".join(name for name in (*names, model) if name)
+        raise UsageError(f"One network at a time, not {named}. Settings are key=value.")
     chosen = _choose(names[0] if names else model, data, recipe)
     overrides += [f"seed={seed}"] * (seed is not None) + [f"device={device}"] * (device is not None)
     chosen = chosen.with_overrides(overrides)
@@ -70,14 +75,13 @@ def train(
     from cnnlab.runs import Recorder
     from cnnlab.training import fit
 
-    with _interruptible() as stopped:
-        recorder = Recorder(out, stop=stopped)
-        _consume(fit(chosen), recorder, tensorboard, as_json)
+    _consume(fit(chosen), Recorder(out), tensorboard, as_json)
 
 
 def resume(
     run: Annotated[Path, typer.Argument(help="Folder of an unfinished run.")],
     previous: Annotated[bool, typer.Option("--previous", help="Go on from the state before the last one.")] = False,
+    device: Device = None,
     tensorboard: Tensorboard = False,
     as_json: Json = False,
 ) -> None:
@@ -85,9 +89,8 @@ def resume(
     from cnnlab import runs
 
     opened = runs.open_run(run)
-    with _interruptible() as stopped:
-        recorder = runs.Recorder(run=opened, stop=stopped)
-        _consume(runs.resume(opened, previous=previous), recorder, tensorboard, as_json)
+    events = runs.resume(opened, device=device, previous=previous)
+    _consume(events, runs.Recorder(run=opened), tensorboard, as_json)
 
 
 def extend(
@@ -96,6 +99,7 @@ def extend(
     lr: Annotated[
         float | None, typer.Option(min=0.0, help="Rate to start from [default: a tenth of the recipe's].")
     ] = None,
+    device: Device = None,
     tensorboard: Tensorboard = False,
     as_json: Json = False,
 ) -> None:
@@ -103,12 +107,8 @@ def extend(
     from cnnlab import runs
 
     opened = runs.open_run(run)
-    events = runs.extend(opened, epochs, lr)
-    rate = opened.recipe.extensions[-1].lr
-    typer.echo(f"Adding {epochs} epochs: the learning rate starts at {rate:g} and falls to 0.", err=True)
-    with _interruptible() as stopped:
-        recorder = runs.Recorder(run=opened, stop=stopped)
-        _consume(events, recorder, tensorboard, as_json)
+    events = runs.extend(opened, epochs, lr, device=device)
+    _consume(events, runs.Recorder(run=opened), tensorboard, as_json)
 
 
 def recipes(
@@ -155,12 +155,15 @@ def _measured(recipe: Recipe) -> str:
 
 
 def _choose(model: str | None, data: str | None, recipe: str | None) -> Recipe:
+    from cnnlab.data import data_sets
     from cnnlab.training import load_recipe, recipe_for
 
-    if data is not None and Path(data).exists():
+    if data is not None and data not in data_sets and Path(data).exists():
         data = str(Path(data).resolve())  # the run must work from any folder
     if recipe is None:
         return recipe_for(model, data)
+    if recipe == "folder" and data is None:
+        raise UsageError("The recipe `folder` is for your own photos: name their folder with --data.")
     return load_recipe(recipe).derived(model=model, data=data)
 
 
@@ -177,7 +180,7 @@ def _find_lr(recipe: Recipe, out: Path | None, as_json: bool) -> None:
         return
     typer.echo(f"suggested learning rate: {test.suggestion:g}  ({recipe.model} on {recipe.data}, {recipe.optimizer})")
     typer.echo(f"figure: {path}")
-    typer.echo(f"try: cnnlab train {recipe.model} --data {recipe.data} lr={test.suggestion:g}", err=True)
+    typer.echo(f"Add lr={test.suggestion:g} to the same command, without --find-lr, to train with it.", err=True)
 
 
 def _consume(events: Iterator[Event], recorder: Recorder, tensorboard: bool, as_json: bool) -> None:
@@ -186,10 +189,12 @@ def _consume(events: Iterator[Event], recorder: Recorder, tensorboard: bool, as_
 
     from cnnlab.cli._progress import show
     from cnnlab.runs.folder import duration
-    from cnnlab.training import EpochDone, Finished, distributed
+    from cnnlab.training import EpochDone, Finished, Started, distributed
 
     console = Console(stderr=True)
-    stream: Iterator[Any] = recorder.record(events)
+    interrupt = _Interrupt()
+    recorder.stop = interrupt.asked
+    stream: Iterator[Any] = interrupt.watch(recorder.record(events), Started)
     if distributed.rank() != 0:
         for _ in stream:
             pass
@@ -231,21 +236,30 @@ def _consume(events: Iterator[Event], recorder: Recorder, tensorboard: bool, as_
         typer.echo(f"  {command}", err=True)
 
 
-@contextmanager
-def _interruptible() -> Iterator[Any]:
-    """Give a function that tells whether Ctrl-C was pressed. The second Ctrl-C stops at once."""
-    pressed = False
+class _Interrupt:
+    """Ctrl-C and SIGTERM: before training has started and at the second time they stop at once, else after the step."""
 
-    def note(number: int, frame: Any) -> None:
-        nonlocal pressed
-        if pressed:
+    def __init__(self) -> None:
+        self.pressed = self.started = False
+
+    def asked(self) -> bool:
+        """Whether training is to stop after this step."""
+        return self.pressed
+
+    def watch(self, events: Iterator[Event], first: type[Event]) -> Iterator[Event]:
+        """Pass ``events`` on and catch the signals meanwhile; an event ``first`` says that training has started."""
+        signals = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self._note) for number in signals}
+        try:
+            for event in events:
+                self.started = self.started or isinstance(event, first)
+                yield event
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _note(self, number: int, frame: Any) -> None:
+        if self.pressed or not self.started:
             raise KeyboardInterrupt
-        pressed = True
+        self.pressed = True
         print("\nStopping after this step ... (Ctrl-C again: at once, without saving)", file=sys.stderr)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: pressed
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

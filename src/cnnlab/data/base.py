@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -124,6 +125,19 @@ class Split(ABC):
     def subset(self, indices: Tensor | Sequence[int]) -> Split:
         """Return a split of the images at ``indices``, in that order."""
 
+    @property
+    def photos(self) -> bool:
+        """Whether these are photographs, which are resized and cropped, rather than small images used whole."""
+        return False
+
+    def fingerprint(self) -> int:
+        """Return a checksum of the images and labels in their order, to tell whether two splits are the same."""
+        return zlib.crc32("\n".join(self.names or []).encode(), zlib.crc32(self.labels.numpy().tobytes()))
+
+    @abstractmethod
+    def joined(self, other: Split) -> Split:
+        """Return a split of these images and then those of ``other``, which is of the same kind."""
+
     def image(self, index: int, preprocess: Preprocess) -> Tensor:
         """Return uint8 (C, S, S): one image."""
         return self.fetch(torch.tensor([index]), preprocess)[0]
@@ -188,6 +202,14 @@ class ArraySplit(Split):
         names = None if self.names is None else [self.names[i] for i in rows.tolist()]
         return ArraySplit(self.pixels[rows], self.labels[rows], names, cache_bytes=self._cache_bytes)
 
+    def joined(self, other: Split) -> ArraySplit:
+        assert isinstance(other, ArraySplit)
+        names = None if self.names is None or other.names is None else [*self.names, *other.names]
+        return ArraySplit(torch.cat([self.pixels, other.pixels]), torch.cat([self.labels, other.labels]), names)
+
+    def fingerprint(self) -> int:
+        return zlib.crc32(self.pixels.contiguous().numpy().data, super().fingerprint())
+
     def _is_native(self, preprocess: Preprocess) -> bool:
         same_size = self.size == (preprocess.size, preprocess.size)
         whole = preprocess.resize == "stretch" or preprocess.short_side == preprocess.size
@@ -246,6 +268,7 @@ class ImageData:
         source: where it came from: files, package or address.
         notes: what was understood, line by line.
         skipped: (file, reason) of each file that was left out.
+        divided: whether train and val were one, and were divided here by a seed.
     """
 
     name: str
@@ -256,6 +279,7 @@ class ImageData:
     source: str
     notes: list[str] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    divided: bool = False
 
     def __post_init__(self) -> None:
         if len(self.train) == 0:

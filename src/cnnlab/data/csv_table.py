@@ -181,7 +181,14 @@ def _load_pixels(table: _Table, seed: int) -> ImageData:
     if divided:
         notes.append(f"divided here into train and val, by class, seed {seed}")
     return ImageData(
-        table.path.stem, classes, parts["train"], parts.get("val"), parts.get("test"), str(table.path), notes
+        table.path.stem,
+        classes,
+        parts["train"],
+        parts.get("val"),
+        parts.get("test"),
+        str(table.path),
+        notes,
+        divided=divided,
     )
 
 

@@ -111,7 +111,7 @@ def examine(
         finding = Finding("unusable", "error", str(error), "Training refuses it for the same reason.")
         return Diagnosis(Path(data).name, str(data), findings=[finding])
     looks = look_at(loaded, progress)
-    divided = any(note.startswith("divided here") for note in loaded.notes)
+    divided = loaded.divided
     findings = [
         *_unreadable(loaded, looks),
         *class_findings(loaded, imbalance),

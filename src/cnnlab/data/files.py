@@ -36,6 +36,9 @@ IMAGE_SUFFIXES = frozenset(
 #: Up to this many files, :func:`scan` decodes every one; above, it reads the headers only.
 FULL_SCAN_FILES = 5000
 
+# Square pictures of one size up to this many pixels are used whole, not cropped like photographs.
+SMALL_SIDE = 96
+
 # Random resized crops are cut from a copy with this many times the usual short side, so that small boxes stay sharp.
 _CROP_MARGIN = 1.25
 
@@ -88,6 +91,10 @@ def scan(paths: Sequence[Path], *, full: bool | None = None, progress: bool | No
 def scan_file(path: Path, *, full: bool) -> Scanned:
     """Look at one file; see :func:`scan`."""
     try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return Scanned((0, 0), "", "its name is not valid UTF-8: rename it")
+    try:
         if path.stat().st_size == 0:
             return Scanned((0, 0), "", "the file is empty (0 bytes)")
         with Image.open(path) as image:
@@ -103,9 +110,18 @@ def scan_file(path: Path, *, full: bool) -> Scanned:
                 to_channels(image, 3)
             else:
                 image.verify()
+                if image.format == "JPEG" and not _ends_well(path):
+                    return scan_file(path, full=True)
         return Scanned((height, width), mode)
     except Exception as error:  # Pillow raises many kinds for broken files
         return Scanned((0, 0), "", reason(error))
+
+
+def _ends_well(path: Path) -> bool:
+    """Whether the end of a JPEG file has the marker of its end; a truncated one usually lacks it."""
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - 4096))
+        return b"\xff\xd9" in file.read()
 
 
 class FileSplit(Split):
@@ -151,6 +167,17 @@ class FileSplit(Split):
         self._cache_bytes = cache_bytes
         self._squares: tuple[tuple[Any, ...], Tensor, np.ndarray] | None = None
         self._sources: tuple[tuple[Any, ...], list[np.ndarray | None]] | None = None
+
+    @property
+    def photos(self) -> bool:
+        # Small square pictures of one size are digits, icons and the like, saved as files.
+        return self.size is None or self.size[0] != self.size[1] or max(self.size) > SMALL_SIDE
+
+    def joined(self, other: Split) -> FileSplit:
+        assert isinstance(other, FileSplit)
+        scanned = None if self.scanned is None or other.scanned is None else [*self.scanned, *other.scanned]
+        labels = torch.cat([self.labels, other.labels])
+        return FileSplit([*self.paths, *other.paths], labels, [*self.names, *other.names], scanned=scanned)
 
     def fetch(self, indices: Tensor, preprocess: Preprocess, crops: Crops | None = None) -> Tensor:
         with ThreadPoolExecutor(workers()) as pool:

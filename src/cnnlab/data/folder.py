@@ -166,7 +166,7 @@ def _assemble(root: Path, listing: Listing, *, flat: bool, seed: int, progress: 
         what = f"{loose} images but no class folder with images" if loose else "no class folders with images"
         raise DataError(f"{root} has {what}{'' if flat else ' in its train folder'}. {_LAYOUT}")
     scanned = scan(listing.paths, progress=progress)
-    names = [path.relative_to(root).as_posix() for path in listing.paths]
+    names = [path.relative_to(root).as_posix().encode(errors="replace").decode() for path in listing.paths]
     data = build_image_data(
         name=root.resolve().name,
         source=str(root),
@@ -231,15 +231,14 @@ def build_image_data(
                 [names[i] for i in rows],
                 scanned=[scanned[i] for i in rows],
             )
-    divided = ""
-    if set(splits) == {"train"}:
+    divided = set(splits) == {"train"}
+    notes = []
+    if divided:
         rest, part = stratified_split(parts["train"].labels, VALIDATION_SHARE, seed)
         parts["val"], parts["train"] = parts["train"].subset(part), parts["train"].subset(rest)
-        divided = f"divided here into train {len(rest)} and val {len(part)}, by class, seed {seed}"
-    data = ImageData(name, classes, parts["train"], parts.get("val"), parts.get("test"), source, skipped=skipped)
-    data.notes = _describe(kind, data, [scanned[i] for i in good])
-    if divided:
-        data.notes.append(divided)
+        notes.append(f"divided here into train {len(rest)} and val {len(part)}, by class, seed {seed}")
+    data = ImageData(name, classes, parts["train"], parts.get("val"), parts.get("test"), source, [], skipped, divided)
+    data.notes = [*_describe(kind, data, [scanned[i] for i in good]), *notes]
     gone = sorted({label for label, split in zip(labels, splits, strict=True) if split == "train"} - trained)
     if gone:
         data.notes.append(f"classes without a readable training image, left out: {', '.join(gone)}")

@@ -145,6 +145,7 @@ class _Answers:
         self.truth = np.array(run.classes, dtype=object)[labels]
         self.correct = logits.argmax(axis=1) == labels
         self.files = _files(run.path / "predictions.csv")
+        self.images = run.summary.get("images")
 
     def differs_from(self, other: _Answers) -> str:
         """Say why these are not answers about the same images; an empty text when they are."""
@@ -152,6 +153,8 @@ class _Answers:
             return f"they were evaluated on different images ({len(self.truth)} and {len(other.truth)})"
         if (self.truth != other.truth).any():
             return "they were evaluated on different images (the true classes differ)"
+        if self.images is not None and other.images is not None and not (self.files and other.files):
+            return "" if self.images == other.images else "they were evaluated on different images"
         if self.files and other.files:
             return "" if self.files == other.files else "they were evaluated on different files"
         if self.data != other.data:

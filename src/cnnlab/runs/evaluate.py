@@ -96,14 +96,23 @@ def evaluate(
         near = did_you_mean(split, SPLITS)
         raise UsageError(f'There is no split "{split}". {near or "Choose test, val or train."}')
     notes: list[str] = []
+    if isinstance(data, str | os.PathLike) and os.fspath(data) != run.recipe.data and run.recipe.data_is_path:
+        if Path(data).resolve() == Path(run.recipe.data).resolve():
+            data = None  # the run's own data, by another spelling
+    elif data == run.recipe.data:
+        data = None
     if data is None:
         image_data = load_own_data(run, data_dir)
         split = split or run.summary.get("split") or _first_split(image_data)
         images = own_split(run, image_data, split, notes)
     else:
         image_data = data if isinstance(data, ImageData) else load_data(os.fspath(data), data_dir=data_dir)
-        split = split or _first_split(image_data)
-        images = _split_of(image_data, split)
+        if image_data.divided and split is None and image_data.val is not None:
+            # A folder without splits: all of it is new to the network, not only the part that was set aside here.
+            images, split = image_data.train.joined(image_data.val), "all"
+        else:
+            split = split or _first_split(image_data)
+            images = _split_of(image_data, split)
     labels = match_classes(image_data.classes, images.labels.numpy(), run.classes, image_data.name)
     if absent := len(run.classes) - len(np.unique(labels)):
         notes.append(f"{absent} of the {len(run.classes)} classes have no image in this split.")
@@ -168,9 +177,8 @@ def own_split(run: Run, data: ImageData, split: str, notes: list[str]) -> Split:
             f"None of the {len(saved)} images of this run's {split} split is in {data.source} any more."
             " Name the data with --data."
         )
-    notes.append(
-        f"The photos have changed since training: {len(left)} of the {len(saved)} images of the {split} split are used."
-    )
+    if len(left) < len(saved):
+        notes.append(f"{len(saved) - len(left)} of the {len(saved)} images of this run's {split} split are gone.")
     return FileSplit([now[name][0] for name in left], [now[name][1] for name in left], left)
 
 

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
@@ -37,7 +38,7 @@ from torch import nn
 
 import cnnlab
 from cnnlab.data import ImageData, Preprocess
-from cnnlab.errors import RunError
+from cnnlab.errors import CheckpointError, RunError
 from cnnlab.training.checkpoint import FORMAT, ModelFile, read_json, write_text
 from cnnlab.training.recipe import Recipe, load_recipe
 
@@ -69,6 +70,8 @@ class Run:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        if not self.path.is_dir():
+            raise RunError(f"{self.path} is no run folder: there is no such folder. {_known_runs(self.path)}")
         if not (self.path / "env.json").is_file():
             raise RunError(f"{self.path} is no run folder: it has no env.json. {_known_runs(self.path)}")
         self.env: dict[str, Any] = read_json(self.path / "env.json")
@@ -165,17 +168,23 @@ class Run:
         """Three commands worth trying after this run."""
         path, data = shlex.quote(str(self.path)), shlex.quote(self.recipe.data)
         grey = self.preprocess.channels == 1
+        look = (
+            f"cnnlab predict {path} {data}"
+            if Path(self.recipe.data).is_dir()
+            else f"cnnlab data {data} --figure samples.png"
+        )
         other = next(name for name in ("mnist_cnn" if grey else "convnet", "resnet18") if name != self.recipe.model)
         on = "" if self.recipe.data == "mnist5k" else f" --data {data}"
         return [
-            f"cnnlab predict {path} {'digit.png' if grey else 'photo.jpg'}",
             f"cnnlab evaluate {path}",
+            look,
             f"cnnlab train {other}{on}",
         ]
 
     def update_summary(self, **values: Any) -> None:
         """Change ``summary.json``."""
         summary = {"format": FORMAT} | self.summary | values
+        summary = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in summary.items()}
         write_text(self.path / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
 
     def write_metrics(self, rows: Sequence[dict[str, Any]]) -> None:
@@ -191,9 +200,15 @@ def open_run(path: str | os.PathLike[str]) -> Run:
 
 
 def list_runs(folder: str | os.PathLike[str] = "runs") -> list[Run]:
-    """Return the runs in ``folder``, oldest first; a folder that does not exist holds none."""
-    found = [path.parent for path in Path(folder).glob("*/env.json")]
-    return sorted((Run(path) for path in found), key=lambda run: (run.env.get("started", ""), run.name))
+    """Return the runs in ``folder``, oldest first; a folder that does not exist holds none.
+
+    Runs that this version cannot read are left out.
+    """
+    runs = []
+    for path in Path(folder).glob("*/env.json"):
+        with contextlib.suppress(CheckpointError):
+            runs.append(Run(path.parent))
+    return sorted(runs, key=lambda run: (run.env.get("started", ""), run.name))
 
 
 def create_run(recipe: Recipe, out: str | os.PathLike[str] | None = None, root: str | Path = "runs") -> Run:

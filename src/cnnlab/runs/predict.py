@@ -89,7 +89,7 @@ def predict(run: Run, inputs: Inputs, *, top_k: int = 5, batch_size: int = 64, d
             images = preprocess.normalize(torch.stack([pixels for _, pixels in good]).to(where))
             with speed.autocast(where):
                 logits = model(images.contiguous(memory_format=speed.memory_format))
-            probabilities = logits.double().softmax(1).cpu()
+            probabilities = logits.float().cpu().double().softmax(1)
             best, positions = probabilities.topk(min(top_k, len(classes)), dim=1)
             for (name, _), values, indices in zip(good, best.tolist(), positions.tolist(), strict=True):
                 top = [(classes[index], value) for index, value in zip(indices, values, strict=True)]

@@ -8,6 +8,7 @@ import io
 import json
 import math
 import os
+import shutil
 import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -17,17 +18,18 @@ import numpy as np
 import torch
 
 from cnnlab.data import ImageData
-from cnnlab.errors import CheckpointError, DivergedError, RunError
+from cnnlab.errors import CheckpointError, DivergedError, OtherDataError, RunError
 from cnnlab.runs.folder import METRICS, Run, create_run
 from cnnlab.training import distributed
 from cnnlab.training.checkpoint import ModelFile, replacing, write_text
 from cnnlab.training.events import EpochDone, Event, Finished, Started, StepDone
-from cnnlab.training.loop import fit
-from cnnlab.training.recipe import Extension, Recipe
+from cnnlab.training.loop import CHECK_EVERY, fit
+from cnnlab.training.recipe import Recipe
 from cnnlab.training.session import Session, prepare
 from cnnlab.training.state import restore_state, save_state
 
-# A long epoch is saved in its middle, so that a killed process loses at most this many seconds of work.
+# A long epoch is saved in its middle, so that a killed process loses at most this many seconds of work. With several
+# processes, whose clocks differ, states are saved between epochs only.
 SAVE_SECONDS = 600.0
 STATE = Path("last") / "state.safetensors"
 PREVIOUS = Path("last") / "previous.safetensors"
@@ -73,7 +75,7 @@ class Recorder:
                 last = event
                 self._write(event)
                 yield event
-                if isinstance(event, StepDone) and distributed.any_process(self.stop()):
+                if isinstance(event, StepDone) and self._asked_to_stop(event):
                     self._interrupt(event.session)
                     return
         except GeneratorExit:
@@ -81,12 +83,20 @@ class Recorder:
                 self._interrupt(last.session)
             raise
         except DivergedError as error:
-            if self.run and distributed.rank() == 0:
+            if self.run:
                 self.run.update_summary(status="diverged", error=str(error))
+                raise DivergedError(f"{error} What was reached before is saved in {self.run.path}.") from None
             raise
         finally:
             if isinstance(events, Generator):
                 events.close()
+
+    def _asked_to_stop(self, event: StepDone) -> bool:
+        if distributed.world() == 1:
+            return self.stop()
+        # All must stop after the same step, and asking them waits for the slowest.
+        asked = event.step % CHECK_EVERY == 0 or event.step == len(event.session.train_loader)
+        return asked and distributed.any_process(self.stop())
 
     def _write(self, event: Event) -> None:
         if isinstance(event, Started):
@@ -122,6 +132,8 @@ class Recorder:
                 self._write_split(session.data)
                 self.run.write_metrics([])
             else:
+                write_text(self.run.path / "recipe.yaml", session.recipe.to_yaml())
+                self.run.__dict__.pop("recipe", None)  # the one that was read before
                 # Rows of epochs that the saved state does not know will be written again.
                 self.run.write_metrics([row for row in self.run.metrics if row["epoch"] <= session.epoch])
             self._log(event)
@@ -140,7 +152,9 @@ class Recorder:
             row = {key: getattr(event, key) for key in METRICS}
             self.run.write_metrics([*(r for r in self.run.metrics if r["epoch"] < event.epoch), row])
             if event.is_best:
-                self._write_model(event.session, {"epoch": event.epoch, f"{event.split}_accuracy": event.val_accuracy})
+                reached = {f"{event.split}_accuracy": event.val_accuracy} if event.split else {}
+                self._write_model(event.session, {"epoch": event.epoch, **reached})
+            self.run.update_summary(epochs_done=event.epoch)
             self._log(event)
         self._save_state(event.session)
 
@@ -161,6 +175,7 @@ class Recorder:
             status=event.reason,
             split=event.split,
             n=len(event.labels),
+            images=split.fingerprint(),
             accuracy=event.accuracy,
             loss=event.loss,
             kept_epoch=event.kept_epoch,
@@ -268,7 +283,9 @@ def train(
     return recorder.run
 
 
-def resume(run: Run, *, data: ImageData | None = None, previous: bool = False) -> Iterator[Event]:
+def resume(
+    run: Run, *, data: ImageData | None = None, device: str | None = None, previous: bool = False
+) -> Iterator[Event]:
     """Return the stream of events of the rest of ``run``; record it with ``Recorder(run=run)``.
 
     On a CPU with the same number of threads the result equals that of an uninterrupted run bit for bit.
@@ -276,6 +293,7 @@ def resume(run: Run, *, data: ImageData | None = None, previous: bool = False) -
     Args:
         run: an unfinished run.
         data: use this instead of loading the recipe's.
+        device: go on there instead of where the run was started.
         previous: go on from the state saved before the last one (when the last one is damaged).
 
     Raises:
@@ -284,43 +302,53 @@ def resume(run: Run, *, data: ImageData | None = None, previous: bool = False) -
     """
     if run.finished:
         raise RunError(f"{run.path} is finished. `cnnlab extend {run.path} --epochs 5` adds epochs to it.")
-    session = prepare(run.recipe, data)
+    session = prepare(_moved(run.recipe, device), data)
     try:
         restore_state(session, run.path / (PREVIOUS if previous else STATE))
     except CheckpointError as error:
-        if previous or not (run.path / PREVIOUS).is_file():
+        if previous or isinstance(error, OtherDataError) or not (run.path / PREVIOUS).is_file():
             raise
         raise CheckpointError(
             f"{error} The state saved before it is there: `cnnlab resume {run.path} --previous` goes on from that."
         ) from None
+    if previous and distributed.rank() == 0:
+        # From now on it is the state: the damaged one must not take its place when the next is written.
+        replacement = run.path / STATE.with_name("state.restored")
+        shutil.copyfile(run.path / PREVIOUS, replacement)
+        os.replace(replacement, run.path / STATE)
     if run.env.get("threads") != torch.get_num_threads():
         session.notes.append(
             f"started with {run.env.get('threads')} threads, now {torch.get_num_threads()}: the last digits will differ"
         )
-    return fit(run.recipe, session=session)
+    return fit(session.recipe, session=session)
 
 
-def extend(run: Run, epochs: int, lr: float | None = None, *, data: ImageData | None = None) -> Iterator[Event]:
-    """Return the stream of events of ``epochs`` more epochs of a finished ``run``, and write the longer recipe.
+def extend(
+    run: Run, epochs: int, lr: float | None = None, *, data: ImageData | None = None, device: str | None = None
+) -> Iterator[Event]:
+    """Return the stream of events of ``epochs`` more epochs of a finished ``run``, for ``Recorder(run=run)``.
 
     The learning rate starts at ``lr`` (a tenth of the recipe's by default) and falls to zero by half a cosine.
 
     Raises:
         RunError: the run is not finished.
+        RecipeError: the number of epochs or the rate makes no sense.
         CheckpointError: its state is damaged.
     """
     if not run.finished:
         raise RunError(f"{run.path} is not finished ({run.status}). Finish it first: `cnnlab resume {run.path}`.")
     recipe = run.recipe
-    update: dict[str, Any] = {
-        "extensions": (*recipe.extensions, Extension(epochs=epochs, lr=lr or recipe.lr / 10)),
-        "early_stopping": 0,
-    }
+    rate = recipe.lr / 10 if lr is None else lr
+    values = _moved(recipe, device).values()
+    values["extensions"].append({"epochs": epochs, "lr": rate})
     if run.status == "early_stopping":  # the added epochs come after those that were done, not after those planned
-        update["epochs"] = run.summary["epochs_done"]
-    longer = recipe.model_copy(update=update)
+        values["stopped_at"] = run.summary["epochs_done"]
+    longer = Recipe.make(values, "extension")
     session = prepare(longer, data)
     restore_state(session, run.path / STATE)
-    write_text(run.path / "recipe.yaml", session.recipe.to_yaml())
-    run.__dict__.pop("recipe", None)  # the cached one
-    return fit(longer, session=session)
+    session.notes.append(f"{epochs} epochs are added: the learning rate starts at {rate:g} and falls to 0")
+    return fit(session.recipe, session=session)
+
+
+def _moved(recipe: Recipe, device: str | None) -> Recipe:
+    return recipe if device is None else recipe.with_overrides([f"device={device}"])

@@ -34,7 +34,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         RunError: the disk is full or the folder cannot be written; what stood at ``path`` is untouched.
     """
-    temporary = path.with_name(f".{path.name}.writing")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.writing")
     try:
         yield temporary
         with open(temporary, "rb+") as file:

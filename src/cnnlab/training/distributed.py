@@ -15,6 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from cnnlab.errors import DeviceError
+
 
 def launched() -> bool:
     """Whether torchrun (or a compatible launcher) started this process as one of several."""
@@ -49,15 +51,27 @@ def world() -> int:
 def local_device(device: torch.device) -> torch.device:
     """The GPU of this process on its machine, when it is one of several."""
     if launched() and device.type == "cuda":
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        number = int(os.environ.get("LOCAL_RANK", "0"))
+        if number >= torch.cuda.device_count():
+            raise DeviceError(
+                f"Process {number} has no GPU: there are {torch.cuda.device_count()}. Start as many processes."
+            )
+        return torch.device("cuda", number)
     return device
 
 
 def wrap(model: nn.Module, device: torch.device) -> nn.Module:
-    """Average gradients over the processes; BatchNorm statistics stay each process's own during training."""
+    """Average gradients over the processes. BatchNorm normalises each process's part of the batch by itself."""
     if not dist.is_initialized():
         return model
     return nn.parallel.DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Give every process the BatchNorm statistics of process 0, so that all evaluate and keep the same network."""
+    if dist.is_initialized():
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)
 
 
 @contextmanager

@@ -23,16 +23,16 @@ import torch
 from torch import nn
 
 from cnnlab.data import ImageData, Loader
-from cnnlab.errors import DivergedError
+from cnnlab.errors import TrainingError
 from cnnlab.training import distributed
 from cnnlab.training.events import EpochDone, Event, Finished, Started, StepDone
 from cnnlab.training.optim import learning_rate, set_learning_rate
 from cnnlab.training.recipe import Recipe
-from cnnlab.training.session import Session, evaluation_loader, prepare, seeded
+from cnnlab.training.session import Session, check_weights, diverged, evaluation_loader, prepare, seeded
 from cnnlab.training.speed import Speed
 
-# A GPU is asked for the loss only this often, to see whether it is still a number: each look waits for it.
-CHECK_EVERY = 50
+# A GPU and other processes are asked only this often whether the loss is still a number: each look waits for them.
+CHECK_EVERY = 10
 
 
 def fit(recipe: Recipe, *, data: ImageData | None = None, session: Session | None = None) -> Iterator[Event]:
@@ -57,14 +57,10 @@ def fit(recipe: Recipe, *, data: ImageData | None = None, session: Session | Non
         parameters=sum(p.numel() for p in session.model.parameters()),
         notes=tuple(session.notes),
     )
-    reason = "completed"
-    while session.epoch < recipe.total_epochs:
+    while session.epoch < recipe.total_epochs and not session.out_of_patience:
         yield from train_epoch(session)
         yield finish_epoch(session)
-        if recipe.early_stopping and session.epoch - session.best_epoch >= recipe.early_stopping:
-            reason = "early_stopping"
-            break
-    yield finish_run(session, reason)
+    yield finish_run(session, "early_stopping" if session.epoch < recipe.total_epochs else "completed")
 
 
 def train_epoch(session: Session) -> Iterator[StepDone]:
@@ -76,16 +72,27 @@ def train_epoch(session: Session) -> Iterator[StepDone]:
         total_step = session.epoch * len(loader) + session.step
         lr = learning_rate(recipe, total_step, len(loader))
         set_learning_rate(session.optimizer, lr)
+        images = loader.images_in(session.step)
         # Processes average their gradients as equals, so one with a smaller part of a batch must count less.
-        share = len(batch.labels) * world / loader.images_in(session.step)
-        with seeded(session.device, recipe.seed, total_step, rank):
-            loss, correct = train_step(session, batch.images, batch.targets, share)
+        share = len(batch.labels) * world / images
+        # The same on every process, and never parts of a single image: BatchNorm cannot train on one.
+        parts = max(1, min(recipe.accumulate, images // world // 2))
+        try:
+            with seeded(session.device, recipe.seed, total_step, rank):
+                loss, correct = train_step(session, batch.images, batch.targets, share, parts)
+        except torch.OutOfMemoryError:
+            raise TrainingError(
+                f"The memory of {session.device} does not suffice for a step of {len(batch.labels)} images. Try "
+                f"accumulate={2 * recipe.accumulate} (the same batch in smaller parts) or "
+                f"batch_size={max(1, recipe.batch_size // 2)}."
+            ) from None
         if session.average:
             session.average.update(session.model, total_step)
         session.step += 1
         session.sums += torch.stack([loss * len(batch.labels), correct, torch.full_like(loss, len(batch.labels))])
-        if session.device.type == "cpu" or session.step % CHECK_EVERY == 0 or session.step == len(loader):
-            check_finite(loss, session, lr)
+        cheap = session.device.type == "cpu" and world == 1
+        if cheap or session.step % CHECK_EVERY == 0 or session.step == len(loader):
+            check_finite(loss, session)
         now = time.perf_counter()
         session.epoch_seconds, started = session.epoch_seconds + now - started, now
         yield StepDone(session, session.epoch + 1, session.step, len(batch.labels), lr, loss)
@@ -93,7 +100,7 @@ def train_epoch(session: Session) -> Iterator[StepDone]:
 
 
 def train_step(
-    session: Session, images: torch.Tensor, targets: torch.Tensor, share: float = 1.0
+    session: Session, images: torch.Tensor, targets: torch.Tensor, share: float = 1.0, parts: int = 1
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Forward, backward, clip, step.
 
@@ -102,6 +109,7 @@ def train_step(
         images: (N, C, H, W) float32, normalised.
         targets: (N,) class indices, or (N, K) probabilities when images were mixed.
         share: weight of these images in the gradient, 1 unless several processes have unequal parts of a batch.
+        parts: how many parts the batch is split into to save memory; the gradients are added.
 
     Returns:
         The mean loss and the number of correct answers, as scalars on the device. Of mixed images the class with the
@@ -111,18 +119,15 @@ def train_step(
         session.network.train()
     session.optimizer.zero_grad(set_to_none=True)
     loss_sum, correct = session.sums.new_zeros(2)
-    # Never parts of a single image: BatchNorm cannot train on one.
-    parts = max(1, min(session.recipe.accumulate, len(images) // 2))
     chunks = [(images, targets)]
     if parts > 1:
         chunks = list(zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True))
     for part, target in chunks:
         with session.speed.autocast(session.device):
             logits = session.network(part)
-        loss = session.criterion(logits.float(), target)
-        weight = len(part) / len(images)
-        (loss if weight * share == 1 else loss * (weight * share)).backward()
-        loss_sum += loss.detach() * weight
+        loss = session.criterion(logits.float(), target) / len(images)
+        (loss if share == 1 else loss * share).backward()
+        loss_sum += loss.detach()
         truth = target if target.ndim == 1 else target.argmax(1)
         correct += (logits.detach().argmax(1) == truth).sum()
     if session.recipe.clip_norm:
@@ -158,14 +163,20 @@ def evaluate(model: nn.Module, loader: Loader, device: torch.device, speed: Spee
 def finish_epoch(session: Session) -> EpochDone:
     """Evaluate after an epoch, decide whether its weights are the ones to keep, and move to the next epoch."""
     started = time.perf_counter()
+    distributed.share_buffers(session.model)
+    if session.average:
+        distributed.share_buffers(session.average.model)
+    check_weights(session)
     sums = sum(distributed.gather(session.sums.cpu()))
     loss_sum, correct, seen = sums.tolist()
     training_seconds = session.epoch_seconds
-    split = "val" if session.selects else "test"
+    split = "" if session.val_loader is None else "val" if session.selects else "test"
     val_loss = val_accuracy = math.nan
     if session.val_loader is not None:
         logits, labels = evaluate(session.evaluated, session.val_loader, session.device, session.speed)
         val_loss, val_accuracy = loss_and_accuracy(logits, labels)
+        if not math.isfinite(val_loss):
+            raise diverged(session, f"The loss on {split} became {val_loss}")
     session.epoch += 1
     is_best = not session.selects or (val_accuracy, -val_loss) > (session.best_accuracy, -session.best_loss)
     if is_best:
@@ -216,16 +227,11 @@ def loss_and_accuracy(logits: np.ndarray, labels: np.ndarray) -> tuple[float, fl
     return float(nn.functional.cross_entropy(scores, truth)), float((scores.argmax(1) == truth).double().mean())
 
 
-def check_finite(loss: torch.Tensor, session: Session, lr: float) -> None:
-    """Stop a training whose loss is not a number.
+def check_finite(loss: torch.Tensor, session: Session) -> None:
+    """Stop a training, on every process, when the loss of one is not a number.
 
     Raises:
         DivergedError: naming the step and what to try.
     """
-    if not math.isfinite(float(loss)):
-        advice = [f"lr={session.recipe.lr / 10:g}", "clip_norm=1.0"]
-        advice += ["precision=fp32"] if session.speed.bf16 else []
-        raise DivergedError(
-            f"The loss became {float(loss)} in epoch {session.epoch + 1}, step {session.step} (lr {lr:.3g}). "
-            f"Try {', '.join(advice)}, or `--find-lr`."
-        )
+    if distributed.any_process(not math.isfinite(float(loss))):
+        raise diverged(session, f"The loss became {float(loss)}")

@@ -63,7 +63,8 @@ def find_lr(
         lr = lowest * rate**step
         set_learning_rate(session.optimizer, lr)
         with seeded(session.device, recipe.seed, step):
-            loss = float(train_step(session, batch.images, batch.targets)[0])
+            parts = max(1, min(recipe.accumulate, len(batch) // 2))
+            loss = float(train_step(session, batch.images, batch.targets, parts=parts)[0])
         if not math.isfinite(loss):
             break
         average = 0.9 * average + 0.1 * loss

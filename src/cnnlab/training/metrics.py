@@ -253,7 +253,7 @@ def _checked(logits: npt.ArrayLike, labels: npt.ArrayLike, k: int) -> tuple[npt.
         row = int(np.flatnonzero(~np.isfinite(scores).all(axis=1))[0])
         raise DivergedError(
             f"The scores of image {row} are not finite ({scores[row].tolist()[:4]}...): the network has diverged."
-            " Train with a lower learning rate or with clip_grad."
+            " Train with a lower learning rate or with clip_norm=1.0."
         )
     return scores, truth.astype(np.int64)
 

@@ -48,8 +48,9 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     - epochs added by an extension start at its own rate and fall to zero by half a cosine.
     """
     total = recipe.epochs * steps_per_epoch
-    if step >= total:
-        return _extended_rate(recipe, step - total, steps_per_epoch)
+    trained = (recipe.stopped_at or recipe.epochs) * steps_per_epoch
+    if step >= trained:
+        return _extended_rate(recipe, step - trained, steps_per_epoch)
     if recipe.schedule == "onecycle":
         rise = max(1, round(total * recipe.warmup_fraction))
         if step < rise:

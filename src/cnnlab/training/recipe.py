@@ -10,16 +10,20 @@ import re
 from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from cnnlab.data import Augment
+from cnnlab.data import Augment, data_sets
 from cnnlab.errors import RecipeError, UnknownNameError, did_you_mean
 
+DEVICE_NAME = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 OptimizerName = Literal["sgd", "adam", "adamw", "rmsprop"]
 ScheduleName = Literal["constant", "step", "cosine", "onecycle"]
+
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Measured(BaseModel):
@@ -53,7 +57,7 @@ class Recipe(BaseModel):
         RecipeError: from :meth:`make` and :meth:`load`, naming the key, the value and the nearest known key.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
     # What it is
     name: str = Field("", description="name of the recipe")
@@ -66,7 +70,9 @@ class Recipe(BaseModel):
     model_options: dict[str, Any] = Field(default_factory=dict, description="options of the network")
     data: str = Field("mnist5k", description="registered name of a data set, a folder of photos, or a CSV file")
     data_dir: str | None = Field(None, description="folder to look for data sets in")
-    image_size: int | None = Field(None, ge=1, description="side in pixels; the data's own, or the network's, if null")
+    image_size: int | None = Field(
+        None, ge=1, le=2048, description="side in pixels; the data's own, or the network's, if null"
+    )
     crop_fraction: float = Field(1.0, gt=0, le=1, description="photos: share of the short side that evaluation sees")
     in_channels: Literal[1, 3] | None = Field(None, description="1 grey, 3 colour; the data's own if null")
     val_fraction: float = Field(0.0, ge=0, lt=1, description="share of the training split held out to select weights")
@@ -80,7 +86,7 @@ class Recipe(BaseModel):
     lr: float = Field(1e-3, gt=0, description="peak learning rate")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd and rmsprop")
     nesterov: bool = Field(True, description="Nesterov momentum (sgd)")
-    betas: tuple[float, float] = Field((0.9, 0.999), description="moment decay of adam and adamw")
+    betas: tuple[Decay, Decay] = Field((0.9, 0.999), description="moment decay of adam and adamw")
     weight_decay: float = Field(0.0, ge=0, description="L2 penalty (decoupled for adamw)")
     decay_all: bool = Field(False, description="decay biases and normalisation parameters too")
     schedule: ScheduleName = Field("onecycle", description="shape of the learning rate over the run")
@@ -97,6 +103,9 @@ class Recipe(BaseModel):
     clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0 is off")
     early_stopping: int = Field(0, ge=0, description="stop after this many epochs without improvement; 0 is off")
     augment: Augment = Field(default_factory=Augment, description="random changes to the training images")
+    stopped_at: int | None = Field(
+        None, ge=1, description="epochs after which a run that was extended had stopped early"
+    )
     extensions: tuple[Extension, ...] = Field((), description="epochs added later by `cnnlab extend`")
 
     # On what it runs
@@ -109,9 +118,15 @@ class Recipe(BaseModel):
     @field_validator("device")
     @classmethod
     def _device_spelling(cls, value: str) -> str:
-        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
+        if not DEVICE_NAME.fullmatch(value):
             raise ValueError(f'expected auto, cpu, cuda, cuda:N or mps, got "{value}"')
         return value
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _class_names(cls, value: Any) -> Any:
+        """YAML reads the classes of digits as numbers."""
+        return {str(name): weight for name, weight in value.items()} if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
@@ -124,7 +139,7 @@ class Recipe(BaseModel):
     @property
     def total_epochs(self) -> int:
         """Epochs of the run with all extensions."""
-        return self.epochs + sum(extension.epochs for extension in self.extensions)
+        return (self.stopped_at or self.epochs) + sum(extension.epochs for extension in self.extensions)
 
     @property
     def data_is_path(self) -> bool:
@@ -146,8 +161,11 @@ class Recipe(BaseModel):
         """
         before = self.values()
         values = apply_overrides(before, overrides)
-        if any(values[key] != before[key] for key in values.keys() - {"seed", "device", "data_dir"}):
+        changed = {key for key in values if values[key] != before[key]} - {"seed", "device", "data_dir"}
+        if changed:
             values |= {"measured": (), "reproduces": ""}
+        if changed & {"model", "data"}:
+            values |= {"name": "", "about": ""}
         return Recipe.make(values, "override")
 
     def derived(self, *, model: str | None = None, data: str | None = None) -> Recipe:
@@ -230,18 +248,17 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
         if not path:
             result[group] = value
             continue
-        node = result[group] = dict(result.get(group) or {}) if _is_group(result.get(group)) else None
-        if node is None:
-            raise RecipeError(f'"{key}": {group} is a single value; write {group}=...')
-        for part in path[:-1]:
-            node[part] = dict(node.get(part) or {})
+        node = result
+        for part in [group, *path[:-1]]:
+            inner = node.get(part)
+            if inner in (None, "none"):
+                inner = {}
+            if not isinstance(inner, dict):
+                raise RecipeError(f'"{key}": {part} is a single value; write {key.partition("." + path[-1])[0]}=...')
+            node[part] = dict(inner)
             node = node[part]
         node[path[-1]] = value
     return result
-
-
-def _is_group(value: Any) -> bool:
-    return value is None or isinstance(value, dict)
 
 
 def _check_key(key: str) -> None:
@@ -255,7 +272,7 @@ def _explain(error: ValidationError) -> str:
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
     key = ".".join(path)
-    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+    if first["type"] == "extra_forbidden":
         known = Recipe.model_fields if len(path) == 1 else _fields_of(path[0])
         return f'there is no key "{key}". {did_you_mean(path[-1], known)}'.strip()
     if first["type"] == "literal_error":
@@ -268,12 +285,8 @@ def _explain(error: ValidationError) -> str:
 
 
 def _fields_of(group: str) -> list[str]:
-    annotation = Recipe.model_fields[group].annotation if group in Recipe.model_fields else None
-    for candidate in (annotation, *get_args(annotation)):
-        names = getattr(candidate, "model_fields", None) or getattr(candidate, "__dataclass_fields__", None)
-        if names:
-            return list(names)
-    return []
+    annotation = Recipe.model_fields[group].annotation
+    return list(getattr(annotation, "model_fields", ()))
 
 
 def list_recipes() -> list[str]:
@@ -293,7 +306,10 @@ def load_recipe(name: str | Path) -> Recipe:
     if path.suffix in (".yaml", ".yml") or path.is_file():
         if not path.is_file():
             raise RecipeError(f'There is no recipe file "{path}".')
-        text, source = path.read_text(encoding="utf-8"), str(path)
+        try:
+            text, source = path.read_text(encoding="utf-8"), str(path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"{path} cannot be read as UTF-8 text: {error}. Save it as UTF-8.") from None
     else:
         if str(name) not in list_recipes():
             raise UnknownNameError("recipe", str(name), list_recipes(), "A path to a YAML file works too.")
@@ -313,7 +329,7 @@ def recipe_for(model: str | None = None, data: str | None = None) -> Recipe:
     recipe. Otherwise the defaults of :class:`Recipe`, which suit most networks (AdamW, one-cycle).
     """
     shipped = {name: load_recipe(name) for name in list_recipes()}
-    if data is not None and Path(data).exists() and data not in {r.data for r in shipped.values()}:
+    if data is not None and data not in data_sets and Path(data).exists():
         return shipped["folder"].derived(model=model, data=data)
     wanted = (model or "lenet5", data or "mnist5k")
     if model is None and data is not None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import nn
 
 from cnnlab.data import ImageData, Loader, Preprocess, Split, channel_statistics, load_data
 from cnnlab.data.doctor import class_findings
-from cnnlab.errors import DataError, TrainingError, UsageError
+from cnnlab.errors import DataError, DivergedError, TrainingError, UsageError
 from cnnlab.training import distributed
 from cnnlab.training.optim import WeightAverage, make_optimizer
 from cnnlab.training.recipe import Recipe
@@ -52,6 +52,13 @@ class Session:
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
 
     @property
+    def out_of_patience(self) -> bool:
+        """Whether the validation split has not improved for as many epochs as the recipe waits."""
+        patience = self.recipe.early_stopping
+        # Epochs that were added on purpose are trained whatever the validation split says.
+        return 0 < patience <= self.epoch - self.best_epoch and not self.recipe.extensions
+
+    @property
     def evaluated(self) -> nn.Module:
         """The network that is evaluated and kept: the weight average where there is one."""
         return self.average.model if self.average else self.model
@@ -70,6 +77,9 @@ def prepare(recipe: Recipe, data: ImageData | None = None) -> Session:
         DataError, ModelError, DeviceError: from the parts.
     """
     device = distributed.local_device(choose_device(recipe.device))
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # shapes do not change: the fastest convolution is looked for once
+        torch.set_float32_matmul_precision("high")  # TF32 where the run is in fp32
     distributed.start(device)
     facts = models.get(recipe.model).facts
     if data is None:
@@ -153,6 +163,26 @@ def evaluation_loader(session: Session, split: Split) -> Loader:
     )
 
 
+def check_weights(session: Session) -> None:
+    """Stop before weights that are not numbers are evaluated or saved over good ones.
+
+    Raises:
+        DivergedError: naming the epoch and what to try.
+    """
+    finite = all(bool(torch.isfinite(p).all()) for p in session.model.parameters())
+    if distributed.any_process(not finite):
+        raise diverged(session, "The weights are not numbers any more")
+
+
+def diverged(session: Session, what: str) -> DivergedError:
+    """Return the error that says what happened where, and what to try."""
+    advice = [f"lr={session.recipe.lr / 10:g}", "clip_norm=1.0"]
+    advice += ["precision=fp32"] if session.speed.bf16 else []
+    lr = session.optimizer.param_groups[0]["lr"]
+    where = f"epoch {session.epoch + 1}, step {session.step} (lr {lr:.3g})"
+    return DivergedError(f"{what} in {where}. Try {', '.join(advice)}, or `--find-lr`.")
+
+
 @contextlib.contextmanager
 def seeded(device: torch.device, *position: int) -> Iterator[None]:
     """Draw torch's random numbers as a pure function of ``position``; the caller's random state is left as it was.
@@ -224,7 +254,7 @@ def _check_batch_size(recipe: Recipe, model: nn.Module) -> None:
 def _image_size(recipe: Recipe, data: ImageData, smallest: int, usual: int) -> tuple[int, str]:
     if recipe.image_size:
         return recipe.image_size, ""
-    if data.train.size is None:
+    if data.train.photos or data.train.size is None:
         return usual, f"photos are brought to {usual}x{usual}, the usual size of {recipe.model} (image_size=...)"
     side = max(data.train.size)
     if side < smallest:
@@ -240,21 +270,28 @@ def _preprocess(recipe: Recipe, data: ImageData) -> Preprocess:
         channels=recipe.in_channels,
         mean=(0.0,) * recipe.in_channels,
         std=(1.0,) * recipe.in_channels,
-        resize="crop" if data.train.size is None else "stretch",
-        crop_fraction=recipe.crop_fraction if data.train.size is None else 1.0,
+        resize="crop" if data.train.photos else "stretch",
+        crop_fraction=recipe.crop_fraction if data.train.photos else 1.0,
     )
     mean, std = channel_statistics(data.train, blank)
-    return Preprocess(**{**blank.to_dict(), "mean": mean, "std": std})
+    return replace(blank, mean=mean, std=std)
 
 
 def _criterion(recipe: Recipe, data: ImageData) -> nn.CrossEntropyLoss:
+    """The sum over images, not the mean: it adds up over parts of a batch and over processes, also when weighted."""
     weight = None
     if recipe.class_weights == "auto":
         weight = data.class_weights()
     elif isinstance(recipe.class_weights, dict):
         if set(recipe.class_weights) != set(data.classes):
+            missing = sorted(set(data.classes) - set(recipe.class_weights))
+            unknown = sorted(set(recipe.class_weights) - set(data.classes))
             raise TrainingError(
-                f"class_weights names {sorted(recipe.class_weights)}, but the classes are {sorted(data.classes)}."
+                "class_weights needs a weight for every class, by name."
+                + (f" Missing: {', '.join(missing)}." if missing else "")
+                + (f" No such class: {', '.join(unknown)}." if unknown else "")
             )
         weight = torch.tensor([recipe.class_weights[name] for name in data.classes])
-    return nn.CrossEntropyLoss(weight=weight, label_smoothing=recipe.label_smoothing)
+        # Mean 1 over the training images, as the automatic ones: weights set priorities, not the learning rate.
+        weight = weight / weight[data.train.labels].mean()
+    return nn.CrossEntropyLoss(weight=weight, label_smoothing=recipe.label_smoothing, reduction="sum")

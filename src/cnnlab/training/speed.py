@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from cnnlab.errors import DeviceError
-from cnnlab.training.recipe import Recipe
+from cnnlab.errors import DeviceError, UsageError
+from cnnlab.training.recipe import DEVICE_NAME, Recipe
 
 # Leaving fp32 and NCHW has to be worth it: smaller gains are noise of the trial, and would differ from run to run.
 WORTHWHILE = 1.1
@@ -65,8 +65,11 @@ def choose_device(name: str) -> torch.device:
     """Return the device called ``name``; ``auto`` takes a GPU when there is one.
 
     Raises:
+        UsageError: not the name of a device.
         DeviceError: the device is not on this machine.
     """
+    if not DEVICE_NAME.fullmatch(name):
+        raise UsageError(f'There is no device "{name}"; expected auto, cpu, cuda, cuda:N or mps.')
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -87,7 +90,9 @@ def has_fast_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
     if device.type == "cpu":
-        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        # Private names: a torch without them is taken for a processor without bf16.
+        checks = (getattr(torch.cpu, name, bool) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+        return any(check() for check in checks)
     return False
 
 
@@ -127,9 +132,12 @@ def choose_speed(
             fast = has_fast_bf16(device) and recipe.precision == "auto"
             best = choices[-1] if fast else choices[0]
             return Speed(best.bf16, best.channels_last, rates, cut_short=True)
-        rates[choice.label] = _images_per_second(
-            copy.deepcopy(model), choice, recipe.batch_size, input_shape, num_classes, device, share
-        )
+        try:
+            rates[choice.label] = _images_per_second(
+                copy.deepcopy(model), choice, recipe.batch_size, input_shape, num_classes, device, share
+            )
+        except torch.OutOfMemoryError:
+            rates[choice.label] = 0.0  # another setting may need less
     best = choices[0]
     for choice in choices[1:]:
         if rates.get(choice.label, 0.0) > WORTHWHILE * rates.get(best.label, 0.0):

@@ -16,7 +16,7 @@ import torch
 
 import cnnlab
 from cnnlab.data import ImageData
-from cnnlab.errors import CheckpointError
+from cnnlab.errors import CheckpointError, OtherDataError
 from cnnlab.training import distributed
 from cnnlab.training.checkpoint import (
     FORMAT,
@@ -26,7 +26,7 @@ from cnnlab.training.checkpoint import (
     save_tensors,
     unpack_optimizer,
 )
-from cnnlab.training.session import Session
+from cnnlab.training.session import Session, check_weights
 
 
 def save_state(session: Session, path: Path) -> None:
@@ -34,7 +34,9 @@ def save_state(session: Session, path: Path) -> None:
 
     Raises:
         RunError: the file cannot be written; the one that was there before is intact.
+        DivergedError: the weights are not numbers; nothing is written.
     """
+    check_weights(session)
     sums = sum(distributed.gather(session.sums.cpu()))
     if distributed.rank() != 0:
         return
@@ -71,8 +73,8 @@ def restore_state(session: Session, path: Path) -> None:
         raise CheckpointError(f"{path} is no training state: `last/state.safetensors` of a run is.") from None
     check_format(facts, path)
     if facts["data"] != data_fingerprint(session.data):
-        raise CheckpointError(
-            f"{session.data.name} is not what it was when {path} was saved (images, labels or split differ). "
+        raise OtherDataError(
+            f"{session.data.source} is not what it was when {path} was saved (images, labels or split differ). "
             "Put the data back as it was, or start a new run."
         )
     groups: dict[str, dict[str, torch.Tensor]] = {"model": {}, "optimizer": {}, "best": {}, "average": {}}
