@@ -47,4 +47,6 @@ def test_files_named_in_a_page_exist(page: Path) -> None:
         r"`((?:src|tests|scripts|docs|benchmarks|results|lessons)/[\w./-]+|\.ci/run)`", page.read_text("utf-8")
     )
     missing = [name for name in named if not (ROOT / name).exists()]
+    linked = re.findall(r"\]\((?!https?://|#)([\w./-]+)(?:#[\w-]*)?\)", page.read_text("utf-8"))
+    missing += [name for name in linked if not (page.parent / name).exists()]
     assert not missing

@@ -10,9 +10,10 @@ import pytest
 from scipy.stats import binom
 
 from cnnlab.errors import UsageError
-from cnnlab.runs import Run
+from cnnlab.runs import Run, train
 from cnnlab.runs.compare import compare, flatten
 from cnnlab.runs.folder import duration
+from tests.helpers import tiny_recipe
 from tests.runs.helpers_after import copy_run, with_scores
 
 
@@ -100,3 +101,18 @@ def test_small_helpers() -> None:
         "2 h 5 min",
         "–",
     ]
+
+
+def test_images_in_memory_that_were_divided_by_another_seed_are_not_paired(tmp_path: Path) -> None:
+    """Sorted by class, the held-out images have the same true classes for every seed, but are others."""
+    rng = np.random.default_rng(0)
+    rows = ["label," + ",".join(f"pixel{i}" for i in range(64))]
+    for i in range(40):
+        pixels = rng.integers(0, 60, 64) + 100 * (i // 20)
+        rows.append(",".join(map(str, [i // 20, *pixels])))
+    (tmp_path / "sorted.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    recipe = tiny_recipe(data=str(tmp_path / "sorted.csv"), epochs=1)
+    runs = [train(recipe.with_overrides([f"seed={seed}"]), out=tmp_path / str(i)) for i, seed in enumerate((0, 1, 0))]
+    other, same = compare(*runs).pairs
+    assert other.test is None
+    assert same.test is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -126,3 +127,18 @@ def test_photos_that_were_learned_from_never_slip_into_the_test(tmp_path: Path) 
         (photos / name).unlink()
     with pytest.raises(DataError, match="None of the"):
         evaluate(run)
+
+
+def test_a_folder_without_splits_is_evaluated_whole_and_the_own_one_as_in_training(tmp_path: Path) -> None:
+    for name in ("own", "other"):
+        make_photos(tmp_path / "made" / name, n=10)
+        shutil.copytree(tmp_path / "made" / name / "train", tmp_path / name)
+    recipe = tiny_recipe(data=str(tmp_path / "own"), epochs=1, seed=3, image_size=20)
+    run = train(recipe, out=tmp_path / "run")
+    own = evaluate(run, tmp_path / "own")
+    assert (own.split, own.metrics.n) == ("val", 4)
+    assert np.array_equal(own.logits, run.scores()[0])
+    other = evaluate(run, tmp_path / "other")
+    assert (other.split, other.metrics.n) == ("all", 20)
+    assert other.names is not None
+    assert len(set(other.names)) == 20

@@ -153,14 +153,14 @@ class _Answers:
             return f"they were evaluated on different images ({len(self.truth)} and {len(other.truth)})"
         if (self.truth != other.truth).any():
             return "they were evaluated on different images (the true classes differ)"
-        if self.images is not None and other.images is not None and not (self.files and other.files):
-            return "" if self.images == other.images else "they were evaluated on different images"
         if self.files and other.files:
             return "" if self.files == other.files else "they were evaluated on different files"
         if self.data != other.data:
             return f"they were evaluated on different data ({self.data} and {other.data})"
         if self.split != other.split:
             return f"they were evaluated on different splits ({self.split} and {other.split})"
+        if self.images != other.images:  # divided by another seed: the true classes alone may be the same
+            return "they were evaluated on different images"
         return ""
 
 

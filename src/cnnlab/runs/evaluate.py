@@ -96,10 +96,7 @@ def evaluate(
         near = did_you_mean(split, SPLITS)
         raise UsageError(f'There is no split "{split}". {near or "Choose test, val or train."}')
     notes: list[str] = []
-    if isinstance(data, str | os.PathLike) and os.fspath(data) != run.recipe.data and run.recipe.data_is_path:
-        if Path(data).resolve() == Path(run.recipe.data).resolve():
-            data = None  # the run's own data, by another spelling
-    elif data == run.recipe.data:
+    if isinstance(data, str | os.PathLike) and _is_own(os.fspath(data), run):
         data = None
     if data is None:
         image_data = load_own_data(run, data_dir)
@@ -224,6 +221,13 @@ def place_model(run: Run, device: str = "auto") -> tuple[nn.Module, torch.device
     model = run.model().to(where)
     model.to(memory_format=speed.memory_format)  # type: ignore[call-overload]
     return model, where, speed
+
+
+def _is_own(data: str, run: Run) -> bool:
+    """Whether ``data`` names what the run was trained on, maybe by another spelling of the path."""
+    if not run.recipe.data_is_path:
+        return data == run.recipe.data
+    return Path(data).resolve() == Path(run.recipe.data).resolve()
 
 
 def _warm_up(model: nn.Module, shape: tuple[int, int, int, int], device: torch.device, speed: Speed) -> None:
