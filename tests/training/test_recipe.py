@@ -31,6 +31,7 @@ def test_shipped_recipe_loads_and_builds(name: str) -> None:
 
 @pytest.mark.parametrize("name", list_recipes())
 def test_shipped_recipe_says_what_was_measured(name: str) -> None:
+    assert load_recipe(name).measured
     for measured in load_recipe(name).measured:
         assert 0 < measured.accuracy <= 100
         assert (measured.std is None) == (measured.n == 1)
