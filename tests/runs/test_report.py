@@ -13,8 +13,9 @@ from PIL import Image
 from torch import nn
 
 from cnnlab.data import ArraySplit, ImageData
-from cnnlab.runs import Run, train
+from cnnlab.runs import Recorder, Run, train
 from cnnlab.runs.report import first_convolution, mistakes, model_table, most_confused, write_report
+from cnnlab.training import StepDone, fit
 from cnnlab.training.metrics import evaluate_scores
 from tests.helpers import make_bars, tiny_recipe
 from tests.runs.helpers_after import copy_run, make_photos, with_scores
@@ -228,3 +229,17 @@ def test_most_confused_by_hand() -> None:
         {"truth": "a", "guess": "b", "count": 2, "share": 0.5},
         {"truth": "a", "guess": "c", "count": 1, "share": 0.25},
     ]
+
+
+def test_a_run_that_was_cut_off_after_an_epoch_gets_a_page(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "run")
+    stream = recorder.record(fit(tiny_recipe(epochs=5), data=make_bars(n_val=12)))
+    for event in stream:
+        if isinstance(event, StepDone) and event.epoch == 2:
+            break
+    stream.close()
+    assert recorder.run is not None
+    assert recorder.run.status == "interrupted"
+    page = recorder.run.report(make_bars(n_val=12)).read_text(encoding="utf-8")
+    assert "interrupted" in page
+    assert "<svg" in page  # the curve of the epoch that was done

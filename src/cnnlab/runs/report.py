@@ -66,7 +66,9 @@ def write_report(run: Run, data: ImageData | None = None) -> Path:
         run: an opened run.
         data: the run's data, when it is loaded already; else it is loaded to show pictures of mistakes.
     """
-    page: dict[str, Any] = {"run": run, "summary": run.summary, "version": cnnlab.__version__, "notes": []}
+    # A run that was cut off does not say yet which weights it kept.
+    summary = {"selected_on": None, "kept_epoch": None} | run.summary
+    page: dict[str, Any] = {"run": run, "summary": summary, "version": cnnlab.__version__, "notes": []}
     page["data_name"] = Path(run.recipe.data).name
     page |= _model_part(run)
     page["curves"] = _curves(run)
