@@ -1,10 +1,17 @@
-"""One suite over everything that is registered: a network dropped into the zoo is tested without another line."""
+"""One suite over everything that is registered: a network dropped into the zoo is tested without another line.
+
+What needs no numbers (counts, shapes at full size) runs on torch's meta device, where nothing is computed. The rest
+runs at the smallest customary size, on one network that is built once for all tests of its name.
+"""
 
 from __future__ import annotations
 
+import copy
+import functools
 import importlib
 import inspect
 import re
+import warnings
 
 import pytest
 import torch
@@ -12,9 +19,17 @@ from torch import nn
 from torch.nn import functional as F
 
 from cnnlab.errors import ModelError, UnknownNameError
-from cnnlab.zoo import Network, create_model, model_options, models, stage_outputs
+from cnnlab.zoo import Network, create_model, model_options, models, split_outputs, stage_outputs
 
 NAMES = models.names()
+
+
+def smallest_of_each_file() -> set[str]:
+    """One network per paper; the others of a file differ from it in width and depth only."""
+    smallest: dict[str, str] = {}
+    for name in sorted(NAMES, key=lambda n: models.get(n).facts.parameters):
+        smallest.setdefault(models.get(name).factory.__module__, name)
+    return set(smallest.values())
 
 
 def images_for(name: str, size: int, batch: int = 4, channels: int | None = None) -> torch.Tensor:
@@ -27,31 +42,47 @@ def quick_size(name: str) -> int:
     return max(32, models.get(name).facts.min_size)
 
 
-def quick_model(name: str) -> Network:
+@functools.lru_cache(maxsize=1)
+def built(name: str) -> Network:
+    """The network for ten classes, in eval mode; tests leave it as it is."""
     torch.manual_seed(0)
-    return create_model(name, num_classes=10, image_size=quick_size(name))
+    return create_model(name, num_classes=10, image_size=quick_size(name)).eval()
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(scope="module", params=NAMES)
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
 def test_parameters_are_exact_and_output_has_the_declared_shape(name: str) -> None:
     facts = models.get(name).facts
-    model = create_model(name).eval()
-    assert sum(p.numel() for p in model.parameters()) == facts.parameters
-    with torch.inference_mode():
-        assert model(images_for(name, facts.image_size, batch=2)).shape == (2, facts.num_classes)
+    with torch.device("meta"):
+        model = create_model(name).eval()
+        assert sum(p.numel() for p in model.parameters()) == facts.parameters
+        images = torch.empty(2, facts.in_channels, facts.image_size, facts.image_size)
+        assert model(images).shape == (2, facts.num_classes)
 
 
+@pytest.mark.parametrize("extra", [0, 1, 33, 64])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_builds_at_its_minimum_size_for_other_classes_and_channels(name: str, channels: int) -> None:
-    size = models.get(name).facts.min_size
-    model = create_model(name, num_classes=7, in_channels=channels, image_size=size)
-    logits = model(images_for(name, size, batch=3, channels=channels))
+def test_other_classes_channels_and_sizes(name: str, channels: int, extra: int) -> None:
+    """From the minimum up, on both sides of the size where stems change."""
+    size = models.get(name).facts.min_size + extra
+    with torch.device("meta"):
+        model = create_model(name, num_classes=7, in_channels=channels, image_size=size)
+        logits, auxiliary = split_outputs(model(torch.empty(3, channels, size, size)))
     assert logits.shape == (3, 7)
-    assert torch.isfinite(logits).all()
+    assert [a.shape for a in auxiliary] == [(3, 7)] * len(model.auxiliary)
+
+
+def test_minimum_size_gives_numbers(name: str) -> None:
+    size = models.get(name).facts.min_size
+    torch.manual_seed(0)
+    model = create_model(name, num_classes=7, in_channels=1, image_size=size)
+    with torch.no_grad():
+        outputs = split_outputs(model(images_for(name, size, batch=3, channels=1)))
+    assert outputs[0].shape == (3, 7)
+    assert all(torch.isfinite(logits).all() for logits in (outputs[0], *outputs[1]))
 
 
 def test_images_below_the_minimum_are_refused_by_name(name: str) -> None:
@@ -62,44 +93,50 @@ def test_images_below_the_minimum_are_refused_by_name(name: str) -> None:
         create_model(name, image_size=minimum - 1)
 
 
-def test_every_parameter_gets_a_gradient(name: str) -> None:
-    model = quick_model(name)
-    loss = F.cross_entropy(model(images_for(name, quick_size(name), batch=8)), torch.arange(8))
-    loss.backward()
+def loss_of(model: Network, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The training loss with that of the auxiliary heads; the same dropout at every call."""
+    torch.manual_seed(5)
+    logits, auxiliary = split_outputs(model(images))
+    weights = model.auxiliary.values()
+    assert len(auxiliary) == len(weights)
+    extra = [w * F.cross_entropy(a, labels) for w, a in zip(weights, auxiliary, strict=True)]
+    return sum(extra, F.cross_entropy(logits, labels))
+
+
+def test_every_parameter_gets_a_gradient_and_a_step_lowers_the_loss(name: str) -> None:
+    model = copy.deepcopy(built(name)).train()
+    images, labels = images_for(name, quick_size(name), batch=8), torch.arange(8)
+    before = loss_of(model, images, labels)
+    before.backward()
     for key, parameter in model.named_parameters():
         assert parameter.grad is not None, key
         assert torch.isfinite(parameter.grad).all(), key
         assert parameter.grad.abs().max() > 0, key
-
-
-def test_one_small_step_lowers_the_loss(name: str) -> None:
-    model = quick_model(name)
-    images, labels = images_for(name, quick_size(name), batch=8), torch.arange(8)
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
-    before = F.cross_entropy(model(images), labels)
-    before.backward()
-    optimizer.step()
-    assert F.cross_entropy(model(images), labels) < before
+    torch.optim.SGD(model.parameters(), lr=1e-3).step()
+    with torch.no_grad():
+        assert loss_of(model, images, labels) < before
 
 
 def test_random_start_is_of_a_sensible_size(name: str) -> None:
     """Untrained logits neither vanish nor saturate: the loss starts near log(classes)."""
-    model = quick_model(name)
-    loss = F.cross_entropy(model(images_for(name, quick_size(name), batch=64)), torch.arange(64) % 10)
-    assert 2.0 < loss.item() < 6.0
+    model = copy.deepcopy(built(name)).train()
+    with torch.no_grad():
+        logits, _ = split_outputs(model(images_for(name, quick_size(name), batch=32)))
+    assert 2.0 < F.cross_entropy(logits, torch.arange(32) % 10).item() < 6.0
+    assert logits.std(0).mean() > 1e-4, "all images get the same answer"
 
 
 def test_eval_is_deterministic_and_does_not_depend_on_the_batch(name: str) -> None:
-    model = quick_model(name).eval()
-    images = images_for(name, quick_size(name))
+    model, images = built(name), images_for(name, quick_size(name))
     with torch.inference_mode():
         together = model(images)
+        assert isinstance(together, torch.Tensor)
         assert torch.equal(together, model(images))
-        torch.testing.assert_close(model(images[1:2]), together[1:2], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(model(images[1:2]), together[1:2], rtol=1e-3, atol=1e-4)
 
 
 def test_state_dict_round_trip(name: str) -> None:
-    first = quick_model(name).eval()
+    first = built(name)
     torch.manual_seed(99)
     second = create_model(**first.arch).eval()
     images = images_for(name, quick_size(name))
@@ -110,33 +147,46 @@ def test_state_dict_round_trip(name: str) -> None:
 
 
 def test_arch_rebuilds_the_same_network(name: str) -> None:
-    first = create_model(name, num_classes=5, in_channels=2, image_size=quick_size(name))
-    assert first.arch["name"] == name
-    assert set(first.arch["options"]) == set(model_options(name))
-    second = create_model(**first.arch)
+    with torch.device("meta"):
+        first = create_model(name, num_classes=5, in_channels=2, image_size=quick_size(name))
+        assert first.arch["name"] == name
+        assert set(first.arch["options"]) == set(model_options(name))
+        second = create_model(**first.arch)
     assert second.arch == first.arch
     assert repr(second) == repr(first)
 
 
 def test_channels_last_gives_the_same_logits(name: str) -> None:
-    """Only the order of summation may differ, which for float32 is far below 1e-4 of the logits' size."""
-    model = quick_model(name).eval()
-    images = images_for(name, quick_size(name))
+    """Only the order of summation may differ, which for float32 is far below 1e-3 of the logits' size."""
+    model, images = built(name), images_for(name, quick_size(name))
     with torch.inference_mode():
         plain = model(images)
-        model = model.to(memory_format=torch.channels_last)
-        torch.testing.assert_close(model(images.to(memory_format=torch.channels_last)), plain, rtol=1e-4, atol=1e-4)
+        last = copy.deepcopy(model).to(memory_format=torch.channels_last)
+        logits = last(images.to(memory_format=torch.channels_last))
+    assert (logits - plain).norm() / plain.norm() < 1e-3
 
 
 def test_bfloat16_autocast_agrees(name: str) -> None:
-    """bf16 rounds to 2**-9 at every layer; rounding errors add up like a random walk, some 2 % over 34 layers."""
-    model = quick_model(name).eval()
-    images = images_for(name, quick_size(name))
+    """bf16 rounds to 2**-9 at every layer; the errors add up like a random walk, to a few percent in deep networks."""
+    model, images = built(name), images_for(name, quick_size(name))
     with torch.inference_mode():
         plain = model(images)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             rounded = model(images).float()
-    assert (rounded - plain).norm() / plain.norm() < 0.05
+    assert (rounded - plain).norm() / plain.norm() < 0.1
+
+
+@pytest.mark.parametrize(
+    "exported", [n if n in smallest_of_each_file() else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
+)
+def test_export_without_torchscript(exported: str) -> None:
+    """torch.export traces the whole forward; the program it makes answers as the network does."""
+    model, images = built(exported), images_for(exported, quick_size(exported), batch=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch's own deprecations
+        program = torch.export.export(model, (images,))
+    with torch.inference_mode():
+        torch.testing.assert_close(program.module()(images), model(images), rtol=1e-3, atol=1e-4)
 
 
 def test_unknown_option_is_answered_with_the_nearest(name: str) -> None:
@@ -148,7 +198,7 @@ def test_unknown_option_is_answered_with_the_nearest(name: str) -> None:
 
 
 def test_stages_run_once_and_end_in_the_head(name: str) -> None:
-    model = quick_model(name).eval()
+    model = copy.deepcopy(built(name))
     assert list(model.stages)[-1] == "head"
     calls: dict[str, int] = dict.fromkeys(model.stages, 0)
     copies: dict[str, torch.Tensor] = {}
@@ -160,12 +210,11 @@ def test_stages_run_once_and_end_in_the_head(name: str) -> None:
 
         return hook
 
-    handles = [model.get_submodule(path).register_forward_hook(count(stage)) for stage, path in model.stages.items()]
+    for stage, path in model.stages.items():
+        model.get_submodule(path).register_forward_hook(count(stage))
     images = images_for(name, quick_size(name))
     with torch.inference_mode():
         logits, outputs = stage_outputs(model, images)
-    for handle in handles:
-        handle.remove()
     assert set(calls.values()) == {1}
     assert list(outputs) == list(model.stages)
     assert torch.equal(outputs["head"], logits)
@@ -173,8 +222,21 @@ def test_stages_run_once_and_end_in_the_head(name: str) -> None:
     assert all(torch.equal(outputs[stage], copies[stage]) for stage in outputs)
 
 
+def test_the_last_layer_has_an_output_per_class_and_nothing_learns_after_it(name: str) -> None:
+    model = built(name)
+    for path in model.class_layers:
+        layer = model.get_submodule(path)
+        assert (layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels) == 10
+    head = model.get_submodule(model.stages["head"])
+    if isinstance(head, nn.Sequential):
+        learning = [key for key, child in head.named_children() if any(True for _ in child.parameters())]
+        assert model.last_layer == f"{model.stages['head']}.{learning[-1]}"
+    else:
+        assert model.last_layer == model.stages["head"]
+
+
 def test_no_hook_remains_even_after_an_error(name: str) -> None:
-    model = quick_model(name).eval()
+    model = built(name)
     stage_outputs(model, images_for(name, quick_size(name), batch=1))
     assert not any(module._forward_hooks for module in model.modules())
     with pytest.raises(RuntimeError):
@@ -196,6 +258,8 @@ def test_facts_are_there_and_agree_with_the_factory(name: str) -> None:
     )
     assert facts.min_size <= facts.image_size
     assert entry.summary.endswith(".")
+    if facts.pretrained:
+        assert re.search(r"^https://.*[-_][0-9a-f]{8}\.(pth|safetensors)$", facts.pretrained.url)
 
 
 def test_the_file_opens_with_its_paper(name: str) -> None:

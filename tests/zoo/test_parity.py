@@ -1,7 +1,7 @@
-"""The same weights give the same logits as in torchvision, wherever torchvision has the architecture.
+"""The same weights give the same logits as in torchvision and timm, wherever they have the architecture.
 
-Install it with ``pip install --no-deps torchvision==0.28.0``. Beside a CPU build of torch it lacks two compiled
-operators that no classifier uses; declaring them is enough for the import.
+Install them with ``pip install --no-deps torchvision==0.28.0 timm``. Beside a CPU build of torch, torchvision lacks two
+compiled operators that no classifier uses; declaring them is enough for the import.
 """
 
 from __future__ import annotations
@@ -13,33 +13,104 @@ from types import ModuleType
 import pytest
 import torch
 
-from cnnlab.zoo import create_model, models
+from cnnlab.zoo import create_model, models, split_outputs
 
-NAMES = ["resnet18", "resnet34"]
+TORCHVISION = [
+    *(f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn")),
+    *("alexnet", "googlenet", "inception_v3", "squeezenet1_0", "squeezenet1_1"),
+    *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d"),
+    *("densenet121", "densenet161", "densenet169", "densenet201"),
+    *("mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "convnext_tiny"),
+    *(f"efficientnet_b{i}" for i in range(8)),
+]
+TIMM = {
+    "se_resnet18": "seresnet18",
+    "se_resnet50": "seresnet50",
+    "mobilenet_v1": "mobilenetv1_100",
+    "efficientnet_lite0": "efficientnet_lite0",
+    "mixer_s16": "mixer_s16_224",
+    "mixer_b16": "mixer_b16_224",
+    "nasnet_large": "nasnetalarge",
+    "pnasnet5_large": "pnasnet5large",
+}
+HEAVY = {"efficientnet_b5", "efficientnet_b6", "efficientnet_b7", "nasnet_large", "pnasnet5_large", "resnext101_32x8d"}
+
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture(scope="module")
 def torchvision_models() -> ModuleType:
     if importlib.util.find_spec("torchvision") is None:
         pytest.skip("torchvision is not installed")
+    declare_operators()
+    return importlib.import_module("torchvision.models")
+
+
+@pytest.fixture(scope="module")
+def timm() -> ModuleType:
+    if importlib.util.find_spec("timm") is None or importlib.util.find_spec("torchvision") is None:
+        pytest.skip("timm is not installed")
+    declare_operators()
+    return importlib.import_module("timm")
+
+
+def declare_operators() -> None:
     try:
         torch.ops.torchvision.nms  # noqa: B018
     except (AttributeError, RuntimeError):
         library = torch.library.Library("torchvision", "DEF")
         library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        torchvision_models.library = library  # type: ignore[attr-defined]  # it unregisters when collected
-    return importlib.import_module("torchvision.models")
+        declare_operators.library = library  # type: ignore[attr-defined]  # it unregisters when collected
 
 
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", NAMES)
-def test_logits_and_names_agree(torchvision_models: ModuleType, name: str) -> None:
+def some(names: list[str]) -> list[object]:
+    """The networks, those that take many seconds marked slow."""
+    return [pytest.param(name, marks=pytest.mark.slow) if name in HEAVY else name for name in names]
+
+
+@pytest.mark.parametrize("name", some(TORCHVISION))
+def test_torchvision(torchvision_models: ModuleType, name: str) -> None:
+    settings = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
     torch.manual_seed(0)
-    theirs = torchvision_models.get_model(name, weights=None).eval()
-    ours = create_model(name).eval()
+    compare(name, torchvision_models.get_model(name, weights=None, **settings))
+
+
+@pytest.mark.parametrize("name", some(list(TIMM)))
+def test_timm(timm: ModuleType, name: str) -> None:
+    torch.manual_seed(0)
+    compare(name, timm.create_model(TIMM[name], pretrained=False))
+
+
+def compare(name: str, theirs: torch.nn.Module) -> None:
+    with torch.device("meta"):
+        ours = create_model(name)
+    # Their order too: an optimizer state that was saved by index fits only then.
     assert list(ours.state_dict()) == list(theirs.state_dict())
-    ours.load_state_dict(theirs.state_dict())
-    images = torch.randn(2, 3, models.get(name).facts.image_size, models.get(name).facts.image_size)
+    ours.load_state_dict(theirs.state_dict(), assign=True)
+    images = torch.randn(2, 3, *(models.get(name).facts.image_size,) * 2)
     with torch.inference_mode():
-        assert (ours(images) - theirs(images)).abs().max() < 1e-4
+        # In train mode auxiliary heads answer too, and no running statistic hides a wrong layer; dropout is off.
+        for mode in (True, False):
+            mine, yours = prepared(ours, mode)(images), prepared(theirs, mode)(images)
+            for one, other in zip(flat(mine), sorted_like(name, yours), strict=True):
+                assert (one - other).abs().max() < 1e-4 * max(1.0, other.abs().max().item())
+
+
+def prepared(model: torch.nn.Module, train: bool) -> torch.nn.Module:
+    model.train(train)
+    for module in model.modules():
+        if "drop" in type(module).__name__.lower() or "stochastic" in type(module).__name__.lower():
+            module.eval()
+    return model
+
+
+def flat(outputs: torch.Tensor | tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
+    logits, auxiliary = split_outputs(outputs)
+    return [logits, *auxiliary]
+
+
+def sorted_like(name: str, outputs: torch.Tensor | tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
+    """torchvision's GoogLeNet names the second auxiliary head before the first."""
+    found = flat(outputs)
+    return [found[0], *reversed(found[1:])] if name == "googlenet" else found

@@ -15,11 +15,13 @@ mode a single image is always fine.
 from cnnlab.zoo._base import (
     ModelFacts,
     Network,
+    Pretrained,
     create_model,
     list_models,
     model_options,
     models,
     register_model,
+    split_outputs,
     stage_outputs,
 )
 from cnnlab.zoo._weights import load_weights
@@ -27,11 +29,13 @@ from cnnlab.zoo._weights import load_weights
 __all__ = [
     "ModelFacts",
     "Network",
+    "Pretrained",
     "create_model",
     "list_models",
     "load_weights",
     "model_options",
     "models",
     "register_model",
+    "split_outputs",
     "stage_outputs",
 ]

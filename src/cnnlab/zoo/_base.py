@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 from pydantic import Field, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 from torch import Tensor, nn
@@ -32,17 +32,77 @@ Width = Annotated[int, Field(ge=1)]
 """A number of channels or units."""
 
 
+SMALL_IMAGE = 64
+"""Images up to this size in pixels get the small stem that is customary on CIFAR, where one is."""
+
+
 class Network(nn.Module):
     """A network of the zoo: images ``(N, C, S, S)`` in, logits ``(N, num_classes)`` out.
+
+    With auxiliary heads, ``forward`` returns in train mode the tuple ``(logits, *auxiliary logits)``, in the order of
+    ``auxiliary``, and in eval mode the logits alone; :func:`split_outputs` takes both.
 
     Attributes:
         stages: stage name -> dotted name of the submodule whose output ends the stage, from input to head. Each of
             these submodules runs exactly once in ``forward``, and nothing changes its output in place afterwards.
+            The stage ``"head"`` is a single layer, or a ``Sequential`` that ends with the last layer and at most
+            layers without parameters after it; its output is the logits.
+        auxiliary: dotted name of an auxiliary head -> weight of its loss; empty for most networks.
         arch: what :func:`create_model` was asked for, ready for JSON; ``create_model(**model.arch)`` builds it again.
     """
 
     stages: Mapping[str, str]
+    auxiliary: Mapping[str, float] = {}
     arch: dict[str, Any]
+
+    @property
+    def last_layer(self) -> str:
+        """Dotted name of the layer whose outputs are the classes."""
+        return _last_layer(self, self.stages["head"])
+
+    @property
+    def class_layers(self) -> list[str]:
+        """Dotted names of every layer with an output per class: the last one and those of the auxiliary heads."""
+        return [self.last_layer, *(_last_layer(self, name) for name in self.auxiliary)]
+
+
+def _last_layer(model: nn.Module, head: str) -> str:
+    """Dotted name of the last dense layer or convolution in the submodule ``head``."""
+    layers = [
+        f"{head}.{name}".rstrip(".")
+        for name, module in model.get_submodule(head).named_modules()
+        if isinstance(module, nn.Linear | nn.Conv2d)
+    ]
+    if not layers:
+        raise ModelError(f"{type(model).__name__} has no dense layer or convolution in its head {head}.")
+    return layers[-1]
+
+
+def split_outputs(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Return the logits and the (often empty) tuple of auxiliary logits from what a network returned."""
+    return (outputs, ()) if isinstance(outputs, Tensor) else (outputs[0], tuple(outputs[1:]))
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Public ImageNet weights of a network, and what images have to look like for them.
+
+    Attributes:
+        url: where the file is; the 8 hexadecimal digits at the end of its name begin its SHA-256 checksum.
+        top1: accuracy on the ImageNet validation images in percent, as published with the weights.
+        size: side in pixels of the images they were evaluated on.
+        resize: what the short side is brought to before the centre of ``size`` x ``size`` is cut out.
+        interpolation: ``"bilinear"`` or ``"bicubic"``.
+        mean, std: per channel, of images in 0..1.
+    """
+
+    url: str
+    top1: float
+    size: int = 224
+    resize: int = 256
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -66,6 +126,7 @@ class ModelFacts:
     imagenet_top1_error: float | None = None
     imagenet_top5_error: float | None = None
     aliases: tuple[str, ...] = ()
+    pretrained: Pretrained | None = None
 
 
 Factory = TypeVar("Factory", bound=Callable[..., Network])
@@ -116,6 +177,7 @@ def register_model(
     imagenet_top1_error: float | None = None,
     imagenet_top5_error: float | None = None,
     aliases: tuple[str, ...] = (),
+    pretrained: Pretrained | None = None,
 ) -> Callable[[Factory], Factory]:
     """Register the decorated factory under its own name; see :class:`ModelFacts` for the arguments.
 
@@ -138,6 +200,7 @@ def register_model(
             imagenet_top1_error=imagenet_top1_error,
             imagenet_top5_error=imagenet_top5_error,
             aliases=aliases,
+            pretrained=pretrained,
         )
         return models.register(facts)(factory)
 
@@ -250,7 +313,7 @@ def stage_outputs(model: nn.Module, images: Tensor) -> tuple[Tensor, dict[str, T
         images: ``(N, C, S, S)``.
 
     Returns:
-        The logits ``(N, num_classes)`` and a dict stage name -> output, in the order of ``model.stages``.
+        The logits ``(N, num_classes)``, without auxiliary ones, and a dict stage name -> output, in the order of ``model.stages``.
 
     Raises:
         ModelError: the model declares no stages.
@@ -262,7 +325,7 @@ def stage_outputs(model: nn.Module, images: Tensor) -> tuple[Tensor, dict[str, T
             "a dict of stage name -> dotted submodule name."
         )
     with _kept_outputs(model, stages) as outputs:
-        logits = model(images)
+        logits, _ = split_outputs(model(images))
     return logits, {stage: outputs[stage] for stage in stages}
 
 

@@ -21,10 +21,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from cnnlab.zoo._base import Network, he_init, register_model
-
-SMALL_IMAGE = 64
-"""Images up to this size in pixels get the small stem."""
+from cnnlab.zoo._base import SMALL_IMAGE, Network, he_init, register_model
 
 
 class BasicBlock(nn.Module):
