@@ -9,6 +9,7 @@
     ├── DataError             the data cannot be used: missing, empty, broken, mislabelled
     │   └── DataNotFoundError nowhere on this machine and not downloadable now
     ├── ModelError            the network cannot take this input or these weights
+    │   └── WeightsNotFoundError  nowhere on this machine and not downloadable now
     ├── CheckpointError       a saved state is truncated, foreign or from a newer version
     │   └── OtherDataError    a saved state was made with other data
     ├── RunError              a run folder is missing, unfinished, or cannot be written
@@ -59,6 +60,10 @@ class DataNotFoundError(DataError):
 
 class ModelError(CnnlabError):
     """The network cannot take this input or these weights."""
+
+
+class WeightsNotFoundError(ModelError):
+    """Public weights are nowhere on this machine and could not be downloaded."""
 
 
 class CheckpointError(CnnlabError):

@@ -12,13 +12,10 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TypeVar
 
+from cnnlab.downloads import DownloadBar, DownloadError, cache_dir, reason
 from cnnlab.errors import DataError, DataNotFoundError
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
 
 Found = TypeVar("Found")
 
@@ -34,13 +31,6 @@ class Remote:
     def file(self) -> str:
         """The name of the file."""
         return self.url.rsplit("/", 1)[-1]
-
-
-def cache_dir() -> Path:
-    """The folder of this user where downloads and decoded arrays are kept."""
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("cnnlab"))
 
 
 def download_dir(name: str) -> Path:
@@ -112,10 +102,6 @@ def locate(
     raise DataNotFoundError(_not_found(name, remotes, target, searched, "downloading was not asked for"))
 
 
-class DownloadError(Exception):
-    """A file could not be downloaded; the message says which and why."""
-
-
 def fetch(remotes: Sequence[Remote], target: Path, *, progress: bool = False) -> None:
     """Download the files into the folder ``target``, skipping those that are there with the right checksum.
 
@@ -135,21 +121,7 @@ def fetch(remotes: Sequence[Remote], target: Path, *, progress: bool = False) ->
             except ValueError as error:
                 raise DownloadError(f"{remote.url}: the checksum of what came is not {remote.md5}") from error
             except (requests.exceptions.RequestException, OSError) as error:
-                raise DownloadError(f"{remote.url}: {_reason(error)}") from error
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost cause in a line: requests wraps urllib3, which wraps the socket's error."""
-    text = str(error)
-    for known in (
-        "Connection refused",
-        "Name or service not known",
-        "Temporary failure in name resolution",
-        "timed out",
-    ):
-        if known.lower() in text.lower():
-            return known.lower()
-    return text if len(text) < 200 else type(error).__name__
+                raise DownloadError(f"{remote.url}: {reason(error)}") from error
 
 
 def _not_found(name: str, remotes: Sequence[Remote], target: Path, searched: Sequence[Path], reason: str) -> str:
@@ -165,43 +137,3 @@ def _not_found(name: str, remotes: Sequence[Remote], target: Path, searched: Seq
         f"Data sets that need no download: {', '.join(embedded)}.",
     ]
     return "\n".join(lines)
-
-
-class DownloadBar:
-    """A rich progress bar with the four attributes that pooch's downloader uses: total, update, reset, close."""
-
-    def __init__(self, description: str) -> None:
-        self.description = description
-        self.total = 0
-        self._done = 0
-        self._progress: Progress | None = None
-
-    def __enter__(self) -> Self:
-        from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=Console(stderr=True))
-        self._progress.start()
-        self._task = self._progress.add_task(self.description, total=None)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    def update(self, count: int) -> None:
-        """Count ``count`` more bytes."""
-        # pooch counts whole chunks, so that the last one overshoots.
-        self._done = min(self._done + count, self.total) if self.total else self._done + count
-        if self._progress is not None:
-            self._progress.update(self._task, completed=self._done, total=self.total or None)
-
-    def reset(self) -> None:
-        """Start counting anew (pooch does so at the end, to correct its estimate)."""
-        self._done = 0
-
-    def close(self) -> None:
-        """Stop drawing."""
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
