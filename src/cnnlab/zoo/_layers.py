@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
+
+from cnnlab.zoo._base import he_init
+
+Multiplier = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""What every number of channels of a network is multiplied by: 1 leaves the network as it is."""
 
 
 class DropPath(nn.Module):
@@ -70,3 +78,35 @@ def round_channels(channels: float, divisor: int = 8) -> int:
     """
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded
+
+
+def conv_norm(
+    in_channels: int,
+    channels: int,
+    kernel: int = 3,
+    stride: int = 1,
+    groups: int = 1,
+    activation: Callable[..., nn.Module] | None = None,
+    norm: Callable[[int], nn.Module] = nn.BatchNorm2d,
+) -> nn.Sequential:
+    """Return a convolution that keeps the size at stride 1, its BatchNorm, and the activation if there is one.
+
+    ``(N, in_channels, H, W)`` becomes ``(N, channels, ceil(H / stride), ceil(W / stride))``. ``activation`` is called
+    with ``inplace=True``. Parameter names are torchvision's.
+    """
+    conv = nn.Conv2d(in_channels, channels, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
+    layers = [conv, norm(channels)]
+    return nn.Sequential(*layers, activation(inplace=True)) if activation else nn.Sequential(*layers)
+
+
+def depthwise_he_init(model: nn.Module) -> None:
+    """Initialise as ``he_init`` does, with the fan-out that depthwise convolutions really have.
+
+    Each of their inputs is seen by one output channel only, so that the fan-out is k * k; torch counts the outputs of
+    all groups. Weights that much too small would be hidden by BatchNorm, but change by too much with every step.
+    """
+    he_init(model)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d):
+                module.weight.mul_(math.sqrt(module.groups))

@@ -1,0 +1,145 @@
+"""EfficientNet-Lite0.
+
+Renjie Liu: Higher accuracy on vision models with EfficientNet-Lite. TensorFlow blog, 2020.
+https://blog.tensorflow.org/2020/03/higher-accuracy-on-vision-models-with-efficientnet-lite.html
+
+Introduced: EfficientNet-B0 for phones: no squeeze-and-excitation, which some accelerators lack, and ReLU6 in place of
+swish, so that whole numbers of 8 bits can stand for the activations.
+Reported (ImageNet validation): top-1 error 24.9 % (75.1 % right, 407 million multiply-adds; the table beside the
+authors' code, https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite).
+
+Deviations from the source: for images up to 64x64 the stem and the first stage that halves have stride 1, so that 32x32
+pixels end as 4x4 and not as one. Convolutions of stride 2 pad both sides alike, where TensorFlow pads the right and the
+bottom, and BatchNorm is torch's usual one (epsilon 1e-5, momentum 0.1), both as in timm, whose parameter names these
+are. Initialisation: the authors' for convolutions, normal by the fan-out, which is that of He et al. 2015; the dense
+layer by its fan-in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from cnnlab.zoo._base import SMALL_IMAGE, Network, Rate, register_model
+from cnnlab.zoo._layers import DropPath, depthwise_he_init
+
+
+class SeparableBlock(nn.Module):
+    """Filter each channel by itself, then mix the channels without an activation: the first block."""
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__()
+        self.conv_dw = nn.Conv2d(in_channels, in_channels, 3, padding=1, groups=in_channels, bias=False)
+        self.bn1 = nn.BatchNorm2d(in_channels)
+        self.relu = nn.ReLU6(inplace=True)
+        self.conv_pw = nn.Conv2d(in_channels, channels, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.bn1(self.conv_dw(x)))  # (N, in_channels, S, S)
+        return self.bn2(self.conv_pw(x))  # (N, channels, S, S)
+
+
+class InvertedResidual(nn.Module):
+    """Widen six times, filter each channel by itself, narrow again without an activation, and add what came in."""
+
+    def __init__(self, in_channels: int, channels: int, kernel: int, stride: int, drop_path: float) -> None:
+        super().__init__()
+        wide = 6 * in_channels
+        self.has_shortcut = stride == 1 and in_channels == channels
+        self.conv_pw = nn.Conv2d(in_channels, wide, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(wide)
+        self.conv_dw = nn.Conv2d(wide, wide, kernel, stride, padding=kernel // 2, groups=wide, bias=False)
+        self.bn2 = nn.BatchNorm2d(wide)
+        self.conv_pwl = nn.Conv2d(wide, channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU6(inplace=True)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x  # (N, in_channels, S, S)
+        x = self.relu(self.bn1(self.conv_pw(x)))  # (N, 6 * in_channels, S, S)
+        x = self.relu(self.bn2(self.conv_dw(x)))  # (N, 6 * in_channels, S / stride, S / stride)
+        x = self.bn3(self.conv_pwl(x))  # (N, channels, S / stride, S / stride)
+        return shortcut + self.drop_path(x) if self.has_shortcut else x  # (N, channels, S / stride, S / stride)
+
+
+class EfficientNetLite(Network):
+    """A stem, seven rows of blocks, a 1x1 convolution, and a dense head; shapes are for 224x224 images.
+
+    A stage ends where the next block halves the image. The rate of ``drop_path`` rises linearly from 0 at the first
+    block, as in EfficientNet.
+    """
+
+    stages: Mapping[str, str] = {
+        "stem": "relu",
+        "stage1": "blocks.0",
+        "stage2": "blocks.1",
+        "stage3": "blocks.2",
+        "stage4": "blocks.4",
+        "stage5": "relu2",
+        "head": "classifier",
+    }
+
+    def __init__(self, num_classes: int, in_channels: int, image_size: int, dropout: float, drop_path: float) -> None:
+        super().__init__()
+        early = 1 if image_size <= SMALL_IMAGE else 2
+        rows = (  # kernel, channels, blocks, stride of the first block
+            (3, 24, 2, early),
+            (5, 40, 2, 2),
+            (3, 80, 3, 2),
+            (5, 112, 3, 1),
+            (5, 192, 4, 2),
+            (3, 320, 1, 1),
+        )
+        self.conv_stem = nn.Conv2d(in_channels, 32, 3, stride=early, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(32)
+        self.relu = nn.ReLU6(inplace=True)
+        blocks = [nn.Sequential(SeparableBlock(32, 16))]
+        total = 1 + sum(depth for _, _, depth, _ in rows)
+        now, done = 16, 1
+        for kernel, channels, depth, stride in rows:
+            row = nn.Sequential()
+            for i in range(depth):
+                rate = drop_path * (done + i) / total
+                row.append(InvertedResidual(now, channels, kernel, stride if i == 0 else 1, rate))
+                now = channels
+            blocks.append(row)
+            done += depth
+        self.blocks = nn.Sequential(*blocks)
+        self.conv_head = nn.Conv2d(320, 1280, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(1280)
+        self.relu2 = nn.ReLU6(inplace=True)
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(1280, num_classes)
+        depthwise_he_init(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.bn1(self.conv_stem(x)))  # (N, 32, 112, 112)
+        x = self.blocks(x)  # (N, 320, 7, 7)
+        x = self.relu2(self.bn2(self.conv_head(x)))  # (N, 1280, 7, 7)
+        x = self.avgpool(x).flatten(1)  # (N, 1280)
+        return self.classifier(self.dropout(x))  # (N, num_classes)
+
+
+@register_model(
+    paper="Liu: Higher accuracy on vision models with EfficientNet-Lite (TensorFlow blog)",
+    year=2020,
+    url="https://blog.tensorflow.org/2020/03/higher-accuracy-on-vision-models-with-efficientnet-lite.html",
+    introduced="EfficientNet-B0 for phones: ReLU6, and no squeeze-and-excitation.",
+    reported="24.9 % top-1 error on ImageNet",
+    parameters=4_652_008,
+    min_size=8,
+    imagenet_top1_error=24.9,
+    aliases=("efficientnet_lite",),
+)
+def efficientnet_lite0(
+    num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.2, drop_path: Rate = 0.2
+) -> EfficientNetLite:
+    """EfficientNet-Lite0 (Liu 2020), with fewer strides for images up to 64x64.
+
+    ``dropout`` acts before the last layer, ``drop_path`` on whole blocks. Images of 8x8 pixels and more.
+    """
+    return EfficientNetLite(num_classes, in_channels, image_size, dropout, drop_path)
