@@ -1,55 +1,102 @@
-"""ResNet-18 and ResNet-34.
+"""ResNet-18, 34, 50, 101 and 152.
 
 Kaiming He, Xiangyu Zhang, Shaoqing Ren, Jian Sun: Deep residual learning for image recognition. CVPR 2016.
 https://arxiv.org/abs/1512.03385
 
-Introduced: shortcuts around every two convolutions, so that a block learns what to add to its input, and networks of
-more than a hundred layers train.
-Reported (ImageNet validation, ten crops): top-1 error 27.88 % for 18 layers with option A shortcuts (table 2);
-24.52 % top-1 and 7.46 % top-5 for 34 layers with option B (table 3).
+Introduced: shortcuts around every two or three convolutions, so that a block learns what to add to its input, and
+networks of more than a hundred layers train.
+Reported (ImageNet validation, ten crops, top-1 and top-5 error): 27.88 % top-1 for 18 layers with option A shortcuts
+(table 2); 24.52 % and 7.46 % for 34 layers with option B, 22.85 % and 6.71 % for 50, 21.75 % and 6.05 % for 101,
+21.43 % and 5.71 % for 152 (table 3). At several scales (table 4): 20.74 % and 5.25 % for 50 layers, 19.87 % and 4.60 %
+for 101, 19.38 % and 4.49 % for 152.
 
-Deviations from the paper: none for 224x224; the shortcuts are option B, a 1x1 convolution where the shape changes and
-the identity elsewhere. For images up to 64x64 the stem is a 3x3 convolution of stride 1 without pooling, as is
-customary on CIFAR, since the paper's stem would leave 8x8 of 32x32 pixels. Parameter names are torchvision's.
-Initialisation: He et al. 2015 for convolutions; with ``zero_init_residual`` every block starts as the identity (Goyal
-et al. 2017, https://arxiv.org/abs/1706.02677, section 5.1).
+Deviations from the paper: in bottleneck blocks the 3x3 convolution has the stride, where the paper's first 1x1
+convolution has it and so skips three of four pixels ("ResNet v1.5", as torchvision and its checkpoints have it). The
+shortcuts are option B, a 1x1 convolution where the shape changes and the identity elsewhere. For images up to 64x64 the
+stem is a 3x3 convolution of stride 1 without pooling, as is customary on CIFAR, since the paper's stem would leave 8x8
+of 32x32 pixels. Parameter names are torchvision's. Initialisation: He et al. 2015 for convolutions; with
+``zero_init_residual`` every block starts as the identity (Goyal et al. 2017, https://arxiv.org/abs/1706.02677, section
+5.1). ``drop_path`` is stochastic depth (Huang et al. 2016, https://arxiv.org/abs/1603.09382), later than the paper: the
+rate grows linearly from the first block to ``drop_path`` at the last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from torch import Tensor, nn
 
-from cnnlab.zoo._base import SMALL_IMAGE, Network, he_init, register_model
+from cnnlab.zoo._base import SMALL_IMAGE, Network, Pretrained, Rate, he_init, register_model
+from cnnlab.zoo._layers import DropPath
+
+Block = Callable[[int, int, int, float], nn.Module]
+"""Makes a residual block from its input channels, output channels, stride and drop-path rate."""
+
+NARROW = (64, 128, 256, 512)
+"""Channels that leave the four stages of basic blocks."""
+
+WIDE = (256, 512, 1024, 2048)
+"""Channels that leave the four stages of bottleneck blocks."""
 
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut around them."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int = 1) -> None:
+    def __init__(self, in_channels: int, channels: int, stride: int = 1, drop_path: float = 0.0) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
-        self.downsample: nn.Sequential | None = None
-        if stride != 1 or in_channels != channels:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
-            )
+        self.drop_path = DropPath(drop_path)
+        self.downsample = projection(in_channels, channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)  # (N, channels, S / stride, S / stride)
         x = self.relu(self.bn1(self.conv1(x)))  # (N, channels, S / stride, S / stride)
         x = self.bn2(self.conv2(x))  # (N, channels, S / stride, S / stride)
+        x = self.drop_path(x)  # (N, channels, S / stride, S / stride)
         x += shortcut
         return self.relu(x)  # (N, channels, S / stride, S / stride)
 
 
+class Bottleneck(nn.Module):
+    """A 3x3 convolution between two of 1x1, which narrow to a quarter and widen again, and a shortcut around them."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int = 1, drop_path: float = 0.0) -> None:
+        super().__init__()
+        narrow = channels // 4
+        self.conv1 = nn.Conv2d(in_channels, narrow, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(narrow)
+        self.conv2 = nn.Conv2d(narrow, narrow, 3, stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(narrow)
+        self.conv3 = nn.Conv2d(narrow, channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.drop_path = DropPath(drop_path)
+        self.downsample = projection(in_channels, channels, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)  # (N, channels, S / stride, S / stride)
+        x = self.relu(self.bn1(self.conv1(x)))  # (N, channels / 4, S, S)
+        x = self.relu(self.bn2(self.conv2(x)))  # (N, channels / 4, S / stride, S / stride)
+        x = self.bn3(self.conv3(x))  # (N, channels, S / stride, S / stride)
+        x = self.drop_path(x)  # (N, channels, S / stride, S / stride)
+        x += shortcut
+        return self.relu(x)  # (N, channels, S / stride, S / stride)
+
+
+def projection(in_channels: int, channels: int, stride: int) -> nn.Sequential | None:
+    """Option B for the shortcut: a 1x1 convolution where the shape changes; None stands for the identity."""
+    if stride == 1 and in_channels == channels:
+        return None
+    return nn.Sequential(nn.Conv2d(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels))
+
+
 class ResNet(Network):
-    """A stem, four stages of basic blocks, and a dense head; shapes are for 224x224 images."""
+    """A stem, four stages of residual blocks, and a dense head; shapes are for 224x224 images."""
 
     stages: Mapping[str, str] = {
         "stem": "maxpool",
@@ -62,11 +109,14 @@ class ResNet(Network):
 
     def __init__(
         self,
+        block: Block,
+        widths: tuple[int, int, int, int],
         depths: tuple[int, int, int, int],
         num_classes: int,
         in_channels: int,
         image_size: int,
         zero_init_residual: bool = False,
+        drop_path: float = 0.0,
     ) -> None:
         super().__init__()
         small = image_size <= SMALL_IMAGE
@@ -78,72 +128,148 @@ class ResNet(Network):
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool: nn.Module = nn.Identity() if small else nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = stage(64, 64, depths[0], stride=1)
-        self.layer2 = stage(64, 128, depths[1], stride=2)
-        self.layer3 = stage(128, 256, depths[2], stride=2)
-        self.layer4 = stage(256, 512, depths[3], stride=2)
+        rates = (drop_path * (i + 1) / sum(depths) for i in range(sum(depths)))
+        self.layer1 = stage(block, 64, widths[0], depths[0], 1, rates)
+        self.layer2 = stage(block, widths[0], widths[1], depths[1], 2, rates)
+        self.layer3 = stage(block, widths[1], widths[2], depths[2], 2, rates)
+        self.layer4 = stage(block, widths[2], widths[3], depths[3], 2, rates)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(512, num_classes)
+        self.fc = nn.Linear(widths[3], num_classes)
         he_init(self)
         if zero_init_residual:
-            for module in self.modules():
-                if isinstance(module, BasicBlock):
-                    nn.init.zeros_(module.bn2.weight)
+            for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
+                for residual in layer:
+                    norms = [module for module in residual.children() if isinstance(module, nn.BatchNorm2d)]
+                    nn.init.zeros_(norms[-1].weight)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.relu(self.bn1(self.conv1(x)))  # (N, 64, 112, 112)
         x = self.maxpool(x)  # (N, 64, 56, 56)
-        x = self.layer1(x)  # (N, 64, 56, 56)
-        x = self.layer2(x)  # (N, 128, 28, 28)
-        x = self.layer3(x)  # (N, 256, 14, 14)
-        x = self.layer4(x)  # (N, 512, 7, 7)
-        x = self.avgpool(x).flatten(1)  # (N, 512)
+        x = self.layer1(x)  # (N, 64 or 256, 56, 56)
+        x = self.layer2(x)  # (N, 128 or 512, 28, 28)
+        x = self.layer3(x)  # (N, 256 or 1024, 14, 14)
+        x = self.layer4(x)  # (N, 512 or 2048, 7, 7)
+        x = self.avgpool(x).flatten(1)  # (N, 512 or 2048)
         return self.fc(x)  # (N, num_classes)
 
 
-def stage(in_channels: int, channels: int, depth: int, stride: int) -> nn.Sequential:
-    """``depth`` blocks, of which the first changes the shape."""
-    first = BasicBlock(in_channels, channels, stride)
-    return nn.Sequential(first, *(BasicBlock(channels, channels) for _ in range(depth - 1)))
+def stage(
+    block: Block, in_channels: int, channels: int, depth: int, stride: int, rates: Iterator[float]
+) -> nn.Sequential:
+    """``depth`` blocks, of which the first changes the shape; each takes the next of the drop-path ``rates``."""
+    first = block(in_channels, channels, stride, next(rates))
+    return nn.Sequential(first, *(block(channels, channels, 1, next(rates)) for _ in range(depth - 1)))
 
 
-@register_model(
+register_resnet = partial(
+    register_model,
     paper="He, Zhang, Ren, Sun: Deep residual learning for image recognition",
     year=2015,
     url="https://arxiv.org/abs/1512.03385",
-    introduced="Shortcuts around every two convolutions, so that very deep networks train.",
+    introduced="Shortcuts around every two or three convolutions, so that very deep networks train.",
+    min_size=8,
+)
+
+
+@register_resnet(
     reported="27.88 % top-1 error on ImageNet, ten crops",
     parameters=11_689_512,
-    min_size=8,
     imagenet_top1_error=27.88,
     aliases=("resnet",),
+    pretrained=Pretrained("https://download.pytorch.org/models/resnet18-f37072fd.pth", top1=69.758),
 )
 def resnet18(
-    num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, zero_init_residual: bool = False
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    image_size: int = 224,
+    *,
+    zero_init_residual: bool = False,
+    drop_path: Rate = 0.0,
 ) -> ResNet:
     """ResNet-18 (He et al. 2015), with a small stem for images up to 64x64.
 
-    ``zero_init_residual``: every block starts as the identity. Images of 8x8 pixels and more.
+    ``zero_init_residual``: every block starts as the identity. ``drop_path``: rate of stochastic depth at the last
+    block. Images of 8x8 pixels and more.
     """
-    return ResNet((2, 2, 2, 2), num_classes, in_channels, image_size, zero_init_residual)
+    depths = (2, 2, 2, 2)
+    return ResNet(BasicBlock, NARROW, depths, num_classes, in_channels, image_size, zero_init_residual, drop_path)
 
 
-@register_model(
-    paper="He, Zhang, Ren, Sun: Deep residual learning for image recognition",
-    year=2015,
-    url="https://arxiv.org/abs/1512.03385",
-    introduced="Shortcuts around every two convolutions, so that very deep networks train.",
+@register_resnet(
     reported="24.52 % top-1 error on ImageNet, ten crops",
     parameters=21_797_672,
-    min_size=8,
     imagenet_top1_error=24.52,
     imagenet_top5_error=7.46,
+    pretrained=Pretrained("https://download.pytorch.org/models/resnet34-b627a593.pth", top1=73.314),
 )
 def resnet34(
-    num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, zero_init_residual: bool = False
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    image_size: int = 224,
+    *,
+    zero_init_residual: bool = False,
+    drop_path: Rate = 0.0,
 ) -> ResNet:
-    """ResNet-34 (He et al. 2015), with a small stem for images up to 64x64.
+    """ResNet-34 (He et al. 2015); stem and options are those of ``resnet18``."""
+    depths = (3, 4, 6, 3)
+    return ResNet(BasicBlock, NARROW, depths, num_classes, in_channels, image_size, zero_init_residual, drop_path)
 
-    ``zero_init_residual``: every block starts as the identity. Images of 8x8 pixels and more.
-    """
-    return ResNet((3, 4, 6, 3), num_classes, in_channels, image_size, zero_init_residual)
+
+@register_resnet(
+    reported="22.85 % top-1 error on ImageNet, ten crops",
+    parameters=25_557_032,
+    imagenet_top1_error=22.85,
+    imagenet_top5_error=6.71,
+    pretrained=Pretrained("https://download.pytorch.org/models/resnet50-0676ba61.pth", top1=76.13),
+)
+def resnet50(
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    image_size: int = 224,
+    *,
+    zero_init_residual: bool = False,
+    drop_path: Rate = 0.0,
+) -> ResNet:
+    """ResNet-50 (He et al. 2015) of bottleneck blocks; stem and options are those of ``resnet18``."""
+    depths = (3, 4, 6, 3)
+    return ResNet(Bottleneck, WIDE, depths, num_classes, in_channels, image_size, zero_init_residual, drop_path)
+
+
+@register_resnet(
+    reported="21.75 % top-1 error on ImageNet, ten crops",
+    parameters=44_549_160,
+    imagenet_top1_error=21.75,
+    imagenet_top5_error=6.05,
+    pretrained=Pretrained("https://download.pytorch.org/models/resnet101-63fe2227.pth", top1=77.374),
+)
+def resnet101(
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    image_size: int = 224,
+    *,
+    zero_init_residual: bool = False,
+    drop_path: Rate = 0.0,
+) -> ResNet:
+    """ResNet-101 (He et al. 2015) of bottleneck blocks; stem and options are those of ``resnet18``."""
+    depths = (3, 4, 23, 3)
+    return ResNet(Bottleneck, WIDE, depths, num_classes, in_channels, image_size, zero_init_residual, drop_path)
+
+
+@register_resnet(
+    reported="21.43 % top-1 error on ImageNet, ten crops",
+    parameters=60_192_808,
+    imagenet_top1_error=21.43,
+    imagenet_top5_error=5.71,
+    pretrained=Pretrained("https://download.pytorch.org/models/resnet152-394f9c45.pth", top1=78.312),
+)
+def resnet152(
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    image_size: int = 224,
+    *,
+    zero_init_residual: bool = False,
+    drop_path: Rate = 0.0,
+) -> ResNet:
+    """ResNet-152 (He et al. 2015) of bottleneck blocks; stem and options are those of ``resnet18``."""
+    depths = (3, 8, 36, 3)
+    return ResNet(Bottleneck, WIDE, depths, num_classes, in_channels, image_size, zero_init_residual, drop_path)

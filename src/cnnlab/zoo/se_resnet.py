@@ -1,0 +1,132 @@
+"""SE-ResNet-18 and SE-ResNet-50, residual networks with squeeze-and-excitation.
+
+Jie Hu, Li Shen, Samuel Albanie, Gang Sun, Enhua Wu: Squeeze-and-excitation networks. CVPR 2018.
+https://arxiv.org/abs/1709.01507
+
+Introduced: a gate per channel that sees the average of all channels, so that a block weighs its features by what is in
+the image; winner of ILSVRC 2017.
+Reported (ImageNet validation, one 224x224 crop, table 2): 23.29 % top-1 and 6.62 % top-5 error for SE-ResNet-50,
+against 24.80 % and 7.48 % for ResNet-50; nothing for 18 layers.
+
+Deviations from the paper: the gates have a sixteenth of the channels, but at least 8 (timm's rule; the paper's
+sixteenth of 64 channels would be 4). In bottleneck blocks the 3x3 convolution has the stride, not the first 1x1
+convolution. For images up to 64x64 the stem is that of a small ResNet, a 3x3 convolution of stride 1 without pooling.
+Stem, stages, head, initialisation (He et al. 2015) and ``drop_path`` are those of :mod:`cnnlab.zoo.resnet`. Parameter
+names are timm's.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch import Tensor, nn
+
+from cnnlab.zoo._base import Pretrained, Rate, register_model
+from cnnlab.zoo._layers import DropPath, SqueezeExcitation
+from cnnlab.zoo.resnet import NARROW, WIDE, ResNet, projection
+
+
+class SEBasicBlock(nn.Module):
+    """Two 3x3 convolutions and a gate per channel, with a shortcut around them: the paper's figure 3."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int = 1, drop_path: float = 0.0) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.se = SqueezeExcitation(channels, max(8, channels // 16))
+        self.drop_path = DropPath(drop_path)
+        self.downsample = projection(in_channels, channels, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)  # (N, channels, S / stride, S / stride)
+        x = self.relu(self.bn1(self.conv1(x)))  # (N, channels, S / stride, S / stride)
+        x = self.bn2(self.conv2(x))  # (N, channels, S / stride, S / stride)
+        x = self.drop_path(self.se(x))  # (N, channels, S / stride, S / stride)
+        x += shortcut
+        return self.relu(x)  # (N, channels, S / stride, S / stride)
+
+
+class SEBottleneck(nn.Module):
+    """Convolutions of 1x1, 3x3 and 1x1 and a gate per channel, with a shortcut around them."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int = 1, drop_path: float = 0.0) -> None:
+        super().__init__()
+        narrow = channels // 4
+        self.conv1 = nn.Conv2d(in_channels, narrow, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(narrow)
+        self.conv2 = nn.Conv2d(narrow, narrow, 3, stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(narrow)
+        self.conv3 = nn.Conv2d(narrow, channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.se = SqueezeExcitation(channels, max(8, channels // 16))
+        self.drop_path = DropPath(drop_path)
+        self.downsample = projection(in_channels, channels, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)  # (N, channels, S / stride, S / stride)
+        x = self.relu(self.bn1(self.conv1(x)))  # (N, channels / 4, S, S)
+        x = self.relu(self.bn2(self.conv2(x)))  # (N, channels / 4, S / stride, S / stride)
+        x = self.bn3(self.conv3(x))  # (N, channels, S / stride, S / stride)
+        x = self.drop_path(self.se(x))  # (N, channels, S / stride, S / stride)
+        x += shortcut
+        return self.relu(x)  # (N, channels, S / stride, S / stride)
+
+
+register_se_resnet = partial(
+    register_model,
+    paper="Hu, Shen, Albanie, Sun, Wu: Squeeze-and-excitation networks",
+    year=2017,
+    url="https://arxiv.org/abs/1709.01507",
+    introduced="A gate per channel that sees the average of all channels.",
+    min_size=8,
+)
+
+
+@register_se_resnet(parameters=11_779_624, aliases=("senet",))
+def se_resnet18(
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    image_size: int = 224,
+    *,
+    zero_init_residual: bool = False,
+    drop_path: Rate = 0.0,
+) -> ResNet:
+    """SE-ResNet-18 (Hu et al. 2017), with a small stem for images up to 64x64.
+
+    ``zero_init_residual``: every block starts as the identity. ``drop_path``: rate of stochastic depth at the last
+    block. Images of 8x8 pixels and more.
+    """
+    depths = (2, 2, 2, 2)
+    return ResNet(SEBasicBlock, NARROW, depths, num_classes, in_channels, image_size, zero_init_residual, drop_path)
+
+
+@register_se_resnet(
+    reported="23.29 % top-1 error on ImageNet, one crop",
+    parameters=28_088_024,
+    imagenet_top1_error=23.29,
+    imagenet_top5_error=6.62,
+    pretrained=Pretrained(
+        "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/seresnet50_ra_224-8efdb4bb.pth",
+        top1=80.274,
+        interpolation="bicubic",
+    ),
+)
+def se_resnet50(
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    image_size: int = 224,
+    *,
+    zero_init_residual: bool = False,
+    drop_path: Rate = 0.0,
+) -> ResNet:
+    """SE-ResNet-50 (Hu et al. 2017), with a small stem for images up to 64x64.
+
+    ``zero_init_residual``: every block starts as the identity. ``drop_path``: rate of stochastic depth at the last
+    block. Images of 8x8 pixels and more.
+    """
+    depths = (3, 4, 6, 3)
+    return ResNet(SEBottleneck, WIDE, depths, num_classes, in_channels, image_size, zero_init_residual, drop_path)
