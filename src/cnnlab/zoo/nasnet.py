@@ -312,7 +312,7 @@ def nasnet_large(
     """NASNet-A large, 6 @ 4032 (Zoph et al. 2017), with a 3x3 stem for images up to 64x64.
 
     ``dropout``: before the last layer. ``drop_path``: probability of dropping an operation of the last cell in
-    training, less in earlier ones; the authors raise it to 0.3 in the course of a training. Images of 8x8 pixels and more.
+    training, less in earlier ones; the authors raise it to 0.3 over a training. Images of 8x8 pixels and more.
     """
     return NASNet(6, 168, 96, True, num_classes, in_channels, image_size, dropout, drop_path)
 
