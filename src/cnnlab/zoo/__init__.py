@@ -15,15 +15,17 @@ mode a single image is always fine.
 from cnnlab.zoo._base import (
     ModelFacts,
     Network,
-    Pretrained,
     create_model,
     list_models,
     model_options,
     models,
+    pretrained,
     register_model,
     split_outputs,
     stage_outputs,
+    weights_preprocess,
 )
+from cnnlab.zoo._pretrained import Pretrained, imagenet_classes, imagenet_wnids
 from cnnlab.zoo._weights import load_weights
 
 __all__ = [
@@ -31,11 +33,15 @@ __all__ = [
     "Network",
     "Pretrained",
     "create_model",
+    "imagenet_classes",
+    "imagenet_wnids",
     "list_models",
     "load_weights",
     "model_options",
     "models",
+    "pretrained",
     "register_model",
     "split_outputs",
     "stage_outputs",
+    "weights_preprocess",
 ]

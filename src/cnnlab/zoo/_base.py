@@ -12,18 +12,22 @@ hints are enforced by :func:`create_model`, so a ``Literal`` or a :data:`Rate` n
 from __future__ import annotations
 
 import inspect
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
+import torch
 from pydantic import Field, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from cnnlab.errors import ModelError, UnknownNameError, UsageError
+from cnnlab.errors import CheckpointError, ModelError, UnknownNameError, UsageError, did_you_mean
 from cnnlab.registry import Entry, Registry
-from cnnlab.zoo._weights import load_weights
+from cnnlab.zoo._pretrained import Pretrained, find_weights
+from cnnlab.zoo._weights import Head, channels_in, classes_in, fit_weights, read_weights, renamed, weights_path
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 """A probability of dropping something: 0 (off) up to, but not including, 1."""
@@ -81,28 +85,6 @@ def _last_layer(model: nn.Module, head: str) -> str:
 def split_outputs(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Return the logits and the (often empty) tuple of auxiliary logits from what a network returned."""
     return (outputs, ()) if isinstance(outputs, Tensor) else (outputs[0], tuple(outputs[1:]))
-
-
-@dataclass(frozen=True)
-class Pretrained:
-    """Public ImageNet weights of a network, and what images have to look like for them.
-
-    Attributes:
-        url: where the file is; the 8 hexadecimal digits at the end of its name begin its SHA-256 checksum.
-        top1: accuracy on the ImageNet validation images in percent, as published with the weights.
-        size: side in pixels of the images they were evaluated on.
-        resize: what the short side is brought to before the centre of ``size`` x ``size`` is cut out.
-        interpolation: ``"bilinear"`` or ``"bicubic"``.
-        mean, std: per channel, of images in 0..1.
-    """
-
-    url: str
-    top1: float
-    size: int = 224
-    resize: int = 256
-    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -229,18 +211,28 @@ def create_model(
     image_size: int | None = None,
     weights: str | os.PathLike[str] | None = None,
     *,
+    head: Head | None = None,
     options: Mapping[str, Any] | None = None,
     **more_options: Any,
 ) -> Network:
-    """Build a network by name.
+    """Build a network by name, with random weights or with those of a file.
 
     Args:
         name: a name from :func:`list_models`, or an alias of one.
-        num_classes: classes to tell apart; the network's own number by default.
-        in_channels: channels of the images, 1 for grey and 3 for colour; the network's own by default.
+        num_classes: classes to tell apart; by default as many as the weights do, else the network's own number.
+        in_channels: channels of the images, 1 for grey and 3 for colour; by default those of the weights, else the
+            network's own. The first layer of weights for other channels is adapted, so that a grey image copied into
+            all channels gives the same response.
         image_size: height and width of the images in pixels; the network's own by default.
-        weights: path of a ``.safetensors`` file, or of a ``.pth``, ``.pt`` or ``.th`` state dict; None starts from
-            random weights, drawn from torch's global generator.
+        weights: ``"imagenet"`` for the public ones, downloaded once (see :func:`pretrained`); the path of a
+            ``.safetensors`` file, of a ``.pth``, ``.pt`` or ``.th`` state dict, perhaps inside a dict and with the
+            prefixes of DataParallel or torch.compile, or of a ``.npz`` file of arrays; a run folder, whose
+            ``model.json`` fills in what is not given here; None starts from random weights, drawn from torch's global
+            generator.
+        head: when the weights are for another number of classes: ``"refuse"`` raises; ``"reset"`` takes all but the
+            layers with an output per class, which keep their new random weights (also when the numbers agree);
+            ``"keep"`` builds as many outputs as the weights have. By default ``"reset"`` for ``"imagenet"`` with
+            another ``num_classes``, else ``"refuse"``.
         options: options of the network, as a mapping; ``**more_options`` gives them by keyword. The two are merged.
 
     Returns:
@@ -251,9 +243,57 @@ def create_model(
         UnknownNameError: no such network, or no such option of it.
         UsageError: a value of the wrong type or out of range.
         ModelError: the images are smaller than the network can take, or the weights do not fit.
+        WeightsNotFoundError: the public weights are not here and cannot be downloaded.
         CheckpointError: the weights file cannot be read.
     """
     entry = models.get(name)
+    chosen = {**(options or {}), **more_options}
+    if head is not None and head not in get_args(Head):
+        near = did_you_mean(str(head), get_args(Head))
+        raise UsageError(f"head={head!r} is not understood. {near or 'Choose refuse, reset or keep.'}")
+    if weights is None:
+        if head is not None:
+            raise UsageError(f'head="{head}" says what to do with the head of weights: give weights too.')
+        return _build(entry, num_classes, in_channels, image_size, chosen)
+    where: str | os.PathLike[str] = weights
+    if weights == "imagenet":
+        where = find_weights(entry.name, pretrained(entry.name))
+    state, known = read_weights(where), _saved_arch(entry.name, where)
+    image_size = known.get("image_size") if image_size is None else image_size
+    chosen = known.get("options", {}) | chosen
+    complete = num_classes is not None and in_channels is not None
+    with nullcontext() if complete else torch.device("meta"):  # without numbers, to learn names and shapes
+        sketch = _build(entry, num_classes, in_channels, image_size, chosen)
+    state = renamed(state, sketch)
+    found = classes_in(state, sketch)
+    if head == "keep" and num_classes not in (None, found):
+        raise ModelError(
+            f'head="keep" takes the outputs of {where}, which has {found}, not num_classes={num_classes}. Leave '
+            'num_classes out, or choose head="reset" for new outputs.'
+        )
+    if head is None and weights == "imagenet" and num_classes not in (None, found):
+        head = "reset"
+    model = sketch
+    if not complete:
+        num_classes = found if num_classes is None else num_classes
+        in_channels = channels_in(state, sketch) if in_channels is None else in_channels
+        model = _build(entry, num_classes, in_channels, image_size, chosen)
+    fit_weights(model, state, str(where), reset=head == "reset", other_size=lambda: _of_other_size(entry, model))
+    if (official := _official(entry, where)) and official.bn_eps is not None:
+        for norm in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
+            # Only their sum is used: the network computes what it did with the epsilon it was trained with.
+            norm.get_buffer("running_var").add_(official.bn_eps - norm.eps)
+    return model
+
+
+def _build(
+    entry: Entry[ModelFacts],
+    num_classes: int | None,
+    in_channels: int | None,
+    image_size: int | None,
+    options: Mapping[str, Any],
+) -> Network:
+    """Build a network with random weights; what is None is the network's own."""
     facts = entry.facts
     num_classes = _positive("num_classes", num_classes, facts.num_classes)
     in_channels = _positive("in_channels", in_channels, facts.in_channels)
@@ -263,7 +303,7 @@ def create_model(
             f"{entry.name} takes images of at least {facts.min_size} x {facts.min_size} pixels, "
             f"not {image_size} x {image_size}. Set image_size={facts.min_size} or more, and resize the images to it."
         )
-    chosen = _checked_options(entry, {**(options or {}), **more_options})
+    chosen = _checked_options(entry, options)
     model: Network = entry.factory(num_classes, in_channels, image_size, **chosen)
     model.arch = {
         "name": entry.name,
@@ -272,9 +312,101 @@ def create_model(
         "image_size": image_size,
         "options": {key: list(value) if isinstance(value, tuple) else value for key, value in chosen.items()},
     }
-    if weights is not None:
-        load_weights(model, weights)
     return model
+
+
+def _of_other_size(entry: Entry[ModelFacts], model: Network) -> Network | None:
+    """The network for images on the other side of ``SMALL_IMAGE``, on the meta device; None where there is none."""
+    facts, arch = entry.facts, model.arch
+    other = max(facts.image_size, 224) if arch["image_size"] <= SMALL_IMAGE else 32
+    if other < facts.min_size:
+        return None
+    with torch.device("meta"):
+        return _build(entry, arch["num_classes"], arch["in_channels"], other, arch["options"])
+
+
+def pretrained(name: str) -> Pretrained:
+    """Return what is known of the public ImageNet weights of the network ``name``.
+
+    Raises:
+        UnknownNameError: there is no such network.
+        ModelError: no public weights of it are known.
+    """
+    entry = models.get(name)
+    if entry.facts.pretrained is None:
+        known = sorted(other.name for other in models if other.facts.pretrained)
+        raise ModelError(
+            f"No public ImageNet weights of {entry.name} are known. Give the path of a file, or choose one of: "
+            f"{', '.join(known)}."
+        )
+    return entry.facts.pretrained
+
+
+def weights_preprocess(
+    name: str, weights: str | os.PathLike[str] | None, in_channels: int | None = None
+) -> dict[str, Any] | None:
+    """Return how images have to be prepared for ``weights``: size, channels, mean, std, resize, interpolation.
+
+    Args:
+        name: the network.
+        weights: as in :func:`create_model`.
+        in_channels: of the network; where the weights are for colour and this is 1, mean and std are averaged over the
+            channels.
+
+    Returns:
+        What :meth:`cnnlab.data.Preprocess.from_dict` takes; None when it is not known: without weights, or for a file
+        that is not in a run folder.
+
+    Raises:
+        UnknownNameError, ModelError: see :func:`pretrained`.
+    """
+    if weights is None:
+        return None
+    values: dict[str, Any] | None
+    if official := _official(models.get(name), weights):
+        values = official.preprocess
+    elif weights == "imagenet":
+        values = pretrained(name).preprocess  # raises: none are known
+    else:
+        values = _model_json(weights).get("preprocess")
+    if values is None or in_channels in (None, values["channels"]):
+        return values
+    if in_channels == 1:
+        means = {key: [sum(values[key]) / len(values[key])] for key in ("mean", "std")}
+        return {**values, **means, "channels": 1}
+    if values["channels"] == 1:
+        return {
+            **values,
+            "mean": values["mean"] * in_channels,
+            "std": values["std"] * in_channels,
+            "channels": in_channels,
+        }
+    return None
+
+
+def _official(entry: Entry[ModelFacts], weights: str | os.PathLike[str]) -> Pretrained | None:
+    """What is known of the public weights when ``weights`` are these: ``"imagenet"``, or their file by its name."""
+    known = entry.facts.pretrained
+    return known if known and (weights == "imagenet" or Path(weights).name == known.file) else None
+
+
+def _saved_arch(name: str, weights: str | os.PathLike[str]) -> dict[str, Any]:
+    """What the run says about its network; nothing where it is another network or there is no ``model.json``."""
+    arch = _model_json(weights).get("arch", {})
+    return arch if arch.get("name") == name else {}
+
+
+def _model_json(weights: str | os.PathLike[str]) -> dict[str, Any]:
+    """The content of ``model.json`` beside the weights of a run; empty for other files."""
+    path = weights_path(weights)
+    if path.name != "model.safetensors" or not (path.parent / "model.json").is_file():
+        return {}
+    try:
+        return dict(json.loads((path.parent / "model.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path.parent / 'model.json'} cannot be read: {error}. Restore it from a copy."
+        ) from error
 
 
 def _positive(what: str, value: int | None, default: int) -> int:
@@ -313,7 +445,8 @@ def stage_outputs(model: nn.Module, images: Tensor) -> tuple[Tensor, dict[str, T
         images: ``(N, C, S, S)``.
 
     Returns:
-        The logits ``(N, num_classes)``, without auxiliary ones, and a dict stage name -> output, in the order of ``model.stages``.
+        The logits ``(N, num_classes)``, without auxiliary ones, and a dict stage name -> output, in the order of
+        ``model.stages``.
 
     Raises:
         ModelError: the model declares no stages.

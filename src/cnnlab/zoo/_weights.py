@@ -1,12 +1,14 @@
-"""Reading weights from a file into a network, whatever wrapper the file has around them."""
+"""Reading weights from a file and fitting them into a network: wrappers, prefixes, other names, other channels."""
 
 from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Mapping
+import re
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard
 
 import torch
 from safetensors import SafetensorError
@@ -15,42 +17,70 @@ from torch import Tensor, nn
 
 from cnnlab.errors import CheckpointError, ModelError
 
-PICKLED = (".pth", ".pt", ".th")
-# Where training scripts put the state dict beside the optimizer and the epoch.
-WRAPPERS = ("state_dict", "model_state_dict", "model")
-# What DataParallel, DistributedDataParallel and torch.compile put before every name.
-PREFIXES = ("module.", "_orig_mod.")
+if TYPE_CHECKING:
+    from cnnlab.zoo._base import Network
+
+Head: TypeAlias = Literal["refuse", "reset", "keep"]
+"""What to do with a head of another size: an error, new random weights, or as many outputs as the file has."""
+
+State: TypeAlias = dict[str, Tensor]
+
+PICKLED = (".pth", ".pt", ".th", ".pth.tar")
+SUFFIXES = (".safetensors", ".npz", *PICKLED)
+# Where training scripts put the state dict beside the optimizer and the epoch; averaged weights are the better ones.
+WRAPPERS = ("state_dict_ema", "model_ema", "ema", "state_dict", "model_state_dict", "model", "net")
+# What DataParallel, DistributedDataParallel, torch.compile and a network inside another one put before every name.
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 
 
-def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Copy the weights in a file into ``model``; every parameter and buffer must be there with the right shape.
+# Reading -------------------------------------------------------------------------------------------------------------
+
+
+def read_weights(path: str | os.PathLike[str]) -> State:
+    """Return the bare state dict in a file.
 
     Args:
-        model: the network, changed in place.
-        path: a ``.safetensors`` file, or a ``.pth``, ``.pt`` or ``.th`` state dict. A dict around it
-            (``{"state_dict": ...}``) and the prefixes of DataParallel and torch.compile are taken off.
+        path: a ``.safetensors`` file; a ``.pth``, ``.pt`` or ``.th`` state dict, perhaps inside a dict; a ``.npz`` file
+            of arrays under parameter names; or a folder with ``model.safetensors``, such as that of a run.
 
     Raises:
-        ModelError: there is no such file, or it holds the weights of another network.
+        ModelError: there is no such file, or it is of another kind.
         CheckpointError: the file is damaged, or holds objects other than tensors and plain values.
     """
-    path = Path(path)
-    if path.suffix not in (".safetensors", *PICKLED):
+    path = weights_path(path)
+    return unwrap(_read(path), path)
+
+
+def weights_path(path: str | os.PathLike[str]) -> Path:
+    """Return the file that ``path`` names: itself, or ``model.safetensors`` in the folder it is.
+
+    Raises:
+        ModelError: there is no such file, or it is of another kind.
+    """
+    given, path = path, Path(path)
+    if os.fspath(given) and path.is_dir():
+        path = path / "model.safetensors"
+        if not path.is_file():
+            raise ModelError(f'There is no model.safetensors in the folder "{given}". Name a run that has weights.')
+    if not path.name.endswith(SUFFIXES):
         raise ModelError(
-            f'weights="{path}" is not understood: give the path of a .safetensors file or of a state dict '
-            f"({', '.join(PICKLED)}), or None for random weights."
+            f'weights="{given}" is not understood: give "imagenet", the path of a .safetensors file or of a state dict '
+            f"({', '.join(PICKLED)}), of a .npz file, or of a run folder, or None for random weights."
         )
     if not path.is_file():
-        raise ModelError(f'There is no weights file "{path}". Give the path of an existing file, or None.')
-    state = unwrap(_read(path), path)
-    _check(model, state, path)
-    model.load_state_dict(state, strict=False)
+        raise ModelError(f'There is no weights file "{given}". Give the path of an existing file, or None.')
+    return path
 
 
 def _read(path: Path) -> Any:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        if path.suffix == ".npz":
+            import numpy as np
+
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
         # Never without weights_only: a pickle can run any code.
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -58,56 +88,292 @@ def _read(path: Path) -> Any:
             f"{path} is damaged, or holds objects other than tensors, and such a pickle is never loaded because it "
             "could run code. Save the bare state dict with safetensors.torch.save_file, and load that."
         ) from error
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{path} cannot be read: {error}. It may be truncated; fetch or save it again."
         ) from error
+    except zipfile.BadZipFile as error:
+        raise CheckpointError(f"{path} cannot be read: {error}. Fetch or save it again.") from error
 
 
-def unwrap(content: Any, path: Path) -> dict[str, Tensor]:
-    """Return the bare state dict inside what a file holds: no wrapper, no prefix common to all names."""
-    while isinstance(content, Mapping) and not _is_state(content):
-        inner = next((content[key] for key in WRAPPERS if key in content), None)
-        if inner is None:
-            break
-        content = inner
-    if not isinstance(content, Mapping) or not _is_state(content):
+def unwrap(content: Any, path: Path) -> State:
+    """Return the bare state dict inside what a file holds."""
+    state = _find_state(content)
+    if state is None:
         raise CheckpointError(
             f"{path} holds no state dict: expected names -> tensors, perhaps under {', '.join(WRAPPERS)}."
         )
-    state = dict(content)
-    for prefix in PREFIXES:
-        while all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-    return state
+    # torch.optim.swa_utils.AveragedModel counts the models it averaged beside them.
+    return {name: tensor for name, tensor in state.items() if name != "n_averaged"}
+
+
+def _find_state(content: Any) -> Mapping[str, Tensor] | None:
+    if not isinstance(content, Mapping) or _is_state(content):
+        return content if isinstance(content, Mapping) else None
+    return next((state for key in WRAPPERS if (state := _find_state(content.get(key))) is not None), None)
 
 
 def _is_state(content: Mapping[Any, Any]) -> bool:
     return len(content) > 0 and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items())
 
 
-def _check(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Raise ModelError unless names and shapes agree."""
+# Other names ---------------------------------------------------------------------------------------------------------
+
+
+def renamed(state: State, model: nn.Module) -> State:
+    """Return ``state`` under the names of ``model``, as far as only names differ."""
     own = model.state_dict()
+    state = _without_prefixes(state, own)
+    if not _is_network(model):
+        return state
+    if "_conv_stem.weight" in state and "conv_stem.weight" in own:
+        state = _from_efficientnet_pytorch(state, own)
+    return _head_renamed(state, own, model.last_layer)
+
+
+def _without_prefixes(state: State, own: State) -> State:
+    """Take off the prefixes that all names share, but not one that the network's own names have."""
+    foreign = [p for p in PREFIXES if not all(name.startswith(p) for name in own)]
+    while prefix := next((p for p in foreign if state and all(name.startswith(p) for name in state)), None):
+        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    return state
+
+
+def _head_renamed(state: State, own: State, head: str) -> State:
+    """Give the class layer its name: public checkpoints call it ``linear``, ``fc``, ``classifier``, ``head``, ...
+
+    Only where everything else has the same names, and the layer takes the same number of features.
+    """
+    wanted = {name for name in own if name.rpartition(".")[0] == head}
+    missing, unexpected = set(own) - set(state), set(state) - set(own)
+    theirs = {name.rpartition(".")[0] for name in unexpected}
+    missing = {name for name in missing if not name.endswith("num_batches_tracked")}
+    if missing != wanted or len(theirs) != 1:
+        return state
+    names = {f"{theirs.copy().pop()}.{name.rpartition('.')[2]}": name for name in wanted}
+    if set(names) != unexpected or any(state[k].shape[1:] != own[v].shape[1:] for k, v in names.items()):
+        return state
+    return {names.get(name, name): tensor for name, tensor in state.items()}
+
+
+def _from_efficientnet_pytorch(state: State, own: State) -> State:
+    """From the names of Luke Melas-Kyriazi's EfficientNet-PyTorch (blocks in one row) to timm's (blocks per stage)."""
+    blocks = sorted({tuple(map(int, m[1].split("."))) for n in own if (m := _TIMM_BLOCK.match(n))})
+    top = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+    plain = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+    widened = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2"}
+    widened |= {"_project_conv": "conv_pwl", "_bn2": "bn3"}
+
+    def translate(name: str) -> str:
+        layer, _, kind = name.rpartition(".")
+        found = re.match(r"_blocks\.(\d+)\.(\w+)$", layer)
+        if found is None or int(found[1]) >= len(blocks):
+            return f"{top.get(layer, layer)}.{kind}"
+        names = widened if f"_blocks.{found[1]}._expand_conv.weight" in state else plain
+        return ".".join([f"blocks.{'.'.join(map(str, blocks[int(found[1])]))}", names.get(found[2], found[2]), kind])
+
+    return {translate(name): tensor for name, tensor in state.items()}
+
+
+_TIMM_BLOCK = re.compile(r"blocks\.(\d+\.\d+)\.")
+
+
+# Fitting -------------------------------------------------------------------------------------------------------------
+
+
+def classes_in(state: State, model: Network) -> int | None:
+    """Return how many classes the weights tell apart; None when they have no class layer of the network's name."""
+    weight = state.get(f"{model.last_layer}.weight")
+    return None if weight is None else int(weight.shape[0])
+
+
+def channels_in(state: State, model: Network) -> int | None:
+    """Return how many channels the images have that the weights are for; None when they have no first layer."""
+    name, layer = first_layer(model)
+    weight = state.get(f"{name}.weight")
+    if weight is None or weight.ndim < 2:
+        return None
+    if isinstance(layer, nn.Linear):
+        return int(weight.shape[1]) // _pixels(model) or None
+    return int(weight.shape[1])
+
+
+def first_layer(model: nn.Module) -> tuple[str, nn.Conv2d | nn.Linear]:
+    """Return the name of the layer that sees the images, and the layer."""
+    return next((name, m) for name, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear))
+
+
+def with_channels(weight: Tensor, channels: int) -> Tensor:
+    """Adapt the weights of a first layer ``(F, C, ...)`` to images of ``channels`` channels: ``(F, channels, ...)``.
+
+    A grey image that is copied into all channels gives the same response before and after: to fewer channels, each
+    gets its share of the sum over the old ones; to more, the old ones are repeated in turn and divided by how often.
+    """
+    old = weight.shape[1]
+    if channels == old:
+        return weight
+    if channels < old:
+        return weight.sum(1, keepdim=True).expand(-1, channels, *weight.shape[2:]).clone() / channels
+    source = torch.arange(channels) % old
+    return weight[:, source] / torch.bincount(source)[source].view(1, -1, *[1] * (weight.ndim - 2))
+
+
+def load_weights(
+    model: nn.Module, path: str | os.PathLike[str], *, head: Literal["refuse", "reset"] = "refuse"
+) -> None:
+    """Copy the weights in a file into ``model``.
+
+    Every parameter and buffer must be there with the right shape, but for auxiliary heads: one that the file lacks
+    keeps the weights it has, one that the network lacks is left out. The first layer is adapted to the network's
+    channels (see :func:`create_model`).
+
+    Args:
+        model: the network, changed in place.
+        path: a file or a folder, as for :func:`create_model`.
+        head: ``"reset"`` leaves the layers with an output per class as they are.
+
+    Raises:
+        ModelError: there is no such file, or it holds the weights of another network or for other classes.
+        CheckpointError: the file is damaged, or holds objects other than tensors and plain values.
+    """
+    fit_weights(model, renamed(read_weights(path), model), str(path), reset=head == "reset")
+
+
+def fit_weights(
+    model: nn.Module,
+    state: State,
+    where: str,
+    *,
+    reset: bool = False,
+    other_size: Callable[[], nn.Module | None] = lambda: None,
+) -> None:
+    """Copy ``state``, under the names of ``model``, into it.
+
+    Args:
+        where: what the weights are called in messages.
+        reset: leave the layers with an output per class as they are.
+        other_size: builds the same network for images on the other side of the size where stems change, on the meta
+            device, to tell whether the weights are for that one.
+
+    Raises:
+        ModelError: the weights do not fit.
+    """
+    own = model.state_dict()
+    heads = model.class_layers if _is_network(model) else []
+    state = _without_other_heads(state, own)
+    free = [aux for aux in getattr(model, "auxiliary", {}) if not _of(aux, state)]  # these keep the weights they have
+    if reset:
+        free += heads
+        state = _without(state, heads)
+    state = _first_adapted(state, own, model)
+    problems = _problems(own, state, free)
+    if not problems:
+        model.load_state_dict(state, strict=False)
+        return
+    title = getattr(model, "arch", {}).get("name", type(model).__name__)
+    sibling = other_size()
+    if sibling is not None and _fits(sibling, state, free):
+        raise ModelError(_wrong_stem(model, sibling, title, where))
+    others = [head for head in heads if _other_count(own, state, f"{head}.weight")]
+    if others and not _problems(own, _without(state, others), [*free, *others]):
+        found, asked = (weights[f"{others[0]}.weight"].shape[0] for weights in (state, own))
+        raise ModelError(
+            f"The weights in {where} tell {found} classes apart, and {title} was asked for {asked}. Choose: "
+            f'head="reset" takes all but the class layer, which starts anew with {asked} outputs; head="keep", without '
+            f"num_classes, takes the file's {found} outputs; num_classes={found} does so too."
+        )
+    raise ModelError(
+        f"The weights in {where} do not fit {title}. {' '.join(problems)} "
+        "Check the network's name, num_classes, in_channels, image_size and options."
+    )
+
+
+def _is_network(model: nn.Module) -> TypeGuard[Network]:
+    """Whether the module knows its stages and class layers; any other can be loaded into as well."""
+    return isinstance(getattr(model, "stages", None), Mapping)
+
+
+def _of(layer: str, state: State) -> list[str]:
+    """The names of the tensors in ``layer`` and below."""
+    return [name for name in state if name.startswith(f"{layer}.")]
+
+
+def _without(state: State, layers: Iterable[str]) -> State:
+    gone = {name for layer in layers for name in _of(layer, state)}
+    return {name: tensor for name, tensor in state.items() if name not in gone}
+
+
+def _without_other_heads(state: State, own: State) -> State:
+    """Leave out auxiliary heads that the network was built without."""
+    tops = {name.partition(".")[0] for name in state if name.lower().startswith("aux")}
+    return _without(state, tops - {name.partition(".")[0] for name in own})
+
+
+def _first_adapted(state: State, own: State, model: nn.Module) -> State:
+    """Adapt the first layer to the network's channels, where nothing else of it differs."""
+    layer_name, layer = first_layer(model)
+    name = f"{layer_name}.weight"
+    found, wanted = state.get(name), own[name]
+    if found is None or found.ndim != wanted.ndim or found.shape[2:] != wanted.shape[2:]:
+        return state
+    if not isinstance(layer, nn.Linear):
+        return {**state, name: with_channels(found, wanted.shape[1])}
+    pixels = _pixels(model)  # a dense layer sees all pixels of the first channel, then all of the second, ...
+    if pixels == 0 or found.shape[1] % pixels or wanted.shape[1] % pixels:
+        return state
+    return {**state, name: with_channels(found.unflatten(1, (-1, pixels)), wanted.shape[1] // pixels).flatten(1)}
+
+
+def _pixels(model: nn.Module) -> int:
+    return int(getattr(model, "arch", {}).get("image_size", 0)) ** 2
+
+
+def _other_count(own: State, state: State, name: str) -> bool:
+    return name in state and name in own and state[name].shape[0] != own[name].shape[0]
+
+
+def _fits(model: nn.Module, state: State, free: Iterable[str]) -> bool:
+    own = model.state_dict()
+    return not _problems(own, _first_adapted(state, own, model), free)
+
+
+def _problems(own: State, state: State, free: Iterable[str] = ()) -> list[str]:
+    """Say what of ``state`` differs from ``own``, but for the layers that are ``free``; nothing when it fits."""
     # Checkpoints from before torch 0.4.1 do not count batches, and nothing depends on that count.
-    missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
+    needed = [name for name in _without(own, free) if not name.endswith("num_batches_tracked")]
+    missing = [name for name in needed if name not in state]
     unexpected = [name for name in state if name not in own]
+    both = [name for name in own if name in state]
     wrong = [
         f"{name}: expected {tuple(own[name].shape)}, found {tuple(state[name].shape)}"
-        for name in own
-        if name in state and own[name].shape != state[name].shape
+        for name in both
+        if own[name].shape != state[name].shape
     ]
-    problems = [
-        f"{what} {_some(items)}."
-        for what, items in (("Missing:", missing), ("Not part of it:", unexpected), ("Other shapes:", wrong))
-        if items
+    kinds = [
+        f"{name} ({str(state[name].dtype).removeprefix('torch.')})"
+        for name in both
+        if own[name].is_floating_point() and not state[name].is_floating_point()
     ]
-    if problems:
-        name = getattr(model, "arch", {}).get("name", type(model).__name__)
-        raise ModelError(
-            f"The weights in {path} do not fit {name}. {' '.join(problems)} "
-            "Check the network's name, num_classes, in_channels, image_size and options."
-        )
+    findings = (
+        ("Missing:", missing),
+        ("Not part of it:", unexpected),
+        ("Other shapes:", wrong),
+        ("Not floating-point numbers:", kinds),
+    )
+    return [f"{what} {_some(items)}." for what, items in findings if items]
+
+
+def _wrong_stem(model: nn.Module, sibling: nn.Module, title: str, where: str) -> str:
+    """Say that the weights are for the stem of small or of large images."""
+    size, other = model.arch["image_size"], sibling.arch["image_size"]  # type: ignore[index]
+    name, _ = first_layer(model)
+    stems = [tuple(m.get_parameter(f"{name}.weight").shape) for m in (sibling, model)]
+    more = "large" if other > size else "small"
+    change = f"image_size={other}" + (" (any size above 64 does)" if other > 64 else " (any size up to 64 does)")
+    return (
+        f"The weights in {where} are for the stem that {title} has for {more} images: {name} is {stems[0]} there, and "
+        f"{stems[1]} for images of {size} x {size} pixels. Set {change}, and let the images be resized to it."
+    )
 
 
 def _some(items: list[str], most: int = 4) -> str:

