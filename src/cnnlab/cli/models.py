@@ -1,76 +1,242 @@
-"""``cnnlab models``: the networks there are, with their facts."""
+"""``cnnlab models``: the networks there are, with their facts and with what was measured of them here."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from cnnlab.errors import RunError, UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from cnnlab.training.catalogue import Row
+
+_PAPER_FROM = 24  # columns of the terminal: with fewer left, the paper is left out
+
 
 def models(
     pattern: Annotated[str, typer.Argument(help='Only names like this; quote wildcards: "res*".')] = "*",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of a table.")] = False,
+    sort: Annotated[str, typer.Option(help="name, year, parameters, macs, min-size, error, speed or memory.")] = "name",
+    reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
+    max_params: Annotated[str | None, typer.Option(metavar="N", help="At most this many parameters: 5M.")] = None,
+    max_macs: Annotated[
+        str | None, typer.Option(metavar="N", help="At most this many multiply-adds per image: 1G.")
+    ] = None,
+    takes: Annotated[
+        int | None, typer.Option(min=1, metavar="PIXELS", help="Only those that take images of this side unenlarged.")
+    ] = None,
+    year: Annotated[str | None, typer.Option(help="2015, 2015:2017, 2015: or :2015.")] = None,
+    pretrained: Annotated[bool, typer.Option("--pretrained", help="Only those with public ImageNet weights.")] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure speed and memory of the networks listed, here and now.")
+    ] = False,
+    image_size: Annotated[
+        str, typer.Option(metavar="PIXELS", help="With --measure: side of the images, or `usual`.")
+    ] = "32",
+    batch_size: Annotated[int, typer.Option(min=2, help="With --measure: images per step.")] = 32,
+    time_limit: Annotated[
+        float, typer.Option(min=1, metavar="SECONDS", help="With --measure: for each of a network's two processes.")
+    ] = 120,
+    device: Annotated[str, typer.Option(help="With --measure: auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write everything to a CSV file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON with everything instead of a table.")] = False,
 ) -> None:
-    """List the networks: year, parameters, smallest image, reported error, paper."""
-    import dataclasses
-    import json
+    """List the networks: year, parameters, multiply-adds, smallest image, reported errors, measured speed and memory.
 
+    Examples: `cnnlab models "res*"` · `cnnlab models --takes 32 --max-params 5M --sort error` ·
+    `cnnlab models "mobilenet*" --measure` · `cnnlab models --measure --image-size usual --batch-size 8`
+    """
+    from cnnlab.training.catalogue import catalogue, parse_count, parse_years
+
+    wanted: dict[str, Any] = {
+        "max_params": parse_count(max_params) if max_params else None,
+        "max_macs": parse_count(max_macs) if max_macs else None,
+        "takes": takes,
+        "years": parse_years(year) if year else None,
+        "pretrained": pretrained,
+        "counting": _counting,
+    }
+    if measure:
+        listed = catalogue(pattern, **wanted, sort="macs")
+        _measure([row.name for row in listed], image_size, batch_size, device, time_limit)
+    rows = catalogue(pattern, **wanted, sort=sort, reverse=reverse)
+    if csv is not None:
+        _write_csv(rows, csv)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps([row.to_dict() for row in rows], indent=2, ensure_ascii=False))
+        return
+    if not rows:
+        typer.echo("No network matches all of that. Ask for less.", err=True)
+        return
     from rich.console import Console
 
-    from cnnlab import zoo
-    from cnnlab.errors import UnknownNameError
-
-    names = zoo.list_models(pattern)
-    if not names:
-        raise UnknownNameError("model matching", pattern, zoo.list_models(), "`cnnlab models` lists them all.")
-    if as_json:
-        rows = [
-            {
-                "name": name,
-                **dataclasses.asdict(zoo.models.get(name).facts),
-                "summary": zoo.models.get(name).summary,
-                "options": zoo.model_options(name),
-            }
-            for name in names
-        ]
-        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
-        return
     console = Console()
-    console.print(_table(names, console.width))
+    console.print(_table(rows, console.width))
+    _explain(rows)
 
 
-def _table(names: list[str], width: int) -> Table:
+# --- The table ----------------------------------------------------------------------------------------------------
+
+
+def _table(rows: list[Row], width: int) -> Table:
+    """A line per network; columns that do not fit are left out, the least important first."""
     from rich.table import Table
 
-    from cnnlab import zoo
-
-    rows = []
-    for name in names:
-        facts = zoo.models.get(name).facts
-        rows.append(
-            (
-                name,
-                str(facts.year),
-                f"{facts.parameters:,}",
-                f"{facts.in_channels}x{facts.image_size}x{facts.image_size}",
-                str(facts.num_classes),
-                str(facts.min_size),
-                facts.paper + (f" ({facts.reported})" if facts.reported else ""),
-            )
-        )
-    titles = ("name", "year", "parameters", "usual input", "classes", "min. size", "paper")
-    columns = list(zip(titles, *rows, strict=True))
-    # A line per network: the paper is cut off where the terminal ends, and --json has it in full.
-    left = max(10, width - sum(max(map(len, cells)) + 2 for cells in columns[:-1]))
-    table = Table(*titles, box=None, header_style="bold", pad_edge=False)
-    for column in table.columns[2:6]:
-        column.justify = "right"
-    for *facts_cells, paper in rows:
-        table.add_row(*facts_cells, paper if len(paper) <= left else paper[: left - 1] + "…")
+    columns = {
+        "name": [row.name for row in rows],
+        "year": [str(row.facts.year) for row in rows],
+        "params": [_short(row.facts.parameters) for row in rows],
+        "MACs": [_short(row.macs) for row in rows],
+        "min": [str(row.facts.min_size) for row in rows],
+        "input": [f"{row.facts.in_channels}x{row.facts.image_size}" for row in rows],
+        "top-1": [_percent(row.facts.imagenet_top1_error) for row in rows],
+        "top-5": [_percent(row.facts.imagenet_top5_error) for row in rows],
+        "weights": [_percent(row.facts.pretrained.top1 if row.facts.pretrained else None) for row in rows],
+    }
+    if any(row.shown for row in rows):
+        columns |= {
+            "train/s": [_short(row.shown.train_images_per_second if row.shown else None) for row in rows],
+            "infer/s": [_short(row.shown.images_per_second if row.shown else None) for row in rows],
+            "memory": [_bytes(row.shown.train_bytes if row.shown else None) for row in rows],
+        }
+    columns = {title: cells for title, cells in columns.items() if any(cell != "–" for cell in cells)}
+    needs = {title: max(len(title), *map(len, cells)) + 2 for title, cells in columns.items()}
+    for title in ("input", "infer/s", "weights", "top-5", "min", "memory", "year"):
+        if sum(needs.values()) - 2 > width and title in columns:
+            del columns[title], needs[title]
+    left = width - sum(needs.values())
+    if left >= _PAPER_FROM:
+        columns["paper"] = [_cut(row.facts.paper, left) for row in rows]
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in columns:
+        table.add_column(title, justify="left" if title in ("name", "paper") else "right", no_wrap=True)
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*cells)
     return table
+
+
+def _explain(rows: list[Row]) -> None:
+    """What the columns mean, below the table and away from stdout."""
+    lines = [
+        "MACs: multiply-adds of one image of the usual input. min: smallest image in pixels. top-1, top-5: ImageNet "
+        "error in percent as the paper reports it. weights: top-1 accuracy of the public weights (weights=imagenet).",
+    ]
+    shown = next((row.shown for row in rows if row.shown), None)
+    if shown:
+        lines.append(
+            f"train/s, infer/s: images per second; memory: peak of a training step. Measured "
+            f"{shown.describe_conditions()}; at the network's smallest size where that is larger."
+        )
+    else:
+        lines.append("Speed and memory on this machine: cnnlab models --measure")
+    for line in lines:
+        typer.secho(line, err=True, dim=True)
+
+
+def _short(number: float | None) -> str:
+    """Three significant digits: 11.7M, 1.81G, 940."""
+    if number is None:
+        return "–"
+    for factor, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= 0.9995 * factor:
+            return f"{number / factor:#.3g}".rstrip(".") + letter
+    return f"{number:.0f}" if number >= 10 else f"{number:.1f}"
+
+
+def _percent(number: float | None) -> str:
+    return "–" if number is None else f"{number:.1f}"
+
+
+def _bytes(number: float | None) -> str:
+    return "–" if number is None else f"{number / 2**20:,.0f} MiB"
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _write_csv(rows: list[Row], path: Path) -> None:
+    """A row per network: the facts, and the measurement that the table shows."""
+    import csv
+    from dataclasses import asdict
+
+    left_out = ("options", "measured", "aliases", "pretrained")
+    try:
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer: csv.DictWriter[str] | None = None
+            for row in rows:
+                values = {key: value for key, value in row.to_dict().items() if key not in left_out}
+                values["weights_top1"] = row.facts.pretrained.top1 if row.facts.pretrained else None
+                measured = asdict(row.shown) if row.shown else dict.fromkeys(_measured_keys())
+                values |= {f"measured_{key}": value for key, value in measured.items() if key != "name"}
+                if writer is None:
+                    writer = csv.DictWriter(file, [key for key in values if key != "measured_name"])
+                    writer.writeheader()
+                writer.writerow({key: value for key, value in values.items() if key != "measured_name"})
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror}. Choose another file with --csv.") from None
+
+
+def _measured_keys() -> list[str]:
+    from dataclasses import fields
+
+    from cnnlab.training.measure import Measurement
+
+    return [field.name for field in fields(Measurement)]
+
+
+# --- Work in progress ---------------------------------------------------------------------------------------------
+
+
+def _counting(names: Iterable[str]) -> Iterator[str]:
+    """Say that multiplications are being counted, which happens once; a bar on a terminal, a line otherwise."""
+    from rich.console import Console
+    from rich.progress import track
+
+    names, console = list(names), Console(stderr=True)
+    if len(names) > 10 and not console.is_terminal:
+        console.print(f"Counting the multiply-adds of {len(names)} networks, this once ...")
+    yield from track(
+        names, "Counting multiply-adds, this once", console=console, transient=True, disable=not console.is_terminal
+    )
+
+
+def _measure(names: list[str], image_size: str, batch_size: int, device: str, time_limit: float) -> None:
+    """Measure and keep; a line per network on stderr."""
+    from cnnlab.errors import CnnlabError, TrainingError
+    from cnnlab.training.measure import busy_note, measure_all
+
+    if image_size != "usual" and not (image_size.isdigit() and int(image_size) > 0):
+        raise UsageError(f'--image-size "{image_size}" is neither a number of pixels nor `usual`.')
+    note = busy_note()
+    if note:
+        typer.echo(f"note: {note}", err=True)
+    size = None if image_size == "usual" else int(image_size)
+    results = measure_all(names, image_size=size, batch_size=batch_size, device=device, time_limit=time_limit)
+    done = 0
+    try:
+        for number, result in enumerate(results, 1):
+            if isinstance(result, CnnlabError):
+                text = str(result)
+            else:
+                done += 1
+                text = (
+                    f"{result.name}: {result.train_images_per_second:,.1f} images/s in training, "
+                    f"{result.images_per_second:,.1f} in inference, {_bytes(result.train_bytes)}, "
+                    f"{result.image_size}x{result.image_size}, {result.settings}"
+                )
+            typer.echo(f"[{number}/{len(names)}] {text}", err=True)
+    except KeyboardInterrupt:
+        typer.echo(f"Stopped; {done} of {len(names)} networks were measured and are kept.", err=True)
+        raise
+    if names and not done:
+        raise TrainingError("No network could be measured; the lines above say why.")
 
 
 def register(app: typer.Typer) -> None:

@@ -1,0 +1,262 @@
+"""The networks side by side: declared facts, counted multiplications, what was measured here; filtered and sorted.
+
+Multiplications are counted, not declared: they follow from the code, so a number typed into each file could only be
+right or stale, and a new network would need one more fact. Counting runs the network once on torch's meta device, where
+nothing is computed (a tenth of a second each), and what was counted is kept in the user's cache until the network's
+source or torch changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+
+from cnnlab.downloads import cache_dir
+from cnnlab.errors import RunError, UnknownNameError, UsageError, did_you_mean
+from cnnlab.training.checkpoint import write_text
+from cnnlab.training.measure import Measurement, load_measurements, shown_here
+from cnnlab.zoo import ModelFacts, create_model, list_models, model_options, models
+
+SortKey = Literal["name", "year", "parameters", "macs", "min-size", "error", "speed", "memory"]
+SORT_KEYS: tuple[str, ...] = get_args(SortKey)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A network in the catalogue.
+
+    Attributes:
+        name: its registered name.
+        facts: what it declares.
+        summary: the first sentence of its docstring.
+        macs: multiply-accumulate operations of one image at the usual input; None when they were not counted.
+        shown: the measurement that the table shows; None when there is none.
+        measurements: all that were made on this machine.
+    """
+
+    name: str
+    facts: ModelFacts
+    summary: str
+    macs: int | None = None
+    shown: Measurement | None = None
+    measurements: list[Measurement] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain values, ready for JSON."""
+        return {
+            "name": self.name,
+            **asdict(self.facts),
+            "macs": self.macs,
+            "summary": self.summary,
+            "options": model_options(self.name),
+            "measured": [asdict(measurement) for measurement in self.measurements],
+        }
+
+
+def catalogue(
+    pattern: str = "*",
+    *,
+    max_params: int | None = None,
+    max_macs: int | None = None,
+    takes: int | None = None,
+    years: tuple[int, int] | None = None,
+    pretrained: bool = False,
+    sort: str = "name",
+    reverse: bool = False,
+    counting: Callable[[Iterable[str]], Iterable[str]] = iter,
+) -> list[Row]:
+    """Return the networks that match, sorted; those without the number sorted by come last.
+
+    Args:
+        pattern: shell-style, such as ``"res*"``.
+        max_params, max_macs: at most this many.
+        takes: the side in pixels of the images that the network must take as they are.
+        years: first and last year.
+        pretrained: only those with public ImageNet weights.
+        sort: one of :data:`SORT_KEYS`. Errors are ImageNet top-1 as the paper reports them; networks with only a
+            top-5 error follow, sorted by that. Speed is sorted fastest first.
+        reverse: the other way round.
+        counting: passes the names on whose multiplications are being counted now, for a progress bar.
+
+    Raises:
+        UnknownNameError: nothing is called like the pattern.
+        UsageError: there is no such order, or nothing to sort by.
+    """
+    if sort not in SORT_KEYS:
+        raise UsageError(f'Cannot sort by "{sort}": choose {", ".join(SORT_KEYS)}. {did_you_mean(sort, SORT_KEYS)}')
+    names = list_models(pattern)
+    if not names:
+        raise UnknownNameError("model matching", pattern, list_models(), "`cnnlab models` lists them all.")
+    names = [n for n in names if _fits(models.get(n).facts, max_params, takes, years, pretrained)]
+    macs = count_macs(names, counting)
+    made = load_measurements()
+    shown = shown_here(made)
+    rows = [
+        Row(
+            name,
+            models.get(name).facts,
+            models.get(name).summary,
+            macs[name],
+            shown.get(name),
+            [m for m in made if m.name == name and m.is_from_here],
+        )
+        for name in names
+        if max_macs is None or macs[name] <= max_macs
+    ]
+    if sort in ("speed", "memory") and rows and not any(row.shown for row in rows):
+        raise UsageError(
+            f"Nothing was measured here yet, so there is no {sort} to sort by. Run `cnnlab models --measure`."
+        )
+    return _sorted(rows, sort, reverse)
+
+
+def _fits(
+    facts: ModelFacts, max_params: int | None, takes: int | None, years: tuple[int, int] | None, pretrained: bool
+) -> bool:
+    return (
+        (max_params is None or facts.parameters <= max_params)
+        and (takes is None or facts.min_size <= takes)
+        and (years is None or years[0] <= facts.year <= years[1])
+        and (not pretrained or facts.pretrained is not None)
+    )
+
+
+def _sorted(rows: list[Row], sort: str, reverse: bool) -> list[Row]:
+    keys: dict[str, Callable[[Row], Any]] = {
+        "name": lambda row: row.name,
+        "year": lambda row: (row.facts.year, row.name),
+        "parameters": lambda row: row.facts.parameters,
+        "macs": lambda row: row.macs,
+        "min-size": lambda row: (row.facts.min_size, row.name),
+        "error": _error,
+        "speed": lambda row: -row.shown.train_images_per_second if row.shown else None,
+        "memory": lambda row: row.shown.train_bytes if row.shown else None,
+    }
+    known = [row for row in rows if keys[sort](row) is not None]
+    unknown = [row for row in rows if keys[sort](row) is None]
+    return sorted(known, key=keys[sort], reverse=reverse) + unknown
+
+
+def _error(row: Row) -> tuple[bool, float] | None:
+    top1, top5 = row.facts.imagenet_top1_error, row.facts.imagenet_top5_error
+    if top1 is not None:
+        return (False, top1)
+    return None if top5 is None else (True, top5)
+
+
+# --- Multiplications ----------------------------------------------------------------------------------------------
+
+
+def count_macs(names: Iterable[str], counting: Callable[[Iterable[str]], Iterable[str]] = iter) -> dict[str, int]:
+    """Return the multiply-accumulate operations of each network for one image of its usual size.
+
+    Those of convolutions and dense layers at evaluation, as torch counts them (two operations each), halved. Other
+    layers are left out, as is customary.
+
+    Args:
+        names: of networks.
+        counting: passes the names on that are not in the cache, while they are counted.
+    """
+    path = cache_dir() / "macs.json"
+    known = _read(path)
+    keys = {name: f"{name} {_fingerprint(name)}" for name in names}
+    todo = [name for name, key in keys.items() if key not in known]
+    try:
+        for name in counting(todo) if todo else ():
+            known[keys[name]] = macs_at(name)
+    finally:
+        if todo:  # also what was counted before an interruption
+            _keep(path, known)
+    return {name: known[key] for name, key in keys.items()}
+
+
+def macs_at(
+    name: str, num_classes: int | None = None, in_channels: int | None = None, image_size: int | None = None
+) -> int:
+    """Count the multiply-accumulate operations of one image; arguments as for :func:`cnnlab.create_model`."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"), torch.no_grad():
+        model = create_model(name, num_classes, in_channels, image_size).eval()
+        size = model.arch["image_size"]
+        image = torch.empty(1, model.arch["in_channels"], size, size)
+        with FlopCounterMode(display=False) as counter:
+            model(image)
+    return counter.get_total_flops() // 2
+
+
+@cache
+def _fingerprint(name: str) -> str:
+    """A checksum of what decides how much a network computes: its file, the files it takes parts from, torch."""
+    digest = hashlib.sha256(str(torch.__version__).encode())
+    for module in sorted(_sources(models.get(name).factory.__module__)):
+        file = import_module(module).__file__
+        digest.update(Path(file).read_bytes() if file else b"")
+    return digest.hexdigest()[:16]
+
+
+def _sources(module: str, found: frozenset[str] = frozenset()) -> frozenset[str]:
+    """Return ``module`` and the other modules of the zoo that anything in it comes from."""
+    found |= {module}
+    for value in vars(import_module(module)).values():
+        home = getattr(value, "__module__", None)
+        if isinstance(home, str) and home.startswith("cnnlab.zoo.") and home not in found:
+            found |= _sources(home, found)
+    return found
+
+
+def _read(path: Path) -> dict[str, int]:
+    """What was counted before; nothing when the file is missing or damaged, since counting again costs little."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {k: v for k, v in kept.items() if isinstance(v, int)} if isinstance(kept, dict) else {}
+
+
+def _keep(path: Path, known: dict[str, int]) -> None:
+    """Write the cache; entries of an older source go when the network's new ones come."""
+    current = {key: value for key, value in known.items() if key.split()[0] in models}
+    newest = {key.split()[0]: key for key in current}  # later entries are newer
+    with suppress(OSError, RunError):  # a home that cannot be written: it is counted again next time
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps({key: known[key] for key in newest.values()}, indent=0))
+
+
+# --- What people type ---------------------------------------------------------------------------------------------
+
+
+def parse_count(text: str) -> int:
+    """Return the number that ``"5M"``, ``"1.5G"``, ``"300k"`` or ``"11,689,512"`` means.
+
+    Raises:
+        UsageError: it is none.
+    """
+    found = re.fullmatch(r"(\d[\d,_]*(?:\.\d+)?)\s*([kKmMgGbB]?)", text.strip())
+    if not found:
+        raise UsageError(f'"{text}" is not a number such as 300k, 5M or 1.5G.')
+    factor = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}[found[2].lower()]
+    return round(float(re.sub("[,_]", "", found[1])) * factor)
+
+
+def parse_years(text: str) -> tuple[int, int]:
+    """Return first and last year of ``"2015"``, ``"2015:2017"``, ``"2015:"`` or ``":2015"``.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    found = re.fullmatch(r"(\d{4})?(:)?(\d{4})?", text.strip())
+    if not found or not (found[1] or found[3]) or (found[1] and found[3] and not found[2]):
+        raise UsageError(f'"{text}" is not a year or a range of years such as 2015, 2015:2017 or 2015:.')
+    first = int(found[1] or 0)
+    return first, int(found[3]) if found[3] else (9999 if found[2] else first)

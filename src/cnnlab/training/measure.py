@@ -1,0 +1,464 @@
+"""How fast a network is here and how much memory it takes: measured, each network in processes of its own.
+
+What is measured, at a stated batch and image size, with the settings that :func:`cnnlab.training.speed.choose_speed`
+picks:
+
+- images/s of a training step: forward, loss, backward, AdamW step on a batch that is on the device already (no data
+  are loaded or augmented); the median of the steps of about two seconds;
+- images/s of inference in eval mode, likewise;
+- peak memory of both. On a GPU the most that torch had allocated at once (``torch.cuda.max_memory_allocated``), without
+  CUDA's own context. On a CPU the most resident memory of a fresh process, less what it had with torch loaded and warm
+  before the network was built: weights, activations, gradients, AdamW's two moments, and what the allocator and the
+  kernels keep for themselves.
+
+Speed and memory come from two processes, because the trial of the settings would leave its own peak behind. A process
+that crashes, or does not end in time, takes nothing with it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from cnnlab.downloads import cache_dir
+from cnnlab.errors import CnnlabError, RunError, TrainingError
+from cnnlab.training.checkpoint import write_text
+from cnnlab.training.optim import make_optimizer
+from cnnlab.training.recipe import Recipe
+from cnnlab.training.speed import Speed, choose_device, choose_speed, to_memory_format
+from cnnlab.training.transfer import make_freeze
+from cnnlab.zoo import Network, create_model, models, split_outputs
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured of a network.
+
+    Attributes:
+        name: of the network.
+        image_size: side of the images in pixels. ``asked_size``: what was asked for; None for the usual size. It is
+            less than ``image_size`` where the network takes no smaller images.
+        channels, classes, batch_size: the rest of the input and of the output.
+        settings: precision and memory layout, such as ``"bf16 channels_last"``.
+        train_images_per_second, images_per_second: of a training step, and of inference.
+        train_bytes, bytes: peak memory of both; None where the system does not tell.
+        device: ``"cpu"`` or the name of the GPU. ``threads``: of the CPU.
+        machine, processor: where it was. ``torch``: its version. ``date``: the day.
+    """
+
+    name: str
+    image_size: int
+    asked_size: int | None
+    channels: int
+    classes: int
+    batch_size: int
+    settings: str
+    train_images_per_second: float
+    images_per_second: float
+    train_bytes: int | None
+    bytes: int | None
+    device: str
+    threads: int
+    machine: str
+    processor: str
+    torch: str
+    date: str
+
+    @property
+    def is_from_here(self) -> bool:
+        """Whether it was made on this machine."""
+        return (self.machine, self.processor) == (platform.node(), processor_name())
+
+    @property
+    def conditions(self) -> tuple[Any, ...]:
+        """What has to be equal for two networks to be compared."""
+        return (self.asked_size, self.batch_size, self.device, self.threads, self.machine, self.processor, self.torch)
+
+    def describe_conditions(self) -> str:
+        """The conditions in a line."""
+        size = "at the usual sizes" if self.asked_size is None else f"at {self.asked_size}x{self.asked_size}"
+        where = self.processor if self.device == "cpu" else self.device
+        return (
+            f"{size}, batches of {self.batch_size}, on {where}, {self.threads} threads, torch {self.torch}, {self.date}"
+        )
+
+
+# --- In this process ----------------------------------------------------------------------------------------------
+
+
+def measure(
+    name: str,
+    *,
+    image_size: int | None = 32,
+    batch_size: int = 32,
+    device: str = "auto",
+    seconds: float = 2.0,
+    time_limit: float = 120.0,
+) -> Measurement:
+    """Measure speed and memory of a network on this machine, in two processes.
+
+    Args:
+        name: of the network.
+        image_size: side in pixels, raised to the least that the network takes; None for its usual size.
+        batch_size: images per step.
+        device: as in recipes.
+        seconds: how long training steps are timed; inference half as long.
+        time_limit: seconds for each of the two processes.
+
+    Raises:
+        TrainingError: a process crashed, ran out of memory, or did not end in time.
+        UnknownNameError, DeviceError: there is no such network or device.
+    """
+    facts = models.get(name).facts
+    job: dict[str, Any] = {
+        "name": name,
+        "image_size": max(image_size or facts.image_size, facts.min_size),
+        "batch_size": batch_size,
+        "device": str(choose_device(device)),
+        "threads": torch.get_num_threads(),
+        "seconds": seconds,
+    }
+    speed = run_job(job | {"what": "speed"}, time_limit)
+    memory = run_job(job | {"what": "memory", "settings": speed["settings"]}, time_limit)
+    return Measurement(
+        name=name,
+        image_size=job["image_size"],
+        asked_size=image_size,
+        channels=facts.in_channels,
+        classes=facts.num_classes,
+        batch_size=batch_size,
+        threads=job["threads"],
+        machine=platform.node(),
+        processor=processor_name(),
+        torch=str(torch.__version__),
+        date=date.today().isoformat(),
+        **speed,
+        **memory,
+    )
+
+
+def measure_memory(recipe: Recipe, classes: int, *, time_limit: float = 60.0) -> int | None:
+    """Return the peak memory in bytes of a training step as ``recipe`` says, measured in a process of its own.
+
+    Args:
+        recipe: its size, channels, precision, memory layout and device are decided (that of a session).
+        classes: how many.
+        time_limit: in seconds.
+
+    Raises:
+        TrainingError: the process crashed, ran out of memory, or did not end in time.
+    """
+    job = {"what": "memory", "threads": torch.get_num_threads(), "recipe": recipe.values(), "classes": classes}
+    return run_job(job, time_limit)["train_bytes"]
+
+
+def run_job(job: dict[str, Any], time_limit: float) -> dict[str, Any]:
+    """Do ``job`` in a new Python process and return what it answers; see :func:`main`."""
+    command = [sys.executable, "-m", "cnnlab.training.measure", json.dumps(job)]
+    name = job.get("name") or job["recipe"]["model"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=time_limit, check=False)
+    except subprocess.TimeoutExpired:
+        raise TrainingError(
+            f"{name}: not done within {time_limit:g} s. Try a smaller batch or smaller images."
+        ) from None
+    lines = done.stdout.splitlines()
+    if done.returncode == 0 and lines:
+        answer: dict[str, Any] = json.loads(lines[-1])
+        if "error" not in answer:
+            return answer
+        raise TrainingError(f"{name}: {answer['error']}")
+    if done.returncode < 0:
+        raise TrainingError(f"{name}: the process was killed (signal {-done.returncode}), perhaps for want of memory.")
+    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    raise TrainingError(f"{name}: the process failed: {last}")
+
+
+# --- In a process of its own --------------------------------------------------------------------------------------
+
+
+def main(arguments: list[str]) -> None:
+    """Do the job that the first argument describes in JSON, and print the answer as the last line of stdout."""
+    job = json.loads(arguments[0])
+    torch.set_num_threads(job["threads"])
+    try:
+        answer = _speed(job) if job["what"] == "speed" else _memory(job)
+    except torch.OutOfMemoryError:
+        answer = {"error": "the memory of the device does not suffice. Try a smaller batch or smaller images."}
+    except CnnlabError as error:
+        answer = {"error": str(error)}
+    print(json.dumps(answer))
+
+
+def _recipe(job: dict[str, Any]) -> tuple[Recipe, int]:
+    """Return what is trained, with size and channels decided, and the number of classes."""
+    if "recipe" in job:
+        return Recipe.make(job["recipe"]), job["classes"]
+    facts = models.get(job["name"]).facts
+    values = {
+        "model": job["name"],
+        "image_size": job["image_size"],
+        "in_channels": facts.in_channels,
+        "batch_size": job["batch_size"],
+        "device": job["device"],
+    }
+    if "settings" in job:
+        values |= {"precision": job["settings"][:4], "channels_last": "channels_last" in job["settings"]}
+    return Recipe.make(values), facts.num_classes
+
+
+def _build(recipe: Recipe, classes: int, device: torch.device) -> Network:
+    torch.manual_seed(0)
+    size, channels = recipe.image_size, recipe.in_channels
+    return create_model(recipe.model, classes, channels, size, options=recipe.model_options).to(device)
+
+
+def _batch(recipe: Recipe, classes: int, device: torch.device, speed: Speed) -> tuple[torch.Tensor, torch.Tensor]:
+    assert recipe.image_size
+    images = torch.rand(recipe.batch_size, recipe.in_channels or 3, recipe.image_size, recipe.image_size)
+    labels = torch.arange(recipe.batch_size) % classes
+    return images.to(device).contiguous(memory_format=speed.memory_format), labels.to(device)
+
+
+def _train_step(
+    model: Network, speed: Speed, optimizer: torch.optim.Optimizer, images: torch.Tensor, labels: torch.Tensor
+) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    with speed.autocast(images.device):
+        logits, auxiliary = split_outputs(model(images))
+    loss = nn.functional.cross_entropy(logits.float(), labels)
+    for weight, extra in zip(model.auxiliary.values(), auxiliary, strict=True):
+        loss = loss + weight * nn.functional.cross_entropy(extra.float(), labels)
+    loss.backward()
+    optimizer.step()
+
+
+def _infer(model: Network, speed: Speed, images: torch.Tensor) -> None:
+    with torch.inference_mode(), speed.autocast(images.device):
+        model(images)
+
+
+def _speed(job: dict[str, Any]) -> dict[str, Any]:
+    recipe, classes = _recipe(job)
+    device = choose_device(recipe.device)
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # as in training
+        torch.set_float32_matmul_precision("high")
+    model = _build(recipe, classes, device)
+    assert recipe.image_size
+    shape = (recipe.in_channels or 3, recipe.image_size, recipe.image_size)
+    speed = choose_speed(recipe, model, shape, classes, device)
+    to_memory_format(model, speed.memory_format)
+    images, labels = _batch(recipe, classes, device, speed)
+    optimizer = make_optimizer(recipe, model)
+    model.train()
+    train = _median_seconds(lambda: _train_step(model, speed, optimizer, images, labels), device, job["seconds"])
+    model.eval()
+    infer = _median_seconds(lambda: _infer(model, speed, images), device, job["seconds"] / 2)
+    return {
+        "settings": speed.label,
+        "train_images_per_second": recipe.batch_size / train,
+        "images_per_second": recipe.batch_size / infer,
+        "device": "cpu" if device.type == "cpu" else device_name(device),
+    }
+
+
+def _median_seconds(step: Callable[[], None], device: torch.device, seconds: float) -> float:
+    """Time steps for about ``seconds``, at least three; the first does not count."""
+    start = time.perf_counter()
+    times: list[float] = []
+    while len(times) < 4 or (time.perf_counter() - start < seconds and len(times) < 200):
+        before = time.perf_counter()
+        step()
+        _synchronize(device)
+        times.append(time.perf_counter() - before)
+    return statistics.median(times[1:])
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def _memory(job: dict[str, Any]) -> dict[str, Any]:
+    recipe, classes = _recipe(job)
+    device = choose_device(recipe.device)
+    speed = Speed(recipe.precision == "bf16", recipe.channels_last is True)
+    _warm_up(recipe, device, speed)
+    watch = _Watch(device)
+    model = to_memory_format(_build(recipe, classes, device), speed.memory_format)
+    assert isinstance(model, Network)
+    images, labels = _batch(recipe, classes, device, speed)
+    _infer(model.eval(), speed, images)
+    _infer(model, speed, images)
+    infer = watch.peak()
+    model.train()
+    freeze = make_freeze(recipe, model, (images.shape[1], images.shape[2], images.shape[3]))
+    if freeze:
+        freeze.apply(model)
+        freeze.set_modes(model)
+    optimizer = make_optimizer(recipe, model)
+    for _ in range(2):  # the moments of the optimizer are there from the second step on
+        _train_step(model, speed, optimizer, images, labels)
+    _synchronize(device)
+    return {"bytes": infer, "train_bytes": watch.peak()}
+
+
+def _warm_up(recipe: Recipe, device: torch.device, speed: Speed) -> None:
+    """Load the kernels and start the threads: what they take belongs to no network."""
+    tiny = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 10))
+    model = to_memory_format(tiny.to(device), speed.memory_format)
+    optimizer = make_optimizer(recipe, model)
+    for _ in range(2):
+        images = torch.rand(2, 3, 8, 8, device=device).contiguous(memory_format=speed.memory_format)
+        with speed.autocast(device):
+            loss = model(images).float().square().mean()
+        loss.backward()
+        optimizer.step()
+    _synchronize(device)
+
+
+class _Watch:
+    """The peak of memory since the watch was made."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            self.before: int | None = torch.cuda.memory_allocated(device)
+        elif device.type == "cpu":
+            with suppress(OSError):
+                Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew at what is resident now
+            self.before = _peak_resident()
+
+    def peak(self) -> int | None:
+        """Bytes above the beginning; None where the system does not tell."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device) - (self.before or 0)
+        if self.device.type != "cpu" or self.before is None:
+            return None
+        now = _peak_resident()
+        return None if now is None else now - self.before
+
+
+def _peak_resident() -> int | None:
+    """The most bytes this process had resident.
+
+    Linux tells it of the running program; ``ru_maxrss`` would start with the size of the process that started this one.
+    """
+    with suppress(OSError):
+        found = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"), re.MULTILINE)
+        if found:
+            return int(found[1]) * 1024
+    with suppress(ImportError):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return None
+
+
+# --- What is kept -------------------------------------------------------------------------------------------------
+
+
+def measure_all(
+    names: list[str], *, image_size: int | None, batch_size: int, device: str, time_limit: float
+) -> Iterator[Measurement | CnnlabError]:
+    """Measure one network after the other and keep each result at once; a failure is yielded and the next one tried."""
+    for name in names:
+        try:
+            measured = measure(name, image_size=image_size, batch_size=batch_size, device=device, time_limit=time_limit)
+        except TrainingError as error:
+            yield error
+            continue
+        keep_measurement(measured)
+        yield measured
+
+
+def measurements_file() -> Path:
+    """Where measurements are kept: a file in this user's cache."""
+    return cache_dir() / "measured.json"
+
+
+def load_measurements() -> list[Measurement]:
+    """Return what was measured before, oldest first; what cannot be read is left out."""
+    try:
+        kept = json.loads(measurements_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    found = []
+    for values in kept if isinstance(kept, list) else []:
+        with suppress(TypeError):  # of another version
+            found.append(Measurement(**values))
+    return found
+
+
+def keep_measurement(measured: Measurement) -> None:
+    """Add a measurement to those kept, in place of an older one under the same conditions.
+
+    Raises:
+        RunError: the cache cannot be written.
+    """
+    same = (measured.name, measured.conditions)
+    others = [m for m in load_measurements() if (m.name, m.conditions) != same]
+    path = measurements_file()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"Cannot make the folder {path.parent}: {error.strerror}. Make it writable.") from None
+    write_text(path, json.dumps([asdict(m) for m in [*others, measured]], indent=1))
+
+
+def shown_here(measured: list[Measurement]) -> dict[str, Measurement]:
+    """Return a measurement per network: those made on this machine under the conditions of the latest one."""
+    here = [m for m in measured if m.is_from_here]
+    return {m.name: m for m in here if m.conditions == here[-1].conditions}
+
+
+# --- This machine -------------------------------------------------------------------------------------------------
+
+
+def processor_name() -> str:
+    """Name of the processor, as the system tells it."""
+    with suppress(OSError):
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+        if found:
+            return found[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def busy_note() -> str:
+    """Say so when other programs keep this machine busy, because speeds are then lower than they could be."""
+    cores = os.cpu_count() or 1
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if load < 0.5 * cores:
+        return ""
+    return f"other programs keep this machine busy (load {load:.1f} on {cores} cores): speeds come out too low"
+
+
+def device_name(device: torch.device) -> str:
+    """The name of a GPU, or of the processor."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return processor_name() if device.type == "cpu" else device.type
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
