@@ -16,7 +16,7 @@ from rich.text import Text
 
 from cnnlab.runs import event_values
 from cnnlab.runs.folder import duration
-from cnnlab.training import EpochDone, Event, Finished, Started, StepDone
+from cnnlab.training import EpochDone, Event, FeaturesComputed, Finished, Started, StepDone
 
 
 def show(events: Iterator[Event], console: Console, *, as_json: bool = False) -> Iterator[Event]:
@@ -31,7 +31,7 @@ def show(events: Iterator[Event], console: Console, *, as_json: bool = False) ->
 
 def _json_lines(events: Iterator[Event]) -> Iterator[Event]:
     for event in events:
-        if not isinstance(event, StepDone):
+        if not isinstance(event, StepDone | FeaturesComputed):
             print(json.dumps(event_values(event), ensure_ascii=False), flush=True)
         yield event
 
@@ -64,6 +64,11 @@ def _bar(events: Iterator[Event], console: Console) -> Iterator[Event]:
                 progress.update(task, total=total, completed=begun, description=f"epoch 1/{event.epochs}")
                 progress.tasks[task].fields["begun"] = (begun, time.monotonic())
                 epochs, per_epoch, since = event.epochs, event.steps_per_epoch, time.monotonic()
+            elif isinstance(event, FeaturesComputed):
+                numbers = f"{event.done:,} of {event.total:,} images"
+                description = "features" if event.done < event.total else f"epoch 1/{epochs}"
+                progress.update(task, description=description, numbers=numbers)
+                progress.tasks[task].fields["begun"] = (begun, time.monotonic())
             elif isinstance(event, StepDone):
                 seen += event.images
                 now = time.monotonic()

@@ -47,6 +47,15 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Seed of weights, order, augmentation and splits.")] = None,
     device: Device = None,
     data_dir: DataDir = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Start from these: imagenet, a weights file, or the folder of a run.")
+    ] = None,
+    freeze: Annotated[
+        str | None, typer.Option(help="backbone: train the last layer only; or the last stage to freeze.")
+    ] = None,
+    unfreeze_at: Annotated[
+        int | None, typer.Option(min=1, metavar="EPOCH", help="Train everything after this many epochs.")
+    ] = None,
     find_lr: Annotated[
         bool, typer.Option("--find-lr", help="Only look for a learning rate: figure, suggestion.")
     ] = False,
@@ -56,15 +65,19 @@ def train(
     """Train a network and write a run folder with a report. Without arguments: LeNet-5 on embedded MNIST digits.
 
     Examples: `cnnlab train epochs=5` · `cnnlab train resnet18 --data cifar10` · `cnnlab train --data photos/` ·
-    `cnnlab train --recipe lenet5-mnist seed=1 augment.crop=2`
+    `cnnlab train --recipe lenet5-mnist seed=1 augment.crop=2` ·
+    `cnnlab train --data photos/ --weights imagenet --freeze backbone`
     """
     names = [text for text in arguments or [] if "=" not in text]
     overrides = [text for text in arguments or [] if "=" in text]
     if len(names) + (model is not None) > 1:
         named = ", ".join(name for name in (*names, model) if name)
         raise UsageError(f"One network at a time, not {named}. Settings are key=value.")
-    chosen = _choose(names[0] if names else model, data, recipe)
-    overrides += [f"seed={seed}"] * (seed is not None) + [f"device={device}"] * (device is not None)
+    options = {"weights": _weights(weights), "freeze": freeze, "unfreeze_at": unfreeze_at}
+    options |= {"seed": seed, "device": device}
+    overrides += [f"{key}={value}" for key, value in options.items() if value is not None]
+    given = dict(text.partition("=")[::2] for text in overrides)
+    chosen = _choose(names[0] if names else model, data, recipe, given.get("weights"), given.get("freeze"))
     chosen = chosen.with_overrides(overrides)
     if data_dir is not None:
         chosen = chosen.model_copy(update={"data_dir": str(Path(data_dir).resolve())})
@@ -154,16 +167,23 @@ def _measured(recipe: Recipe) -> str:
     return f"{m.accuracy:.2f}{spread} % (n={m.n})"
 
 
-def _choose(model: str | None, data: str | None, recipe: str | None) -> Recipe:
+def _weights(weights: str | None) -> str | None:
+    """The weights, with a path that is good from any folder."""
+    return str(Path(weights).resolve()) if weights and Path(weights).exists() else weights
+
+
+def _choose(
+    model: str | None, data: str | None, recipe: str | None, weights: str | None = None, freeze: str | None = None
+) -> Recipe:
     from cnnlab.data import data_sets
     from cnnlab.training import load_recipe, recipe_for
 
     if data is not None and data not in data_sets and Path(data).exists():
         data = str(Path(data).resolve())  # the run must work from any folder
     if recipe is None:
-        return recipe_for(model, data)
-    if recipe == "folder" and data is None:
-        raise UsageError("The recipe `folder` is for your own photos: name their folder with --data.")
+        return recipe_for(model, data, weights=weights, freeze=freeze)
+    if recipe in ("folder", "transfer", "finetune") and data is None:
+        raise UsageError(f"The recipe `{recipe}` is for your own photos: name their folder with --data.")
     return load_recipe(recipe).derived(model=model, data=data)
 
 

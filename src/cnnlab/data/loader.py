@@ -157,7 +157,7 @@ class Loader:
         pool = ThreadPoolExecutor(workers(), thread_name_prefix="cnnlab-decode")
         try:
             for step in range(start_step, len(self)):
-                indices = self._slice(order, step)
+                indices = self.share_of(order, step)
                 if len(indices):
                     # Making a generator takes longer than a small batch does; without augmentation none is drawn from.
                     rng = self._rng(_STEP, epoch, step, self.rank) if self.augment.active else self._unused
@@ -172,8 +172,8 @@ class Loader:
     def _rng(self, *key: int) -> np.random.Generator:
         return np.random.default_rng([key[0], self.seed % 2**63, *key[1:]])
 
-    def _slice(self, order: Tensor, step: int) -> Tensor:
-        """Return the positions that this process takes of a step."""
+    def share_of(self, order: Tensor, step: int) -> Tensor:
+        """Return the positions that this process takes of a step of an epoch with this :meth:`order`."""
         start, stop = self._bounds[step]
         count = stop - start
         return order[start + count * self.rank // self.world : start + count * (self.rank + 1) // self.world]

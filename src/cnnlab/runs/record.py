@@ -203,7 +203,7 @@ class Recorder:
 
     def _write_model(self, session: Session, metrics: dict[str, Any] | None = None) -> None:
         assert self.run
-        file = ModelFile(session.model.arch, session.data.classes, session.preprocess, metrics or {})  # type: ignore[arg-type]
+        file = ModelFile(session.model.arch, session.data.classes, session.preprocess, metrics or {})
         file.save(self.run.path, session.evaluated.state_dict())
 
     def _write_split(self, data: ImageData) -> None:
@@ -302,7 +302,7 @@ def resume(
     """
     if run.finished:
         raise RunError(f"{run.path} is finished. `cnnlab extend {run.path} --epochs 5` adds epochs to it.")
-    session = prepare(_moved(run.recipe, device), data)
+    session = prepare(_moved(run.recipe, device), data, load_weights=False)
     try:
         restore_state(session, run.path / (PREVIOUS if previous else STATE))
     except CheckpointError as error:
@@ -344,7 +344,7 @@ def extend(
     if run.status == "early_stopping":  # the added epochs come after those that were done, not after those planned
         values["stopped_at"] = run.summary["epochs_done"]
     longer = Recipe.make(values, "extension")
-    session = prepare(longer, data)
+    session = prepare(longer, data, load_weights=False)
     restore_state(session, run.path / STATE)
     session.notes.append(f"{epochs} epochs are added: the learning rate starts at {rate:g} and falls to 0")
     return fit(session.recipe, session=session)

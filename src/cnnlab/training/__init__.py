@@ -8,7 +8,7 @@
 """
 
 from cnnlab.training.checkpoint import ModelFile
-from cnnlab.training.events import EpochDone, Event, Finished, Started, StepDone
+from cnnlab.training.events import EpochDone, Event, FeaturesComputed, Finished, Started, StepDone
 from cnnlab.training.loop import evaluate, fit
 from cnnlab.training.recipe import Measured, Recipe, list_recipes, load_recipe, recipe_for
 from cnnlab.training.session import Session, prepare
@@ -16,6 +16,7 @@ from cnnlab.training.session import Session, prepare
 __all__ = [
     "EpochDone",
     "Event",
+    "FeaturesComputed",
     "Finished",
     "Measured",
     "ModelFile",

@@ -2,7 +2,9 @@
 
 ::
 
-    Started, (StepDone ..., EpochDone) per epoch, Finished
+    Started, FeaturesComputed ..., (StepDone ..., EpochDone) per epoch, Finished
+
+``FeaturesComputed`` comes only where everything but the last layer is frozen.
 
 An event is true at the moment it is yielded: ``event.session`` is the live state (network, optimizer, position), which
 may be looked at between two steps.
@@ -35,6 +37,14 @@ class Started(Event):
     steps_per_epoch: int
     parameters: int
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FeaturesComputed(Event):
+    """The frozen part of the network has run over some more images, once and for all epochs."""
+
+    done: int
+    total: int
 
 
 @dataclass(frozen=True)

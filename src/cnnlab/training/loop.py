@@ -25,11 +25,21 @@ from torch import nn
 from cnnlab.data import ImageData, Loader
 from cnnlab.errors import TrainingError
 from cnnlab.training import distributed
-from cnnlab.training.events import EpochDone, Event, Finished, Started, StepDone
+from cnnlab.training.events import EpochDone, Event, FeaturesComputed, Finished, Started, StepDone
 from cnnlab.training.optim import learning_rate, set_learning_rate
 from cnnlab.training.recipe import Recipe
-from cnnlab.training.session import Session, check_weights, diverged, evaluation_loader, prepare, seeded
+from cnnlab.training.session import (
+    Session,
+    check_weights,
+    diverged,
+    evaluation_loader,
+    prepare,
+    seeded,
+    unfreeze_when_due,
+)
 from cnnlab.training.speed import Speed
+from cnnlab.training.transfer import Body, FeatureLoader, caches_features, feature_limit, trained_tail
+from cnnlab.zoo import split_outputs
 
 # A GPU and other processes are asked only this often whether the loss is still a number: each look waits for them.
 CHECK_EVERY = 10
@@ -57,7 +67,10 @@ def fit(recipe: Recipe, *, data: ImageData | None = None, session: Session | Non
         parameters=sum(p.numel() for p in session.model.parameters()),
         notes=tuple(session.notes),
     )
+    if caches_features(recipe):
+        yield from cache_features(session)
     while session.epoch < recipe.total_epochs and not session.out_of_patience:
+        unfreeze_when_due(session)
         yield from train_epoch(session)
         yield finish_epoch(session)
     yield finish_run(session, "early_stopping" if session.epoch < recipe.total_epochs else "completed")
@@ -112,11 +125,10 @@ def train_step(
         parts: how many parts the batch is split into to save memory; the gradients are added.
 
     Returns:
-        The mean loss and the number of correct answers, as scalars on the device. Of mixed images the class with the
-        larger share is the correct answer.
+        The mean loss, with that of auxiliary heads, and the number of correct answers, as scalars on the device. Of
+        mixed images the class with the larger share is the correct answer.
     """
-    if not session.model.training:  # walking through all modules costs more than asking
-        session.network.train()
+    session.set_modes()
     session.optimizer.zero_grad(set_to_none=True)
     loss_sum, correct = session.sums.new_zeros(2)
     chunks = [(images, targets)]
@@ -124,8 +136,10 @@ def train_step(
         chunks = list(zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True))
     for part, target in chunks:
         with session.speed.autocast(session.device):
-            logits = session.network(part)
+            logits, auxiliary = split_outputs(session.network(part))
         loss = session.criterion(logits.float(), target) / len(images)
+        for weight, extra in zip(session.model.auxiliary.values(), auxiliary, strict=False):
+            loss = loss + weight * session.criterion(extra.float(), target) / len(images)
         (loss if share == 1 else loss * share).backward()
         loss_sum += loss.detach()
         truth = target if target.ndim == 1 else target.argmax(1)
@@ -136,28 +150,74 @@ def train_step(
     return loss_sum, correct
 
 
-@torch.no_grad()
-def evaluate(model: nn.Module, loader: Loader, device: torch.device, speed: Speed) -> tuple[np.ndarray, np.ndarray]:
+def evaluate(
+    model: nn.Module, loader: Loader | FeatureLoader, device: torch.device, speed: Speed
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the logits (N, K) float32 and labels (N,) int64 of a whole split, in its order, on every process.
 
-    The network is left in the mode it was in.
+    Every part of the network is left in the mode it was in.
     """
-    was_training = model.training
+    parts = list(_outputs(model, loader, device, speed))
+    outputs, labels = _in_order(parts)
+    return outputs.numpy(), labels.numpy()
+
+
+Part = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Outputs (n, ...) float32, labels (n,) and positions in the split (n,) of a batch, on the CPU."""
+
+
+@torch.no_grad()
+def _outputs(model: nn.Module, loader: Loader | FeatureLoader, device: torch.device, speed: Speed) -> Iterator[Part]:
+    """Yield what the network in eval mode makes of each batch."""
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
-    logits, labels, indices = [], [], []
-    for batch in loader.epoch(0):
-        with speed.autocast(device):
-            logits.append(model(batch.images).float().cpu())
-        labels.append(batch.labels.cpu())
-        indices.append(batch.indices.cpu())
-    model.train(was_training)
-    mine = (torch.cat(logits), torch.cat(labels), torch.cat(indices)) if logits else None
+    try:
+        for batch in loader.epoch(0):
+            with speed.autocast(device):
+                outputs = model(batch.images).float().cpu()
+            yield outputs, batch.labels.cpu(), batch.indices.cpu()
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _in_order(parts: list[Part]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Put together the outputs and labels of all processes, in the order of the split."""
+    mine = tuple(torch.cat(column) for column in zip(*parts, strict=True)) if parts else None
     shares = [share for share in distributed.gather(mine) if share is not None]
     order = torch.cat([share[2] for share in shares]).argsort()
-    return (
-        torch.cat([share[0] for share in shares])[order].numpy(),
-        torch.cat([share[1] for share in shares])[order].numpy(),
-    )
+    return torch.cat([share[0] for share in shares])[order], torch.cat([share[1] for share in shares])[order]
+
+
+def cache_features(session: Session) -> Iterator[FeaturesComputed]:
+    """Run the frozen part over the images once, and let the steps and epochs to come see only what follows it.
+
+    Nothing is changed where the features would not fit into memory.
+    """
+    started = time.perf_counter()
+    shown = session.data.val or session.data.test
+    splits = [split for split in (session.data.train, shown) if split is not None]
+    total = sum(len(split) for split in splits)
+    body = Body(session.model)
+    limit = distributed.broadcast(feature_limit())
+    features, done = [], 0
+    for split in splits:
+        parts = []
+        for part in _outputs(body, evaluation_loader(session, split), session.device, session.speed):
+            if part[0][0].numel() * part[0].element_size() * total > limit:
+                session.notes.append("features would not fit into memory: the frozen part runs in every epoch")
+                return
+            parts.append(part)
+            done += len(part[0]) * distributed.world()
+            yield FeaturesComputed(session, min(done, total), total)
+        features.append(_in_order(parts)[0].to(session.device))
+    assert isinstance(session.train_loader, Loader)
+    session.train_loader = FeatureLoader(session.train_loader, features[0])
+    if isinstance(session.val_loader, Loader):
+        session.val_loader = FeatureLoader(session.val_loader, features[1])
+    session.network = session.wrapped(trained_tail(session.model))
+    session.on_features = True
+    session.seconds += time.perf_counter() - started
 
 
 def finish_epoch(session: Session) -> EpochDone:
@@ -173,7 +233,7 @@ def finish_epoch(session: Session) -> EpochDone:
     split = "" if session.val_loader is None else "val" if session.selects else "test"
     val_loss = val_accuracy = math.nan
     if session.val_loader is not None:
-        logits, labels = evaluate(session.evaluated, session.val_loader, session.device, session.speed)
+        logits, labels = evaluate(session.shown, session.val_loader, session.device, session.speed)
         val_loss, val_accuracy = loss_and_accuracy(logits, labels)
         if not math.isfinite(val_loss):
             raise diverged(session, f"The loss on {split} became {val_loss}")

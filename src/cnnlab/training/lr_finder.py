@@ -18,6 +18,7 @@ from cnnlab.training.loop import train_step
 from cnnlab.training.optim import set_learning_rate
 from cnnlab.training.recipe import Recipe
 from cnnlab.training.session import prepare, seeded
+from cnnlab.training.transfer import FeatureLoader
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def find_lr(
     return RangeTest(np.array(lrs), np.array(losses), np.array(smoothed), round_to_1_2_5(lrs[best] / 10))
 
 
-def _endless(loader: Loader) -> Iterator[Batch]:
+def _endless(loader: Loader | FeatureLoader) -> Iterator[Batch]:
     for epoch in itertools.count():
         yield from loader.epoch(epoch)
 

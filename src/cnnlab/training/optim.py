@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,20 +16,29 @@ from torch import nn
 from cnnlab.training.recipe import Recipe
 
 
-def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+def make_optimizer(
+    recipe: Recipe, model: nn.Module, factors: Mapping[str, float] | None = None
+) -> torch.optim.Optimizer:
     """Build the recipe's optimizer; weight decay spares biases and normalisation parameters unless ``decay_all``.
+
+    Frozen parameters are in it too: they have no gradient and are left alone until they are unfrozen.
+
+    Args:
+        recipe: optimizer, rate and decay.
+        model: whose parameters are to be trained.
+        factors: name of a parameter -> factor of its learning rate; 1 for those that are not in it.
 
     One-dimensional parameters are exactly the biases and the scales and shifts of normalisation layers; decaying them
     brings nothing and hurts short trainings (Goyal et al. 2017, section 5.3; He et al. 2019, section 3.1).
     """
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    decayed = [p for p in parameters if recipe.decay_all or p.ndim > 1]
-    spared = [p for p in parameters if not recipe.decay_all and p.ndim <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": spared, "weight_decay": 0.0},
+    sorted_in: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        key = ((factors or {}).get(name, 1.0), recipe.decay_all or parameter.ndim > 1)
+        sorted_in.setdefault(key, []).append(parameter)
+    groups: list[dict[str, Any]] = [
+        {"params": parameters, "weight_decay": recipe.weight_decay if decayed else 0.0, "factor": factor}
+        for (factor, decayed), parameters in sorted(sorted_in.items(), key=lambda item: item[0], reverse=True)
     ]
-    groups = [group for group in groups if group["params"]]
     if recipe.optimizer == "sgd":
         nesterov = recipe.nesterov and recipe.momentum > 0
         return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov)
@@ -77,9 +88,9 @@ def _extended_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Give every parameter group the rate ``lr``."""
+    """Give every parameter group the rate ``lr``, times its own factor."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("factor", 1.0)  # none in states saved before there were factors
 
 
 class WeightAverage:

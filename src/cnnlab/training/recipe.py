@@ -78,6 +78,28 @@ class Recipe(BaseModel):
     val_fraction: float = Field(0.0, ge=0, lt=1, description="share of the training split held out to select weights")
     train_limit: int | None = Field(None, ge=1, description="train on a stratified sample of this many images")
 
+    # What it starts from, and what of it is trained
+    weights: str | None = Field(
+        None, description="start from these: imagenet, a weights file, or the folder of a run; null: random"
+    )
+    head: Literal["reset", "keep"] = Field(
+        "reset", description="last layer of the weights: start anew, or keep (for the same classes)"
+    )
+    freeze: str = Field(
+        "none", description="backbone: train the last layer only; or the last stage to freeze, such as stage2"
+    )
+    unfreeze_at: int | None = Field(None, ge=1, description="after this many epochs everything is trained")
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="learning rate of each stage, as a share of that of the stage above it"
+    )
+    mean: tuple[float, ...] | None = Field(
+        None, description="per channel, of pixels in 0..1; null: that of the weights, else of the training images"
+    )
+    std: tuple[float, ...] | None = Field(None, description="per channel; as mean")
+    interpolation: Literal["bilinear", "bicubic"] | None = Field(
+        None, description="of photos that are resized; null: that of the weights, else bilinear"
+    )
+
     # How it is trained
     epochs: int = Field(10, ge=1, description="passes over the training split")
     batch_size: int = Field(64, ge=1, description="images per step, over all processes")
@@ -134,6 +156,14 @@ class Recipe(BaseModel):
             raise ValueError(f"accumulate={self.accumulate} splits a batch of only {self.batch_size} images")
         if any(not 0 < m < 1 for m in self.milestones) or list(self.milestones) != sorted(self.milestones):
             raise ValueError("milestones are rising shares of the run between 0 and 1, such as [0.5, 0.75]")
+        if self.unfreeze_at and self.freeze == "none":
+            raise ValueError(f"unfreeze_at={self.unfreeze_at}, but nothing is frozen: set freeze=backbone or a stage")
+        if self.unfreeze_at and self.unfreeze_at >= self.total_epochs:
+            raise ValueError(f"unfreeze_at={self.unfreeze_at} is not reached in {self.total_epochs} epochs")
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("mean and std go together: give both or neither")
+        if self.std is not None and min(self.std) <= 0:
+            raise ValueError(f"std must be above 0, got {list(self.std)}")
         return self
 
     @property
@@ -171,10 +201,13 @@ class Recipe(BaseModel):
     def derived(self, *, model: str | None = None, data: str | None = None) -> Recipe:
         """Return this recipe for another network or other data; what was measured no longer applies to it."""
         changes: dict[str, Any] = {}
+        unsettled = dict.fromkeys(("mean", "std", "interpolation"))
         if model not in (None, self.model):
-            changes |= {"model": model, "model_options": {}, "image_size": None}
+            changes |= {"model": model, "model_options": {}, "image_size": None, **unsettled}
+            if self.weights != "imagenet":  # a file holds the weights of one network
+                changes |= {"weights": None}
         if data not in (None, self.data):
-            changes |= {"data": data, "in_channels": None}
+            changes |= {"data": data, "in_channels": None, **unsettled}
         if not changes:
             return self
         return Recipe.make(self.values() | changes | {"name": "", "about": "", "reproduces": "", "measured": ()})
@@ -322,13 +355,19 @@ def load_recipe(name: str | Path) -> Recipe:
     return Recipe.make(values, source)
 
 
-def recipe_for(model: str | None = None, data: str | None = None) -> Recipe:
+def recipe_for(
+    model: str | None = None, data: str | None = None, *, weights: str | None = None, freeze: str | None = None
+) -> Recipe:
     """Choose where to start from when only a network or data (or neither) was named.
 
-    Nothing named: ``lenet5-mnist5k``. A path: ``folder``. A network and data that a shipped recipe is about: that
-    recipe. Otherwise the defaults of :class:`Recipe`, which suit most networks (AdamW, one-cycle).
+    Nothing named: ``lenet5-mnist5k``. With ``weights`` to start from: ``transfer`` if the backbone is to be frozen,
+    else ``finetune``. A path: ``folder``. A network and data that a shipped recipe is about: that recipe. Otherwise
+    the defaults of :class:`Recipe`, which suit most networks (AdamW, one-cycle).
     """
     shipped = {name: load_recipe(name) for name in list_recipes()}
+    if weights not in (None, "null", "None"):
+        start = shipped["transfer" if freeze == "backbone" else "finetune"]
+        return start.derived(model=model, data=data or "mnist5k")
     if data is not None and data not in data_sets and Path(data).exists():
         return shipped["folder"].derived(model=model, data=data)
     wanted = (model or "lenet5", data or "mnist5k")

@@ -6,6 +6,7 @@ import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -17,7 +18,15 @@ from cnnlab.training import distributed
 from cnnlab.training.optim import WeightAverage, make_optimizer
 from cnnlab.training.recipe import Recipe
 from cnnlab.training.speed import Speed, choose_device, choose_speed, to_memory_format
-from cnnlab.zoo import create_model, models
+from cnnlab.training.transfer import (
+    FeatureLoader,
+    Freeze,
+    caches_features,
+    layer_factors,
+    make_freeze,
+    trained_tail,
+)
+from cnnlab.zoo import Network, create_model, models, weights_preprocess
 
 
 @dataclass
@@ -26,7 +35,7 @@ class Session:
 
     recipe: Recipe  # resolved: precision, memory format, image size and device are decided
     data: ImageData
-    model: nn.Module
+    model: Network
     network: nn.Module  # what the steps call: the model, compiled or wrapped for several processes
     optimizer: torch.optim.Optimizer
     average: WeightAverage | None
@@ -34,9 +43,11 @@ class Session:
     device: torch.device
     speed: Speed
     preprocess: Preprocess
-    train_loader: Loader
-    val_loader: Loader | None  # shown after every epoch
+    train_loader: Loader | FeatureLoader
+    val_loader: Loader | FeatureLoader | None  # shown after every epoch
     notes: list[str] = field(default_factory=list)
+    freeze: Freeze | None = None
+    on_features: bool = False  # the frozen part has been computed once; steps and epochs only see what follows it
 
     # Position in the run
     epoch: int = 0  # epochs completed
@@ -59,9 +70,26 @@ class Session:
         return 0 < patience <= self.epoch - self.best_epoch and not self.recipe.extensions
 
     @property
-    def evaluated(self) -> nn.Module:
+    def evaluated(self) -> Network:
         """The network that is evaluated and kept: the weight average where there is one."""
-        return self.average.model if self.average else self.model
+        return self.average.model if self.average else self.model  # type: ignore[return-value]
+
+    @property
+    def shown(self) -> nn.Module:
+        """What is evaluated on ``val_loader`` after every epoch: ``evaluated``, or its part behind cached features."""
+        return trained_tail(self.evaluated) if self.on_features else self.evaluated
+
+    def set_modes(self) -> None:
+        """Put the network into train mode, and its frozen part into eval mode."""
+        if self.freeze:
+            self.freeze.set_modes(self.model)
+        elif not self.model.training:  # walking through all modules costs more than asking
+            self.network.train()
+
+    def wrapped(self, network: nn.Module) -> nn.Module:
+        """Return ``network`` as the steps call it: compiled where the recipe says so, sharing gradients if launched."""
+        compiled = torch.compile(network) if self.recipe.compile else network
+        return distributed.wrap(compiled, self.device)  # type: ignore[arg-type]
 
     @property
     def selects(self) -> bool:
@@ -69,8 +97,13 @@ class Session:
         return self.data.val is not None
 
 
-def prepare(recipe: Recipe, data: ImageData | None = None) -> Session:
+def prepare(recipe: Recipe, data: ImageData | None = None, *, load_weights: bool = True) -> Session:
     """Build everything that ``recipe`` names: data, network, optimizer, loaders; decide precision by a trial.
+
+    Args:
+        recipe: what to do.
+        data: use this instead of loading ``recipe.data``.
+        load_weights: False leaves the weights of the recipe aside, because a saved state will replace them.
 
     Raises:
         TrainingError: the recipe and the data do not fit together.
@@ -95,12 +128,22 @@ def prepare(recipe: Recipe, data: ImageData | None = None) -> Session:
     notes += [size_note] * bool(size_note)
 
     with seeded(device, recipe.seed):  # the same weights on every process
-        model = create_model(recipe.model, classes, channels, size, options=recipe.model_options).to(device)
+        model = create_model(
+            recipe.model,
+            classes,
+            channels,
+            size,
+            recipe.weights if load_weights else None,
+            head=_head(recipe) if load_weights else None,
+            options=recipe.model_options,
+        ).to(device)
+    freeze = make_freeze(recipe, model, (channels, size, size))
     _check_batch_size(recipe, model)
     speed = distributed.broadcast(choose_speed(recipe, model, (channels, size, size), classes, device))
     to_memory_format(model, speed.memory_format)
     count = sum(p.numel() for p in model.parameters())
     notes.append(f"network: {recipe.model}, {count:,} parameters, {channels} x {size} x {size} images")
+    notes += _transfer_notes(recipe, model, freeze)
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
     notes.append(f"device: {device}{threads}, {speed.describe()}")
     recipe = recipe.model_copy(
@@ -112,6 +155,9 @@ def prepare(recipe: Recipe, data: ImageData | None = None) -> Session:
             "channels_last": speed.channels_last,
         }
     )
+    if recipe.weights and recipe.mean is None:
+        # Written down: the run must be resumed and repeated as it was, also when the weights are gone.
+        recipe = recipe.model_copy(update=_settled(recipe, weights_preprocess(recipe.model, recipe.weights, channels)))
     preprocess = _preprocess(recipe, data)
     train_loader = Loader(
         data.train,
@@ -127,13 +173,13 @@ def prepare(recipe: Recipe, data: ImageData | None = None) -> Session:
         rank=distributed.rank(),
         world=distributed.world(),
     )
-    network: nn.Module = torch.compile(model) if recipe.compile else model  # type: ignore[assignment]
+    factors = layer_factors(recipe, model, (channels, size, size)) if recipe.layer_decay < 1 else {}
     session = Session(
         recipe=recipe,
         data=data,
         model=model,
-        network=distributed.wrap(network, device),
-        optimizer=make_optimizer(recipe, model),
+        network=model,
+        optimizer=make_optimizer(recipe, model, factors),
         average=WeightAverage(model, recipe.ema) if recipe.ema else None,
         criterion=_criterion(recipe, data).to(device),
         device=device,
@@ -142,12 +188,27 @@ def prepare(recipe: Recipe, data: ImageData | None = None) -> Session:
         train_loader=train_loader,
         val_loader=None,
         notes=notes,
+        freeze=freeze,
         sums=torch.zeros(3, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device),
     )
+    if freeze:
+        freeze.apply(model)
+    session.network = session.wrapped(model)
     shown = data.val or data.test
     if shown is not None:
         session.val_loader = evaluation_loader(session, shown)
     return session
+
+
+def unfreeze_when_due(session: Session) -> None:
+    """Train everything from now on, if the recipe's epoch for it has come."""
+    at = session.recipe.unfreeze_at
+    if session.freeze is None or at is None or session.epoch < at:
+        return
+    session.freeze = None
+    session.model.requires_grad_(True)
+    session.network = session.wrapped(session.model)
+    session.network.train()
 
 
 def evaluation_loader(session: Session, split: Split) -> Loader:
@@ -262,19 +323,55 @@ def _image_size(recipe: Recipe, data: ImageData, smallest: int, usual: int) -> t
     return side, ""
 
 
+def _head(recipe: Recipe) -> Literal["reset", "refuse"] | None:
+    """What to do with the last layer of the weights; a head of another size cannot be kept here."""
+    if recipe.weights is None:
+        return None
+    return "reset" if recipe.head == "reset" else "refuse"
+
+
+def _settled(recipe: Recipe, known: dict[str, Any] | None) -> dict[str, Any]:
+    """How the images of the weights were normalised and resized, as values of the recipe."""
+    if known is None:
+        return {}
+    numbers = {key: tuple(known[key]) for key in ("mean", "std")}
+    return numbers | {"interpolation": recipe.interpolation or known["interpolation"]}
+
+
+def _transfer_notes(recipe: Recipe, model: Network, freeze: Freeze | None) -> list[str]:
+    notes = []
+    if recipe.weights:
+        head = "a new last layer" if recipe.head == "reset" else "their own last layer"
+        notes.append(f"weights: {recipe.weights}, with {head}")
+    if freeze:
+        count = sum(p.numel() for name, p in model.named_parameters() if name not in freeze.parameters)
+        until = f" until epoch {recipe.unfreeze_at} is done" if recipe.unfreeze_at else ""
+        notes.append(f"frozen: {recipe.freeze}{until}; {count:,} parameters are trained")
+        if recipe.weights is None:
+            notes.append("warning: what is frozen has random weights. Name better ones, such as weights=imagenet.")
+        if caches_features(recipe):
+            notes.append("features of the frozen part are computed once, before the first step")
+        elif recipe.freeze == "backbone" and recipe.unfreeze_at is None:
+            notes.append("images are augmented, so the frozen part runs in every epoch; without, it would run once")
+    return notes
+
+
 def _preprocess(recipe: Recipe, data: ImageData) -> Preprocess:
     assert recipe.image_size
     assert recipe.in_channels
     blank = Preprocess(
         size=recipe.image_size,
         channels=recipe.in_channels,
-        mean=(0.0,) * recipe.in_channels,
-        std=(1.0,) * recipe.in_channels,
+        mean=recipe.mean or (0.0,) * recipe.in_channels,
+        std=recipe.std or (1.0,) * recipe.in_channels,
         resize="crop" if data.train.photos else "stretch",
         crop_fraction=recipe.crop_fraction if data.train.photos else 1.0,
+        interpolation=recipe.interpolation or "bilinear",
     )
-    mean, std = channel_statistics(data.train, blank)
-    return replace(blank, mean=mean, std=std)
+    if recipe.mean is None:
+        mean, std = channel_statistics(data.train, blank)
+        return replace(blank, mean=mean, std=std)
+    return blank
 
 
 def _criterion(recipe: Recipe, data: ImageData) -> nn.CrossEntropyLoss:

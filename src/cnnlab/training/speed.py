@@ -18,6 +18,7 @@ from torch import nn
 
 from cnnlab.errors import DeviceError, UsageError
 from cnnlab.training.recipe import DEVICE_NAME, Recipe
+from cnnlab.zoo import split_outputs
 
 # Leaving fp32 and NCHW has to be worth it: smaller gains are noise of the trial, and would differ from run to run.
 WORTHWHILE = 1.1
@@ -190,8 +191,9 @@ def _timed_step(model: nn.Module, choice: Speed, images: torch.Tensor, num_class
     _synchronize(device)
     start = time.perf_counter()
     with choice.autocast(device):
-        loss = nn.functional.cross_entropy(model(images).float(), labels)
-    loss.backward()
+        logits, auxiliary = split_outputs(model(images))
+        loss = sum(nn.functional.cross_entropy(each.float(), labels) for each in (logits, *auxiliary))
+    torch.as_tensor(loss).backward()
     model.zero_grad()
     _synchronize(device)
     return time.perf_counter() - start

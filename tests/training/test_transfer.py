@@ -1,0 +1,322 @@
+"""Transfer learning: what is frozen stays to the bit, what is cached changes nothing, rates follow the stages."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn import functional as F
+
+from cnnlab.data import ImageData
+from cnnlab.errors import ModelError, RecipeError, UsageError
+from cnnlab.runs import Recorder, open_run, resume, train
+from cnnlab.training import EpochDone, FeaturesComputed, Finished, Recipe, Session, Started, StepDone, fit, prepare
+from cnnlab.training import loop as loop_module
+from cnnlab.training.loop import train_step
+from cnnlab.training.session import seeded
+from cnnlab.training.transfer import Body, module_stages, parameter_stages, trained_tail
+from cnnlab.zoo import create_model, split_outputs
+from tests.helpers import make_bars, tiny_recipe
+
+
+@pytest.fixture
+def bars() -> ImageData:
+    return make_bars()
+
+
+def run_out(recipe: Recipe, data: ImageData) -> tuple[Session, Finished, list[EpochDone]]:
+    events = list(fit(recipe, data=data))
+    assert isinstance(events[-1], Finished)
+    return events[-1].session, events[-1], [event for event in events if isinstance(event, EpochDone)]
+
+
+def changed(before: dict[str, torch.Tensor], model: nn.Module) -> set[str]:
+    return {name for name, tensor in model.state_dict().items() if not torch.equal(before[name], tensor)}
+
+
+# Stages ----------------------------------------------------------------------------------------------------------
+
+
+def test_stages_of_modules_and_parameters() -> None:
+    model = create_model("resnet18", 10, 3, 32).train()
+    stages = module_stages(model, (3, 32, 32))
+    expected = {
+        "conv1": "stem", "bn1": "stem", "maxpool": "stem", "layer1.0.conv1": "stage1", "layer1": "stage1",
+        "layer2.0.downsample.0": "stage2", "layer4.1.bn2": "stage4", "avgpool": "head", "fc": "head",
+    }  # fmt: skip
+    assert {name: stages[name] for name in expected} == expected
+    assert set(parameter_stages(model, (3, 32, 32))) == {name for name, _ in model.named_parameters()}
+    assert all(module.training for module in model.modules())
+    assert int(model.get_buffer("bn1.num_batches_tracked")) == 0
+
+
+def test_the_tail_is_what_follows_the_last_frozen_layer() -> None:
+    vgg = create_model("vgg11_bn", 10, 3, 65)
+    assert [type(m) for m in trained_tail(vgg).children()][-1] is nn.Linear
+    assert sum(p.numel() for p in trained_tail(vgg).parameters()) == 4096 * 10 + 10
+    squeezenet = create_model("squeezenet1_1", 10, 3, 64)
+    assert [type(m) for m in trained_tail(squeezenet).children()][:2] == [nn.Dropout, nn.Conv2d]
+    resnet = create_model("resnet20")
+    assert trained_tail(resnet) is resnet.linear
+
+
+@pytest.mark.parametrize("name", ["vgg11_bn", "squeezenet1_1", "resnet20", "mobilenet_v2", "mlp"])
+def test_body_and_tail_make_the_network(name: str) -> None:
+    torch.manual_seed(0)
+    model = create_model(name, 10, 3, 32).eval()
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(trained_tail(model)(Body(model)(images)), model(images))
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+# Frozen parts ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize("name", ["resnet20", "convnet", "squeezenet1_1"])
+def test_a_frozen_backbone_does_not_change_by_a_bit(
+    name: str, cached: bool, bars: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights, and the running statistics of BatchNorm, whether or not features are cached."""
+    if not cached:
+        monkeypatch.setattr(loop_module, "caches_features", lambda recipe: False)
+    recipe = tiny_recipe(model=name, model_options={}, image_size=32, freeze="backbone", epochs=2)
+    before = copy.deepcopy(prepare(recipe, bars).model.state_dict())
+    session, _, _ = run_out(recipe, bars)
+    last = session.model.last_layer
+    assert changed(before, session.model) == {f"{last}.weight", f"{last}.bias"}
+    assert session.on_features is cached
+
+
+def test_freezing_up_to_a_stage(bars: ImageData) -> None:
+    recipe = tiny_recipe(model="resnet20", model_options={}, freeze="stage1", epochs=1)
+    before = copy.deepcopy(prepare(recipe, bars).model.state_dict())
+    session, _, _ = run_out(recipe, bars)
+    frozen = {name for name in before if name.startswith(("conv1", "bn1", "layer1"))}
+    assert changed(before, session.model) == set(before) - frozen
+
+
+def test_unfrozen_after_an_epoch(bars: ImageData) -> None:
+    recipe = tiny_recipe(freeze="backbone", unfreeze_at=2, epochs=3)
+    before = copy.deepcopy(prepare(recipe, bars).model.state_dict())
+    epochs = (event for event in fit(recipe, data=bars) if isinstance(event, EpochDone))
+    seen = [changed(before, event.session.model) for event in epochs]
+    assert seen[0] == seen[1] == {"fc.weight", "fc.bias"}
+    assert seen[2] == set(before)
+
+
+def test_frozen_training_equals_logistic_regression_on_the_features(bars: ImageData) -> None:
+    """The dense layer trained on features by a loop written here gives the same weights."""
+    recipe = tiny_recipe(freeze="backbone", optimizer="sgd", lr=0.1, momentum=0.0, schedule="constant", epochs=2)
+    start = prepare(recipe, bars)
+    layer = copy.deepcopy(start.model.get_submodule("fc"))
+    with torch.no_grad():
+        features = Body(start.model.eval())(start.preprocess.normalize(bars.train.pixels))  # type: ignore[attr-defined]
+    for epoch in range(2):
+        for indices in start.train_loader.order(epoch).split(8):  # type: ignore[union-attr]
+            layer.zero_grad()
+            F.cross_entropy(layer(features[indices]), bars.train.labels[indices]).backward()
+            with torch.no_grad():
+                for parameter in layer.parameters():
+                    parameter -= 0.1 * parameter.grad
+    session, _, _ = run_out(recipe, bars)
+    torch.testing.assert_close(session.model.get_submodule("fc").weight, layer.weight, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("change", [{}, {"ema": 0.9}, {"accumulate": 2}, {"sampling": "balanced"}, {"clip_norm": 0.1}])
+def test_cached_features_change_nothing(change: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    data = make_bars(n_val=12)
+    recipe = tiny_recipe(freeze="backbone", epochs=3, **change)
+    session, finished, epochs = run_out(recipe, data)
+    assert session.on_features
+    monkeypatch.setattr(loop_module, "feature_limit", lambda: 0)
+    session, plain, plain_epochs = run_out(recipe, data)
+    assert not session.on_features
+    assert "would not fit into memory" in session.notes[-1]
+    np.testing.assert_allclose(finished.logits, plain.logits, rtol=1e-4, atol=1e-5)
+    for one, other in zip(epochs, plain_epochs, strict=True):
+        assert one.train_loss == pytest.approx(other.train_loss, rel=1e-4)
+        assert one.val_loss == pytest.approx(other.val_loss, rel=1e-4)
+
+
+def test_features_are_announced_and_computed_once(bars: ImageData, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    forward = Body.forward
+    monkeypatch.setattr(Body, "forward", lambda self, images: calls.append(len(images)) or forward(self, images))
+    events = list(fit(tiny_recipe(freeze="backbone", epochs=4), data=bars))
+    assert isinstance(events[0], Started)
+    assert any("computed once" in note for note in events[0].notes)
+    computed = [event for event in events if isinstance(event, FeaturesComputed)]
+    assert (computed[-1].done, computed[-1].total) == (72, 72)  # 48 to train on, 24 to show
+    assert sum(calls) == 72
+
+
+@pytest.mark.parametrize("change", [{"augment": {"crop": 1}}, {"augment": {"mixup": 0.2}}, {"unfreeze_at": 1}])
+def test_nothing_is_cached_where_features_change(change: dict[str, Any], bars: ImageData) -> None:
+    session, _, _ = run_out(tiny_recipe(freeze="backbone", epochs=2, **change), bars)
+    assert not session.on_features
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"freeze": "backbone"},
+        {"freeze": "backbone", "unfreeze_at": 2, "layer_decay": 0.5},
+        {"freeze": "stage1", "augment": {"crop": 1}},
+    ],
+)
+@pytest.mark.parametrize("steps", [4, 9, 14])
+def test_resumed_equals_uninterrupted(change: dict[str, Any], steps: int, tmp_path: Path, bars: ImageData) -> None:
+    recipe = tiny_recipe(model="resnet20", model_options={}, **change)
+    whole = train(recipe, out=tmp_path / "whole", data=bars)
+    recorder = Recorder(tmp_path / "part")
+    stream = recorder.record(fit(recipe, data=bars))
+    for count, _ in enumerate((e for e in stream if isinstance(e, StepDone)), start=1):
+        if count == steps:
+            stream.close()
+            break
+    part = open_run(tmp_path / "part")
+    assert part.status == "interrupted"
+    for _ in Recorder(run=part).record(resume(part, data=bars)):
+        pass
+    one, other = whole.model().state_dict(), part.model().state_dict()
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+# Rates -----------------------------------------------------------------------------------------------------------
+
+
+def test_each_stage_learns_at_its_own_rate(bars: ImageData) -> None:
+    """A step of plain SGD moves each parameter by lr * decay ** (stages above it) * gradient."""
+    recipe = tiny_recipe(
+        model="resnet20", model_options={}, layer_decay=0.5, optimizer="sgd", momentum=0.0, lr=0.1, schedule="constant"
+    )
+    session = prepare(recipe, bars)
+    before = {name: p.detach().clone() for name, p in session.model.named_parameters()}
+    event = next(event for event in fit(recipe, session=session) if isinstance(event, StepDone))
+    depth = {"conv1": 4, "bn1": 4, "layer1": 3, "layer2": 2, "layer3": 1, "linear": 0}
+    for name, parameter in event.session.model.named_parameters():
+        rate = 0.1 * 0.5 ** depth[name.split(".")[0]]
+        assert parameter.grad is not None
+        torch.testing.assert_close(parameter.detach(), before[name] - rate * parameter.grad, rtol=1e-5, atol=1e-7)
+
+
+# Auxiliary heads -------------------------------------------------------------------------------------------------
+
+
+def test_auxiliary_losses_have_their_weights(bars: ImageData) -> None:
+    recipe = tiny_recipe(model="googlenet", model_options={"dropout": 0.0}, image_size=32, optimizer="sgd", lr=0.01)
+    session = prepare(recipe, bars)
+    model = copy.deepcopy(session.model).train()
+    batch = next(session.train_loader.epoch(0))
+    with seeded(torch.device("cpu"), 0):
+        logits, (first, second) = split_outputs(model(batch.images))
+        loss = F.cross_entropy(logits, batch.labels)
+        loss = loss + 0.3 * F.cross_entropy(first, batch.labels) + 0.3 * F.cross_entropy(second, batch.labels)
+        loss.backward()
+    with seeded(torch.device("cpu"), 0):
+        reported, _ = train_step(session, batch.images, batch.targets)
+    assert float(reported) == pytest.approx(loss.item(), rel=1e-5)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(session.model.get_parameter(name).grad, parameter.grad, rtol=1e-3, atol=1e-5)
+
+
+def test_a_frozen_backbone_leaves_auxiliary_heads_out(bars: ImageData) -> None:
+    recipe = tiny_recipe(model="googlenet", model_options={}, image_size=32, freeze="backbone")
+    session = prepare(recipe, bars)
+    batch = next(session.train_loader.epoch(0))
+    model = copy.deepcopy(session.model).eval()
+    with torch.no_grad():
+        expected = F.cross_entropy(model(batch.images), batch.labels).item()
+    assert train_step(session, batch.images, batch.targets)[0].item() == pytest.approx(expected, rel=1e-4)
+    assert changed(model.state_dict(), session.model) == {"fc.weight", "fc.bias"}
+
+
+# Weights ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def source(tmp_path: Path, bars: ImageData) -> Path:
+    """A run to start from."""
+    return train(tiny_recipe(epochs=6), out=tmp_path / "source", data=bars).path
+
+
+def test_from_a_run_with_its_normalisation(source: Path, tmp_path: Path) -> None:
+    other = make_bars(n_train=24, classes=2)
+    run = train(tiny_recipe(weights=str(source), freeze="backbone", epochs=2), out=tmp_path / "run", data=other)
+    before, after = open_run(source), run
+    assert after.preprocess.mean == before.preprocess.mean
+    assert list(run.recipe.mean or ()) == pytest.approx(before.preprocess.mean)
+    old, new = before.model().state_dict(), after.model().state_dict()
+    assert new["fc.weight"].shape == (2, old["fc.weight"].shape[1])
+    assert all(torch.equal(old[key], new[key]) for key in old if not key.startswith("fc."))
+
+
+def test_resume_does_not_need_the_weights_again(source: Path, tmp_path: Path, bars: ImageData) -> None:
+    recipe = tiny_recipe(weights=str(source), freeze="backbone")
+    recorder = Recorder(tmp_path / "part")
+    stream = recorder.record(fit(recipe, data=bars))
+    next(event for event in stream if isinstance(event, EpochDone))
+    stream.close()
+    shutil.rmtree(source)
+    part = open_run(tmp_path / "part")
+    for _ in Recorder(run=part).record(resume(part, data=bars)):
+        pass
+    assert open_run(tmp_path / "part").finished
+
+
+def test_the_head_is_new_or_kept(source: Path, bars: ImageData) -> None:
+    old = open_run(source).model().state_dict()
+    reset = prepare(tiny_recipe(weights=str(source)), bars).model.state_dict()
+    kept = prepare(tiny_recipe(weights=str(source), head="keep"), bars).model.state_dict()
+    assert not torch.equal(reset["fc.weight"], old["fc.weight"])
+    assert torch.equal(reset["block1.0.weight"], old["block1.0.weight"])
+    assert all(torch.equal(kept[key], old[key]) for key in old)
+    with pytest.raises(ModelError, match=r"3.*2|2.*3"):
+        prepare(tiny_recipe(weights=str(source), head="keep"), make_bars(classes=2))
+
+
+def test_a_file_without_facts_leaves_the_statistics_to_the_data(tmp_path: Path, bars: ImageData) -> None:
+    model = create_model("convnet", 3, 1, 8, widths=(4, 8, 8))
+    save_file(model.state_dict(), tmp_path / "w.safetensors")
+    session = prepare(tiny_recipe(weights=str(tmp_path / "w.safetensors")), bars)
+    assert session.recipe.mean is None
+    assert session.preprocess.mean == prepare(tiny_recipe(), bars).preprocess.mean
+
+
+def test_mean_and_std_can_be_given(bars: ImageData) -> None:
+    session = prepare(tiny_recipe(mean=[0.5], std=[0.25]), bars)
+    assert (session.preprocess.mean, session.preprocess.std) == ((0.5,), (0.25,))
+
+
+# Errors ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"freeze": "stage9"}, r'freeze="stage9": convnet has no such part.*stage1'),
+        ({"freeze": "head"}, r'freeze="head"'),
+        ({"unfreeze_at": 2}, "nothing is frozen"),
+        ({"freeze": "backbone", "unfreeze_at": 3}, "not reached in 3 epochs"),
+        ({"mean": [0.5]}, "go together"),
+        ({"mean": [0.5], "std": [0.0]}, "above 0"),
+        ({"mean": [0.5, 0.5, 0.5], "std": [1, 1, 1]}, "mean has 3 and std 3 values for 1 channels"),
+        ({"layer_decay": 0.0}, "layer_decay"),
+    ],
+)
+def test_what_cannot_be(change: dict[str, Any], message: str, bars: ImageData) -> None:
+    with pytest.raises((RecipeError, UsageError), match=message):
+        prepare(tiny_recipe(**change), bars)
+
+
+def test_random_frozen_weights_are_warned_of(bars: ImageData) -> None:
+    assert any("random weights" in note for note in prepare(tiny_recipe(freeze="backbone"), bars).notes)
