@@ -3,10 +3,10 @@
 Christian Szegedy, Wei Liu, Yangqing Jia, Pierre Sermanet, Scott Reed, Dragomir Anguelov, Dumitru Erhan, Vincent
 Vanhoucke, Andrew Rabinovich: Going deeper with convolutions. CVPR 2015. https://arxiv.org/abs/1409.4842
 
-Introduced: the Inception block, which looks at several scales side by side behind cheap 1x1 convolutions; global average
-pooling in place of dense layers; two auxiliary classifiers halfway. Winner of ILSVRC 2014.
-Reported (ImageNet validation, table 3): 10.07 % top-5 error for one network and one crop, 6.67 % for seven networks and
-144 crops.
+Introduced: the Inception block, which looks at several scales side by side behind cheap 1x1 convolutions; global
+average pooling in place of dense layers; two auxiliary classifiers halfway. Winner of ILSVRC 2014.
+Reported (ImageNet validation, table 3): 10.07 % top-5 error for one network and one crop, 6.67 % for seven networks
+and 144 crops.
 
 Deviations from the paper: as in torchvision, whose parameter names these are, BatchNorm follows each convolution in
 place of its bias, and there is no local response normalisation; the branch that the paper gives a 5x5 convolution has a

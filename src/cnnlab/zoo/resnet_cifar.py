@@ -10,9 +10,11 @@ for 110 (the best of five runs; 6.61 % on average).
 Deviations from the paper: none in the architecture. The shortcuts are option A: where the shape changes, every second
 pixel is taken and the new channels are zero. The paper counts 0.27 M parameters for 20 layers; they are 269,722 here,
 without those of option B. Parameter names are those of the public checkpoints by Yerlan Idelbayev
-(https://github.com/akamaster/pytorch_resnet_cifar10). Initialisation: He et al. 2015. ``drop_path`` is stochastic depth
-(Huang et al. 2016, https://arxiv.org/abs/1603.09382, which trained the 110 layers with a last rate of 0.5), later than
-the paper: the rate grows linearly from the first block to ``drop_path`` at the last.
+(https://github.com/akamaster/pytorch_resnet_cifar10). Initialisation: He et al. 2015 for convolutions, a
+standard deviation of 0.01 for the dense layer (Goyal et al. 2017, https://arxiv.org/abs/1706.02677, section 5.1): with
+He's rule the 110 layers would start far from a loss of log(classes). ``drop_path`` is stochastic depth (Huang et al.
+2016, https://arxiv.org/abs/1603.09382, which trained the 110 layers with a last rate of 0.5), later than the paper: the
+rate grows linearly from the first block to ``drop_path`` at the last.
 """
 
 from __future__ import annotations
@@ -80,6 +82,8 @@ class CifarResNet(Network):
         self.layer3 = stage(32, 64, n, 2, rates)
         self.linear = nn.Linear(64, num_classes)
         he_init(self)
+        # The sum over the blocks grows with their number, and nothing normalises it before the dense layer.
+        nn.init.normal_(self.linear.weight, std=0.01)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.relu(self.bn1(self.conv1(x)))  # (N, 16, 32, 32)
