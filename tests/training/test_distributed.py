@@ -126,3 +126,16 @@ def test_alone_everything_is_the_identity() -> None:
     assert distributed.wrap(model, torch.device("cpu")) is model
     distributed.start(torch.device("cpu"))
     distributed.stop()
+
+
+def test_unfreezing_and_cached_features_on_two_processes_equal_one(tmp_path: Path) -> None:
+    """The frozen part, then everything, by two processes; and features that each computes a half of."""
+    settings = [*SETTINGS, "model_options.hidden=[32,16]", "freeze=stage1", "unfreeze_at=2", "layer_decay=0.5"]
+    settings = [text.replace("stage1", "hidden1") for text in settings]
+    for name, changes in {"stage": settings, "cached": [*SETTINGS, "freeze=backbone"]}.items():
+        two, one = tmp_path / f"{name}-two", tmp_path / f"{name}-one"
+        done = launch(["train", *changes, "--out", str(two)])
+        assert done.returncode == 0, done.stderr
+        command = [sys.executable, "-m", "cnnlab", "train", *changes, "--out", str(one)]
+        subprocess.run(command, env=environment(), capture_output=True, check=True, timeout=200)
+        assert np.allclose(open_run(two).scores()[0], open_run(one).scores()[0], atol=1e-3)
