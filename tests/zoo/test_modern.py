@@ -249,12 +249,16 @@ def test_same_padding_is_tensorflows(size: int, kernel: int) -> None:
 
 
 def test_pooling_at_the_edge() -> None:
-    """Of negative numbers the maximum never is the padding; the average counts zeros with stride 2 only, as in timm."""
+    """Of negative numbers the maximum never is the padding; the average counts it where that is asked for."""
     image = -torch.arange(1.0, 17).reshape(1, 1, 4, 4)
     assert nas.operation("max3", 1, 1, 2)(image)[0, 0].tolist() == [[-1, -3], [-9, -11]]
     assert nas.operation("max3", 1, 1, 1)(image)[0, 0, 0].tolist() == [-1, -1, -2, -3]
     # At 4x4 one row and one column are added, at the bottom and on the right: the corner has 4 pixels of 9.
-    assert nas.operation("avg3", 1, 1, 2)(image)[0, 0, 1, 1].item() == pytest.approx(-(11 + 12 + 15 + 16) / 9)
+    average = nas.operation("avg3", 1, 1, 2)
+    assert average(image)[0, 0, 0, 0].item() == pytest.approx(-(1 + 2 + 3 + 5 + 6 + 7 + 9 + 10 + 11) / 9)
+    assert average(image)[0, 0, 1, 1].item() == pytest.approx(-(11 + 12 + 15 + 16) / 4)
+    average.counts_zeros = True
+    assert average(image)[0, 0, 1, 1].item() == pytest.approx(-(11 + 12 + 15 + 16) / 9)
     assert nas.operation("avg3", 1, 1, 1)(image)[0, 0, 0, 0].item() == pytest.approx(-(1 + 2 + 5 + 6) / 4)
 
 
@@ -295,7 +299,7 @@ def test_reduction_cell_of_nasnet_written_out() -> None:
     largest = F.max_pool2d(F.pad(h, (0, 1, 0, 1), value=-math.inf), 3, 2)
     first = run(cell, 0, "left", h) + run(cell, 0, "right", p)
     second = largest + run(cell, 1, "right", p)
-    third = F.avg_pool2d(F.pad(h, (0, 1, 0, 1)), 3, 2) + run(cell, 2, "right", p)
+    third = F.avg_pool2d(h, 3, 2, ceil_mode=True) + run(cell, 2, "right", p)  # at the edge of what is there
     fourth = second + F.avg_pool2d(first, 3, 1, 1, count_include_pad=False)
     fifth = run(cell, 4, "left", first) + largest
     expected = torch.cat([second, third, fourth, fifth], 1)
@@ -393,3 +397,10 @@ def test_searched_networks_start_with_he_of_the_inputs_that_a_filter_sees() -> N
     cell = model.get_submodule("reduction_cell_1.comb_iter_0_right.separable_1")
     assert cell.depthwise_conv2d.weight.var().item() == pytest.approx(2 / 49, rel=0.1)
     assert cell.pointwise_conv2d.weight.var().item() == pytest.approx(2 / 176, rel=0.05)
+
+
+@pytest.mark.parametrize(("name", "counts"), [("nasnet_large", True), ("nasnet_mobile", False)])
+def test_average_pooling_of_large_is_timms_and_of_mobile_the_authors(name: str, counts: bool) -> None:
+    with torch.device("meta"):
+        model = create_model(name)
+    assert [m.counts_zeros for m in model.modules() if isinstance(m, nas.AveragePool)] == [counts] * 4

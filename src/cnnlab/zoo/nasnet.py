@@ -14,7 +14,7 @@ but does not grow over the training as the paper's ScheduledDropPath. Images up 
 one 3x3 convolution and no reduction cells, at the width that the variant's stem has; the cells stay as wide as for
 ImageNet. Parameter names are timm's, for mobile those of the public checkpoint by Remi Cadene, which counts the cells
 as large does and skips 4, 5, 10 and 11. As in both, BatchNorm has momentum 0.1 (the authors: 0.0003). Padding
-is TensorFlow's, on which published weights rely, and as in timm an average pooling of stride 2 counts its zeros.
+is TensorFlow's, on which published weights rely; in large, as in timm, average pooling of stride 2 counts its zeros.
 Initialisation: He et al. 2015, fan-in (the authors: fan-out, which BatchNorm makes the same at the start).
 """
 
@@ -82,6 +82,22 @@ class SamePad(nn.Module):
         return F.pad(x, padding, value=self.value)  # (N, C, S + kernel - 2 or - 1, S + kernel - 2 or - 1)
 
 
+class AveragePool(nn.Module):
+    """The average of 3x3 pixels, with stride 2: at the edge of those that exist, or with zeros for the others."""
+
+    counts_zeros = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pad = SamePad(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        average = F.avg_pool2d(self.pad(x), 3, 2)  # (N, C, S / 2, S / 2)
+        if self.counts_zeros:
+            return average  # (N, C, S / 2, S / 2)
+        return average / F.avg_pool2d(self.pad(torch.ones_like(x[:1, :1])), 3, 2)  # (N, C, S / 2, S / 2)
+
+
 class Squeeze(nn.Module):
     """ReLU, a 1x1 convolution and BatchNorm."""
 
@@ -142,7 +158,7 @@ def operation(name: str, in_channels: int, channels: int, stride: int) -> nn.Mod
         case "avg3", 1:
             return nn.AvgPool2d(3, 1, padding=1, count_include_pad=False)
         case "avg3", _:
-            return nn.Sequential(SamePad(3), nn.AvgPool2d(3, stride))
+            return AveragePool()
     return TwiceSeparable(in_channels, channels, int(name.removeprefix("sep")), stride)
 
 
@@ -229,6 +245,7 @@ class NASNet(Network):
     Args:
         repeats: normal cells per stack. ``width``: channels of an operation in the first stack.
         skip: the cell after a reduction takes as ``p`` what entered the reduction's ``p``, not its ``h``.
+        counts_zeros: average poolings of stride 2 count the padding.
     """
 
     def __init__(
@@ -237,6 +254,7 @@ class NASNet(Network):
         width: int,
         stem_width: int,
         skip: bool,
+        counts_zeros: bool,
         num_classes: int,
         in_channels: int,
         image_size: int,
@@ -263,6 +281,9 @@ class NASNet(Network):
         self.dropout = nn.Dropout(dropout)
         self.last_linear = nn.Linear(h[0], num_classes)
         he_init_fan_in(self)
+        for module in self.modules():
+            if isinstance(module, AveragePool):
+                module.counts_zeros = counts_zeros
         ends = {"stage1": f"cell_{repeats - 1}", "stage2": f"cell_{repeats + 5}", "stage3": "act"}
         self.stages: Mapping[str, str] = {"stem": "conv0" if small else "cell_stem_1", **ends, "head": "last_linear"}
 
@@ -314,7 +335,7 @@ def nasnet_large(
     ``dropout``: before the last layer. ``drop_path``: probability of dropping an operation of the last cell in
     training, less in earlier ones; the authors raise it to 0.3 over a training. Images of 8x8 pixels and more.
     """
-    return NASNet(6, 168, 96, True, num_classes, in_channels, image_size, dropout, drop_path)
+    return NASNet(6, 168, 96, True, True, num_classes, in_channels, image_size, dropout, drop_path)
 
 
 @register_model(
@@ -337,4 +358,4 @@ def nasnet_mobile(
     ``dropout``: before the last layer. ``drop_path``: probability of dropping an operation of the last cell in
     training, less in earlier ones. Images of 8x8 pixels and more.
     """
-    return NASNet(4, 44, 32, False, num_classes, in_channels, image_size, dropout, drop_path)
+    return NASNet(4, 44, 32, False, False, num_classes, in_channels, image_size, dropout, drop_path)
