@@ -1,0 +1,103 @@
+"""AlexNet, in the form with a single tower.
+
+Alex Krizhevsky, Ilya Sutskever, Geoffrey Hinton: ImageNet classification with deep convolutional neural networks.
+NIPS 2012. https://papers.nips.cc/paper/4824-imagenet-classification-with-deep-convolutional-neural-networks
+Alex Krizhevsky: One weird trick for parallelizing convolutional neural networks. 2014. https://arxiv.org/abs/1404.5997
+
+Introduced: a large convolutional network trained on GPUs with ReLU, dropout and augmentation, which won ImageNet by a
+wide margin and started the present interest in deep networks.
+Reported (ImageNet 2012 validation, two towers, ten crops): 40.7 % top-1 and 18.2 % top-5 error for one network; 36.7 %
+and 15.4 % for seven, which had 15.3 % top-5 error on the test images.
+
+Deviations from the paper of 2012:
+
+- One tower of 64, 192, 384, 256 and 256 channels, as in the paper of 2014, instead of two towers on two GPUs that
+  exchange their maps only after the second pooling and in the dense layers.
+- No local response normalisation. The first convolution pads by 2, so that 224x224 pixels give 55x55.
+- The last maps are averaged to 6x6 before the dense layers, which changes nothing at 224x224 and allows other sizes
+  from 63x63. No small stem is customary: smaller images are enlarged.
+- Dropout acts on what enters the two hidden dense layers, not on what leaves them, as in torchvision, whose parameter
+  names these are.
+- Initialisation: He et al. 2015. The paper draws from N(0, 0.01), with biases of 1 in some layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from cnnlab.zoo._base import Network, Pretrained, Rate, he_init, register_model
+
+
+class AlexNet(Network):
+    """Five convolutions, three poolings and three dense layers; shapes are for 224x224 images."""
+
+    stages: Mapping[str, str] = {
+        "stem": "features.2",
+        "stage1": "features.5",
+        "stage2": "features.12",
+        "head": "classifier",
+    }
+
+    def __init__(self, num_classes: int, in_channels: int, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(in_channels, 64, 11, stride=4, padding=2),  # 55x55
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(3, stride=2),  # 27x27; the windows overlap, section 3.4
+            nn.Conv2d(64, 192, 5, padding=2),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(3, stride=2),  # 13x13
+            nn.Conv2d(192, 384, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(384, 256, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(256, 256, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(3, stride=2),  # 6x6
+        )
+        self.avgpool = nn.AdaptiveAvgPool2d(6)
+        self.classifier = nn.Sequential(
+            nn.Dropout(dropout),
+            dense(256 * 6 * 6, 4096),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+            dense(4096, 4096),
+            nn.ReLU(inplace=True),
+            dense(4096, num_classes),
+        )
+        he_init(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.features(x)  # (N, 256, 6, 6)
+        x = self.avgpool(x).flatten(1)  # (N, 9216)
+        return self.classifier(x)  # (N, num_classes)
+
+
+def dense(inputs: int, outputs: int) -> nn.Linear:
+    """A dense layer not yet initialised: to draw 54 million numbers only to draw them again would take a second."""
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs, device=torch.get_default_device())
+    return layer
+
+
+@register_model(
+    paper="Krizhevsky, Sutskever, Hinton: ImageNet classification with deep convolutional neural networks",
+    year=2012,
+    url="https://papers.nips.cc/paper/4824-imagenet-classification-with-deep-convolutional-neural-networks",
+    introduced="A large network with ReLU and dropout, trained on GPUs, that won ImageNet by a wide margin.",
+    reported="18.2 % top-5 error on ImageNet for one network, two towers, ten crops",
+    parameters=61_100_840,
+    min_size=63,
+    imagenet_top1_error=40.7,
+    imagenet_top5_error=18.2,
+    pretrained=Pretrained("https://download.pytorch.org/models/alexnet-owt-7be5be79.pth", top1=56.522),
+)
+def alexnet(num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.5) -> AlexNet:
+    """AlexNet with one tower (Krizhevsky et al. 2012, Krizhevsky 2014).
+
+    ``dropout``: rate before each of the two hidden dense layers. Images of 63x63 pixels and more; the weights do not
+    depend on their size.
+    """
+    return AlexNet(num_classes, in_channels, dropout)
