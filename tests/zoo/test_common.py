@@ -49,8 +49,19 @@ def built(name: str) -> Network:
     return create_model(name, num_classes=10, image_size=quick_size(name)).eval()
 
 
+# Minutes on one core: what computes runs for these with `pytest -m slow` only; their counts and shapes always do.
+HEAVY = {"nasnet_large", "pnasnet5_large"}
+
+
 @pytest.fixture(scope="module", params=NAMES)
 def name(request: pytest.FixtureRequest) -> str:
+    """Every network, for tests that compute nothing."""
+    return request.param
+
+
+@pytest.fixture(scope="module", params=[pytest.param(n, marks=pytest.mark.slow) if n in HEAVY else n for n in NAMES])
+def computed(request: pytest.FixtureRequest) -> str:
+    """Every network, for tests that run it."""
     return request.param
 
 
@@ -75,12 +86,12 @@ def test_other_classes_channels_and_sizes(name: str, channels: int, extra: int) 
     assert [a.shape for a in auxiliary] == [(3, 7)] * len(model.auxiliary)
 
 
-def test_minimum_size_gives_numbers(name: str) -> None:
-    size = models.get(name).facts.min_size
+def test_minimum_size_gives_numbers(computed: str) -> None:
+    size = models.get(computed).facts.min_size
     torch.manual_seed(0)
-    model = create_model(name, num_classes=7, in_channels=1, image_size=size)
+    model = create_model(computed, num_classes=7, in_channels=1, image_size=size)
     with torch.no_grad():
-        outputs = split_outputs(model(images_for(name, size, batch=3, channels=1)))
+        outputs = split_outputs(model(images_for(computed, size, batch=3, channels=1)))
     assert outputs[0].shape == (3, 7)
     assert all(torch.isfinite(logits).all() for logits in (outputs[0], *outputs[1]))
 
@@ -103,9 +114,9 @@ def loss_of(model: Network, images: torch.Tensor, labels: torch.Tensor) -> torch
     return sum(extra, F.cross_entropy(logits, labels))
 
 
-def test_every_parameter_gets_a_gradient_and_a_step_lowers_the_loss(name: str) -> None:
-    model = copy.deepcopy(built(name)).train()
-    images, labels = images_for(name, quick_size(name), batch=8), torch.arange(8)
+def test_every_parameter_gets_a_gradient_and_a_step_lowers_the_loss(computed: str) -> None:
+    model = copy.deepcopy(built(computed)).train()
+    images, labels = images_for(computed, quick_size(computed), batch=8), torch.arange(8)
     before = loss_of(model, images, labels)
     before.backward()
     for key, parameter in model.named_parameters():
@@ -117,17 +128,17 @@ def test_every_parameter_gets_a_gradient_and_a_step_lowers_the_loss(name: str) -
         assert loss_of(model, images, labels) < before
 
 
-def test_random_start_is_of_a_sensible_size(name: str) -> None:
+def test_random_start_is_of_a_sensible_size(computed: str) -> None:
     """Untrained logits neither vanish nor saturate: the loss starts near log(classes)."""
-    model = copy.deepcopy(built(name)).train()
+    model = copy.deepcopy(built(computed)).train()
     with torch.no_grad():
-        logits, _ = split_outputs(model(images_for(name, quick_size(name), batch=32)))
+        logits, _ = split_outputs(model(images_for(computed, quick_size(computed), batch=32)))
     assert 2.0 < F.cross_entropy(logits, torch.arange(32) % 10).item() < 6.0
     assert logits.std(0).mean() > 1e-4, "all images get the same answer"
 
 
-def test_eval_is_deterministic_and_does_not_depend_on_the_batch(name: str) -> None:
-    model, images = built(name), images_for(name, quick_size(name))
+def test_eval_is_deterministic_and_does_not_depend_on_the_batch(computed: str) -> None:
+    model, images = built(computed), images_for(computed, quick_size(computed))
     with torch.inference_mode():
         together = model(images)
         assert isinstance(together, torch.Tensor)
@@ -135,11 +146,11 @@ def test_eval_is_deterministic_and_does_not_depend_on_the_batch(name: str) -> No
         torch.testing.assert_close(model(images[1:2]), together[1:2], rtol=1e-3, atol=1e-4)
 
 
-def test_state_dict_round_trip(name: str) -> None:
-    first = built(name)
+def test_state_dict_round_trip(computed: str) -> None:
+    first = built(computed)
     torch.manual_seed(99)
     second = create_model(**first.arch).eval()
-    images = images_for(name, quick_size(name))
+    images = images_for(computed, quick_size(computed))
     with torch.inference_mode():
         assert not torch.equal(first(images), second(images))
         second.load_state_dict(first.state_dict())
@@ -156,9 +167,9 @@ def test_arch_rebuilds_the_same_network(name: str) -> None:
     assert repr(second) == repr(first)
 
 
-def test_channels_last_gives_the_same_logits(name: str) -> None:
+def test_channels_last_gives_the_same_logits(computed: str) -> None:
     """Only the order of summation may differ, which for float32 is far below 1e-3 of the logits' size."""
-    model, images = built(name), images_for(name, quick_size(name))
+    model, images = built(computed), images_for(computed, quick_size(computed))
     with torch.inference_mode():
         plain = model(images)
         last = copy.deepcopy(model).to(memory_format=torch.channels_last)
@@ -166,9 +177,9 @@ def test_channels_last_gives_the_same_logits(name: str) -> None:
     assert (logits - plain).norm() / plain.norm() < 1e-3
 
 
-def test_bfloat16_autocast_agrees(name: str) -> None:
+def test_bfloat16_autocast_agrees(computed: str) -> None:
     """bf16 rounds to 2**-9 at every layer; the errors add up like a random walk, to a few percent in deep networks."""
-    model, images = built(name), images_for(name, quick_size(name))
+    model, images = built(computed), images_for(computed, quick_size(computed))
     with torch.inference_mode():
         plain = model(images)
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -197,8 +208,8 @@ def test_unknown_option_is_answered_with_the_nearest(name: str) -> None:
     assert (f'Did you mean "{misspelt[:-1]}"?' if options else "takes no options") in str(caught.value)
 
 
-def test_stages_run_once_and_end_in_the_head(name: str) -> None:
-    model = copy.deepcopy(built(name))
+def test_stages_run_once_and_end_in_the_head(computed: str) -> None:
+    model = copy.deepcopy(built(computed))
     assert list(model.stages)[-1] == "head"
     calls: dict[str, int] = dict.fromkeys(model.stages, 0)
     copies: dict[str, torch.Tensor] = {}
@@ -212,7 +223,7 @@ def test_stages_run_once_and_end_in_the_head(name: str) -> None:
 
     for stage, path in model.stages.items():
         model.get_submodule(path).register_forward_hook(count(stage))
-    images = images_for(name, quick_size(name))
+    images = images_for(computed, quick_size(computed))
     with torch.inference_mode():
         logits, outputs = stage_outputs(model, images)
     assert set(calls.values()) == {1}
@@ -222,8 +233,8 @@ def test_stages_run_once_and_end_in_the_head(name: str) -> None:
     assert all(torch.equal(outputs[stage], copies[stage]) for stage in outputs)
 
 
-def test_the_last_layer_has_an_output_per_class_and_nothing_learns_after_it(name: str) -> None:
-    model = built(name)
+def test_the_last_layer_has_an_output_per_class_and_nothing_learns_after_it(computed: str) -> None:
+    model = built(computed)
     for path in model.class_layers:
         layer = model.get_submodule(path)
         assert (layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels) == 10
@@ -235,12 +246,12 @@ def test_the_last_layer_has_an_output_per_class_and_nothing_learns_after_it(name
         assert model.last_layer == model.stages["head"]
 
 
-def test_no_hook_remains_even_after_an_error(name: str) -> None:
-    model = built(name)
-    stage_outputs(model, images_for(name, quick_size(name), batch=1))
+def test_no_hook_remains_even_after_an_error(computed: str) -> None:
+    model = built(computed)
+    stage_outputs(model, images_for(computed, quick_size(computed), batch=1))
     assert not any(module._forward_hooks for module in model.modules())
     with pytest.raises(RuntimeError):
-        stage_outputs(model, images_for(name, quick_size(name), channels=5))
+        stage_outputs(model, images_for(computed, quick_size(computed), channels=5))
     assert not any(module._forward_hooks for module in model.modules())
 
 
