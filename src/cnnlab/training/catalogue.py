@@ -157,8 +157,15 @@ def _error(row: Row) -> tuple[bool, float] | None:
 # --- Multiplications ----------------------------------------------------------------------------------------------
 
 
-def count_macs(names: Iterable[str], counting: Callable[[Iterable[str]], Iterable[str]] = iter) -> dict[str, int]:
-    """Return the multiply-accumulate operations of each network for one image of its usual size.
+def count_macs(
+    names: Iterable[str],
+    counting: Callable[[Iterable[str]], Iterable[str]] = iter,
+    *,
+    classes: int | None = None,
+    channels: int | None = None,
+    image_size: int | None = None,
+) -> dict[str, int]:
+    """Return the multiply-accumulate operations of each network for one image.
 
     Those of convolutions and dense layers at evaluation, as torch counts them (two operations each), halved. Other
     layers are left out, as is customary.
@@ -166,14 +173,20 @@ def count_macs(names: Iterable[str], counting: Callable[[Iterable[str]], Iterabl
     Args:
         names: of networks.
         counting: passes the names on that are not in the cache, while they are counted.
+        classes, channels, image_size: the network's own by default; the size is raised to the least that it takes.
     """
     path = cache_dir() / "macs.json"
     known = _read(path)
-    keys = {name: f"{name} {_fingerprint(name)}" for name in names}
+    inputs, keys = {}, {}
+    for name in names:
+        facts = models.get(name).facts
+        size = max(image_size or facts.image_size, facts.min_size)
+        inputs[name] = (classes or facts.num_classes, channels or facts.in_channels, size)
+        keys[name] = " ".join([name, "x".join(map(str, inputs[name])), _fingerprint(name)])
     todo = [name for name, key in keys.items() if key not in known]
     try:
         for name in counting(todo) if todo else ():
-            known[keys[name]] = macs_at(name)
+            known[keys[name]] = macs_at(name, *inputs[name])
     finally:
         if todo:  # also what was counted before an interruption
             _keep(path, known)
@@ -226,8 +239,7 @@ def _read(path: Path) -> dict[str, int]:
 
 def _keep(path: Path, known: dict[str, int]) -> None:
     """Write the cache; entries of an older source go when the network's new ones come."""
-    current = {key: value for key, value in known.items() if key.split()[0] in models}
-    newest = {key.split()[0]: key for key in current}  # later entries are newer
+    newest = {key.rpartition(" ")[0]: key for key in known if key.split()[0] in models}  # later entries are newer
     with suppress(OSError, RunError):  # a home that cannot be written: it is counted again next time
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps({key: known[key] for key in newest.values()}, indent=0))

@@ -1,0 +1,113 @@
+"""``cnnlab advise``: three networks for one's data, this machine and the time one has, from trials."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cnnlab.training.advise import Advice, Choice
+
+
+def advise(
+    data: Annotated[str, typer.Argument(help="Data set, folder of photos, or CSV file.")],
+    minutes: Annotated[float, typer.Option("--minutes", "-m", help="How long the training may take.")] = 10.0,
+    goal: Annotated[
+        str, typer.Option(help="accuracy; or, among those nearly as accurate, speed or small.")
+    ] = "accuracy",
+    budget: Annotated[float, typer.Option(metavar="SECONDS", help="About how long the advice may take.")] = 120.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of samples, weights and order.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    data_dir: Annotated[str | None, typer.Option(help="Folder to look for data sets in first.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else.")] = False,
+) -> None:
+    """Shortlist three networks for these data on this machine: each is tried out, and the numbers are shown.
+
+    Examples: `cnnlab advise photos/` · `cnnlab advise cifar10 --minutes 60` · `cnnlab advise mnist5k --goal small`
+    """
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from cnnlab.training.advise import Advice, Step
+    from cnnlab.training.advise import advise as find
+
+    folder = str(Path(data_dir).resolve()) if data_dir else None
+    console = Console(stderr=True)
+    answer: Advice | None = None
+    events = find(data, minutes=minutes, goal=goal, budget=budget, seed=seed, device=device, data_dir=folder)  # type: ignore[arg-type]
+    status = console.status("looking at the data") if console.is_terminal and not as_json else None
+    if status:
+        status.start()
+    try:
+        for event in events:
+            if isinstance(event, Advice):
+                answer = event
+            elif isinstance(event, Step) and not as_json:
+                console.print(event.text, style="dim", highlight=False, soft_wrap=True, markup=False)
+                if status:
+                    status.update(f"trying networks out, {event.share:.0%} of {budget:g} s")
+    finally:
+        if status:
+            status.stop()
+    assert answer is not None
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(answer.to_dict(), indent=2, ensure_ascii=False))
+        return
+    _show(answer, Console())
+
+
+def _show(answer: Advice, console: Console) -> None:
+    from rich.text import Text
+
+    def line(text: str, style: str = "") -> None:
+        console.print(Text(text, style=style), soft_wrap=True)
+
+    line("")
+    line(f"{answer.look.name}: {answer.look.describe()}", "bold")
+    line(f"On {answer.machine}; {answer.minutes:g} min to train; goal: {answer.goal}.")
+    line(f"Measured in {answer.seconds:.0f} s: {answer.measured}.")
+    for number, choice in enumerate(answer.choices, 1):
+        line("")
+        line(f"{number}. {choice.label}", "bold")
+        for text in _facts(choice):
+            line(f"   {text}")
+        line(f"   {choice.command}", "green")
+    line("")
+    line("Settings, from the data:")
+    for note in answer.notes:
+        line(f"  {note}")
+
+
+def _facts(choice: Choice) -> list[str]:
+    from cnnlab.cli.models import _bytes, _short
+    from cnnlab.runs.folder import duration
+
+    low, high = choice.interval
+    trail = " → ".join(f"{accuracy:.0%}" for _, accuracy in choice.trail)
+    after = ", ".join(f"{seconds:.0f}" for seconds, _ in choice.trail)
+    facts = [f"{choice.accuracy:.1%} of {choice.n:,} held-out images (95% interval {low:.0%} to {high:.0%})"]
+    if len(choice.trail) > 1:
+        facts[0] += f"; {trail} after {after} s of training"
+    if abs(choice.balanced_accuracy - choice.accuracy) > 0.01:
+        facts[0] += f"; {choice.balanced_accuracy:.1%} with every class counting the same"
+    if choice.expected_accuracy is not None and len(choice.trail) > 1:
+        facts.append(f"about {choice.expected_accuracy:.0%} to be expected after the whole training (extrapolated)")
+    facts += choice.reasons
+    memory = f", {_bytes(choice.memory_bytes)} of memory in training" if choice.memory_bytes else ""
+    facts.append(
+        f"{choice.images_per_second:,.0f} images/s in training, {_short(choice.parameters)} parameters, "
+        f"{_short(choice.macs)} multiply-adds{memory}"
+    )
+    facts.append(f"{choice.epochs} epochs, about {duration(choice.seconds)}:")
+    return facts
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command()(advise)

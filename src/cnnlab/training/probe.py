@@ -1,0 +1,254 @@
+"""Trying a recipe out for seconds: how fast it runs here, and what it learns in that time.
+
+A trial is a whole training in small: the real loop with its schedule, on as many images as fit into its time, and
+then the accuracy on held-out images. So its result is that of an annealed network, not of one cut off in the middle.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from cnnlab.data import ImageData, Split
+from cnnlab.errors import DivergedError
+from cnnlab.training.events import EpochDone, FeaturesComputed
+from cnnlab.training.loop import evaluate, fit
+from cnnlab.training.metrics import wilson_interval
+from cnnlab.training.recipe import Recipe
+from cnnlab.training.session import Session, evaluation_loader, prepare
+from cnnlab.training.speed import Speed, _images_per_second, has_fast_bf16, to_memory_format
+from cnnlab.training.transfer import make_freeze
+from cnnlab.zoo import create_model
+
+# With fewer steps a training has hardly begun: rather smaller batches than the recipe's.
+_LEAST_STEPS = 40
+_SMALLEST_BATCH = 8
+_SETTLING_BATCHES = 8
+_CAUTION = 0.8  # rates are estimates: rather less than planned than cut off
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Images per second of a training step and of inference."""
+
+    train: float
+    infer: float
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came out of training for some seconds.
+
+    Attributes:
+        seconds: of training. ``images``: how many different ones were learnt from. ``seen``: with repetitions.
+        epochs, batch_size: of this training.
+        rate: images/s, with loading and augmentation; of a frozen backbone, how fast it runs over the images once.
+        correct: bool (n,): which held-out images were answered rightly. ``labels``: int64 (n,): their classes.
+        infer_rate: images/s of the evaluation.
+        settings: precision and memory layout.
+        resolved: the recipe as it ran.
+    """
+
+    seconds: float
+    images: int
+    seen: int
+    epochs: int
+    batch_size: int
+    rate: float
+    correct: np.ndarray = field(repr=False)
+    labels: np.ndarray = field(repr=False)
+    infer_rate: float
+    settings: str
+    resolved: Recipe = field(repr=False)
+
+    @property
+    def n(self) -> int:
+        """How many held-out images."""
+        return len(self.correct)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers."""
+        return float(self.correct.mean())
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the accuracy (Wilson 1927)."""
+        return wilson_interval(int(self.correct.sum()), self.n)
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean over the classes of the share of right answers."""
+        classes = np.unique(self.labels)
+        return float(np.mean([self.correct[self.labels == label].mean() for label in classes]))
+
+
+def quick_rates(recipe: Recipe, classes: int, channels: int, size: int, device: torch.device) -> Rates:
+    """Estimate the speed in about half a second, with the settings that suit the hardware and without loading data.
+
+    Args:
+        recipe: the network and its options; ``freeze`` counts.
+        classes, channels, size: of the images.
+        device: where.
+    """
+    speed = Speed(has_fast_bf16(device), has_fast_bf16(device) or device.type == "cuda")
+    with torch.random.fork_rng(devices=[]):
+        model = create_model(recipe.model, classes, channels, size, options=recipe.model_options).to(device)
+    to_memory_format(model, speed.memory_format)
+    shape = (channels, size, size)
+    infer = _infer_rate(model, speed, recipe.batch_size, shape, device)
+    if recipe.freeze == "backbone":
+        return Rates(infer, infer)  # the rest is a dense layer
+    freeze = make_freeze(recipe, model, shape)
+    if freeze:
+        freeze.apply(model)
+    return Rates(_images_per_second(model, speed, recipe.batch_size, shape, classes, device, 0.4), infer)
+
+
+def _infer_rate(
+    model: nn.Module, speed: Speed, batch_size: int, shape: tuple[int, int, int], device: torch.device
+) -> float:
+    n, took, start = 2, 0.0, time.perf_counter()
+    model.eval()
+    with torch.inference_mode():
+        while True:
+            images = torch.rand(n, *shape).to(device).contiguous(memory_format=speed.memory_format)
+            before = time.perf_counter()
+            with speed.autocast(device):
+                model(images).float().cpu()
+            took = time.perf_counter() - before
+            if n >= batch_size or time.perf_counter() - start > 0.15:
+                break
+            n = min(batch_size, n * 4)
+    model.train()
+    return n / took
+
+
+def try_out(
+    recipe: Recipe, data: ImageData, held: Split, rates: Rates, seconds: float, *, overhead: float = 0.0
+) -> Trial:
+    """Train as ``recipe`` says, but for about ``seconds`` with all that goes with it, and evaluate on ``held``.
+
+    Args:
+        recipe: what is tried; its epochs and, where needed, its batch size are made smaller.
+        data: with the images to learn from; its other splits are left alone.
+        held: the images to evaluate on.
+        rates: how fast it is about, for planning.
+        seconds: for building, training and evaluating.
+        overhead: of that, about how much building takes.
+
+    Raises:
+        DivergedError: the loss became NaN.
+        TrainingError, ModelError: it cannot be trained here.
+    """
+    begun = time.perf_counter()
+    evaluating = (len(held) + _SETTLING_BATCHES * _SMALLEST_BATCH) / rates.infer
+    budget = max(0.3 * seconds, _CAUTION * (seconds - overhead - evaluating)) * rates.train
+    if recipe.freeze == "backbone":
+        images, epochs = min(len(data.train), _rounded(budget)), recipe.epochs
+    else:
+        images, epochs = _plan(budget, len(data.train))
+    images = max(images, min(len(data.train), max(2, len(data.classes))))
+    small = replace(data.limited(train=images, seed=recipe.seed), val=None, test=None)
+    session = prepare(_shortened(recipe, images, epochs), small)
+    started = time.perf_counter()
+    stop = max(2 * seconds, 5.0)
+    ready = started
+    for event in fit(session.recipe, session=session):
+        if isinstance(event, FeaturesComputed):
+            ready = time.perf_counter()
+        if isinstance(event, EpochDone) and event.epoch >= epochs:
+            break
+        if time.perf_counter() - begun > stop:  # the machine became busy: evaluate what there is
+            break
+    trained = time.perf_counter()
+    _settle_statistics(session)
+    settled = time.perf_counter()
+    logits, labels = evaluate(session.evaluated, evaluation_loader(session, held), session.device, session.speed)
+    done = time.perf_counter()
+    if not np.isfinite(logits).all():
+        raise DivergedError(f"{recipe.model}: the scores are not numbers after {trained - started:.0f} s of training.")
+    seen = _seen(session, images)
+    return Trial(
+        seconds=trained - started,
+        images=images,
+        seen=seen,
+        rate=seen / max((ready if session.on_features else trained) - started, 1e-9),
+        epochs=epochs,
+        batch_size=session.recipe.batch_size,
+        correct=logits.argmax(1) == labels,
+        labels=labels,
+        infer_rate=len(held) / max(done - settled, 1e-9),
+        settings=session.speed.label,
+        resolved=session.recipe,
+    )
+
+
+@torch.no_grad()
+def _settle_statistics(session: Session) -> None:
+    """Let BatchNorm measure its statistics anew over some batches, with the weights as they are now.
+
+    Its running averages need a few hundred steps to forget their start; a trial has fewer, and without this it would
+    show how far the averages lag behind instead of what was learnt.
+    """
+    frozen = set(session.freeze.evaluating) if session.freeze else set()
+    model = session.evaluated
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m not in frozen]
+    if not norms or session.on_features:
+        return
+    modes = [(module, module.training, getattr(module, "momentum", None)) for module in model.modules()]
+    model.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over the batches
+        norm.train()
+    try:
+        for step, batch in enumerate(session.train_loader.epoch(0)):
+            if step >= _SETTLING_BATCHES or len(batch.labels) < 2:
+                break
+            with session.speed.autocast(session.device):
+                model(batch.images)
+    finally:
+        for module, training, momentum in modes:
+            module.training = training
+            if module in norms:
+                module.momentum = momentum
+
+
+def _seen(session: Session, images: int) -> int:
+    if session.on_features:
+        return images
+    within = sum(session.train_loader.images_in(step) for step in range(session.step))
+    return max(1, session.epoch * images + within)
+
+
+def _plan(budget: float, available: int) -> tuple[int, int]:
+    """Return (images, epochs) whose product is about ``budget``."""
+    if budget < available:
+        return max(2, _rounded(budget)), 1
+    return available, max(1, _rounded(budget / available))
+
+
+def _rounded(number: float) -> int:
+    """Round down to a power of 1.25, so that small differences in speed do not change what is trained."""
+    number = max(1.0, number)
+    return max(1, int(1.25 ** math.floor(math.log(number, 1.25) + 1e-9)))
+
+
+def _shortened(recipe: Recipe, images: int, epochs: int) -> Recipe:
+    batch = recipe.batch_size
+    while batch > _SMALLEST_BATCH and images * epochs / batch < _LEAST_STEPS:
+        batch //= 2
+    changes = {
+        "epochs": epochs,
+        "batch_size": batch,
+        "warmup_epochs": min(recipe.warmup_epochs, 0.25 * epochs),
+        "val_fraction": 0.0,
+        "early_stopping": 0,
+    }
+    return recipe.model_copy(update=changes)
