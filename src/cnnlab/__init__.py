@@ -26,6 +26,7 @@ except PackageNotFoundError:  # a bare checkout on the path, as torch.hub makes 
 _HOME = {
     "create_model": "cnnlab.zoo",
     "list_models": "cnnlab.zoo",
+    "summary": "cnnlab.zoo",
     "load_data": "cnnlab.data",
     "list_data": "cnnlab.data",
     "Recipe": "cnnlab.training",

@@ -4,6 +4,7 @@
 
     model = create_model("lenet5", image_size=28)              # by name, for any classes, channels and size
     logits, stages = stage_outputs(model, images)              # what leaves each stage, without surgery
+    print(summary(model))                                      # layers, shapes, cost, receptive fields
     again = create_model(**model.arch, weights="lenet5.safetensors")
 
 Networks with BatchNorm, trained on a batch of one image: BatchNorm needs more than one value per channel. Feature maps
@@ -26,12 +27,18 @@ from cnnlab.zoo._base import (
     weights_preprocess,
 )
 from cnnlab.zoo._pretrained import Pretrained, imagenet_classes, imagenet_wnids
+from cnnlab.zoo._receptive import ReceptiveField
+from cnnlab.zoo._summary import LayerRow, StageRow, Summary, summary
 from cnnlab.zoo._weights import load_weights
 
 __all__ = [
+    "LayerRow",
     "ModelFacts",
     "Network",
     "Pretrained",
+    "ReceptiveField",
+    "StageRow",
+    "Summary",
     "create_model",
     "imagenet_classes",
     "imagenet_wnids",
@@ -43,5 +50,6 @@ __all__ = [
     "register_model",
     "split_outputs",
     "stage_outputs",
+    "summary",
     "weights_preprocess",
 ]

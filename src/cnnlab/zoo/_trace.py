@@ -1,0 +1,323 @@
+"""One forward pass, written down: which module was called when, which operation made which tensor from which.
+
+The pass runs on a copy whose parameters live on the ``meta`` device: shapes are exact, nothing is allocated or
+computed, and the model itself is not touched. Everything that is said about a network without looking at its values
+(multiply-adds, receptive fields, memory, the drawing) is read from such a record.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.flop_counter import flop_registry
+
+from cnnlab.errors import ModelError, UsageError
+
+Inputs = Tensor | Sequence[Any] | Mapping[str, Any] | None
+"""Tensors or shapes: one, a sequence of them for several arguments, or a mapping for arguments by keyword."""
+
+
+@dataclass(eq=False, repr=False)
+class Value:
+    """A tensor of the pass at one moment: what an in-place operation leaves behind is another value.
+
+    ``storage`` numbers the memory behind it, which views and in-place results share with what they came from.
+    """
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    storage: int
+    made_by: Op | None = None
+    parameter: Tensor | None = None
+
+
+@dataclass(eq=False, repr=False)
+class Op:
+    """An operation of torch's ATen library, with values where tensors were. ``macs`` are multiply-adds."""
+
+    func: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    outputs: list[Value]
+    call: Call
+    macs: int = 0
+    inputs: list[Value] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.inputs = [leaf for leaf in tree_leaves((self.args, self.kwargs)) if isinstance(leaf, Value)]
+
+    @property
+    def name(self) -> str:
+        """Name without namespace and overload, such as ``convolution``."""
+        return str(self.func).split(".")[1] if not isinstance(self.func, str) else self.func
+
+
+@dataclass(eq=False, repr=False)
+class Call:
+    """A module that ran: what went in and out, the operations of its own ``forward`` and the calls inside it.
+
+    ``steps`` holds both in the order in which they happened; ``end`` counts the operations of the whole pass by then.
+    """
+
+    path: str
+    module: nn.Module
+    parent: Call | None
+    inputs: list[Value] = field(default_factory=list)
+    outputs: list[Value] = field(default_factory=list)
+    steps: list[Op | Call] = field(default_factory=list)
+    end: int = 0
+
+    @property
+    def own_macs(self) -> int:
+        return sum(step.macs for step in self.steps if isinstance(step, Op))
+
+
+@dataclass(eq=False, repr=False)
+class Trace:
+    """The record of a pass: ``root`` is the call of the network itself; ``ops`` and ``calls`` are in order."""
+
+    root: Call
+    inputs: list[Value]
+    outputs: list[Value]
+    ops: list[Op]
+    calls: list[Call]
+
+
+def trace(model: nn.Module, inputs: Inputs) -> Trace:
+    """Write down a forward pass of ``model`` in eval mode, without gradients.
+
+    Weights, buffers, mode, hooks and gradients of ``model`` and the states of random generators stay as they are; its
+    own forward hooks do not fire. A network that cannot run without values, because what it does depends on them, is
+    run with them, on a copy.
+
+    Raises:
+        UsageError: the inputs are neither tensors nor shapes.
+        ModelError: the network cannot take these inputs, or has lazy parameters whose shapes are not known yet.
+    """
+    if any(nn.parameter.is_lazy(parameter) for parameter in model.parameters()):
+        raise ModelError(f"{type(model).__name__} has lazy layers without shapes yet. Run it once on images first.")
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    where = {parameter.device for parameter in model.parameters()} - {torch.device("meta")}
+    try:
+        return _run(model, _as_arguments(inputs, dtype, torch.device("meta")), torch.device("meta"))
+    except UsageError:
+        raise
+    except Exception as error:
+        failed = error
+    if where or not list(model.parameters()):  # a network that is nowhere but on meta has no values to run with
+        device = next(iter(where), torch.device("cpu"))
+        try:
+            return _run(model, _as_arguments(inputs, dtype, device), device)
+        except Exception as error:
+            failed = error
+    shapes = ", ".join(str(tuple(t.shape)) for t in tree_leaves(_as_arguments(inputs, dtype, torch.device("meta"))))
+    raise ModelError(
+        f"{type(model).__name__} cannot run on inputs of shape {shapes}: {failed} "
+        "Give the shape it takes, batch first, or the inputs themselves."
+    ) from failed
+
+
+def _as_arguments(
+    inputs: Inputs, dtype: torch.dtype, device: torch.device
+) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    """Return positional and keyword arguments for a forward pass on ``device``."""
+
+    def tensor(given: Any) -> Tensor:
+        if isinstance(given, Tensor):
+            return torch.empty_like(given, device=device) if device.type == "meta" else given.detach().to(device)
+        if _is_shape(given):
+            return torch.zeros(tuple(given), dtype=dtype, device=device)
+        raise UsageError(f"An input must be a tensor or a shape such as (1, 3, 224, 224), not {given!r}.")
+
+    if isinstance(inputs, Mapping):
+        return (), {key: tensor(given) for key, given in inputs.items()}
+    if isinstance(inputs, Tensor) or _is_shape(inputs):
+        return (tensor(inputs),), {}
+    if isinstance(inputs, Sequence) and not isinstance(inputs, str) and inputs:
+        return tuple(tensor(given) for given in inputs), {}
+    raise UsageError(f"Give the inputs as tensors or shapes such as (1, 3, 224, 224), not {inputs!r}.")
+
+
+def _is_shape(given: Any) -> bool:
+    return (
+        isinstance(given, Sequence)
+        and not isinstance(given, str)
+        and bool(given)
+        and all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in given)
+    )
+
+
+def _run(model: nn.Module, arguments: tuple[tuple[Tensor, ...], dict[str, Tensor]], device: torch.device) -> Trace:
+    args, kwargs = arguments
+    originals: dict[int, Tensor] = {}
+    twin = _twin(model, device, originals)
+    recorder = _Recorder(twin, originals)
+    recorder.watch()
+    generators = [device] if device.type == "cuda" else []
+    with (
+        torch.inference_mode(False),
+        torch.no_grad(),
+        torch.random.fork_rng(generators),
+        torch.autocast(device.type if device.type != "meta" else "cpu", enabled=False),
+        _no_fast_path(),
+    ):
+        inputs = [recorder.value(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        with recorder, device:
+            outputs = twin(*args, **kwargs)
+    return Trace(
+        recorder.calls[0],
+        inputs,
+        [recorder.value(leaf) for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)],
+        recorder.ops,
+        recorder.calls,
+    )
+
+
+def _twin(model: nn.Module, device: torch.device, originals: dict[int, Tensor]) -> nn.Module:
+    """Return a copy of ``model`` in eval mode on ``device``, without hooks; on meta it takes no memory.
+
+    ``originals`` is filled with the parameter of the model for the id of each one of the copy.
+    """
+    memo: dict[int, Any] = {}
+
+    def copied(tensor: Tensor) -> None:
+        if id(tensor) in memo:
+            return
+        twin = tensor.detach().to(device) if device.type == "meta" else tensor.detach().to(device).clone()
+        if isinstance(tensor, nn.Parameter):
+            twin = nn.Parameter(twin, tensor.requires_grad)
+            originals[id(twin)] = tensor
+        memo[id(tensor)] = twin
+
+    for module in model.modules():
+        # Beside parameters and buffers some modules hold tensors as plain attributes, also in lists.
+        plain = [value for value in vars(module).values() if isinstance(value, (Tensor, list, tuple, dict))]
+        for leaf in tree_leaves([module._parameters, module._buffers, plain]):
+            if isinstance(leaf, Tensor):
+                copied(leaf)
+    twin = copy.deepcopy(model, memo).eval()
+    for module in twin.modules():
+        module._forward_hooks.clear()
+        for key, hook in list(module._forward_pre_hooks.items()):
+            # Those of torch.nn.utils (pruning, spectral norm) compute the weight; others are the owner's.
+            if not type(hook).__module__.startswith("torch.nn.utils"):
+                del module._forward_pre_hooks[key]
+    return twin
+
+
+@contextmanager
+def _no_fast_path() -> Iterator[None]:
+    """Attention as its matrix products, not as one fused operation that nobody counts."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
+
+
+class _Recorder(TorchDispatchMode):
+    """Sees every operation below autograd, and through hooks every call of a module."""
+
+    def __init__(self, model: nn.Module, originals: Mapping[int, Tensor]) -> None:
+        super().__init__()
+        self.model, self.originals = model, originals
+        self.ops: list[Op] = []
+        self.calls: list[Call] = []
+        self.stack: list[Call] = []
+        self.values: dict[int, Value] = {}
+        self.alive: list[Tensor] = []  # an id names a tensor only as long as it lives
+        self.aliases: dict[int, list[Tensor]] = {}
+        self.paths: dict[int, list[str]] = {}
+
+    def watch(self) -> None:
+        for path, module in self.model.named_modules(remove_duplicate=False):
+            known = self.paths.setdefault(id(module), [])
+            if not known:
+                module.register_forward_pre_hook(self._enter, with_kwargs=True)
+                module.register_forward_hook(self._leave, with_kwargs=True)
+            known.append(path)
+
+    def _enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        parent = self.stack[-1] if self.stack else None
+        paths = self.paths[id(module)]
+        # A shared module goes by the name that it has under the nearest module that is running.
+        above = next(
+            (c.path + "." for c in reversed(self.stack) if any(p.startswith(c.path + ".") for p in paths if c.path)), ""
+        )
+        path = next((path for path in paths if path.startswith(above)), paths[0])
+        call = Call(path, module, parent, inputs=self._found((args, kwargs)))
+        if parent is not None:
+            parent.steps.append(call)
+        self.calls.append(call)
+        self.stack.append(call)
+
+    def _leave(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        call = self.stack.pop()
+        call.outputs = self._found(output)
+        call.end = len(self.ops)
+
+    def _found(self, tree: Any) -> list[Value]:
+        return [self.value(leaf) for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+    def value(self, tensor: Tensor) -> Value:
+        known = self.values.get(id(tensor))
+        return known if known is not None else self._new(tensor, None)
+
+    def _new(self, tensor: Tensor, op: Op | None) -> Value:
+        storage = tensor.untyped_storage()._cdata
+        value = Value(tuple(tensor.shape), tensor.dtype, storage, op, self.originals.get(id(tensor)))
+        if id(tensor) not in self.values:
+            self.alive.append(tensor)
+            self.aliases.setdefault(storage, []).append(tensor)
+        self.values[id(tensor)] = value
+        return value
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if not self.stack or func.namespace == "prim":
+            return func(*args, **kwargs)
+        if func._overloadpacket not in flop_registry and not func.name().startswith("aten::upsample"):
+            with self:  # as torch's counter does: what is made of smaller operations is counted as those
+                made_of = func.decompose(*args, **kwargs)
+            if made_of is not NotImplemented:
+                return made_of
+        given_args, given_kwargs = tree_map(self._seen, (tuple(args), kwargs))
+        out = func(*args, **kwargs)
+        call = self.stack[-1]
+        op = Op(func, given_args, given_kwargs, [], call)
+        if func._overloadpacket in flop_registry:
+            op.macs = flop_registry[func._overloadpacket](*args, **kwargs, out_val=out) // 2
+        op.outputs = [self._new(leaf, op) for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
+        self._append(op, call)
+        for argument, given in zip(func._schema.arguments, args, strict=False):
+            if argument.alias_info is not None and argument.alias_info.is_write and isinstance(given, Tensor):
+                self._written(given, op, call)
+        return out
+
+    def _seen(self, leaf: Any) -> Any:
+        return self.value(leaf) if isinstance(leaf, Tensor) else leaf
+
+    def _append(self, op: Op, call: Call) -> None:
+        self.ops.append(op)
+        call.steps.append(op)
+
+    def _written(self, tensor: Tensor, op: Op, call: Call) -> None:
+        """Give the views that share memory with ``tensor`` a new value: they changed with it."""
+        if self.values[id(tensor)].made_by is not op:
+            self._new(tensor, op)
+        if len(op.inputs) == 1:
+            return  # each number became something made from itself alone, wherever it is seen from
+        for other in self.aliases[tensor.untyped_storage()._cdata]:
+            if other is not tensor:
+                write = Op("write", (self.value(other), self.value(tensor)), {}, [], call)
+                write.outputs = [self._new(other, write)]
+                self._append(write, call)
