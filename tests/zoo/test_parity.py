@@ -76,6 +76,23 @@ def test_torchvision(torchvision_models: ModuleType, name: str) -> None:
     compare(name, torchvision_models.get_model(name, weights=None, **settings))
 
 
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_facts_of_public_weights(torchvision_models: ModuleType, name: str) -> None:
+    """Address, accuracy and preprocessing, field by field."""
+    ours = models.get(name).facts.pretrained
+    assert ours is not None
+    theirs = torchvision_models.get_model_weights(name).IMAGENET1K_V1
+    transforms = theirs.transforms()
+    assert ours.url == theirs.url
+    assert ours.top1 == theirs.meta["_metrics"]["ImageNet-1K"]["acc@1"]
+    assert ([ours.size], [ours.resize]) == (transforms.crop_size, transforms.resize_size)
+    assert ours.interpolation == transforms.interpolation.value
+    if name in ("googlenet", "inception_v3"):  # their weights were trained on images in -1..1, see transform_input
+        assert ours.mean == ours.std == (0.5, 0.5, 0.5)
+    else:
+        assert (list(ours.mean), list(ours.std)) == (transforms.mean, transforms.std)
+
+
 @pytest.mark.parametrize("name", some(list(TIMM)))
 def test_timm(timm: ModuleType, name: str) -> None:
     torch.manual_seed(0)
