@@ -13,9 +13,11 @@ larger images it is the one with four that the authors published for Caffe and I
 (https://gist.github.com/mavenlin/d802a5849de39225bcc6).
 
 Deviations from the paper: none in the architecture. As there, a ReLU follows the maps of the classes, and a class whose
-map is negative everywhere would get no gradient. So the last layer starts with N(0, 0.01) and a bias of 1, where all
-classes are alive; with a bias of 0 about half are dead. Initialisation otherwise: He et al. 2015 (fan-in), since the
-authors' N(0, 0.05) was chosen for pixels in 0..255.
+map is negative everywhere would get no gradient. So the last layer starts with N(0, 0.05) and a bias of 1, where all
+classes are alive. Initialisation otherwise: Glorot & Bengio 2010 (uniform). The authors' N(0, 0.05) was chosen for
+pixels in 0..255, and the larger weights of He et al. 2015 make steps of SGD overshoot in the last layer, which sees
+positive numbers only. Tried on CIFAR-10 at 16x16: with a learning rate of 0.05 and momentum it learns after about 50
+steps of standstill, with Adam at once.
 """
 
 from __future__ import annotations
@@ -85,14 +87,14 @@ def half() -> nn.MaxPool2d:
 
 
 def initialise(model: nn.Module, last: nn.Conv2d) -> None:
-    """Keep the signal's size through the ReLUs (He et al. 2015), and every class alive in the ``last`` layer's."""
+    """Initialise as Glorot & Bengio 2010, and the ``last`` layer so that its ReLU lets every class through."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and module.bias is not None:
             if module is last:
-                nn.init.normal_(module.weight, std=0.01)
+                nn.init.normal_(module.weight, std=0.05)
                 nn.init.ones_(module.bias)
             else:
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
 
 

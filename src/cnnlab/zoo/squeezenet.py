@@ -13,9 +13,8 @@ Deviations from the paper: none in the architecture; parameter names are torchvi
 first convolution is 3x3 with stride 1, as is customary on CIFAR (for instance in
 https://github.com/weiaicunzai/pytorch-cifar100), and the three poolings remain. As in the paper, a ReLU follows the
 maps of the classes, and a class whose map is negative everywhere would get no gradient. So the last layer starts with
-N(0, 0.01), as the authors', but with a bias of 1, where all classes are alive; with a bias of 0 a tenth to a quarter
-are dead, and version 1.1 learned nothing in 150 steps on CIFAR-10.
-Initialisation otherwise: He et al. 2015 (fan-in).
+N(0, 0.01), as the authors', but with a bias of 1, where nearly all are alive; with a bias of 0 a tenth to a quarter
+are dead, and version 1.1 learned nothing in 150 steps on CIFAR-10. Initialisation otherwise: He et al. 2015 (fan-in).
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ def half() -> nn.MaxPool2d:
 
 
 def initialise(model: nn.Module, last: nn.Conv2d) -> None:
-    """Keep the signal's size through the ReLUs (He et al. 2015), and every class alive in the ``last`` layer's."""
+    """Initialise as He et al. 2015, and the ``last`` layer so that its ReLU lets every class through."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and module.bias is not None:
             if module is last:
