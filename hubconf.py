@@ -1,13 +1,16 @@
 """torch.hub entry points: every network of the zoo, by its registered name.
 
-torch.hub.list(".", source="local")
+torch.hub.list("OWNER/cnnlab")
+torch.hub.help("OWNER/cnnlab", "resnet20")
 model = torch.hub.load(".", "resnet20", source="local", num_classes=10, weights="resnet20.safetensors")
+model = torch.hub.load(".", "efficientnet_lite0", source="local", weights="imagenet")
 """
 
 import sys as _sys
 from pathlib import Path as _Path
 
-dependencies = ["torch", "pydantic", "safetensors"]
+# What building a network and reading weights needs; torch.hub says which of them are missing before it starts.
+dependencies = ["torch", "numpy", "pydantic", "safetensors", "platformdirs", "requests"]
 
 _source = str(_Path(__file__).resolve().parent / "src")
 _sys.path.insert(0, _source)
@@ -25,7 +28,11 @@ def _entry_point(name, documentation):
         return _create_model(name, *arguments, **options)
 
     build.__name__ = build.__qualname__ = name
-    build.__doc__ = f"{documentation}\n\nArguments are those of ``cnnlab.create_model`` after the name."
+    build.__doc__ = f"""{documentation}
+
+Arguments are those of ``cnnlab.create_model`` after the name: ``num_classes``, ``in_channels``, ``image_size``,
+``weights`` (``"imagenet"``, a file or None), ``head``, and the options of the network.
+"""
     return build
 
 

@@ -50,6 +50,8 @@ ROUNDS = (0.25, 0.30, 0.45)  # shares of the time for trials
 HELD_OUT, HELD_OUT_PHOTOS = 1000, 300  # images to compare on, at most
 SAMPLE_PHOTOS = 1000  # reading files takes time
 FROZEN_SHARE = 0.1  # of the time for trials, for one where the backbone runs over the images only once
+LEAST_SEEN = 3000  # images, with repetitions, before a network from random weights has learnt anything
+LEAST_CANDIDATES = 4
 MEMORY_SECONDS = 5.0  # to measure the memory of one network
 UNEVEN, VERY_UNEVEN = 1.5, 3.0  # largest class to smallest
 NEAR = 0.02  # accuracy that may be given up for speed or size, besides what chance explains
@@ -126,6 +128,7 @@ class _Adviser:
         self.started = time.perf_counter()
         self.notes: list[str] = []
         self.candidates: list[Candidate] = []
+        self.timed = 0
         self.cold_seconds = 0.0  # to read an image for the first time
 
     @property
@@ -152,8 +155,7 @@ class _Adviser:
         feasible = yield from self._screen()
         if not feasible:
             raise TrainingError(
-                f"No network makes {self.least_epochs} passes over {self.look.train:,} images in "
-                f"{self.available / 60:g} minutes here. Give more --minutes, or train on fewer images: train_limit=..."
+                f"No network could be timed on {self.look.name} here. Try device=cpu, or fewer classes."
             )
         self.candidates = [*self._spread(feasible), *self._pretrained()]
         yield from self._warm_up()
@@ -180,7 +182,7 @@ class _Adviser:
         self.batch_size = 32 if look.train < 2000 else 64 if look.train < 20_000 else 128
         self.most_epochs = 60 if look.train < 1000 else 40 if look.train < 10_000 else 30
         # A network has to see some thousands of images to learn at all, and all of them some times.
-        self.least_epochs = min(self.most_epochs, max(3, math.ceil(5000 / look.train)))
+        self.least_epochs = min(self.most_epochs, max(3, math.ceil(LEAST_SEEN / look.train)))
         if look.photos:
             self.size = 128 if (look.short_side or 0) >= 128 else max(32, (look.short_side or 32) // 16 * 16)
             self.augment: dict[str, Any] = {"flip": True, "crop_scale": 0.35}
@@ -239,8 +241,8 @@ class _Adviser:
 
     # --- Time
 
-    def _epoch_seconds(self, rates: Rates) -> float:
-        return self.look.train / rates.train + self.look.each_epoch / rates.infer
+    def _epoch_seconds(self, rates: Rates, limit: int | None = None) -> float:
+        return (limit or self.look.train) / rates.train + self.look.each_epoch / rates.infer
 
     def _epochs(self, candidate: Candidate) -> int:
         """How many epochs to advise: what fits into the time, and is of use."""
@@ -248,14 +250,14 @@ class _Adviser:
             return candidate.recipe.epochs
         most = min(self.most_epochs, candidate.recipe.epochs) if candidate.start else self.most_epochs
         left = self.available - self.cold_seconds * self.look.train
-        return max(1, min(most, int(left / self._epoch_seconds(candidate.rates))))
+        return max(1, min(most, int(left / self._epoch_seconds(candidate.rates, candidate.recipe.train_limit))))
 
     def _seconds(self, candidate: Candidate) -> float:
         """Predicted time of the whole training."""
         reading = self.cold_seconds * (self.look.train + self.look.each_epoch)
         if candidate.recipe.freeze == "backbone":
             return reading + (self.look.train + 2 * self.look.each_epoch) / candidate.rates.infer
-        return reading + self._epochs(candidate) * self._epoch_seconds(candidate.rates)
+        return reading + self._epochs(candidate) * self._epoch_seconds(candidate.rates, candidate.recipe.train_limit)
 
     # --- Screening
 
@@ -269,35 +271,55 @@ class _Adviser:
             variants.sort(key=lambda name: models.get(name).facts.parameters)
         smallest = [v[0] for v in papers.values() if models.get(v[0]).facts.parameters < affordable]
         macs = self._macs(smallest)
-        power = 0.0
-        if REFERENCE in list_models():
-            reference = self._time(REFERENCE, self._macs([REFERENCE])[REFERENCE])
-            power = 1.5 * reference.rates.train * reference.macs if reference else 0.0
+        power = self._power()
         found: list[Candidate] = []
-        timed = too_slow = 0
+        slow: list[Candidate] = []
         for name in sorted(smallest, key=lambda n: macs[n]):
-            if self.elapsed > SCREENING * self.budget and len(found) >= 4:
+            late = self.elapsed / (SCREENING * self.budget)
+            if late > 2 or (late > 1 and len(found) >= LEAST_CANDIDATES):
                 break
-            hopeless = power and self._fits(Rates(power / macs[name], 3 * power / macs[name])) < self.least_epochs
-            candidate = None if hopeless else self._time(name, macs[name])
-            timed += not hopeless
-            if candidate is None or self._fits(candidate.rates) < self.least_epochs:
-                too_slow += 1
-                continue
-            larger = self._largest(candidate, papers[models.get(name).factory.__module__], affordable)
-            timed += larger is not candidate
-            found.append(larger)
-        self.screened = f"{timed} networks timed, {len(found)} of them fast enough"
-        yield self.step(
-            f"{self.screened} for at least {self.least_epochs} passes over the images in {self.available / 60:g} min"
+            if power and self._fits(Rates(power / macs[name], 3 * power / macs[name])) < self.least_epochs:
+                continue  # hopeless
+            candidate = self._time(name, macs[name])
+            if candidate and self._fits(candidate.rates) >= self.least_epochs:
+                found.append(self._largest(candidate, papers[models.get(name).factory.__module__], affordable))
+            elif candidate:
+                slow.append(candidate)
+        self.screened = (
+            f"{self.timed} networks timed, {len(found)} fast enough for {self.least_epochs} passes over the images"
         )
+        yield self.step(self.screened)
+        if len(found) < LEAST_CANDIDATES and slow:
+            slow.sort(key=lambda c: -self._fits(c.rates))
+            extra = [self._limited(c) for c in slow[: LEAST_CANDIDATES - len(found)]]
+            self.notes.append(
+                f"{self.available / 60:g} min are short for {self.look.train:,} images on this machine: "
+                f"{', '.join(c.name for c in extra)} would see them fewer than {self.least_epochs} times"
+            )
+            found += extra
         return found
+
+    def _power(self) -> float:
+        """About the most multiplications per second in training, by which the hopeless are told without timing."""
+        if REFERENCE not in list_models():
+            return 0.0
+        reference = self._time(REFERENCE, self._macs([REFERENCE])[REFERENCE])
+        return 3 * reference.rates.train * reference.macs if reference else 0.0
+
+    def _limited(self, candidate: Candidate) -> Candidate:
+        """Where not even two epochs fit: on so many images that three do."""
+        epochs = self._fits(candidate.rates)
+        if epochs < 2:
+            limit = max(2, len(self.train.classes), int(self.look.train * epochs / 3))
+            candidate.recipe = Recipe.make(candidate.recipe.values() | {"train_limit": limit})
+        return candidate
 
     def _macs(self, names: list[str]) -> dict[str, int]:
         return count_macs(names, classes=self.look.classes, channels=self.look.channels, image_size=self.size)
 
     def _time(self, name: str, macs: int) -> Candidate | None:
         recipe = self._recipe(name)
+        self.timed += 1
         try:
             rates = quick_rates(recipe, self.look.classes, self.look.channels, self._size_of(recipe), self.device)
         except (CnnlabError, torch.OutOfMemoryError):
@@ -314,7 +336,7 @@ class _Adviser:
 
     def _largest(self, candidate: Candidate, variants: list[str], affordable: float) -> Candidate:
         """The largest network of the paper that makes at least half of the epochs that are of use."""
-        wanted = self.most_epochs / 2
+        wanted = self.most_epochs / 2  # of what is of use
         larger = [n for n in variants[1:] if models.get(n).facts.parameters < affordable]
         if not larger or self._fits(candidate.rates) < wanted or self.elapsed > SCREENING * self.budget:
             return candidate
@@ -400,44 +422,53 @@ class _Adviser:
 
     def _halve(self) -> Generator[Step, None, list[Candidate]]:
         """Try all of them briefly, the better half for longer, the best for longest; return the best, in order."""
-        photos = isinstance(self.train.train, FileSplit)
-        reserve = 3 * MEMORY_SECONDS if self.budget >= 60 else 0.0
-        total = max(0.3 * self.budget, self.budget - self.elapsed - reserve)
         left = self.candidates
         for number, share in enumerate(ROUNDS):
-            begun = time.perf_counter()
-            slot = max(1.0, share * total / max(1, len(left)))
-            held = self._held_for(left, slot, photos)
-            for candidate in list(left):
-                frozen = candidate.recipe.freeze == "backbone"
-                if frozen and candidate.trials and candidate.last.images == len(self.train.train):
-                    continue  # it was trained on all of them, to the end
-                try:
-                    candidate.trials.append(self._try(candidate, held, FROZEN_SHARE * total if frozen else slot))
-                except (CnnlabError, torch.OutOfMemoryError) as error:
-                    left = [c for c in left if c is not candidate]
-                    yield self.step(f"  {candidate.label} is left out: {error}")
-                    continue
-                trial = candidate.last
-                yield self.step(
-                    f"  {candidate.label}: {self._score(trial):.1%} of {trial.n} after {trial.seconds:.1f} s, "
-                    f"{trial.rate:,.0f} images/s"
-                )
+            remaining = max(0.3 * self.budget if number == 0 else 0.0, self.budget - self.elapsed - self.reserve)
+            remaining *= share / sum(ROUNDS[number:])
+            if number and remaining < len(left):
+                break  # the rounds before took long: there is no second for each
+            left = yield from self._round(left, remaining)
             if not left:
                 raise TrainingError("No network could be trained on these data; the lines above say why.")
-            left = sorted(left, key=self._standing)
             if number + 1 < len(ROUNDS):
-                keep = max(3, math.ceil(len(left) / 2)) if number == 0 else 4
-                left = self._survivors(left, keep)
-                names = ", ".join(c.label for c in left)
-                yield self.step(f"round {number + 1} took {time.perf_counter() - begun:.0f} s; go on with {names}")
+                left = self._survivors(left, max(3, math.ceil(len(left) / 2)) if number == 0 else 4)
+                yield self.step(f"round {number + 1}: go on with {', '.join(c.label for c in left)}")
         return left[:3]
 
-    def _held_for(self, candidates: list[Candidate], slot: float, photos: bool) -> Split:
+    def _round(self, candidates: list[Candidate], seconds: float) -> Generator[Step, None, list[Candidate]]:
+        """Try each of them; return those that could be trained, the best first."""
+        tried = []
+        slot = max(1.0, seconds / len(candidates))
+        held = self._held_for(candidates, slot)
+        for candidate in candidates:
+            frozen = candidate.recipe.freeze == "backbone"
+            if frozen and candidate.trials and candidate.last.images == len(self.train.train):
+                tried.append(candidate)
+                continue  # it was trained on all of them, to the end
+            try:
+                candidate.trials.append(self._try(candidate, held, max(slot, FROZEN_SHARE * self.budget * frozen)))
+            except (CnnlabError, torch.OutOfMemoryError) as error:
+                yield self.step(f"  {candidate.label} is left out: {error}")
+                continue
+            tried.append(candidate)
+            trial = candidate.last
+            yield self.step(
+                f"  {candidate.label}: {self._score(trial):.1%} of {trial.n} after {trial.seconds:.1f} s, "
+                f"{trial.rate:,.0f} images/s"
+            )
+        return sorted(tried, key=self._standing)
+
+    @property
+    def reserve(self) -> float:
+        """Seconds kept for measuring memory."""
+        return 3 * MEMORY_SECONDS if self.budget >= 60 else 0.0
+
+    def _held_for(self, candidates: list[Candidate], slot: float) -> Split:
         """The same held-out images for all of a round: as many as the slowest can look at in a third of its time."""
         slowest = min(c.rates.infer for c in candidates)
         count = max(100, int(slowest * slot / 3))
-        if count >= len(self.held) or photos:  # read already
+        if count >= len(self.held):
             return self.held
         part = replace(self.train, val=self.held).limited(val=count, seed=self.seed).val
         assert part is not None
@@ -508,7 +539,7 @@ class _Adviser:
 
     def _memory(self, chosen: list[Candidate]) -> Iterator[Step]:
         for candidate in chosen:
-            if self.elapsed > self.budget - MEMORY_SECONDS or self.budget < 60:
+            if not self.reserve or self.elapsed > self.budget - MEMORY_SECONDS:
                 return
             recipe = candidate.last.resolved.model_copy(update={"batch_size": candidate.recipe.batch_size})
             try:

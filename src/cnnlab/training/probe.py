@@ -157,7 +157,7 @@ def try_out(
     small = replace(data.limited(train=images, seed=recipe.seed), val=None, test=None)
     session = prepare(_shortened(recipe, images, epochs), small)
     started = time.perf_counter()
-    stop = max(2 * seconds, 5.0)
+    stop = max(1.5 * seconds, seconds + 1)
     ready = started
     for event in fit(session.recipe, session=session):
         if isinstance(event, FeaturesComputed):
