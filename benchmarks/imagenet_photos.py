@@ -247,8 +247,8 @@ def page(rows: list[tuple[Case, Score, Score]], absent: list[str], folder: Path,
         "",
         "- With so few images the intervals are wide: the table shows that weights, names and preprocessing are right, "
         "and does not rank networks. The last column is the top-1 accuracy that the paper reports, on 50,000 images.",
-        "- The photos are of well-known classes, mostly easy, and may be among those that the networks were trained on. "
-        "Their short side is resized to 256 pixels, of which the middle 227 are cut out for SqueezeNet and 224 for the "
+        "- The photos are of well-known classes, mostly easy, and may be among those that the networks were trained "
+        "on. Their short side is resized to 256 pixels, of which the middle 227 are cut out for SqueezeNet and 224 for the "
         "others. The validation images are cut to 224x224 already: they are used whole, enlarged to 227x227 for "
         "SqueezeNet.",
         "- SqueezeNet: Caffe's weights take BGR in 0..255 minus the mean; the first convolution is turned to RGB, and "
@@ -256,8 +256,8 @@ def page(rows: list[tuple[Case, Score, Score]], absent: list[str], folder: Path,
         "not.",
         "- MobileNetV2: 8-bit weights are multiplied out; activations stay floats, where the original rounds them to 8 "
         "bits. The 1001st class, background, is dropped.",
-        "- MobileNetV2 and EfficientNet-Lite0 were trained with TensorFlow's padding, which at stride 2 adds more at the "
-        "bottom and the right; the zoo pads both sides alike, as torchvision and timm do. Both are measured.",
+        "- MobileNetV2 and EfficientNet-Lite0 were trained with TensorFlow's padding, which at stride 2 adds more at "
+        "the bottom and the right; the zoo pads both sides alike, as torchvision and timm do. Both are measured.",
     ]
     lines += [f"- Left out: {text}." for text in absent]
     lite = [(first, case) for case, first, _ in rows if case.name == "efficientnet_lite0"]
