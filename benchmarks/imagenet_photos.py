@@ -248,9 +248,9 @@ def page(rows: list[tuple[Case, Score, Score]], absent: list[str], folder: Path,
         "- With so few images the intervals are wide: the table shows that weights, names and preprocessing are right, "
         "and does not rank networks. The last column is the top-1 accuracy that the paper reports, on 50,000 images.",
         "- The photos are of well-known classes, mostly easy, and may be among those that the networks were trained "
-        "on. Their short side is resized to 256 pixels, of which the middle 227 are cut out for SqueezeNet and 224 for the "
-        "others. The validation images are cut to 224x224 already: they are used whole, enlarged to 227x227 for "
-        "SqueezeNet.",
+        "on. Their short side is resized to 256 pixels, of which the middle 227 are cut out for SqueezeNet and 224 for "
+        "the others. The validation images are cut to 224x224 already: they are used whole, enlarged to 227x227 "
+        "for SqueezeNet.",
         "- SqueezeNet: Caffe's weights take BGR in 0..255 minus the mean; the first convolution is turned to RGB, and "
         "`Preprocess` scales. SqueezeNet 1.0 pads its last convolution by 1, as its authors do and torchvision does "
         "not.",

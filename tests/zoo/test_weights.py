@@ -470,6 +470,13 @@ def test_imagenet_weights_get_a_new_head_for_another_number_of_classes(public: n
         create_model("resnet20", 3, weights="imagenet", head="refuse")
 
 
+def test_what_is_wrong_is_said_before_the_download(public: nn.Module, server: Server) -> None:
+    for wrong in ({"num_classes": 0}, {"image_size": 1}, {"dropuot": 0.5}, {"head": "rest"}):
+        with pytest.raises((UsageError, ModelError)):
+            create_model("resnet20", weights="imagenet", **wrong)
+    assert server.asked == []
+
+
 def test_the_folder_of_the_environment_comes_first(
     public: nn.Module, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

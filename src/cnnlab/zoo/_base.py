@@ -257,6 +257,8 @@ def create_model(
         return _build(entry, num_classes, in_channels, image_size, chosen)
     where: str | os.PathLike[str] = weights
     if weights == "imagenet":
+        with torch.device("meta"):  # what is wrong is said before a long download
+            _build(entry, num_classes, in_channels, image_size, chosen)
         where = find_weights(entry.name, pretrained(entry.name))
     state, known = read_weights(where), _saved_arch(entry.name, where)
     image_size = known.get("image_size") if image_size is None else image_size
