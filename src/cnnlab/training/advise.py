@@ -7,8 +7,8 @@
 4. Halve: train each of them for a few seconds on a stratified sample and look at held-out images; go on with the better
    half for longer (successive halving: Jamieson and Talwalkar 2016, https://arxiv.org/abs/1502.07943). The dearest
    one stays to the end, since what learns slowly in seconds may win in minutes.
-5. Rank by the error that the trials lead one to expect at the end of the whole training, if it goes on falling as a
-   power of time; a few noisy points are held to the usual slope by a prior.
+5. Rank by the accuracy that the trials lead one to expect at the end of the whole training (see
+   :func:`cnnlab.training.advice.expected_accuracy`).
 
 The test split is never looked at.
 """
@@ -32,7 +32,7 @@ from cnnlab.data import FileSplit, ImageData, Loader, Split, data_sets, load_dat
 from cnnlab.data.base import free_memory
 from cnnlab.downloads import cache_dir
 from cnnlab.errors import CnnlabError, DataError, TrainingError, UsageError, did_you_mean
-from cnnlab.training.advice import Advice, Choice, Step, command_for, expected_error, look_at
+from cnnlab.training.advice import Advice, Choice, Step, command_for, expected_accuracy, look_at
 from cnnlab.training.catalogue import count_macs
 from cnnlab.training.measure import busy_note, device_name, measure_memory
 from cnnlab.training.metrics import paired_test
@@ -46,8 +46,9 @@ Goal = Literal["accuracy", "speed", "small"]
 
 REFERENCE = "resnet18"  # plain 3x3 convolutions: nothing in the zoo computes more multiplications per second
 SCREENING = 0.3  # share of the time
-ROUNDS = (0.25, 0.30, 0.45)  # shares of the time for trials
+ROUNDS = (0.2, 0.3, 0.5)  # shares of the time for trials
 HELD_OUT, HELD_OUT_PHOTOS = 1000, 300  # images to compare on, at most
+LEAST_HELD = 64  # in the first rounds, which only leave out the worst
 SAMPLE_PHOTOS = 1000  # reading files takes time
 FROZEN_SHARE = 0.1  # of the time for trials, for one where the backbone runs over the images only once
 LEAST_SEEN = 3000  # images, with repetitions, before a network from random weights has learnt anything
@@ -77,6 +78,11 @@ class Candidate:
     @property
     def last(self) -> Trial:
         return self.trials[-1]
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether only the last layer is trained."""
+        return self.recipe.freeze == "backbone"
 
 
 def advise(
@@ -246,7 +252,7 @@ class _Adviser:
 
     def _epochs(self, candidate: Candidate) -> int:
         """How many epochs to advise: what fits into the time, and is of use."""
-        if candidate.recipe.freeze == "backbone":
+        if candidate.is_frozen:
             return candidate.recipe.epochs
         most = min(self.most_epochs, candidate.recipe.epochs) if candidate.start else self.most_epochs
         left = self.available - self.cold_seconds * self.look.train
@@ -255,7 +261,7 @@ class _Adviser:
     def _seconds(self, candidate: Candidate) -> float:
         """Predicted time of the whole training."""
         reading = self.cold_seconds * (self.look.train + self.look.each_epoch)
-        if candidate.recipe.freeze == "backbone":
+        if candidate.is_frozen:
             return reading + (self.look.train + 2 * self.look.each_epoch) / candidate.rates.infer
         return reading + self._epochs(candidate) * self._epoch_seconds(candidate.rates, candidate.recipe.train_limit)
 
@@ -428,7 +434,7 @@ class _Adviser:
             remaining *= share / sum(ROUNDS[number:])
             if number and remaining < len(left):
                 break  # the rounds before took long: there is no second for each
-            left = yield from self._round(left, remaining)
+            left = yield from self._round(left, remaining, last=number + 1 == len(ROUNDS))
             if not left:
                 raise TrainingError("No network could be trained on these data; the lines above say why.")
             if number + 1 < len(ROUNDS):
@@ -436,23 +442,26 @@ class _Adviser:
                 yield self.step(f"round {number + 1}: go on with {', '.join(c.label for c in left)}")
         return left[:3]
 
-    def _round(self, candidates: list[Candidate], seconds: float) -> Generator[Step, None, list[Candidate]]:
+    def _round(self, candidates: list[Candidate], seconds: float, last: bool) -> Generator[Step, None, list[Candidate]]:
         """Try each of them; return those that could be trained, the best first."""
         tried = []
-        slot = max(1.0, seconds / len(candidates))
-        held = self._held_for(candidates, slot)
+        complete = [c for c in candidates if c.is_frozen and c.trials and c.last.images == len(self.train.train)]
+        slot = max(1.0, seconds / max(1, len(candidates) - len(complete)))
+        held = self.held if last else self._part_of_held(candidates, slot)
         for candidate in candidates:
-            frozen = candidate.recipe.freeze == "backbone"
-            if frozen and candidate.trials and candidate.last.images == len(self.train.train):
+            if candidate in complete:  # trained on all there is, to the end
                 tried.append(candidate)
-                continue  # it was trained on all of them, to the end
+                continue
             try:
-                candidate.trials.append(self._try(candidate, held, max(slot, FROZEN_SHARE * self.budget * frozen)))
+                if candidate.is_frozen:
+                    trial = self._try(candidate, self.held, max(slot, FROZEN_SHARE * self.budget))
+                else:
+                    trial = self._try(candidate, held, slot)
             except (CnnlabError, torch.OutOfMemoryError) as error:
                 yield self.step(f"  {candidate.label} is left out: {error}")
                 continue
+            candidate.trials.append(trial)
             tried.append(candidate)
-            trial = candidate.last
             yield self.step(
                 f"  {candidate.label}: {self._score(trial):.1%} of {trial.n} after {trial.seconds:.1f} s, "
                 f"{trial.rate:,.0f} images/s"
@@ -464,10 +473,9 @@ class _Adviser:
         """Seconds kept for measuring memory."""
         return 3 * MEMORY_SECONDS if self.budget >= 60 else 0.0
 
-    def _held_for(self, candidates: list[Candidate], slot: float) -> Split:
-        """The same held-out images for all of a round: as many as the slowest can look at in a third of its time."""
-        slowest = min(c.rates.infer for c in candidates)
-        count = max(100, int(slowest * slot / 3))
+    def _part_of_held(self, candidates: list[Candidate], slot: float) -> Split:
+        """As many held-out images as the slowest can look at in a third of its time; the same for all of a round."""
+        count = max(LEAST_HELD, int(min(c.rates.infer for c in candidates if not c.is_frozen) * slot / 3))
         if count >= len(self.held):
             return self.held
         part = replace(self.train, val=self.held).limited(val=count, seed=self.seed).val
@@ -514,26 +522,45 @@ class _Adviser:
     def _score(self, trial: Trial) -> float:
         return trial.balanced_accuracy if self.balanced else trial.accuracy
 
-    def _is_guessing(self, trial: Trial) -> bool:
-        """Whether naming the largest class every time would do as well, as far as these images tell."""
-        return trial.interval[0] <= max(1 / self.look.classes, float(np.bincount(trial.labels).max() / trial.n))
+    def _chance(self, trial: Trial) -> float:
+        """The score of naming the same class every time."""
+        return 1 / self.look.classes if self.balanced else float(np.bincount(trial.labels).max() / trial.n)
 
-    def _expected_error(self, candidate: Candidate) -> float:
+    def _is_guessing(self, trial: Trial) -> bool:
+        """Whether guessing would do as well, as far as these images tell."""
+        return self._score(trial) - (trial.accuracy - trial.interval[0]) <= self._chance(trial)
+
+    def _expected(self, candidate: Candidate) -> float:
+        """The score to expect after the whole training."""
+        expected = self._extrapolated(candidate)
+        frozen = self._frozen_sibling(candidate)
+        # Training more of the same weights is at least as good when there is time, which seconds do not show.
+        return max(expected, self._extrapolated(frozen) - 1e-3) if frozen else expected
+
+    def _frozen_sibling(self, candidate: Candidate) -> Candidate | None:
+        """For one that trains all layers of public weights: the one that trains the last layer of the same."""
+        if not candidate.start or candidate.is_frozen or self._epochs(candidate) < 3:
+            return None
+        return next((c for c in self.candidates if c.name == candidate.name and c.is_frozen and c.trials), None)
+
+    def _extrapolated(self, candidate: Candidate) -> float:
         if self._is_guessing(candidate.last):
-            return 1 - self._score(candidate.last)  # nothing to draw a line through
-        points = [(t.seconds, 1 - self._score(t), t.n) for t in candidate.trials]
-        return expected_error(points, self._seconds(candidate))
+            return self._score(candidate.last)  # nothing to draw a line through
+        points = [(t.seconds, self._score(t), t.n) for t in candidate.trials]
+        return expected_accuracy(
+            points, max(self._seconds(candidate), candidate.last.seconds), self._chance(candidate.last)
+        )
 
     def _standing(self, candidate: Candidate) -> tuple[bool, float]:
         """For sorting: the less the better."""
-        error = self._expected_error(candidate)
+        expected = self._expected(candidate)
         if self.goal == "accuracy":
-            return False, error
-        least = min(self._expected_error(c) for c in self.candidates if c.trials)
+            return False, -expected
+        best = max(self._expected(c) for c in self.candidates if c.trials)
         low, high = candidate.last.interval
-        near = error <= least + NEAR + (high - low) / 2
+        near = expected >= best - NEAR - (high - low) / 2
         cost = 1 / candidate.rates.infer if self.goal == "speed" else float(candidate.parameters)
-        return not near, cost if near else error
+        return not near, cost if near else -expected
 
     # --- The answer
 
@@ -559,8 +586,8 @@ class _Adviser:
             minutes=self.available / 60,
             seconds=self.elapsed,
             measured=(
-                f"{self.screened}; {len(self.candidates)} trained, for {min(t.seconds for t in trials):.0f} to "
-                f"{max(t.seconds for t in trials):.0f} s on up to {max(t.images for t in trials):,} images; accuracy "
+                f"{self.screened}; {len(self.candidates)} trained, for {min(t.seconds for t in trials):.1f} to "
+                f"{max(t.seconds for t in trials):.1f} s on up to {max(t.images for t in trials):,} images; accuracy "
                 f"on {chosen[0].last.n:,} {where}, never on test images. "
                 "Ranked by what the trials lead one to expect after the whole training"
             ),
@@ -576,7 +603,7 @@ class _Adviser:
                         {"seconds": t.seconds, "images": t.images, "seen": t.seen, "n": t.n, "accuracy": t.accuracy}
                         for t in c.trials
                     ],
-                    "expected_accuracy": 1 - self._expected_error(c) if c.trials else None,
+                    "expected_accuracy": self._expected(c) if c.trials else None,
                 }
                 for c in self.candidates
             ],
@@ -595,7 +622,9 @@ class _Adviser:
             balanced_accuracy=trial.balanced_accuracy,
             n=trial.n,
             trail=[(t.seconds, self._score(t)) for t in candidate.trials],
-            expected_accuracy=None if self._is_guessing(trial) else 1 - self._expected_error(candidate),
+            expected_accuracy=None
+            if self._is_guessing(trial) or self._frozen_sibling(candidate)
+            else self._expected(candidate),
             epochs=epochs,
             seconds=self._seconds(candidate),
             images_per_second=trial.rate,
@@ -623,11 +652,17 @@ class _Adviser:
             faster = candidate.rates.infer / first.rates.infer
             if faster >= 1.5:
                 reasons.append(f"answers {faster:.1f} times as fast as the first")
-        if self._is_guessing(trial):
+        sibling = self._frozen_sibling(candidate)
+        if sibling and self._extrapolated(candidate) < self._extrapolated(sibling):
+            reasons.append(
+                f"{trial.seconds:.0f} s are too few to train all layers: it begins where the last layer alone gives "
+                f"{self._score(sibling.last):.1%}, and usually ends above"
+            )
+        elif self._is_guessing(trial):
             reasons.append("no better than guessing so far: it would need more time, or more images")
         if candidate.recipe.name:
             reasons.append(f"the shipped recipe {candidate.recipe.name} is for this pair")
-        if candidate.start:
+        if candidate.start and not sibling:
             reasons.append("starts from what was learnt on the 1.3 million photos of ImageNet")
         epochs = self._epochs(candidate)
         if not candidate.start and epochs < self.most_epochs / 3:

@@ -169,7 +169,8 @@ def measure_memory(recipe: Recipe, classes: int, *, time_limit: float = 60.0) ->
 
 def run_job(job: dict[str, Any], time_limit: float) -> dict[str, Any]:
     """Do ``job`` in a new Python process and return what it answers; see :func:`main`."""
-    command = [sys.executable, "-m", "cnnlab.training.measure", json.dumps(job)]
+    # -P: a file in the current folder that is called like a module of Python must not be taken for it.
+    command = [sys.executable, "-P", "-m", "cnnlab.training.measure", json.dumps(job)]
     name = job.get("name") or job["recipe"]["model"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=time_limit, check=False)

@@ -231,13 +231,12 @@ def _plan(budget: float, available: int) -> tuple[int, int]:
     """Return (images, epochs) whose product is about ``budget``."""
     if budget < available:
         return max(2, _rounded(budget)), 1
-    return available, max(1, _rounded(budget / available))
+    return available, max(1, round(budget / available))
 
 
 def _rounded(number: float) -> int:
-    """Round down to a power of 1.25, so that small differences in speed do not change what is trained."""
-    number = max(1.0, number)
-    return max(1, int(1.25 ** math.floor(math.log(number, 1.25) + 1e-9)))
+    """Round to a power of 1.25, so that small differences in speed seldom change what is trained."""
+    return max(1, int(1.25 ** round(math.log(max(1.0, number), 1.25))))
 
 
 def _shortened(recipe: Recipe, images: int, epochs: int) -> Recipe:
