@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 
 from cnnlab.data import ImageData
 from cnnlab.errors import ModelError, RecipeError, UsageError
-from cnnlab.runs import Recorder, open_run, resume, train
+from cnnlab.runs import Recorder, Run, open_run, resume, train
 from cnnlab.training import EpochDone, FeaturesComputed, Finished, Recipe, Session, Started, StepDone, fit, prepare
 from cnnlab.training import loop as loop_module
 from cnnlab.training.loop import train_step
@@ -260,17 +261,50 @@ def test_from_a_run_with_its_normalisation(source: Path, tmp_path: Path) -> None
     assert all(torch.equal(old[key], new[key]) for key in old if not key.startswith("fc."))
 
 
-def test_resume_does_not_need_the_weights_again(source: Path, tmp_path: Path, bars: ImageData) -> None:
-    recipe = tiny_recipe(weights=str(source), freeze="backbone")
-    recorder = Recorder(tmp_path / "part")
-    stream = recorder.record(fit(recipe, data=bars))
+def interrupted(recipe: Recipe, out: Path, data: ImageData) -> Run:
+    """A run that was stopped after an epoch."""
+    stream = Recorder(out).record(fit(recipe, data=data))
     next(event for event in stream if isinstance(event, EpochDone))
     stream.close()
+    return open_run(out)
+
+
+def test_resume_does_not_need_the_weights_again(source: Path, tmp_path: Path, bars: ImageData) -> None:
+    recipe = tiny_recipe(weights=str(source), freeze="backbone")
+    part = interrupted(recipe, tmp_path / "part", bars)
     shutil.rmtree(source)
-    part = open_run(tmp_path / "part")
     for _ in Recorder(run=part).record(resume(part, data=bars)):
         pass
     assert open_run(tmp_path / "part").finished
+
+
+def test_resume_does_not_need_a_bare_file_again(tmp_path: Path, bars: ImageData) -> None:
+    """Nothing is known of its images, so nothing is asked of it a second time."""
+    weights = tmp_path / "w.safetensors"
+    save_file(create_model("convnet", 3, 1, 8, widths=(4, 8, 8)).state_dict(), weights)
+    part = interrupted(tiny_recipe(weights=str(weights)), tmp_path / "part", bars)
+    weights.unlink()
+    for _ in Recorder(run=part).record(resume(part, data=bars)):
+        pass
+    assert open_run(tmp_path / "part").finished
+
+
+def test_the_options_of_the_run_are_written_down(source: Path, tmp_path: Path, bars: ImageData) -> None:
+    """The recipe leaves them open; without them the network could not be built again when the run is resumed."""
+    recipe = tiny_recipe(weights=str(source), model_options={})
+    part = interrupted(recipe, tmp_path / "part", bars)
+    assert part.recipe.model_options == {"widths": [4, 8, 8]}
+    for _ in Recorder(run=part).record(resume(part, data=bars)):
+        pass
+    assert open_run(tmp_path / "part").finished
+
+
+def test_the_interpolation_of_the_weights_is_kept_where_mean_and_std_are_given(source: Path, bars: ImageData) -> None:
+    facts = json.loads((source / "model.json").read_text(encoding="utf-8"))
+    facts["preprocess"]["interpolation"] = "bicubic"
+    (source / "model.json").write_text(json.dumps(facts), encoding="utf-8")
+    session = prepare(tiny_recipe(weights=str(source), mean=[0.5], std=[0.25]), bars)
+    assert (session.preprocess.mean, session.preprocess.interpolation) == ((0.5,), "bicubic")
 
 
 def test_the_head_is_new_or_kept(source: Path, bars: ImageData) -> None:

@@ -26,7 +26,7 @@ from cnnlab.training.transfer import (
     make_freeze,
     trained_tail,
 )
-from cnnlab.zoo import Network, create_model, models, weights_preprocess
+from cnnlab.zoo import Network, create_model, model_options, models, weights_preprocess
 
 
 @dataclass
@@ -127,7 +127,9 @@ def prepare(recipe: Recipe, data: ImageData | None = None, *, load_weights: bool
     size, size_note = _image_size(recipe, data, facts.min_size, facts.image_size)
     notes += [size_note] * bool(size_note)
 
-    with seeded(device, recipe.seed):  # the same weights on every process
+    # Public weights are downloaded once. The same random ones on every process.
+    public = load_weights and recipe.weights == "imagenet"
+    with distributed.first_process_first() if public else contextlib.nullcontext(), seeded(device, recipe.seed):
         model = create_model(
             recipe.model,
             classes,
@@ -138,6 +140,8 @@ def prepare(recipe: Recipe, data: ImageData | None = None, *, load_weights: bool
             options=recipe.model_options,
         ).to(device)
     freeze = make_freeze(recipe, model, (channels, size, size))
+    if freeze:
+        freeze.apply(model)
     _check_batch_size(recipe, model)
     speed = distributed.broadcast(choose_speed(recipe, model, (channels, size, size), classes, device))
     to_memory_format(model, speed.memory_format)
@@ -155,9 +159,9 @@ def prepare(recipe: Recipe, data: ImageData | None = None, *, load_weights: bool
             "channels_last": speed.channels_last,
         }
     )
-    if recipe.weights and recipe.mean is None:
+    if load_weights and recipe.weights:
         # Written down: the run must be resumed and repeated as it was, also when the weights are gone.
-        recipe = recipe.model_copy(update=_settled(recipe, weights_preprocess(recipe.model, recipe.weights, channels)))
+        recipe = recipe.model_copy(update=_settled(recipe, model, channels))
     preprocess = _preprocess(recipe, data)
     train_loader = Loader(
         data.train,
@@ -191,8 +195,6 @@ def prepare(recipe: Recipe, data: ImageData | None = None, *, load_weights: bool
         freeze=freeze,
         sums=torch.zeros(3, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device),
     )
-    if freeze:
-        freeze.apply(model)
     session.network = session.wrapped(model)
     shown = data.val or data.test
     if shown is not None:
@@ -330,12 +332,19 @@ def _head(recipe: Recipe) -> Literal["reset", "refuse"] | None:
     return "reset" if recipe.head == "reset" else "refuse"
 
 
-def _settled(recipe: Recipe, known: dict[str, Any] | None) -> dict[str, Any]:
-    """How the images of the weights were normalised and resized, as values of the recipe."""
+def _settled(recipe: Recipe, model: Network, channels: int) -> dict[str, Any]:
+    """What the weights know and the recipe leaves open, as values of the recipe.
+
+    These are the options of the network, when the weights are a run's, and how images were normalised and resized.
+    """
+    usual = model_options(recipe.model)
+    options = {key: value for key, value in model.arch["options"].items() if value != usual[key]}
+    settled: dict[str, Any] = {"model_options": options | recipe.model_options}
+    known = weights_preprocess(recipe.model, recipe.weights, channels)
     if known is None:
-        return {}
-    numbers = {key: tuple(known[key]) for key in ("mean", "std")}
-    return numbers | {"interpolation": recipe.interpolation or known["interpolation"]}
+        return settled
+    numbers = {key: tuple(known[key]) for key in ("mean", "std") if recipe.mean is None}
+    return settled | numbers | {"interpolation": recipe.interpolation or known["interpolation"]}
 
 
 def _transfer_notes(recipe: Recipe, model: Network, freeze: Freeze | None) -> list[str]:
