@@ -146,7 +146,7 @@ def _short(number: float | None) -> str:
     for factor, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= 0.9995 * factor:
             return f"{number / factor:#.3g}".rstrip(".") + letter
-    return f"{number:.0f}" if number >= 10 else f"{number:.1f}"
+    return f"{number:.3g}"
 
 
 def _percent(number: float | None) -> str:

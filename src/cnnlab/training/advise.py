@@ -226,7 +226,7 @@ class _Adviser:
             size = max(self.size, facts.min_size)
             augment = dict(self.augment)
             if "crop" in augment:
-                augment["crop"] = max(1, augment["crop"] * size // self.size)
+                augment["crop"] = max(1, round(augment["crop"] * size / self.size))
             changes |= {
                 "image_size": size if self.look.photos else None,
                 "crop_fraction": 0.875 if self.look.photos else 1.0,

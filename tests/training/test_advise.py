@@ -1,0 +1,323 @@
+"""Advice: what data lead to, the extrapolation, commands that mean what was tried, and one whole advice in seconds."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cnnlab.cli.train import _choose
+from cnnlab.data import ArraySplit, ImageData
+from cnnlab.errors import UsageError
+from cnnlab.training import Recipe, load_recipe
+from cnnlab.training import advise as module
+from cnnlab.training.advice import Advice, Step, command_for, expected_accuracy, look_at
+from cnnlab.training.advise import Candidate, _Adviser, advise
+from cnnlab.training.probe import Rates, Trial, _plan, _rounded, try_out
+from tests.helpers import bars, make_bars, tiny_recipe
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cnnlab.training.catalogue.cache_dir", lambda: tmp_path / "cache")
+
+
+# --- The data decide the settings ---------------------------------------------------------------------------------
+
+
+def adviser(data: ImageData, minutes: float = 10, goal: Any = "accuracy") -> _Adviser:
+    made = _Adviser("bars", 60 * minutes, goal, 30, 0, "cpu", None)
+    made.spec = "bars"
+    made.train, made.held, made.held_from = made._hold_out(data)
+    made.look = look_at(data)
+    made._decide()
+    return made
+
+
+def images(n: int, channels: int, size: int, labels: list[int] | None = None) -> ImageData:
+    rng = np.random.default_rng(0)
+    pixels = torch.from_numpy(rng.integers(0, 255, (n, channels, size, size), dtype=np.uint8))
+    given = torch.arange(n) % 2 if labels is None else torch.tensor(labels)
+    return ImageData("made up", ["a", "b"], ArraySplit(pixels, given), None, None, "made up")
+
+
+def test_small_and_large_data_get_different_settings() -> None:
+    small, large = adviser(images(300, 1, 28)), adviser(images(60_000, 1, 8))
+    assert (small.batch_size, small.most_epochs, small.least_epochs) == (32, 60, 10)
+    assert (large.batch_size, large.most_epochs, large.least_epochs) == (128, 30, 3)
+
+
+def test_digits_are_not_mirrored_and_colours_are() -> None:
+    grey, colour = adviser(images(300, 1, 28)), adviser(images(300, 3, 32))
+    assert grey.augment == {"crop": 2}
+    assert "not mirrored" in " ".join(grey.notes)
+    assert colour.augment == {"flip": True, "crop": 4}
+
+
+def test_uneven_classes_are_weighted_and_compared_as_equals() -> None:
+    even = adviser(images(300, 1, 28))
+    uneven = adviser(images(300, 1, 28, [0] * 270 + [1] * 30))
+    assert even._recipe("mlp").class_weights == "none"
+    assert uneven._recipe("mlp").class_weights == "auto"
+    assert (even.balanced, uneven.balanced) == (False, True)
+    assert "9.0 times" in " ".join(uneven.notes)
+    trial = made_up_trial(np.array([True] * 90 + [False] * 10), np.array([0] * 90 + [1] * 10))
+    assert uneven._score(trial) == pytest.approx(0.5)
+    assert uneven._is_guessing(trial)
+    assert even._score(trial) == pytest.approx(0.9)
+
+
+def test_a_network_that_enlarges_images_shifts_them_as_far() -> None:
+    recipe = adviser(images(300, 1, 8))._recipe("lenet5")  # takes 28x28 and more
+    assert recipe.augment.crop == round(1 * 28 / 8)
+
+
+def test_deep_networks_without_normalisation_get_small_steps() -> None:
+    made = adviser(images(300, 3, 32))
+    assert made._recipe("vgg11").lr < made._recipe("vgg11_bn").lr == made._recipe("mnist_cnn").lr
+
+
+def test_the_shipped_recipe_of_a_pair_is_kept() -> None:
+    made = adviser(images(300, 3, 32))
+    made.spec = "cifar10"
+    assert made._recipe("convnet").changed() == load_recipe("convnet-cifar10").changed() | {"device": "cpu"}
+
+
+def test_held_out_images_are_never_of_the_test_split_nor_learnt_from() -> None:
+    pixels, labels = bars(300)
+    numbered = pixels.clone()
+    numbered[:, 0, 0, 0] = torch.arange(300) % 256
+    numbered[:, 0, 0, 1] = torch.arange(300) // 256
+    data = ImageData("bars", ["l", "m", "r"], ArraySplit(numbered, labels), None, make_bars().test, "made up")
+    made = adviser(data)
+
+    def numbers(split: Any) -> set[int]:
+        return set((split.pixels[:, 0, 0, 0].long() + 256 * split.pixels[:, 0, 0, 1].long()).tolist())
+
+    assert made.held_from == "train"
+    assert len(made.held) == 60
+    assert numbers(made.held) | numbers(made.train.train) == set(range(300))
+    assert not numbers(made.held) & numbers(made.train.train)
+    assert made.train.test is None
+
+
+def write_photos(root: Path, n: int = 10, size: tuple[int, int] = (100, 150)) -> None:
+    rng = np.random.default_rng(0)
+    for c, name in enumerate(("cat", "dog")):
+        (root / name).mkdir(parents=True)
+        for i in range(n):
+            pixels = rng.integers(0, 80, (*size, 3), dtype=np.uint8)
+            pixels[..., c] += 150
+            Image.fromarray(pixels).save(root / name / f"{i}.png")
+
+
+def test_photos_are_cut_and_small_ones_are_not_blown_up(tmp_path: Path) -> None:
+    from cnnlab.data import load_data
+
+    write_photos(tmp_path / "photos")
+    made = adviser(load_data(tmp_path / "photos"))
+    made.spec = str(tmp_path / "photos")
+    assert (made.look.photos, made.look.short_side, made.size) == (True, 100, 96)
+    recipe = made._recipe("resnet18")
+    assert (recipe.image_size, recipe.augment.crop_scale, recipe.augment.flip) == (96, 0.35, True)
+    assert made._size_of(made._recipe("inception_v3")) == 96
+
+
+# --- The extrapolation --------------------------------------------------------------------------------------------
+
+
+def test_odds_that_rise_as_a_power_of_time_are_continued() -> None:
+    def truth(t: float) -> float:
+        odds = 0.5 * t**0.6
+        return 0.1 + 0.9 * odds / (1 + odds)
+
+    points = [(t, truth(t), 10**9) for t in (2.0, 5.0, 12.0)]
+    assert expected_accuracy(points, 600, 0.1) == pytest.approx(truth(600), abs=1e-3)
+
+
+def test_one_point_follows_the_usual_slope() -> None:
+    expected = expected_accuracy([(10.0, 0.5, 1000)], 10 * np.e, 0.0)
+    assert np.log(expected / (1 - expected)) == pytest.approx(0.35)
+
+
+def test_few_images_promise_little() -> None:
+    """The same jump from 40 to 60 %: on a hundred thousand images it is believed, on thirty mostly not."""
+    many, few = (expected_accuracy([(5.0, 0.4, n), (10.0, 0.6, n)], 100, 0.1) for n in (100_000, 30))
+    assert few < many - 0.1
+    assert few > 0.6
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 0.05, 1.0])
+def test_the_extremes_give_numbers(accuracy: float) -> None:
+    assert 0.1 <= expected_accuracy([(1.0, accuracy, 50)], 100, 0.1) <= 1
+
+
+# --- Ranking ------------------------------------------------------------------------------------------------------
+
+
+def made_up_trial(correct: np.ndarray, labels: np.ndarray | None = None, seconds: float = 10, **more: Any) -> Trial:
+    values: dict[str, Any] = {
+        "seconds": seconds, "images": 100, "seen": 100, "epochs": 1, "batch_size": 8, "rate": 100.0,
+        "infer_rate": 300.0, "settings": "fp32", "resolved": Recipe(),
+    }  # fmt: skip
+    return Trial(correct=correct, labels=np.arange(len(correct)) % 2 if labels is None else labels, **values | more)
+
+
+def candidate(name: str, accuracy: float, parameters: int = 1000, infer: float = 300.0, n: int = 1000) -> Candidate:
+    correct = np.arange(n) < accuracy * n
+    rng = np.random.default_rng(0)
+    trial = made_up_trial(rng.permutation(correct))
+    return Candidate(name, Recipe(model=name), 1, parameters, Rates(100.0, infer), trials=[trial])
+
+
+@pytest.mark.parametrize(
+    ("goal", "order"),
+    [
+        ("accuracy", ["lenet5", "mlp", "convnet", "mnist_cnn"]),
+        ("small", ["convnet", "mlp", "lenet5", "mnist_cnn"]),
+        ("speed", ["mlp", "convnet", "lenet5", "mnist_cnn"]),
+    ],
+)
+def test_goals(goal: str, order: list[str]) -> None:
+    made = adviser(images(300, 1, 28), goal=goal)
+    made.candidates = [
+        candidate("lenet5", 0.90, parameters=3000, infer=100.0),
+        candidate("mlp", 0.89, parameters=2000, infer=900.0),
+        candidate("convnet", 0.88, parameters=1000, infer=500.0),
+        candidate("mnist_cnn", 0.60, parameters=10, infer=9000.0),  # small and fast, but too far behind
+    ]
+    assert [c.name for c in sorted(made.candidates, key=made._standing)] == order
+
+
+def test_the_light_and_the_slow_survive_beside_the_best() -> None:
+    made = adviser(images(300, 1, 28))
+    made.candidates = [
+        *(candidate(name, 0.9 - i / 100, parameters=9000) for i, name in enumerate(["a", "b", "c", "d"])),
+        candidate("light", 0.6, parameters=1000),
+        dataclasses.replace(candidate("slow", 0.5, parameters=9000), rates=Rates(1.0, 3.0)),
+    ]
+    assert [c.name for c in made._survivors(made.candidates, 4)] == ["a", "b", "light", "slow"]
+
+
+def test_reasons_come_from_the_numbers() -> None:
+    made = adviser(images(300, 1, 28))
+    first, near, far, guess = (
+        candidate("lenet5", 0.90, parameters=9000),
+        candidate("mlp", 0.895, parameters=1000, infer=900.0),
+        candidate("convnet", 0.70),
+        candidate("mnist_cnn", 0.51),
+    )
+    made.candidates = [first, near, far, guess]
+    text = {c.name: "; ".join(made._reasons(c, first)) for c in made.candidates}
+    assert "not to be told apart" not in text["lenet5"]
+    assert "9 times fewer parameters" in text["mlp"]
+    assert "answers 3.0 times as fast" in text["mlp"]
+    assert "20.0 points behind the first" in text["convnet"]
+    assert "no better than guessing" in text["mnist_cnn"]
+    assert "no better than guessing" not in text["convnet"]
+
+
+# --- Trials -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("budget", "plan"), [(30.0, (28, 1)), (100.0, (100, 1)), (340.0, (100, 3))])
+def test_a_trial_takes_each_image_once_before_it_takes_any_twice(budget: float, plan: tuple[int, int]) -> None:
+    assert _plan(budget, 100) == plan
+
+
+def test_small_differences_in_speed_do_not_change_the_trial() -> None:
+    assert _rounded(1000) == _rounded(1030) != _rounded(1300)
+
+
+def test_a_trial_trains_in_the_time_it_has() -> None:
+    data = make_bars(n_train=300, n_val=60)
+    assert data.val is not None
+    trial = try_out(tiny_recipe(augment={"crop": 1}), data, data.val, Rates(2000, 6000), 1.5)
+    assert trial.n == 60
+    assert trial.accuracy > 0.6  # three classes, easy to tell apart
+    assert trial.interval[0] < trial.accuracy <= trial.interval[1]
+    assert 0 < trial.seconds < 4
+    assert trial.images == 300
+    assert trial.seen % 300 == 0 or trial.seconds > 1  # whole epochs, unless it was cut off
+    again = try_out(tiny_recipe(augment={"crop": 1}), data, data.val, Rates(2000, 6000), 1.5)
+    if again.seen == trial.seen:
+        assert np.array_equal(again.correct, trial.correct)
+
+
+# --- The command --------------------------------------------------------------------------------------------------
+
+
+def meant_by(command: str) -> Recipe:
+    """The recipe that ``cnnlab train`` makes of the command."""
+    program, verb, model, *words = shlex.split(command)
+    assert (program, verb) == ("cnnlab", "train")
+    options = {}
+    while words and words[0].startswith("--"):
+        options[words[0]], words = words[1], words[2:]
+    weights, freeze = options.get("--weights"), options.get("--freeze")
+    start = _choose(model, options["--data"], None, weights, freeze)
+    overrides = [f"{key[2:]}={value}" for key, value in options.items() if key in ("--weights", "--freeze")]
+    recipe = start.with_overrides([*words, *overrides])
+    return recipe.model_copy(update={"data_dir": options.get("--data-dir")})
+
+
+@pytest.mark.parametrize("model", ["lenet5", "convnet", "resnet18", "vgg16_bn"])
+@pytest.mark.parametrize("data", ["mnist5k", "cifar10", "a folder"])
+@pytest.mark.parametrize("weights", [(None, None), ("imagenet", "backbone"), ("imagenet", None)])
+def test_the_command_means_the_recipe(
+    tmp_path: Path, model: str, data: str, weights: tuple[str | None, str | None]
+) -> None:
+    source = data
+    if data == "a folder":
+        source = str(tmp_path / "my photos")
+        write_photos(Path(source), n=1)
+    start = _choose(model, source, None, *weights)
+    changes = {
+        "epochs": 7, "lr": 3e-4, "seed": 5, "device": "cpu", "class_weights": "auto", "image_size": 96,
+        "augment": {"flip": True, "crop": 3, "crop_scale": None}, "train_limit": 50, "data_dir": "/some where",
+    }  # fmt: skip
+    if weights[0]:
+        changes |= {"weights": weights[0], "freeze": weights[1] or "none"}
+    wanted = Recipe.make(start.values() | changes)
+    ignored = {"name", "about", "reproduces", "measured"}
+    meant = meant_by(command_for(wanted, source)).values()
+    assert {k: v for k, v in meant.items() if k not in ignored} == {
+        k: v for k, v in wanted.values().items() if k not in ignored
+    }
+
+
+def test_a_shipped_recipe_needs_no_words() -> None:
+    assert command_for(load_recipe("lenet5-mnist5k"), "mnist5k") == "cnnlab train lenet5 --data mnist5k"
+
+
+# --- The whole ----------------------------------------------------------------------------------------------------
+
+
+def test_a_whole_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On 8x8 digits, from four networks, in seconds."""
+    monkeypatch.setattr(module, "list_models", lambda: ["convnet", "mlp", "mnist_cnn", "resnet18"])
+    events = list(advise("digits", minutes=0.5, budget=12, device="cpu"))
+    assert all(isinstance(event, Step) for event in events[:-1])
+    answer = events[-1]
+    assert isinstance(answer, Advice)
+    assert answer.look.describe().startswith("1,438 images to learn from, 10 classes")
+    assert 1 <= len(answer.choices) <= 3
+    first = answer.choices[0]
+    assert first.name in ("convnet", "mlp", "mnist_cnn")
+    assert first.accuracy > 0.3
+    assert first.interval[0] <= first.accuracy <= first.interval[1]
+    assert meant_by(first.command).epochs == first.epochs
+    assert {c.name for c in answer.choices} <= {t["label"] for t in answer.tried}
+    assert all(choice.seconds < 60 for choice in answer.choices)
+
+
+@pytest.mark.parametrize("wrong", [{"minutes": 0}, {"budget": 1}, {"goal": "sped"}])
+def test_wrong_use(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"minutes|speed"):
+        list(advise("digits", **wrong))
