@@ -19,7 +19,7 @@ from cnnlab.data import ImageData
 from cnnlab.errors import ModelError, RecipeError, UsageError
 from cnnlab.runs import Recorder, Run, open_run, resume, train
 from cnnlab.training import EpochDone, FeaturesComputed, Finished, Recipe, Session, Started, StepDone, fit, prepare
-from cnnlab.training import loop as loop_module
+from cnnlab.training import session as session_module
 from cnnlab.training.loop import train_step
 from cnnlab.training.session import seeded
 from cnnlab.training.transfer import Body, module_stages, parameter_stages, trained_tail
@@ -88,7 +88,7 @@ def test_a_frozen_backbone_does_not_change_by_a_bit(
 ) -> None:
     """Weights, and the running statistics of BatchNorm, whether or not features are cached."""
     if not cached:
-        monkeypatch.setattr(loop_module, "caches_features", lambda recipe: False)
+        monkeypatch.setattr(session_module, "feature_limit", lambda device: 0)
     recipe = tiny_recipe(model=name, model_options={}, image_size=32, freeze="backbone", epochs=2)
     before = copy.deepcopy(prepare(recipe, bars).model.state_dict())
     session, _, _ = run_out(recipe, bars)
@@ -138,10 +138,9 @@ def test_cached_features_change_nothing(change: dict[str, Any], monkeypatch: pyt
     recipe = tiny_recipe(freeze="backbone", epochs=3, **change)
     session, finished, epochs = run_out(recipe, data)
     assert session.on_features
-    monkeypatch.setattr(loop_module, "feature_limit", lambda: 0)
+    monkeypatch.setattr(session_module, "feature_limit", lambda device: 0)
     session, plain, plain_epochs = run_out(recipe, data)
     assert not session.on_features
-    assert "would not fit into memory" in session.notes[-1]
     np.testing.assert_allclose(finished.logits, plain.logits, rtol=1e-4, atol=1e-5)
     for one, other in zip(epochs, plain_epochs, strict=True):
         assert one.train_loss == pytest.approx(other.train_loss, rel=1e-4)
@@ -157,7 +156,17 @@ def test_features_are_announced_and_computed_once(bars: ImageData, monkeypatch: 
     assert any("computed once" in note for note in events[0].notes)
     computed = [event for event in events if isinstance(event, FeaturesComputed)]
     assert (computed[-1].done, computed[-1].total) == (72, 72)  # 48 to train on, 24 to show
-    assert sum(calls) == 72
+    assert (calls[0], sum(calls[1:])) == (1, 72)  # one to learn the shape
+
+
+def test_features_are_kept_where_they_fit(bars: ImageData, monkeypatch: pytest.MonkeyPatch) -> None:
+    """72 images of 8 numbers of 4 bytes; what will happen is said before it begins."""
+    for limit, fits in ((72 * 8 * 4, True), (72 * 8 * 4 - 1, False)):
+        monkeypatch.setattr(session_module, "feature_limit", lambda device, limit=limit: limit)
+        started, *_, finished = fit(tiny_recipe(freeze="backbone", epochs=1), data=bars)
+        assert any("computed once" in note for note in started.notes) is fits
+        assert any("would not fit into memory" in note for note in started.notes) is not fits
+        assert finished.session.on_features is fits
 
 
 @pytest.mark.parametrize("change", [{"augment": {"crop": 1}}, {"augment": {"mixup": 0.2}}, {"unfreeze_at": 1}])

@@ -102,6 +102,17 @@ def broadcast(value: Any) -> Any:
     return box[0]
 
 
+def add_up(tensor: torch.Tensor) -> None:
+    """Put the sum of every process's ``tensor`` into it."""
+    if dist.is_initialized():
+        dist.all_reduce(tensor)
+
+
+def on_this_machine() -> int:
+    """How many of the processes share the memory of this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", world()))
+
+
 def any_process(flag: bool) -> bool:
     """Whether ``flag`` is set on any process (a Ctrl-C reaches them at different moments)."""
     if not dist.is_initialized():

@@ -38,7 +38,7 @@ from cnnlab.training.session import (
     unfreeze_when_due,
 )
 from cnnlab.training.speed import Speed
-from cnnlab.training.transfer import Body, FeatureLoader, caches_features, feature_limit, trained_tail
+from cnnlab.training.transfer import Body, FeatureLoader, evaluating, trained_tail
 from cnnlab.zoo import split_outputs
 
 # A GPU and other processes are asked only this often whether the loss is still a number: each look waits for them.
@@ -67,8 +67,8 @@ def fit(recipe: Recipe, *, data: ImageData | None = None, session: Session | Non
         parameters=sum(p.numel() for p in session.model.parameters()),
         notes=tuple(session.notes),
     )
-    if caches_features(recipe):
-        yield from cache_features(session)
+    if session.features is not None:
+        yield from cache_features(session, session.features)
     while session.epoch < recipe.total_epochs and not session.out_of_patience:
         unfreeze_when_due(session)
         yield from train_epoch(session)
@@ -158,8 +158,11 @@ def evaluate(
     Every part of the network is left in the mode it was in.
     """
     parts = list(_outputs(model, loader, device, speed))
-    outputs, labels = _in_order(parts)
-    return outputs.numpy(), labels.numpy()
+    mine = tuple(torch.cat(column) for column in zip(*parts, strict=True)) if parts else None
+    shares = [share for share in distributed.gather(mine) if share is not None]
+    outputs, labels, positions = (torch.cat(column) for column in zip(*shares, strict=True))
+    order = positions.argsort()
+    return outputs[order].numpy(), labels[order].numpy()
 
 
 Part = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -169,48 +172,35 @@ Part = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 @torch.no_grad()
 def _outputs(model: nn.Module, loader: Loader | FeatureLoader, device: torch.device, speed: Speed) -> Iterator[Part]:
     """Yield what the network in eval mode makes of each batch."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
+    with evaluating(model):
         for batch in loader.epoch(0):
             with speed.autocast(device):
                 outputs = model(batch.images).float().cpu()
             yield outputs, batch.labels.cpu(), batch.indices.cpu()
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
-def _in_order(parts: list[Part]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Put together the outputs and labels of all processes, in the order of the split."""
-    mine = tuple(torch.cat(column) for column in zip(*parts, strict=True)) if parts else None
-    shares = [share for share in distributed.gather(mine) if share is not None]
-    order = torch.cat([share[2] for share in shares]).argsort()
-    return torch.cat([share[0] for share in shares])[order], torch.cat([share[1] for share in shares])[order]
-
-
-def cache_features(session: Session) -> Iterator[FeaturesComputed]:
+def cache_features(session: Session, shape: tuple[int, ...]) -> Iterator[FeaturesComputed]:
     """Run the frozen part over the images once, and let the steps and epochs to come see only what follows it.
 
-    Nothing is changed where the features would not fit into memory.
+    Args:
+        session: its loaders and network change.
+        shape: of the features of an image.
     """
     started = time.perf_counter()
     shown = session.data.val or session.data.test
     splits = [split for split in (session.data.train, shown) if split is not None]
     total = sum(len(split) for split in splits)
     body = Body(session.model)
-    limit = distributed.broadcast(feature_limit())
     features, done = [], 0
     for split in splits:
-        parts = []
-        for part in _outputs(body, evaluation_loader(session, split), session.device, session.speed):
-            if part[0][0].numel() * part[0].element_size() * total > limit:
-                session.notes.append("features would not fit into memory: the frozen part runs in every epoch")
-                return
-            parts.append(part)
-            done += len(part[0]) * distributed.world()
+        # Filled in place, by each process at its positions: there is never a second copy.
+        kept = torch.zeros(len(split), *shape, device=session.device)
+        for outputs, _, indices in _outputs(body, evaluation_loader(session, split), session.device, session.speed):
+            kept[indices.to(session.device)] = outputs.to(session.device)
+            done += len(outputs) * distributed.world()
             yield FeaturesComputed(session, min(done, total), total)
-        features.append(_in_order(parts)[0].to(session.device))
+        distributed.add_up(kept)
+        features.append(kept)
     assert isinstance(session.train_loader, Loader)
     session.train_loader = FeatureLoader(session.train_loader, features[0])
     if isinstance(session.val_loader, Loader):

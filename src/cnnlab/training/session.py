@@ -22,6 +22,8 @@ from cnnlab.training.transfer import (
     FeatureLoader,
     Freeze,
     caches_features,
+    feature_limit,
+    feature_shape,
     layer_factors,
     make_freeze,
     trained_tail,
@@ -47,6 +49,7 @@ class Session:
     val_loader: Loader | FeatureLoader | None  # shown after every epoch
     notes: list[str] = field(default_factory=list)
     freeze: Freeze | None = None
+    features: tuple[int, ...] | None = None  # shape of an image's, where the frozen part is to be computed once
     on_features: bool = False  # the frozen part has been computed once; steps and epochs only see what follows it
 
     # Position in the run
@@ -147,7 +150,8 @@ def prepare(recipe: Recipe, data: ImageData | None = None, *, load_weights: bool
     to_memory_format(model, speed.memory_format)
     count = sum(p.numel() for p in model.parameters())
     notes.append(f"network: {recipe.model}, {count:,} parameters, {channels} x {size} x {size} images")
-    notes += _transfer_notes(recipe, model, freeze)
+    features = _features(recipe, data, model, (channels, size, size), device)
+    notes += _transfer_notes(recipe, model, freeze, features is not None)
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
     notes.append(f"device: {device}{threads}, {speed.describe()}")
     recipe = recipe.model_copy(
@@ -193,6 +197,7 @@ def prepare(recipe: Recipe, data: ImageData | None = None, *, load_weights: bool
         val_loader=None,
         notes=notes,
         freeze=freeze,
+        features=features,
         sums=torch.zeros(3, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device),
     )
     session.network = session.wrapped(model)
@@ -347,7 +352,20 @@ def _settled(recipe: Recipe, model: Network, channels: int) -> dict[str, Any]:
     return settled | numbers | {"interpolation": recipe.interpolation or known["interpolation"]}
 
 
-def _transfer_notes(recipe: Recipe, model: Network, freeze: Freeze | None) -> list[str]:
+def _features(
+    recipe: Recipe, data: ImageData, model: Network, input_shape: tuple[int, int, int], device: torch.device
+) -> tuple[int, ...] | None:
+    """Shape of an image's features, if they are the same in every epoch and those of all images fit into memory."""
+    if not caches_features(recipe):
+        return None
+    shown = data.val or data.test
+    images = len(data.train) + (len(shown) if shown is not None else 0)
+    shape = feature_shape(model, input_shape)
+    fit = 4 * math.prod(shape) * images <= feature_limit(device)
+    return None if distributed.any_process(not fit) else shape
+
+
+def _transfer_notes(recipe: Recipe, model: Network, freeze: Freeze | None, once: bool) -> list[str]:
     notes = []
     if recipe.weights:
         head = "a new last layer" if recipe.head == "reset" else "their own last layer"
@@ -358,8 +376,10 @@ def _transfer_notes(recipe: Recipe, model: Network, freeze: Freeze | None) -> li
         notes.append(f"frozen: {recipe.freeze}{until}; {count:,} parameters are trained")
         if recipe.weights is None:
             notes.append("warning: what is frozen has random weights. Name better ones, such as weights=imagenet.")
-        if caches_features(recipe):
+        if once:
             notes.append("features of the frozen part are computed once, before the first step")
+        elif caches_features(recipe):
+            notes.append("features of all images would not fit into memory, so the frozen part runs in every epoch")
         elif recipe.freeze == "backbone" and recipe.unfreeze_at is None:
             notes.append("images are augmented, so the frozen part runs in every epoch; without, it would run once")
     return notes

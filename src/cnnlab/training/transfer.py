@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from cnnlab.data import Batch, Loader
 from cnnlab.errors import RecipeError
+from cnnlab.training import distributed
 from cnnlab.training.recipe import Recipe
 from cnnlab.zoo import Network
 
@@ -47,6 +49,24 @@ class Freeze:
             module.training = False
 
 
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put the network into eval mode and afterwards every part of it back into the mode it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _black(model: nn.Module, input_shape: tuple[int, int, int]) -> Tensor:
+    """A black image (1, C, H, W), as the network takes it."""
+    parameter = next(model.parameters())
+    return torch.zeros(1, *input_shape, device=parameter.device, dtype=parameter.dtype)
+
+
 @torch.no_grad()
 def module_stages(model: Network, input_shape: tuple[int, int, int]) -> dict[str, str]:
     """Return in which stage each submodule runs: dotted name -> stage.
@@ -69,17 +89,13 @@ def module_stages(model: Network, input_shape: tuple[int, int, int]) -> dict[str
         found.setdefault(names[module], stage)
         reached += names[module] == end
 
-    modes = [(module, module.training) for module in model.modules()]
     handles = [module.register_forward_hook(note) for module in model.modules()]
     try:
-        model.eval()
-        parameter = next(model.parameters())
-        model(torch.zeros(1, *input_shape, device=parameter.device, dtype=parameter.dtype))
+        with evaluating(model):
+            model(_black(model, input_shape))
     finally:
         for handle in handles:
             handle.remove()
-        for module, mode in modes:
-            module.training = mode
     return {name: found.get(name, "head") for name in names.values()}
 
 
@@ -164,13 +180,26 @@ def caches_features(recipe: Recipe) -> bool:
     return recipe.freeze == "backbone" and recipe.unfreeze_at is None and not recipe.augment.active
 
 
-def feature_limit() -> int:
-    """How many bytes of features may be kept: a share of this machine's memory, of 8 GiB if it does not say."""
+@torch.no_grad()
+def feature_shape(model: Network, input_shape: tuple[int, int, int]) -> tuple[int, ...]:
+    """Return the shape of what :class:`Body` makes of one image; arguments as :func:`module_stages`."""
+    with evaluating(model):
+        return tuple(Body(model)(_black(model, input_shape)).shape[1:])
+
+
+def feature_limit(device: torch.device) -> int:
+    """How many bytes of features a process may keep on ``device``.
+
+    This is a share of the memory that is free on a GPU; else of this machine's, which is taken to be 8 GiB if it does
+    not say. Each of the processes on a machine keeps all features.
+    """
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] // FEATURE_SHARE
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
         memory = 8 * 2**30
-    return memory // FEATURE_SHARE
+    return memory // FEATURE_SHARE // distributed.on_this_machine()
 
 
 class FeatureLoader:
