@@ -9,6 +9,7 @@ readers; the colour map's lightness (CIELAB) falls evenly from pale to dark blue
 formulas: a class may be called ``"$5"``.
 """
 
+from cnnlab.figures.blocks import block_diagram
 from cnnlab.figures.charts import confusion, curves, find_lr_curve, reliability
 from cnnlab.figures.grids import filters, image_grid, sample_grid
 from cnnlab.figures.style import BLUE, GREEN, GRID, HEAT, INK, MUTED, ORANGE, save, shorten, to_png, to_svg
@@ -21,6 +22,7 @@ __all__ = [
     "INK",
     "MUTED",
     "ORANGE",
+    "block_diagram",
     "confusion",
     "curves",
     "filters",

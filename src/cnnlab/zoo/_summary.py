@@ -135,11 +135,11 @@ class Summary:
         return as_text(self, depth, width)
 
     def figure(self) -> Figure:
-        """Draw the blocks of the network as papers do; see :func:`cnnlab.figures.blocks`."""
+        """Draw the blocks of the network as papers do; see :func:`cnnlab.figures.block_diagram`."""
         from cnnlab import figures
         from cnnlab.zoo._blocks import diagram
 
-        return figures.blocks(diagram(self))
+        return figures.block_diagram(diagram(self))
 
     def __repr__(self) -> str:
         return self.text()
@@ -269,6 +269,9 @@ def _stages(model: nn.Module, record: Trace, fields: Mapping[Value, ReceptiveFie
         ends = [(name, last_calls[path]) for name, path in declared.items() if path in last_calls]
     else:
         ends = [(call.path, call) for call in _resolution_changes(record, fields)]
+        rest = record.ops[ends[-1][1].end if ends else 0 :]
+        if record.outputs and any(isinstance(op.func, str) or not op.func.is_view for op in rest):
+            ends = [*ends[:-1], ("output", record.root)]  # the network itself has the last word
     seen: set[int] = set()
     start = 0
     for name, call in ends:
@@ -297,7 +300,11 @@ def _resolution_changes(record: Trace, fields: Mapping[Value, ReceptiveField | N
     while len(children) == 1 and inside(children[0]):  # something wrapped around the network
         children = inside(children[0])
     # Flatten and dropout only hand on what they got.
-    children = [c for c in children if any(not isinstance(s, Op) or not s.func.is_view for s in c.steps)]
+    children = [
+        c
+        for c in children
+        if any(not isinstance(s, Op) or isinstance(s.func, str) or not s.func.is_view for s in c.steps)
+    ]
 
     def stride(call: Call) -> Any:
         found = fields.get(call.outputs[0])

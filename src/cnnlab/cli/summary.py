@@ -1,0 +1,85 @@
+"""``cnnlab summary``: what a network consists of and what it costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cnnlab.errors import UsageError
+
+if TYPE_CHECKING:
+    from cnnlab.zoo import Summary
+
+
+def summary(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A network, or the folder of a run.")],
+    options: Annotated[
+        list[str] | None, typer.Argument(metavar="[OPTION=VALUE]...", help="Options of the network.")
+    ] = None,
+    num_classes: Annotated[
+        int | None, typer.Option(min=1, help="Classes; the network's own number if not given.")
+    ] = None,
+    in_channels: Annotated[int | None, typer.Option(min=1, help="Channels of the images: 1 grey, 3 colour.")] = None,
+    image_size: Annotated[int | None, typer.Option(min=1, help="Height and width of the images in pixels.")] = None,
+    depth: Annotated[
+        int | None, typer.Option(min=0, help="How deep to go into blocks [default: as fits 50 lines].")
+    ] = None,
+    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a line per layer to this file.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw the blocks to this file (svg, pdf, png).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else.")] = False,
+) -> None:
+    """Show the layers of a network: shapes, parameters, multiply-adds, memory, receptive field and stride per stage.
+
+    Nothing is trained, downloaded or computed. MACs are multiply-adds of convolutions and matrix products.
+
+    Examples: `cnnlab summary resnet18` · `cnnlab summary vgg16 --image-size 32 --num-classes 10 --figure vgg.svg` ·
+    `cnnlab summary runs/lenet5-mnist5k-1` · `cnnlab summary convnet batch_norm=false --depth 2`
+    """
+    sizes = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size}
+    result = _summary(name, {key: value for key, value in sizes.items() if value is not None}, options or [])
+    if csv_file is not None:
+        from cnnlab.cli.after import _write_csv
+
+        rows = result.rows()
+        _write_csv(csv_file, list(rows[0]), [list(row.values()) for row in rows])
+    if figure is not None:
+        from cnnlab import figures
+
+        figures.save(result.figure(), figure)
+        typer.echo(f"figure: {figure}", err=True)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(result.to_dict(), indent=2))
+        return
+    from rich.console import Console
+
+    console = Console()
+    for part in result.tables(depth, console.width):
+        console.print(part, highlight=False)
+
+
+def _summary(name: str, sizes: dict[str, Any], options: list[str]) -> Summary:
+    """Describe the network or run called ``name``, with other sizes and options where they are given."""
+    import yaml
+
+    from cnnlab import zoo
+
+    if wrong := [text for text in options if "=" not in text]:
+        raise UsageError(f'"{wrong[0]}" is no option=value. One network at a time; its options are as in dropout=0.1.')
+    chosen: dict[str, Any] = {key: yaml.safe_load(value) for key, _, value in (text.partition("=") for text in options)}
+    if name in zoo.models or not Path(name).is_dir():
+        return zoo.summary(name, **sizes, options=chosen)
+    from cnnlab.training.checkpoint import ModelFile
+
+    arch = ModelFile.load(Path(name)).arch
+    chosen = arch["options"] | chosen
+    sizes = {key: arch[key] for key in ("num_classes", "in_channels", "image_size")} | sizes
+    return zoo.summary(arch["name"], **sizes, options=chosen)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command()(summary)
