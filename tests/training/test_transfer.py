@@ -114,6 +114,15 @@ def test_unfrozen_after_an_epoch(bars: ImageData) -> None:
     assert seen[2] == set(before)
 
 
+def test_early_stopping_waits_until_all_was_trained(bars: ImageData) -> None:
+    """With such a rate nothing improves: patience begins when the rest is unfrozen."""
+    recipe = tiny_recipe(freeze="backbone", unfreeze_at=4, epochs=9, early_stopping=2, lr=1e-9, schedule="constant")
+    session, finished, _ = run_out(recipe, make_bars(n_val=12))
+    assert (finished.reason, session.epoch, session.freeze) == ("early_stopping", 6, None)
+    longer = recipe.values() | {"stopped_at": 3, "extensions": [{"epochs": 1, "lr": 0.1}]}
+    assert Recipe.make(longer).total_epochs == 4
+
+
 def test_frozen_training_equals_logistic_regression_on_the_features(bars: ImageData) -> None:
     """The dense layer trained on features by a loop written here gives the same weights."""
     recipe = tiny_recipe(freeze="backbone", optimizer="sgd", lr=0.1, momentum=0.0, schedule="constant", epochs=2)
@@ -316,6 +325,18 @@ def test_the_interpolation_of_the_weights_is_kept_where_mean_and_std_are_given(s
     assert (session.preprocess.mean, session.preprocess.interpolation) == ((0.5,), "bicubic")
 
 
+def test_what_was_written_down_for_some_weights_does_not_hold_for_others() -> None:
+    settled = Recipe(weights="a.pth", mean=(0.5,), std=(0.25,), interpolation="bicubic")
+    for change in ("weights=b.pth", "weights=null", "data=cifar10", "model=resnet18"):
+        assert settled.with_overrides([change]).mean is settled.with_overrides([change]).std is None
+        assert settled.with_overrides([change]).interpolation is None
+    assert settled.with_overrides(["lr=1"]).mean == (0.5,)
+    given = settled.with_overrides(["weights=b.pth", "mean=[0.5]", "std=[0.25]"])
+    assert (given.mean, given.std, given.interpolation) == ((0.5,), (0.25,), None)
+    by_hand = Recipe(mean=(0.5,), std=(0.25,))
+    assert by_hand.with_overrides(["weights=b.pth"]).mean == (0.5,)
+
+
 def test_the_head_is_new_or_kept(source: Path, bars: ImageData) -> None:
     old = open_run(source).model().state_dict()
     reset = prepare(tiny_recipe(weights=str(source)), bars).model.state_dict()
@@ -352,6 +373,7 @@ def test_mean_and_std_can_be_given(bars: ImageData) -> None:
         ({"freeze": "backbone", "unfreeze_at": 3}, "not reached in 3 epochs"),
         ({"mean": [0.5]}, "go together"),
         ({"mean": [0.5], "std": [0.0]}, "above 0"),
+        ({"mean": [], "std": []}, "a number per channel"),
         ({"mean": [0.5, 0.5, 0.5], "std": [1, 1, 1]}, "mean has 3 and std 3 values for 1 channels"),
         ({"layer_decay": 0.0}, "layer_decay"),
     ],

@@ -109,6 +109,7 @@ class WeightAverage:
         """Move the average towards ``model`` after optimizer step number ``step`` (0-based)."""
         decay = min(self.decay, (1 + step) / (10 + step))
         for average, current in zip(self.model.parameters(), model.parameters(), strict=True):
-            average.lerp_(current, 1 - decay)
+            if current.requires_grad:  # frozen ones are equal already, and may be most of a large network
+                average.lerp_(current, 1 - decay)
         for kept, buffer in zip(self.model.buffers(), model.buffers(), strict=True):
             kept.copy_(buffer)

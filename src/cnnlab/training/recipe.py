@@ -158,12 +158,13 @@ class Recipe(BaseModel):
             raise ValueError("milestones are rising shares of the run between 0 and 1, such as [0.5, 0.75]")
         if self.unfreeze_at and self.freeze == "none":
             raise ValueError(f"unfreeze_at={self.unfreeze_at}, but nothing is frozen: set freeze=backbone or a stage")
-        if self.unfreeze_at and self.unfreeze_at >= self.total_epochs:
+        # A run that stopped early may be extended by fewer epochs than were planned.
+        if self.unfreeze_at and self.unfreeze_at >= max(self.epochs, self.total_epochs):
             raise ValueError(f"unfreeze_at={self.unfreeze_at} is not reached in {self.total_epochs} epochs")
         if (self.mean is None) != (self.std is None):
             raise ValueError("mean and std go together: give both or neither")
-        if self.std is not None and min(self.std) <= 0:
-            raise ValueError(f"std must be above 0, got {list(self.std)}")
+        if self.std is not None and not (self.mean and self.std and min(self.std) > 0):
+            raise ValueError(f"mean and std have a number per channel, std above 0; got {self.mean} and {self.std}")
         return self
 
     @property
@@ -189,13 +190,18 @@ class Recipe(BaseModel):
 
         What was measured with the recipe holds for any seed and device, but not for other settings: it is dropped.
         """
-        before = self.values()
+        before, overrides = self.values(), list(overrides)
         values = apply_overrides(before, overrides)
         changed = {key for key in values if values[key] != before[key]} - {"seed", "device", "data_dir"}
         if changed:
             values |= {"measured": (), "reproduces": ""}
         if changed & {"model", "data"}:
             values |= {"name": "", "about": ""}
+        if self.weights and changed & {"model", "data", "weights"}:
+            # They were written down for the weights and images that it had before.
+            given = {text.partition("=")[0].lstrip("-").strip() for text in overrides}
+            numbers = () if given & {"mean", "std"} else ("mean", "std")
+            values |= dict.fromkeys({*numbers, "interpolation"} - given)
         return Recipe.make(values, "override")
 
     def derived(self, *, model: str | None = None, data: str | None = None) -> Recipe:

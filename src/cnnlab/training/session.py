@@ -69,8 +69,10 @@ class Session:
     def out_of_patience(self) -> bool:
         """Whether the validation split has not improved for as many epochs as the recipe waits."""
         patience = self.recipe.early_stopping
-        # Epochs that were added on purpose are trained whatever the validation split says.
-        return 0 < patience <= self.epoch - self.best_epoch and not self.recipe.extensions
+        # Epochs that were added on purpose are trained whatever the validation split says. What is to be unfrozen gets
+        # its turn: that the last layer alone improves no more says nothing about the rest.
+        since = max(self.best_epoch, self.recipe.unfreeze_at or 0)
+        return 0 < patience <= self.epoch - since and not self.recipe.extensions
 
     @property
     def evaluated(self) -> Network:
