@@ -10,11 +10,11 @@ and 144 crops.
 
 Deviations from the paper: as in torchvision, whose parameter names these are, BatchNorm follows each convolution in
 place of its bias, and there is no local response normalisation; the branch that the paper gives a 5x5 convolution has a
-3x3 one (a slip that its checkpoint keeps); the auxiliary classifiers average to 4x4 whatever the size of the image,
-where the paper pools 5x5 with stride 3, which at 224x224 gives 4x4 too. For images up to 64x64 the first convolution is
-3x3 of stride 1, and the two poolings of the stem are left out, as is customary on CIFAR. Initialisation: He et al. 2015
-(the paper names none; torchvision draws from a truncated normal distribution, which takes seconds and after BatchNorm
-makes little difference).
+3x3 one (a slip that its checkpoint keeps); the last pooling is 2x2 where table 1 has 3x3; the auxiliary classifiers
+average to 4x4 whatever the size of the image, where the paper pools 5x5 with stride 3, which at 224x224 gives 4x4 too.
+For images up to 64x64 the first convolution is 3x3 of stride 1, and the two poolings of the stem are left out, as is
+customary on CIFAR. Initialisation: He et al. 2015 (the paper names none; torchvision draws from a truncated normal
+distribution, which takes seconds and after BatchNorm makes little difference).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """SE-ResNet-18 and SE-ResNet-50, residual networks with squeeze-and-excitation.
 
-Jie Hu, Li Shen, Samuel Albanie, Gang Sun, Enhua Wu: Squeeze-and-excitation networks. CVPR 2018.
-https://arxiv.org/abs/1709.01507
+Jie Hu, Li Shen, Samuel Albanie, Gang Sun, Enhua Wu: Squeeze-and-excitation networks. CVPR 2018 (by Hu, Shen and Sun),
+TPAMI 2020. https://arxiv.org/abs/1709.01507
 
 Introduced: a gate per channel that sees the average of all channels, so that a block weighs its features by what is in
 the image; winner of ILSVRC 2017.
