@@ -270,7 +270,7 @@ def _stages(model: nn.Module, record: Trace, fields: Mapping[Value, ReceptiveFie
     else:
         ends = [(call.path, call) for call in _resolution_changes(record, fields)]
         rest = record.ops[ends[-1][1].end if ends else 0 :]
-        if record.outputs and any(isinstance(op.func, str) or not op.func.is_view for op in rest):
+        if record.outputs and any(map(_computes, rest)):
             ends = [*ends[:-1], ("output", record.root)]  # the network itself has the last word
     seen: set[int] = set()
     start = 0
@@ -300,11 +300,7 @@ def _resolution_changes(record: Trace, fields: Mapping[Value, ReceptiveField | N
     while len(children) == 1 and inside(children[0]):  # something wrapped around the network
         children = inside(children[0])
     # Flatten and dropout only hand on what they got.
-    children = [
-        c
-        for c in children
-        if any(not isinstance(s, Op) or isinstance(s.func, str) or not s.func.is_view for s in c.steps)
-    ]
+    children = [c for c in children if any(isinstance(step, Call) or _computes(step) for step in c.steps)]
 
     def stride(call: Call) -> Any:
         found = fields.get(call.outputs[0])
@@ -315,6 +311,11 @@ def _resolution_changes(record: Trace, fields: Mapping[Value, ReceptiveField | N
         for call, following in zip(children, [*children[1:], None], strict=False)
         if following is None or stride(call) != stride(following)
     ]
+
+
+def _computes(op: Op) -> bool:
+    """Whether an operation makes numbers, and does not only look at them in another way."""
+    return bool(op.inputs and op.outputs) and (isinstance(op.func, str) or not op.func.is_view)
 
 
 def _memory(record: Trace) -> tuple[int, int]:
