@@ -13,9 +13,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks import imagenet_photos, train_loop
+from benchmarks import zoo as zoo_benchmark
 from cnnlab.data import ArraySplit
-from cnnlab.training import Recipe
+from cnnlab.training import Recipe, speed
 from cnnlab.zoo import create_model
+from tests.helpers import make_bars
 
 
 def test_train_loop_measures_every_loop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -204,3 +206,26 @@ def test_real_weights_name_real_photos(real_data: Path, tmp_path: Path) -> None:
     for case, photos, validation in rows:
         assert photos.top1 >= least[case.name] * photos.n, case
         assert validation.top5 >= 0.6 * validation.n, case
+
+
+def test_the_zoo_is_trained_timed_and_tabulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``mlp`` has no convolution: without bf16 in hardware there is one setting, and nothing to try."""
+    monkeypatch.setattr(speed, "has_fast_bf16", lambda device: False)
+    monkeypatch.setattr(zoo_benchmark, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(zoo_benchmark, "README", tmp_path / "README.md")
+    (tmp_path / "README.md").write_text("above\n{}\nold\n{}\nbelow\n".format(*zoo_benchmark.MARKS), encoding="utf-8")
+    data = make_bars(n_train=320, size=28)
+    for name in ("mlp", "lenet5"):
+        row = zoo_benchmark.train(name, data, 0.1, "cpu") | zoo_benchmark.measure_speed(name, data, "cpu")
+        assert row["speed"] > 0
+        assert (name == "mlp") <= (row["speed_setting"] == "fp32")
+        assert row["images"] == row["epochs"] * 320
+        assert 0 <= row["accuracy"] <= 100
+        (tmp_path / f"{name}.json").write_text(json.dumps(row), encoding="utf-8")
+    zoo_benchmark.write_tables(tmp_path)
+    readme = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert readme.startswith("above\n")
+    assert readme.endswith("\nbelow\n")
+    assert "old" not in readme
+    for text in (readme, (tmp_path / "results" / "zoo.md").read_text(encoding="utf-8")):
+        assert text.count("\n| `") == 2
