@@ -47,9 +47,10 @@ def advise(
             if isinstance(event, Advice):
                 answer = event
             elif isinstance(event, Step) and not as_json:
-                console.print(event.text, style="dim", highlight=False, soft_wrap=True, markup=False)
-                if status:
-                    status.update(f"trying networks out, {event.share:.0%} of {budget:g} s")
+                if not event.passing:
+                    console.print(event.text, style="dim", highlight=False, soft_wrap=True, markup=False)
+                elif status:
+                    status.update(f"{event.text} ({event.share:.0%} of {budget:g} s)")
     finally:
         if status:
             status.stop()

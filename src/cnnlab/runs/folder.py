@@ -40,6 +40,7 @@ import cnnlab
 from cnnlab.data import ImageData, Preprocess
 from cnnlab.errors import CheckpointError, RunError
 from cnnlab.training.checkpoint import FORMAT, ModelFile, read_json, write_text
+from cnnlab.training.measure import processor_name
 from cnnlab.training.recipe import Recipe, load_recipe
 
 METRICS = (
@@ -274,18 +275,6 @@ def environment() -> dict[str, Any]:
         "commit": _git_commit(),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
-
-
-def processor_name() -> str:
-    """Name of the processor, as the system tells it."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-        match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-        if match:
-            return match[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def duration(seconds: float | None) -> str:

@@ -20,10 +20,17 @@ USUAL_SLOPE, SLOPE_SPREAD = 0.35, 0.15
 
 @dataclass(frozen=True)
 class Step:
-    """Something that was found on the way, and how much of the time is over (0..1)."""
+    """Something that was found on the way.
+
+    Attributes:
+        text: in a line.
+        share: how much of the time is over, 0..1.
+        passing: what is being done now, of no interest afterwards.
+    """
 
     text: str
     share: float
+    passing: bool = False
 
 
 @dataclass(frozen=True)

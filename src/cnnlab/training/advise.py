@@ -141,8 +141,8 @@ class _Adviser:
     def elapsed(self) -> float:
         return time.perf_counter() - self.started
 
-    def step(self, text: str) -> Step:
-        return Step(text, min(1.0, self.elapsed / self.budget))
+    def step(self, text: str, passing: bool = False) -> Step:
+        return Step(text, min(1.0, self.elapsed / self.budget), passing)
 
     def run(self) -> Generator[Step | Advice, None, None]:
         path = self.source not in data_sets and Path(self.source).expanduser().exists()
@@ -196,12 +196,12 @@ class _Adviser:
         elif look.channels == 3:
             self.size = look.size or 32
             self.augment = {"flip": True, "crop": max(1, self.size // 8)}
-            self.notes.append(f"small colour images are mirrored and shifted by up to {self.augment['crop']} pixels")
+            self.notes.append(f"small colour images are mirrored and shifted by up to {_pixels(self.augment['crop'])}")
         else:
             self.size = look.size or 28
             self.augment = {"crop": max(1, self.size // 14)}
             self.notes.append(
-                f"grey images are shifted by up to {self.augment['crop']} pixels and not mirrored, in case they are "
+                f"grey images are shifted by up to {_pixels(self.augment['crop'])} and not mirrored, in case they are "
                 "digits or letters (augment.flip=true where left and right mean the same)"
             )
         if look.unevenness >= UNEVEN:
@@ -268,7 +268,7 @@ class _Adviser:
     # --- Screening
 
     def _screen(self) -> Generator[Step, None, list[Candidate]]:
-        """Time one network of each paper, the least dear first; return those for which the time suffices."""
+        """Time one network of each paper, the smallest first; return those for which the time suffices."""
         papers: dict[str, list[str]] = {}
         for name in list_models():
             papers.setdefault(models.get(name).factory.__module__, []).append(name)
@@ -276,17 +276,18 @@ class _Adviser:
         for variants in papers.values():
             variants.sort(key=lambda name: models.get(name).facts.parameters)
         smallest = [v[0] for v in papers.values() if models.get(v[0]).facts.parameters < affordable]
-        macs = self._macs(smallest)
         power = self._power()
         found: list[Candidate] = []
         slow: list[Candidate] = []
-        for name in sorted(smallest, key=lambda n: macs[n]):
+        for name in sorted(smallest, key=lambda n: models.get(n).facts.parameters):
             late = self.elapsed / (SCREENING * self.budget)
-            if late > 2 or (late > 1 and len(found) >= LEAST_CANDIDATES):
+            if (late > 2 and found + slow) or (late > 1 and len(found) >= LEAST_CANDIDATES):
                 break
-            if power and self._fits(Rates(power / macs[name], 3 * power / macs[name])) < self.least_epochs:
+            yield self.step(f"timing {name}", passing=True)
+            macs = self._macs([name])[name]
+            if power and self._fits(Rates(power / macs, 3 * power / macs)) < self.least_epochs:
                 continue  # hopeless
-            candidate = self._time(name, macs[name])
+            candidate = self._time(name, macs)
             if candidate and self._fits(candidate.rates) >= self.least_epochs:
                 found.append(self._largest(candidate, papers[models.get(name).factory.__module__], affordable))
             elif candidate:
@@ -440,7 +441,8 @@ class _Adviser:
             if number + 1 < len(ROUNDS):
                 left = self._survivors(left, max(3, math.ceil(len(left) / 2)) if number == 0 else 4)
                 yield self.step(f"round {number + 1}: go on with {', '.join(c.label for c in left)}")
-        return left[:3]
+        # Who stayed in as the dearest or the lightest need not be better than those who went.
+        return sorted((c for c in self.candidates if c.trials), key=self._standing)[:3]
 
     def _round(self, candidates: list[Candidate], seconds: float, last: bool) -> Generator[Step, None, list[Candidate]]:
         """Try each of them; return those that could be trained, the best first."""
@@ -452,6 +454,7 @@ class _Adviser:
             if candidate in complete:  # trained on all there is, to the end
                 tried.append(candidate)
                 continue
+            yield self.step(f"trying {candidate.label}", passing=True)
             try:
                 if candidate.is_frozen:
                     trial = self._try(candidate, self.held, max(slot, FROZEN_SHARE * self.budget))
@@ -490,7 +493,7 @@ class _Adviser:
             overhead = 0.2
             speed_settings = {k: getattr(candidate.last.resolved, k) for k in ("precision", "channels_last")}
         else:
-            with seeded(self.device, self.seed), torch.random.fork_rng(devices=[]):
+            with seeded(self.device, self.seed):
                 model = create_model(
                     candidate.name, self.look.classes, self.look.channels, size, options=recipe.model_options
                 ).to(self.device)
@@ -566,6 +569,7 @@ class _Adviser:
 
     def _memory(self, chosen: list[Candidate]) -> Iterator[Step]:
         for candidate in chosen:
+            yield self.step(f"measuring the memory of {candidate.label}", passing=True)
             if not self.reserve or self.elapsed > self.budget - MEMORY_SECONDS:
                 return
             recipe = candidate.last.resolved.model_copy(update={"batch_size": candidate.recipe.batch_size})
@@ -671,6 +675,10 @@ class _Adviser:
 
 
 # --- Pieces -------------------------------------------------------------------------------------------------------
+
+
+def _pixels(count: int) -> str:
+    return f"{count} pixel{'s' * (count > 1)}"
 
 
 def _scaled(rates: Rates, factor: float) -> Rates:
