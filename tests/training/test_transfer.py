@@ -17,7 +17,8 @@ from torch.nn import functional as F
 
 from cnnlab.data import ImageData
 from cnnlab.errors import ModelError, RecipeError, UsageError
-from cnnlab.runs import Recorder, Run, open_run, resume, train
+from cnnlab.runs import Recorder, Run, extend, open_run, resume, train
+from cnnlab.runs import record as record_module
 from cnnlab.training import EpochDone, FeaturesComputed, Finished, Recipe, Session, Started, StepDone, fit, prepare
 from cnnlab.training import session as session_module
 from cnnlab.training.loop import train_step
@@ -166,6 +167,25 @@ def test_features_are_announced_and_computed_once(bars: ImageData, monkeypatch: 
     computed = [event for event in events if isinstance(event, FeaturesComputed)]
     assert (computed[-1].done, computed[-1].total) == (72, 72)  # 48 to train on, 24 to show
     assert (calls[0], sum(calls[1:])) == (1, 72)  # one to learn the shape
+
+
+def test_on_features_the_state_is_saved_now_and_then(
+    tmp_path: Path, bars: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The start, and the last epoch, from which the run can be extended; all epochs where it is time."""
+    saved: list[int] = []
+    save = record_module.save_state
+    monkeypatch.setattr(record_module, "save_state", lambda s, path: saved.append(s.epoch) or save(s, path))
+    recipe = tiny_recipe(freeze="backbone", epochs=4)
+    run = train(recipe, out=tmp_path / "run", data=bars)
+    assert saved == [0, 4]
+    for _ in Recorder(run=run).record(extend(run, 1, data=bars)):
+        pass
+    assert [row["epoch"] for row in run.metrics] == [1, 2, 3, 4, 5]
+    saved.clear()
+    monkeypatch.setattr(record_module, "FEATURE_SAVE_SECONDS", 0.0)
+    train(recipe, out=tmp_path / "slow", data=bars)
+    assert saved == [0, 1, 2, 3, 4]
 
 
 def test_features_are_kept_where_they_fit(bars: ImageData, monkeypatch: pytest.MonkeyPatch) -> None:

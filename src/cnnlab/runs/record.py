@@ -31,6 +31,8 @@ from cnnlab.training.state import restore_state, save_state
 # A long epoch is saved in its middle, so that a killed process loses at most this many seconds of work. With several
 # processes, whose clocks differ, states are saved between epochs only.
 SAVE_SECONDS = 600.0
+# An epoch on cached features is over sooner than the whole network is saved: the state waits for at most so long.
+FEATURE_SAVE_SECONDS = 10.0
 STATE = Path("last") / "state.safetensors"
 PREVIOUS = Path("last") / "previous.safetensors"
 
@@ -156,7 +158,14 @@ class Recorder:
                 self._write_model(event.session, {"epoch": event.epoch, **reached})
             self.run.update_summary(epochs_done=event.epoch)
             self._log(event)
-        self._save_state(event.session)
+        if self._due(event.session):
+            self._save_state(event.session)
+
+    def _due(self, session: Session) -> bool:
+        """Whether the state is to be saved after this epoch, on every process or on none."""
+        last = session.epoch >= session.recipe.total_epochs or session.out_of_patience
+        waits = session.on_features and time.monotonic() - self._saved_at < FEATURE_SAVE_SECONDS
+        return bool(distributed.broadcast(last or not waits))
 
     def _finish(self, event: Finished) -> None:
         assert self.run
