@@ -99,7 +99,23 @@ def test_timm(timm: ModuleType, name: str) -> None:
     compare(name, timm.create_model(TIMM[name], pretrained=False))
 
 
+@torch.no_grad()
+def awaken(model: torch.nn.Module) -> None:
+    """Give numbers to what starts at 0, 1 or 1e-6, or else the branches behind it could be wrong and nobody saw it."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d | torch.nn.LayerNorm):
+            module.weight.uniform_(0.5, 1.5)
+            module.bias.normal_(std=0.1)
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.get_buffer("running_mean").normal_(std=0.1)
+            module.get_buffer("running_var").uniform_(0.5, 1.5)
+    for name, parameter in model.named_parameters():
+        if "layer_scale" in name:
+            parameter.uniform_(0.1, 0.5)
+
+
 def compare(name: str, theirs: torch.nn.Module) -> None:
+    awaken(theirs)
     with torch.device("meta"):
         ours = create_model(name)
     # Their order too: an optimizer state that was saved by index fits only then.
