@@ -215,3 +215,17 @@ def test_main_py_serves_those_who_come_from_a_teaching_repository(tmp_path: Path
     done = subprocess.run(command, capture_output=True, text=True, env=env, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "mlp on digits: test accuracy" in done.stdout
+
+
+def test_weights_are_a_path_from_any_folder_or_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cnnlab.cli import train
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("imagenet", "run"):
+        (tmp_path / name).mkdir()
+    chosen = []
+    monkeypatch.setattr(train, "_find_lr", lambda recipe, *_: chosen.append(recipe.weights))
+    for text in ("weights=run", "--weights=run", "weights=imagenet", "--weights=imagenet", "weights=null"):
+        train.train([text] if "--" not in text else [], weights=text[10:] if "--" in text else None, find_lr=True)
+    run = str((tmp_path / "run").resolve())
+    assert chosen == [run, run, "imagenet", "imagenet", None]

@@ -73,9 +73,10 @@ def train(
     if len(names) + (model is not None) > 1:
         named = ", ".join(name for name in (*names, model) if name)
         raise UsageError(f"One network at a time, not {named}. Settings are key=value.")
-    options = {"weights": _weights(weights), "freeze": freeze, "unfreeze_at": unfreeze_at}
+    options = {"weights": weights, "freeze": freeze, "unfreeze_at": unfreeze_at}
     options |= {"seed": seed, "device": device}
     overrides += [f"{key}={value}" for key, value in options.items() if value is not None]
+    overrides = [f"weights={_weights(text[8:])}" if text.startswith("weights=") else text for text in overrides]
     given = dict(text.partition("=")[::2] for text in overrides)
     chosen = _choose(names[0] if names else model, data, recipe, given.get("weights"), given.get("freeze"))
     chosen = chosen.with_overrides(overrides)
@@ -167,9 +168,10 @@ def _measured(recipe: Recipe) -> str:
     return f"{m.accuracy:.2f}{spread} % (n={m.n})"
 
 
-def _weights(weights: str | None) -> str | None:
-    """The weights, with a path that is good from any folder."""
-    return str(Path(weights).resolve()) if weights and Path(weights).exists() else weights
+def _weights(weights: str) -> str:
+    """The weights, with a path that is good from any folder; a folder called imagenet here does not hide the word."""
+    is_path = weights not in ("", "imagenet") and Path(weights).exists()
+    return str(Path(weights).resolve()) if is_path else weights
 
 
 def _choose(
