@@ -214,7 +214,7 @@ def test_reasons_come_from_the_numbers() -> None:
         candidate("mnist_cnn", 0.51),
     )
     made.candidates = [first, near, far, guess]
-    text = {c.name: "; ".join(made._reasons(c, first)) for c in made.candidates}
+    text = {c.name: "; ".join(made._reasons(c, made.candidates)) for c in made.candidates}
     assert "not to be told apart" not in text["lenet5"]
     assert "9 times fewer parameters" in text["mlp"]
     assert "answers 3.0 times as fast" in text["mlp"]

@@ -98,7 +98,9 @@ def _facts(choice: Choice) -> list[str]:
     if abs(choice.balanced_accuracy - choice.accuracy) > 0.01:
         facts[0] += f"; {choice.balanced_accuracy:.1%} with every class counting the same"
     if choice.expected_accuracy is not None and len(choice.trail) > 1:
-        facts.append(f"about {choice.expected_accuracy:.0%} to be expected after the whole training (extrapolated)")
+        facts.append(
+            f"at this pace about {choice.expected_accuracy:.0%} after the whole training, unless it levels off before"
+        )
     facts += choice.reasons
     memory = f", {_bytes(choice.memory_bytes)} of memory in training" if choice.memory_bytes else ""
     facts.append(

@@ -55,6 +55,7 @@ LEAST_SEEN = 3000  # images, with repetitions, before a network from random weig
 LEAST_CANDIDATES = 4
 MEMORY_SECONDS = 5.0  # to measure the memory of one network
 UNEVEN, VERY_UNEVEN = 1.5, 3.0  # largest class to smallest
+WORDS = {"speed": "fastest to answer", "small": "smallest"}
 NEAR = 0.02  # accuracy that may be given up for speed or size, besides what chance explains
 
 
@@ -595,7 +596,7 @@ class _Adviser:
                 f"on {chosen[0].last.n:,} {where}, never on test images. "
                 "Ranked by what the trials lead one to expect after the whole training"
             ),
-            choices=[self._choice(c, chosen[0]) for c in chosen],
+            choices=[self._choice(c, chosen) for c in chosen],
             tried=[
                 {
                     "label": c.label,
@@ -613,7 +614,7 @@ class _Adviser:
             ],
         )
 
-    def _choice(self, candidate: Candidate, first: Candidate) -> Choice:
+    def _choice(self, candidate: Candidate, chosen: list[Candidate]) -> Choice:
         trial, epochs = candidate.last, self._epochs(candidate)
         recipe = Recipe.make(candidate.recipe.values() | {"epochs": epochs})
         return Choice(
@@ -635,12 +636,18 @@ class _Adviser:
             parameters=candidate.parameters,
             macs=candidate.macs,
             memory_bytes=candidate.memory,
-            reasons=self._reasons(candidate, first),
+            reasons=self._reasons(candidate, chosen),
         )
 
-    def _reasons(self, candidate: Candidate, first: Candidate) -> list[str]:
-        trial, best = candidate.last, first.last
+    def _reasons(self, candidate: Candidate, chosen: list[Candidate]) -> list[str]:
+        trial, first = candidate.last, chosen[0]
+        best = first.trials[min(len(candidate.trials), len(first.trials)) - 1]  # of the same round: equally long
         reasons = []
+        if candidate is first and self.goal == "accuracy":
+            if any(self._score(c.last) > self._score(trial) for c in chosen):
+                reasons.append("still behind in the trials, but what it gains with time takes it to the front")
+        elif candidate is first:
+            reasons.append(f"of those expected to be nearly as accurate as the best, the {WORDS[self.goal]}")
         if candidate is not first and trial.n == best.n:
             test = paired_test(trial.correct, best.correct)
             gap = 100 * abs(test.difference)
@@ -650,7 +657,9 @@ class _Adviser:
                 )
             else:
                 side = "behind" if test.difference > 0 else "ahead of"
-                reasons.append(f"{gap:.1f} points {side} the first in the trial (p = {test.p_value:.2g})")
+                reasons.append(
+                    f"{gap:.1f} points {side} the first after an equally long trial (p = {test.p_value:.2g})"
+                )
             if 2 * candidate.parameters <= first.parameters:
                 reasons.append(f"{first.parameters / candidate.parameters:.0f} times fewer parameters than the first")
             faster = candidate.rates.infer / first.rates.infer
@@ -659,8 +668,8 @@ class _Adviser:
         sibling = self._frozen_sibling(candidate)
         if sibling and self._extrapolated(candidate) < self._extrapolated(sibling):
             reasons.append(
-                f"{trial.seconds:.0f} s are too few to train all layers: it begins where the last layer alone gives "
-                f"{self._score(sibling.last):.1%}, and usually ends above"
+                f"{trial.seconds:.0f} s are too few to train all layers: ranked by what the last layer of the same "
+                f"weights reaches, {self._score(sibling.last):.1%}"
             )
         elif self._is_guessing(trial):
             reasons.append("no better than guessing so far: it would need more time, or more images")
