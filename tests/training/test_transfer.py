@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -16,12 +17,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from cnnlab.data import ImageData
-from cnnlab.errors import ModelError, RecipeError, UsageError
+from cnnlab.errors import RecipeError, TrainingError, UsageError
 from cnnlab.runs import Recorder, Run, extend, open_run, resume, train
 from cnnlab.runs import record as record_module
 from cnnlab.training import EpochDone, FeaturesComputed, Finished, Recipe, Session, Started, StepDone, fit, prepare
 from cnnlab.training import session as session_module
 from cnnlab.training.loop import train_step
+from cnnlab.training.recipe import recipe_for
 from cnnlab.training.session import seeded
 from cnnlab.training.transfer import Body, module_stages, parameter_stages, trained_tail
 from cnnlab.zoo import create_model, split_outputs
@@ -364,7 +366,7 @@ def test_the_head_is_new_or_kept(source: Path, bars: ImageData) -> None:
     assert not torch.equal(reset["fc.weight"], old["fc.weight"])
     assert torch.equal(reset["block1.0.weight"], old["block1.0.weight"])
     assert all(torch.equal(kept[key], old[key]) for key in old)
-    with pytest.raises(ModelError, match=r"3.*2|2.*3"):
+    with pytest.raises(RecipeError, match=r"3 classes.*2 classes"):
         prepare(tiny_recipe(weights=str(source), head="keep"), make_bars(classes=2))
 
 
@@ -405,3 +407,21 @@ def test_what_cannot_be(change: dict[str, Any], message: str, bars: ImageData) -
 
 def test_random_frozen_weights_are_warned_of(bars: ImageData) -> None:
     assert any("random weights" in note for note in prepare(tiny_recipe(freeze="backbone"), bars).notes)
+
+
+def test_a_kept_head_must_mean_the_same_classes(source: Path, bars: ImageData) -> None:
+    turned = dataclasses.replace(bars, classes=["middle", "left", "right"])
+    with pytest.raises(RecipeError, match=r"left, middle, right.*middle, left, right.*head=reset"):
+        prepare(tiny_recipe(weights=str(source), head="keep"), turned)
+    prepare(tiny_recipe(weights=str(source)), turned)
+
+
+def test_weights_of_a_run_name_their_network(source: Path) -> None:
+    assert recipe_for(data="cifar10", weights=str(source)).model == "convnet"
+    assert recipe_for("resnet18", "cifar10", weights="imagenet").model == "resnet18"
+
+
+def test_single_images_are_fine_where_every_batchnorm_is_frozen(bars: ImageData) -> None:
+    prepare(tiny_recipe(freeze="backbone", batch_size=1), bars)
+    with pytest.raises(TrainingError, match="BatchNorm"):
+        prepare(tiny_recipe(freeze="backbone", batch_size=1, unfreeze_at=1), bars)

@@ -174,7 +174,7 @@ def _augmentation_wanted(changes: list[str], recipe: str | None) -> tuple[Augmen
     keys = [change if change.startswith("augment.") else f"augment.{change}" for change in changes]
     chosen = chosen.with_overrides(keys)
     given = chosen.augment if recipe or changes else None
-    return given, chosen.image_size if recipe else None, chosen.crop_fraction
+    return given, chosen.image_size if recipe else None, chosen.crop_fraction or 1.0
 
 
 def _draw(

@@ -176,11 +176,10 @@ class Run:
         )
         other = next(name for name in ("mnist_cnn" if grey else "convnet", "resnet18") if name != self.recipe.model)
         on = "" if self.recipe.data == "mnist5k" else f" --data {data}"
-        return [
-            f"cnnlab evaluate {path}",
-            look,
-            f"cnnlab train {other}{on}",
-        ]
+        train = f"cnnlab train {other}{on}"
+        if self.recipe.freeze != "none" and self.recipe.weights == "imagenet" and not self.recipe.unfreeze_at:
+            train = f"cnnlab train {self.recipe.model}{on} --weights imagenet"  # all of it
+        return [f"cnnlab evaluate {path}", look, train]
 
     def update_summary(self, **values: Any) -> None:
         """Change ``summary.json``."""

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from cnnlab.data import Augment, data_sets
 from cnnlab.errors import RecipeError, UnknownNameError, did_you_mean
+from cnnlab.zoo import weights_facts
 
 DEVICE_NAME = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 OptimizerName = Literal["sgd", "adam", "adamw", "rmsprop"]
@@ -73,7 +74,12 @@ class Recipe(BaseModel):
     image_size: int | None = Field(
         None, ge=1, le=2048, description="side in pixels; the data's own, or the network's, if null"
     )
-    crop_fraction: float = Field(1.0, gt=0, le=1, description="photos: share of the short side that evaluation sees")
+    crop_fraction: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="photos: share of the short side that evaluation sees; null: as the weights, or 1",
+    )
     in_channels: Literal[1, 3] | None = Field(None, description="1 grey, 3 colour; the data's own if null")
     val_fraction: float = Field(0.0, ge=0, lt=1, description="share of the training split held out to select weights")
     train_limit: int | None = Field(None, ge=1, description="train on a stratified sample of this many images")
@@ -201,13 +207,15 @@ class Recipe(BaseModel):
             # They were written down for the weights and images that it had before.
             given = {text.partition("=")[0].lstrip("-").strip() for text in overrides}
             numbers = () if given & {"mean", "std"} else ("mean", "std")
-            values |= dict.fromkeys({*numbers, "interpolation"} - given)
+            values |= dict.fromkeys({*numbers, "interpolation", "crop_fraction"} - given)
         return Recipe.make(values, "override")
 
     def derived(self, *, model: str | None = None, data: str | None = None) -> Recipe:
         """Return this recipe for another network or other data; what was measured no longer applies to it."""
         changes: dict[str, Any] = {}
         unsettled = dict.fromkeys(("mean", "std", "interpolation"))
+        if self.weights:
+            unsettled["crop_fraction"] = None
         if model not in (None, self.model):
             changes |= {"model": model, "model_options": {}, "image_size": None, **unsettled}
             if self.weights != "imagenet":  # a file holds the weights of one network
@@ -373,6 +381,8 @@ def recipe_for(
     shipped = {name: load_recipe(name) for name in list_recipes()}
     if weights not in (None, "null", "None"):
         start = shipped["transfer" if freeze == "backbone" else "finetune"]
+        if model is None and Path(weights).exists():
+            model = weights_facts(weights).get("arch", {}).get("name")
         return start.derived(model=model, data=data or "mnist5k")
     if data is not None and data not in data_sets and Path(data).exists():
         return shipped["folder"].derived(model=model, data=data)

@@ -13,7 +13,7 @@ from torch import nn
 
 from cnnlab.data import ImageData, Loader, Preprocess, Split, channel_statistics, load_data
 from cnnlab.data.doctor import class_findings
-from cnnlab.errors import DataError, DivergedError, TrainingError, UsageError
+from cnnlab.errors import DataError, DivergedError, RecipeError, TrainingError, UsageError
 from cnnlab.training import distributed
 from cnnlab.training.optim import WeightAverage, make_optimizer
 from cnnlab.training.recipe import Recipe
@@ -28,7 +28,16 @@ from cnnlab.training.transfer import (
     make_freeze,
     trained_tail,
 )
-from cnnlab.zoo import Network, create_model, model_options, models, weights_preprocess
+from cnnlab.zoo import (
+    SMALL_IMAGE,
+    Network,
+    create_model,
+    imagenet_classes,
+    model_options,
+    models,
+    weights_facts,
+    weights_preprocess,
+)
 
 
 @dataclass
@@ -132,6 +141,8 @@ def prepare(recipe: Recipe, data: ImageData | None = None, *, load_weights: bool
     size, size_note = _image_size(recipe, data, facts.min_size, facts.image_size)
     notes += [size_note] * bool(size_note)
 
+    if load_weights:
+        _check_kept_head(recipe, data)
     # Public weights are downloaded once. The same random ones on every process.
     public = load_weights and recipe.weights == "imagenet"
     with distributed.first_process_first() if public else contextlib.nullcontext(), seeded(device, recipe.seed):
@@ -147,13 +158,13 @@ def prepare(recipe: Recipe, data: ImageData | None = None, *, load_weights: bool
     freeze = make_freeze(recipe, model, (channels, size, size))
     if freeze:
         freeze.apply(model)
-    _check_batch_size(recipe, model)
+    _check_batch_size(recipe, model, freeze)
     speed = distributed.broadcast(choose_speed(recipe, model, (channels, size, size), classes, device))
     to_memory_format(model, speed.memory_format)
     count = sum(p.numel() for p in model.parameters())
     notes.append(f"network: {recipe.model}, {count:,} parameters, {channels} x {size} x {size} images")
     features = _features(recipe, data, model, (channels, size, size), device)
-    notes += _transfer_notes(recipe, model, freeze, features is not None)
+    notes += _weights_notes(recipe, size) * load_weights + _freeze_notes(recipe, model, freeze, features is not None)
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
     notes.append(f"device: {device}{threads}, {speed.describe()}")
     recipe = recipe.model_copy(
@@ -311,8 +322,9 @@ def _check_data(recipe: Recipe, data: ImageData) -> None:
         raise DataError(f"{data.name} has {len(data.train)} training images; at least 2 are needed.")
 
 
-def _check_batch_size(recipe: Recipe, model: nn.Module) -> None:
-    normalised = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
+def _check_batch_size(recipe: Recipe, model: nn.Module, freeze: Freeze | None) -> None:
+    frozen = set(freeze.evaluating) if freeze and not recipe.unfreeze_at else set()
+    normalised = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules() if m not in frozen)
     least = 2 * distributed.world()
     if normalised and recipe.batch_size < least:
         raise TrainingError(
@@ -339,6 +351,22 @@ def _head(recipe: Recipe) -> Literal["reset", "refuse"] | None:
     return "reset" if recipe.head == "reset" else "refuse"
 
 
+def _check_kept_head(recipe: Recipe, data: ImageData) -> None:
+    """Refuse to keep a last layer whose outputs mean other classes, where it is known what they mean."""
+    if recipe.weights is None or recipe.head == "reset":
+        return
+    known = imagenet_classes() if recipe.weights == "imagenet" else weights_facts(recipe.weights).get("classes")
+    if known is not None and list(known) != list(data.classes):
+        raise RecipeError(
+            f"head=keep: the weights tell apart {_few(known)}, and {data.name} has {_few(data.classes)}. "
+            "Their last layer is of use for the same classes in the same order only; set head=reset."
+        )
+
+
+def _few(names: list[str]) -> str:
+    return f"{len(names)} classes ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+
+
 def _settled(recipe: Recipe, model: Network, channels: int) -> dict[str, Any]:
     """What the weights know and the recipe leaves open, as values of the recipe.
 
@@ -351,7 +379,8 @@ def _settled(recipe: Recipe, model: Network, channels: int) -> dict[str, Any]:
     if known is None:
         return settled
     numbers = {key: tuple(known[key]) for key in ("mean", "std") if recipe.mean is None}
-    return settled | numbers | {"interpolation": recipe.interpolation or known["interpolation"]}
+    resized = {key: getattr(recipe, key) or known[key] for key in ("interpolation", "crop_fraction")}
+    return settled | numbers | resized
 
 
 def _features(
@@ -367,11 +396,22 @@ def _features(
     return None if distributed.any_process(not fit) else shape
 
 
-def _transfer_notes(recipe: Recipe, model: Network, freeze: Freeze | None, once: bool) -> list[str]:
+def _weights_notes(recipe: Recipe, size: int) -> list[str]:
+    if recipe.weights is None:
+        return []
+    head = "a new last layer" if recipe.head == "reset" else "their own last layer"
+    notes = [f"weights: {recipe.weights}, with {head}"]
+    public = models.get(recipe.model).facts.pretrained
+    if recipe.weights == "imagenet" and public and size <= SMALL_IMAGE < public.size:
+        notes.append(
+            f"warning: at {size} pixels {recipe.model} may stride less than where its weights come from, and what they "
+            f"have learned does not fit; image_size={public.size} uses them as they were trained"
+        )
+    return notes
+
+
+def _freeze_notes(recipe: Recipe, model: Network, freeze: Freeze | None, once: bool) -> list[str]:
     notes = []
-    if recipe.weights:
-        head = "a new last layer" if recipe.head == "reset" else "their own last layer"
-        notes.append(f"weights: {recipe.weights}, with {head}")
     if freeze:
         count = sum(p.numel() for name, p in model.named_parameters() if name not in freeze.parameters)
         until = f" until epoch {recipe.unfreeze_at} is done" if recipe.unfreeze_at else ""
@@ -396,7 +436,7 @@ def _preprocess(recipe: Recipe, data: ImageData) -> Preprocess:
         mean=recipe.mean or (0.0,) * recipe.in_channels,
         std=recipe.std or (1.0,) * recipe.in_channels,
         resize="crop" if data.train.photos else "stretch",
-        crop_fraction=recipe.crop_fraction if data.train.photos else 1.0,
+        crop_fraction=(recipe.crop_fraction or 1.0) if data.train.photos else 1.0,
         interpolation=recipe.interpolation or "bilinear",
     )
     if recipe.mean is None:

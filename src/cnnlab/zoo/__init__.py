@@ -14,6 +14,7 @@ mode a single image is always fine.
 """
 
 from cnnlab.zoo._base import (
+    SMALL_IMAGE,
     ModelFacts,
     Network,
     create_model,
@@ -24,6 +25,7 @@ from cnnlab.zoo._base import (
     register_model,
     split_outputs,
     stage_outputs,
+    weights_facts,
     weights_preprocess,
 )
 from cnnlab.zoo._pretrained import Pretrained, imagenet_classes, imagenet_wnids
@@ -32,6 +34,7 @@ from cnnlab.zoo._summary import LayerRow, StageRow, Summary, summary
 from cnnlab.zoo._weights import load_weights
 
 __all__ = [
+    "SMALL_IMAGE",
     "LayerRow",
     "ModelFacts",
     "Network",
@@ -51,5 +54,6 @@ __all__ = [
     "split_outputs",
     "stage_outputs",
     "summary",
+    "weights_facts",
     "weights_preprocess",
 ]

@@ -370,7 +370,7 @@ def weights_preprocess(
     elif weights == "imagenet":
         values = pretrained(name).preprocess  # raises: none are known
     else:
-        values = _model_json(weights).get("preprocess")
+        values = weights_facts(weights).get("preprocess")
     if values is None or in_channels in (None, values["channels"]):
         return values
     if in_channels == 1:
@@ -394,12 +394,16 @@ def _official(entry: Entry[ModelFacts], weights: str | os.PathLike[str]) -> Pret
 
 def _saved_arch(name: str, weights: str | os.PathLike[str]) -> dict[str, Any]:
     """What the run says about its network; nothing where it is another network or there is no ``model.json``."""
-    arch = _model_json(weights).get("arch", {})
+    arch = weights_facts(weights).get("arch", {})
     return arch if arch.get("name") == name else {}
 
 
-def _model_json(weights: str | os.PathLike[str]) -> dict[str, Any]:
-    """The content of ``model.json`` beside the weights of a run; empty for other files."""
+def weights_facts(weights: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what ``model.json`` says about the weights of a run (arch, classes, ...); empty for other files.
+
+    Raises:
+        CheckpointError: it is there and cannot be read.
+    """
     path = weights_path(weights)
     if path.name != "model.safetensors" or not (path.parent / "model.json").is_file():
         return {}
