@@ -580,7 +580,8 @@ class _Adviser:
                 yield self.step(f"  memory was not measured: {error}")
 
     def _advice(self, chosen: list[Candidate]) -> Advice:
-        threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
+        count = torch.get_num_threads()
+        threads = f", {count} thread{'s' * (count > 1)}" if self.device.type == "cpu" else ""
         where = "of its validation images" if self.held_from == "val" else "images held out of train"
         trials = [t for c in self.candidates for t in c.trials]
         return Advice(
