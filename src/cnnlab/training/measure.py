@@ -93,9 +93,8 @@ class Measurement:
         """The conditions in a line."""
         size = "at the usual sizes" if self.asked_size is None else f"at {self.asked_size}x{self.asked_size}"
         where = self.processor if self.device == "cpu" else self.device
-        return (
-            f"{size}, batches of {self.batch_size}, on {where}, {self.threads} threads, torch {self.torch}, {self.date}"
-        )
+        threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
+        return f"{size}, batches of {self.batch_size}, on {where}, {threads}, torch {self.torch}, {self.date}"
 
 
 # --- In this process ----------------------------------------------------------------------------------------------
