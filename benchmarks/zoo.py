@@ -93,7 +93,10 @@ def train(name: str, data: ImageData, seconds: float, device: str) -> dict[str, 
         [f"precision={session.recipe.precision}", f"channels_last={str(session.recipe.channels_last).lower()}"]
     )
     rate = timed_steps(recipe, data, min(5.0, seconds / 8))
-    images = max(LEAST_IMAGES, int(rate * seconds))
+    large = sum(p.numel() for p in session.model.parameters()) > 5e7
+    images = max(LEAST_IMAGES[large], int(rate * seconds))
+    if images < FEW_IMAGES:
+        recipe = recipe.with_overrides(["batch_size=16"])  # more steps from as many images
     epochs = min(MOST_EPOCHS, max(1, round(images / len(data.train))))
     limit = min(len(data.train), images)
     assert data.test is not None
