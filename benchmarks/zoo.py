@@ -200,7 +200,7 @@ def write_tables(out: Path) -> None:
     about = (
         "Every network of the zoo, trained for the same short time from random weights with one seed: AdamW, "
         "one-cycle, batches of 32 or 16, no augmentation, learning rate 1e-3, or 3e-4 without normalisation. Networks "
-        "made for small images train on CIFAR-10, or on MNIST where one channel is usual; those made for large photos on "
+        "made for small images train on CIFAR-10, or on MNIST where one channel is usual; those for large photos on "
         "MNIST at 16x16 pixels, or at the least that they take: a processor shows them too few images in that time to "
         "learn CIFAR-10. BatchNorm statistics follow with momentum 0.1 in all of them: at the 0.01 of some, a run of "
         "few steps would be evaluated with those of the random start. Accuracy with its 95 % interval over n test "
