@@ -149,6 +149,15 @@ def test_data_that_is_gone_costs_the_pictures_only(tmp_path: Path) -> None:
     assert "img" not in page.tags
 
 
+@pytest.mark.parametrize("changed", [False, True])
+def test_the_curves_are_explained_by_what_the_recipe_does(tmp_path: Path, changed: bool) -> None:
+    settings = ["augment.crop=2", "label_smoothing=0.1"] if changed else []
+    run = train(tiny_recipe(epochs=1).with_overrides(settings), out=tmp_path / "run", data=make_bars(size=16))
+    text = " ".join(Page(write_report(run)).text.split())
+    assert ("on augmented images" in text) is changed
+    assert ("smoothed labels" in text) is changed
+
+
 def test_photos_show_their_file_names(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos")
     (photos / "train" / "bees" / "broken.jpg").write_bytes(b"no image")

@@ -130,6 +130,17 @@ def test_truncated_files(trained: nn.Module, tmp_path: Path, suffix: str, keep: 
         load(path)
 
 
+@pytest.mark.parametrize("name", ["w.pth", "w.npz", "w.safetensors"])
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"", "it is empty"), (b"hello\n", r"it is no \.\w+ file|Error while deserializing header")]
+)
+def test_other_files_under_the_name_of_weights(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match=f"cannot be read: ({said})") as caught:
+        load(tmp_path / name)
+    assert "allow_pickle" not in str(caught.value)
+
+
 def test_pickles_of_objects_are_refused(trained: nn.Module, tmp_path: Path) -> None:
     torch.save(trained, tmp_path / "whole_model.pth")
     with pytest.raises(CheckpointError, match="never loaded because it could run code"):

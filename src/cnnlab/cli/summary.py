@@ -24,7 +24,7 @@ def summary(
     in_channels: Annotated[int | None, typer.Option(min=1, help="Channels of the images: 1 grey, 3 colour.")] = None,
     image_size: Annotated[int | None, typer.Option(min=1, help="Height and width of the images in pixels.")] = None,
     depth: Annotated[
-        int | None, typer.Option(min=0, help="How deep to go into blocks [default: as fits 50 lines].")
+        int | None, typer.Option(min=0, help="How deep to go into blocks; as fits 50 lines if not given.")
     ] = None,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a line per layer to this file.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Draw the blocks to this file (svg, pdf, png).")] = None,

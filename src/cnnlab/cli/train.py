@@ -41,7 +41,7 @@ def train(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Run folder to make [default: runs/<model>-<data>-<n>]; with --find-lr the figure [find-lr.png]."
+            help="Run folder to make, runs/<model>-<data>-<n> if not given; with --find-lr the figure, find-lr.png."
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, order, augmentation and splits.")] = None,
@@ -111,7 +111,7 @@ def extend(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     epochs: Annotated[int, typer.Option(min=1, help="How many epochs to add.")],
     lr: Annotated[
-        float | None, typer.Option(min=0.0, help="Rate to start from [default: a tenth of the recipe's].")
+        float | None, typer.Option(min=0.0, help="Rate to start from; a tenth of the recipe's if not given.")
     ] = None,
     device: Device = None,
     tensorboard: Tensorboard = False,

@@ -231,10 +231,10 @@ def decode(source: ImageLike, channels: int, *, least: int | None = None) -> Ima
                 return to_channels(upright(image), channels)
         except Exception as error:
             # Pillow raises OSError, SyntaxError, ValueError, struct.error, ... for broken files.
-            raise DataError(
-                f"Cannot read the image {path}: {reason(error)}. "
-                f"Remove or replace it; `cnnlab doctor {Path(path).parent}` lists every unreadable file."
-            ) from error
+            advice = f"Remove or replace it; `cnnlab doctor {Path(path).parent}` lists every unreadable file."
+            if isinstance(error, FileNotFoundError):
+                advice = "Check the path."
+            raise DataError(f"Cannot read the image {path}: {reason(error)}. {advice}") from error
     if isinstance(source, Image.Image):
         try:
             return to_channels(upright(source), channels)

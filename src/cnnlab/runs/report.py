@@ -75,6 +75,8 @@ def write_report(run: Run, data: ImageData | None = None) -> Path:
     if (run.path / "scores.npz").is_file():
         page |= _scores_part(run, data, page["notes"])
     page["recipe"] = _recipe_rows(run)
+    page["augmented"] = run.recipe.augment != type(run.recipe.augment)()
+    page["smoothed"] = run.recipe.label_smoothing > 0
     page["environment"] = {key: value for key, value in run.env.items() if key != "format" and value is not None}
     page["next_steps"] = run.next_steps()
     page["skipped"] = run.summary.get("skipped", [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -82,16 +83,21 @@ def _read(path: Path) -> Any:
             with np.load(path, allow_pickle=False) as arrays:
                 return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
         # Never without weights_only: a pickle can run any code.
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} is damaged, or holds objects other than tensors, and such a pickle is never loaded because it "
             "could run code. Save the bare state dict with safetensors.torch.save_file, and load that."
         ) from error
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{path} cannot be read: {error}. It may be truncated; fetch or save it again."
-        ) from error
+        why = str(error).rstrip(".")
+        if path.stat().st_size == 0:
+            why = "it is empty"
+        elif len(why) < 6 or "allow_pickle" in why:  # torch and NumPy of a file that is something else altogether
+            why = f"it is no {path.suffix} file, whatever its name says"
+        raise CheckpointError(f"{path} cannot be read: {why}. It may be truncated; fetch or save it again.") from error
     except zipfile.BadZipFile as error:
         raise CheckpointError(f"{path} cannot be read: {error}. Fetch or save it again.") from error
 
