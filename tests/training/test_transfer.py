@@ -23,7 +23,7 @@ from cnnlab.runs import record as record_module
 from cnnlab.training import EpochDone, FeaturesComputed, Finished, Recipe, Session, Started, StepDone, fit, prepare
 from cnnlab.training import session as session_module
 from cnnlab.training.loop import train_step
-from cnnlab.training.recipe import recipe_for
+from cnnlab.training.recipe import load_recipe, recipe_for
 from cnnlab.training.session import seeded
 from cnnlab.training.transfer import Body, module_stages, parameter_stages, trained_tail
 from cnnlab.zoo import create_model, split_outputs
@@ -419,6 +419,17 @@ def test_a_kept_head_must_mean_the_same_classes(source: Path, bars: ImageData) -
 def test_weights_of_a_run_name_their_network(source: Path) -> None:
     assert recipe_for(data="cifar10", weights=str(source)).model == "convnet"
     assert recipe_for("resnet18", "cifar10", weights="imagenet").model == "resnet18"
+
+
+def test_where_a_training_from_weights_starts(tmp_path: Path) -> None:
+    """Photos have recipes of their own; on small images nothing is mirrored or cut that would not be anyway."""
+    photos = str(tmp_path)
+    assert recipe_for(data=photos, weights="imagenet", freeze="backbone").freeze == "backbone"
+    assert recipe_for(data=photos, weights="imagenet").layer_decay == load_recipe("finetune").layer_decay
+    plain, gentle = recipe_for("lenet5", "mnist5k"), recipe_for("lenet5", "mnist5k", weights="w.pth")
+    assert gentle.augment == plain.augment
+    assert gentle.lr == pytest.approx(plain.lr / 10)
+    assert recipe_for("lenet5", "mnist5k", weights="w.pth", freeze="backbone").lr == plain.lr
 
 
 def test_single_images_are_fine_where_every_batchnorm_is_frozen(bars: ImageData) -> None:

@@ -52,7 +52,7 @@ def make_optimizer(
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     """Return the learning rate of ``step`` (0-based, counted over the whole run).
 
-    - ``constant``, ``step``, ``cosine`` start with ``warmup_epochs`` of linear rise;
+    - ``constant``, ``step``, ``cosine`` start with ``warmup_epochs`` of linear rise, at most half of the run;
     - ``cosine`` falls to zero by half a cosine (Loshchilov and Hutter 2017, equation 5 with one period);
     - ``onecycle`` rises linearly for ``warmup_fraction`` of the run, then falls linearly to zero
       (Smith 2018, section 4);
@@ -67,7 +67,7 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
         if step < rise:
             return recipe.lr * (step + 1) / rise
         return recipe.lr * (total - step) / max(1, total - rise + 1)
-    warmup = min(total - 1, round(recipe.warmup_epochs * steps_per_epoch))
+    warmup = min(total // 2, round(recipe.warmup_epochs * steps_per_epoch))
     if step < warmup:
         return recipe.lr * (step + 1) / (warmup + 1)
     if recipe.schedule == "cosine":

@@ -118,7 +118,9 @@ class Recipe(BaseModel):
     weight_decay: float = Field(0.0, ge=0, description="L2 penalty (decoupled for adamw)")
     decay_all: bool = Field(False, description="decay biases and normalisation parameters too")
     schedule: ScheduleName = Field("onecycle", description="shape of the learning rate over the run")
-    warmup_epochs: float = Field(0.0, ge=0, description="linear warm-up (constant, step, cosine)")
+    warmup_epochs: float = Field(
+        0.0, ge=0, description="linear warm-up (constant, step, cosine), at most half of the run"
+    )
     warmup_fraction: float = Field(0.25, gt=0, lt=1, description="share of the run that one-cycle rises for")
     milestones: tuple[float, ...] = Field((0.5, 0.75), description="step: shares of the run after which lr drops")
     gamma: float = Field(0.1, gt=0, description="step: factor of each drop")
@@ -374,16 +376,22 @@ def recipe_for(
 ) -> Recipe:
     """Choose where to start from when only a network or data (or neither) was named.
 
-    Nothing named: ``lenet5-mnist5k``. With ``weights`` to start from: ``transfer`` if the backbone is to be frozen,
-    else ``finetune``. A path: ``folder``. A network and data that a shipped recipe is about: that recipe. Otherwise
-    the defaults of :class:`Recipe`, which suit most networks (AdamW, one-cycle).
+    Nothing named: ``lenet5-mnist5k``. A path: ``folder``. A network and data that a shipped recipe is about: that
+    recipe. Otherwise the defaults of :class:`Recipe`, which suit most networks (AdamW, one-cycle).
+
+    With ``weights`` to start from and a path: ``transfer`` if the backbone is to be frozen, else ``finetune``. With
+    weights and a registered data set: what it would be without them, at a tenth of the learning rate, so that the
+    beginning does not undo what the weights know; the last layer alone starts anew and keeps the full rate.
     """
     shipped = {name: load_recipe(name) for name in list_recipes()}
     if weights not in (None, "null", "None"):
-        start = shipped["transfer" if freeze == "backbone" else "finetune"]
-        if model is None and Path(weights).exists():
-            model = weights_facts(weights).get("arch", {}).get("name")
-        return start.derived(model=model, data=data or "mnist5k")
+        if model is None:
+            model = "efficientnet_lite0" if weights == "imagenet" else _network_of(weights)
+        if data is None or data in data_sets:
+            start = recipe_for(model, data)
+            changes = {"name": "", "about": "", "reproduces": "", "measured": ()}
+            return start.model_copy(update=changes | {"lr": start.lr if freeze == "backbone" else start.lr / 10})
+        return shipped["transfer" if freeze == "backbone" else "finetune"].derived(model=model, data=data)
     if data is not None and data not in data_sets and Path(data).exists():
         return shipped["folder"].derived(model=model, data=data)
     wanted = (model or "lenet5", data or "mnist5k")
@@ -396,3 +404,8 @@ def recipe_for(
         if (shipped[name].model, shipped[name].data) == wanted:
             return shipped[name]
     return Recipe(model=wanted[0], data=wanted[1])
+
+
+def _network_of(weights: str) -> str | None:
+    """The network of a run's weights; None for a file that does not say."""
+    return weights_facts(weights).get("arch", {}).get("name") if Path(weights).exists() else None

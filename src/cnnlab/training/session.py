@@ -165,7 +165,8 @@ def prepare(recipe: Recipe, data: ImageData | None = None, *, load_weights: bool
     notes.append(f"network: {recipe.model}, {count:,} parameters, {channels} x {size} x {size} images")
     features = _features(recipe, data, model, (channels, size, size), device)
     notes += _weights_notes(recipe, size) * load_weights + _freeze_notes(recipe, model, freeze, features is not None)
-    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    count = torch.get_num_threads()
+    threads = f", {count} thread{'s' * (count > 1)}" if device.type == "cpu" else ""
     notes.append(f"device: {device}{threads}, {speed.describe()}")
     recipe = recipe.model_copy(
         update={
