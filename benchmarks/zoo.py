@@ -184,31 +184,32 @@ def write_tables(out: Path) -> None:
         "epochs",
         "images seen",
         "steps",
+        "time",
         "test accuracy, %",
         "training images/s",
     )
-    lines = ["| " + " | ".join(titles) + " |", "|---|---:|---:|---|---:|---:|---:|---:|---:|"]
+    lines = ["| " + " | ".join(titles) + " |", "|---|---:|---:|---|---:|---:|---:|---:|---:|---:|"]
     for row in rows:
         steps = math.ceil(row["images"] / row["batch_size"])
         speed = f"{row['speed']:,.0f}" if "speed" in row else "–"
         lines.append(
             f"| `{row['model']}` | {row['year']} | {row['parameters']:,} | {row['data']}, {row['image_size']} px | "
-            f"{row['epochs']} | {row['images']:,} | {steps:,} | {row['accuracy']:.1f} ± {row['half_interval']:.1f} "
+            f"{row['epochs']} | {row['images']:,} | {steps:,} | {row['seconds']:.0f} s | {row['accuracy']:.1f} ± {row['half_interval']:.1f} "
             f"(n = {row['n']:,}) | {speed} |"
         )
     trained = "; ".join(sorted({f"{row['machine']}, {row['versions']}" for row in rows}))
     timed = "; ".join(sorted({row["speed_on"]["machine"] for row in rows if "speed" in row})) or "not measured"
     about = (
-        "Every network of the zoo, trained for the same short time from random weights with one seed: AdamW, "
-        "one-cycle, batches of 32 or 16, no augmentation, learning rate 1e-3, or 3e-4 without normalisation. Networks "
-        "made for small images train on CIFAR-10, or on MNIST where one channel is usual; those for large photos on "
-        "MNIST at 16x16 pixels, or at the least that they take: a processor shows them too few images in that time to "
-        "learn CIFAR-10. BatchNorm statistics follow with momentum 0.1 in all of them: at the 0.01 of some, a run of "
-        "few steps would be evaluated with those of the random start. Accuracy with its 95 % interval over n test "
-        "images at equal distances; chance is 10 %. It shows that each of them learns, not what they reach when "
-        "trained fully: fast networks have seen many times more images. Parameters are for ten classes. Images/s: a "
-        "training step at that batch or less, precision and memory format chosen by a trial. Written by "
-        "`benchmarks/zoo.py`."
+        "Every network of the zoo, trained for a short while from random weights with one seed: AdamW, one-cycle, "
+        "batches of 32 or 16, no augmentation, learning rate 1e-3, or 3e-4 without normalisation. Networks made for "
+        "small images train on CIFAR-10, or on MNIST where one channel is usual; those for large photos on MNIST at "
+        "16x16 pixels, or at the least that they take: a processor shows them too few images in that time to learn "
+        "CIFAR-10. BatchNorm statistics follow with momentum 0.1 in all of them: at the 0.01 of some, a run of few "
+        "steps would be evaluated with those of the random start. Accuracy with its 95 % interval over n test images "
+        "at equal distances; chance is 10 %. It shows that each of them learns, not what they reach when trained fully "
+        "and not which is better: time and images differ, and other work ran beside some of them. The time is that of "
+        "the run with its evaluation. Parameters are for ten classes. Images/s: a training step at that batch or less, "
+        "precision and memory format chosen by a trial. Written by `benchmarks/zoo.py`."
     )
     text = "\n".join([about, "", *lines, "", f"Trained on: {trained}. Steps timed on: {timed}."])
     RESULTS.mkdir(exist_ok=True)
