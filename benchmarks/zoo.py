@@ -192,11 +192,19 @@ def write_tables(out: Path) -> None:
     for row in rows:
         steps = math.ceil(row["images"] / row["batch_size"])
         speed = f"{row['speed']:,.0f}" if "speed" in row else "–"
-        lines.append(
-            f"| `{row['model']}` | {row['year']} | {row['parameters']:,} | {row['data']}, {row['image_size']} px | "
-            f"{row['epochs']} | {row['images']:,} | {steps:,} | {row['seconds']:.0f} s | {row['accuracy']:.1f} ± {row['half_interval']:.1f} "
-            f"(n = {row['n']:,}) | {speed} |"
+        cells = (
+            f"`{row['model']}`",
+            str(row["year"]),
+            f"{row['parameters']:,}",
+            f"{row['data']}, {row['image_size']} px",
+            str(row["epochs"]),
+            f"{row['images']:,}",
+            f"{steps:,}",
+            f"{row['seconds']:.0f} s",
+            f"{row['accuracy']:.1f} ± {row['half_interval']:.1f} (n = {row['n']:,})",
+            speed,
         )
+        lines.append(f"| {' | '.join(cells)} |")
     trained = "; ".join(sorted({f"{row['machine']}, {row['versions']}" for row in rows}))
     timed = "; ".join(sorted({row["speed_on"]["machine"] for row in rows if "speed" in row})) or "not measured"
     about = (
