@@ -223,6 +223,7 @@ def test_weights_are_a_path_from_any_folder_or_a_word(tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     for name in ("imagenet", "run"):
         (tmp_path / name).mkdir()
+    (tmp_path / "run" / "model.safetensors").touch()
     chosen = []
     monkeypatch.setattr(train, "_find_lr", lambda recipe, *_: chosen.append(recipe.weights))
     for text in ("weights=run", "--weights=run", "weights=imagenet", "--weights=imagenet", "weights=null"):
