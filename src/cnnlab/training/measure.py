@@ -40,9 +40,9 @@ from cnnlab.errors import CnnlabError, RunError, TrainingError
 from cnnlab.training.checkpoint import write_text
 from cnnlab.training.optim import make_optimizer
 from cnnlab.training.recipe import Recipe
-from cnnlab.training.speed import Speed, choose_device, choose_speed, to_memory_format
+from cnnlab.training.speed import Speed, choose_device, choose_speed, synchronize, to_memory_format
 from cnnlab.training.transfer import make_freeze
-from cnnlab.zoo import Network, create_model, models, split_outputs
+from cnnlab.zoo import Network, create_model, loss_with_auxiliary, models
 
 
 @dataclass(frozen=True)
@@ -240,11 +240,8 @@ def _train_step(
 ) -> None:
     optimizer.zero_grad(set_to_none=True)
     with speed.autocast(images.device):
-        logits, auxiliary = split_outputs(model(images))
-    loss = nn.functional.cross_entropy(logits.float(), labels)
-    for weight, extra in zip(model.auxiliary.values(), auxiliary, strict=True):
-        loss = loss + weight * nn.functional.cross_entropy(extra.float(), labels)
-    loss.backward()
+        outputs = model(images)
+    loss_with_auxiliary(model, outputs, labels, nn.functional.cross_entropy).backward()
     optimizer.step()
 
 
@@ -285,16 +282,9 @@ def _median_seconds(step: Callable[[], None], device: torch.device, seconds: flo
     while len(times) < 4 or (time.perf_counter() - start < seconds and len(times) < 200):
         before = time.perf_counter()
         step()
-        _synchronize(device)
+        synchronize(device)
         times.append(time.perf_counter() - before)
     return statistics.median(times[1:])
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
 
 
 def _memory(job: dict[str, Any]) -> dict[str, Any]:
@@ -317,7 +307,7 @@ def _memory(job: dict[str, Any]) -> dict[str, Any]:
     optimizer = make_optimizer(recipe, model)
     for _ in range(2):  # the moments of the optimizer are there from the second step on
         _train_step(model, speed, optimizer, images, labels)
-    _synchronize(device)
+    synchronize(device)
     return {"bytes": infer, "train_bytes": watch.peak()}
 
 
@@ -332,7 +322,7 @@ def _warm_up(recipe: Recipe, device: torch.device, speed: Speed) -> None:
             loss = model(images).float().square().mean()
         loss.backward()
         optimizer.step()
-    _synchronize(device)
+    synchronize(device)
 
 
 class _Watch:

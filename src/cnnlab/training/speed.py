@@ -18,7 +18,7 @@ from torch import nn
 
 from cnnlab.errors import DeviceError, UsageError
 from cnnlab.training.recipe import DEVICE_NAME, Recipe
-from cnnlab.zoo import split_outputs
+from cnnlab.zoo import loss_with_auxiliary
 
 # Leaving fp32 and NCHW has to be worth it: smaller gains are noise of the trial, and would differ from run to run.
 WORTHWHILE = 1.1
@@ -188,18 +188,18 @@ def _images_per_second(
 def _timed_step(model: nn.Module, choice: Speed, images: torch.Tensor, num_classes: int, device: torch.device) -> float:
     images = images.to(device).contiguous(memory_format=choice.memory_format)
     labels = torch.arange(len(images), device=device) % num_classes
-    _synchronize(device)
+    synchronize(device)
     start = time.perf_counter()
     with choice.autocast(device):
-        logits, auxiliary = split_outputs(model(images))
-        loss = sum(nn.functional.cross_entropy(each.float(), labels) for each in (logits, *auxiliary))
-    torch.as_tensor(loss).backward()
+        outputs = model(images)
+    loss_with_auxiliary(model, outputs, labels, nn.functional.cross_entropy).backward()
     model.zero_grad()
-    _synchronize(device)
+    synchronize(device)
     return time.perf_counter() - start
 
 
-def _synchronize(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

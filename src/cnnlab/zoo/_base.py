@@ -87,6 +87,29 @@ def split_outputs(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, tuple[T
     return (outputs, ()) if isinstance(outputs, Tensor) else (outputs[0], tuple(outputs[1:]))
 
 
+def loss_with_auxiliary(
+    model: nn.Module,
+    outputs: Tensor | tuple[Tensor, ...],
+    targets: Tensor,
+    criterion: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    """Return the training loss: that of the logits, and those of auxiliary heads times their weights.
+
+    Args:
+        model: whose ``auxiliary`` has the weights; a module without it has no auxiliary heads.
+        outputs: what it returned.
+        targets: (N,) class indices or (N, num_classes) probabilities.
+        criterion: from float32 logits (N, num_classes) and targets to a loss.
+    """
+    logits, auxiliary = split_outputs(outputs)
+    loss = criterion(logits.float(), targets)
+    # In eval mode, and with a frozen backbone, auxiliary heads give no logits.
+    weights = getattr(model, "auxiliary", {}).values()
+    for weight, extra in zip(weights, auxiliary, strict=len(auxiliary) > 0):
+        loss = loss + weight * criterion(extra.float(), targets)
+    return loss
+
+
 @dataclass(frozen=True)
 class ModelFacts:
     """What is known about a network without building it.
