@@ -27,6 +27,7 @@ PUBLIC = [
     "open_run",
     "registry",
     "runs",
+    "scratch",
     "summary",
     "train",
     "training",

@@ -7,8 +7,10 @@
     │   ├── UnknownNameError  no such model, data set, recipe, key ("did you mean ...?")
     │   └── RecipeError       a recipe with a wrong key, type or value
     ├── DataError             the data cannot be used: missing, empty, broken, mislabelled
-    │   └── DataNotFoundError nowhere on this machine and not downloadable now
+    │   ├── DataNotFoundError nowhere on this machine and not downloadable now
+    │   └── LabelError        a label that no class has (a ValueError too)
     ├── ModelError            the network cannot take this input or these weights
+    │   ├── ShapeError        arrays whose shapes or types do not fit each other (a ValueError too)
     │   └── WeightsNotFoundError  nowhere on this machine and not downloadable now
     ├── CheckpointError       a saved state is truncated, foreign or from a newer version
     │   └── OtherDataError    a saved state was made with other data
@@ -58,8 +60,16 @@ class DataNotFoundError(DataError):
     """The data is nowhere on this machine and could not be downloaded."""
 
 
+class LabelError(DataError, ValueError):
+    """A label is not a whole number in the range of the classes."""
+
+
 class ModelError(CnnlabError):
     """The network cannot take this input or these weights."""
+
+
+class ShapeError(ModelError, ValueError):
+    """Arrays whose shapes or types do not fit each other; those who work with NumPy expect a ``ValueError``."""
 
 
 class WeightsNotFoundError(ModelError):
