@@ -11,6 +11,7 @@ from cnnlab.data.base import (
     class_counts,
     data_sets,
 )
+from cnnlab.data.course import course_split
 from cnnlab.data.files import FileSplit
 from cnnlab.data.load import list_data, load_data
 from cnnlab.data.loader import Batch, Loader
@@ -30,6 +31,7 @@ __all__ = [
     "Split",
     "channel_statistics",
     "class_counts",
+    "course_split",
     "data_sets",
     "list_data",
     "load_data",

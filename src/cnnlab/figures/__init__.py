@@ -1,4 +1,4 @@
-"""Arrays in, matplotlib figure out: curves, confusion, reliability, grids of images and filters.
+"""Arrays in, matplotlib figure out: curves, confusion, reliability, grids of images and filters, plots of studies.
 
 Every function returns a :class:`matplotlib.figure.Figure` built with the object API, so that nothing depends on
 pyplot's global state, a display or a backend. :func:`save` writes a figure, :func:`to_png` returns it as bytes and
@@ -12,6 +12,7 @@ formulas: a class may be called ``"$5"``.
 from cnnlab.figures.blocks import block_diagram
 from cnnlab.figures.charts import confusion, curves, find_lr_curve, reliability
 from cnnlab.figures.grids import filters, image_grid, sample_grid
+from cnnlab.figures.plots import cross_validation, heat_map, histograms, lines
 from cnnlab.figures.style import BLUE, GREEN, GRID, HEAT, INK, MUTED, ORANGE, save, shorten, to_png, to_svg
 
 __all__ = [
@@ -24,10 +25,14 @@ __all__ = [
     "ORANGE",
     "block_diagram",
     "confusion",
+    "cross_validation",
     "curves",
     "filters",
     "find_lr_curve",
+    "heat_map",
+    "histograms",
     "image_grid",
+    "lines",
     "reliability",
     "sample_grid",
     "save",

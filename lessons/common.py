@@ -1,0 +1,102 @@
+"""What every lesson needs: its options, its images, a place for its numbers and figures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from matplotlib.figure import Figure
+
+import cnnlab
+from cnnlab.data import ArraySplit, ImageData, course_split
+from cnnlab.figures import save
+
+T = TypeVar("T")
+
+
+class Lesson:
+    """The frame of a lesson: options from the command line, a seed, results in a folder.
+
+    Args:
+        name: of the lesson, as its file is called.
+        arguments: instead of those of the command line.
+
+    Attributes:
+        quick: whether the lesson runs at small scale, to be tried in seconds; the numbers are those of toys then.
+        seed: of NumPy's global random stream, which the layers draw from, and of ``rng``.
+        out: folder for figures and ``numbers.json``.
+    """
+
+    def __init__(self, name: str, arguments: Sequence[str] | None = None) -> None:
+        parser = argparse.ArgumentParser(
+            prog=f"python lessons/{name}.py", description=f"cnnlab, lesson {name.replace('_', ' ')}"
+        )
+        parser.add_argument("--quick", action="store_true", help="small scale: seconds, with the numbers of a toy")
+        parser.add_argument("--seed", type=int, default=0, help="of all random numbers (default 0)")
+        parser.add_argument("--data", choices=["cifar10", "mnist5k"], default="cifar10", help="the images")
+        parser.add_argument("--data-dir", type=Path, help="folder where CIFAR-10 is looked for first")
+        parser.add_argument("--out", type=Path, help="folder for results (default: lessons_out/NAME)")
+        given = parser.parse_args(arguments)
+        self.name, self.quick, self.seed = name, given.quick, given.seed
+        self.out = given.out or Path("lessons_out") / name
+        self._data, self._data_dir = given.data, given.data_dir
+        self._results: dict[str, Any] = {"lesson": name, "quick": self.quick, "seed": self.seed, "data": self._data}
+        self._results |= {"numbers": [], "figures": []}
+        self.rng = np.random.default_rng(self.seed)
+        np.random.seed(self.seed)
+
+    def scale(self, full: T, quick: T) -> T:
+        """Return ``full``, or ``quick`` in a quick run."""
+        return quick if self.quick else full
+
+    def images(self, training: int, validation: int, test: int, **options: Any) -> dict[str, Any]:
+        """Return images in the course's split (:func:`cnnlab.data.course_split`), with the names of the ``classes``.
+
+        MNIST's digits are laid into 3x32x32 pixels, so that they fit wherever CIFAR-10 does.
+        """
+        data = cnnlab.load_data(self._data, data_dir=self._data_dir)
+        if self._data == "mnist5k":
+            data = _as_cifar(data)
+        return {**course_split(data, training, validation, test, **options), "classes": data.classes}
+
+    def number(self, name: str, value: float, goal: float | None = None, below: bool = False) -> None:
+        """Print a result and keep it in ``numbers.json``.
+
+        Args:
+            name: what it is.
+            value: the number; a share of 0..1 for accuracies.
+            goal: what should be reached at full scale.
+            below: whether the goal is reached from below.
+        """
+        reached = None if goal is None else bool(value <= goal if below else value >= goal)
+        sign = "at most" if below else "at least"
+        aim = "" if goal is None else f" (full scale: {sign} {goal:g})"
+        print(f"{name}: {value:.4g}{aim}")
+        self._results["numbers"].append({"name": name, "value": float(value), "goal": goal, "reached": reached})
+        self._write()
+
+    def figure(self, figure: Figure, name: str, caption: str) -> None:
+        """Write a figure to ``<out>/<name>.png`` and say what one sees on it."""
+        path = save(figure, self.out / f"{name}.png")
+        print(f"{path}: {caption}")
+        self._results["figures"].append({"file": path.name, "caption": caption})
+        self._write()
+
+    def _write(self) -> None:
+        self.out.mkdir(parents=True, exist_ok=True)
+        (self.out / "numbers.json").write_text(json.dumps(self._results, indent=2) + "\n", encoding="utf-8")
+
+
+def _as_cifar(data: ImageData) -> ImageData:
+    """Digits (N, 1, 28, 28), sorted by class, as images (N, 3, 32, 32) in a random order that is always the same."""
+
+    def changed(split: Any) -> ArraySplit:
+        order = np.random.RandomState(0).permutation(len(split))
+        pixels = np.pad(split.pixels.numpy()[order], ((0, 0), (0, 0), (2, 2), (2, 2)))
+        return ArraySplit(pixels.repeat(3, axis=1), split.labels.numpy()[order])
+
+    return ImageData(data.name, data.classes, changed(data.train), None, changed(data.test), data.source)
