@@ -6,13 +6,18 @@ Four comments in the pages are replaced when the docs are built, so that nothing
     <!-- data sets -->             the named data sets, with their facts
     <!-- commands -->              the command line, from its help texts
     <!-- recipe keys -->           the keys of a recipe, with defaults
+
+The pages of the lessons are made from ``lessons/`` by sphinx-gallery. Nothing is run for them: their pictures and numbers
+are those that ``benchmarks/lessons.py`` measured at full scale.
 """
 
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
 import re
+from pathlib import Path
 from typing import Any
 
 import cnnlab
@@ -22,8 +27,14 @@ author = "The cnnlab authors"
 copyright = author
 release = version = cnnlab.__version__
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "myst_parser"]
-exclude_patterns = ["_build"]
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "myst_parser",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build", "images/lessons/**"]
 html_theme = "furo"
 html_title = f"cnnlab {version}"
 
@@ -34,6 +45,18 @@ autodoc_typehints_format = "short"
 napoleon_use_ivar = True
 python_maximum_signature_line_length = 100
 myst_heading_anchors = 3
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../lessons",
+    "gallery_dirs": "lessons",
+    "plot_gallery": False,
+    "ignore_pattern": r"common\.py$",
+    "download_all_examples": False,
+    "show_signature": False,
+    "remove_config_comments": True,
+    "min_reported_time": 10**6,  # no running times: nothing is run
+}
+suppress_warnings = ["config.cache"]
 
 
 def modules_of(room: str) -> str:
@@ -86,6 +109,34 @@ def recipe_keys() -> str:
     return "\n".join(["| key | default | meaning |", "|---|---|---|", *rows])
 
 
+def lesson_results(name: str) -> str:
+    """What a lesson gave at full scale, as reStructuredText: its numbers in a table and its pictures with captions."""
+    file = Path(__file__).parents[1] / "results" / "lessons.json"
+    lessons = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+    found = [lesson for lesson in lessons if lesson["lesson"] == name]
+    if not found:
+        return ""
+    lesson = found[0]
+    text = ["What comes out", "--------------", ""]
+    text += [f"At full scale, {lesson['seconds']:.0f} seconds on {lesson['machine']}; n = {lesson['n']}.", ""]
+    text += [".. list-table::", "   :header-rows: 1", "", "   * - number", "     - reached", "     - goal"]
+    for number in lesson["numbers"]:
+        spread = "" if number["std"] is None else f" ± {number['std']:.2g}"
+        goal = "" if number["goal"] is None else f"{number['goal']:g}"
+        text += [f"   * - {number['name']}", f"     - {number['mean']:.4g}{spread}", f"     - {goal}"]
+    for figure in lesson["figures"]:
+        text += ["", f".. figure:: /images/lessons/{name}/{figure['file']}", "", f"   {figure['caption']}"]
+    return "\n".join([*text, "", ""])
+
+
+def fill_lesson(app: Any, page: str, source: list[str]) -> None:
+    """Put what a lesson gave before the links to its files."""
+    folder, _, name = page.rpartition("/")
+    if folder == "lessons":
+        end = ".. _sphx_glr_download"
+        source[0] = source[0].replace(end, f"{lesson_results(name)}\n{end}", 1)
+
+
 def fill(app: Any, page: str, source: list[str]) -> None:
     """Replace the comments named above."""
     text = re.sub(r"<!-- modules: (\S+) -->", lambda match: modules_of(match[1]), source[0])
@@ -97,3 +148,4 @@ def fill(app: Any, page: str, source: list[str]) -> None:
 
 def setup(app: Any) -> None:
     app.connect("source-read", fill)
+    app.connect("source-read", fill_lesson)

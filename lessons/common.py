@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,6 +41,8 @@ class Lesson:
         parser.add_argument("--data", choices=["cifar10", "mnist5k"], default="cifar10", help="the images")
         parser.add_argument("--data-dir", type=Path, help="folder where CIFAR-10 is looked for first")
         parser.add_argument("--out", type=Path, help="folder for results (default: lessons_out/NAME)")
+        if arguments is None and "ipykernel" in sys.modules:
+            arguments = []  # a notebook's command line is Jupyter's, not the reader's
         given = parser.parse_args(arguments)
         self.name, self.quick, self.seed = name, given.quick, given.seed
         self.out = given.out or Path("lessons_out") / name
