@@ -10,9 +10,9 @@ import pytest
 from scipy.stats import binom
 
 from cnnlab.errors import UsageError
+from cnnlab.progress import duration
 from cnnlab.runs import Run, train
 from cnnlab.runs.compare import compare, flatten
-from cnnlab.runs.folder import duration
 from tests.helpers import tiny_recipe
 from tests.runs.helpers_after import copy_run, with_scores
 

@@ -11,11 +11,9 @@ import time
 from collections.abc import Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
-from rich.text import Text
 
+from cnnlab.progress import TrainingBar, duration, worth_a_line
 from cnnlab.runs import event_values
-from cnnlab.runs.folder import duration
 from cnnlab.training import EpochDone, Event, FeaturesComputed, Finished, Started, StepDone
 
 
@@ -46,62 +44,34 @@ def _lines(events: Iterator[Event], console: Console) -> Iterator[Event]:
 
 
 def _bar(events: Iterator[Event], console: Console) -> Iterator[Event]:
-    columns: list[str | ProgressColumn] = [
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TextColumn("{task.fields[numbers]}"),
-        _TimeLeft(),
-    ]
-    with Progress(*columns, console=console, refresh_per_second=8, expand=True, transient=True) as progress:
-        task = progress.add_task("starting", total=None, numbers="")
-        shown, seen, accuracy = 0.0, 0, ""
+    with TrainingBar(console) as bar:
+        seen, accuracy = 0, ""
         for event in events:
             if isinstance(event, Started):
                 _say_notes(event, console)
                 total = event.epochs * event.steps_per_epoch
                 begun = event.session.epoch * event.steps_per_epoch + event.session.step
-                progress.update(task, total=total, completed=begun, description=f"epoch 1/{event.epochs}")
-                progress.tasks[task].fields["begun"] = (begun, time.monotonic())
+                bar.begin(total, begun)
+                bar.show(begun, f"epoch 1/{event.epochs}", "")
                 epochs, per_epoch, since = event.epochs, event.steps_per_epoch, time.monotonic()
             elif isinstance(event, FeaturesComputed):
                 numbers = f"{event.done:,} of {event.total:,} images"
-                description = "features" if event.done < event.total else f"epoch 1/{epochs}"
-                progress.update(task, description=description, numbers=numbers)
-                progress.tasks[task].fields["begun"] = (begun, time.monotonic())
+                bar.begin(total, begun)
+                bar.show(begun, "features" if event.done < event.total else f"epoch 1/{epochs}", numbers)
             elif isinstance(event, StepDone):
                 seen += event.images
-                now = time.monotonic()
-                if now - shown > 0.12:  # reading the loss waits for a GPU; the eye needs no more than this
-                    rate = seen / max(now - since, 1e-9)
-                    progress.update(
-                        task,
-                        completed=(event.epoch - 1) * per_epoch + event.step,
-                        description=f"epoch {event.epoch}/{epochs}",
-                        numbers=f"loss {event.loss:.3f}{accuracy}  {rate:,.0f} images/s",
-                    )
-                    shown = now
+                if bar.due():
+                    rate = seen / max(time.monotonic() - since, 1e-9)
+                    numbers = f"loss {event.loss:.3f}{accuracy}  {rate:,.0f} images/s"
+                    bar.show((event.epoch - 1) * per_epoch + event.step, f"epoch {event.epoch}/{epochs}", numbers)
             elif isinstance(event, EpochDone):
                 accuracy = "" if math.isnan(event.val_accuracy) else f"  {event.split} {event.val_accuracy:.2%}"
-                progress.update(task, completed=event.epoch * per_epoch)
                 seen, since = 0, time.monotonic()
-                if epochs <= 20 or event.epoch % max(1, epochs // 10) == 0 or event.epoch == epochs:
-                    console.print(epoch_line(event), soft_wrap=True, highlight=False)
+                if worth_a_line(event.epoch, epochs):
+                    bar.say(epoch_line(event))
             elif isinstance(event, Finished):
-                progress.stop()
+                bar.stop()
             yield event
-
-
-class _TimeLeft(ProgressColumn):
-    """Time left at the mean speed of this sitting."""
-
-    def render(self, task: Task) -> Text:
-        begun, since = task.fields.get("begun", (0, 0.0))
-        done = task.completed - begun
-        if not task.total or done <= 0:
-            return Text("")
-        left = (time.monotonic() - since) / done * (task.total - task.completed)
-        return Text(f"{duration(left)} left", style="cyan")
 
 
 def _say_notes(event: Started, console: Console) -> None:

@@ -87,7 +87,7 @@ def _show(answer: Advice, console: Console) -> None:
 
 def _facts(choice: Choice) -> list[str]:
     from cnnlab.cli.models import _bytes, _short
-    from cnnlab.runs.folder import duration
+    from cnnlab.progress import duration
 
     low, high = choice.interval
     trail = " → ".join(f"{accuracy:.0%}" for _, accuracy in choice.trail)

@@ -276,16 +276,6 @@ def environment() -> dict[str, Any]:
     }
 
 
-def duration(seconds: float | None) -> str:
-    """Write seconds for people: ``9.6 s``, ``3 min 20 s``, ``2 h 5 min``."""
-    if seconds is None or not math.isfinite(seconds):
-        return "–"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
 def _git_commit() -> str | None:
     """Commit of the source tree that cnnlab runs from, when it is a git checkout."""
     here = Path(__file__).resolve().parent

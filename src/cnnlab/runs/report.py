@@ -22,9 +22,10 @@ import cnnlab
 from cnnlab import figures
 from cnnlab.data import ImageData, Preprocess, Split
 from cnnlab.errors import CnnlabError
+from cnnlab.progress import duration
 from cnnlab.runs.compare import flatten
 from cnnlab.runs.evaluate import load_own_data, own_split
-from cnnlab.runs.folder import Run, duration
+from cnnlab.runs.folder import Run
 from cnnlab.training.checkpoint import write_text
 from cnnlab.training.metrics import Metrics, evaluate_scores
 from cnnlab.training.recipe import Recipe

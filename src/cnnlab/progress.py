@@ -1,0 +1,90 @@
+"""What every training shows while it runs: time in words, and one bar for whoever trains.
+
+rich is imported inside, so that a program that shows nothing does not load it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def duration(seconds: float | None) -> str:
+    """Write seconds for people: ``9.6 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    if seconds is None or not math.isfinite(seconds):
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def worth_a_line(epoch: int, epochs: int) -> bool:
+    """Whether ``epoch`` (from 1) leaves a line above the bar: each of 20, about ten of more, and the last."""
+    return epochs <= 20 or epoch % max(1, epochs // 10) == 0 or epoch == epochs
+
+
+class TrainingBar:
+    """A bar with what is being done, how much of it, numbers, and the time left at the mean speed since ``begin``.
+
+    ::
+
+        with TrainingBar(console) as bar:
+            bar.begin(total=500)
+            for step in range(1, 501):
+                ...
+                if bar.due():
+                    bar.show(step, "epoch 1/2", f"loss {loss:.3f}")
+    """
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self.console = console
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[numbers]}"),
+            TextColumn("{task.fields[left]}", style="cyan"),
+            console=console, refresh_per_second=8, expand=True, transient=True,
+        )  # fmt: skip
+        self._task = self._progress.add_task("starting", total=None, numbers="", left="")
+        self._total, self._begun, self._since, self._shown = 0, 0, time.monotonic(), 0.0
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def begin(self, total: int, done: int = 0) -> None:
+        """Say that ``done`` of ``total`` steps are behind us, and count the time from here."""
+        self._total, self._begun, self._since = total, done, time.monotonic()
+        self._progress.update(self._task, total=total, completed=done)
+
+    def due(self) -> bool:
+        """Whether the eye needs a new number; reading one may cost more than drawing it (a GPU is waited for)."""
+        return time.monotonic() - self._shown > 0.12
+
+    def show(self, done: int, description: str, numbers: str) -> None:
+        """Draw that ``done`` steps are behind us."""
+        self._shown = time.monotonic()
+        left = ""
+        if done > self._begun:
+            seconds = (self._shown - self._since) / (done - self._begun) * (self._total - done)
+            left = f"{duration(seconds)} left"
+        self._progress.update(self._task, completed=done, description=description, numbers=numbers, left=left)
+
+    def say(self, line: str) -> None:
+        """Print a line that stays above the bar."""
+        self.console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+    def stop(self) -> None:
+        """Take the bar off the screen."""
+        self._progress.stop()
