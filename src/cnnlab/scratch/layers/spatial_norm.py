@@ -1,0 +1,104 @@
+"""Normalisation of images: every channel over batch and places (BatchNorm), or groups of channels of each image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+from cnnlab.errors import ShapeError
+from cnnlab.scratch._checks import Array, expect_floats, expect_keys, expect_ndim, expect_shape
+from cnnlab.scratch.layers._normalise import (
+    NormCache,
+    normalise_batch,
+    normalise_batch_backward,
+    scale_and_shift,
+    standardise,
+    standardise_backward,
+    total,
+)
+
+BATCH_AND_PLACES = (0, 2, 3)
+
+
+def spatial_batchnorm_forward(
+    x: Array, gamma: Array, beta: Array, bn_param: MutableMapping[str, Any]
+) -> tuple[Array, NormCache]:
+    """Normalise every channel over the batch and all places: a filter's output means the same everywhere.
+
+    Args:
+        x: (N, C, H, W).
+        gamma: scale (C,).
+        beta: shift (C,).
+        bn_param: as in :func:`~cnnlab.scratch.layers.norm.batchnorm_forward`; the running values are (C,).
+
+    Returns:
+        out (N, C, H, W), and the cache for :func:`spatial_batchnorm_backward`.
+
+    Raises:
+        ShapeError: shapes that do not fit each other, integers, or no values in train mode.
+        UnknownNameError: an unknown mode or key.
+
+    Source: Ioffe & Szegedy 2015, section 3.2.
+    """
+    expect_ndim("x", x, 4, "(N, C, H, W)")
+    return normalise_batch(x, gamma, beta, bn_param, BATCH_AND_PLACES)
+
+
+def spatial_batchnorm_backward(dout: Array, cache: NormCache) -> tuple[Array, Array, Array]:
+    """Return dx, dgamma, dbeta, in closed form.
+
+    Raises:
+        ShapeError: ``dout`` is not of the shape of the output.
+    """
+    return normalise_batch_backward(dout, cache, BATCH_AND_PLACES)
+
+
+def spatial_groupnorm_forward(
+    x: Array, gamma: Array, beta: Array, G: int, gn_param: Mapping[str, Any]
+) -> tuple[Array, tuple[NormCache, int]]:
+    """Normalise every image over each of G groups of its channels: the same in training and test.
+
+    G = 1 is LayerNorm of images, G = C is instance normalisation.
+
+    Args:
+        x: (N, C, H, W).
+        gamma: scale (1, C, 1, 1).
+        beta: shift (1, C, 1, 1).
+        G: number of groups, a divisor of C; neighbouring channels form a group.
+        gn_param: ``eps`` added to the variance (1e-5).
+
+    Returns:
+        out (N, C, H, W), and the cache for :func:`spatial_groupnorm_backward`.
+
+    Raises:
+        ShapeError: shapes that do not fit each other, integers, G groups that do not divide C channels, or no values.
+        UnknownNameError: an unknown key.
+
+    Source: Wu & He 2018.
+    """
+    expect_floats(x=x, gamma=gamma, beta=beta)
+    expect_ndim("x", x, 4, "(N, C, H, W)")
+    channels = x.shape[1]
+    for name, array in (("gamma", gamma), ("beta", beta)):
+        expect_shape(name, array, (1, channels, 1, 1), f"x of shape {x.shape}")
+    expect_keys("gn_param", gn_param, ("eps",))
+    if G < 1 or channels % G:
+        raise ShapeError(f"G = {G} groups do not divide the {channels} channels of x of shape {x.shape}.")
+    groups = x.reshape(len(x), G, math.prod(x.shape[1:]) // G)
+    x_hat, _, _, inv_std = standardise(groups, (2,), float(gn_param.get("eps", 1e-5)))
+    x_hat = x_hat.reshape(x.shape)
+    return scale_and_shift(x_hat, gamma, beta), (NormCache(x_hat, inv_std, gamma, True), G)
+
+
+def spatial_groupnorm_backward(dout: Array, cache: tuple[NormCache, int]) -> tuple[Array, Array, Array]:
+    """Return dx, dgamma (1, C, 1, 1), dbeta (1, C, 1, 1), in closed form.
+
+    Raises:
+        ShapeError: ``dout`` is not of the shape of the output.
+    """
+    (x_hat, inv_std, gamma, _), G = cache
+    expect_shape("dout", dout, x_hat.shape, f"x of shape {x_hat.shape}")
+    groups = (len(x_hat), G, math.prod(x_hat.shape[1:]) // G)
+    dx = standardise_backward((dout * gamma).reshape(groups), x_hat.reshape(groups), inv_std, (2,))
+    return dx.reshape(x_hat.shape), total(BATCH_AND_PLACES, dout, x_hat), total(BATCH_AND_PLACES, dout)
