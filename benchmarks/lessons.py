@@ -133,8 +133,8 @@ def table(lessons: list[dict[str, Any]]) -> str:
     machines = "; ".join(sorted({lesson["machine"] for lesson in lessons}))
     return "\n".join(
         [
-            "Accuracies are shares of 1; mean ± standard deviation over n seeds where n is more than 1. The time is that "
-            "of the whole lesson. Written by `benchmarks/lessons.py`.",
+            "Accuracies are shares of 1; mean ± standard deviation over n seeds where n is more than 1. The time is "
+            "that of the whole lesson. Written by `benchmarks/lessons.py`.",
             "",
             *rows,
             "",

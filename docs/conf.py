@@ -7,8 +7,8 @@ Four comments in the pages are replaced when the docs are built, so that nothing
     <!-- commands -->              the command line, from its help texts
     <!-- recipe keys -->           the keys of a recipe, with defaults
 
-The pages of the lessons are made from ``lessons/`` by sphinx-gallery. Nothing is run for them: their pictures and numbers
-are those that ``benchmarks/lessons.py`` measured at full scale.
+The pages of the lessons are made from ``lessons/`` by sphinx-gallery. Nothing is run for them: their pictures and
+numbers are those that ``benchmarks/lessons.py`` measured at full scale.
 """
 
 from __future__ import annotations
