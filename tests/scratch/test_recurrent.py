@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 
 from cnnlab.errors import ShapeError
 from cnnlab.scratch.layers.lstm import lstm_backward, lstm_forward, lstm_step_backward, lstm_step_forward
 from cnnlab.scratch.layers.rnn import rnn_backward, rnn_forward, rnn_step_backward, rnn_step_forward
 from tests.scratch.helpers_layers import check_layer
+from tests.scratch.helpers_recurrent import torch_lstm, torch_lstm_from_zero, torch_rnn
 
 Array = npt.NDArray[Any]
 sizes = st.integers(1, 4)
@@ -33,34 +33,6 @@ def arrays(N: int, T: int | None, D: int, H: int, gates: int, seed: int) -> dict
         "b": (gates * H,),
     }
     return {name: rng.standard_normal(shape) for name, shape in shapes.items()}
-
-
-def torch_rnn(x: Tensor, h0: Tensor, Wx: Tensor, Wh: Tensor, b: Tensor) -> Tensor:
-    """``torch.nn.RNN`` with these weights."""
-    layer = nn.RNN(x.shape[2], h0.shape[1], batch_first=True, dtype=x.dtype)
-    weights = {"weight_ih_l0": Wx.T, "weight_hh_l0": Wh.T, "bias_ih_l0": b, "bias_hh_l0": torch.zeros_like(b)}
-    return torch.func.functional_call(layer, weights, (x, h0[None]))[0]
-
-
-def torch_lstm(
-    x: Tensor, h0: Tensor, Wx: Tensor, Wh: Tensor, b: Tensor, c0: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """``torch.nn.LSTM`` with these weights: the states and the last cell. Its gates stand in the order i, f, g, o."""
-
-    def swapped(w: Tensor) -> Tensor:
-        i, f, o, g = w.chunk(4, dim=-1)
-        return torch.cat([i, f, g, o], dim=-1)
-
-    layer = nn.LSTM(x.shape[2], h0.shape[1], batch_first=True, dtype=x.dtype)
-    weights = {
-        "weight_ih_l0": swapped(Wx).T,
-        "weight_hh_l0": swapped(Wh).T,
-        "bias_ih_l0": swapped(b),
-        "bias_hh_l0": torch.zeros_like(b),
-    }
-    cell = torch.zeros_like(h0) if c0 is None else c0
-    h, (_, c) = torch.func.functional_call(layer, weights, (x, (h0[None], cell[None])))
-    return h, c[0]
 
 
 class TestEqualsTorch:
@@ -83,7 +55,7 @@ class TestEqualsTorch:
     @given(sizes, sizes, sizes, st.integers(0, 99))
     def test_lstm_step(self, N: int, D: int, H: int, seed: int) -> None:
         def reference(x: Tensor, h: Tensor, c: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
-            states, cell = torch_lstm(x[:, None], h, *weights, c0=c)
+            states, cell = torch_lstm(x[:, None], h, c, *weights)
             return states[:, 0], cell
 
         x, h, *weights = arrays(N, None, D, H, 4, seed).values()
@@ -94,13 +66,13 @@ class TestEqualsTorch:
     @settings(max_examples=30)
     @given(sizes, st.integers(1, 6), sizes, sizes, st.integers(0, 99))
     def test_lstm(self, N: int, T: int, D: int, H: int, seed: int) -> None:
-        check_layer(lstm_forward, lstm_backward, arrays(N, T, D, H, 4, seed), lambda *inputs: torch_lstm(*inputs)[0])
+        check_layer(lstm_forward, lstm_backward, arrays(N, T, D, H, 4, seed), torch_lstm_from_zero)
 
     @pytest.mark.parametrize(
         ("gates", "forward", "backward", "reference"),
         [
             (1, rnn_forward, rnn_backward, torch_rnn),
-            (4, lstm_forward, lstm_backward, lambda *inputs: torch_lstm(*inputs)[0]),
+            (4, lstm_forward, lstm_backward, torch_lstm_from_zero),
         ],
     )
     def test_a_long_sequence(
@@ -206,6 +178,12 @@ class TestErrors:
         inputs = arrays(2, 6, 3, 4, 1, seed=0) | {name: np.zeros(shape)}
         with pytest.raises(ShapeError, match=message):
             rnn_forward(*inputs.values())
+
+    def test_integers(self) -> None:
+        """They would be rounded towards zero when the states are stored."""
+        x, h0, Wx, Wh, b = arrays(2, 6, 3, 4, 1, seed=0).values()
+        with pytest.raises(ShapeError, match=r"h0 must be float32 or float64, got int64"):
+            rnn_forward(x, h0.astype(int), Wx, Wh, b)
 
     def test_lstm(self) -> None:
         x, h0, Wx, Wh, b = arrays(2, 6, 3, 4, 4, seed=0).values()

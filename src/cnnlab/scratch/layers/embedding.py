@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cnnlab.errors import LabelError, ShapeError
-from cnnlab.scratch._checks import Array, expect_ndim, expect_shape
+from cnnlab.scratch._checks import Array, expect_floats, expect_ndim, expect_shape
 
 Cache = tuple[Any, ...]
 
@@ -27,11 +27,13 @@ def word_embedding_forward(x: Array, W: Array) -> tuple[Array, Cache]:
         Vectors (N, T, D), and the cache for the backward pass.
 
     Raises:
-        ShapeError: another number of axes, or words that are not integers.
+        ShapeError: another number of axes, words that are not integers, or vectors that are.
         LabelError: a word that is not in the vocabulary.
     """
+    expect_floats(W=W)
     expect_ndim("x", x, 2, "(N, T)")
     expect_ndim("W", W, 2, "(V, D)")
+    x = np.asarray(x)
     expect_words("x", x, len(W))
     return W[x], (x, W.shape)
 
@@ -51,7 +53,7 @@ def word_embedding_backward(dout: Array, cache: Cache) -> Array:
     dW = np.zeros((V, D), dtype=dout.dtype)
     # np.add.at and not dW[x] += dout, which would count a word once that occurs twice. On one axis it is five times
     # as fast as on rows, so the element [w, d] of dW is addressed by its place in memory.
-    places = x.reshape(-1, 1) * D + np.arange(D)
+    places = x.reshape(-1, 1).astype(np.intp) * D + np.arange(D)
     np.add.at(dW.reshape(-1), places.reshape(-1), dout.reshape(-1))
     return dW
 

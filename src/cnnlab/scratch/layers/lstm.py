@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from cnnlab.scratch._checks import Array, expect_ndim, expect_shape
+from cnnlab.scratch.layers.activation import sigmoid_forward
 from cnnlab.scratch.layers.rnn import expect_recurrent
 from cnnlab.scratch.layers.temporal_affine import temporal_affine_backward, temporal_affine_forward
 
@@ -46,7 +47,7 @@ def lstm_step_forward(
         The next state (N, H), the next cell (N, H), and the cache for the backward pass.
 
     Raises:
-        ShapeError: shapes that do not fit each other.
+        ShapeError: shapes that do not fit each other, or integers.
     """
     expect_ndim("x", x, 2, "(N, D)")
     expect_recurrent("prev_h", x, prev_h, Wx, Wh, b, gates=4)
@@ -87,7 +88,7 @@ def lstm_forward(x: Array, h0: Array, Wx: Array, Wh: Array, b: Array) -> tuple[A
         The state after every step (N, T, H), and the cache for the backward pass.
 
     Raises:
-        ShapeError: shapes that do not fit each other.
+        ShapeError: shapes that do not fit each other, or integers.
     """
     expect_ndim("x", x, 3, "(N, T, D)")
     expect_recurrent("h0", x, h0, Wx, Wh, b, gates=4)
@@ -130,8 +131,8 @@ def lstm_backward(dh: Array, cache: Cache) -> tuple[Array, Array, Array, Array, 
 def _cell_forward(a: Array, prev_c: Array) -> tuple[Array, Array, Cache]:
     """Return next_h, next_c and the cache of one step, from the sums (N, 4H) that enter the gates."""
     H = prev_c.shape[1]
-    # sigmoid(a) = (1 + tanh(a / 2)) / 2, which cannot overflow.
-    i, f, o = np.split(0.5 + 0.5 * np.tanh(0.5 * a[:, : 3 * H]), 3, axis=1)
+    gates, _ = sigmoid_forward(a[:, : 3 * H])
+    i, f, o = np.split(gates, 3, axis=1)
     g = np.tanh(a[:, 3 * H :])
     next_c = f * prev_c + i * g
     tanh_c = np.tanh(next_c)

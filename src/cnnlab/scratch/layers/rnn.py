@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnlab.scratch._checks import Array, expect_ndim, expect_shape
+from cnnlab.scratch._checks import Array, expect_floats, expect_ndim, expect_shape
 from cnnlab.scratch.layers.temporal_affine import temporal_affine_backward, temporal_affine_forward
 
 Cache = tuple[Any, ...]
@@ -39,7 +39,7 @@ def rnn_step_forward(x: Array, prev_h: Array, Wx: Array, Wh: Array, b: Array) ->
         The next state (N, H), and the cache for the backward pass.
 
     Raises:
-        ShapeError: shapes that do not fit each other.
+        ShapeError: shapes that do not fit each other, or integers.
     """
     expect_ndim("x", x, 2, "(N, D)")
     expect_recurrent("prev_h", x, prev_h, Wx, Wh, b)
@@ -77,7 +77,7 @@ def rnn_forward(x: Array, h0: Array, Wx: Array, Wh: Array, b: Array) -> tuple[Ar
         The state after every step (N, T, H), and the cache for the backward pass.
 
     Raises:
-        ShapeError: shapes that do not fit each other.
+        ShapeError: shapes that do not fit each other, or integers.
     """
     expect_ndim("x", x, 3, "(N, T, D)")
     expect_recurrent("h0", x, h0, Wx, Wh, b)
@@ -118,8 +118,9 @@ def expect_recurrent(state: str, x: Array, h: Array, Wx: Array, Wh: Array, b: Ar
     """Raise unless the arrays of a recurrent layer fit each other; ``state`` is the name of ``h`` in the message.
 
     Raises:
-        ShapeError: shapes that do not fit each other.
+        ShapeError: shapes that do not fit each other, or integers.
     """
+    expect_floats(x=x, **{state: h}, Wx=Wx, Wh=Wh, b=b)
     expect_ndim(state, h, 2, "(N, H)")
     N, D, H = x.shape[0], x.shape[-1], h.shape[1]
     width = H if gates == 1 else gates * H

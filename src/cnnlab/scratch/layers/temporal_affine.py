@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cnnlab.scratch._checks import Array, expect_ndim, expect_shape
+from cnnlab.scratch._checks import Array, expect_floats, expect_ndim, expect_shape
 
 Cache = tuple[Any, ...]
 
@@ -21,8 +21,9 @@ def temporal_affine_forward(x: Array, w: Array, b: Array) -> tuple[Array, Cache]
         Scores (N, T, M), and the cache for the backward pass.
 
     Raises:
-        ShapeError: shapes that do not fit each other.
+        ShapeError: shapes that do not fit each other, or integers.
     """
+    expect_floats(x=x, w=w, b=b)
     expect_ndim("x", x, 3, "(N, T, D)")
     expect_ndim("w", w, 2, "(D, M)")
     (N, T, D), M = x.shape, w.shape[1]
