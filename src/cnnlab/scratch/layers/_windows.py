@@ -1,0 +1,86 @@
+"""What convolution and pooling share: their settings, and how many windows fit into an image."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from cnnlab.errors import ShapeError, UnknownNameError, UsageError
+from cnnlab.scratch._checks import Array
+
+
+def whole_numbers(
+    name: str, given: Mapping[str, Any], smallest: Mapping[str, int], defaults: Mapping[str, int] | None = None
+) -> tuple[int, ...]:
+    """Return the settings of a layer in the order of ``smallest``.
+
+    Args:
+        name: of the dictionary, as in ``"conv_param"``.
+        given: the dictionary.
+        smallest: the keys it may have, and the smallest value of each.
+        defaults: the keys that may be missing, and what they are then.
+
+    Raises:
+        UnknownNameError: a key that the layer does not have.
+        UsageError: a key is missing, or its value is not a whole number, or too small.
+    """
+    for key in given:
+        if key not in smallest:
+            raise UnknownNameError(f"key of {name}", key, smallest)
+    settings = {**(defaults or {}), **given}
+    for key, least in smallest.items():
+        if key not in settings:
+            raise UsageError(f'{name} lacks "{key}": give it a whole number of at least {least}. It has {dict(given)}.')
+        try:
+            settings[key] = operator.index(settings[key])
+        except TypeError:
+            raise UsageError(
+                f'{name}["{key}"] must be a whole number of at least {least}, got {settings[key]!r}.'
+            ) from None
+        if settings[key] < least:
+            raise UsageError(f'{name}["{key}"] must be at least {least}, got {settings[key]}.')
+    return tuple(settings[key] for key in smallest)
+
+
+def windows_along(side: str, size: int, window: int, stride: int, pad: int = 0, dilation: int = 1) -> int:
+    """Return at how many places a window fits: ``(size + 2 * pad - extent) / stride + 1``.
+
+    Args:
+        side: ``"height"`` or ``"width"``, for the message.
+        size: of the image along this side, in pixels.
+        window: of the filter or pool along this side.
+        stride: pixels from one place to the next.
+        pad: zeros on both ends.
+        dilation: pixels from one weight of a filter to the next, so that the window's extent is
+            ``dilation * (window - 1) + 1``.
+
+    Raises:
+        ShapeError: the window is larger than the padded image, or the stride does not divide what is left of it.
+    """
+    extent = dilation * (window - 1) + 1
+    called = f"a window of {side} {extent}" + (f" ({window} at dilation {dilation})" if dilation > 1 else "")
+    image = f"an image of {side} {size}" + (f" with pad {pad}" if pad else "")
+    room = size + 2 * pad - extent
+    if room < 0:
+        padded = f", {size + 2 * pad} pixels in all" if pad else ""
+        raise ShapeError(
+            f"{called.capitalize()} does not fit into {image}{padded}. "
+            f"Use a smaller window, or an image of {side} {extent - 2 * pad} or more."
+        )
+    if left := room % stride:
+        way = f"({size}{f' + 2 * {pad}' if pad else ''} - {extent}) / {stride}"
+        fits = [str(size - left)] * (size > left) + [str(size - left + stride)]
+        raise ShapeError(
+            f"Stride {stride} does not divide the way of {called} across {image}: "
+            f"{way} = {room / stride:g} is not a whole number. "
+            f"An image of {side} {' or '.join(fits)} fits, and so does a stride of 1."
+        )
+    return room // stride + 1
+
+
+def float_type(*arrays: Array) -> np.dtype[Any]:
+    """Return the type to compute in: that of the widest array; float32 for whole numbers of few bytes."""
+    return np.result_type(*arrays, np.float32)
