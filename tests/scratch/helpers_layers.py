@@ -64,7 +64,7 @@ def check_layer(
         np.testing.assert_allclose(value, right, rtol=rtol, atol=atol, err_msg=name)
 
     # The same values in another memory layout.
-    actual = run_untouched(forward, backward, [np.asfortranarray(x) for x in arrays], [strided(d) for d in douts])
+    actual = run_untouched(forward, backward, [x.copy(order="F") for x in arrays], [strided(d) for d in douts])
     for name, value, right in zip(names, actual, truth, strict=True):
         np.testing.assert_allclose(value, right, rtol=rtol, atol=atol, err_msg=f"{name}, other memory layout")
 
