@@ -16,6 +16,7 @@ PUBLIC = [
     "create_model",
     "data",
     "errors",
+    "explain",
     "figures",
     "fit",
     "list_data",

@@ -13,6 +13,7 @@ pixel, and in ``mlp`` with ``batch_norm``, torch raises ``ValueError: Expected m
 mode a single image is always fine.
 """
 
+from cnnlab.structure import ReceptiveField
 from cnnlab.zoo._base import (
     SMALL_IMAGE,
     ModelFacts,
@@ -30,7 +31,6 @@ from cnnlab.zoo._base import (
     weights_preprocess,
 )
 from cnnlab.zoo._pretrained import Pretrained, imagenet_classes, imagenet_wnids
-from cnnlab.zoo._receptive import ReceptiveField
 from cnnlab.zoo._summary import LayerRow, StageRow, Summary, summary
 from cnnlab.zoo._weights import load_weights
 

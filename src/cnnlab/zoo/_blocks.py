@@ -17,10 +17,9 @@ from typing import Any
 from torch import nn
 
 from cnnlab.figures.blocks import Box, Diagram, Item, Parallel, Series, Tangle
-from cnnlab.zoo._receptive import _arguments, receptive_fields
+from cnnlab.structure import Call, Op, Trace, Value, op_arguments, receptive_fields
 from cnnlab.zoo._summary import Summary
 from cnnlab.zoo._summary_text import amount
-from cnnlab.zoo._trace import Call, Op, Trace, Value
 
 _SMALL = 14  # so many entangled boxes are drawn as they are; more are put together by module
 _FOLD_FROM = 40  # networks of more boxes have runs of single boxes folded too
@@ -174,7 +173,7 @@ def _one_box_label(call: Call) -> str:
 def _described(op: Op, seen: Sequence[Value], fields: dict[Value, Any]) -> tuple[str, str] | None:
     """Return kind and label of the operation's box, or None for one that is not drawn."""
     name = op.name.rstrip("_")
-    given = _arguments(op)
+    given = op_arguments(op)
     if name in ("convolution", "_convolution"):
         return _convolution(given)
     if name in ("mm", "addmm", "bmm", "baddbmm"):

@@ -13,9 +13,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from cnnlab.errors import UsageError
+from cnnlab.structure import Call, Inputs, Op, ReceptiveField, Trace, Value, receptive_fields, trace
 from cnnlab.zoo._base import create_model
-from cnnlab.zoo._receptive import ReceptiveField, receptive_fields
-from cnnlab.zoo._trace import Call, Inputs, Op, Trace, Value, trace
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from cnnlab.zoo._trace import Op, Trace, Value
+from cnnlab.structure._trace import Op, Trace, Value
 
 Array = npt.NDArray[np.int64]
 _FAR = 2**40  # the first pixel, and minus the last one, of a tensor that sees none
@@ -257,7 +257,7 @@ def _union(fields: Sequence[_Field], shape: Sequence[int], op: Op) -> _Field:
 
 def _apply(op: Op, known: dict[Value, _Field]) -> list[_Field]:
     name = op.name.rstrip("_") if op.name.endswith("_") and not op.name.endswith("__") else op.name
-    arguments = _arguments(op)
+    arguments = op_arguments(op)
     rule = _RULES.get(name)
     if rule is not None:
         return rule(op, arguments, known)
@@ -274,7 +274,7 @@ def _apply(op: Op, known: dict[Value, _Field]) -> list[_Field]:
     ]
 
 
-def _arguments(op: Op) -> dict[str, Any]:
+def op_arguments(op: Op) -> dict[str, Any]:
     """Return the arguments of an operation by name, with defaults."""
     if isinstance(op.func, str):
         return dict(enumerate(op.args))  # type: ignore[arg-type]
