@@ -1,0 +1,61 @@
+"""What every net does: draw weights, charge large ones, look at what it is given, keep the random stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cnnlab.errors import ShapeError, UsageError
+from cnnlab.scratch._checks import Array
+
+
+def gaussian(weight_scale: float, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+    """Return weights with mean 0 and standard deviation ``weight_scale``, drawn from the global NumPy stream."""
+    return (weight_scale * np.random.randn(*shape)).astype(dtype)
+
+
+def add_penalty(params: Mapping[str, Array], grads: dict[str, Array], reg: float) -> Any:
+    """Return ``0.5 * reg * sum(W**2)`` over all weights, and add its gradient ``reg * W`` to theirs.
+
+    Only names that begin with W count: biases, gamma and beta are free.
+    """
+    weights = {name: w for name, w in params.items() if name.startswith("W")}
+    for name, w in weights.items():
+        grads[name] = grads[name] + reg * w
+    return 0.5 * reg * sum(np.sum(w * w) for w in weights.values())
+
+
+def checked_reg(reg: float) -> float:
+    """Return the strength of the penalty as a Python float, which does not make float32 arrays float64."""
+    if not reg >= 0:
+        raise UsageError(f"reg, the strength of the penalty on weights, must be 0 or more, got {reg}.")
+    return float(reg)
+
+
+def expect_images(X: Array, shape: tuple[int, ...]) -> None:
+    """Raise unless ``X`` are images of this ``shape``.
+
+    Raises:
+        ShapeError: another shape.
+    """
+    if np.shape(X)[1:] != shape:
+        raise ShapeError(f"X must be (N, {', '.join(map(str, shape))}), as the net was made for, got {np.shape(X)}.")
+
+
+@contextmanager
+def same_stream_after(seed: int | None) -> Iterator[None]:
+    """Leave the global NumPy stream as it was if there is a ``seed``.
+
+    Dropout with a seed re-seeds the stream; without this, whoever draws minibatches from it would get the same one for
+    ever.
+    """
+    state = None if seed is None else np.random.get_state()
+    try:
+        yield
+    finally:
+        if state is not None:
+            np.random.set_state(state)

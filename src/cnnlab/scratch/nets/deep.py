@@ -1,0 +1,129 @@
+"""A convnet of one's own: a list of layers, and the net is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from cnnlab.errors import ShapeError, UnknownNameError, UsageError
+from cnnlab.scratch._checks import Array
+from cnnlab.scratch.layers.loss import softmax_loss
+from cnnlab.scratch.nets._parts import add_penalty, checked_reg, expect_images, gaussian, same_stream_after
+from cnnlab.scratch.nets.layer_list import Affine, Layer, Shape
+
+
+class ConvNet:
+    """The layers of a list one after the other, an affine layer to the scores, softmax.
+
+    ::
+
+        ConvNet([Conv(32), BatchNorm(), ReLU(), MaxPool(2), Conv(64), BatchNorm(), ReLU(), MaxPool(2)])
+
+    Args:
+        layers: of :mod:`cnnlab.scratch.nets.layer_list`, in order, without the last affine layer.
+        input_dim: shape of an image (C, H, W).
+        num_classes: number of scores.
+        reg: strength of the penalty ``0.5 * reg * sum(W**2)``.
+        weight_scale: standard deviation of the first weights; ``"he"`` for ``sqrt(2 / inputs of a unit)``, which
+            keeps the size of values through layers with ReLU (He et al. 2015, section 2.2).
+        dtype: of parameters, scores, loss and gradients; images are converted to it.
+        seed: of the dropout masks, which are the same at every call then, as a gradient check needs. NumPy's global
+            stream is left as it was.
+
+    Attributes:
+        params: W1, b1, ... of convolutions and affine layers in order, gamma1, beta1, ... of BatchNorms in order.
+            Weights are drawn from NumPy's global stream, layer by layer.
+        buffers: running_mean1, running_var1, ... of BatchNorms.
+        shapes: of an image before the first layer, and after each.
+
+    Raises:
+        ShapeError: a layer does not fit what it gets; the message names it.
+        UsageError: something that is no layer, or ``reg`` below 0.
+        UnknownNameError: another name than "he".
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        input_dim: tuple[int, int, int] = (3, 32, 32),
+        num_classes: int = 10,
+        reg: float = 0.0,
+        weight_scale: float | Literal["he"] = "he",
+        dtype: npt.DTypeLike = np.float32,
+        seed: int | None = None,
+    ) -> None:
+        if isinstance(weight_scale, str) and weight_scale != "he":
+            raise UnknownNameError("weight_scale", weight_scale, ["he"], "Or pass a number.")
+        self.layers = (*layers, Affine(num_classes))
+        self.reg, self.dtype, self.seed = checked_reg(reg), np.dtype(dtype), seed
+        self.params: dict[str, Array] = {}
+        self.buffers: dict[str, Array] = {}
+        self.shapes: list[Shape] = [tuple(input_dim)]
+        self._names: list[dict[str, str]] = []  # for each layer: W -> W3
+        for position, layer in enumerate(self.layers, 1):
+            self._add(position, layer, weight_scale)
+
+    def _add(self, position: int, layer: Layer, weight_scale: float | str) -> None:
+        if not isinstance(layer, Layer):
+            raise UsageError(f"Layer {position} is {layer!r}: a list of layers such as Conv(32) or ReLU() is needed.")
+        before = self.shapes[-1]
+        try:
+            self.shapes.append(layer.output_shape(before))
+        except ShapeError as error:
+            raise ShapeError(f"Layer {position}, {layer}, does not fit the shape {before}: {error}") from None
+        learned, running = layer.param_shapes(before), layer.buffer_shapes(before)
+        # The first with weights has W1 and b1, the first BatchNorm has gamma1, beta1, running_mean1, running_var1.
+        number = 1 + sum(learned.keys() <= names.keys() for names in self._names)
+        names = {role: f"{role}{number}" for role in (*learned, *running)}
+        for role, shape in learned.items():
+            if role == "W":
+                inputs = np.prod(shape[1:]) if len(shape) == 4 else shape[0]
+                scale = np.sqrt(2 / inputs) if isinstance(weight_scale, str) else weight_scale
+                self.params[names[role]] = gaussian(scale, shape, self.dtype)
+            else:
+                self.params[names[role]] = np.full(shape, role == "gamma", self.dtype)
+        for role, shape in running.items():
+            self.buffers[names[role]] = np.zeros(shape, self.dtype)
+        self._names.append(names)
+
+    def loss(self, X: Array, y: Array | None = None) -> Any:
+        """Return the scores of images, or with labels the loss and its gradients.
+
+        Without labels the net is in test mode: BatchNorm uses its running statistics, and dropout keeps everything.
+
+        Args:
+            X: images (N, C, H, W).
+            y: labels (N,), whole numbers from 0 to num_classes - 1.
+
+        Returns:
+            Without y: scores (N, num_classes). With y: the mean cross-entropy and the penalty, and the gradient of
+            every parameter by name.
+
+        Raises:
+            ShapeError: images that do not fit.
+            LabelError: a label out of range.
+        """
+        expect_images(X, self.shapes[0])
+        settings = {"mode": "test" if y is None else "train", "seed": self.seed}
+        out, caches = np.asarray(X, self.dtype), []
+        with same_stream_after(self.seed):
+            for layer, names in zip(self.layers, self._names, strict=True):
+                p = {
+                    role: self.params[name] if name in self.params else self.buffers[name]
+                    for role, name in names.items()
+                }
+                out, cache = layer.forward(out, p, settings)
+                caches.append(cache)
+                self.buffers.update({names[role]: p[role] for role in names if names[role] in self.buffers})
+        if y is None:
+            return out
+
+        loss, dout = softmax_loss(out, y)
+        grads: dict[str, Array] = {}
+        for layer, names, cache in zip(reversed(self.layers), reversed(self._names), reversed(caches), strict=True):
+            dout, own = layer.backward(dout, cache)
+            grads.update({names[role]: gradient for role, gradient in own.items()})
+        return loss + add_penalty(self.params, grads, self.reg), grads

@@ -1,0 +1,203 @@
+"""The layers that a :class:`~cnnlab.scratch.nets.deep.ConvNet` is listed from: what they do to a shape, and to images.
+
+A shape is that of one image, (C, H, W), or (D,) behind an :class:`Affine` layer. A layer holds settings only; its
+arrays are the net's, which hands them in as ``p`` under the names W, b, gamma, beta, running_mean, running_var.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cnnlab.errors import ShapeError, UsageError
+from cnnlab.scratch._checks import Array
+from cnnlab.scratch.layers._windows import windows_along
+from cnnlab.scratch.layers.activation import relu_backward, relu_forward
+from cnnlab.scratch.layers.affine import affine_backward, affine_forward
+from cnnlab.scratch.layers.conv import conv_backward, conv_forward
+from cnnlab.scratch.layers.dropout import dropout_backward, dropout_forward
+from cnnlab.scratch.layers.norm import batchnorm_backward_alt, batchnorm_forward
+from cnnlab.scratch.layers.pool import avg_pool_backward, avg_pool_forward, max_pool_backward, max_pool_forward
+from cnnlab.scratch.layers.spatial_norm import spatial_batchnorm_backward, spatial_batchnorm_forward
+
+Shape = tuple[int, ...]
+Arrays = dict[str, Array]
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What all layers have; this one changes nothing."""
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return what becomes of a shape, or raise a ``ShapeError`` if the layer does not fit."""
+        return shape
+
+    def param_shapes(self, shape: Shape) -> dict[str, Shape]:
+        """Return the shapes of what is learned by gradients."""
+        return {}
+
+    def buffer_shapes(self, shape: Shape) -> dict[str, Shape]:
+        """Return the shapes of what is learned otherwise."""
+        return {}
+
+    def forward(self, x: Array, p: Arrays, settings: Settings) -> tuple[Array, Any]:
+        """Return the output and the cache.
+
+        Args:
+            x: the input.
+            p: the layer's arrays; BatchNorm replaces its running statistics in it.
+            settings: ``mode`` "train" or "test"; ``seed`` of dropout masks, or ``None``.
+        """
+        return x, None
+
+    def backward(self, dout: Array, cache: Any) -> tuple[Array, Arrays]:
+        """Return dx and the gradients of the parameters."""
+        return dout, {}
+
+
+@dataclass(frozen=True)
+class Conv(Layer):
+    """Convolution with ``filters`` of ``size`` x ``size``; unless ``pad`` is given it keeps the size at stride 1."""
+
+    filters: int
+    size: int = 3
+    stride: int = 1
+    pad: int | None = None
+
+    @property
+    def conv_param(self) -> dict[str, int]:
+        return {"stride": self.stride, "pad": (self.size - 1) // 2 if self.pad is None else self.pad}
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if self.pad is None and self.size % 2 == 0:
+            raise ShapeError("padding keeps the size of an image for odd filters only. Make size odd, or give pad.")
+        return (self.filters, *_windows(shape, self.size, **self.conv_param))
+
+    def param_shapes(self, shape: Shape) -> dict[str, Shape]:
+        return {"W": (self.filters, shape[0], self.size, self.size), "b": (self.filters,)}
+
+    def forward(self, x: Array, p: Arrays, settings: Settings) -> tuple[Array, Any]:
+        return conv_forward(x, p["W"], p["b"], self.conv_param)
+
+    def backward(self, dout: Array, cache: Any) -> tuple[Array, Arrays]:
+        dx, dw, db = conv_backward(dout, cache)
+        return dx, {"W": dw, "b": db}
+
+
+@dataclass(frozen=True)
+class Affine(Layer):
+    """Fully connected; images become rows."""
+
+    units: int
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (self.units,)
+
+    def param_shapes(self, shape: Shape) -> dict[str, Shape]:
+        return {"W": (math.prod(shape), self.units), "b": (self.units,)}
+
+    def forward(self, x: Array, p: Arrays, settings: Settings) -> tuple[Array, Any]:
+        return affine_forward(x, p["W"], p["b"])
+
+    def backward(self, dout: Array, cache: Any) -> tuple[Array, Arrays]:
+        dx, dw, db = affine_backward(dout, cache)
+        return dx, {"W": dw, "b": db}
+
+
+@dataclass(frozen=True)
+class BatchNorm(Layer):
+    """BatchNorm: of channels over batch and places, behind an affine layer of features over the batch."""
+
+    def param_shapes(self, shape: Shape) -> dict[str, Shape]:
+        return {"gamma": shape[:1], "beta": shape[:1]}
+
+    def buffer_shapes(self, shape: Shape) -> dict[str, Shape]:
+        return {"running_mean": shape[:1], "running_var": shape[:1]}
+
+    def forward(self, x: Array, p: Arrays, settings: Settings) -> tuple[Array, Any]:
+        bn_param = {"mode": settings["mode"], "running_mean": p["running_mean"], "running_var": p["running_var"]}
+        forward = spatial_batchnorm_forward if x.ndim == 4 else batchnorm_forward
+        out, cache = forward(x, p["gamma"], p["beta"], bn_param)
+        p["running_mean"], p["running_var"] = bn_param["running_mean"], bn_param["running_var"]
+        return out, cache
+
+    def backward(self, dout: Array, cache: Any) -> tuple[Array, Arrays]:
+        backward = spatial_batchnorm_backward if dout.ndim == 4 else batchnorm_backward_alt
+        dx, dgamma, dbeta = backward(dout, cache)
+        return dx, {"gamma": dgamma, "beta": dbeta}
+
+
+@dataclass(frozen=True)
+class ReLU(Layer):
+    """``max(x, 0)``."""
+
+    def forward(self, x: Array, p: Arrays, settings: Settings) -> tuple[Array, Any]:
+        return relu_forward(x)
+
+    def backward(self, dout: Array, cache: Any) -> tuple[Array, Arrays]:
+        return relu_backward(dout, cache), {}
+
+
+@dataclass(frozen=True)
+class _Pool(Layer):
+    size: int
+    stride: int | None = None  # as large as the window
+
+    @property
+    def pool_param(self) -> dict[str, int]:
+        return {"pool_height": self.size, "pool_width": self.size, "stride": self.stride or self.size}
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (shape[0], *_windows(shape, self.size, self.stride or self.size))
+
+
+@dataclass(frozen=True)
+class MaxPool(_Pool):
+    """The largest value of each window of ``size`` x ``size``."""
+
+    def forward(self, x: Array, p: Arrays, settings: Settings) -> tuple[Array, Any]:
+        return max_pool_forward(x, self.pool_param)
+
+    def backward(self, dout: Array, cache: Any) -> tuple[Array, Arrays]:
+        return max_pool_backward(dout, cache), {}
+
+
+@dataclass(frozen=True)
+class AvgPool(_Pool):
+    """The mean of each window of ``size`` x ``size``; of the whole image if that is its size."""
+
+    def forward(self, x: Array, p: Arrays, settings: Settings) -> tuple[Array, Any]:
+        return avg_pool_forward(x, self.pool_param)
+
+    def backward(self, dout: Array, cache: Any) -> tuple[Array, Arrays]:
+        return avg_pool_backward(dout, cache), {}
+
+
+@dataclass(frozen=True)
+class Dropout(Layer):
+    """Dropout that keeps values with probability ``keep_prob``."""
+
+    keep_prob: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.keep_prob <= 1:
+            raise UsageError(f"keep_prob must be above 0 and at most 1, got {self.keep_prob}.")
+
+    def forward(self, x: Array, p: Arrays, settings: Settings) -> tuple[Array, Any]:
+        return dropout_forward(x, {"keep_prob": self.keep_prob, **settings})
+
+    def backward(self, dout: Array, cache: Any) -> tuple[Array, Arrays]:
+        return dropout_backward(dout, cache), {}
+
+
+def _windows(shape: Shape, size: int, stride: int, pad: int = 0) -> tuple[int, int]:
+    """Return height and width of the output of a layer that slides a window over images."""
+    if len(shape) != 3:
+        raise ShapeError("it needs images (C, H, W). Put it before the affine layers.")
+    return (
+        windows_along("height", shape[1], size, stride, pad),
+        windows_along("width", shape[2], size, stride, pad),
+    )
