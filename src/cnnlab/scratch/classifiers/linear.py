@@ -1,0 +1,170 @@
+"""Linear classifiers, trained by stochastic gradient descent: the multiclass support vector machine and softmax.
+
+Both compute scores ``X @ W`` and differ in the loss alone: the hinge loss of J. Weston and C. Watkins (Support vector
+machines for multi-class pattern recognition, 1999) asks that the right class lead by a margin of 1, the cross-entropy
+that it be probable. The loops that spell these losses out are in ``layers.loss``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from cnnlab.errors import DivergedError, ShapeError, UsageError
+from cnnlab.scratch._checks import Array, expect_ndim
+from cnnlab.scratch._estimator import Classifier
+from cnnlab.scratch.layers.loss import softmax_loss, svm_loss
+
+
+def svm_loss_vectorized(W: Array, X: Array, y: Array, reg: float) -> tuple[Any, Array]:
+    """Return the multiclass hinge loss of a linear classifier and its gradient.
+
+    Args:
+        W: (D, C) weights.
+        X: (N, D) examples.
+        y: (N,) labels in 0..C-1.
+        reg: strength of the regularisation ``0.5 * reg * sum(W**2)``.
+
+    Returns:
+        The loss, mean over the examples plus regularisation, and dW (D, C).
+    """
+    loss, dscores = svm_loss(_scores(W, X), y)
+    return loss + 0.5 * reg * np.sum(W**2), X.T @ dscores + reg * W
+
+
+def softmax_loss_vectorized(W: Array, X: Array, y: Array, reg: float) -> tuple[Any, Array]:
+    """Return the cross-entropy loss of a linear classifier and its gradient; as :func:`svm_loss_vectorized`."""
+    loss, dscores = softmax_loss(_scores(W, X), y)
+    return loss + 0.5 * reg * np.sum(W**2), X.T @ dscores + reg * W
+
+
+class _LinearClassifier(Classifier):
+    W_: Array
+    loss_history_: list[float]
+
+    def __init__(
+        self,
+        learning_rate: float = 1e-2,
+        reg: float = 1e-3,
+        num_iters: int = 1000,
+        batch_size: int | None = 200,
+        seed: int | None = 0,
+    ) -> None:
+        self.learning_rate = learning_rate
+        self.reg = reg
+        self.num_iters = num_iters
+        self.batch_size = batch_size
+        self.seed = seed
+
+    def _loss(self, W: Array, X: Array, y: Array) -> tuple[Any, Array]:
+        raise NotImplementedError
+
+    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> Self:
+        """Learn from examples ``X`` (N, D) with labels ``y`` (N,), numbers or names.
+
+        Raises:
+            ShapeError, LabelError: input that does not fit.
+            UsageError: a parameter out of range.
+            DivergedError: the loss became NaN or infinite.
+        """
+        self._check_params()
+        X, positions = self._start_fit(X, y)
+        rng = np.random.default_rng(self.seed)
+        W = np.zeros((X.shape[1] + 1, len(self.classes_)), X.dtype)
+        losses: list[float] = []
+        with np.errstate(over="ignore", invalid="ignore"):  # DivergedError says it better
+            for iteration in range(1, self.num_iters + 1):
+                # Drawn with replacement: a batch is cheaper than an order of all examples.
+                batch = slice(None) if self.batch_size is None else rng.integers(len(X), size=self.batch_size)
+                loss, dW = self._loss(W, _with_ones(X[batch]), positions[batch])
+                W -= self.learning_rate * dW
+                if not (math.isfinite(loss) and np.isfinite(W).all()):
+                    raise DivergedError(
+                        f"{self!r} diverged at iteration {iteration}: the loss is {loss}. Lower the learning rate; "
+                        "large features want a small one (pixels of 0..255 about 1e-7), or scale them."
+                    )
+                losses.append(float(loss))
+        self.W_, self.loss_history_ = W, losses
+        return self
+
+    def decision_function(self, X: npt.ArrayLike) -> Array:
+        """Return the scores (M, C) of ``X`` (M, D); of two classes, how far the second leads the first (M,)."""
+        scores = self._class_scores(X)
+        return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
+
+    def predict(self, X: npt.ArrayLike) -> Array:
+        """Return the labels (M,) with the highest scores for ``X`` (M, D).
+
+        Raises:
+            ShapeError: another number of features than in ``fit``.
+            UsageError: not fitted.
+        """
+        best = self._class_scores(X).argmax(axis=1)
+        return self.classes_[best]
+
+    def _class_scores(self, X: npt.ArrayLike) -> Array:
+        X = self._fitted_features(X)
+        return X @ self.W_[:-1] + self.W_[-1]
+
+    def _check_params(self) -> None:
+        at_least = {"num_iters": 1, "batch_size": 1, "learning_rate": 0, "reg": 0}
+        for name, least in at_least.items():
+            value = getattr(self, name)
+            whole = least == 1
+            if name == "batch_size" and value is None:
+                continue
+            kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
+            if not isinstance(value, kinds) or not least <= value < math.inf:
+                number = "whole number" if whole else "number"
+                raise UsageError(f"{name} is {value!r}; it must be a finite {number}, {least} at least.")
+
+
+class LinearSVM(_LinearClassifier):
+    """Multiclass support vector machine: the right class is to lead every other by a margin of 1.
+
+    A constant 1 is appended to every example, so that the last row of ``W_`` holds the biases (regularised like the
+    rest, as in CS231n). Training starts from zero: the problem is convex and has no symmetry to break.
+
+    Args:
+        learning_rate: length of a step, the same throughout.
+        reg: strength of the regularisation ``0.5 * reg * sum(W_**2)``.
+        num_iters: number of steps.
+        batch_size: examples per step, drawn with replacement; ``None`` takes all of them at every step.
+        seed: where the drawing starts; ``None`` draws differently each time.
+
+    Attributes:
+        classes_: the C labels, sorted.
+        W_: (D + 1, C) weights, in the precision of the training examples.
+        loss_history_: the loss of each step's batch, before the step.
+    """
+
+    def _loss(self, W: Array, X: Array, y: Array) -> tuple[Any, Array]:
+        return svm_loss_vectorized(W, X, y, self.reg)
+
+
+class Softmax(_LinearClassifier):
+    """Softmax classifier, also called multinomial logistic regression; parameters as in :class:`LinearSVM`."""
+
+    def _loss(self, W: Array, X: Array, y: Array) -> tuple[Any, Array]:
+        return softmax_loss_vectorized(W, X, y, self.reg)
+
+    def predict_proba(self, X: npt.ArrayLike) -> Array:
+        """Return the probabilities (M, C) of the classes for ``X`` (M, D); a row sums to 1."""
+        scores = self._class_scores(X)
+        powers = np.exp(scores - scores.max(axis=1, keepdims=True))  # the largest power is 1: nothing overflows
+        return powers / powers.sum(axis=1, keepdims=True)
+
+
+def _with_ones(X: Array) -> Array:
+    return np.concatenate([X, np.ones((len(X), 1), X.dtype)], axis=1)
+
+
+def _scores(W: Array, X: Array) -> Array:
+    expect_ndim("W", W, 2, "(D, C)")
+    expect_ndim("X", X, 2, "(N, D)")
+    if X.shape[1] != W.shape[0]:
+        raise ShapeError(f"X (N, D) and W (D, C) must share D, got X {X.shape} and W {W.shape}.")
+    return X @ W
