@@ -23,7 +23,7 @@ def normal(*shape: int, seed: int = 0) -> Any:
     return np.asarray(np.random.default_rng(seed).standard_normal(shape))
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(SHAPES, KEEP, st.integers(0, 999))
 def test_contract_in_training(shape: tuple[int, ...], keep_prob: float, seed: int) -> None:
     np.random.seed(seed)
@@ -36,7 +36,7 @@ def test_contract_in_training(shape: tuple[int, ...], keep_prob: float, seed: in
     )
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(SHAPES, KEEP)
 def test_contract_in_test_mode(shape: tuple[int, ...], keep_prob: float) -> None:
     check_layer(

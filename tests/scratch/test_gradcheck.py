@@ -135,7 +135,7 @@ class TestChecks:
         assert all(np.array_equal(inputs[name], kept[name]) for name in kept)
 
     @BOTH
-    @settings(max_examples=30)
+    @settings(max_examples=30, deadline=None)
     @given(st.integers(0, 3), st.integers(0, 1), st.sampled_from([0.0, -1.0, 1.01, float("nan")]), st.integers(0, 9))
     def test_one_wrong_value_is_found(self, check: Any, row: int, column: int, factor: float, seed: int) -> None:
         inputs = affine_inputs()

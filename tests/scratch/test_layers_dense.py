@@ -31,7 +31,7 @@ from tests.scratch.helpers_layers import check_layer
 
 Array = Any
 SEEDS = st.integers(0, 999)
-FEW = settings(max_examples=30)
+FEW = settings(max_examples=30, deadline=None)
 
 
 def normal(*shape: int, seed: int = 0) -> Array:

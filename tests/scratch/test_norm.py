@@ -32,7 +32,7 @@ from tests.scratch.helpers_layers import check_layer
 Array = Any
 SEEDS = st.integers(0, 999)
 EPS = st.sampled_from([1e-5, 1e-3, 0.5])
-FEW = settings(max_examples=25)
+FEW = settings(max_examples=25, deadline=None)
 
 
 def normal(*shape: int, seed: int = 0) -> Array:
@@ -250,7 +250,7 @@ class TestSpatialBatchNorm:
 
 
 class TestSpatialGroupNorm:
-    @settings(max_examples=40)
+    @settings(max_examples=40, deadline=None)
     @given(st.integers(0, 3), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), EPS, SEEDS)
     def test_contract(self, n: int, groups: int, size: int, h: int, w: int, eps: float, seed: int) -> None:
         c = groups * size

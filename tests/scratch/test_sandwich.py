@@ -29,7 +29,7 @@ from tests.scratch.helpers_layers import check_layer
 
 Array = Any
 SEEDS = st.integers(0, 999)
-FEW = settings(max_examples=25)
+FEW = settings(max_examples=25, deadline=None)
 POOL = {"pool_height": 2, "pool_width": 2, "stride": 2}
 
 
@@ -97,7 +97,7 @@ def test_conv_relu_pool(n: int, c: int, f: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize("mode", ["train", "test"])
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(1, 2), st.integers(1, 2), st.integers(1, 3), SEEDS)
 def test_conv_batchnorm_relu(mode: str, n: int, c: int, f: int, seed: int) -> None:
     mean, var = normal(f, seed=seed + 5), np.random.default_rng(seed).uniform(0.5, 2, f)
