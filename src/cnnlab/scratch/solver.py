@@ -1,0 +1,296 @@
+"""The training loop: minibatches, update rule, accuracies on the way, the best parameters kept."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from cnnlab.errors import DataError, DivergedError, ShapeError, UnknownNameError, UsageError
+from cnnlab.scratch._checkpoint import read_checkpoint, write_checkpoint
+from cnnlab.scratch._checks import Array
+from cnnlab.scratch._display import show
+from cnnlab.scratch.optim import Config, Rule, update_rules
+from cnnlab.scratch.saving import Net, net_state, set_net_state
+
+
+@dataclass(frozen=True)
+class Step:
+    """What there is to say after an iteration.
+
+    Attributes:
+        iteration: how many are done, so that the first is 1.
+        epoch: how many are done.
+        loss: on the iteration's minibatch, before its update.
+        epoch_done: whether this was the last iteration of an epoch.
+        train_acc, val_acc: measured after the first iteration and each epoch, as far as wanted; else NaN.
+    """
+
+    iteration: int
+    epoch: int
+    loss: float
+    epoch_done: bool
+    train_acc: float = math.nan
+    val_acc: float = math.nan
+
+
+class Solver:
+    """Trains a net: ``Solver(net, data, update_rule="adam", optim_config={"learning_rate": 1e-3}).train()``.
+
+    The net has ``params``, a dictionary of arrays, and ``loss(X, y)``, which gives the loss and a dictionary of
+    gradients with the same names; ``loss(X)`` gives scores (N, C). Arrays that belong to it but have no gradient, such
+    as running means, are in ``buffers`` (see :mod:`cnnlab.scratch.saving`). The interface is that of the Solver in
+    CS231n's assignments.
+
+    Minibatches are drawn with replacement from the global NumPy stream: the same ``np.random.seed`` gives the same
+    history. After the first iteration and after every epoch the accuracy is measured on training and validation images.
+    When :meth:`train` ends, also by Ctrl-C or an error, the net has the parameters that were best on validation.
+
+    Attributes:
+        loss_history: the loss of every iteration.
+        train_acc_history, val_acc_history: accuracies after the first iteration and each epoch, 0..1; empty when not
+            measured.
+        best_val_acc: the best of ``val_acc_history``; NaN before the first.
+        best_state: parameters and buffers at ``best_val_acc``; ``None`` before the first.
+        last_state: parameters and buffers after the last step while the net has the best, else ``None``.
+        iteration: how many are done.
+        optim_configs: settings and memory of the update rule for each parameter.
+    """
+
+    def __init__(
+        self,
+        model: Net,
+        data: Mapping[str, Array],
+        *,
+        update_rule: str | Rule = "sgd",
+        optim_config: Config | None = None,
+        lr_decay: float = 1.0,
+        batch_size: int = 100,
+        num_epochs: int = 10,
+        print_every: int = 10,
+        verbose: bool | Literal["lines"] = True,
+        num_train_samples: int | None = 1000,
+        num_val_samples: int | None = None,
+        checkpoint_name: str | Path | None = None,
+        **unknown: Any,
+    ) -> None:
+        """Set up; nothing is drawn or trained yet.
+
+        Args:
+            model: the net; the arrays in its ``params`` are replaced as it learns.
+            data: ``X_train`` (N, ...), ``y_train`` (N, ...); to measure on other images ``X_val`` and ``y_val`` too.
+            update_rule: a name in :data:`cnnlab.scratch.optim.update_rules`, or a function of the same kind.
+            optim_config: settings of the rule; every parameter gets its own copy. The weight decay of adamw spares
+                parameters with one axis: biases, gamma and beta.
+            lr_decay: factor of the learning rate after each epoch.
+            batch_size: images in a minibatch.
+            num_epochs: how often to go over as many images as there are.
+            print_every: iterations from line to line with ``verbose="lines"``.
+            verbose: ``True`` for a bar on a terminal and in a notebook that can draw it, a line per epoch elsewhere;
+                ``"lines"`` for the lines that the course prints; ``False`` for silence.
+            num_train_samples: how many training images to measure the accuracy on, drawn anew each time; ``None`` for
+                all, 0 not to measure it.
+            num_val_samples: the same for validation images.
+            checkpoint_name: after each epoch write ``<checkpoint_name>_epoch_<epoch>.npz`` for :meth:`restore`.
+
+        Raises:
+            UnknownNameError: an argument, an update rule or a key of ``optim_config`` that does not exist.
+            UsageError: a value out of range.
+            DataError: ``data`` lacks an array, or arrays differ in length.
+        """
+        for name in unknown:
+            known = [p for p, kind in inspect.signature(Solver).parameters.items() if kind.kind is kind.KEYWORD_ONLY]
+            raise UnknownNameError("argument of Solver", name, known)
+        for name, value in (("batch_size", batch_size), ("num_epochs", num_epochs), ("print_every", print_every)):
+            if value < 1:
+                raise UsageError(f"{name} must be at least 1, got {value}.")
+        if verbose not in (True, False, "lines"):
+            raise UsageError(f'verbose must be True, False or "lines", got {verbose!r}.')
+        self.model = model
+        self.X_train, self.y_train = _pair(data, "train")
+        self.X_val: Array | None = None
+        self.y_val: Array | None = None
+        if any(len(data[name]) for name in ("X_val", "y_val") if name in data):
+            self.X_val, self.y_val = _pair(data, "val")
+        if self.y_train.ndim != 1 and (num_train_samples != 0 or self.X_val is not None):
+            raise UsageError(
+                f"Accuracy is measured against one label per image, but y_train is of shape {self.y_train.shape}. "
+                "Set num_train_samples=0 and leave X_val and y_val out."
+            )
+        self.batch_size, self.num_epochs, self.lr_decay = batch_size, num_epochs, lr_decay
+        self.num_train_samples, self.num_val_samples = num_train_samples, num_val_samples
+        self.verbose, self.print_every, self.checkpoint_name = verbose, print_every, checkpoint_name
+        self.update_rule = _rule(update_rule)
+        self.optim_configs = {
+            name: _own_config(self.update_rule, optim_config, w) for name, w in self.model.params.items()
+        }
+        self.iteration = 0
+        self.loss_history: list[float] = []
+        self.train_acc_history: list[float] = []
+        self.val_acc_history: list[float] = []
+        self.best_val_acc = math.nan
+        self.best_state: dict[str, Array] | None = None
+        self.last_state: dict[str, Array] | None = None
+
+    @property
+    def iterations_per_epoch(self) -> int:
+        """How many minibatches hold as many images as there are."""
+        return max(len(self.X_train) // self.batch_size, 1)
+
+    @property
+    def num_iterations(self) -> int:
+        """Iterations of all epochs."""
+        return self.num_epochs * self.iterations_per_epoch
+
+    def train(self) -> None:
+        """Train to the end of the last epoch, show how it goes, and leave the best parameters in the net.
+
+        Called again after an interruption it goes on from where it was, and with a larger ``num_epochs`` after the end.
+
+        Raises:
+            DivergedError: the loss is NaN or infinite; the message names the iteration.
+            UsageError: all epochs are over.
+        """
+        try:
+            for _ in show(self.steps(), self):
+                pass
+        finally:
+            if self.best_state is not None and self.last_state is None:
+                self.last_state = net_state(self.model)
+                set_net_state(self.model, self.best_state)
+
+    def steps(self) -> Iterator[Step]:
+        """Train as a stream: yield a :class:`Step` after each iteration. Between two the net may be looked at.
+
+        The net is left with its last parameters; the best are in ``best_state``.
+        """
+        if self.iteration >= self.num_iterations:
+            raise UsageError(
+                f"All {self.num_epochs} epochs are over. Raise num_epochs to go on, or make a new net and Solver."
+            )
+        if self.last_state is not None:
+            set_net_state(self.model, self.last_state)
+            self.last_state = None
+        while self.iteration < self.num_iterations:
+            loss = self._step()
+            epoch, within = divmod(self.iteration, self.iterations_per_epoch)
+            epoch_done = within == 0
+            if epoch_done:
+                for config in self.optim_configs.values():
+                    config["learning_rate"] *= self.lr_decay
+            accuracies = self._measure() if epoch_done or self.iteration == 1 else ()
+            if epoch_done and self.checkpoint_name is not None:
+                self.save(f"{self.checkpoint_name}_epoch_{epoch}")
+            yield Step(self.iteration, epoch, loss, epoch_done, *accuracies)
+
+    def _step(self) -> float:
+        rows = np.random.choice(len(self.X_train), self.batch_size)
+        X, y = self.X_train[rows], self.y_train[rows]
+        # Overflow shows in the loss, which is looked at; a heap of warnings would say less.
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            loss, gradients = self.model.loss(X, y)
+            if not math.isfinite(loss):
+                raise self._diverged(float(loss), X)
+            if missing := self.model.params.keys() - gradients.keys():
+                raise ShapeError(f'loss(X, y) returned no gradient of "{min(missing)}", which is one of params.')
+            for name, w in self.model.params.items():
+                config = self.optim_configs[name]
+                self.model.params[name], self.optim_configs[name] = self.update_rule(w, gradients[name], config)
+        self.iteration += 1
+        self.loss_history.append(float(loss))
+        return self.loss_history[-1]
+
+    def _measure(self) -> tuple[float, float]:
+        train_acc = val_acc = math.nan
+        if self.num_train_samples != 0:
+            train_acc = self.check_accuracy(self.X_train, self.y_train, self.num_train_samples)
+            self.train_acc_history.append(train_acc)
+        if self.X_val is not None and self.y_val is not None and self.num_val_samples != 0:
+            val_acc = self.check_accuracy(self.X_val, self.y_val, self.num_val_samples)
+            self.val_acc_history.append(val_acc)
+            if math.isnan(self.best_val_acc) or val_acc > self.best_val_acc:
+                self.best_val_acc, self.best_state = val_acc, net_state(self.model)
+        return train_acc, val_acc
+
+    def check_accuracy(self, X: Array, y: Array, num_samples: int | None = None, batch_size: int = 100) -> float:
+        """Return the share of images that the net classifies as ``y`` says.
+
+        Args:
+            X: images (N, ...).
+            y: labels (N,).
+            num_samples: measure on as many, drawn with replacement, if there are more.
+            batch_size: how many images go through the net at a time.
+        """
+        if num_samples is not None and num_samples < len(X):
+            rows = np.random.choice(len(X), num_samples)
+            X, y = X[rows], y[rows]
+        starts = range(0, len(X), batch_size)
+        predicted = [np.argmax(self.model.loss(X[start : start + batch_size]), axis=1) for start in starts]
+        return float(np.mean(np.concatenate(predicted) == y))
+
+    def save(self, path: str | Path) -> Path:
+        """Write all that is needed to go on to the same bits into an ``.npz`` file without pickle; return its path.
+
+        Raises:
+            RunError: the file cannot be written; what stood there before is untouched.
+        """
+        return write_checkpoint(self, path)
+
+    def restore(self, path: str | Path) -> None:
+        """Take up the training at a checkpoint: net, update rule, histories, and the global NumPy stream.
+
+        Make net and Solver as at first (``num_epochs`` may be larger), restore, then :meth:`train`. The learning rate
+        is the one in the file.
+
+        Raises:
+            CheckpointError: the file is missing, damaged, or of another net, rule, batch size or number of images.
+        """
+        read_checkpoint(self, path)
+
+    def _diverged(self, loss: float, X: Array) -> DivergedError:
+        what = f"The loss is {loss} at iteration {self.iteration + 1} of {self.num_iterations}."
+        if not np.isfinite(X).all():
+            return DivergedError(f"{what} The minibatch holds values that are not finite: see np.isfinite(X_train).")
+        if self.iteration == 0:
+            return DivergedError(f"{what} No step was taken yet: look at the net's weights and the range of X_train.")
+        rate = next(iter(self.optim_configs.values()))["learning_rate"]
+        return DivergedError(f"{what} The learning rate {rate:g} is probably too high: try {rate / 10:g}.")
+
+
+def _pair(data: Mapping[str, Array], split: str) -> tuple[Array, Array]:
+    names = f"X_{split}", f"y_{split}"
+    for name in names:
+        if name not in data:
+            raise DataError(f'data lacks "{name}"; it has {", ".join(sorted(data)) or "nothing"}.')
+    X, y = (np.asarray(data[name]) for name in names)
+    if len(X) != len(y) or not len(X):
+        raise DataError(
+            f"{names[0]} and {names[1]} must be of one length, at least 1; their shapes are {X.shape} and {y.shape}."
+        )
+    return X, y
+
+
+def _rule(rule: str | Rule) -> Rule:
+    if callable(rule):
+        return rule
+    if rule not in update_rules:
+        raise UnknownNameError("update rule", rule, update_rules)
+    return update_rules[rule]
+
+
+def _own_config(rule: Rule, config: Config | None, w: Array) -> Config:
+    """Return a copy of ``config`` for one parameter; the rule is asked at once whether it knows all keys."""
+    own = dict(config or {})
+    _, completed = rule(w, np.zeros_like(w), dict(own))
+    if "learning_rate" not in completed:
+        raise UsageError(
+            'An update rule must keep its learning rate in config["learning_rate"], even if given no config.'
+        )
+    if w.ndim == 1 and "weight_decay" in completed:
+        own["weight_decay"] = 0.0
+    return own
