@@ -19,7 +19,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -44,6 +44,8 @@ class ReceptiveField:
         whole: there are no positions left: the tensor is about the whole image.
         through: the kinds of modules by which values of the whole image join the local ones (squeeze-excitation,
             normalisation over the map, attention); empty where the field is all there is.
+        dims: the dimension of the tensor that runs along each axis; None where there is none, or where positions share
+            one with something else, as the tokens of a transformer do.
     """
 
     size: tuple[int, ...]
@@ -51,6 +53,7 @@ class ReceptiveField:
     centre: tuple[float, ...]
     whole: bool
     through: tuple[str, ...] = ()
+    dims: tuple[int | None, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +149,10 @@ def _report(found: _Field) -> ReceptiveField | None:
         stride.append(float(axis.jump) if axis.placed and axis.jump is not None else None)
         centre.append(float(first[looking][0] + last[looking][0]) / 2)
     whole = not any(axis.placed for axis in found.axes)
-    return ReceptiveField(tuple(size), tuple(stride), tuple(centre), whole, () if whole else found.through)
+    through = () if whole else found.through
+    return ReceptiveField(
+        tuple(size), tuple(stride), tuple(centre), whole, through, tuple(axis.dim for axis in found.axes)
+    )
 
 
 # Steps that rules are made of.

@@ -1,0 +1,273 @@
+"""What every explanation shares: the answer it gives, the registry, and the decorator that makes one of a function.
+
+A method is a file of this room that holds one function from a :class:`~cnnlab.explain.probe.Probe` to a map::
+
+    @explanation(title="Saliency", signed=False, paper="Simonyan, Vedaldi, Zisserman 2014", url="https://...")
+    def saliency(probe: Probe) -> Tensor:
+        \"\"\"How strongly each pixel would change the score: the largest |gradient| over the channels.\"\"\"
+        return probe.input_gradient[0].abs().amax(0)
+
+The decorator makes of it what is called: ``saliency(model, image, target=None, *, layer=None, classes=None)``.
+Keyword-only parameters after ``probe`` are the method's options; it says something beside the map by
+:meth:`~cnnlab.explain.probe.Probe.note`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cnnlab.errors import ModelError, UnknownNameError, UsageError
+from cnnlab.explain._inputs import as_batch, check_logits, class_name, find_class
+from cnnlab.explain.probe import Probe
+from cnnlab.registry import Entry, Registry
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "Attribution",
+    "ExplanationFacts",
+    "Method",
+    "as_batch",
+    "attribute",
+    "check_logits",
+    "class_name",
+    "enlarged",
+    "explanation",
+    "explanations",
+    "find_class",
+    "method_options",
+]
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Attribution:
+    """How much each pixel of an image has to do with a class, by one method.
+
+    Attributes:
+        values: float32 (H, W), or (C, H, W) where the method tells the channels apart.
+        method: its registered name.
+        target: index of the class that was asked about.
+        target_name: its name, None when no names were given.
+        score: the class's logit for the image.
+        probability: the same after softmax.
+        seconds: what it took.
+        signed: whether there are negative values, which mean that a pixel speaks against the class.
+        layer: dotted name of the layer that was looked at, None for methods that need none.
+        image: float32 (C, H, W) as the model took it.
+        notes: what else there is to say, a sentence each.
+        trust: scores that say how far the map can be trusted; filled by the functions of ``cnnlab.explain.trust``.
+    """
+
+    values: Floats
+    method: str
+    target: int
+    target_name: str | None
+    score: float
+    probability: float
+    seconds: float
+    signed: bool
+    layer: str | None
+    image: Floats
+    notes: tuple[str, ...] = ()
+    trust: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def map(self) -> Floats:
+        """The values of each pixel, (H, W): summed over the channels where the method tells them apart."""
+        return self.values if self.values.ndim == 2 else self.values.sum(axis=0)
+
+    @property
+    def title(self) -> str:
+        """The method as people call it."""
+        return explanations.get(self.method).facts.title
+
+    def figure(self, picture: npt.ArrayLike | None = None) -> Figure:
+        """Draw the map over the picture, with a colour bar and a caption.
+
+        Args:
+            picture: what the model saw as people see it, uint8 or 0..1, (H, W) or (H, W, 3); drawn from the model's
+                input, stretched to its range, when ``None``.
+        """
+        from cnnlab.figures import maps
+
+        return maps.attribution(self, picture)
+
+    def save(self, path: str | os.PathLike[str], picture: npt.ArrayLike | None = None) -> Path:
+        """Write the figure to a file whose suffix says the format; return the path."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.figure(picture).savefig(path)
+        return path
+
+    def _repr_png_(self) -> bytes:
+        from cnnlab.figures import to_png
+
+        return to_png(self.figure())
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.values.shape))
+        name = "" if self.target_name is None else f" ({self.target_name})"
+        return (
+            f"<Attribution {self.method} {shape}, target {self.target}{name}, score {self.score:.4g}, "
+            f"probability {self.probability:.3f}, {self.seconds:.2f} s>"
+        )
+
+
+@dataclass(frozen=True)
+class ExplanationFacts:
+    """What is known about a method.
+
+    Attributes:
+        title: the method as people call it.
+        signed: whether negative values mean "against the class".
+        paper, url: where it comes from.
+        needs_layer: whether it looks at a layer, and so needs a network with positions.
+    """
+
+    title: str
+    signed: bool
+    paper: str
+    url: str
+    needs_layer: bool = False
+
+
+class Method(Protocol):
+    """What people call; ``compute`` is the function that the decorator was given."""
+
+    compute: Callable[..., Tensor]
+    __name__: str
+
+    def __call__(
+        self,
+        model: nn.Module,
+        image: Any,
+        target: int | str | None = None,
+        *,
+        layer: str | None = None,
+        classes: Sequence[str] | None = None,
+        **options: Any,
+    ) -> Attribution: ...
+
+
+explanations: Registry[ExplanationFacts] = Registry(
+    "explanation", "cnnlab.explain", hint="`cnnlab.explain.explanations.names()` lists them."
+)
+
+
+def explanation(
+    *, title: str, signed: bool, paper: str, url: str, needs_layer: bool = False
+) -> Callable[[Callable[..., Tensor]], Method]:
+    """Register the decorated function and make of it what people call; see :class:`ExplanationFacts`."""
+
+    def decorate(compute: Callable[..., Tensor]) -> Method:
+        options = list(inspect.signature(compute).parameters.values())[1:]
+        if any(option.kind is not option.KEYWORD_ONLY for option in options):
+            raise TypeError(f"{compute.__name__}: options of a method are keyword-only.")
+        name = compute.__name__
+
+        @functools.wraps(compute)
+        def method(
+            model: nn.Module,
+            image: Any,
+            target: int | str | None = None,
+            *,
+            layer: str | None = None,
+            classes: Sequence[str] | None = None,
+            **options: Any,
+        ) -> Attribution:
+            if layer is not None and not needs_layer:
+                raise UsageError(f"{name} looks at the pixels and takes no layer, got layer={layer!r}. Leave it out.")
+            return _attribute(Probe(model, image, target, layer, classes), entry, options)
+
+        shown = [
+            p
+            for p in inspect.signature(method, follow_wrapped=False).parameters.values()
+            if p.kind is not p.VAR_KEYWORD
+        ]
+        method.__signature__ = inspect.Signature([*shown, *options], return_annotation=Attribution)  # type: ignore[attr-defined]
+        method.__annotations__ = {p.name: p.annotation for p in (*shown, *options)} | {"return": Attribution}
+        method.compute = compute  # type: ignore[attr-defined]
+        entry = Entry(name, method, ExplanationFacts(title, signed, paper, url, needs_layer))
+        explanations.register(entry.facts)(method)
+        return method  # type: ignore[return-value]
+
+    return decorate
+
+
+def enlarged(maps: Tensor, probe: Probe) -> Tensor:
+    """Return the map (1, h, w) of a layer at the size of the image, (H, W): bilinear, as the papers do it."""
+    return functional.interpolate(maps[None], probe.image.shape[2:], mode="bilinear", align_corners=False)[0, 0]
+
+
+def method_options(name: str) -> dict[str, Any]:
+    """Return the options of the method called ``name`` with their defaults."""
+    return _options(explanations.get(name))
+
+
+def _options(entry: Entry[ExplanationFacts]) -> dict[str, Any]:
+    compute = entry.factory.compute  # type: ignore[attr-defined]
+    return {p.name: p.default for p in list(inspect.signature(compute).parameters.values())[1:]}
+
+
+def attribute(probe: Probe, name: str, **options: Any) -> Attribution:
+    """Explain by the method called ``name`` what the probe holds; methods that get the same probe share its pass.
+
+    Args:
+        probe: model, image and target.
+        name: of a registered method.
+        options: of the method.
+
+    Raises:
+        UnknownNameError: no such method, or no such option of it.
+        ModelError: the method needs a layer with positions and the network has none; what the network or the method
+            computes is not finite.
+    """
+    return _attribute(probe, explanations.get(name), options)
+
+
+def _attribute(probe: Probe, entry: Entry[ExplanationFacts], options: Mapping[str, Any]) -> Attribution:
+    name, known = entry.name, _options(entry)
+    for key in options:
+        if key not in known:
+            hint = "" if known else f"{name} takes no options."
+            raise UnknownNameError(f"option of {name} called", key, known, hint)
+    started = time.perf_counter()
+    with probe.session() as notes:
+        layer = probe.layer if entry.facts.needs_layer else None
+        values = entry.factory.compute(probe, **options).detach()  # type: ignore[attr-defined]
+        image = probe.image[0].detach().float().cpu().numpy()
+        array = np.ascontiguousarray(values.float().cpu().numpy())
+        array = array[0] if array.ndim == 4 and len(array) == 1 else array
+        if not np.isfinite(array).all():
+            raise ModelError(
+                f"The map of {name} is not finite. Look for NaN or infinite numbers in the weights, or use float32."
+            )
+        score, probability = probe.score, probe.probability
+    return Attribution(
+        values=array,
+        method=name,
+        target=probe.target,
+        target_name=probe.target_name,
+        score=score,
+        probability=probability,
+        seconds=time.perf_counter() - started,
+        signed=entry.facts.signed,
+        layer=layer,
+        image=image,
+        notes=tuple(notes),
+    )

@@ -1,0 +1,25 @@
+"""Grad-CAM: where the features of a layer speak for the class.
+
+Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra: Grad-CAM: visual explanations from deep networks via gradient-based
+localization. ICCV 2017. https://arxiv.org/abs/1610.02391 (section 3)
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from cnnlab.explain._base import enlarged, explanation
+from cnnlab.explain.probe import Probe
+
+
+@explanation(
+    title="Grad-CAM",
+    signed=False,
+    needs_layer=True,
+    paper="Selvaraju et al. 2017",
+    url="https://arxiv.org/abs/1610.02391",
+)
+def gradcam(probe: Probe) -> Tensor:
+    """Where the features of the layer speak for the class: its maps weighted by their mean gradients, (H, W)."""
+    weights = probe.gradient.mean((2, 3), keepdim=True)
+    return enlarged((weights * probe.activation).sum(1).relu(), probe)
