@@ -1,0 +1,113 @@
+"""Many forward passes in half precision, where that is faster and puts the images into the same order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cnnlab.errors import UsageError
+from cnnlab.explain._ranks import spearman
+from cnnlab.explain.probe import Probe
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+TRIAL = 32  # images that are computed in both precisions before one is chosen
+WORTHWHILE = 1.1  # smaller gains are noise of the trial
+SAME_ORDER = 0.999  # rank correlation of the scores in both precisions
+
+
+def scores_of(probe: Probe, count: int, make: Callable[[Sequence[int]], Tensor], precision: Precision) -> Tensor:
+    """Return the score of the target for ``count`` images that are made when they are needed, (count,).
+
+    Args:
+        probe: whose model is run, in batches whose size is found by measuring.
+        count: how many images there are.
+        make: from numbers 0 .. count - 1 to these images, (len(numbers), C, H, W).
+        precision: ``"fp32"`` (that of the model), ``"bf16"``, or ``"auto"``: on a machine that computes in bf16, both
+            are tried on images from everywhere, and bf16 goes on if it is faster and their order is the same.
+
+    Raises:
+        UsageError: another precision.
+    """
+    if precision not in ("auto", "fp32", "bf16"):
+        raise UsageError(f'precision is {precision!r}; choose "auto", "fp32" or "bf16".')
+
+    def run(numbers: Sequence[int], bf16: bool) -> Tensor:
+        with probe.session(), _half(probe) if bf16 else _as_it_is():
+            logits = probe.logits_for(len(numbers), lambda start, end: make(numbers[start:end]))
+        return logits[:, probe.target]
+
+    if precision != "auto" or count < 4 * TRIAL or not has_fast_bf16(probe.image.device):
+        return run(range(count), precision == "bf16")
+    # Every k-th image: a trial of neighbours, such as a corner of the image, says nothing about the others.
+    order = [number for first in range(count // TRIAL) for number in range(first, count, count // TRIAL)]
+    half, rest = TRIAL // 2, order[TRIAL:]
+    parts: dict[bool, list[Tensor]] = {True: [], False: []}
+    seconds = {}
+    for numbers in (order[:half], order[half:TRIAL]):  # the first round warms up
+        for bf16 in (True, False):
+            started = time.perf_counter()
+            parts[bf16].append(run(numbers, bf16))
+            seconds[bf16] = time.perf_counter() - started
+    faster = WORTHWHILE * seconds[True] < seconds[False]
+    bf16 = faster and spearman(torch.cat(parts[True]), torch.cat(parts[False])) >= SAME_ORDER
+    found = torch.cat([*parts[bf16], run(rest, bf16)])
+    return found[torch.tensor(order, device=found.device).argsort()]
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether the device computes in bf16 in hardware (AVX512-BF16 or AMX on a CPU, Ampere or newer on a GPU).
+
+    Elsewhere bf16 is emulated, and a trial of it would take longer than all the rest.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    if device.type == "cpu":
+        # Private names: a torch without them is taken for a processor without bf16.
+        checks = (getattr(torch.cpu, name, bool) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+        return any(check() for check in checks)
+    return False
+
+
+@contextmanager
+def _as_it_is() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _half(probe: Probe) -> Iterator[None]:
+    """Compute in bf16, except for the layer that gives the logits: 8 bits would not tell similar scores apart."""
+    head = _head(probe)
+
+    def exact(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        assert isinstance(module, nn.Linear)
+        with torch.autocast(output.device.type, enabled=False):
+            return F.linear(inputs[0].to(module.weight.dtype), module.weight, module.bias)
+
+    handle = head.register_forward_hook(exact) if head is not None else None
+    try:
+        with torch.autocast(probe.image.device.type, dtype=torch.bfloat16):
+            yield
+    finally:
+        if handle is not None:
+            handle.remove()
+
+
+def _head(probe: Probe) -> nn.Linear | None:
+    """The dense layer whose output is the logits, where there is one."""
+    made: list[tuple[Any, nn.Linear]] = []
+    dense = [module for module in probe.model.modules() if isinstance(module, nn.Linear)]
+    handles = [m.register_forward_hook(lambda module, _, output: made.append((output, module))) for m in dense]
+    try:
+        with probe.session(), torch.inference_mode():
+            logits = probe.run(probe.image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return next((module for output, module in made if output is logits), None)

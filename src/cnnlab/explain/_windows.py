@@ -1,0 +1,108 @@
+"""The arithmetic of windows that slide over an image, and of what a pixel gets from all windows that cover it."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cnnlab.errors import UsageError
+
+Pair = tuple[int, int]
+
+
+def pair(name: str, value: int | Sequence[int]) -> Pair:
+    """Return ``value`` as (vertical, horizontal), both at least 1; one number stands for both.
+
+    Raises:
+        UsageError: something else.
+    """
+    try:
+        given = list(value) if isinstance(value, Sequence) else [value, value]
+        vertical, horizontal = (operator.index(v) for v in given)
+        if isinstance(value, str) or bool in map(type, given) or min(vertical, horizontal) < 1:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"{name} is {value!r}; give a whole number of pixels of at least 1, or (vertical, horizontal)."
+        ) from None
+    return vertical, horizontal
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows over an image from its top left corner on, a stride apart, until every pixel is covered.
+
+    The last ones may hang over the right and lower border: they are cut there.
+
+    Attributes:
+        image: (H, W).
+        window: (h, w).
+        stride: (sy, sx).
+
+    Raises:
+        UsageError: the window is larger than the image, or the stride leaves pixels between the windows uncovered.
+    """
+
+    image: Pair
+    window: Pair
+    stride: Pair
+
+    def __post_init__(self) -> None:
+        (height, width), (h, w) = self.image, self.window
+        if h > height or w > width:
+            raise UsageError(
+                f"A window of {h}x{w} pixels is larger than the image of {height}x{width}. Give at most the image's "
+                "size; (height, width) / 7 is a good start."
+            )
+        for side, long, step in zip(self.image, self.window, self.stride, strict=True):
+            if step > long and long < side:
+                raise UsageError(
+                    f"With windows of {h}x{w} pixels and a stride of {self.stride[0]}x{self.stride[1]} some pixels are "
+                    "covered by no window. Give a stride of at most the window's size."
+                )
+
+    @property
+    def counts(self) -> Pair:
+        """How many windows below each other, and beside each other."""
+        down, across = (
+            math.ceil((side - long) / step) + 1
+            for side, long, step in zip(self.image, self.window, self.stride, strict=True)
+        )
+        return down, across
+
+    def __len__(self) -> int:
+        return self.counts[0] * self.counts[1]
+
+    def __iter__(self) -> Iterator[tuple[slice, slice]]:
+        """Yield rows and columns of every window, line by line."""
+        rows, columns = self._spans(0), self._spans(1)
+        return ((row, column) for row in rows for column in columns)
+
+    def _spans(self, axis: int) -> list[slice]:
+        side, long, step = self.image[axis], self.window[axis], self.stride[axis]
+        return [slice(start, min(start + long, side)) for start in range(0, self.counts[axis] * step, step)]
+
+    def average(self, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Give each pixel the mean of the windows that cover it.
+
+        Args:
+            values: one number for each window, in their order.
+
+        Returns:
+            (H, W).
+        """
+        down, across = self._cover(0), self._cover(1)
+        total = down.T @ np.asarray(values, dtype=np.float64).reshape(self.counts) @ across
+        return total / np.outer(down.sum(axis=0), across.sum(axis=0))
+
+    def _cover(self, axis: int) -> npt.NDArray[np.float64]:
+        """(number of windows, pixels) with 1 where a window covers a pixel, along one axis."""
+        cover = np.zeros((self.counts[axis], self.image[axis]))
+        for line, span in zip(cover, self._spans(axis), strict=True):
+            line[span] = 1
+        return cover

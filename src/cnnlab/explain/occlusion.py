@@ -1,0 +1,82 @@
+"""Occlusion: what the score loses when a patch of the image is covered.
+
+Zeiler, Fergus: Visualizing and understanding convolutional networks. ECCV 2014. https://arxiv.org/abs/1311.2901
+(section 4.2)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from cnnlab.explain._base import explanation
+from cnnlab.explain._fill import Fill, filling
+from cnnlab.explain._precision import Precision, scores_of
+from cnnlab.explain._windows import Pair, Windows, pair
+from cnnlab.explain.probe import Probe
+
+
+@explanation(title="Occlusion", signed=True, paper="Zeiler, Fergus 2014", url="https://arxiv.org/abs/1311.2901")
+def occlusion(
+    probe: Probe,
+    *,
+    window: int | Pair | None = None,
+    stride: int | Pair | None = None,
+    fill: Fill = 0.0,
+    precision: Precision = "auto",
+) -> Tensor:
+    """What the score loses when a patch covers a pixel: the mean over the patches that do, (H, W).
+
+    The patches move over the image from the top left corner on; the last ones are cut at the border.
+
+    Args:
+        window: height and width of a patch in pixels; a seventh of the image's when ``None``.
+        stride: by how much it moves, down and to the right, at most its size; a quarter of it when ``None``.
+        fill: what it covers the image with: a number, ``"mean"`` or ``"blur"``; see
+            :func:`~cnnlab.explain._fill.filling`.
+        precision: ``"bf16"`` computes in half precision; ``"auto"`` does so where that is faster and gives the same
+            order of pixels.
+
+    Raises:
+        UsageError: the window is larger than the image, the stride leaves gaps, or another ``fill``.
+    """
+    height, width = probe.image.shape[2:]
+    size = pair("window", (max(1, round(height / 7)), max(1, round(width / 7))) if window is None else window)
+    step = pair("stride", (max(1, size[0] // 4), max(1, size[1] // 4)) if stride is None else stride)
+    windows = Windows((height, width), size, step)
+    patched = Patched(probe.image, filling(probe.image, fill), windows)
+    # The whole image goes the same way as the covered ones, so that its rounding errors cancel.
+    scores = scores_of(probe, 1 + len(windows), patched, precision).double()
+    return torch.from_numpy(windows.average((scores[0] - scores[1:]).cpu().numpy()))
+
+
+class Patched:
+    """Batches of an image, each with another patch covered; number 0 has none.
+
+    A batch is made once and used again: only patches are put on and taken off, which costs next to nothing.
+    """
+
+    def __init__(self, image: Tensor, fill: Tensor, windows: Windows) -> None:
+        self.image, self.fill = image, fill
+        self.patches = [(slice(0), slice(0)), *windows]
+        self.batch = image[:0]
+        self.put_on: list[tuple[slice, slice]] = []
+        self.version = 0
+
+    def __call__(self, numbers: Sequence[int]) -> Tensor:
+        """Return the images with these numbers, (len(numbers), C, H, W); valid until the next call."""
+        # A network may begin with a layer that works in place: then the batch is no longer what was made.
+        if len(self.batch) < len(numbers) or self.batch._version != self.version:
+            with torch.inference_mode(False):
+                copies = self.image.expand(len(numbers), -1, -1, -1)
+                self.batch = copies.clone(memory_format=torch.channels_last)
+            self.put_on = []
+        for place, (rows, columns) in enumerate(self.put_on):
+            self.batch[place, :, rows, columns] = self.image[0, :, rows, columns]
+        self.put_on = [self.patches[number] for number in numbers]
+        for place, (rows, columns) in enumerate(self.put_on):
+            self.batch[place, :, rows, columns] = self.fill[0, :, rows, columns]
+        self.version = self.batch._version
+        return self.batch[: len(numbers)]
