@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,18 +22,18 @@ class Layout:
 
     Attributes:
         images: (N, C, H, W). ``responses``: (N, F, out_H, out_W).
-        window: (HH, WW).
+        starts: for each weight of a filter, line by line, the row it meets and the first place there, ``(i, j, start)``.
+            Row (i, j) holds the pixels j, j + stride, ... of the lines i, i + stride, ...
         height: lines of an image in a row, so that ``height * width`` places belong to it; ``width``: of a line.
         block: images at a time. ``piece``: places at a time.
     """
 
     images: tuple[int, ...]
     responses: tuple[int, ...]
-    window: tuple[int, int]
     stride: int
     pad: int
-    dilation: int
     groups: int
+    starts: tuple[tuple[int, int, int], ...]
     height: int
     width: int
     block: int
@@ -51,13 +52,19 @@ class Layout:
         out_W = windows_along("width", W, WW, stride, pad, dilation)
         # The padding behind a line (or image) is the one before the next; more is needed for 1x1 filters alone.
         height, width = max(out_H, -(-(H + pad) // stride)), max(out_W, -(-(W + pad) // stride))
+        distances = [(i * dilation, j * dilation) for i in range(HH) for j in range(WW)]
+        starts = tuple((y % stride, x % stride, y // stride * width + x // stride) for y, x in distances)
         dtype = float_type(x, w)
         places = COLUMNS_BYTES // (C * HH * WW * dtype.itemsize or 1)
         block = max(1, min(N, places // (height * width)))
         piece = max(1, min(places, block * height * width))
-        return cls(
-            x.shape, (N, F, out_H, out_W), (HH, WW), stride, pad, dilation, groups, height, width, block, piece, dtype
-        )
+        shapes = x.shape, (N, F, out_H, out_W)
+        return cls(*shapes, stride, pad, groups, starts, height, width, block, piece, dtype)
+
+    @property
+    def places(self) -> int:
+        """Places in a row, but for what is read beyond its end."""
+        return self.block * self.height * self.width
 
     def blocks(self) -> Iterator[slice]:
         """Which images to take at a time."""
@@ -76,7 +83,7 @@ class Layout:
     def empty_responses(self) -> tuple[Array, Array]:
         """Return room for the responses of a block, (groups, F / groups, places), and a view of those that count."""
         _, F, out_H, out_W = self.responses
-        flat = np.zeros((self.groups, F // self.groups, self.block * self.height * self.width), self.dtype)
+        flat = np.zeros((self.groups, F // self.groups, self.places), self.dtype)
         return flat, flat.reshape(F, self.block, self.height, self.width)[:, :, :out_H, :out_W]
 
 
@@ -84,15 +91,10 @@ class Lines:
     """The padded lines of a block of images, all in one row for each channel (and each remainder of the stride)."""
 
     def __init__(self, layout: Layout) -> None:
-        s, d, (HH, WW) = layout.stride, layout.dilation, layout.window
-        C, places = layout.images[1], layout.block * layout.height * layout.width
-        # Weight (i, j) meets pixels of remainder (i * d) % s, (j * d) % s, from this place of the row on.
-        self.starts = [
-            (i * d % s, j * d % s, i * d // s * layout.width + j * d // s) for i in range(HH) for j in range(WW)
-        ]
         self.layout = layout
-        self.rows = np.zeros((s, s, C, places + self.starts[-1][2]), layout.dtype)
-        self.buffer = np.empty(C * HH * WW * layout.piece, layout.dtype)
+        s, C, end = layout.stride, layout.images[1], layout.places + layout.starts[-1][2]
+        self.rows = np.zeros((s, s, C, end), layout.dtype)
+        self._columns = np.empty(C * len(layout.starts) * layout.piece, layout.dtype)
 
     def put(self, images: Array) -> int:
         """Write images (n, C, H, W) into the rows, between zeros; return n."""
@@ -109,28 +111,27 @@ class Lines:
         self.rows.fill(0)
 
     def columns(self, places: slice) -> Array:
-        """Return what the filters see at these places: (groups, C / groups * HH * WW, places), valid until the next."""
-        length, C = places.stop - places.start, self.layout.images[1]
-        columns = self.buffer[: C * len(self.starts) * length].reshape(C, len(self.starts), length)
+        """Return what the filters see at these places, (groups, C / groups * HH * WW, places); valid until the next."""
+        shape = self.layout.images[1], len(self.layout.starts), places.stop - places.start
+        columns = self._columns[: math.prod(shape)].reshape(shape)
         for k, row in enumerate(self._seen(places)):
             columns[:, k] = row
-        return columns.reshape(self.layout.groups, -1, length)
+        return columns.reshape(self.layout.groups, -1, shape[2])
 
     def add_columns(self, columns: Array, places: slice) -> None:
         """Add columns to what is in the rows, each number where :meth:`columns` found it."""
-        columns = columns.reshape(self.layout.images[1], len(self.starts), -1)
+        columns = columns.reshape(self.layout.images[1], len(self.layout.starts), -1)
         for k, row in enumerate(self._seen(places)):
             row += columns[:, k]
 
     def _seen(self, places: slice) -> Iterator[Array]:
         """The part of the rows that each weight meets at these places, (C, places)."""
-        return (self.rows[i, j, :, start + places.start : start + places.stop] for i, j, start in self.starts)
+        return (self.rows[i, j, :, start + places.start : start + places.stop] for i, j, start in self.layout.starts)
 
     def _pixels(self, images: Array) -> Iterator[tuple[Array, Array]]:
         """Pairs of views of the same pixels, (C, n, ...): in the rows, and in the images."""
         layout, s, p = self.layout, self.layout.stride, self.layout.pad
-        C, places = layout.images[1], layout.block * layout.height * layout.width
-        lines = self.rows[..., :places].reshape(s, s, C, layout.block, layout.height, layout.width)
+        lines = self.rows[..., : layout.places].reshape(s, s, -1, layout.block, layout.height, layout.width)
         by_channel = images.swapaxes(0, 1)
         for i in range(s):
             for j in range(s):
