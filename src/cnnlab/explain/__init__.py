@@ -10,10 +10,16 @@ A method is a file of this room; ``explanations`` finds them all.
 
 from cnnlab.explain._base import Attribution, ExplanationFacts, attribute, explanation, explanations, method_options
 from cnnlab.explain.gradcam import gradcam
+from cnnlab.explain.gradcam_pp import gradcam_pp
+from cnnlab.explain.gradient_x_input import gradient_x_input
+from cnnlab.explain.guided_backprop import guided_backprop
 from cnnlab.explain.hooks import Recording, find_layer, recording, untouched
+from cnnlab.explain.integrated_gradients import integrated_gradients
+from cnnlab.explain.layercam import layercam
 from cnnlab.explain.layers import Layer, Layers, layers
 from cnnlab.explain.probe import Probe
 from cnnlab.explain.saliency import saliency
+from cnnlab.explain.smoothgrad import smoothgrad
 
 __all__ = [
     "Attribution",
@@ -27,9 +33,15 @@ __all__ = [
     "explanations",
     "find_layer",
     "gradcam",
+    "gradcam_pp",
+    "gradient_x_input",
+    "guided_backprop",
+    "integrated_gradients",
+    "layercam",
     "layers",
     "method_options",
     "recording",
     "saliency",
+    "smoothgrad",
     "untouched",
 ]

@@ -71,6 +71,7 @@ class Attribution:
         image: float32 (C, H, W) as the model took it.
         notes: what else there is to say, a sentence each.
         trust: scores that say how far the map can be trusted; filled by the functions of ``cnnlab.explain.trust``.
+        options: of the method, those that were given; :func:`cnnlab.explain.trust.trust` runs the method again.
     """
 
     values: Floats
@@ -85,6 +86,7 @@ class Attribution:
     image: Floats
     notes: tuple[str, ...] = ()
     trust: Mapping[str, float] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def map(self) -> Floats:
@@ -257,6 +259,10 @@ def _attribute(probe: Probe, entry: Entry[ExplanationFacts], options: Mapping[st
             raise ModelError(
                 f"The map of {name} is not finite. Look for NaN or infinite numbers in the weights, or use float32."
             )
+        if probe.found is not None and layer is not None and probe.found.calls > 1:
+            probe.note(f'The layer "{layer}" runs {probe.found.calls} times; its last call is shown.')
+        if not array.any():
+            probe.note("The map is zero everywhere: nothing that the method looks at speaks for the class.")
         score, probability = probe.score, probe.probability
     return Attribution(
         values=array,
@@ -270,4 +276,5 @@ def _attribute(probe: Probe, entry: Entry[ExplanationFacts], options: Mapping[st
         layer=layer,
         image=image,
         notes=tuple(notes),
+        options=dict(options),
     )

@@ -63,7 +63,9 @@ class Probe:
         self._layer = layer
         self._depth = 0
         self._graph: tuple[Tensor, Tensor | None, Tensor] | None = None
-        self._batch = _BatchSize()
+        on_cpu = self.image.device.type == "cpu"
+        self._batch = _BatchSize(64 if on_cpu else 256)
+        self._backward_batch = _BatchSize(8 if on_cpu else 64)  # a graph takes memory
         if layer is not None:
             find_layer(model, layer)
 
@@ -259,13 +261,30 @@ class Probe:
                 start = end
         return torch.cat(parts).clone()
 
+    def gradients_for(self, count: int, make: Callable[[int, int], Tensor]) -> Iterator[Tensor]:
+        """Yield the gradients (b, C, H, W) of the target's score for images that are made when they are needed.
+
+        Args:
+            count, make: as in :meth:`logits_for`.
+        """
+        target, start = self.target, 0
+        with self.session():
+            while start < count:
+                end = min(count, start + self._backward_batch.next())
+                images = make(start, end).detach().requires_grad_()
+                with self._backward_batch.timing(end - start):
+                    (gradients,) = gradients_of(self.run(images)[:, target].sum(), [images])
+                if gradients is None:
+                    raise ModelError("The score does not depend on the image in a way that has a gradient.")
+                yield gradients
+                start = end
+
 
 class _BatchSize:
     """Doubles the size of batches as long as that makes an image cheaper, measured on the work itself."""
 
-    LARGEST = 64
-
-    def __init__(self) -> None:
+    def __init__(self, largest: int) -> None:
+        self.largest = largest
         self.size, self.best, self.least, self.warm, self.settled = 1, 1, math.inf, False, False
 
     def next(self) -> int:
@@ -283,7 +302,7 @@ class _BatchSize:
         each = (time.perf_counter() - started) / count
         if each < 0.95 * self.least:
             self.least, self.best = each, self.size
-            if self.size < self.LARGEST:
+            if self.size < self.largest:
                 self.size, self.warm = self.size * 2, False
                 return
         self.size, self.settled = self.best, True

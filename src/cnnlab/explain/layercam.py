@@ -1,0 +1,24 @@
+"""LayerCAM: each position of each map with a weight of its own, so that earlier, finer layers can be looked at.
+
+Jiang, Zhang, Hou, Cheng, Wei: LayerCAM: exploring hierarchical class activation maps for localization. IEEE TIP 2021.
+https://doi.org/10.1109/TIP.2021.3089943 (section III-B)
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from cnnlab.explain._base import enlarged, explanation
+from cnnlab.explain.probe import Probe
+
+
+@explanation(
+    title="LayerCAM",
+    signed=False,
+    needs_layer=True,
+    paper="Jiang et al. 2021",
+    url="https://doi.org/10.1109/TIP.2021.3089943",
+)
+def layercam(probe: Probe) -> Tensor:
+    """Where the features of the layer speak for the class: its maps times their positive gradients, (H, W)."""
+    return enlarged((probe.gradient.relu() * probe.activation).sum(1).relu(), probe)
