@@ -22,7 +22,7 @@ class Layout:
 
     Attributes:
         images: (N, C, H, W). ``responses``: (N, F, out_H, out_W).
-        starts: for each weight of a filter, line by line, the row it meets and the first place there, ``(i, j, start)``.
+        starts: for each weight of a filter, line by line, the row it meets and its first place in it, (i, j, start).
             Row (i, j) holds the pixels j, j + stride, ... of the lines i, i + stride, ...
         height: lines of an image in a row, so that ``height * width`` places belong to it; ``width``: of a line.
         block: images at a time. ``piece``: places at a time.
