@@ -225,6 +225,33 @@ def test_maps_are_enlarged_bilinearly_to_the_image(method: Callable[..., Attribu
     np.testing.assert_allclose(answer.values, [[0.5, 0.75, 1.25, 1.5]] * 2, rtol=1e-6)
 
 
+def padded() -> OneConv:
+    """A 3x3 convolution with stride 2 and a border of one pixel: its positions look at the pixels 0, 2 and 4 of 6."""
+    kernel = [[[0.0, 0, 0], [0, 1, 0], [0, 0, 0]]]
+    model = OneConv([kernel], head=((1.0,),), padding=1)
+    model.conv.stride = (2, 2)
+    return model
+
+
+def test_aligned_maps_lie_where_the_positions_look() -> None:
+    image = torch.arange(1.0, 7.0, dtype=torch.float64).expand(1, 6, 6)
+    aligned = explain.gradcam(padded(), image, 0, aligned=True)
+    # the layer holds 1, 3, 5 in each row; the gradient is 1/9; beyond the last position its value goes on
+    np.testing.assert_allclose(aligned.values * 9, [[1, 2, 3, 4, 5, 5]] * 6, rtol=1e-6)
+    assert not aligned.notes
+    plain = explain.gradcam(padded(), image, 0)
+    np.testing.assert_allclose(plain.values * 9, [[1, 1.5, 2.5, 3.5, 4.5, 5]] * 6, rtol=1e-6)
+    assert not plain.notes, "a quarter of a step is not worth a word"
+
+
+def test_a_map_that_lies_beside_what_was_seen_is_said() -> None:
+    model = create_model("resnet18", num_classes=3, image_size=64)
+    answer = explain.gradcam(model, random_image(size=64), 1)
+    said = "What the layer sees lies 4 pixels further up and 4 pixels further left than the map is drawn"
+    assert answer.notes[0].startswith(said)
+    assert not explain.gradcam(model, random_image(size=64), 1, aligned=True).notes
+
+
 def test_the_target_and_its_facts() -> None:
     answer = explain.gradcam(OneConv(), IMAGE, classes=["plus", "minus"])
     assert (answer.target, answer.target_name, answer.score) == (1, "minus", 3.0)
@@ -266,9 +293,7 @@ def test_networks_without_positions(method: Callable[..., Attribution]) -> None:
 
 
 def test_options_are_shown_and_unknown_ones_answered_with_the_nearest() -> None:
-    assert str(inspect.signature(explain.gradcam)).startswith(
-        "(model, image, target=None, *, layer=None, classes=None)"
-    )
+    assert list(inspect.signature(explain.saliency).parameters) == ["model", "image", "target", "layer", "classes"]
     parameters = inspect.signature(explain.integrated_gradients).parameters
     assert list(parameters)[-3:] == ["steps", "baseline", "rule"]
     assert (parameters["steps"].default, parameters["steps"].kind) == (64, inspect.Parameter.KEYWORD_ONLY)

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -95,8 +96,24 @@ class Attribution:
 
     @property
     def title(self) -> str:
-        """The method as people call it."""
-        return explanations.get(self.method).facts.title
+        """The method and the class, as people call them."""
+        return f"{self._facts.title} for {self.subject}"
+
+    @property
+    def subject(self) -> str:
+        """The class as it is called in sentences."""
+        return f"class {self.target}" if self.target_name is None else f"“{self.target_name}”"
+
+    @property
+    def caption(self) -> str:
+        """What the colours of the figure mean."""
+        return self._facts.meaning.format(target=self.subject, layer=self.layer)
+
+    @property
+    def _facts(self) -> ExplanationFacts:
+        if self.method in explanations:
+            return explanations.get(self.method).facts
+        return ExplanationFacts(self.method, self.signed, "", "", self.layer is not None)  # of somebody's own
 
     def figure(self, picture: npt.ArrayLike | None = None) -> Figure:
         """Draw the map over the picture, with a colour bar and a caption.
@@ -107,14 +124,25 @@ class Attribution:
         """
         from cnnlab.figures import maps
 
-        return maps.attribution(self, picture)
+        facts = [f"probability {self.probability:.1%}", f"score {self.score:.3g}", f"{self.seconds:.2g} s"]
+        facts += [f"layer {self.layer}"] if self.layer is not None else []
+        facts += [f"{name} {value:.3g}" for name, value in self.trust.items()]
+        return maps.overlay(
+            self.map,
+            maps.picture_of(self.image) if picture is None else picture,
+            signed=self.signed,
+            title=self.title,
+            facts="  ·  ".join(facts),
+            caption=self.caption,
+            notes=self.notes,
+            label=self._facts.unit,
+        )
 
     def save(self, path: str | os.PathLike[str], picture: npt.ArrayLike | None = None) -> Path:
         """Write the figure to a file whose suffix says the format; return the path."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.figure(picture).savefig(path)
-        return path
+        from cnnlab.figures import save
+
+        return save(self.figure(picture), os.fspath(path))
 
     def _repr_png_(self) -> bytes:
         from cnnlab.figures import to_png
@@ -139,6 +167,9 @@ class ExplanationFacts:
         signed: whether negative values mean "against the class".
         paper, url: where it comes from.
         needs_layer: whether it looks at a layer, and so needs a network with positions.
+        meaning: a sentence that says what the colours of the figure mean, with ``{target}`` and ``{layer}`` for their
+            names; red is for large values, and blue for negative ones where there are any.
+        unit: what a value measures, in a few words.
     """
 
     title: str
@@ -146,6 +177,14 @@ class ExplanationFacts:
     paper: str
     url: str
     needs_layer: bool = False
+    meaning: str = ""
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.meaning:
+            plain = "The redder, the more the network's answer {target} has to do with the place."
+            meaning = "Red speaks for {target}, blue against it." if self.signed else plain
+            object.__setattr__(self, "meaning", meaning)
 
 
 class Method(Protocol):
@@ -172,7 +211,7 @@ explanations: Registry[ExplanationFacts] = Registry(
 
 
 def explanation(
-    *, title: str, signed: bool, paper: str, url: str, needs_layer: bool = False
+    *, title: str, signed: bool, paper: str, url: str, needs_layer: bool = False, meaning: str = "", unit: str = ""
 ) -> Callable[[Callable[..., Tensor]], Method]:
     """Register the decorated function and make of it what people call; see :class:`ExplanationFacts`."""
 
@@ -204,16 +243,48 @@ def explanation(
         method.__signature__ = inspect.Signature([*shown, *options], return_annotation=Attribution)  # type: ignore[attr-defined]
         method.__annotations__ = {p.name: p.annotation for p in (*shown, *options)} | {"return": Attribution}
         method.compute = compute  # type: ignore[attr-defined]
-        entry = Entry(name, method, ExplanationFacts(title, signed, paper, url, needs_layer))
+        entry = Entry(name, method, ExplanationFacts(title, signed, paper, url, needs_layer, meaning, unit))
         explanations.register(entry.facts)(method)
         return method  # type: ignore[return-value]
 
     return decorate
 
 
-def enlarged(maps: Tensor, probe: Probe) -> Tensor:
-    """Return the map (1, h, w) of a layer at the size of the image, (H, W): bilinear, as the papers do it."""
-    return functional.interpolate(maps[None], probe.image.shape[2:], mode="bilinear", align_corners=False)[0, 0]
+def enlarged(maps: Tensor, probe: Probe, aligned: bool = False) -> Tensor:
+    """Return the map (1, h, w) of the probe's layer at the size of the image, (H, W), bilinearly.
+
+    Args:
+        maps: of the layer.
+        probe: of the image.
+        aligned: put each position where the middle of what it sees is. By default the map is stretched over the
+            image, as the papers do it; padding makes the two differ, by half a position in most ResNets, which is said
+            in a note.
+    """
+    size = probe.image.shape[2:]
+    centres = probe.centres
+    if centres is None:
+        if aligned:
+            probe.note(f'Where the positions of the layer "{probe.layer}" look cannot be told: the map is stretched.')
+    elif aligned:
+        axes = []
+        for pixels, (first, step), count in zip(size, centres, maps.shape[1:], strict=True):
+            position = (torch.arange(pixels, dtype=maps.dtype, device=maps.device) - first) / step
+            axes.append(2 * position / max(count - 1, 1) - 1)
+        grid = torch.stack(torch.meshgrid(axes[1], axes[0], indexing="xy"), dim=-1)[None]
+        return functional.grid_sample(maps[None], grid, padding_mode="border", align_corners=True)[0, 0]
+    else:
+        moves = [
+            (pixels / count - 1) / 2 - first
+            for pixels, (first, _), count in zip(size, centres, maps.shape[1:], strict=True)
+        ]
+        if max(abs(move) / step for move, (_, step) in zip(moves, centres, strict=True)) > 0.25:
+            way = " and ".join(
+                f"{abs(move):.0f} pixels further {words[move < 0]}"
+                for move, words in zip(moves, (("up", "down"), ("left", "right")), strict=True)
+                if abs(move) >= 1
+            )
+            probe.note(f"What the layer sees lies {way} than the map is drawn; aligned=True puts it there.")
+    return functional.interpolate(maps[None], size, mode="bilinear", align_corners=False)[0, 0]
 
 
 def method_options(name: str) -> dict[str, Any]:

@@ -17,9 +17,15 @@ from cnnlab.explain.probe import Probe
     signed=False,
     needs_layer=True,
     paper="Selvaraju et al. 2017",
+    meaning="The redder, the more the layer {layer} finds there that speaks for {target}.",
     url="https://arxiv.org/abs/1610.02391",
 )
-def gradcam(probe: Probe) -> Tensor:
-    """Where the features of the layer speak for the class: its maps weighted by their mean gradients, (H, W)."""
+def gradcam(probe: Probe, *, aligned: bool = False) -> Tensor:
+    """Where the features of the layer speak for the class: its maps weighted by their mean gradients, (H, W).
+
+    Args:
+        probe: model, image, target and layer.
+        aligned: put each position where the middle of what it sees is, instead of stretching the map over the image.
+    """
     weights = probe.gradient.mean((2, 3), keepdim=True)
-    return enlarged((weights * probe.activation).sum(1).relu(), probe)
+    return enlarged((weights * probe.activation).sum(1).relu(), probe, aligned)

@@ -18,16 +18,21 @@ from cnnlab.explain.probe import Probe
     signed=False,
     needs_layer=True,
     paper="Chattopadhyay et al. 2018",
+    meaning="The redder, the more the layer {layer} finds there that speaks for {target}.",
     url="https://arxiv.org/abs/1710.11063",
 )
-def gradcam_pp(probe: Probe) -> Tensor:
+def gradcam_pp(probe: Probe, *, aligned: bool = False) -> Tensor:
     """Where the features of the layer speak for the class, small and repeated objects included, (H, W).
 
     The score is the exponential of the logit, as in the paper; its derivatives are then powers of the logit's.
+
+    Args:
+        probe: model, image, target and layer.
+        aligned: put each position where the middle of what it sees is, instead of stretching the map over the image.
     """
     gradient, activation = probe.gradient, probe.activation
     square, cube = gradient**2, gradient**3
     divisor = 2 * square + activation.sum((2, 3), keepdim=True) * cube
     alpha = torch.where(divisor != 0, square / divisor, 0)
     weights = (alpha * gradient.relu()).sum((2, 3), keepdim=True)
-    return enlarged((weights * activation).sum(1).relu(), probe)
+    return enlarged((weights * activation).sum(1).relu(), probe, aligned)

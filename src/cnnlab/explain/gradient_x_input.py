@@ -13,7 +13,12 @@ from cnnlab.explain.probe import Probe
 
 
 @explanation(
-    title="Gradient x input", signed=True, paper="Shrikumar et al. 2016", url="https://arxiv.org/abs/1605.01713"
+    title="Gradient x input",
+    signed=True,
+    paper="Shrikumar et al. 2016",
+    url="https://arxiv.org/abs/1605.01713",
+    meaning="Red pixels add to the score of {target}, blue ones take from it, as if the network were linear.",
+    unit="contribution to the score",
 )
 def gradient_x_input(probe: Probe) -> Tensor:
     """Contribution of each pixel by the first-order Taylor expansion: its value times its gradient, (C, H, W).

@@ -25,6 +25,8 @@ Rule = Literal["gauss-legendre", "midpoint"]
     signed=True,
     paper="Sundararajan, Taly, Yan 2017",
     url="https://arxiv.org/abs/1703.01365",
+    meaning="Red pixels raise the score of {target} above that of the baseline, blue ones lower it.",
+    unit="contribution to the score",
 )
 def integrated_gradients(
     probe: Probe, *, steps: int = 64, baseline: Any = 0.0, rule: Rule = "gauss-legendre"

@@ -17,8 +17,14 @@ from cnnlab.explain.probe import Probe
     signed=False,
     needs_layer=True,
     paper="Jiang et al. 2021",
+    meaning="The redder, the more the layer {layer} finds there that speaks for {target}.",
     url="https://doi.org/10.1109/TIP.2021.3089943",
 )
-def layercam(probe: Probe) -> Tensor:
-    """Where the features of the layer speak for the class: its maps times their positive gradients, (H, W)."""
-    return enlarged((probe.gradient.relu() * probe.activation).sum(1).relu(), probe)
+def layercam(probe: Probe, *, aligned: bool = False) -> Tensor:
+    """Where the features of the layer speak for the class: its maps times their positive gradients, (H, W).
+
+    Args:
+        probe: model, image, target and layer.
+        aligned: put each position where the middle of what it sees is, instead of stretching the map over the image.
+    """
+    return enlarged((probe.gradient.relu() * probe.activation).sum(1).relu(), probe, aligned)

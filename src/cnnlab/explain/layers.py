@@ -202,11 +202,22 @@ def _default(
         if found:
             grid = _last_grid(record.ops, weighted, end, fields, shape)
             same = [(call, row) for call, row in found if row.grid == grid] or found
-            value = same[-1][0].outputs[0]
+            # Not a branch of several: all that the answer depends on goes through it.
+            through = (call.outputs[0] for call, _ in reversed(same) if _all_goes_through(record, call.outputs[0]))
+            value = next(through, same[-1][0].outputs[0])
             # Several names for one tensor: the shortest, of a module that runs once.
-            names = [row for call, row in same if call.outputs and call.outputs[0] is value]
+            names = [row for call, row in same if call.outputs[0] is value]
             return min(names, key=lambda row: (row.calls > 1, row.name.count("."), len(row.name)))
     return None
+
+
+def _all_goes_through(record: Trace, value: Value) -> bool:
+    """Whether no way leads from the image to the output past ``value``."""
+    reached = set(record.inputs) - {value}
+    for op in record.ops:
+        if not reached.isdisjoint(op.inputs):
+            reached.update(output for output in op.outputs if output is not value)
+    return reached.isdisjoint(record.outputs)
 
 
 def _last_grid(

@@ -63,6 +63,7 @@ class Probe:
         self._layer = layer
         self._depth = 0
         self._graph: tuple[Tensor, Tensor | None, Tensor] | None = None
+        self._seen: Tensor | None = None
         on_cpu = self.image.device.type == "cpu"
         self._batch = _BatchSize(64 if on_cpu else 256)
         self._backward_batch = _BatchSize(8 if on_cpu else 64)  # a graph takes memory
@@ -162,16 +163,28 @@ class Probe:
         return self.found.name
 
     @property
+    def centres(self) -> tuple[tuple[float, float], tuple[float, float]] | None:
+        """Where the layer's positions look, in pixels: (the first one, the step to the next), down and across.
+
+        None where that cannot be told.
+        """
+        seen = self.found.field if self.found is not None else None
+        if seen is None or len(seen.stride) != 2 or seen.stride[0] is None or seen.stride[1] is None:
+            return None
+        return (seen.centre[0], seen.stride[0]), (seen.centre[1], seen.stride[1])
+
+    @property
     def activation(self) -> Tensor:
-        """What leaves the layer, (1, C, h, w)."""
-        _, activation, _ = self._maps
-        return activation
+        """What leaves the layer, (1, C, h, w); it needs no gradient."""
+        return self._as_map(self._activation)
 
     @property
     def gradient(self) -> Tensor:
         """Gradient of the score with respect to :attr:`activation`, (1, C, h, w)."""
-        _, _, gradient = self._maps
-        return gradient
+        gradient = self._gradients[1]
+        if gradient is None:
+            raise ModelError(f'The score does not depend on the layer "{self.layer}" in a way that has a gradient.')
+        return self._as_map(gradient)
 
     @property
     def input_gradient(self) -> Tensor:
@@ -179,18 +192,22 @@ class Probe:
         return self._gradients[0]
 
     @cached_property
-    def _maps(self) -> tuple[str, Tensor, Tensor]:
-        name, row = self.layer, self.found
-        assert row is not None
-        _, activation, gradient = self._gradients
-        if activation is None or gradient is None:
-            raise ModelError(f'The score does not depend on the layer "{name}" in a way that has a gradient.')
-        activation, gradient = row.as_map(activation), row.as_map(gradient)
-        if activation.ndim != 4:
-            raise ModelError(
-                f'The output of the layer "{name}" has shape {tuple(activation.shape)}, which is no map (N, C, h, w).'
-            )
-        return name, activation, gradient
+    def _activation(self) -> Tensor:
+        name = self.layer
+        with self.session():
+            if "_gradients" not in self.__dict__:
+                self._forward_pass()
+        if self._seen is None:
+            raise ModelError(f'The layer "{name}" did not run, or what it returns is no tensor.')
+        return self._seen
+
+    def _as_map(self, output: Tensor) -> Tensor:
+        row = self.found
+        if row is not None and output.ndim == (3 if row.layout == "tokens" else 4):
+            return row.as_map(output)
+        raise ModelError(
+            f'The output of the layer "{self.layer}" has shape {tuple(output.shape)}, which is no map (N, C, h, w).'
+        )
 
     def _forward_pass(self) -> tuple[Tensor, Tensor | None, Tensor]:
         """Return image, activation and logits with their graph, until gradients were taken."""
@@ -199,12 +216,14 @@ class Probe:
             names = [self.found.name] if self.found is not None and self.found.spatial else []
             with recording(self.model, names) as seen:
                 logits = self.run(image)
-            self._graph = image, (seen[names[0]] if names else None), logits
+            activation = seen[names[0]] if names else None
+            self._seen = None if activation is None else activation.detach()
+            self._graph = image, activation, logits
         return self._graph
 
     @cached_property
-    def _gradients(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Gradient of the image, and activation and gradient of the layer, from one backward pass."""
+    def _gradients(self) -> tuple[Tensor, Tensor | None]:
+        """Gradients of the image and of the layer's output, from one backward pass."""
         with self.session():
             target = self.target
             image, activation, logits = self._forward_pass()
@@ -212,8 +231,7 @@ class Probe:
             self._graph = None
             if gradients[0] is None:
                 raise ModelError("The score does not depend on the image in a way that has a gradient.")
-            inside = gradients[1] if activation is not None else None
-            return gradients[0], None if activation is None else activation.detach(), inside
+            return gradients[0], gradients[1] if activation is not None else None
 
     # What it says about other images
 

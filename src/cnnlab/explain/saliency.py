@@ -16,6 +16,8 @@ from cnnlab.explain.probe import Probe
     title="Saliency",
     signed=False,
     paper="Simonyan, Vedaldi, Zisserman 2014",
+    meaning="The redder, the more a small change of the pixel changes the score of {target}.",
+    unit="|change of the score| per unit of the pixel",
     url="https://arxiv.org/abs/1312.6034",
 )
 def saliency(probe: Probe) -> Tensor:

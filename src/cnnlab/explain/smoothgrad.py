@@ -14,7 +14,14 @@ from cnnlab.explain._base import explanation
 from cnnlab.explain.probe import Probe
 
 
-@explanation(title="SmoothGrad", signed=False, paper="Smilkov et al. 2017", url="https://arxiv.org/abs/1706.03825")
+@explanation(
+    title="SmoothGrad",
+    signed=False,
+    paper="Smilkov et al. 2017",
+    url="https://arxiv.org/abs/1706.03825",
+    meaning="The redder, the more a small change of the pixel changes the score of {target}, on average nearby.",
+    unit="|change of the score| per unit of the pixel",
+)
 def smoothgrad(probe: Probe, *, samples: int = 32, noise: float = 0.15, seed: int = 0) -> Tensor:
     """Saliency of the mean gradient over noisy copies of the image, (H, W).
 
