@@ -362,15 +362,17 @@ class TestCheckpoints:
         np.testing.assert_array_equal(np.random.randn(3), expected)
 
     def test_of_a_finished_training_goes_on_from_the_last_parameters(self, tmp_path: Path) -> None:
+        options = {"batch_size": 20, "optim_config": {"learning_rate": 0.05}}
         np.random.seed(0)
-        whole = make_solver(num_epochs=6)
+        whole = make_solver(num_epochs=6, **options)
         whole.train()
         expected = everything(whole)
         np.random.seed(0)
-        short = make_solver(num_epochs=3)
+        short = make_solver(num_epochs=5, **options)
         short.train()
+        assert short.best_val_acc > short.val_acc_history[-1]
         path = short.save(tmp_path / "end")
-        longer = make_solver(num_epochs=6)
+        longer = make_solver(num_epochs=6, **options)
         longer.restore(path)
         longer.train()
         assert_same(everything(longer), expected)
