@@ -8,6 +8,8 @@
 A method is a file of this room; ``explanations`` finds them all.
 """
 
+from typing import Any
+
 from cnnlab.explain._base import Attribution, ExplanationFacts, attribute, explanation, explanations, method_options
 from cnnlab.explain.gradcam import gradcam
 from cnnlab.explain.gradcam_pp import gradcam_pp
@@ -45,3 +47,10 @@ __all__ = [
     "smoothgrad",
     "untouched",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Find the methods of files that are not imported above."""
+    if not name.startswith("_") and name in explanations:
+        return explanations.get(name).factory
+    raise AttributeError(f"module 'cnnlab.explain' has no attribute {name!r}")

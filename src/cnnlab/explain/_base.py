@@ -15,12 +15,14 @@ Keyword-only parameters after ``probe`` are the method's options; it says someth
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -205,9 +207,18 @@ class Method(Protocol):
     ) -> Attribution: ...
 
 
-explanations: Registry[ExplanationFacts] = Registry(
-    "explanation", "cnnlab.explain", hint="`cnnlab.explain.explanations.names()` lists them."
-)
+class Explanations(Registry[ExplanationFacts]):
+    """The registry of methods; a method has its file's name, and ``cnnlab.explain.name`` is the method."""
+
+    def discover(self) -> None:
+        super().discover()
+        room = importlib.import_module(self.package)
+        for name, entry in self._entries.items():
+            if isinstance(getattr(room, name, None), ModuleType):  # importing the file has put it there
+                setattr(room, name, entry.factory)
+
+
+explanations = Explanations("explanation", "cnnlab.explain", hint="`cnnlab.explain.explanations.names()` lists them.")
 
 
 def explanation(

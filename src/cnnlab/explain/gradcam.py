@@ -18,6 +18,7 @@ from cnnlab.explain.probe import Probe
     needs_layer=True,
     paper="Selvaraju et al. 2017",
     meaning="The redder, the more the layer {layer} finds there that speaks for {target}.",
+    unit="weighted features",
     url="https://arxiv.org/abs/1610.02391",
 )
 def gradcam(probe: Probe, *, aligned: bool = False) -> Tensor:

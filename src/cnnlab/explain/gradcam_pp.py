@@ -19,6 +19,7 @@ from cnnlab.explain.probe import Probe
     needs_layer=True,
     paper="Chattopadhyay et al. 2018",
     meaning="The redder, the more the layer {layer} finds there that speaks for {target}.",
+    unit="weighted features",
     url="https://arxiv.org/abs/1710.11063",
 )
 def gradcam_pp(probe: Probe, *, aligned: bool = False) -> Tensor:

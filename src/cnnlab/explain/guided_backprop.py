@@ -60,7 +60,7 @@ def _rectifies(func: Any, args: Any, kwargs: Any) -> bool:
     paper="Springenberg et al. 2015",
     url="https://arxiv.org/abs/1412.6806",
     meaning="Details that excite features for {target}: red where brighter pixels would, blue where darker ones would.",
-    unit="change of the score per unit of the pixel, positive paths only",
+    unit="guided change of the score",
 )
 def guided_backprop(probe: Probe) -> Tensor:
     """The gradient whose negative parts are cut off at each ReLU on the way back, (C, H, W)."""

@@ -18,6 +18,7 @@ from cnnlab.explain.probe import Probe
     needs_layer=True,
     paper="Jiang et al. 2021",
     meaning="The redder, the more the layer {layer} finds there that speaks for {target}.",
+    unit="weighted features",
     url="https://doi.org/10.1109/TIP.2021.3089943",
 )
 def layercam(probe: Probe, *, aligned: bool = False) -> Tensor:

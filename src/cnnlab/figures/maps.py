@@ -57,11 +57,15 @@ def overlay(
         UsageError: the map is no (H, W), or the picture has other proportions.
     """
     heat, pixels = _as_map(values), as_pixels(picture)
-    top = scale_of(heat)
+    spread = grain(heat)
+    shown_heat = smoothed(heat, spread)
+    top = scale_of(shown_heat)
     height, width = pixels.shape[:2]
     panel = min(3.3, 4.0 * width / height)
     tall = panel * height / width
-    words = " ".join(part for part in (caption, where(heat, signed)) if part)
+    outlined = not spread and not signed and 0 < share_of_half(heat) < 0.4
+    drawn = f"Drawn as averages over about {round(3.5 * spread)} pixels." if spread else ""
+    words = " ".join(part for part in (caption, where(shown_heat, signed, outlined), drawn) if part)
     page = max(2 * panel + 1.35, 5.2)
     fits = int(page * 72 / (9 * 0.53))  # letters of 9 points that fit a line
     lines = textwrap.wrap(words, fits)
@@ -69,9 +73,11 @@ def overlay(
     high = 0.72 + tall + 0.2 + 0.175 * len(below) + 0.1
     figure = new_figure(page, high, layout="none")
     left, base = 0.12, high - 0.72 - tall
-    for place, shown in ((left, pixels), (left + panel + 0.12, blend(heat, pixels, signed=signed))):
+    for place, shown in ((left, pixels), (left + panel + 0.12, blend(shown_heat, pixels, signed=signed))):
         axes = figure.add_axes((place / page, base / high, panel / page, tall / high))
         show_pixels(axes, shown)
+    if outlined:
+        outline(axes, heat, pixels.shape[:2])
     bar = figure.add_axes(((left + 2 * panel + 0.27) / page, base / high, 0.13 / page, tall / high))
     colour_bar(bar, top, signed=signed, label=label)
     style: dict[str, Any] = {"ha": "left", "va": "top", "parse_math": False}
@@ -143,19 +149,50 @@ def scale_of(values: npt.ArrayLike) -> float:
     return float(np.percentile(size, 99.5)) or float(size.max())
 
 
-def where(values: npt.ArrayLike, signed: bool = False) -> str:
-    """Say in a sentence where a map has its weight, and of a signed one, how much speaks against."""
+def grain(values: npt.ArrayLike) -> float:
+    """Return over how many pixels (standard deviation) a map has to be averaged to be seen; 0 for a smooth one.
+
+    Maps made pixel by pixel change from one to the next; each is then too small for the eye.
+    """
     heat = _as_map(values)
-    weight = np.clip(heat, 0, None)
+    if min(heat.shape) < 64:
+        return 0.0  # the pixels are large enough
+    pairs = [(heat[1:], heat[:-1]), (heat[:, 1:], heat[:, :-1])]
+    alike = sum(float((a * b).sum()) for a, b in pairs) / 2
+    return max(heat.shape) / 150 if alike < 0.9 * float((heat**2).sum()) else 0.0
+
+
+def smoothed(values: npt.ArrayLike, spread: float) -> Floats:
+    """Return a map under a Gaussian with a standard deviation of ``spread`` pixels; itself for 0."""
+    heat = _as_map(values)
+    if not spread:
+        return heat
+    from scipy.ndimage import gaussian_filter
+
+    return gaussian_filter(heat, spread, mode="nearest")
+
+
+def outline(axes: Axes, values: npt.ArrayLike, size: tuple[int, int]) -> None:
+    """Draw a line around the pixels that hold half of a map's weight, onto a picture of ``size`` (height, width)."""
+    weight = np.clip(_as_map(values), 0, None)
+    height, width = size
+    ys = (np.arange(weight.shape[0]) + 0.5) * height / weight.shape[0] - 0.5
+    xs = (np.arange(weight.shape[1]) + 0.5) * width / weight.shape[1] - 0.5
+    for colour, thick in (("#ffffff", 2.2), (INK, 0.9)):
+        axes.contour(xs, ys, weight, levels=[_threshold(weight)], colors=colour, linewidths=thick)
+
+
+def where(values: npt.ArrayLike, signed: bool = False, outlined: bool = False) -> str:
+    """Say in a sentence where a map has its weight, and of a signed one, how much of it is negative."""
+    heat = _as_map(values)
+    weight = np.abs(heat) if signed else np.clip(heat, 0, None)
     if not weight.any():
-        return "Nothing here speaks for it." if heat.any() else "The map is zero everywhere."
+        return "The map is zero everywhere."
     share = share_of_half(weight)
     much = f"{share:.0%}" if share >= 0.01 else "less than 1%"
-    what = "what speaks for it" if signed else "the weight"
-    text = f"Half of {what} lies on {much} of the image, {_place(weight)}."
-    if signed:
-        text += f" {np.clip(-heat, 0, None).sum() / np.abs(heat).sum():.0%} of all speaks against it."
-    return text
+    inside = "inside the line, " if outlined else ""
+    text = f"Half of the weight lies {inside}on {much} of the image, {_place(weight)}"
+    return f"{text}; {np.clip(-heat, 0, None).sum() / weight.sum():.0%} of all is blue." if signed else f"{text}."
 
 
 def share_of_half(weight: npt.ArrayLike) -> float:
@@ -167,8 +204,7 @@ def share_of_half(weight: npt.ArrayLike) -> float:
 
 def _place(weight: Floats) -> str:
     """Name the place of the heaviest half: its median column and row, in thirds of the picture."""
-    threshold = np.sort(weight.ravel())[::-1][max(round(share_of_half(weight) * weight.size) - 1, 0)]
-    heavy = np.where(weight >= threshold, weight, 0)
+    heavy = np.where(weight >= _threshold(weight), weight, 0)
     thirds = []
     for axis in (0, 1):
         along = np.cumsum(heavy.sum(axis=1 - axis))
@@ -178,6 +214,11 @@ def _place(weight: Floats) -> str:
     if not row and not column:
         return "around the middle"
     return f"at the {row} {column}".replace("  ", " ").rstrip() if row and column else f"at the {row or column}"
+
+
+def _threshold(weight: Floats) -> float:
+    """The least value among the pixels that hold half of the weight."""
+    return float(np.sort(weight.ravel())[::-1][max(round(share_of_half(weight) * weight.size) - 1, 0)])
 
 
 def as_pixels(picture: npt.ArrayLike) -> Pixels:
