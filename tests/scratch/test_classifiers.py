@@ -133,7 +133,7 @@ class TestParameters:
         ],
     )
     def test_out_of_range(self, name: str, value: Any) -> None:
-        with pytest.raises(UsageError, match=f"{name} is .*it must be a finite"):
+        with pytest.raises(UsageError, match=f"{name} is .*it must be a (finite|whole) number"):
             Softmax(**{name: value}).fit([[0.0], [1.0]], [0, 1])
 
 
@@ -341,7 +341,7 @@ class TestLosses:
         ("fast", "naive"), [(svm_loss_vectorized, svm_loss_naive), (softmax_loss_vectorized, softmax_loss_naive)]
     )
     @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-4), (np.float64, 1e-11)])
-    @pytest.mark.parametrize("reg", [0.0, 0.7])
+    @pytest.mark.parametrize("reg", [0.0, np.float64(0.7)])
     def test_equal_the_loops_and_numbers(
         self, fast: Loss, naive: Loss, dtype: Any, tolerance: float, reg: float
     ) -> None:
@@ -461,6 +461,17 @@ class TestLinear:
             DivergedError, match=rf"{make.__name__}\(learning_rate=1000000.0.*diverged at iteration \d+:.*Lower"
         ):
             model.fit(X, y)
+        with pytest.raises(UsageError, match="learned nothing yet"):
+            model.predict(X)
+
+    @pytest.mark.parametrize("make", LINEAR)
+    def test_what_was_learned_before_a_divergence_stays(self, make: Any) -> None:
+        X, y, _, _ = digits()
+        model = make(num_iters=20).fit(X, y)
+        before = model.predict(X)
+        with pytest.raises(DivergedError):
+            model.set_params(learning_rate=1e6, reg=10.0, num_iters=1000).fit(X[:, :5], y > 4)
+        np.testing.assert_array_equal(model.predict(X), before)
 
     def test_one_class(self) -> None:
         model = LinearSVM(num_iters=2).fit([[1.0], [2.0]], ["a", "a"])

@@ -102,6 +102,12 @@ class TestGridSearch:
         assert search.training[1] == 1.0
         assert search.best_params == {"k": [30, 1, 2][int(search.validation.argmax())]}
 
+    def test_the_first_of_equals_is_the_best(self) -> None:
+        X, y = digits(100)
+        search = grid_search(KNearestNeighbor(), {"num_loops": [1, 0]}, X[:60], y[:60], X[60:], y[60:])
+        assert search.validation[0] == search.validation[1]
+        assert search.best_params == {"num_loops": 1}
+
     def test_divergence_leaves_a_gap(self) -> None:
         X, y = digits(100)
         svm = LinearSVM(num_iters=300, reg=1.0)

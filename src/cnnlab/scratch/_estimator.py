@@ -76,13 +76,6 @@ class Classifier(Estimator):
         expect_shape("y", np.asarray(y), predicted.shape, f"X of shape {np.shape(X)}")
         return float(np.mean(predicted == np.asarray(y)))
 
-    def _start_fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Array, Array]:
-        """Set ``classes_`` and ``n_features_in_``; return X as floats and the places of the labels in ``classes_``."""
-        X = features(X)
-        self.classes_, positions = _labels(y, len(X))
-        self.n_features_in_ = X.shape[1]
-        return X, positions
-
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import ClassifierTags, Tags, TargetTags  # only scikit-learn asks, so it is there
 
@@ -121,20 +114,28 @@ def features(X: npt.ArrayLike) -> Array:
     return X
 
 
-def _labels(y: npt.ArrayLike, count: int) -> tuple[Array, Array]:
+def examples(X: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Array, Array, Array]:
+    """Return examples to learn from: ``X`` (N, D) in floating point, their classes' positions (N,), the classes (C,).
+
+    Raises:
+        ShapeError: not as many labels as rows, or ``X`` as in :func:`features`.
+        LabelError: labels that are no whole numbers or names, or that have no order.
+    """
+    X = features(X)
     labels = np.asarray(y)
     if labels.ndim != 1:
-        raise ShapeError(f"y should be a 1d array, one label for each of {count} rows of X, got shape {labels.shape}.")
-    expect_shape("y", labels, (count,), f"{count} rows of X")
-    if labels.dtype.kind == "f" and not np.all(np.isfinite(labels) & (labels == np.rint(labels))):
-        wrong = labels[~np.isfinite(labels) | (labels != np.rint(labels))][0]
-        raise LabelError(
-            f"Unknown label type: y holds {wrong}. Labels are whole numbers or names, not measured values."
-        )
+        raise ShapeError(f"y should be a 1d array, one label for each of {len(X)} rows of X, got shape {labels.shape}.")
+    expect_shape("y", labels, X.shape[:1], f"{len(X)} rows of X")
+    if labels.dtype.kind == "f":
+        wrong = labels[~np.isfinite(labels) | (labels != np.rint(labels))]
+        if wrong.size:
+            raise LabelError(
+                f"Unknown label type: y holds {wrong[0]}. Labels are whole numbers or names, not measures."
+            )
     try:
         classes, positions = np.unique(labels, return_inverse=True)
     except TypeError as error:
         raise LabelError(
-            f"y mixes kinds of labels that have no order ({error}). Try [str(label) for label in y]."
+            f"y mixes kinds of labels without an order ({error}). Try [str(label) for label in y]."
         ) from error
-    return classes, positions
+    return X, positions, classes

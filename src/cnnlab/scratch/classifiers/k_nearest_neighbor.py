@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from cnnlab.errors import ShapeError, UsageError
 from cnnlab.scratch._checks import Array, expect_ndim
-from cnnlab.scratch._estimator import Classifier
+from cnnlab.scratch._estimator import Classifier, examples
 
 _BLOCK = 2**25  # distances held at a time while predicting: 128 MiB in float32
 
@@ -48,7 +48,8 @@ class KNearestNeighbor(Classifier):
         Raises:
             ShapeError, LabelError: input that does not fit.
         """
-        self.X_, self.y_ = self._start_fit(X, y)
+        self.X_, self.y_, self.classes_ = examples(X, y)
+        self.n_features_in_ = self.X_.shape[1]
         return self
 
     def predict(self, X: npt.ArrayLike) -> Array:

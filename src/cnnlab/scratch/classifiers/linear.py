@@ -8,6 +8,7 @@ that it be probable. The loops that spell these losses out are in ``layers.loss`
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -15,8 +16,10 @@ import numpy.typing as npt
 
 from cnnlab.errors import DivergedError, ShapeError, UsageError
 from cnnlab.scratch._checks import Array, expect_ndim
-from cnnlab.scratch._estimator import Classifier
+from cnnlab.scratch._estimator import Classifier, examples
 from cnnlab.scratch.layers.loss import softmax_loss, svm_loss
+
+ScoreLoss = Callable[[Array, Array], tuple[Any, Array]]
 
 
 def svm_loss_vectorized(W: Array, X: Array, y: Array, reg: float) -> tuple[Any, Array]:
@@ -31,14 +34,12 @@ def svm_loss_vectorized(W: Array, X: Array, y: Array, reg: float) -> tuple[Any, 
     Returns:
         The loss, mean over the examples plus regularisation, and dW (D, C).
     """
-    loss, dscores = svm_loss(_scores(W, X), y)
-    return loss + 0.5 * reg * np.sum(W**2), X.T @ dscores + reg * W
+    return _with_penalty(svm_loss, W, X, y, reg)
 
 
 def softmax_loss_vectorized(W: Array, X: Array, y: Array, reg: float) -> tuple[Any, Array]:
     """Return the cross-entropy loss of a linear classifier and its gradient; as :func:`svm_loss_vectorized`."""
-    loss, dscores = softmax_loss(_scores(W, X), y)
-    return loss + 0.5 * reg * np.sum(W**2), X.T @ dscores + reg * W
+    return _with_penalty(softmax_loss, W, X, y, reg)
 
 
 class _LinearClassifier(Classifier):
@@ -71,9 +72,9 @@ class _LinearClassifier(Classifier):
             DivergedError: the loss became NaN or infinite.
         """
         self._check_params()
-        X, positions = self._start_fit(X, y)
+        X, positions, classes = examples(X, y)
         rng = np.random.default_rng(self.seed)
-        W = np.zeros((X.shape[1] + 1, len(self.classes_)), X.dtype)
+        W = np.zeros((X.shape[1] + 1, len(classes)), X.dtype)
         losses: list[float] = []
         with np.errstate(over="ignore", invalid="ignore"):  # DivergedError says it better
             for iteration in range(1, self.num_iters + 1):
@@ -87,7 +88,8 @@ class _LinearClassifier(Classifier):
                         "large features want a small one (pixels of 0..255 about 1e-7), or scale them."
                     )
                 losses.append(float(loss))
-        self.W_, self.loss_history_ = W, losses
+        # All at once, so that a fit that failed leaves no half of itself.
+        self.W_, self.loss_history_, self.classes_, self.n_features_in_ = W, losses, classes, X.shape[1]
         return self
 
     def decision_function(self, X: npt.ArrayLike) -> Array:
@@ -110,16 +112,14 @@ class _LinearClassifier(Classifier):
         return X @ self.W_[:-1] + self.W_[-1]
 
     def _check_params(self) -> None:
-        at_least = {"num_iters": 1, "batch_size": 1, "learning_rate": 0, "reg": 0}
-        for name, least in at_least.items():
+        for name in ("num_iters", "batch_size"):
             value = getattr(self, name)
-            whole = least == 1
-            if name == "batch_size" and value is None:
-                continue
-            kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
-            if not isinstance(value, kinds) or not least <= value < math.inf:
-                number = "whole number" if whole else "number"
-                raise UsageError(f"{name} is {value!r}; it must be a finite {number}, {least} at least.")
+            if not (isinstance(value, int | np.integer) and value >= 1) and (name, value) != ("batch_size", None):
+                raise UsageError(f"{name} is {value!r}; it must be a whole number, 1 at least.")
+        for name in ("learning_rate", "reg"):
+            value = getattr(self, name)
+            if not (isinstance(value, int | float | np.number) and 0 <= value < math.inf):
+                raise UsageError(f"{name} is {value!r}; it must be a finite number, 0 at least.")
 
 
 class LinearSVM(_LinearClassifier):
@@ -162,9 +162,12 @@ def _with_ones(X: Array) -> Array:
     return np.concatenate([X, np.ones((len(X), 1), X.dtype)], axis=1)
 
 
-def _scores(W: Array, X: Array) -> Array:
+def _with_penalty(loss_of: ScoreLoss, W: Array, X: Array, y: Array, reg: float) -> tuple[Any, Array]:
+    """A linear classifier is an affine layer without a bias, and the loss of its scores."""
     expect_ndim("W", W, 2, "(D, C)")
     expect_ndim("X", X, 2, "(N, D)")
     if X.shape[1] != W.shape[0]:
         raise ShapeError(f"X (N, D) and W (D, C) must share D, got X {X.shape} and W {W.shape}.")
-    return X @ W
+    loss, dscores = loss_of(X @ W, y)
+    reg = float(reg)  # NumPy's own float64 would make float32 weights wider
+    return loss + 0.5 * reg * np.sum(W**2), X.T @ dscores + reg * W
