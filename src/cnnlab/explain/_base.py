@@ -97,6 +97,14 @@ class Attribution:
         return self.values if self.values.ndim == 2 else self.values.sum(axis=0)
 
     @property
+    def importance(self) -> Floats:
+        """How much each pixel speaks for the class, (H, W): the map, or its size where the sign says something else."""
+        if not self._facts.direction:
+            return self.map
+        size = np.abs(self.values)
+        return size if size.ndim == 2 else size.sum(axis=0)
+
+    @property
     def title(self) -> str:
         """The method and the class, as people call them."""
         return f"{self._facts.title} for {self.subject}"
@@ -172,6 +180,8 @@ class ExplanationFacts:
         meaning: a sentence that says what the colours of the figure mean, with ``{target}`` and ``{layer}`` for their
             names; red is for large values, and blue for negative ones where there are any.
         unit: what a value measures, in a few words.
+        direction: whether the sign says which way a pixel's value would have to move, and not whether the pixel speaks
+            for or against the class: then its size alone says how important the pixel is.
     """
 
     title: str
@@ -181,6 +191,7 @@ class ExplanationFacts:
     needs_layer: bool = False
     meaning: str = ""
     unit: str = ""
+    direction: bool = False
 
     def __post_init__(self) -> None:
         if not self.meaning:
@@ -222,7 +233,15 @@ explanations = Explanations("explanation", "cnnlab.explain", hint="`cnnlab.expla
 
 
 def explanation(
-    *, title: str, signed: bool, paper: str, url: str, needs_layer: bool = False, meaning: str = "", unit: str = ""
+    *,
+    title: str,
+    signed: bool,
+    paper: str,
+    url: str,
+    needs_layer: bool = False,
+    meaning: str = "",
+    unit: str = "",
+    direction: bool = False,
 ) -> Callable[[Callable[..., Tensor]], Method]:
     """Register the decorated function and make of it what people call; see :class:`ExplanationFacts`."""
 
@@ -254,7 +273,8 @@ def explanation(
         method.__signature__ = inspect.Signature([*shown, *options], return_annotation=Attribution)  # type: ignore[attr-defined]
         method.__annotations__ = {p.name: p.annotation for p in (*shown, *options)} | {"return": Attribution}
         method.compute = compute  # type: ignore[attr-defined]
-        entry = Entry(name, method, ExplanationFacts(title, signed, paper, url, needs_layer, meaning, unit))
+        facts = ExplanationFacts(title, signed, paper, url, needs_layer, meaning, unit, direction)
+        entry = Entry(name, method, facts)
         explanations.register(entry.facts)(method)
         return method  # type: ignore[return-value]
 

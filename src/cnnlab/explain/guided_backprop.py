@@ -61,6 +61,7 @@ def _rectifies(func: Any, args: Any, kwargs: Any) -> bool:
     url="https://arxiv.org/abs/1412.6806",
     meaning="Details that excite features for {target}: red where brighter pixels would, blue where darker ones would.",
     unit="guided change of the score",
+    direction=True,
 )
 def guided_backprop(probe: Probe) -> Tensor:
     """The gradient whose negative parts are cut off at each ReLU on the way back, (C, H, W)."""

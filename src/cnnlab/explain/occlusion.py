@@ -18,7 +18,14 @@ from cnnlab.explain._windows import Pair, Windows, pair
 from cnnlab.explain.probe import Probe
 
 
-@explanation(title="Occlusion", signed=True, paper="Zeiler, Fergus 2014", url="https://arxiv.org/abs/1311.2901")
+@explanation(
+    title="Occlusion",
+    signed=True,
+    paper="Zeiler, Fergus 2014",
+    url="https://arxiv.org/abs/1311.2901",
+    meaning="Red where covering a patch costs {target} score, blue where it is gained.",
+    unit="drop of the score",
+)
 def occlusion(
     probe: Probe,
     *,
@@ -32,6 +39,7 @@ def occlusion(
     The patches move over the image from the top left corner on; the last ones are cut at the border.
 
     Args:
+        probe: model, image and target.
         window: height and width of a patch in pixels; a seventh of the image's when ``None``.
         stride: by how much it moves, down and to the right, at most its size; a quarter of it when ``None``.
         fill: what it covers the image with: a number, ``"mean"`` or ``"blur"``; see

@@ -21,6 +21,7 @@ from cnnlab.explain.probe import Probe
     needs_layer=True,
     paper="Wang et al. 2020",
     url="https://arxiv.org/abs/1910.01279",
+    meaning="The redder, the more the layer {layer} finds there that is enough for {target} when all else is dimmed.",
 )
 def scorecam(probe: Probe, *, channels: int | None = None) -> Tensor:
     """Where maps of the layer are bright that let the class through when the image is seen through them, (H, W).
@@ -29,6 +30,7 @@ def scorecam(probe: Probe, *, channels: int | None = None) -> Tensor:
     where, and are left out.
 
     Args:
+        probe: model, image, target and layer.
         channels: look at this many only: those that differ most over the image; all when ``None``.
 
     Raises:
