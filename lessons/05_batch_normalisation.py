@@ -186,8 +186,8 @@ for name, (_, accuracies) in best["validation accuracy"].items():
 
 # %%
 # The plain net learns from a narrow range of scales only, BatchNorm from all of them. Not equally well: its output does
-# not change when the weights before it are multiplied, but Adam's steps have one size, which overturns small weights and
-# hardly moves large ones. At the best scale the plain net is as good; one has to find it.
+# not change when the weights before it are multiplied, but Adam's steps have one size: they overturn small weights and
+# hardly move large ones. At the best scale the plain net is as good; one has to find it.
 #
 # LayerNorm fails where weights are small, and that tells the two apart. The first steps of Adam push all small weights
 # in much the same directions, whatever the image. LayerNorm gives the features of each image a spread of 1, but does

@@ -92,8 +92,8 @@ for title, curves in panels.items():
         lesson.number(f"{title} after the last epoch, {label}", accuracies[-1])
 
 # %%
-# Without dropout the net soon knows its 500 images by heart. With it, it knows them a little less well, and new images a
-# little better. Dropout does not replace more images, but narrows the gap.
+# Without dropout the net soon knows its 500 images by heart. With it, it knows them a little less well, and new images
+# a little better. Dropout does not replace more images, but narrows the gap.
 
 for (label, (_, seen)), (_, new) in zip(
     panels["training accuracy"].items(), panels["validation accuracy"].values(), strict=True
