@@ -294,7 +294,7 @@ def hinge_loss(examples: int, features: int, classes: int) -> Contest:
 
 def contests(quick: bool) -> Iterator[Contest]:
     """Everything that is compared; the first of each kind has the size that the goal is about."""
-    n = 2 if quick else 64
+    n = 1 if quick else 64
     yield conv_against_loops(Conv((n if quick else 100, 3, 31, 31), (25, 3, 3, 3), stride=2, pad=1))
     yield conv_against_torch(Conv((n, 64, 32, 32), (64, 64, 3, 3), pad=1), goal=3)
     yield conv_against_torch(Conv((n, 3, 32, 32), (32, 3, 7, 7), pad=3))
@@ -428,7 +428,8 @@ def as_markdown(result: dict[str, Any]) -> str:
     parts = [
         "# Speed of the layers and classifiers in NumPy",
         f"{quick}Made by `python benchmarks/scratch.py` on {result['date']}: {result['processor']}; "
-        f"threads: {threads}; {versions}. Median of {result['rounds']} rounds; naive loops were timed {result['slow_rounds']} time(s). "
+        f"threads: {threads}; {versions}. Median of {result['rounds']} rounds; naive loops were timed "
+        f"{result['slow_rounds']} time(s). "
         "The script says how it is measured.",
         table(result),
         what_limits(result),
