@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tracemalloc
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cnnlab.errors import ShapeError, UnknownNameError, UsageError
-from cnnlab.scratch.layers import _lines
+from cnnlab.scratch.layers import _lines, conv
 from cnnlab.scratch.layers.conv import conv_backward, conv_forward
 from cnnlab.scratch.layers.conv_naive import conv_backward_naive, conv_forward_naive
 from tests.scratch.helpers_layers import Array, check_layer, run_untouched
@@ -157,6 +158,18 @@ class TestFast:
         # of images, of their gradients and of their responses.
         rows = 3 * max(x[:1].nbytes, _lines.COLUMNS_BYTES // 9) * 1.2
         assert peak < out.nbytes + x.nbytes + 2 * _lines.COLUMNS_BYTES + rows
+
+
+def test_the_drawing_is_right() -> None:
+    """The numbers in the docstring are what the code copies."""
+    x = np.arange(1.0, 10).reshape(1, 1, 3, 3)
+    lines = _lines.Lines(_lines.Layout.of(x, np.ones((1, 1, 3, 3)), np.ones(1), {"stride": 1, "pad": 1}))
+    lines.put(x)
+    columns = lines.columns(slice(0, 12))[0]
+    drawn = re.findall(r"weight \((\d), (\d)\) ([\d ]+)", conv.__doc__ or "")
+    assert len(drawn) == 5
+    for i, j, numbers in drawn:
+        assert columns[3 * int(i) + int(j)].astype(int).tolist() == [int(number) for number in numbers.split()]
 
 
 class TestNaive:

@@ -22,7 +22,7 @@ Now what weight (i, j) of a 3x3 filter meets at all places, line by line, is thi
 
 Read downwards these are the columns, and each of their nine rows was copied in one piece, at the speed of memory. The
 price: of four columns the last (^) belongs to no place, since its window would leave the image at one side and come in
-at the other. Its response is computed and dropped.
+at the other; nor does the fourth line, between this image and the next. Their responses are computed and dropped.
 
 The same holds for several images at once, one after the other in the row. A stride of s needs every s-th pixel of every
 s-th line: these go into a row of their own, s * s rows in all, and within them the step is 1 again. Dilation makes the
