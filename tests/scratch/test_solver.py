@@ -455,6 +455,14 @@ class TestWhatIsRefused:
         with pytest.raises(UsageError, match=f"{name} must be at least 1, got 0"):
             make_solver(**{name: 0})
 
+    @pytest.mark.parametrize("name", ["num_train_samples", "num_val_samples"])
+    def test_numbers_of_samples(self, name: str) -> None:
+        with pytest.raises(UsageError, match=f"{name} must be 0 or more, or None"):
+            make_solver(**{name: -1})
+        solver = make_solver(**{name: None}, num_epochs=1)
+        solver.train()
+        assert len(solver.train_acc_history) == len(solver.val_acc_history) == 2
+
     def test_verbose(self) -> None:
         with pytest.raises(UsageError, match="verbose must be True, False or \"lines\", got 'loud'"):
             make_solver(verbose="loud")

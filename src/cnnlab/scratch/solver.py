@@ -109,6 +109,9 @@ class Solver:
         for name, value in (("batch_size", batch_size), ("num_epochs", num_epochs), ("print_every", print_every)):
             if value < 1:
                 raise UsageError(f"{name} must be at least 1, got {value}.")
+        for name, samples in (("num_train_samples", num_train_samples), ("num_val_samples", num_val_samples)):
+            if samples is not None and samples < 0:
+                raise UsageError(f"{name} must be 0 or more, or None for all images, got {samples}.")
         if verbose not in (True, False, "lines"):
             raise UsageError(f'verbose must be True, False or "lines", got {verbose!r}.')
         self.model = model
