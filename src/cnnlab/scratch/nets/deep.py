@@ -108,16 +108,13 @@ class ConvNet:
         """
         expect_images(X, self.shapes[0])
         settings = {"mode": "test" if y is None else "train", "seed": self.seed}
-        out, caches = np.asarray(X, self.dtype), []
+        out, caches, arrays = np.asarray(X, self.dtype), [], self.params | self.buffers
         with same_stream_after(self.seed):
             for layer, names in zip(self.layers, self._names, strict=True):
-                p = {
-                    role: self.params[name] if name in self.params else self.buffers[name]
-                    for role, name in names.items()
-                }
+                p = {role: arrays[name] for role, name in names.items()}
                 out, cache = layer.forward(out, p, settings)
                 caches.append(cache)
-                self.buffers.update({names[role]: p[role] for role in names if names[role] in self.buffers})
+                self.buffers.update({name: p[role] for role, name in names.items() if name in self.buffers})
         if y is None:
             return out
 
