@@ -99,7 +99,7 @@ class CaptioningRNN:
             LabelError: a word that is not in the vocabulary.
         """
         features, captions = np.asarray(features), np.asarray(captions)
-        expect_ndim("features", features, 2, "(N, input_dim)")
+        h0, from_features = self._first_state(features)  # (N, H)
         expect_ndim("captions", captions, 2, "(N, T)")
         expect_shape("captions", captions, (len(features), captions.shape[1]), f"features of shape {features.shape}")
         expect_words("captions", captions, len(self.word_to_idx))
@@ -107,7 +107,6 @@ class CaptioningRNN:
         forward, backward = CELLS[self.cell_type]
         heard, said = captions[:, :-1], captions[:, 1:]  # after each word heard, the next one is to be said
 
-        h0, from_features = self._first_state(features)  # (N, H)
         vectors, from_words = word_embedding_forward(heard, p["W_embed"])  # (N, T - 1, D)
         h, from_states = forward(vectors, h0, p["Wx"], p["Wh"], p["b"])  # (N, T - 1, H)
         scores, from_scores = temporal_affine_forward(h, p["W_vocab"], p["b_vocab"])  # (N, T - 1, V)
