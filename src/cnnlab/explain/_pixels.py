@@ -22,7 +22,7 @@ class PixelRange:
     """The darkest and the brightest value of each channel, as the network takes them.
 
     Attributes:
-        low, high: (1, C, 1, 1) float32; a pixel of 0 and of 1 after normalisation.
+        low, high: (1, C, 1, 1); a pixel of 0 and of 1 after normalisation.
     """
 
     low: Tensor
@@ -35,7 +35,7 @@ class PixelRange:
         mean: Channels | None = None,
         std: Channels | None = None,
         bounds: tuple[Channels, Channels] | None = None,
-        device: torch.device | str = "cpu",
+        like: Tensor | None = None,
     ) -> PixelRange:
         """Find the range from how images are prepared.
 
@@ -43,6 +43,7 @@ class PixelRange:
             channels: of the image.
             mean, std: of pixels in 0..1, as they are subtracted and divided by; 0 and 1 when nothing is given.
             bounds: instead of them, the lowest and the highest value.
+            like: has the device and the precision that images will have.
 
         Raises:
             UsageError: both ways at once, numbers that do not fit the channels, or a range that is empty.
@@ -59,7 +60,22 @@ class PixelRange:
             low, high = (0 - shift) / scale, (1 - shift) / scale
         if not (low < high).all():
             raise UsageError(f"The bounds {low.tolist()} and {high.tolist()} leave no room; low must be below high.")
-        return cls(low.view(1, -1, 1, 1).to(device), high.view(1, -1, 1, 1).to(device))
+        like = low if like is None else like
+        return cls(low.view(1, -1, 1, 1).to(like), high.view(1, -1, 1, 1).to(like))
+
+    @classmethod
+    def for_drawing(
+        cls,
+        images: Tensor,
+        mean: Channels | None = None,
+        std: Channels | None = None,
+        bounds: tuple[Channels, Channels] | None = None,
+    ) -> PixelRange:
+        """Find the range of images (N, C, H, W) as :meth:`of` does; where nothing is known, from their own values."""
+        if mean is None and std is None and bounds is None:
+            low, high = float(images.min()), float(images.max())
+            bounds = (low, high if high > low else low + 1)
+        return cls.of(images.shape[1], mean, std, bounds, images)
 
     @property
     def width(self) -> Tensor:
@@ -86,8 +102,7 @@ class PixelRange:
         """
         unit = self.to_unit(images)
         low, high = float(unit.min()), float(unit.max())
-        # Bicubic resampling overshoots a little where nobody rounds.
-        if not (low > -0.1 and high < 1.1):
+        if not (low > -0.01 and high < 1.01):
             raise UsageError(
                 f"The image has values from {float(images.min()):.3g} to {float(images.max()):.3g}, outside the range "
                 f"{self.low.min():.3g} to {self.high.max():.3g}. Say how it was prepared: mean=... and std=..., or "

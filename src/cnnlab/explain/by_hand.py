@@ -21,9 +21,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from cnnlab.errors import ShapeError, UnknownNameError, UsageError
-from cnnlab.explain._base import as_batch
-from cnnlab.explain.hooks import find_layer, recording_inputs, untouched
+from cnnlab.errors import ModelError, ShapeError, UnknownNameError, UsageError
+from cnnlab.explain._inputs import as_batch
+from cnnlab.explain._show import Shown
+from cnnlab.explain.hooks import find_layer, untouched
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,7 +58,7 @@ def named_kernel(name: str) -> Array:
 
 
 @dataclass(frozen=True, eq=False)
-class OutputPixel:
+class OutputPixel(Shown):
     """Where one number of a convolution's output comes from: ``value = products.sum() + bias``.
 
     Attributes:
@@ -67,8 +68,7 @@ class OutputPixel:
         patch: (C, kh, kw), the pixels under the window; 0 where it hangs over the border (or as the layer pads).
         output: (H', W'), the channel of the output that the number is in.
         row, column: where it is there.
-        where: (C, kh, kw) of (row, column) pairs, so (2, kh, kw): the pixels of the patch, counted in the image; below
-            0 or past its end in the border.
+        rows, columns: (kh,) and (kw,), which of the image's the patch is; below 0 or past the end is padding.
     """
 
     image: Array
@@ -78,7 +78,8 @@ class OutputPixel:
     output: Array
     row: int
     column: int
-    where: Array
+    rows: Array
+    columns: Array
 
     @property
     def products(self) -> Array:
@@ -97,13 +98,22 @@ class OutputPixel:
 
     def figure(self) -> Figure:
         """Draw patch x kernel = products, their sum, and where in image and output they are."""
-        from cnnlab.figures import output_pixel
+        from cnnlab.figures import inside
 
-        return output_pixel(self)
+        return inside.output_pixel(
+            self.image,
+            self.patch,
+            self.kernel,
+            self.bias,
+            self.output,
+            at=(self.row, self.column),
+            rows=self.rows,
+            columns=self.columns,
+        )
 
 
 @dataclass(frozen=True, eq=False)
-class Filtered:
+class Filtered(Shown):
     """What a kernel made of an image; each channel was filtered on its own.
 
     Attributes:
@@ -136,9 +146,9 @@ class Filtered:
 
     def figure(self) -> Figure:
         """Draw image, kernel and result beside each other."""
-        from cnnlab.figures import kernel_results
+        from cnnlab.figures import inside
 
-        return kernel_results(self.image, {self.name: (self.kernel, self.values)})
+        return inside.kernel_results(self.image, {self.name: (self.kernel, self.values)})
 
 
 def apply_kernel(
@@ -176,10 +186,10 @@ def apply_kernel(
 
 def all_kernels(image: npt.ArrayLike | Tensor) -> Figure:
     """Draw what each of :data:`KERNELS` makes of an image (H, W) or (C, H, W)."""
-    from cnnlab.figures import kernel_results
+    from cnnlab.figures import inside
 
     filtered = [apply_kernel(image, name) for name in KERNELS]
-    return kernel_results(filtered[0].image, {each.name: (each.kernel, each.values) for each in filtered})
+    return inside.kernel_results(filtered[0].image, {each.name: (each.kernel, each.values) for each in filtered})
 
 
 def output_pixel(
@@ -224,9 +234,9 @@ def output_pixel(
         at * step + gap * np.arange(size)
         for at, step, gap, size in zip((row, column), steps, gaps, weights.shape[1:], strict=True)
     )
-    where = np.stack(np.meshgrid(down - border[0][0], across - border[1][0], indexing="ij"))
     patch = padded[:, down[:, None], across]
-    return OutputPixel(channels, weights, float(bias), patch, output, row, column, where)
+    rows, columns = down - border[0][0], across - border[1][0]
+    return OutputPixel(channels, weights, float(bias), patch, output, row, column, rows, columns)
 
 
 def layer_pixel(
@@ -255,15 +265,14 @@ def layer_pixel(
         raise UsageError(f'"{layer}" is a {type(module).__name__}; name a Conv2d to see a convolution by hand.')
     if not 0 <= channel < module.out_channels:
         raise UsageError(f'"{layer}" has {module.out_channels} output channels; channel {channel} is not one of them.')
-    with untouched(model), torch.no_grad(), recording_inputs(model, [layer]) as inputs:
-        model(as_batch(model, image))
+    inputs = _inputs_of(model, module, as_batch(model, image))
     per_group = module.in_channels // module.groups
     first = channel // (module.out_channels // module.groups) * per_group
-    seen = inputs[layer][0, first : first + per_group].double().cpu().numpy()
+    seen = inputs[0, first : first + per_group].double().cpu().numpy()
     weight = module.weight.detach()[channel].double().cpu().numpy()
     left, right, top, bottom = module._reversed_padding_repeated_twice
     options: dict[str, Any] = {
-        "bias": 0.0 if module.bias is None else float(module.bias[channel]),
+        "bias": 0.0 if module.bias is None else float(module.bias[channel].detach()),
         "stride": module.stride,
         "padding": ((top, bottom), (left, right)),
         "dilation": module.dilation,
@@ -273,6 +282,22 @@ def layer_pixel(
         output = output_pixel(seen, weight, 0, 0, **options).output
         row, column = (int(i) for i in np.unravel_index(output.argmax(), output.shape))
     return output_pixel(seen, weight, row, column, **options)
+
+
+def _inputs_of(model: nn.Module, module: nn.Module, images: Tensor) -> Tensor:
+    """Return what went into a module at its last call, as it was before anything worked on it in place."""
+    seen: list[Tensor] = []
+    handle = module.register_forward_pre_hook(lambda _, given: seen.append(given[0].clone()))
+    try:
+        with untouched(model), torch.no_grad():
+            model(images)
+    finally:
+        handle.remove()
+    if not seen:
+        raise ModelError(
+            f"This {type(module).__name__} does not run. `cnnlab.explain.layers` lists the layers that do."
+        )
+    return seen[-1]
 
 
 _NUMPY_PADDING: dict[str, Any] = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}

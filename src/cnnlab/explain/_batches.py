@@ -1,0 +1,48 @@
+"""Images of a whole data set, in whatever batches they come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cnnlab.errors import UsageError
+
+
+def image_batches(model: nn.Module, batches: Iterable[Any] | Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Yield images (N, C, H, W) on the model's device and in its precision, with their labels (N,) where there are any.
+
+    Args:
+        model: that takes the images.
+        batches: images (N, C, H, W); or an iterable of them, of ``(images, labels)``, or of objects with ``images`` and
+            maybe ``labels``, such as the batches of a ``cnnlab.data.Loader``.
+
+    Raises:
+        UsageError: a batch is something else, or there is none.
+    """
+    like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
+    count = 0
+    for batch in [batches] if isinstance(batches, Tensor | np.ndarray) else batches:
+        images, labels = _parts(batch)
+        if images.ndim != 4 or not images.is_floating_point():
+            raise UsageError(
+                f"Batch {count} holds {images.dtype} of shape {tuple(images.shape)}; give images (N, C, H, W) as the "
+                "network takes them."
+            )
+        yield images.detach().to(like), None if labels is None else torch.as_tensor(labels).detach().cpu()
+        count += 1
+    if not count:
+        raise UsageError("There are no images. Give at least one batch.")
+
+
+def _parts(batch: Any) -> tuple[Tensor, Any]:
+    if hasattr(batch, "images"):
+        return torch.as_tensor(batch.images), getattr(batch, "labels", None)
+    if isinstance(batch, tuple | list) and len(batch) >= 1:
+        return torch.as_tensor(batch[0]), batch[1] if len(batch) > 1 else None
+    if isinstance(batch, Tensor | np.ndarray):
+        return torch.as_tensor(batch), None
+    raise UsageError(f"A batch is images, or (images, labels), not {type(batch).__name__}.")

@@ -1,0 +1,91 @@
+"""Small random changes of an image before a network sees it, so that an invented image works however it is moved.
+
+Without them gradient ascent finds a pattern of single pixels that nobody recognises (Mordvintsev et al. 2015, Olah et
+al. 2017). A transform is a function of images (N, C, H, W) and a random generator; they follow each other in a
+:func:`compose`. What leaves the image on one side comes back on the other, or is mirrored: no border appears.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cnnlab.errors import UsageError
+
+Transform: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
+
+
+def compose(*transforms: Transform) -> Transform:
+    """One after the other, from left to right."""
+
+    def apply(images: Tensor, generator: torch.Generator) -> Tensor:
+        for transform in transforms:
+            images = transform(images, generator)
+        return images
+
+    return apply
+
+
+def jitter(pixels: int) -> Transform:
+    """Shift by up to ``pixels`` in each direction."""
+    if pixels < 0:
+        raise UsageError(f"A shift of up to {pixels} pixels makes no sense; give 0 or more.")
+
+    def apply(images: Tensor, generator: torch.Generator) -> Tensor:
+        down, across = torch.randint(-pixels, pixels + 1, (2,), generator=generator).tolist()
+        return images.roll((down, across), dims=(2, 3))
+
+    return apply
+
+
+def scale(least: float = 0.9, most: float = 1.1) -> Transform:
+    """Enlarge by a factor between ``least`` and ``most``, around the middle; the image keeps its size."""
+    if not 0 < least <= most:
+        raise UsageError(f"The factors {least} to {most} make no sense; give 0 < least <= most.")
+
+    def apply(images: Tensor, generator: torch.Generator) -> Tensor:
+        factor = least + (most - least) * torch.rand((), generator=generator).item()
+        return _turned(images, 1 / factor, 0.0)
+
+    return apply
+
+
+def rotate(degrees: float) -> Transform:
+    """Turn by up to ``degrees`` either way, around the middle."""
+
+    def apply(images: Tensor, generator: torch.Generator) -> Tensor:
+        angle = degrees * (2 * torch.rand((), generator=generator).item() - 1)
+        return _turned(images, 1.0, math.radians(angle))
+
+    return apply
+
+
+def blur(sigma: float) -> Transform:
+    """Blur by a Gaussian whose standard deviation is ``sigma`` pixels."""
+    if not sigma > 0:
+        raise UsageError(f"A blur of {sigma} pixels makes no sense; give more than 0.")
+    radius = math.ceil(3 * sigma)
+    weights = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / sigma) ** 2)
+    weights /= weights.sum()
+
+    def apply(images: Tensor, generator: torch.Generator) -> Tensor:
+        channels = images.shape[1]
+        row = weights.to(images).expand(channels, 1, 1, -1)
+        images = F.pad(images, (radius,) * 4, mode="replicate")
+        return F.conv2d(F.conv2d(images, row, groups=channels), row.mT, groups=channels)
+
+    return apply
+
+
+def _turned(images: Tensor, zoom: float, angle: float) -> Tensor:
+    """Sample an image at points turned by ``angle`` and moved out by ``zoom``, in pixels whatever its shape."""
+    height, width = images.shape[2:]
+    cos, sin, ratio = zoom * math.cos(angle), zoom * math.sin(angle), height / width
+    matrix = torch.tensor([[cos, -sin * ratio, 0], [sin / ratio, cos, 0]]).to(images).expand(len(images), 2, 3)
+    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
