@@ -46,6 +46,11 @@ class Layer:
         """Whether what leaves it has more than one position on the image."""
         return self.layout is not None
 
+    @property
+    def more_tokens(self) -> bool:
+        """Whether there are tokens that stand for no patch, such as that of the class."""
+        return self.layout == "tokens" and self.grid is not None and self.output[1] > self.grid[0] * self.grid[1]
+
     def as_map(self, output: Tensor) -> Tensor:
         """Return what left the layer as ``(N, C, h, w)``."""
         if self.layout == "NHWC":
@@ -132,9 +137,12 @@ def layers(model: nn.Module, image: Tensor | Sequence[int]) -> Layers:
         UsageError: something that is neither an image nor a shape.
         ModelError: the model cannot take the image.
     """
-    shape = tuple(getattr(image, "shape", image))
-    if len(shape) not in (3, 4):
-        raise UsageError(f"Give an image (C, H, W) or its shape, not one of shape {shape}.")
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"A model must be a torch.nn.Module, not {type(model).__name__}.")
+    given = getattr(image, "shape", image)
+    shape = tuple(given) if isinstance(given, Sequence) else ()
+    if len(shape) not in (3, 4) or not all(isinstance(side, int) and side > 0 for side in shape):
+        raise UsageError(f"Give an image (C, H, W) or its shape, not {given!r}.")
     shape = (1, *shape[-3:])
     key = (shape, tuple((name, type(module)) for name, module in model.named_modules()))
     known = _KNOWN.setdefault(model, {})
@@ -150,7 +158,10 @@ def _listed(record: Trace, shape: tuple[int, ...]) -> Layers:
     for call in record.calls:
         counts[call.path] = counts.get(call.path, 0) + 1
         last[call.path] = call
-    calls = sorted((call for path, call in last.items() if path and call.outputs), key=lambda call: call.end)
+    calls = sorted(
+        (call for path, call in last.items() if path and call.outputs),
+        key=lambda call: (call.end, -call.path.count(".")),
+    )
     rows = [_row(call, counts[call.path], fields, shape) for call in calls]
     chosen = _default(record, list(zip(calls, rows, strict=True)), fields, shape)
     return Layers(replace(row, default=row is chosen) for row in rows)
@@ -197,8 +208,12 @@ def _default(
         for position, op in enumerate(record.ops)
         if op.macs and any(value.parameter is not None for value in op.inputs)
     ]
+    # Of a network that reads its answer off a token of its own, the others are without a say after the last attention.
+    attention = max((i for i, op in enumerate(record.ops) if op.macs and i not in weighted), default=0)
     for end in (weighted[-1] if weighted else len(record.ops), len(record.ops)):
-        found = [(call, row) for call, row in rows if row.spatial and call.end <= end]
+        found = [
+            (call, row) for call, row in rows if row.spatial and call.end <= (attention if row.more_tokens else end)
+        ]
         if found:
             grid = _last_grid(record.ops, weighted, end, fields, shape)
             same = [(call, row) for call, row in found if row.grid == grid] or found

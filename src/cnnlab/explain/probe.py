@@ -131,6 +131,8 @@ class Probe:
         try:
             rows = layers(self.model, self.image)
         except CnnlabError:  # its forward cannot be followed: a layer that is named can be looked at all the same
+            with self.session(), torch.no_grad():
+                self.run(self.image)  # raises when it is the image that does not fit
             if self._layer is None:
                 return None
             kind = type(find_layer(self.model, self._layer)).__name__

@@ -15,7 +15,7 @@ from PIL import Image
 
 from cnnlab.errors import UsageError
 from cnnlab.figures.grids import _pixels
-from cnnlab.figures.style import GRID, INK, MUTED, new_figure
+from cnnlab.figures.style import GRID, INK, MUTED, new_figure, shorten
 
 Floats = npt.NDArray[np.floating]
 Pixels = npt.NDArray[np.uint8]
@@ -61,18 +61,19 @@ def overlay(
     shown_heat = smoothed(heat, spread)
     top = scale_of(shown_heat)
     height, width = pixels.shape[:2]
-    panel = min(3.3, 4.0 * width / height)
+    panel = min(3.3 if width < 1.6 * height else 4.4, 4.0 * width / height)
     tall = panel * height / width
     outlined = not spread and not signed and 0 < share_of_half(heat) < 0.4
     drawn = f"Drawn as averages over about {round(3.5 * spread)} pixels." if spread else ""
     words = " ".join(part for part in (caption, where(shown_heat, signed, outlined), drawn) if part)
     page = max(2 * panel + 1.35, 5.2)
-    fits = int(page * 72 / (9 * 0.53))  # letters of 9 points that fit a line
-    lines = textwrap.wrap(words, fits)
+    fits = int((page - 0.3) * 72 / (9 * 0.54))  # letters of 9 points that fit a line
+    lines, facts_lines = textwrap.wrap(words, fits), textwrap.wrap(facts, fits)
+    above = 0.38 + 0.17 * len(facts_lines)
     below = [(line, INK) for line in lines] + [(line, MUTED) for note in notes for line in textwrap.wrap(note, fits)]
-    high = 0.72 + tall + 0.2 + 0.175 * len(below) + 0.1
+    high = above + tall + 0.2 + 0.175 * len(below) + 0.1
     figure = new_figure(page, high, layout="none")
-    left, base = 0.12, high - 0.72 - tall
+    left, base = 0.12, high - above - tall
     for place, shown in ((left, pixels), (left + panel + 0.12, blend(shown_heat, pixels, signed=signed))):
         axes = figure.add_axes((place / page, base / high, panel / page, tall / high))
         show_pixels(axes, shown)
@@ -81,8 +82,10 @@ def overlay(
     bar = figure.add_axes(((left + 2 * panel + 0.27) / page, base / high, 0.13 / page, tall / high))
     colour_bar(bar, top, signed=signed, label=label)
     style: dict[str, Any] = {"ha": "left", "va": "top", "parse_math": False}
-    figure.text(left / page, 1 - 0.13 / high, title, color=INK, fontsize=12, weight="bold", **style)
-    figure.text(left / page, 1 - 0.42 / high, facts, color=MUTED, fontsize=9, **style)
+    head = shorten(title, int(page * 72 / (12 * 0.62)))
+    figure.text(left / page, 1 - 0.11 / high, head, color=INK, fontsize=12, weight="bold", **style)
+    for number, line in enumerate(facts_lines):
+        figure.text(left / page, 1 - (0.36 + 0.17 * number) / high, line, color=MUTED, fontsize=9, **style)
     for number, (line, colour) in enumerate(below):
         figure.text(left / page, (base - 0.12 - 0.175 * number) / high, line, color=colour, fontsize=9, **style)
     return figure
@@ -191,7 +194,8 @@ def where(values: npt.ArrayLike, signed: bool = False, outlined: bool = False) -
     share = share_of_half(weight)
     much = f"{share:.0%}" if share >= 0.01 else "less than 1%"
     inside = "inside the line, " if outlined else ""
-    text = f"Half of the weight lies {inside}on {much} of the image, {_place(weight)}"
+    lies = f"lies {inside}on {much} of the image, {_place(weight)}" if share < 0.4 else "is spread over the image"
+    text = f"{'Half of the' if share < 0.4 else 'The'} weight {lies}"
     return f"{text}; {np.clip(-heat, 0, None).sum() / weight.sum():.0%} of all is blue." if signed else f"{text}."
 
 

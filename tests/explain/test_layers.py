@@ -1,0 +1,222 @@
+"""The list of layers: what leaves them, what they see, and which one class activation maps take by themselves."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cnnlab import explain
+from cnnlab.errors import ModelError, UsageError
+from cnnlab.explain import Probe, layers
+from cnnlab.zoo import create_model
+from tests.explain.helpers_explain import OneConv, awkward, linear, random_image, state_of
+
+
+def chosen(model: nn.Module, *shape: int) -> str:
+    default = layers(model, shape).default
+    assert default is not None
+    return default.name
+
+
+def test_every_layer_that_runs_with_what_it_sees() -> None:
+    model = awkward()
+    before = state_of(model)
+    rows = layers(model, random_image())
+    assert state_of(model) == before
+    assert [row.name for row in rows] == ["first", "norm", "twice", "relu", "last", "drop", "fc"]
+    by_name = {row.name: row for row in rows}
+    last = by_name["last"]
+    assert (last.type, last.output, last.calls, last.grid, last.layout) == ("Conv2d", (1, 8, 8, 8), 1, (8, 8), "NCHW")
+    # 3x3 four times: the field grows by two pixels each time; the last one has stride 2
+    assert last.field is not None
+    assert (last.field.size, last.field.stride) == ((9, 9), (2, 2))
+    assert by_name["twice"].calls == 2
+    assert by_name["relu"].calls == 3
+    assert [row.name for row in rows.spatial] == ["first", "norm", "twice", "relu", "last"]
+    assert rows.default is last
+    assert last.default
+    assert not by_name["fc"].spatial
+
+
+def test_the_table_in_text_and_html() -> None:
+    rows = layers(create_model("lenet5", image_size=28), (1, 28, 28))
+    text = repr(rows)
+    lines = text.splitlines()
+    assert lines[0].split() == ["layer", "type", "output", "sees", "stride", "calls", "spatial"]
+    (conv,) = (line for line in lines if line.startswith("c1 "))
+    assert conv.split() == ["c1", "Conv2d", "6", "x", "28", "x", "28", "5", "x", "5", "1", "x", "1", "1", "yes"]
+    assert sum(line.endswith("default") for line in lines) == 1
+    assert "whole image" in lines[-1]
+    page = rows._repr_html_()
+    assert page.count("<tr") == len(rows) + 1
+    assert page.count("bold") == 1
+    assert "<b>" not in layers(nn.ModuleDict({"<b>": OneConv()})["<b>"], (1, 2, 2))._repr_html_()
+
+
+def test_inner_layers_stand_before_what_they_are_in() -> None:
+    names = [row.name for row in layers(create_model("resnet18", image_size=32), (3, 32, 32))]
+    assert names.index("layer4.1.relu") < names.index("layer4.1") < names.index("layer4") < names.index("fc")
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "layer"),
+    [
+        ("resnet18", 224, "layer4"),
+        ("vgg16", 224, "features.29"),  # not after the pooling
+        ("squeezenet1_1", 224, "features"),  # not the convolution that is the classifier
+        ("nin", 224, "features"),
+        ("densenet121", 224, "relu"),
+        ("mobilenet_v3_small", 224, "features"),  # squeeze-excitation has no positions
+        ("efficientnet_lite0", 224, "relu2"),
+        ("googlenet", 224, "inception5b"),
+        ("inception_v3", 299, "Mixed_7c"),
+        ("inception_v3", 75, "Mixed_6e"),  # Mixed_7 has one position; not a branch of it before
+        ("mixer_s16", 224, "norm"),  # tokens
+        ("lenet5", 32, "act3"),
+    ],
+)
+def test_the_last_spatial_layer_of_networks_of_the_zoo(name: str, size: int, layer: str) -> None:
+    with torch.device("meta"):
+        model = create_model(name, image_size=size)
+    assert chosen(model, model.arch["in_channels"], size, size) == layer
+
+
+def test_the_size_of_the_image_decides() -> None:
+    model = create_model("convnet", image_size=32)
+    first, second = layers(model, (3, 32, 32)), layers(model, torch.zeros(1, 3, 48, 40))
+    assert first.default is not None
+    assert second.default is not None
+    assert (first.default.grid, second.default.grid) == ((8, 8), (12, 10))
+
+
+def test_a_network_that_is_one_convolution() -> None:
+    assert chosen(nn.Sequential(nn.Conv2d(1, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), 1, 8, 8) == "0"
+
+
+def test_networks_without_positions_have_no_default() -> None:
+    rows = layers(linear([[1.0, 2, 3, 4]]), (1, 2, 2))
+    assert rows.default is None
+    assert rows.spatial == ()
+
+
+def test_not_a_branch_when_there_is_a_layer_that_everything_goes_through() -> None:
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.left, self.right = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)
+            self.fc = nn.Linear(8, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.stem(x)
+            return self.fc(torch.cat([self.left(x), self.right(x)], 1).mean((2, 3)))
+
+    assert chosen(Branches(), 1, 8, 8) == "stem"
+
+
+class ChannelsLast(nn.Module):
+    """Works on (N, h, w, C), as Swin transformers do; the last map is that of ``mix``, a quarter as high and wide."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 5, 4, stride=4)
+        self.mix = nn.Linear(5, 6)
+        self.fc = nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.gelu(self.mix(self.patches(x).permute(0, 2, 3, 1)))
+        return self.fc(x.mean((1, 2)))
+
+
+def test_maps_whose_channels_come_last() -> None:
+    model, image = ChannelsLast(), random_image(size=16)
+    row = layers(model, image).default
+    assert row is not None
+    assert (row.name, row.layout, row.grid, row.output) == ("mix", "NHWC", (4, 4), (1, 4, 4, 6))
+    probe = Probe(model, image, 1)
+    assert probe.activation.shape == probe.gradient.shape == (1, 6, 4, 4)
+    torch.testing.assert_close(probe.activation[0, :, 1, 2], model.mix(model.patches(image[None])[0, :, 1, 2]))
+
+
+class Tokens(nn.Module):
+    """A small vision transformer: patches of 4 x 4, with a token of the class, or without one and the mean instead."""
+
+    def __init__(self, class_token: bool) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 8, 4, stride=4)
+        self.token = nn.Parameter(torch.randn(1, 1, 8)) if class_token else None
+        self.blocks = nn.ModuleList(
+            nn.TransformerEncoderLayer(8, 2, 16, dropout=0, batch_first=True, norm_first=True) for _ in range(2)
+        )
+        self.norm = nn.LayerNorm(8)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        if self.token is not None:
+            x = torch.cat([self.token.expand(len(x), -1, -1), x], 1)
+        for block in self.blocks:
+            x = block(x)
+        x = self.norm(x)
+        return self.head(x.mean(1) if self.token is None else x[:, 0])
+
+
+@pytest.mark.parametrize("class_token", [False, True])
+def test_tokens_become_maps(class_token: bool) -> None:
+    torch.manual_seed(0)
+    model, image = Tokens(class_token), random_image(size=16)[:, :, :12]
+    row = layers(model, image).default
+    assert row is not None
+    # After the last attention only the token of the class has a say.
+    assert row.name == ("blocks.0" if class_token else "norm")
+    assert (row.layout, row.grid, row.output) == ("tokens", (4, 3), (1, 12 + class_token, 8))
+    probe = Probe(model, image, 1)
+    assert probe.activation.shape == (1, 8, 4, 3)
+    assert probe.gradient.abs().sum((0, 1)).min() > 0, "every patch has a say"
+    with explain.recording(model.eval(), [row.name]) as seen:
+        model(image[None])
+    assert torch.equal(probe.activation[0, :, 1, 2], seen[row.name][0, class_token + 5])
+    assert explain.gradcam(model, image, 1).values.shape == (16, 12)
+
+
+def test_a_network_is_followed_once_and_again_when_it_has_changed() -> None:
+    passes = 0
+
+    class Watching(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            nonlocal passes
+            passes += 1
+            return super().forward(x)
+
+    model = Watching(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
+    assert layers(model, (1, 8, 8)) is layers(model, torch.zeros(1, 1, 8, 8))
+    assert passes == 1
+    assert chosen(model, 1, 8, 8) == "1"
+    model[1] = nn.Tanh()
+    assert layers(model, (1, 8, 8))[1].type == "Tanh"
+    assert passes == 2
+
+
+def test_a_network_is_not_kept_alive() -> None:
+    model = OneConv()
+    explain.gradcam(model, np.ones((1, 2, 2)))
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
+
+
+def test_bad_input() -> None:
+    with pytest.raises(UsageError, match=r"an image \(C, H, W\) or its shape, not \(8, 8\)"):
+        layers(OneConv(), (8, 8))
+    with pytest.raises(UsageError, match="or its shape, not 5"):
+        layers(OneConv(), 5)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"must be a torch\.nn\.Module"):
+        layers("resnet18", (3, 8, 8))  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match="cannot run on inputs of shape"):
+        layers(awkward(), (5, 8, 8))
