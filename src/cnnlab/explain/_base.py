@@ -107,12 +107,19 @@ class Attribution:
     @property
     def title(self) -> str:
         """The method and the class, as people call them."""
-        return f"{self._facts.title} for {self.subject}"
+        return f"{self.method_title} for {self.subject}"
+
+    @property
+    def method_title(self) -> str:
+        """The method as people call it."""
+        return self._facts.title
 
     @property
     def subject(self) -> str:
         """The class as it is called in sentences."""
-        return f"class {self.target}" if self.target_name is None else f"“{self.target_name}”"
+        from cnnlab.figures import shorten
+
+        return f"class {self.target}" if self.target_name is None else f"“{shorten(self.target_name, 40)}”"
 
     @property
     def caption(self) -> str:
