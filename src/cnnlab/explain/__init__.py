@@ -11,6 +11,7 @@ A method is a file of this room; ``explanations`` finds them all.
 from typing import Any
 
 from cnnlab.explain._base import Attribution, ExplanationFacts, attribute, explanation, explanations, method_options
+from cnnlab.explain.all import Comparison, explain_all
 from cnnlab.explain.gradcam import gradcam
 from cnnlab.explain.gradcam_pp import gradcam_pp
 from cnnlab.explain.gradient_x_input import gradient_x_input
@@ -19,18 +20,26 @@ from cnnlab.explain.hooks import Recording, find_layer, recording, untouched
 from cnnlab.explain.integrated_gradients import integrated_gradients
 from cnnlab.explain.layercam import layercam
 from cnnlab.explain.layers import Layer, Layers, layers
+from cnnlab.explain.occlusion import occlusion
 from cnnlab.explain.probe import Probe
 from cnnlab.explain.saliency import saliency
+from cnnlab.explain.scorecam import scorecam
 from cnnlab.explain.smoothgrad import smoothgrad
+from cnnlab.explain.trust import Curve, completeness, deletion, insertion, randomisation, trust
 
 __all__ = [
     "Attribution",
+    "Comparison",
+    "Curve",
     "ExplanationFacts",
     "Layer",
     "Layers",
     "Probe",
     "Recording",
     "attribute",
+    "completeness",
+    "deletion",
+    "explain_all",
     "explanation",
     "explanations",
     "find_layer",
@@ -38,13 +47,18 @@ __all__ = [
     "gradcam_pp",
     "gradient_x_input",
     "guided_backprop",
+    "insertion",
     "integrated_gradients",
     "layercam",
     "layers",
     "method_options",
+    "occlusion",
+    "randomisation",
     "recording",
     "saliency",
+    "scorecam",
     "smoothgrad",
+    "trust",
     "untouched",
 ]
 

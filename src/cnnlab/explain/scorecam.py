@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from cnnlab.errors import UsageError
 from cnnlab.explain._base import enlarged, explanation
@@ -23,7 +22,7 @@ from cnnlab.explain.probe import Probe
     url="https://arxiv.org/abs/1910.01279",
     meaning="The redder, the more the layer {layer} finds there that is enough for {target} when all else is dimmed.",
 )
-def scorecam(probe: Probe, *, channels: int | None = None) -> Tensor:
+def scorecam(probe: Probe, *, channels: int | None = None, aligned: bool = False) -> Tensor:
     """Where maps of the layer are bright that let the class through when the image is seen through them, (H, W).
 
     No gradient is needed, but a forward pass for each channel of the layer. Channels that are even say nothing about
@@ -32,6 +31,7 @@ def scorecam(probe: Probe, *, channels: int | None = None) -> Tensor:
     Args:
         probe: model, image, target and layer.
         channels: look at this many only: those that differ most over the image; all when ``None``.
+        aligned: put each position where the middle of what it sees is, instead of stretching the map over the image.
 
     Raises:
         UsageError: ``channels`` is below 1.
@@ -49,10 +49,10 @@ def scorecam(probe: Probe, *, channels: int | None = None) -> Tensor:
     maps = maps[chosen]
 
     def seen_through(start: int, end: int) -> Tensor:
-        masks = F.interpolate(maps[start:end, None], probe.image.shape[2:], mode="bilinear", align_corners=False)
+        masks = torch.stack([enlarged(one[None], probe, aligned) for one in maps[start:end]])[:, None]
         least, most = masks.amin((2, 3), keepdim=True), masks.amax((2, 3), keepdim=True)
         masks = (masks - least) / (most - least).clamp_min(torch.finfo(masks.dtype).tiny)
         return (probe.image * masks).contiguous(memory_format=torch.channels_last)
 
     scores = probe.logits_for(len(maps), seen_through)[:, probe.target]
-    return enlarged(torch.einsum("c,chw->hw", scores.softmax(0), maps).relu()[None], probe)
+    return enlarged(torch.einsum("c,chw->hw", scores.softmax(0), maps).relu()[None], probe, aligned)

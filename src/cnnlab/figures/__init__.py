@@ -14,6 +14,7 @@ from cnnlab.figures.charts import confusion, curves, find_lr_curve, reliability
 from cnnlab.figures.grids import filters, image_grid, sample_grid
 from cnnlab.figures.plots import cross_validation, heat_map, histograms, lines
 from cnnlab.figures.style import BLUE, GREEN, GRID, HEAT, INK, MUTED, ORANGE, save, shorten, to_png, to_svg
+from cnnlab.figures.trust import comparison, trust_curves
 
 __all__ = [
     "BLUE",
@@ -24,6 +25,7 @@ __all__ = [
     "MUTED",
     "ORANGE",
     "block_diagram",
+    "comparison",
     "confusion",
     "cross_validation",
     "curves",
@@ -39,4 +41,5 @@ __all__ = [
     "shorten",
     "to_png",
     "to_svg",
+    "trust_curves",
 ]
