@@ -19,7 +19,6 @@ import argparse
 import json
 import math
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -42,7 +41,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from cnnlab.runs.folder import processor_name
 from cnnlab.scratch.classifiers import KNearestNeighbor
 from cnnlab.scratch.classifiers.linear import svm_loss_vectorized
-from cnnlab.scratch.layers._lines import Layout, Lines
+from cnnlab.scratch.layers._lines import Layout
 from cnnlab.scratch.layers.conv import conv_backward, conv_forward
 from cnnlab.scratch.layers.conv_naive import conv_backward_naive, conv_forward_naive
 from cnnlab.scratch.layers.loss import svm_loss_naive
@@ -204,17 +203,17 @@ def matrix_products(conv: Conv) -> Way:
     """The products of a forward and a backward pass, without what comes before and after: the least it can take."""
     x, w, b = conv.arrays()
     layout = Layout.of(x, w, b, conv.param)
-    filters, (flat, _), lines = layout.grouped(w), layout.empty_responses(), Lines(layout)
-    dcolumns = np.empty_like(lines.columns(slice(0, layout.piece)))
+    filters, (flat, _) = layout.grouped(w), layout.empty_responses()
+    columns = np.ones((conv.groups, filters.shape[2], layout.piece), layout.dtype)
+    dcolumns = np.empty_like(columns)
 
     def products() -> None:
         for images in layout.blocks():
             for places in layout.pieces(images.stop - images.start):
-                length = places.stop - places.start
-                columns = lines._columns[: filters.shape[2] * conv.groups * length].reshape(conv.groups, -1, length)
-                np.matmul(filters, columns, out=flat[:, :, places])
-                flat[:, :, places] @ columns.swapaxes(1, 2)
-                np.matmul(filters.swapaxes(1, 2), flat[:, :, places], out=dcolumns[:, :, :length])
+                seen, response = columns[:, :, : places.stop - places.start], flat[:, :, places]
+                np.matmul(filters, seen, out=response)
+                np.matmul(response, seen.swapaxes(1, 2))
+                np.matmul(filters.swapaxes(1, 2), response, out=dcolumns[:, :, : seen.shape[2]])
 
     return products
 
@@ -348,6 +347,8 @@ def peak_bytes() -> int:
     if status.is_file():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
+    import resource  # not on Windows
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

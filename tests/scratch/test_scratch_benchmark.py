@@ -89,7 +89,7 @@ def test_the_matrix_products_are_those_of_the_convolution(monkeypatch: pytest.Mo
     monkeypatch.setattr(np, "matmul", counting)
     products()
     needed = 3 * 6 * 2 * 9 * 8 * 8  # images, filters, channels of a group, weights, places
-    assert sum(counted) == pytest.approx(2 * needed * (1 + scratch.wasted(conv)))  # the third is written with @
+    assert sum(counted) == pytest.approx(3 * needed * (1 + scratch.wasted(conv)))
     assert scratch.wasted(conv) == pytest.approx(81 / 64 - 1)
 
 
