@@ -1,8 +1,50 @@
 """Everything that a convolutional network is made of, in NumPy alone: forward and backward by hand.
 
-``layers`` holds the functions, each with its backward pass; ``gradcheck`` shows that the backward passes are right;
-``optim`` are the update rules; ``nets`` puts layers together; ``Solver`` trains them; ``classifiers`` are the linear and
-nearest-neighbour ones that come before networks, ``features`` what was computed from images before networks learned it.
-Interfaces and conventions follow the assignments of Stanford's course CS231n (https://cs231n.github.io), so that what is
-written there can be compared line by line with what is here. Nothing in this room imports torch.
+:mod:`~cnnlab.scratch.layers` holds the functions, each with its backward pass; ``gradcheck`` shows that backward
+passes are right; ``optim`` are the update rules; :mod:`~cnnlab.scratch.nets` puts layers together; :class:`Solver`
+trains them; ``classifiers`` are the nearest-neighbour and linear ones that come before networks; ``features`` what was
+computed from images before networks learned it; ``kernels`` the filters that were set by hand. Interfaces and
+conventions follow the assignments of Stanford's course CS231n (https://cs231n.github.io), so that what is written there
+can be compared line by line with what is here. Nothing in this room imports torch.
 """
+
+from cnnlab.scratch.classifiers import KNearestNeighbor, LinearSVM, Softmax
+from cnnlab.scratch.cross_validation import cross_validate_k, grid_search
+from cnnlab.scratch.features import FeatureScaler, color_histogram_hsv, extract_features, hog_feature
+from cnnlab.scratch.gradcheck import (
+    check_directions,
+    check_gradients,
+    eval_numerical_gradient,
+    eval_numerical_gradient_array,
+    rel_error,
+)
+from cnnlab.scratch.nets import CaptioningRNN, ConvNet, FullyConnectedNet, ThreeLayerConvNet, TwoLayerNet
+from cnnlab.scratch.optim import update_rules
+from cnnlab.scratch.saving import load_net, save_net
+from cnnlab.scratch.solver import Solver
+
+__all__ = [
+    "CaptioningRNN",
+    "ConvNet",
+    "FeatureScaler",
+    "FullyConnectedNet",
+    "KNearestNeighbor",
+    "LinearSVM",
+    "Softmax",
+    "Solver",
+    "ThreeLayerConvNet",
+    "TwoLayerNet",
+    "check_directions",
+    "check_gradients",
+    "color_histogram_hsv",
+    "cross_validate_k",
+    "eval_numerical_gradient",
+    "eval_numerical_gradient_array",
+    "extract_features",
+    "grid_search",
+    "hog_feature",
+    "load_net",
+    "rel_error",
+    "save_net",
+    "update_rules",
+]
