@@ -21,10 +21,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from cnnlab.errors import ModelError, ShapeError, UnknownNameError, UsageError
+from cnnlab.errors import ShapeError, UnknownNameError, UsageError
 from cnnlab.explain._inputs import as_batch
 from cnnlab.explain._show import Shown
-from cnnlab.explain.hooks import find_layer, untouched
+from cnnlab.explain.hooks import find_layer, recording_inputs, untouched
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -265,10 +265,12 @@ def layer_pixel(
         raise UsageError(f'"{layer}" is a {type(module).__name__}; name a Conv2d to see a convolution by hand.')
     if not 0 <= channel < module.out_channels:
         raise UsageError(f'"{layer}" has {module.out_channels} output channels; channel {channel} is not one of them.')
-    inputs = _inputs_of(model, module, as_batch(model, image))
+    batch = as_batch(model, image)
+    with untouched(model), torch.no_grad(), recording_inputs(model, [layer]) as inputs:
+        model(batch)
     per_group = module.in_channels // module.groups
     first = channel // (module.out_channels // module.groups) * per_group
-    seen = inputs[0, first : first + per_group].double().cpu().numpy()
+    seen = inputs[layer][0, first : first + per_group].double().cpu().numpy()
     weight = module.weight.detach()[channel].double().cpu().numpy()
     left, right, top, bottom = module._reversed_padding_repeated_twice
     options: dict[str, Any] = {
@@ -282,22 +284,6 @@ def layer_pixel(
         output = output_pixel(seen, weight, 0, 0, **options).output
         row, column = (int(i) for i in np.unravel_index(output.argmax(), output.shape))
     return output_pixel(seen, weight, row, column, **options)
-
-
-def _inputs_of(model: nn.Module, module: nn.Module, images: Tensor) -> Tensor:
-    """Return what went into a module at its last call, as it was before anything worked on it in place."""
-    seen: list[Tensor] = []
-    handle = module.register_forward_pre_hook(lambda _, given: seen.append(given[0].clone()))
-    try:
-        with untouched(model), torch.no_grad():
-            model(images)
-    finally:
-        handle.remove()
-    if not seen:
-        raise ModelError(
-            f"This {type(module).__name__} does not run. `cnnlab.explain.layers` lists the layers that do."
-        )
-    return seen[-1]
 
 
 _NUMPY_PADDING: dict[str, Any] = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}

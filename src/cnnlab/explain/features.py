@@ -48,8 +48,8 @@ class Features(Shown):
 
     @property
     def order(self) -> npt.NDArray[np.int64]:
-        """(C,) the channels, the strongest first, by the largest magnitude anywhere in their map."""
-        return np.argsort(-np.abs(self.maps).max(axis=(1, 2)), kind="stable")
+        """(C,) the channels, the strongest first: by the mean square of their map."""
+        return np.argsort(-np.square(self.maps).mean(axis=(1, 2)), kind="stable")
 
     @property
     def silent(self) -> int:

@@ -146,7 +146,7 @@ def fool(
     def step(now: Tensor, gradient: Tensor) -> Tensor:
         return now + rate * gradient / gradient.norm().clamp_min(1e-20)
 
-    return attack.run("gradient ascent", step, steps, until=confidence)
+    return attack.run("Gradient ascent", step, steps, until=confidence)
 
 
 def fgsm(

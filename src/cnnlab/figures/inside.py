@@ -275,7 +275,8 @@ def filter_grid(weights: npt.ArrayLike, layer: str, before: npt.ArrayLike | None
     slices = min(channels, limit or 24)
     columns = slices if in_rows else min(shown, 8 if before is not None or shown <= 32 else 12)
     panels = {name: _filter_tiles(each[:shown, : slices if in_rows else channels]) for name, each in sides.items()}
-    cell = np.clip(8.0 / len(sides) / columns, 0.2, 0.7)
+    lines = math.ceil(shown * (slices if in_rows else 1) / columns)
+    cell = float(np.clip(min(8.0 / len(sides) / columns, 7.0 / lines), 0.2, 0.7))
     canvases = {name: mosaic(tiles, columns) for name, tiles in panels.items()}
     height, width = next(iter(canvases.values())).shape[:2]
     panel = max(columns * cell, 2.2) if not in_rows else columns * cell
@@ -350,11 +351,14 @@ def feature_maps(
     cell_h, label = cell * high / wide, 0.17
     image = as_pixels(picture)
     image_h = side * image.shape[0] / image.shape[1]
-    above, gap = 0.55, 0.07
+    above, gap = 0.4, 0.07
     left = 0.15 + side + 0.25
     width = left + columns * (cell + gap) + 0.75
-    body = max(image_h, rows * (cell_h + label + gap))
-    page = Page(width, above + body + (0.4 if note else 0.15))
+    body = max(label + image_h, rows * (cell_h + label + gap))
+    words = "Blue is below zero, red above" if signed else "Pale is zero, dark red the most"
+    words += "; all maps have one scale. " if count > 1 else ". "
+    lines = textwrap.wrap(words + note, int(width * 72 / 5))
+    page = Page(width, above + body + 0.18 * len(lines) + 0.2)
     page.text(0.15, 0.12, f"{layer}: {high} x {wide}", size=12, weight="bold")
     page.picture(image, 0.15, above + label, side, image_h)
     for position, (colour, name) in enumerate(zip(colours, names, strict=True)):
@@ -364,8 +368,8 @@ def feature_maps(
         page.picture(colour, x, y + label, cell, cell_h)
     bar = page.axes(left + columns * (cell + gap) + 0.08, above + label, 0.13, min(side, body - label))
     colour_bar(bar, top, signed=signed, label="output")
-    if note:
-        page.text(0.15, page.height - 0.28, note, colour=MUTED)
+    for position, line in enumerate(lines):
+        page.text(0.15, above + body + 0.08 + 0.18 * position, line, colour=MUTED)
     return page.figure
 
 
@@ -505,40 +509,55 @@ def distributions(watches: Mapping[str, Sequence[Any]], columns: int = 6) -> Fig
         watches: name of a training to its looks, as :class:`cnnlab.explain.watch.Look`.
         columns: how many layers, from the first to the last.
     """
-    names = list(watches)
-    depth = len(watches[names[0]][0].inputs_of_activations)
-    picked = sorted({round(i) for i in np.linspace(0, depth - 1, min(columns, depth))})
-    figure = new_figure(max(2.05 * len(picked) + 0.5, 7.5), 7.4)
-    grid = figure.add_gridspec(3, 1, height_ratios=[1, 1, 1])
-    for line, (what, title) in enumerate((("outputs", "outputs"), ("gradients", "gradients of the loss"))):
+    trainings = list(watches.values())
+    layers = [looks[0].inputs_of_activations for looks in trainings]
+    picked = sorted({round(i) for i in np.linspace(0, len(layers[0]) - 1, min(columns, len(layers[0])))})
+    figure = new_figure(max(2.05 * len(picked) + 0.5, 9.5), 7.9)
+    grid = figure.add_gridspec(3, 1)
+    for line, what in enumerate(("outputs", "gradients")):
         row = grid[line].subgridspec(1, len(picked)).subplots(sharey=line == 0, squeeze=False)[0]
         for axes, place in zip(row, picked, strict=True):
-            name = watches[names[0]][0].inputs_of_activations[place].name
-            styled(axes, title="")
-            axes.set_title(shorten(name, 22), color=INK, fontsize=9, loc="left", parse_math=False)
-            for number, looks in enumerate(watches.values()):
+            names = dict.fromkeys(found[place].name for found in layers)
+            _small(styled(axes), " / ".join(shorten(name, 22) for name in names))
+            for number, looks in enumerate(trainings):
                 _bands(axes, looks, place, what, CYCLE[number])
-            axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
-            axes.tick_params(labelsize=7.5)
-            if what == "gradients":
+            if line == 1:
                 axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2))
                 axes.yaxis.get_offset_text().set_fontsize(7.5)
             if axes is row[0]:
-                axes.set_ylabel(title, color=INK, fontsize=10)
-    last = grid[2].subgridspec(1, 3).subplots(squeeze=False)[0]
-    for number, (name, looks) in enumerate(watches.items()):
+                axes.set_ylabel("outputs" if line == 0 else "gradients of the loss", color=INK, fontsize=10)
+    dead, weights, depth, loss = grid[2].subgridspec(1, 4).subplots(squeeze=False)[0]
+    handles = []
+    for looks, colour in zip(trainings, CYCLE, strict=False):
         at = [look.at for look in looks]
-        for axes, values in zip(last, _over_time(looks), strict=True):
-            for position, line_ in enumerate(np.atleast_2d(values)):
-                axes.plot(at, line_, color=CYCLE[number], lw=1.3, alpha=0.35 + 0.65 * (position == 0), label=name)
-    for axes, title in zip(
-        last, ("dead ReLUs, mean of all layers", "weights: growth of their norm", "loss"), strict=True
-    ):
-        styled(axes, title="", x="step")
-        axes.set_title(title, color=INK, fontsize=9, loc="left")
-        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    last[0].yaxis.set_major_formatter(PercentFormatter(1.0))
+        dead.plot(at, [look.dead for look in looks], color=colour)
+        norms = np.array([[each.weight_norm for each in look.layers if each.kind == "weights"] for look in looks])
+        weights.plot(at, norms / norms[0], color=colour, lw=1, alpha=0.6)
+        for look, dashes in ((looks[0], ":"), (looks[-1], "-")):
+            spreads = [each.gradients.std if each.gradients else np.nan for each in look.inputs_of_activations]
+            depth.plot(range(1, len(spreads) + 1), spreads, ls=dashes, color=colour, marker=".", ms=4)
+        handles += loss.plot(at, [look.loss for look in looks], color=colour)
+    _small(styled(dead, x="step"), "dead ReLUs, mean of all layers")
+    dead.set_ylim(0, max(0.05, dead.get_ylim()[1]))
+    dead.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    _small(styled(weights, x="step"), "weights: their norm, 1 at first")
+    _small(styled(depth, x="layer"), "spread of gradients: first ···, last —")
+    depth.set_yscale("log")
+    _small(styled(loss, x="step"), "loss")
+    words = (
+        "Bands hold the middle 50 % and 90 % of the numbers, the line is their median; the same images at every step."
+    )
+    figure.supxlabel(words, color=MUTED, fontsize=9, x=0.01, ha="left")
+    if len(watches) > 1:
+        figure.legend(handles, list(watches), loc="outside upper left", ncols=4, frameon=False, labelcolor=INK)
     return figure
+
+
+def _small(axes: Axes, title: str) -> None:
+    """A title and ticks for a small panel."""
+    axes.set_title(title, color=INK, fontsize=9, loc="left", parse_math=False)
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.tick_params(labelsize=7.5)
 
 
 def _bands(axes: Axes, looks: Sequence[Any], place: int, what: str, colour: str) -> None:
@@ -549,12 +568,6 @@ def _bands(axes: Axes, looks: Sequence[Any], place: int, what: str, colour: str)
     for low, high, alpha in ((1, 5, 0.18), (2, 4, 0.32)):
         axes.fill_between(at, values[:, low], values[:, high], color=colour, alpha=alpha, lw=0)
     axes.plot(at, values[:, 3], color=colour, lw=1.4)
-
-
-def _over_time(looks: Sequence[Any]) -> tuple[Array, Array, Array]:
-    dead = np.array([look.dead for look in looks])
-    norms = np.array([[layer.weight_norm for layer in look.layers if layer.kind == "weights"] for look in looks])
-    return dead, (norms / norms[0]).T, np.array([look.loss for look in looks])
 
 
 def _colour(number: int, count: int) -> Any:
