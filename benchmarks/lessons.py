@@ -95,6 +95,7 @@ def summarise(records: list[dict[str, Any]]) -> dict[str, Any]:
                 "mean": statistics.mean(values),
                 "std": statistics.stdev(values) if len(values) > 1 else None,
                 "goal": number["goal"],
+                "below": number["below"],
                 "reached": None
                 if number["goal"] is None
                 else all(record["numbers"][position]["reached"] for record in records),
@@ -125,8 +126,9 @@ def table(lessons: list[dict[str, Any]]) -> str:
         for number in [number for number in lesson["numbers"] if number["goal"] is not None]:
             spread = "" if number["std"] is None else f" ± {number['std']:.2g}"
             missed = "" if number["reached"] else " (not reached)"
+            aim = f"{'≤' if number['below'] else '≥'} {number['goal']:.4g}"
             rows.append(
-                f"| {name} | {number['name']} | {number['mean']:.4g}{spread}{missed} | {number['goal']:g} "
+                f"| {name} | {number['name']} | {number['mean']:.4g}{spread}{missed} | {aim} "
                 f"| {lesson['n']} | {lesson['seconds']:.0f} s |"
             )
             name = ""

@@ -122,7 +122,8 @@ def lesson_results(name: str) -> str:
     text += [".. list-table::", "   :header-rows: 1", "", "   * - number", "     - reached", "     - goal"]
     for number in lesson["numbers"]:
         spread = "" if number["std"] is None else f" ± {number['std']:.2g}"
-        goal = "" if number["goal"] is None else f"{number['goal']:g}"
+        sign = "≤" if number["below"] else "≥"
+        goal = "" if number["goal"] is None else f"{sign} {number['goal']:.4g}"
         text += [f"   * - {number['name']}", f"     - {number['mean']:.4g}{spread}", f"     - {goal}"]
     for figure in lesson["figures"]:
         text += ["", f".. figure:: /images/lessons/{name}/{figure['file']}", "", f"   {figure['caption']}"]

@@ -79,7 +79,8 @@ class Lesson:
         sign = "at most" if below else "at least"
         aim = "" if goal is None else f" (full scale: {sign} {goal:g})"
         print(f"{name}: {value:.4g}{aim}")
-        self._results["numbers"].append({"name": name, "value": float(value), "goal": goal, "reached": reached})
+        number = {"name": name, "value": float(value), "goal": goal, "below": below, "reached": reached}
+        self._results["numbers"].append(number)
         self._write()
 
     def figure(self, figure: Figure, name: str, caption: str) -> None:
