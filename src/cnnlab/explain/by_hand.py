@@ -98,9 +98,9 @@ class OutputPixel(Shown):
 
     def figure(self) -> Figure:
         """Draw patch x kernel = products, their sum, and where in image and output they are."""
-        from cnnlab.figures import inside
+        from cnnlab import figures
 
-        return inside.output_pixel(
+        return figures.output_pixel(
             self.image,
             self.patch,
             self.kernel,
@@ -146,9 +146,9 @@ class Filtered(Shown):
 
     def figure(self) -> Figure:
         """Draw image, kernel and result beside each other."""
-        from cnnlab.figures import inside
+        from cnnlab import figures
 
-        return inside.kernel_results(self.image, {self.name: (self.kernel, self.values)})
+        return figures.kernel_results(self.image, {self.name: (self.kernel, self.values)})
 
 
 def apply_kernel(
@@ -186,10 +186,10 @@ def apply_kernel(
 
 def all_kernels(image: npt.ArrayLike | Tensor) -> Figure:
     """Draw what each of :data:`KERNELS` makes of an image (H, W) or (C, H, W)."""
-    from cnnlab.figures import inside
+    from cnnlab import figures
 
     filtered = [apply_kernel(image, name) for name in KERNELS]
-    return inside.kernel_results(filtered[0].image, {each.name: (each.kernel, each.values) for each in filtered})
+    return figures.kernel_results(filtered[0].image, {each.name: (each.kernel, each.values) for each in filtered})
 
 
 def output_pixel(

@@ -55,9 +55,9 @@ class Dream(Shown):
 
     def figure(self) -> Figure:
         """Draw the image before and after."""
-        from cnnlab.figures import inside
+        from cnnlab import figures
 
-        return inside.before_and_after(*self.pictures, f"more of {self.objective}")
+        return figures.before_and_after(*self.pictures, f"more of {self.objective}")
 
 
 def dream(

@@ -57,9 +57,9 @@ class Embedding(Shown):
 
     def figure(self, classes: Sequence[str] | None = None) -> Figure:
         """Draw the points, in the colours of their classes where labels are known."""
-        from cnnlab.figures import inside
+        from cnnlab import figures
 
-        return inside.embedding(self.points, self.labels, classes, self.caption())
+        return figures.embedding(self.points, self.labels, classes, self.caption())
 
     def caption(self) -> str:
         """Say what the picture is, and how far it can be trusted."""

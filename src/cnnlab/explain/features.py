@@ -72,12 +72,13 @@ class Features(Shown):
         Raises:
             UsageError: there is no such view.
         """
-        from cnnlab.figures import inside, maps
+        from cnnlab import figures
+        from cnnlab.figures import maps
 
         picture = maps.picture_of(self.image) if picture is None else picture
         count = len(self.maps)
         if view == "mean":
-            return inside.feature_maps(self.mean[None], picture, [f"mean of {count}"], self.layer)
+            return figures.feature_maps(self.mean[None], picture, [f"mean of {count}"], self.layer)
         if view not in ("grid", "strongest"):
             raise UsageError(f'There is no view "{view}"; choose from grid, strongest, mean.')
         few = self.strongest(8 if view == "strongest" else limit)
@@ -85,7 +86,7 @@ class Features(Shown):
         note = f"{self.silent} of {count} channels are zero everywhere in this image." if self.silent else ""
         if len(shown) < count:
             note = f"The {len(shown)} strongest of {count} channels. {note}".strip()
-        return inside.feature_maps(self.maps[shown], picture, [str(index) for index in shown], self.layer, note)
+        return figures.feature_maps(self.maps[shown], picture, [str(index) for index in shown], self.layer, note)
 
 
 def features(model: nn.Module, image: Any, layer: str | None = None) -> Features:
@@ -122,7 +123,7 @@ def side_by_side(views: Mapping[str, Features], channels: int = 8) -> Figure:
         views: what to call a row, and its maps.
         channels: how many maps in a row.
     """
-    from cnnlab.figures import inside
+    from cnnlab import figures
 
     if not views:
         raise UsageError("There is nothing to draw: give at least one network's features.")
@@ -130,4 +131,4 @@ def side_by_side(views: Mapping[str, Features], channels: int = 8) -> Figure:
     for name, each in views.items():
         shown = each.strongest(channels)
         rows[name] = (each.maps[shown], [str(index) for index in shown], float((each.maps == 0).mean()))
-    return inside.features_beside(rows)
+    return figures.features_beside(rows)

@@ -44,13 +44,13 @@ class Filters(Shown):
         Raises:
             UsageError: the filters of ``before`` have another shape.
         """
-        from cnnlab.figures import inside
+        from cnnlab import figures
 
         if before is not None and before.weights.shape != self.weights.shape:
             raise UsageError(
                 f"Filters of shape {before.weights.shape} cannot be compared with those of shape {self.weights.shape}."
             )
-        return inside.filter_grid(self.weights, self.layer, None if before is None else before.weights, limit)
+        return figures.filter_grid(self.weights, self.layer, None if before is None else before.weights, limit)
 
     def change(self, before: Filters) -> float:
         """How far the weights moved since ``before``, relative to how large they were then."""

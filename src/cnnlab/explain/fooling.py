@@ -100,13 +100,13 @@ class Fooled(Shown):
 
     def figure(self) -> Figure:
         """Draw image + magnified difference = changed image, with the network's answers."""
-        from cnnlab.figures import inside
+        from cnnlab import figures
 
         answers = [
             f"{class_name(index, self.classes)}, {p:.0%}"
             for index, p in zip((self.label, self.answer), self.confidence, strict=True)
         ]
-        return inside.fooling(*self.pixels, self.difference, answers=answers, caption=self.caption())
+        return figures.fooling(*self.pixels, self.difference, answers=answers, caption=self.caption())
 
 
 def fool(

@@ -62,7 +62,7 @@ class TopImages(Shown):
         Raises:
             UsageError: there is no such way.
         """
-        from cnnlab.figures import inside
+        from cnnlab import figures
 
         if show not in ("seen", "whole"):
             raise UsageError(f'There is no show="{show}"; choose from seen, whole.')
@@ -73,7 +73,7 @@ class TopImages(Shown):
             ]
             for unit, *row in zip(self.units, self.indices, self.boxes, self.values, strict=True)
         }
-        return inside.top_images(rows, self.layer, self.count, cut=show == "seen")
+        return figures.top_images(rows, self.layer, self.count, cut=show == "seen")
 
 
 def top_images(

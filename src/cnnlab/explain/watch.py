@@ -213,14 +213,14 @@ def compare(watches: Mapping[str, Watch], columns: int = 6) -> Figure:
     Raises:
         UsageError: nothing was looked at, or networks have different numbers of layers.
     """
-    from cnnlab.figures import inside
+    from cnnlab import figures
 
     if not watches or any(not watch.looks for watch in watches.values()):
         raise UsageError("There is nothing to draw: call look(model) at least once.")
     depths = {name: len(watch.looks[0].inputs_of_activations) for name, watch in watches.items()}
     if len(set(depths.values())) != 1:
         raise UsageError(f"Networks of different depths cannot be compared: {depths} convolutions and dense layers.")
-    return inside.distributions({name: watch.looks for name, watch in watches.items()}, columns)
+    return figures.distributions({name: watch.looks for name, watch in watches.items()}, columns)
 
 
 def _cross_entropy(outputs: Any, labels: Tensor) -> Tensor:

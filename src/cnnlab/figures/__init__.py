@@ -10,11 +10,22 @@ formulas: a class may be called ``"$5"``.
 """
 
 from cnnlab.figures.blocks import block_diagram
+from cnnlab.figures.by_hand import kernel_results, output_pixel
 from cnnlab.figures.charts import confusion, curves, find_lr_curve, reliability
 from cnnlab.figures.grids import filters, image_grid, sample_grid
+from cnnlab.figures.inside import (
+    before_and_after,
+    embedding,
+    feature_maps,
+    features_beside,
+    filter_grid,
+    fooling,
+    top_images,
+)
 from cnnlab.figures.plots import cross_validation, heat_map, histograms, lines
 from cnnlab.figures.style import BLUE, GREEN, GRID, HEAT, INK, MUTED, ORANGE, save, shorten, to_png, to_svg
 from cnnlab.figures.trust import comparison, trust_curves
+from cnnlab.figures.watching import distributions
 
 __all__ = [
     "BLUE",
@@ -24,22 +35,32 @@ __all__ = [
     "INK",
     "MUTED",
     "ORANGE",
+    "before_and_after",
     "block_diagram",
     "comparison",
     "confusion",
     "cross_validation",
     "curves",
+    "distributions",
+    "embedding",
+    "feature_maps",
+    "features_beside",
+    "filter_grid",
     "filters",
     "find_lr_curve",
+    "fooling",
     "heat_map",
     "histograms",
     "image_grid",
+    "kernel_results",
     "lines",
+    "output_pixel",
     "reliability",
     "sample_grid",
     "save",
     "shorten",
     "to_png",
     "to_svg",
+    "top_images",
     "trust_curves",
 ]

@@ -1,0 +1,79 @@
+"""A figure on which things are put at places in inches, and arrays as the colours they are drawn in."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+
+from cnnlab.figures.maps import SIGNED, WARM, as_pixels, show_pixels
+from cnnlab.figures.style import INK, new_figure
+
+Array = npt.NDArray[Any]
+
+
+class Page:
+    """A figure on which things are put at places in inches, counted from the top left corner."""
+
+    def __init__(self, width: float, height: float) -> None:
+        self.width, self.height = width, height
+        self.figure = new_figure(width, height, layout="none")
+
+    def axes(self, left: float, top: float, width: float, height: float) -> Axes:
+        return self.figure.add_axes(
+            (left / self.width, 1 - (top + height) / self.height, width / self.width, height / self.height)
+        )
+
+    def picture(self, pixels: npt.ArrayLike, left: float, top: float, width: float, height: float) -> Axes:
+        axes = self.axes(left, top, width, height)
+        show_pixels(axes, as_pixels(pixels))
+        return axes
+
+    def text(self, left: float, top: float, text: str, size: float = 9, colour: str = INK, **style: Any) -> None:
+        options: dict[str, Any] = {"ha": "left", "va": "top", "parse_math": False} | style
+        self.figure.text(left / self.width, 1 - top / self.height, text, color=colour, fontsize=size, **options)
+
+
+def as_picture(image: Array, like: Array | None = None) -> Array:
+    """A picture (H, W) or (H, W, 3) of channels (C, H, W), black and white where ``like`` has its least and most."""
+    like = image if like is None else like
+    low, high = float(like.min()), float(like.max())
+    unit = np.clip((image - low) / ((high - low) or 1.0), 0, 1)
+    return np.round((unit.transpose(1, 2, 0) if len(unit) == 3 else unit.mean(axis=0)) * 255).astype(np.uint8)
+
+
+def signed_colours(values: Array, top: float | None = None) -> Array:
+    """The colours (H, W, 3) of a map around zero; the strongest 0.5 % of the pixels have the same."""
+    top = top_of(values) if top is None else top
+    return np.round(SIGNED(np.clip(values / (2 * top) + 0.5, 0, 1))[..., :3] * 255).astype(np.uint8)
+
+
+def warm_colours(values: Array, top: float) -> Array:
+    return np.round(WARM(np.clip(values / top, 0, 1))[..., :3] * 255).astype(np.uint8)
+
+
+def in_colours(values: Array) -> Array:
+    """A map of both signs around zero, one of one sign from black to white."""
+    return signed_colours(values) if values.min() < 0 < values.max() else as_picture(values[None])
+
+
+def top_of(values: Array) -> float:
+    size = np.abs(values)
+    return float(np.percentile(size, 99.5)) or float(size.max()) or 1.0
+
+
+def mosaic(tiles: Array, columns: int, gap: int | None = None) -> Array:
+    """Put pictures (n, h, w, 3) of one size into rows, white lines between them; small ones are enlarged."""
+    factor = max(1, round(48 / max(tiles.shape[1:3])))
+    tiles = tiles.repeat(factor, axis=1).repeat(factor, axis=2)
+    count, height, width, _ = tiles.shape
+    gap = max(2, round(max(height, width) / 16)) if gap is None else gap
+    rows = math.ceil(count / columns)
+    canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
+    for position, tile in enumerate(tiles):
+        top, left = position // columns * (height + gap), position % columns * (width + gap)
+        canvas[top : top + height, left : left + width] = tile
+    return canvas
