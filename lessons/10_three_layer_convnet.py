@@ -60,7 +60,7 @@ losses = {"training": (np.arange(len(solver.loss_history)) / 2, solver.loss_hist
 lesson.figure(
     lines({"loss": losses, "accuracy": accuracies}, x="epoch"),
     "by_heart",
-    "Fifty images are learned by heart within a few epochs; on other images the net is little better than at first.",
+    "Fifty images are learned by heart within twenty epochs; on other images the net is little better than at first.",
 )
 
 # %%
@@ -69,9 +69,7 @@ lesson.figure(
 #
 # Now every image of the training set once, in minibatches of 50, with a small penalty on the weights.
 
-net = ThreeLayerConvNet(
-    num_filters=lesson.scale(32, 8), hidden_dim=lesson.scale(500, 50), weight_scale=1e-3, reg=1e-3
-)
+net = ThreeLayerConvNet(num_filters=lesson.scale(32, 8), hidden_dim=lesson.scale(500, 50), weight_scale=1e-3, reg=1e-3)
 solver = Solver(net, data, update_rule="adam", optim_config={"learning_rate": 1e-3}, batch_size=50, num_epochs=1)
 solver.train()
 lesson.number("validation accuracy after one epoch", solver.best_val_acc, goal=0.48)

@@ -62,25 +62,24 @@ predicted, y_test = scores.argmax(axis=1), data["y_test"]
 lesson.number("test accuracy", np.mean(predicted == y_test), goal=0.70)
 
 # %%
-# The loss falls by a step where the rate is halved.
+# At the start of each epoch, where the rate is halved, the loss falls a little faster.
 
 loss = np.array(solver.loss_history)
 width = min(50, len(loss) // 4)
 iterations = np.arange(width, len(loss) + 1) / solver.iterations_per_epoch
 epochs = np.arange(len(solver.val_acc_history))
-lesson.figure(
-    lines(
-        {
-            f"loss (mean of {width} minibatches)": {
-                "training": (iterations, np.convolve(loss, np.ones(width) / width, "valid"))
-            },
-            "accuracy": {
-                "training": (epochs, solver.train_acc_history),
-                "validation": (epochs, solver.val_acc_history),
-            },
+figure = lines(
+    {
+        f"loss (mean of {width} minibatches)": {
+            "training": (iterations, np.convolve(loss, np.ones(width) / width, "valid"))
         },
-        x="epoch",
-    ),
+        "accuracy": {"training": (epochs, solver.train_acc_history), "validation": (epochs, solver.val_acc_history)},
+    },
+    x="epoch",
+)
+figure.axes[0].set_xticks(epochs)
+lesson.figure(
+    figure,
     "training",
     "Four epochs: most is learned in the first, and each halving of the learning rate adds a little.",
 )
@@ -89,14 +88,15 @@ lesson.figure(
 # What is confused with what
 # --------------------------
 #
-# Rows are the true classes. The mistakes make sense: cats and dogs, deer and horses, cars and trucks.
+# Rows are the true classes. The mistakes make sense: most animals are mistaken for other animals, most vehicles for
+# other vehicles.
 
 matrix = np.zeros((len(classes), len(classes)), dtype=int)
 np.add.at(matrix, (y_test, predicted), 1)
 lesson.figure(
     confusion(matrix, classes),
     "confusion",
-    "Test images by true class (rows) and predicted class (columns): animals are mistaken for animals.",
+    "Test images by true class (rows) and predicted class (columns): most mistakes stay within animals or vehicles.",
 )
 
 # %%
