@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -173,16 +175,19 @@ def test_layers_by_name() -> None:
 
 
 def test_modules_without_a_traceable_forward_can_be_looked_at_by_name() -> None:
-    class Branching(OneConv):
-        def forward(self, x: Tensor) -> Tensor:
-            if type(x) is not Tensor or x.device.type == "meta" or not x.requires_grad:
-                raise ValueError("values are needed")
-            return super().forward(x)
+    class Locked(OneConv):
+        """Cannot be copied, and so not be followed."""
 
-    assert Probe(Branching(), IMAGE, 0, layer="relu").activation.shape == (1, 2, 2, 2)
-    assert Probe(Branching(), IMAGE, 0).input_gradient.shape == (1, 1, 2, 2)
+        def __init__(self) -> None:
+            super().__init__()
+            self.lock = threading.Lock()
+
+    assert Probe(Locked(), IMAGE, 0, layer="relu").activation.shape == (1, 2, 2, 2)
+    assert Probe(Locked(), IMAGE, 0).input_gradient.shape == (1, 1, 2, 2)
     with pytest.raises(ModelError, match="no spatial layer"):
-        _ = Probe(Branching(), IMAGE, 0).activation
+        _ = Probe(Locked(), IMAGE, 0).activation
+    with pytest.raises(ModelError, match="cannot take images"):
+        _ = Probe(Locked(), torch.zeros(3, 8, 8)).activation
 
 
 def test_scores_of_many_images_are_those_of_each() -> None:

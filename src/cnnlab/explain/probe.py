@@ -65,8 +65,10 @@ class Probe:
         self._graph: tuple[Tensor, Tensor | None, Tensor] | None = None
         self._seen: Tensor | None = None
         on_cpu = self.image.device.type == "cpu"
-        self._batch = _BatchSize(64 if on_cpu else 256)
-        self._backward_batch = _BatchSize(8 if on_cpu else 64)  # a graph takes memory
+        # A single image takes the overhead of a batch; a few large ones may take the memory.
+        start = 4 if self.image[0, 0].numel() <= 512 * 512 else 1
+        self._batch = _BatchSize(start, 64 if on_cpu else 256)
+        self._backward_batch = _BatchSize(start, 8 if on_cpu else 64)  # a graph takes memory
         if layer is not None:
             find_layer(model, layer)
 
@@ -301,11 +303,15 @@ class Probe:
 
 
 class _BatchSize:
-    """Doubles the size of batches as long as that makes an image cheaper, measured on the work itself."""
+    """Doubles the size of batches as long as that makes an image cheaper, measured on the work itself.
 
-    def __init__(self, largest: int) -> None:
+    One size that is no better may be an accident of a busy machine; two in a row are an answer.
+    """
+
+    def __init__(self, start: int, largest: int) -> None:
         self.largest = largest
-        self.size, self.best, self.least, self.warm, self.settled = 1, 1, math.inf, False, False
+        self.size, self.best, self.least, self.worse = start, start, math.inf, 0
+        self.warm = self.settled = False
 
     def next(self) -> int:
         return self.size
@@ -320,12 +326,13 @@ class _BatchSize:
             self.warm = True
             return
         each = (time.perf_counter() - started) / count
-        if each < 0.95 * self.least:
+        self.worse = 0 if each < 0.97 * self.least else self.worse + 1
+        if not self.worse:
             self.least, self.best = each, self.size
-            if self.size < self.largest:
-                self.size, self.warm = self.size * 2, False
-                return
-        self.size, self.settled = self.best, True
+        if self.size < self.largest and self.worse < 2:
+            self.size, self.warm = self.size * 2, False
+        else:
+            self.size, self.settled = self.best, True
 
 
 def gradients_of(score: Tensor, inputs: Sequence[Tensor]) -> list[Tensor | None]:
