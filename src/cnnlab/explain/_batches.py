@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.errors import UsageError
+from cnnlab.explain.layers import Layer
+from cnnlab.explain.probe import Probe
 
 
 def image_batches(model: nn.Module, batches: Iterable[Any] | Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -36,6 +38,26 @@ def image_batches(model: nn.Module, batches: Iterable[Any] | Tensor) -> Iterator
         count += 1
     if not count:
         raise UsageError("There are no images. Give at least one batch.")
+
+
+def look_at(model: nn.Module, images: Tensor, layer: str | None) -> tuple[Probe, Layer]:
+    """Return what runs the model on such images (N, C, H, W), and what is known about the layer.
+
+    Args:
+        model: any network.
+        images: the first ones.
+        layer: its dotted name; the last one with positions when ``None``.
+
+    Raises:
+        UnknownNameError: there is no such layer.
+        ModelError: the network cannot take the images; without a name, no layer has positions.
+    """
+    probe = Probe(model, images[:1], layer=layer)
+    if layer is None:
+        layer = probe.layer
+    found = probe.found
+    assert found is not None
+    return probe, found
 
 
 def _parts(batch: Any) -> tuple[Tensor, Any]:

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.errors import ShapeError, UnknownNameError, UsageError
-from cnnlab.explain._inputs import as_batch
 from cnnlab.explain._show import Shown
-from cnnlab.explain.hooks import find_layer, recording_inputs, untouched
+from cnnlab.explain.hooks import find_layer, recording_inputs
+from cnnlab.explain.probe import Probe
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -259,15 +259,16 @@ def layer_pixel(
     Raises:
         UnknownNameError: there is no such layer.
         UsageError: it is not a 2-D convolution, or has no such channel, row or column.
+        ModelError: the network cannot take the image, or does not use the layer.
     """
     module = find_layer(model, layer)
     if not isinstance(module, nn.Conv2d):
         raise UsageError(f'"{layer}" is a {type(module).__name__}; name a Conv2d to see a convolution by hand.')
     if not 0 <= channel < module.out_channels:
         raise UsageError(f'"{layer}" has {module.out_channels} output channels; channel {channel} is not one of them.')
-    batch = as_batch(model, image)
-    with untouched(model), torch.no_grad(), recording_inputs(model, [layer]) as inputs:
-        model(batch)
+    probe = Probe(model, image)
+    with probe.session(), torch.no_grad(), recording_inputs(model, [layer]) as inputs:
+        probe.run(probe.image)
     per_group = module.in_channels // module.groups
     first = channel // (module.out_channels // module.groups) * per_group
     seen = inputs[layer][0, first : first + per_group].double().cpu().numpy()

@@ -18,13 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cnnlab.errors import UsageError
-from cnnlab.explain._inputs import as_batch, check_logits
+from cnnlab.errors import ModelError, UsageError
 from cnnlab.explain._pixels import Channels, PixelRange
 from cnnlab.explain._show import Shown
-from cnnlab.explain.hooks import recording, untouched
+from cnnlab.explain.hooks import recording
 from cnnlab.explain.objectives import Objective, Seen, energy
-from cnnlab.explain.probe import gradients_of
+from cnnlab.explain.probe import Probe, gradients_of
 from cnnlab.explain.transforms import jitter
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def dream(
     octaves: int = 4,
     ratio: float = 1.4,
     steps: int = 10,
-    rate: float = 0.015,
+    rate: float = 0.01,
     shift: int = 16,
     seed: int = 0,
     mean: Channels | None = None,
@@ -101,7 +100,8 @@ def dream(
     if not ratio > 1 or not rate > 0:
         raise UsageError(f"ratio is {ratio} and rate {rate}; ratio must be above 1 and rate above 0.")
     objective = energy(what) if isinstance(what, str) else what
-    given = as_batch(model, image)
+    probe = Probe(model, image)
+    given = probe.image
     pixels = PixelRange.of(given.shape[1], mean, std, bounds, given)
     pixels.check(given)
     original = pixels.to_unit(given).clamp(0, 1)
@@ -111,14 +111,16 @@ def dream(
     def gradient_at(now: Tensor) -> Tensor:
         now = now.detach().requires_grad_()
         with recording(model, objective.layers) as layers:
-            logits = check_logits(model(pixels.from_unit(move(now, generator))))
+            logits = probe.run(pixels.from_unit(move(now, generator)))
         value = objective(Seen(now, logits, layers))
         history.append(float(value.detach()))
         (gradient,) = gradients_of(value, [now])
-        return torch.zeros_like(now) if gradient is None else gradient
+        if gradient is None:
+            raise ModelError(f"The objective ({objective.name}) does not depend on the image.")
+        return gradient
 
     detail = torch.zeros_like(original)
-    with untouched(model):
+    with probe.session():
         for size in sizes:
             base = _resized(original, size)
             now = (base + _resized(detail, size)).clamp(0, 1)

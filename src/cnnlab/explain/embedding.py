@@ -17,12 +17,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from cnnlab.errors import ModelError, UsageError
-from cnnlab.explain._batches import image_batches
-from cnnlab.explain._inputs import check_logits
+from cnnlab.errors import UsageError
+from cnnlab.explain._batches import image_batches, look_at
 from cnnlab.explain._show import Shown
-from cnnlab.explain.hooks import recording, untouched
-from cnnlab.explain.layers import layers
+from cnnlab.explain.hooks import recording
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -91,29 +89,23 @@ def layer_vectors(
     """
     vectors: list[Tensor] = []
     labels: list[Tensor | None] = []
-    row, count = None, 0
+    count = 0
     for images, named in image_batches(model, batches):
         if not vectors:
-            listed = layers(model, images[:1])
-            row = listed.default if layer is None else next((r for r in listed if r.name == layer), None)
-            if row is None and layer is None:
-                raise ModelError(f"{type(model).__name__} has no layer with positions; name a layer, layer=...")
-            layer = row.name if row is not None and layer is None else layer
-        assert layer is not None
+            probe, row = look_at(model, images, layer)
         if limit is not None:
             images = images[: limit - count]
-        with untouched(model), torch.inference_mode(), recording(model, [layer]) as seen:
-            check_logits(model(images))
-            outputs = seen[layer] if row is None else row.as_map(seen[layer])
+        with probe.session(), torch.inference_mode(), recording(model, [row.name]) as seen:
+            probe.run(images)
+            outputs = row.as_map(seen[row.name])
         vectors.append((outputs.flatten(2).mean(2) if outputs.ndim > 2 else outputs).float().cpu())
         labels.append(None if named is None else named[: len(images)])
         count += len(images)
         if limit is not None and count >= limit:
             break
-    assert layer is not None
     known = [part for part in labels if part is not None]
     together = torch.cat(known).to(torch.int64).numpy() if len(known) == len(labels) else None
-    return torch.cat(vectors).numpy().copy(), together, layer
+    return torch.cat(vectors).numpy().copy(), together, row.name
 
 
 def embedding(

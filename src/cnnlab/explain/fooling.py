@@ -22,11 +22,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from cnnlab.errors import UsageError
-from cnnlab.explain._inputs import as_batch, check_logits, class_name, find_class
+from cnnlab.errors import ModelError, UsageError
+from cnnlab.explain._inputs import class_name, find_class
 from cnnlab.explain._pixels import Channels, PixelRange
 from cnnlab.explain._show import Shown
-from cnnlab.explain.hooks import untouched
+from cnnlab.explain.probe import Probe, gradients_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -139,6 +139,7 @@ def fool(
     Raises:
         UnknownNameError: no class has that name.
         UsageError: an option that makes no sense, or an image outside the range.
+        ModelError: the network cannot take the image, or has no gradient.
     """
     _positive(rate=rate, confidence=confidence)
     attack = _Attack(model, image, target, None, classes, mean, std, bounds)
@@ -178,6 +179,7 @@ def fgsm(
     Raises:
         UnknownNameError: no class has that name.
         UsageError: an option that makes no sense, or an image outside the range.
+        ModelError: the network cannot take the image, or has no gradient.
     """
     _positive(epsilon=epsilon)
     attack = _Attack(model, image, target, label, classes, mean, std, bounds)
@@ -218,6 +220,7 @@ def pgd(
     Raises:
         UnknownNameError: no class has that name.
         UsageError: an option that makes no sense, or an image outside the range.
+        ModelError: the network cannot take the image, or has no gradient.
     """
     rate = 2.5 * epsilon / max(steps, 1) if rate is None else rate
     _positive(epsilon=epsilon, rate=rate)
@@ -251,19 +254,21 @@ class _Attack:
         bounds: tuple[Channels, Channels] | None,
     ) -> None:
         self.started = time.perf_counter()
-        self.model, self.classes = model, classes
-        self.image = as_batch(model, image)
+        self.probe, self.classes = Probe(model, image, classes=classes), classes
+        self.image = self.probe.image
         self.range = PixelRange.of(self.image.shape[1], mean, std, bounds, self.image)
         self.range.check(self.image)
         self.original = self.range.to_unit(self.image).clamp(0, 1)
-        with untouched(model), torch.no_grad():
+        with self.probe.session(), torch.no_grad():
             self.before = self.logits(self.original).softmax(1)[0]
+        if len(self.before) == 1:
+            raise UsageError("The network has a single output: there is no other class to take an image for.")
         self.target = None if target is None else find_class(target, classes, len(self.before))
         self.label = int(self.before.argmax()) if label is None else find_class(label, classes, len(self.before))
 
     def logits(self, images: Tensor) -> Tensor:
         """(N, K) for images (N, C, H, W) of 0..1."""
-        return check_logits(self.model(self.range.clip(self.range.from_unit(images))))
+        return self.probe.run(self.range.clip(self.range.from_unit(images)))
 
     def run(self, method: str, step: Step, steps: int, start: Tensor | None = None, until: float = math.inf) -> Fooled:
         """Make ``steps`` steps, or fewer when the probability of the target reaches ``until``."""
@@ -271,14 +276,16 @@ class _Attack:
             raise UsageError(f"steps is {steps}; at least 1 is needed to change an image.")
         wanted, sign = (self.label, -1) if self.target is None else (self.target, 1)
         now, history = (self.original if start is None else start).clamp(0, 1), []
-        with untouched(self.model):
+        with self.probe.session():
             for made in range(steps + 1):
                 now = now.detach().requires_grad_()
                 logs = self.logits(now).log_softmax(1)[0, wanted]
                 history.append(float(logs.detach().exp()))
                 if made == steps or history[-1] >= until:
                     break
-                (gradient,) = torch.autograd.grad(sign * logs, now)
+                (gradient,) = gradients_of(sign * logs, [now])
+                if gradient is None:
+                    raise ModelError("The answer does not depend on the image in a way that has a gradient.")
                 now = step(now.detach(), gradient).clamp(0, 1)
             now = now.detach()
             with torch.no_grad():
@@ -291,9 +298,9 @@ class _Attack:
             target=self.target,
             label=self.label,
             answer=int(after.argmax()),
-            before=self.before.cpu().numpy(),
-            after=after.cpu().numpy(),
-            saved=saved.cpu().numpy(),
+            before=self.before.float().cpu().numpy(),
+            after=after.float().cpu().numpy(),
+            saved=saved.float().cpu().numpy(),
             history=tuple(history),
             classes=self.classes,
             pixels=(self.range.picture(self.image), self.range.picture(self.range.from_unit(now))),

@@ -58,7 +58,7 @@ class Pixels:
 class Fourier:
     """Amplitudes of waves, in uncorrelated colours where there are three; a sigmoid keeps the pixels in 0..1."""
 
-    rate = 0.012
+    rate = 0.018
 
     def __init__(self, shape: tuple[int, int, int], generator: torch.Generator, like: Tensor) -> None:
         channels, height, width = self.shape = shape

@@ -16,13 +16,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from cnnlab.errors import ModelError, UsageError
-from cnnlab.explain._batches import image_batches
-from cnnlab.explain._inputs import check_logits
+from cnnlab.errors import UsageError
+from cnnlab.explain._batches import image_batches, look_at
 from cnnlab.explain._pixels import Channels, PixelRange
 from cnnlab.explain._show import Shown
-from cnnlab.explain.hooks import find_layer, recording, untouched
-from cnnlab.explain.layers import Layer, layers
+from cnnlab.explain.hooks import find_layer, recording
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -107,18 +105,16 @@ def top_images(
     if k < 1 or not chosen:
         raise UsageError(f"k is {k} with {len(chosen)} units; give at least one of both.")
     find_layer(model, layer)
-    best = _Best(len(chosen), k)
-    row, size, start = None, (0, 0), 0
+    best, start = _Best(len(chosen), k), 0
     for images, _ in image_batches(model, batches):
-        if row is None:
-            row, size = _row(model, images, layer), (images.shape[2], images.shape[3])
-        with untouched(model), torch.inference_mode(), recording(model, [layer]) as seen:
-            check_logits(model(images))
-            outputs = seen[layer] if row is None else row.as_map(seen[layer])
-            values, places = _largest(outputs, chosen, layer)
+        if start == 0:
+            (probe, row), size = look_at(model, images, layer), (images.shape[2], images.shape[3])
+        with probe.session(), torch.inference_mode(), recording(model, [layer]) as seen:
+            probe.run(images)
+            values, places = _largest(row.as_map(seen[layer]), chosen, layer)
         best.add(values.float().cpu(), places.cpu(), start, images, (mean, std, bounds))
         start += len(images)
-    field = None if row is None or row.field is None or row.field.whole or row.field.through else row.field
+    field = None if row.field is None or row.field.whole or row.field.through else row.field
     boxes = np.empty((*best.indices.shape, 4), np.int64)
     for position in np.ndindex(*best.indices.shape):
         boxes[position] = (0, 0, *size) if field is None else _box(field, best.places[position].tolist(), size)
@@ -151,14 +147,6 @@ class _Best:
         for index in sorted(wanted - set(self.pictures)):
             image = images[index - start : index - start + 1]
             self.pictures[index] = PixelRange.for_drawing(image, *prepared).picture(image)
-
-
-def _row(model: nn.Module, images: Tensor, layer: str) -> Layer | None:
-    """What is known about a layer; None where the network cannot be followed."""
-    try:
-        return next((row for row in layers(model, images[:1]) if row.name == layer), None)
-    except ModelError:
-        return None
 
 
 def _largest(outputs: Tensor, units: Sequence[int], layer: str) -> tuple[Tensor, Tensor]:

@@ -8,33 +8,52 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
-from cnnlab.figures.maps import SIGNED, WARM, as_pixels, show_pixels
-from cnnlab.figures.style import INK, new_figure
+from cnnlab.figures.maps import SIGNED, WARM, as_pixels
+from cnnlab.figures.style import INK, ORANGE, new_figure
 
 Array = npt.NDArray[Any]
 
 
 class Page:
-    """A figure on which things are put at places in inches, counted from the top left corner."""
+    """A figure on which things are put at places in inches, counted from the top left corner.
+
+    All of them are in one pair of axes: a hundred of axes would take a hundred times as long to draw.
+    """
 
     def __init__(self, width: float, height: float) -> None:
         self.width, self.height = width, height
         self.figure = new_figure(width, height, layout="none")
+        self.canvas = self.figure.add_axes((0, 0, 1, 1))
+        self.canvas.set_axis_off()
+        self._hold()
 
     def axes(self, left: float, top: float, width: float, height: float) -> Axes:
+        """Return axes of their own, for what has ticks."""
         return self.figure.add_axes(
             (left / self.width, 1 - (top + height) / self.height, width / self.width, height / self.height)
         )
 
-    def picture(self, pixels: npt.ArrayLike, left: float, top: float, width: float, height: float) -> Axes:
-        axes = self.axes(left, top, width, height)
-        show_pixels(axes, as_pixels(pixels))
-        return axes
+    def picture(self, pixels: npt.ArrayLike, left: float, top: float, width: float, height: float) -> None:
+        """Draw a picture, uint8 or 0..1, (H, W) or (H, W, 3); small ones keep their pixels as squares."""
+        shown = as_pixels(pixels)
+        style: dict[str, Any] = {} if shown.ndim == 3 else {"cmap": "gray", "vmin": 0, "vmax": 255}
+        how = "nearest" if max(shown.shape[:2]) < 100 else "antialiased"
+        self.canvas.imshow(shown, extent=(left, left + width, top + height, top), interpolation=how, **style)
+        self._hold()
+
+    def frame(self, left: float, top: float, width: float, height: float, thick: float = 1.5) -> None:
+        """Draw a frame that is seen on light and dark."""
+        for colour, line in (("#ffffff", 2 * thick), (ORANGE, thick)):
+            self.canvas.add_patch(Rectangle((left, top), width, height, fill=False, ec=colour, lw=line))
 
     def text(self, left: float, top: float, text: str, size: float = 9, colour: str = INK, **style: Any) -> None:
         options: dict[str, Any] = {"ha": "left", "va": "top", "parse_math": False} | style
-        self.figure.text(left / self.width, 1 - top / self.height, text, color=colour, fontsize=size, **options)
+        self.canvas.text(left, top, text, color=colour, fontsize=size, **options)
+
+    def _hold(self) -> None:
+        self.canvas.set(xlim=(0, self.width), ylim=(self.height, 0), aspect="auto")
 
 
 def as_picture(image: Array, like: Array | None = None) -> Array:

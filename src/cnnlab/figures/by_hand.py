@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from cnnlab.figures._page import Array, Page, as_picture, in_colours, signed_colours
-from cnnlab.figures.maps import SIGNED, show_pixels
-from cnnlab.figures.style import GRID, MUTED, ORANGE
+from cnnlab.figures.maps import SIGNED
+from cnnlab.figures.style import GRID, MUTED
+
+GREY = colormaps["gray"]
 
 
 def output_pixel(
@@ -70,8 +72,8 @@ def output_pixel(
         )
         for line, number in enumerate(shown):
             top = first + line * (block_h + gap)
-            axes = page.axes(left, top, block_w, block_h)
-            _matrix(axes, values[number], limits[position], position > 0, _writer(values[list(shown)]), cell)
+            colours = GREY if position == 0 else SIGNED
+            _matrix(page, left, top, cell, values[number], limits[position], colours, _writer(values[list(shown)]))
             if position < 2:
                 page.text(left + block_w + sign / 2, top + block_h / 2, "×="[position], 13, ha="center", va="center")
     for line, number in enumerate(shown):
@@ -113,10 +115,9 @@ def kernel_results(image: npt.ArrayLike, results: Mapping[str, tuple[npt.ArrayLi
         top = position // columns * (strip + tall + 0.12)
         weights, outcome = np.asarray(kernel, dtype=float), np.asarray(values, dtype=float)
         cell = min(0.26, 0.78 / max(weights.shape))
-        size = cell * weights.shape[1], cell * weights.shape[0]
         limit = float(np.abs(weights).max()) or 1.0
-        axes = page.axes(left + side - size[0], top + strip - 0.08 - size[1], *size)
-        _matrix(axes, weights, (-limit, limit), True, _fraction, cell)
+        place = left + side - cell * weights.shape[1], top + strip - 0.08 - cell * weights.shape[0]
+        _matrix(page, *place, cell, weights, (-limit, limit), SIGNED, _fraction)
         page.text(left, top + strip - 0.12, name.replace("_", " "), size=11, va="bottom")
         around_zero = abs(weights.sum()) < 1e-6
         pixels = signed_colours(outcome.mean(axis=0)) if around_zero else as_picture(outcome, image)
@@ -130,40 +131,44 @@ def kernel_results(image: npt.ArrayLike, results: Mapping[str, tuple[npt.ArrayLi
 def _framed(page: Page, pixels: Array, left: float, top: float, side: float, box: tuple[Any, Any], title: str) -> None:
     """Draw a picture that fits a square, with a frame around rows and columns of it, which may be outside."""
     height, width = pixels.shape[:2]
-    rows, columns = np.asarray(box[0]), np.asarray(box[1])
     scale = side / max(height, width)
-    axes = page.axes(
-        left + (side - width * scale) / 2, top + (side - height * scale) / 2, width * scale, height * scale
+    left, top = left + (side - width * scale) / 2, top + (side - height * scale) / 2
+    page.picture(pixels, left, top, width * scale, height * scale)
+    rows, columns = np.asarray(box[0]), np.asarray(box[1])
+    high, wide = np.ptp(rows) + 1, np.ptp(columns) + 1
+    grow = max(0.0, max(height, width) / 24 - min(high, wide)) / 2  # one pixel of a large image would not be seen
+    page.frame(
+        left + (columns.min() - grow) * scale,
+        top + (rows.min() - grow) * scale,
+        (wide + 2 * grow) * scale,
+        (high + 2 * grow) * scale,
     )
-    show_pixels(axes, pixels)
-    low, size = (columns.min() - 0.5, rows.min() - 0.5), (np.ptp(columns) + 1, np.ptp(rows) + 1)
-    grow = max(0.0, max(height, width) / 24 - min(size)) / 2  # a single pixel of a large image would not be seen
-    low, size = (low[0] - grow, low[1] - grow), (size[0] + 2 * grow, size[1] + 2 * grow)
-    for colour, thick in (("#ffffff", 3.0), (ORANGE, 1.5)):
-        axes.add_patch(Rectangle(low, *size, fill=False, ec=colour, lw=thick, clip_on=False))
-    axes.set_xlim(-0.5, width - 0.5)
-    axes.set_ylim(height - 0.5, -0.5)
-    page.text(left + side / 2, top + (side + height * scale) / 2 + 0.12, title, colour=MUTED, ha="center")
+    page.text(left + width * scale / 2, top + height * scale + 0.12, title, colour=MUTED, ha="center")
 
 
-def _matrix(axes: Axes, values: Array, limits: tuple[float, float], signed: bool, text: Any, cell: float) -> None:
-    """Draw numbers in coloured cells."""
-    colours = SIGNED if signed else "gray"
+def _matrix(
+    page: Page, left: float, top: float, cell: float, values: Array, limits: tuple[float, float], cmap: Any, text: Any
+) -> None:
+    """Draw numbers in coloured cells of ``cell`` inches."""
     low, high = limits if limits[0] < limits[1] else (limits[0] - 1, limits[1] + 1)
-    shown = axes.imshow(values, cmap=colours, vmin=low, vmax=high, aspect="auto", interpolation="nearest")
-    axes.set_xticks(np.arange(values.shape[1] + 1) - 0.5, [])
-    axes.set_yticks(np.arange(values.shape[0] + 1) - 0.5, [])
-    axes.grid(color="#ffffff", lw=1)
-    axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_color(GRID)
-    if cell < 0.3 and values.shape[1] > 3:  # numbers would be too small to be read
+    colours = cmap(np.clip((values - low) / (high - low), 0, 1))[..., :3]
+    rows, columns = values.shape
+    page.picture(colours, left, top, columns * cell, rows * cell)
+    lines = [((left, left + columns * cell), (top + i * cell,) * 2) for i in range(1, rows)]
+    lines += [((left + i * cell,) * 2, (top, top + rows * cell)) for i in range(1, columns)]
+    for xs, ys in lines:
+        page.canvas.plot(xs, ys, color="#ffffff", lw=1)
+    page.canvas.add_patch(Rectangle((left, top), columns * cell, rows * cell, fill=False, ec=GRID, lw=0.8))
+    if cell < 0.3 and columns > 3:  # numbers would be too small to be read
         return
-    size = min(9.0, cell * 72 / (0.62 * max(*(len(text(value)) for value in values.ravel()), 3)))
-    for (row, column), value in np.ndenumerate(values):
-        red, green, blue, _ = shown.cmap(shown.norm(value))
-        ink = "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "#ffffff"
-        axes.text(column, row, text(value), ha="center", va="center", color=ink, fontsize=size, parse_math=False)
+    labels = [[text(value) for value in row] for row in values]
+    size = min(9.0, cell * 72 / (0.62 * max(3, *(len(label) for row in labels for label in row))))
+    for row, column in np.ndindex(rows, columns):
+        bright = colours[row, column] @ (0.299, 0.587, 0.114)
+        page.text(
+            left + (column + 0.5) * cell, top + (row + 0.5) * cell, labels[row][column], size,
+            "#000000" if bright > 0.5 else "#ffffff", ha="center", va="center",
+        )  # fmt: skip
 
 
 def _writer(values: Array) -> Any:

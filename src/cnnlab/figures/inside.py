@@ -11,13 +11,12 @@ import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from cnnlab.errors import UsageError
 from cnnlab.figures._page import Array, Page, mosaic, signed_colours, top_of, warm_colours
 from cnnlab.figures.maps import as_pixels, colour_bar
 from cnnlab.figures.plots import CYCLE
-from cnnlab.figures.style import BLUE, INK, MUTED, ORANGE, new_figure, shorten
+from cnnlab.figures.style import BLUE, INK, MUTED, new_figure, shorten
 
 
 def filter_grid(weights: npt.ArrayLike, layer: str, before: npt.ArrayLike | None = None, limit: int = 0) -> Figure:
@@ -241,12 +240,18 @@ def top_images(
             scale = cell / max(shown.shape[:2])
             width, height = shown.shape[1] * scale, shown.shape[0] * scale
             x = left + position * (cell + gap)
-            axes = page.picture(shown, x + (cell - width) / 2, y + (cell - height) / 2, width, height)
+            x, y_ = x + (cell - width) / 2, y + (cell - height) / 2
+            page.picture(shown, x, y_, width, height)
             if not cut and not whole:
-                frame = (first - 0.5, top - 0.5), last - first, bottom - top
-                for colour, thick in (("#ffffff", 2.6), (ORANGE, 1.3)):
-                    axes.add_patch(Rectangle(*frame, fill=False, ec=colour, lw=thick))
-            page.text(x + cell / 2, y + cell + 0.04, f"{value:.3g}", size=7.5, colour=MUTED, ha="center")
+                page.frame(x + first * scale, y_ + top * scale, (last - first) * scale, (bottom - top) * scale, 1.2)
+            page.text(
+                left + position * (cell + gap) + cell / 2,
+                y + cell + 0.04,
+                f"{value:.3g}",
+                size=7.5,
+                colour=MUTED,
+                ha="center",
+            )
     what = "the part of each that the unit sees" if cut else "framed: what the unit sees"
     page.text(0.15, page.height - 0.27, f"The strongest of {count} images; {what}. Below: its output.", colour=MUTED)
     return page.figure
