@@ -98,7 +98,10 @@ def cross_validation(
     axes.plot(np.repeat(where, dots.shape[1]), dots.ravel(), "o", color=MUTED, ms=3.5, alpha=0.55, label="one fold")
     axes.errorbar(where, mean, spread, color=BLUE, lw=1.8, capsize=3, label="mean ± standard deviation")
     axes.plot(where[best], mean[best], "o", color=ORANGE, ms=8, label=f"best: {x} = {values[best]:g}, {mean[best]:.1%}")
-    axes.set_xscale("log" if log_x else "linear")
+    if log_x:
+        axes.set_xscale("log")
+        axes.set_xticks(where, [f"{value:g}" for value in values])  # those that were tried, not powers of ten
+        axes.set_xticks([], minor=True)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.legend(frameon=False, labelcolor=INK, fontsize=9)
     return figure

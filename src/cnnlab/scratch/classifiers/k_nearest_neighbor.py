@@ -50,6 +50,10 @@ class KNearestNeighbor(Classifier):
         """
         self.X_, self.y_, self.classes_ = examples(X, y)
         self.n_features_in_ = self.X_.shape[1]
+        # Distances do not change when everything is moved, and rounding is least where the numbers are smallest.
+        self._centre = self.X_.mean(axis=0)
+        self._centred = self.X_ - self._centre
+        self._squares = np.einsum("ij,ij->i", self._centred, self._centred)
         return self
 
     def predict(self, X: npt.ArrayLike) -> Array:
@@ -88,17 +92,16 @@ class KNearestNeighbor(Classifier):
     def compute_distances_no_loop(self, X: npt.ArrayLike) -> Array:
         """Return the Euclidean distances (M, N) from ``X`` (M, D) to the training examples by one matrix product.
 
-        :math:`|a - b|^2 = |a|^2 - 2 a b + |b|^2`. Distances between points that are much nearer to each other than to
-        the mean of the training examples lose digits in that difference.
+        :math:`|a - b|^2 = |a|^2 - 2 a b + |b|^2`; what concerns the training examples alone was computed by ``fit``.
+        Distances between points that are much nearer to each other than to the mean of the training examples lose
+        digits in that difference.
         """
         X = self._fitted_features(X)
-        # Distances do not change when everything is moved, and rounding is least where the numbers are smallest.
-        centre = self.X_.mean(axis=0)
-        a, b = X - centre, self.X_ - centre
-        squares = a @ b.T
+        a = X - self._centre
+        squares = a @ self._centred.T
         squares *= -2
         squares += np.einsum("ij,ij->i", a, a)[:, np.newaxis]
-        squares += np.einsum("ij,ij->i", b, b)
+        squares += self._squares
         np.maximum(squares, 0, out=squares)  # a rounding error below zero has no root
         return np.sqrt(squares, out=squares)
 
