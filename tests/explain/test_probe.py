@@ -184,7 +184,7 @@ def test_modules_without_a_traceable_forward_can_be_looked_at_by_name() -> None:
 
     assert Probe(Locked(), IMAGE, 0, layer="relu").activation.shape == (1, 2, 2, 2)
     assert Probe(Locked(), IMAGE, 0).input_gradient.shape == (1, 1, 2, 2)
-    with pytest.raises(ModelError, match="no spatial layer"):
+    with pytest.raises(ModelError, match=r"cannot be told\. Name it: layer="):
         _ = Probe(Locked(), IMAGE, 0).activation
     with pytest.raises(ModelError, match="cannot take images"):
         _ = Probe(Locked(), torch.zeros(3, 8, 8)).activation

@@ -64,6 +64,7 @@ class Probe:
         self._depth = 0
         self._graph: tuple[Tensor, Tensor | None, Tensor] | None = None
         self._seen: Tensor | None = None
+        self._not_followed = ""
         on_cpu = self.image.device.type == "cpu"
         # A single image takes the overhead of a batch; a few large ones may take the memory.
         start = 4 if self.image[0, 0].numel() <= 512 * 512 else 1
@@ -132,7 +133,9 @@ class Probe:
         """The layer that is looked at: the one named, else the last spatial one; None where there is none."""
         try:
             rows = layers(self.model, self.image)
-        except CnnlabError:  # its forward cannot be followed: a layer that is named can be looked at all the same
+        except CnnlabError as error:
+            # Its forward cannot be followed: a layer that is named can be looked at all the same.
+            self._not_followed = str(error)
             with self.session(), torch.no_grad():
                 self.run(self.image)  # raises when it is the image that does not fit
             if self._layer is None:
@@ -155,6 +158,11 @@ class Probe:
         """
         kind = type(self.model).__name__
         if self.found is None:
+            if self._not_followed:
+                raise ModelError(
+                    f"Which layer of {kind} is the last spatial one cannot be told. Name it: layer=... "
+                    f"(What went wrong: {self._not_followed})"
+                )
             raise ModelError(
                 f"{kind} has no spatial layer: nothing in it keeps apart where on the image something is. "
                 "Methods that look at the pixels do without: saliency, smoothgrad, integrated_gradients, occlusion."
@@ -247,7 +255,8 @@ class Probe:
         """
         kind = type(self.model).__name__
         try:
-            outputs = self.model(images)
+            # A copy: a network may begin with a layer that works in place.
+            outputs = self.model(images.clone())
         except (CnnlabError, torch.OutOfMemoryError):
             raise
         except Exception as error:

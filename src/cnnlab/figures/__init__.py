@@ -22,6 +22,7 @@ from cnnlab.figures.inside import (
     fooling,
     top_images,
 )
+from cnnlab.figures.maps import blend, overlay
 from cnnlab.figures.plots import cross_validation, heat_map, histograms, lines
 from cnnlab.figures.style import BLUE, GREEN, GRID, HEAT, INK, MUTED, ORANGE, save, shorten, to_png, to_svg
 from cnnlab.figures.trust import comparison, trust_curves
@@ -36,6 +37,7 @@ __all__ = [
     "MUTED",
     "ORANGE",
     "before_and_after",
+    "blend",
     "block_diagram",
     "comparison",
     "confusion",
@@ -55,6 +57,7 @@ __all__ = [
     "kernel_results",
     "lines",
     "output_pixel",
+    "overlay",
     "reliability",
     "sample_grid",
     "save",
