@@ -82,7 +82,7 @@ def write_report(run: Run, data: ImageData | None = None) -> Path:
     page["next_steps"] = run.next_steps()
     page["skipped"] = run.summary.get("skipped", [])
     path = run.path / "report.html"
-    write_text(path, _template().render(page))
+    write_text(path, page_template("report.html.j2").render(page))
     return path
 
 
@@ -299,7 +299,8 @@ def _file_names(path: Path) -> list[str]:
         return [row["file"] for row in csv.DictReader(file)]
 
 
-def _template() -> jinja2.Template:
+def page_template(name: str) -> jinja2.Template:
+    """Return a template of this room; what is put into it is escaped unless it is Markup."""
     # Class names and file names come from strangers: everything is escaped unless it is Markup.
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("cnnlab.runs"),
@@ -309,7 +310,7 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters.update(percent=_percent, number=_number, duration=duration, shape=_shape)
-    return environment.get_template("report.html.j2")
+    return environment.get_template(name)
 
 
 def _percent(value: float | None, digits: int = 1) -> str:

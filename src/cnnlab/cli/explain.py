@@ -1,0 +1,76 @@
+"""``cnnlab explain``: why a network answers as it does to a photo."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from cnnlab.runs.explain import Explained
+
+
+def register(app: typer.Typer) -> None:
+    """Attach the command of this module."""
+    app.command()(explain)
+
+
+def explain(
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN|MODEL", help="Folder of a run, or a network, for its public ImageNet weights."),
+    ],
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO|FOLDER...", help="Photos; folders are searched.")],
+    method: Annotated[
+        list[str] | None,
+        typer.Option("--method", "-m", help="A method; may be given several times, or all. gradcam and occlusion."),
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="The class to ask about; the predicted one if not given.")] = None,
+    layer: Annotated[str | None, typer.Option(help="The layer of class activation maps; the last spatial one.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", help="METHOD.NAME=VALUE, such as occlusion.window=32.")
+    ] = None,
+    trust: Annotated[bool, typer.Option(help="Score the maps; takes longer than the maps themselves.")] = True,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write to; looks/explain-MODEL-N if not given. Never overwritten.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else.")] = False,
+) -> None:
+    """Show where on a photo a network finds its answer: a page, pictures, and scores of how far to trust them.
+
+    Examples: `cnnlab explain efficientnet_lite0 cat.jpg` · `cnnlab explain RUN photos/ -m gradcam` ·
+    `cnnlab explain efficientnet_lite0 cat.jpg --method all --target "tiger cat"`
+    """
+    from cnnlab.runs.explain import explain_photos, method_settings
+    from cnnlab.runs.inside import new_folder, open_network
+
+    options = method_settings(option or [])
+    network = open_network(run, device)
+    typer.echo(f"network: {network.about}", err=True)
+    folder = new_folder(out, f"explain-{network.name}")
+    answers, failed = explain_photos(
+        network, photos, folder, method, done=lambda answer, page: None if as_json else _print(answer, page),
+        target=target, layer=layer, options=options, trust=trust,
+    )  # fmt: skip
+    if as_json:
+        values = [answer.to_dict() | {"page": str(page)} for answer, page in answers]
+        lost = [{"file": file, "reason": reason} for file, reason in failed]
+        typer.echo(json.dumps({"explanations": values, "failed": lost}, indent=2, ensure_ascii=False))
+    elif len(answers) > 1:
+        typer.echo(f"contact sheet: {folder / 'index.html'}")
+    for file, reason in failed:
+        typer.echo(f"left out {file}: {reason}", err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _print(answer: Explained, page: Path) -> None:
+    label, share = answer.top[0]
+    first = answer.comparison[0]
+    asked = "" if answer.target == label else f"; asked about {answer.target} ({first.probability:.1%})"
+    typer.echo(f"{answer.photo}: {label} {share:.1%}{asked}")
+    typer.echo("\n".join(f"  {line}" for line in repr(answer.comparison).splitlines()))
+    typer.echo(f"  page: {page}")

@@ -1,0 +1,121 @@
+"""A run, or a public network, opened for looking inside: its network in eval mode, and pictures as it takes them."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cnnlab.data import ImageLike, Preprocess
+from cnnlab.errors import RunError
+from cnnlab.runs.folder import Run
+from cnnlab.runs.predict import PublicNetwork, open_classifier
+from cnnlab.training.speed import choose_device
+
+SHOWN = 448  # pixels of a photo as people see it
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A network that can be looked into, with all that is needed to show it pictures.
+
+    Attributes:
+        name: of the run, or of the public network.
+        about: what it is in a few words.
+        model: the network in float32 and eval mode.
+        preprocess: from a picture to its input.
+        classes: the names of its outputs.
+    """
+
+    name: str
+    about: str
+    model: nn.Module
+    preprocess: Preprocess
+    classes: list[str]
+
+    def see(self, photo: ImageLike, size: int | None = None) -> Tensor:
+        """Return a photo as the network takes it, (C, size, size); ``size`` is the network's own when ``None``.
+
+        Raises:
+            DataError: the photo cannot be read.
+        """
+        wanted = self.preprocess if size is None else replace(self.preprocess, size=size)
+        device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
+        return wanted(photo)[0].to(device)
+
+    def picture(self, photo: ImageLike) -> np.ndarray:
+        """Return the part of a photo that the network sees, for people: uint8 (H, W, 3) or (H, W), larger if it is."""
+        large = self.preprocess.size >= 64  # of smaller ones the pixels themselves are shown
+        shown = replace(self.preprocess, size=max(self.preprocess.size, SHOWN)) if large else self.preprocess
+        pixels = shown.pixels(photo).permute(1, 2, 0).numpy()
+        return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+
+    @property
+    def channels(self) -> dict[str, Any]:
+        """Mean and standard deviation, as the functions of :mod:`cnnlab.explain` that change pixels want them."""
+        return {"mean": self.preprocess.mean, "std": self.preprocess.std}
+
+
+def open_network(what: str | os.PathLike[str] | Run | PublicNetwork, device: str = "auto") -> Opened:
+    """Open a run, or a network of the zoo with its public ImageNet weights, for looking inside.
+
+    Args:
+        what: the folder of a run, the name of a network, or either opened.
+        device: ``"auto"``, ``"cpu"``, ``"cuda:0"``, ``"mps"``.
+
+    Raises:
+        UnknownNameError, RunError, ModelError: see :func:`cnnlab.runs.predict.open_classifier`.
+        DeviceError: the device is not on this machine.
+    """
+    where = choose_device(device)
+    found = what if isinstance(what, Run | PublicNetwork) else open_classifier(what)
+    if isinstance(found, Run):
+        about = f"{found.recipe.model}, trained on {Path(found.recipe.data).name} ({len(found.classes)} classes)"
+        if (accuracy := found.summary.get("accuracy")) is not None:
+            about += f"; {accuracy:.2%} right on the {found.summary['split']} split"
+    else:
+        about = found.describe()
+    return Opened(found.name, about, found.model().to(where).eval(), found.preprocess, found.classes)
+
+
+def new_folder(out: str | os.PathLike[str] | None, name: str, root: str | os.PathLike[str] = "looks") -> Path:
+    """Make a folder for results, which is never one that holds something.
+
+    Args:
+        out: the folder; ``root/<name>-<n>`` with the next free number when ``None``.
+        name: what is in it.
+
+    Raises:
+        RunError: ``out`` has something in it already, or the folder cannot be made.
+    """
+    try:
+        if out is not None:
+            path = Path(out)
+            if path.is_file() or (path.is_dir() and any(path.iterdir())):
+                raise RunError(f"{path} exists and is not empty; nothing is overwritten. Choose another --out.")
+            path.mkdir(parents=True, exist_ok=True)
+            return path
+        plain, number = file_name(name), 1
+        Path(root).mkdir(parents=True, exist_ok=True)
+        while True:
+            path = Path(root) / f"{plain}-{number}"
+            try:
+                path.mkdir()
+                return path
+            except FileExistsError:
+                number += 1
+    except OSError as error:
+        raise RunError(
+            f"Cannot make the folder {error.filename}: {error.strerror}. Choose one that you may write to with --out."
+        ) from None
+
+
+def file_name(text: str) -> str:
+    """Return ``text`` as part of a file name: letters, digits, dots, dashes, underscores."""
+    return re.sub(r"[^\w.-]+", "_", text).strip("_.") or "photo"
