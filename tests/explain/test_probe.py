@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+import warnings
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from cnnlab import explain
 from cnnlab.errors import ModelError, UnknownNameError, UsageError
-from cnnlab.explain import Probe
+from cnnlab.explain import Probe, layers
 from tests.explain.helpers_explain import Awkward, OneConv, awkward, linear, random_image, state_of
 
 IMAGE = torch.tensor([[[1.0, -2.0], [3.0, -4.0]]], dtype=torch.float64)
@@ -234,6 +236,31 @@ def test_train_mode_is_explained_as_at_evaluation() -> None:
     assert torch.equal(trained.gradient, evaluated.gradient)
     assert isinstance(model, Awkward)
     assert model.training
+
+
+def test_weights_made_in_inference_mode_are_refused_with_the_reason() -> None:
+    with torch.inference_mode():
+        model = OneConv()
+    with pytest.raises(ModelError, match="were made inside torch"):
+        Probe(model, IMAGE)
+
+
+def test_a_compiled_model_is_looked_at_as_it_was_written() -> None:
+    model = awkward()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch's own deprecations
+        compiled = torch.compile(model)
+    assert Probe(compiled, random_image(), 1).layer == "last"
+    assert layers(compiled, random_image()) is layers(model, random_image())
+
+
+def test_methods_that_look_at_pixels_do_not_pay_for_finding_a_layer() -> None:
+    class Seldom(OneConv):
+        def forward(self, x: Tensor) -> Tensor:
+            assert x.device.type == "cpu", "followed without need"
+            return super().forward(x)
+
+    assert explain.saliency(Seldom(), IMAGE, 0).values.any()
 
 
 def test_frozen_parameters() -> None:

@@ -270,7 +270,7 @@ def explanation(
         ) -> Attribution:
             if layer is not None and not needs_layer:
                 raise UsageError(f"{name} looks at the pixels and takes no layer, got layer={layer!r}. Leave it out.")
-            return _attribute(Probe(model, image, target, layer, classes), entry, options)
+            return _attribute(Probe(model, image, target, layer, classes, look_inside=needs_layer), entry, options)
 
         shown = [
             p

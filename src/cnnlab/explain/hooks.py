@@ -133,6 +133,17 @@ def find_layer(model: nn.Module, name: str) -> nn.Module:
     )
 
 
+def uncompiled(model: nn.Module) -> nn.Module:
+    """Return the module that ``torch.compile`` has wrapped, or ``model`` itself: hooks and names are those of the user.
+
+    Raises:
+        UsageError: it is no module.
+    """
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"A model must be a torch.nn.Module, not {type(model).__name__}.")
+    return getattr(model, "_orig_mod", model)
+
+
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[nn.Module]:
     """While open, the model computes as at evaluation; afterwards it is as it was, also after an error.
@@ -142,8 +153,7 @@ def untouched(model: nn.Module) -> Iterator[nn.Module]:
     generators their states. Inside, gradients can be taken even where the caller has switched them off by
     ``torch.no_grad`` or ``torch.inference_mode``, and the caller's autocast is off.
     """
-    if not isinstance(model, nn.Module):
-        raise UsageError(f"A model must be a torch.nn.Module, not {type(model).__name__}.")
+    uncompiled(model)  # raises when it is no module
     modes = [(module, module.training) for module in model.modules()]
     parameters = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
     buffers = [

@@ -11,6 +11,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from cnnlab.errors import UsageError
+from cnnlab.explain.hooks import uncompiled
 from cnnlab.structure import Call, Op, ReceptiveField, Trace, Value, receptive_fields, trace
 
 Layout = Literal["NCHW", "NHWC", "tokens"]
@@ -137,8 +138,7 @@ def layers(model: nn.Module, image: Tensor | Sequence[int]) -> Layers:
         UsageError: something that is neither an image nor a shape.
         ModelError: the model cannot take the image.
     """
-    if not isinstance(model, nn.Module):
-        raise UsageError(f"A model must be a torch.nn.Module, not {type(model).__name__}.")
+    model = uncompiled(model)
     given = getattr(image, "shape", image)
     shape = tuple(given) if isinstance(given, Sequence) else ()
     if len(shape) not in (3, 4) or not all(isinstance(side, int) and side > 0 for side in shape):

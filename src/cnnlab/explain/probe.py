@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from cnnlab.errors import CnnlabError, ModelError, UsageError
 from cnnlab.explain._inputs import as_batch, check_logits, find_class
-from cnnlab.explain.hooks import find_layer, recording, untouched
+from cnnlab.explain.hooks import find_layer, recording, uncompiled, untouched
 from cnnlab.explain.layers import Layer, layers
 
 
@@ -30,13 +30,14 @@ class Probe:
         target: the class that is asked about: its index, or its name in ``classes``; the predicted one when ``None``.
         layer: dotted name of the layer to look at; the last spatial layer when ``None``.
         classes: the names of the K classes.
+        look_inside: whether the layer will be asked for; where not, the time to find it is saved.
 
     Raises:
         UsageError: an image of another shape or of whole numbers or with values that are not finite; a target that is
             no class.
         UnknownNameError: no such layer or class name; the nearest ones are listed.
-        ModelError: (when first computed) the model cannot take the image, returns no logits, or values or gradients
-            that are not finite.
+        ModelError: the weights were made in inference mode; or, when first computed: the model cannot take the image,
+            returns no logits, or values or gradients that are not finite.
 
     Attributes:
         model: the module.
@@ -52,15 +53,16 @@ class Probe:
         target: int | str | None = None,
         layer: str | None = None,
         classes: Sequence[str] | None = None,
+        *,
+        look_inside: bool = True,
     ) -> None:
-        if not isinstance(model, nn.Module):
-            raise UsageError(f"A model must be a torch.nn.Module, not {type(model).__name__}.")
-        self.model = model
+        self.model = model = uncompiled(model)
         self.image = as_batch(model, image)
         self.classes = None if classes is None else list(classes)
         self.notes: list[str] = []
         self._asked = None if target is None else find_class(target, self.classes)
         self._layer = layer
+        self._look_inside = look_inside
         self._depth = 0
         self._graph: tuple[Tensor, Tensor | None, Tensor] | None = None
         self._seen: Tensor | None = None
@@ -72,6 +74,11 @@ class Probe:
         self._backward_batch = _BatchSize(start, 8 if on_cpu else 64)  # a graph takes memory
         if layer is not None:
             find_layer(model, layer)
+        if any(parameter.is_inference() for parameter in model.parameters()):
+            raise ModelError(
+                f"The weights of {type(model).__name__} were made inside torch.inference_mode, and no gradient passes "
+                "them. Build or load the model outside of it."
+            )
 
     @contextmanager
     def session(self) -> Iterator[list[str]]:
@@ -225,7 +232,8 @@ class Probe:
         """Return image, activation and logits with their graph, until gradients were taken."""
         if self._graph is None:
             image = self.image.clone().requires_grad_()
-            names = [self.found.name] if self.found is not None and self.found.spatial else []
+            found = self.found if self._look_inside else None
+            names = [found.name] if found is not None and found.spatial else []
             with recording(self.model, names) as seen:
                 logits = self.run(image)
             activation = seen[names[0]] if names else None
