@@ -13,6 +13,7 @@ import base64
 import io
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from cnnlab.explain import Attribution, explain_all, explanations
 from cnnlab.explain.all import Comparison
 from cnnlab.figures import maps
 from cnnlab.runs.folder import Run
-from cnnlab.runs.inside import Opened, file_name, open_network
+from cnnlab.runs.inside import Opened, as_class, file_name, open_network
 from cnnlab.runs.predict import PublicNetwork, find_images
 from cnnlab.runs.report import page_template
 from cnnlab.training.checkpoint import write_text
@@ -120,7 +121,7 @@ def explain_photo(
     opened = network if isinstance(network, Opened) else open_network(network, device)
     wanted = None if methods is not None and "all" in methods else list(dict.fromkeys(methods or METHODS))
     image, picture = opened.see(photo), opened.picture(photo)
-    if wanted is not None and methods is None and not opened_has_layer(opened, image):
+    if wanted is not None and methods is None and not _has_positions(opened, image):
         wanted.remove("gradcam")
     comparison = explain_all(
         opened.model, image, as_class(target, opened.classes), wanted,
@@ -134,16 +135,9 @@ def explain_photo(
     return Explained(str(name), opened, picture, top, comparison, target, dict(options or {}))
 
 
-def opened_has_layer(network: Opened, image: torch.Tensor) -> bool:
+def _has_positions(network: Opened, image: torch.Tensor) -> bool:
     """Whether something in the network keeps apart where on the image a thing is."""
     return cnnlab.explain.layers(network.model, image).default is not None
-
-
-def as_class(target: int | str | None, classes: Sequence[str]) -> int | str | None:
-    """Return a class as it is written on a command line: a name, or an index where no name is that number."""
-    if isinstance(target, str) and target.isdigit() and target not in classes:
-        return int(target)
-    return target
 
 
 def method_settings(settings: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -204,25 +198,35 @@ def explain_photos(
     Returns:
         The answers with their pages; and (file, reason) of what could not be read.
     """
-    folder, answers, failed = Path(folder), [], []
-    used: set[str] = set()
-    for photo in photos_of(photos):
-        try:
-            answer = explain_photo(network, photo, methods, **options)
-        except DataError as error:
-            failed.append((str(photo), str(error)))
-            continue
-        stem = base = file_name(photo.stem)
-        number = 2
-        while stem.lower() in used or stem in ("index", "contact"):
-            stem, number = f"{base}-{number}", number + 1
-        used.add(stem.lower())
-        page = write_explanation(answer, folder, stem)
-        answers.append((answer, page))
-        done(answer, page)
+    folder = Path(folder)
+    answers: list[tuple[Explained, Path]] = []
+    failed: list[tuple[str, str]] = []
+    used = {"index", "contact"}
+    try:
+        for photo in photos_of(photos):
+            try:
+                answer = explain_photo(network, photo, methods, **options)
+            except DataError as error:
+                failed.append((str(photo), str(error)))
+                continue
+            page = write_explanation(answer, folder, _unused(file_name(photo.stem), used))
+            answers.append((answer, page))
+            done(answer, page)
+    finally:
+        with suppress(OSError):  # it is not empty
+            folder.rmdir()
     if len(answers) > 1:
         write_contact_sheet(answers, folder, failed)
     return answers, failed
+
+
+def _unused(name: str, used: set[str]) -> str:
+    """Return a name that no other photo has, and add it to those that are used; case makes no difference."""
+    found, number = name, 2
+    while found.lower() in used:
+        found, number = f"{name}-{number}", number + 1
+    used.add(found.lower())
+    return found
 
 
 def write_explanation(answer: Explained, folder: str | os.PathLike[str], name: str | None = None) -> Path:

@@ -159,6 +159,12 @@ class Run:
 
         return predict(self, images, **options)
 
+    def explain(self, photo: Any, methods: Sequence[str] | None = None, **options: Any) -> Any:
+        """Say why the network answers as it does to a photo; see :func:`cnnlab.runs.explain.explain_photo`."""
+        from cnnlab.runs.explain import explain_photo
+
+        return explain_photo(self, photo, methods, **options)
+
     def report(self, data: ImageData | None = None) -> Path:
         """Write ``report.html`` and return its path; ``data`` saves loading the run's data again for its pictures."""
         from cnnlab.runs.report import write_report

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from cnnlab.data import ImageLike, Preprocess
-from cnnlab.errors import RunError
+from cnnlab.errors import ModelError, RunError, UsageError
+from cnnlab.explain import layers
+from cnnlab.explain._inputs import find_class
+from cnnlab.explain.dream import Dream, dream
+from cnnlab.explain.fooling import Fooled, fgsm, fool, pgd
+from cnnlab.explain.objectives import logit
 from cnnlab.runs.folder import Run
 from cnnlab.runs.predict import PublicNetwork, open_classifier
 from cnnlab.training.speed import choose_device
@@ -56,6 +63,12 @@ class Opened:
         pixels = shown.pixels(photo).permute(1, 2, 0).numpy()
         return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
 
+    def save_picture(self, picture: np.ndarray, path: Path) -> Path:
+        """Write a picture (H, W, 3) or (H, W) of 0..1 without loss, pixel for pixel; return the path."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.round(picture * 255).clip(0, 255).astype(np.uint8)).save(path)
+        return path
+
     @property
     def channels(self) -> dict[str, Any]:
         """Mean and standard deviation, as the functions of :mod:`cnnlab.explain` that change pixels want them."""
@@ -82,6 +95,63 @@ def open_network(what: str | os.PathLike[str] | Run | PublicNetwork, device: str
     else:
         about = found.describe()
     return Opened(found.name, about, found.model().to(where).eval(), found.preprocess, found.classes)
+
+
+def as_class(target: int | str | None, classes: Sequence[str]) -> int | str | None:
+    """Return a class as it is written on a command line: a name, or an index where no name is that number."""
+    return int(target) if isinstance(target, str) and target.isdigit() and target not in classes else target
+
+
+def dream_of(
+    network: Opened, photo: ImageLike, *, layer: str | None = None, target: int | str | None = None,
+    size: int | None = None, **options: Any,
+) -> Dream:  # fmt: skip
+    """Change a photo so that a network sees more of what it sees in it; see :func:`cnnlab.explain.dream.dream`.
+
+    Args:
+        network, photo: that dreams, and of what.
+        layer: whose outputs are to grow; the last spatial one when ``None``.
+        target: a class to dream of instead, by name or index.
+        size: side of the picture in pixels; what the network takes when ``None``.
+        options: of :func:`cnnlab.explain.dream.dream`.
+
+    Raises:
+        UsageError: layer and target at once.
+        ModelError: the network has no spatial layer, or cannot take images of these sizes.
+    """
+    if layer is not None and target is not None:
+        raise UsageError("A dream is of a layer or of a class: give --layer or --target, not both.")
+    image = network.see(photo, size)
+    named = as_class(target, network.classes)
+    if named is not None:
+        return dream(network.model, image, logit(find_class(named, network.classes)), **options, **network.channels)
+    if layer is None:
+        last = layers(network.model, network.see(photo)).default
+        if last is None:
+            raise ModelError(f"{network.name} has no spatial layer to dream of. Name a class to dream of instead.")
+        layer = last.name
+    return dream(network.model, image, layer, **options, **network.channels)
+
+
+def fool_with(
+    network: Opened, photo: ImageLike, target: int | str, *, method: str = "ascent", steps: int | None = None
+) -> Fooled:
+    """Change a photo until a network takes it for ``target``; see :mod:`cnnlab.explain.fooling`.
+
+    Args:
+        network, photo: to fool, and with what.
+        target: name or index of a class.
+        method: ``"ascent"``, ``"fgsm"`` or ``"pgd"``.
+        steps: at most; those of the method when ``None``. FGSM has one.
+    """
+    attacks: dict[str, Callable[..., Fooled]] = {"ascent": fool, "fgsm": fgsm, "pgd": pgd}
+    if method == "fgsm" and steps not in (None, 1):
+        raise UsageError(f"FGSM makes one step, not {steps}. Leave --steps out, or take pgd.")
+    given = {} if steps is None or method == "fgsm" else {"steps": steps}
+    return attacks[method](
+        network.model, network.see(photo), as_class(target, network.classes),
+        classes=network.classes, **given, **network.channels,
+    )  # fmt: skip
 
 
 def new_folder(out: str | os.PathLike[str] | None, name: str, root: str | os.PathLike[str] = "looks") -> Path:
