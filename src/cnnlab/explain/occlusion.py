@@ -71,20 +71,16 @@ class Patched:
         self.patches = [(slice(0), slice(0)), *windows]
         self.batch = image[:0]
         self.put_on: list[tuple[slice, slice]] = []
-        self.version = 0
 
     def __call__(self, numbers: Sequence[int]) -> Tensor:
         """Return the images with these numbers, (len(numbers), C, H, W); valid until the next call."""
-        # A network may begin with a layer that works in place: then the batch is no longer what was made.
-        if len(self.batch) < len(numbers) or self.batch._version != self.version:
-            with torch.inference_mode(False):
-                copies = self.image.expand(len(numbers), -1, -1, -1)
-                self.batch = copies.clone(memory_format=torch.channels_last)
+        if len(self.batch) < len(numbers):
+            copies = self.image.expand(len(numbers), -1, -1, -1)
+            self.batch = copies.clone(memory_format=torch.channels_last)
             self.put_on = []
         for place, (rows, columns) in enumerate(self.put_on):
             self.batch[place, :, rows, columns] = self.image[0, :, rows, columns]
         self.put_on = [self.patches[number] for number in numbers]
         for place, (rows, columns) in enumerate(self.put_on):
             self.batch[place, :, rows, columns] = self.fill[0, :, rows, columns]
-        self.version = self.batch._version
         return self.batch[: len(numbers)]
