@@ -95,7 +95,9 @@ def features(
 def dream(
     run: Network,
     photo: Photo,
-    layer: Annotated[str | None, typer.Option(help="The layer to please; the last spatial one if not given.")] = None,
+    layer: Annotated[
+        str | None, typer.Option(help="The layer to please; one before the last stage if not given.")
+    ] = None,
     target: Annotated[str | None, typer.Option(help="Dream of this class instead.")] = None,
     size: Annotated[
         int | None, typer.Option(min=8, help="Side in pixels; what the network takes if not given.")

@@ -110,7 +110,7 @@ def dream_of(
 
     Args:
         network, photo: that dreams, and of what.
-        layer: whose outputs are to grow; the last spatial one when ``None``.
+        layer: whose outputs are to grow; the last one before the last stage when ``None``.
         target: a class to dream of instead, by name or index.
         size: side of the picture in pixels; what the network takes when ``None``.
         options: of :func:`cnnlab.explain.dream.dream`.
@@ -126,10 +126,12 @@ def dream_of(
     if named is not None:
         return dream(network.model, image, logit(find_class(named, network.classes)), **options, **network.channels)
     if layer is None:
-        last = layers(network.model, network.see(photo)).default
-        if last is None:
+        spatial = layers(network.model, network.see(photo)).spatial
+        if not spatial:
             raise ModelError(f"{network.name} has no spatial layer to dream of. Name a class to dream of instead.")
-        layer = last.name
+        # Before the last stage: what it sees there still has a form.
+        finer = [row for row in spatial if row.output[-1] >= 2 * spatial[-1].output[-1]]
+        layer = (finer or spatial)[-1].name
     return dream(network.model, image, layer, **options, **network.channels)
 
 
