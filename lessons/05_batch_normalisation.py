@@ -69,7 +69,8 @@ print("one input, one standard deviation above the mean:", one.round(2))
 # .. math:: \frac{\partial L}{\partial x} =
 #    \frac{\gamma}{\sigma} \bigl( d - \overline{d} - \hat x\, \overline{d\, \hat x} \bigr)
 #
-# where d is the gradient from above and a bar is the mean over the minibatch. The values are the same.
+# where d is the gradient from above and a bar is the mean over the minibatch. The values are the same. But the graph
+# needs a dozen arrays of the size of x, the closed form one, and getting and filling memory is most of the work.
 
 size = lesson.scale(500, 100)
 x, dout = lesson.rng.standard_normal((2, size, size))
