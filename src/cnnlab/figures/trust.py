@@ -76,14 +76,14 @@ def comparison(answers: Sequence[Any], picture: npt.ArrayLike | None = None, col
 
 
 def _scores(answer: Any) -> list[tuple[str, str]]:
-    """A line for each score: green where it is better than that of random maps, orange where it is not."""
+    """A line for each score: green where it is better than that of random maps, orange where it is worse."""
     trust, lines = answer.trust, []
     for kind, sign in (("deletion", -1), ("insertion", 1)):
         if kind in trust:
             by_chance = trust[f"random {kind}"]
-            better = sign * (trust[kind] - by_chance) > 0
+            gain = sign * (round(trust[kind], 2) - round(by_chance, 2))  # as it is written
             text = f"{kind} {trust[kind]:.2f} (random {by_chance:.2f})"
-            lines.append((text, GREEN if better else ORANGE))
+            lines.append((text, GREEN if gain > 0 else ORANGE if gain < 0 else INK))
     if "randomised agreement" in trust:
         value = trust["randomised agreement"]
         lines.append((f"shuffled network: {value:.2f} alike", INK if abs(value) < 0.5 else ORANGE))
@@ -96,7 +96,7 @@ def _caption(answers: Sequence[Any]) -> list[str]:
         text.append(
             "Deletion: what is left of the probability, on average, while the reddest pixels go first (low is good). "
             "Insertion: the same while they come back first to an empty image (high is good). Green is better than "
-            "random maps, orange is not. Shuffled network: how much the map is like that of a network whose weights "
+            "random maps, orange is worse. Shuffled network: how much the map is like that of a network whose weights "
             "are shuffled; near 0, it depends on what was learned."
         )
     return text
