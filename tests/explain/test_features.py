@@ -9,7 +9,7 @@ from matplotlib.text import Text
 from torch import Tensor, nn
 
 from cnnlab.errors import ModelError, UnknownNameError, UsageError
-from cnnlab.explain.features import features, side_by_side
+from cnnlab.explain.features import compare_features, features
 from cnnlab.figures import to_png
 from tests.explain.helpers_explain import OneConv, awkward, hooks_of, linear, random_image, state_of
 
@@ -79,12 +79,12 @@ def test_relu_against_tanh() -> None:
     rectified, squashed = OneConv(), OneConv()
     squashed.relu = nn.Tanh()  # type: ignore[assignment]
     views = {"ReLU": features(rectified, image, "relu"), "tanh": features(squashed, image, "relu")}
-    figure = side_by_side(views)
+    figure = compare_features(views)
     assert "50% of all outputs are zero" in words(figure)
     assert "0% of all outputs are zero" in words(figure)
     assert to_png(figure)
     with pytest.raises(UsageError, match="at least one"):
-        side_by_side({})
+        compare_features({})
 
 
 def test_layers_without_maps_are_refused() -> None:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 import cnnlab
 from cnnlab.data import ImageData
 from cnnlab.errors import ModelError, UnknownNameError, UsageError
-from cnnlab.explain.watch import SHARES, Spread, Watch, compare
+from cnnlab.explain.watch import SHARES, Spread, Watch, compare_trainings
 from cnnlab.figures import to_png
 from cnnlab.training.events import EpochDone, StepDone
 from tests.explain.helpers_explain import OneConv, awkward, hooks_of, random_image, state_of
@@ -151,7 +151,7 @@ def test_tables_and_figures() -> None:
     assert len(rows) == 3 * 8
     assert rows[-1]["at"] == 20
     assert {"loss", "layer", "weight_norm", "output_std", "gradient_q0.5"} <= set(rows[0])
-    figure = compare(watches)
+    figure = compare_trainings(watches)
     words = " ".join(text.get_text() for text in figure.findobj(Text))
     assert "BatchNorm" in words
     assert "norm / first" in words
@@ -183,4 +183,4 @@ def test_what_makes_no_sense_is_refused_and_no_hook_remains() -> None:
     shallow.look(nn.Sequential(nn.Flatten(), nn.Linear(768, 4)))
     watch.look(awkward())
     with pytest.raises(UsageError, match="different depths"):
-        compare({"a": shallow, "b": watch})
+        compare_trainings({"a": shallow, "b": watch})

@@ -4,6 +4,8 @@
 
     answer = cnnlab.explain.gradcam(model, image, target)      # -> Attribution: values, score, .figure(), .save()
     cnnlab.explain.layers(model, image)                        # what can be looked at
+    cnnlab.explain.visualize_class(model, target)              # what a class looks like to the network
+    cnnlab.explain.layer_pixel(model, image, "conv1")          # a convolution by hand
 
 A method is a file of this room; ``explanations`` finds them all.
 """
@@ -12,6 +14,12 @@ from typing import Any
 
 from cnnlab.explain._base import Attribution, ExplanationFacts, attribute, explanation, explanations, method_options
 from cnnlab.explain.all import Comparison, explain_all
+from cnnlab.explain.by_hand import KERNELS, all_kernels, apply_kernel, layer_pixel, output_pixel
+from cnnlab.explain.dream import dream
+from cnnlab.explain.embedding import embedding
+from cnnlab.explain.features import compare_features, features
+from cnnlab.explain.filters import filters
+from cnnlab.explain.fooling import fgsm, fool, pgd
 from cnnlab.explain.gradcam import gradcam
 from cnnlab.explain.gradcam_pp import gradcam_pp
 from cnnlab.explain.gradient_x_input import gradient_x_input
@@ -25,9 +33,13 @@ from cnnlab.explain.probe import Probe
 from cnnlab.explain.saliency import saliency
 from cnnlab.explain.scorecam import scorecam
 from cnnlab.explain.smoothgrad import smoothgrad
+from cnnlab.explain.top_images import top_images
 from cnnlab.explain.trust import Curve, completeness, deletion, insertion, randomisation, trust
+from cnnlab.explain.visualize import visualize, visualize_class, visualize_unit
+from cnnlab.explain.watch import Watch, compare_trainings
 
 __all__ = [
+    "KERNELS",
     "Attribution",
     "Comparison",
     "Curve",
@@ -36,30 +48,48 @@ __all__ = [
     "Layers",
     "Probe",
     "Recording",
+    "Watch",
+    "all_kernels",
+    "apply_kernel",
     "attribute",
+    "compare_features",
+    "compare_trainings",
     "completeness",
     "deletion",
+    "dream",
+    "embedding",
     "explain_all",
     "explanation",
     "explanations",
+    "features",
+    "fgsm",
+    "filters",
     "find_layer",
+    "fool",
     "gradcam",
     "gradcam_pp",
     "gradient_x_input",
     "guided_backprop",
     "insertion",
     "integrated_gradients",
+    "layer_pixel",
     "layercam",
     "layers",
     "method_options",
     "occlusion",
+    "output_pixel",
+    "pgd",
     "randomisation",
     "recording",
     "saliency",
     "scorecam",
     "smoothgrad",
+    "top_images",
     "trust",
     "untouched",
+    "visualize",
+    "visualize_class",
+    "visualize_unit",
 ]
 
 

@@ -38,8 +38,8 @@ class Embedding(Shown):
         labels: int64 (N,), None when there were none.
         layer: dotted name of the layer.
         method: ``"pca"`` or ``"tsne"``.
-        trust: how far the picture can be trusted: how near each point's ten nearest neighbours in the plane are in
-            truth; 1 is perfect, 0.5 is chance (J. Venna, S. Kaski 2001).
+        trust: trustworthiness, how near each point's ten nearest neighbours in the plane are in truth; 1 is perfect,
+            about 0.5 is chance (J. Venna, S. Kaski 2001).
         explained: the share of the variance that the two axes keep; None for t-SNE, which has no such number.
         seconds: it took.
     """
@@ -62,10 +62,9 @@ class Embedding(Shown):
     def caption(self) -> str:
         """Say what the picture is, and how far it can be trusted."""
         title = {"pca": "PCA", "tsne": "t-SNE"}[self.method]
-        kept = "" if self.explained is None else f"the axes keep {self.explained:.0%} of the variance; "
-        return (
-            f"{title} of {self.layer}, {len(self.points)} images; {kept}neighbours are right to {self.trust:.2f} of 1."
-        )
+        kept = "" if self.explained is None else f"; the axes keep {self.explained:.0%} of the variance"
+        trust = f"trustworthiness of neighbours {self.trust:.2f} of 1"
+        return f"{title} of {self.layer}, {len(self.points)} images{kept}; {trust}."
 
 
 def layer_vectors(

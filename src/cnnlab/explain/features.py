@@ -116,7 +116,7 @@ def features(model: nn.Module, image: Any, layer: str | None = None) -> Features
     return Features(layer, maps[0].float().cpu().numpy(), probe.image[0].float().cpu().numpy())
 
 
-def side_by_side(views: Mapping[str, Features], channels: int = 8) -> Figure:
+def compare_features(views: Mapping[str, Features], channels: int = 8) -> Figure:
     """Draw the strongest maps of several networks for one image in rows, such as ReLU against tanh.
 
     Args:

@@ -201,10 +201,10 @@ class Watch(Shown):
 
     def figure(self) -> Figure:
         """Draw how outputs, gradients, weights and dead ReLUs change from look to look."""
-        return compare({"": self})
+        return compare_trainings({"": self})
 
 
-def compare(watches: Mapping[str, Watch], columns: int = 6) -> Figure:
+def compare_trainings(watches: Mapping[str, Watch], columns: int = 6) -> Figure:
     """Draw several trainings over each other, such as with BatchNorm and without.
 
     Layers are compared by their place among the convolutions and dense layers; where a normalisation follows one, its

@@ -284,7 +284,7 @@ def embedding(
     axes = figure.add_subplot()
     axes.set_axis_off()
     axes.set_aspect("equal", adjustable="datalim")
-    size = float(np.clip(4000 / len(where), 4, 30))
+    size = float(np.clip(9000 / len(where), 5, 36))
     if labels is None:
         axes.scatter(where[:, 0], where[:, 1], s=size, color=BLUE, alpha=0.7, lw=0)
     else:
@@ -298,5 +298,5 @@ def embedding(
             axes.text(x, y, shorten(name, 20), fontsize=10, weight="bold", color=INK, ha="center",
                       va="center", parse_math=False,
                       bbox={"facecolor": "white", "alpha": 0.75, "lw": 0, "pad": 1.2})  # fmt: skip
-    axes.set_title(textwrap.fill(caption, 92), color=MUTED, fontsize=9, loc="left", y=-0.06, va="top", parse_math=False)
+    axes.set_title(textwrap.fill(caption, 84), color=MUTED, fontsize=9, loc="left", y=-0.06, va="top", parse_math=False)
     return figure
