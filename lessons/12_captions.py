@@ -19,6 +19,7 @@ from common import Lesson
 
 import cnnlab
 from cnnlab.figures import image_grid, lines
+from cnnlab.scratch.features import extract_features, hog_feature
 from cnnlab.scratch.nets.captioning import CaptioningRNN, decode_captions
 from cnnlab.scratch.solver import Solver
 
@@ -82,24 +83,18 @@ print(sentences[0], "->", captions[0])
 # Features of an image
 # --------------------
 #
-# Networks that caption photos take the features of the image from a convolutional network. For digits principal
-# components will do: the 200 directions in which the scenes, at half their size, differ most.
-
-
-def pixels_of(scenes):
-    return scenes.reshape(-1, 28, 2, 28, 2).mean(axis=(2, 4)).reshape(-1, 28 * 28)
-
-
-mean, covariance = pixels_of(scenes).mean(axis=0), np.cov(pixels_of(scenes), rowvar=False)
-variances, directions = np.linalg.eigh(covariance)  # the largest are the last
-directions = directions[:, -200:] / np.sqrt(variances[-200:].mean())
+# Networks that caption photos take the features of an image from a convolutional network. For digits the histograms of
+# oriented gradients of lesson 04 will do: which directions the strokes have, in each cell of 8x8 pixels.
 
 
 def features_of(scenes):
-    return ((pixels_of(scenes) - mean) @ directions).astype(np.float32)
+    colours = np.broadcast_to(scenes[:, None], (len(scenes), 3, 56, 56))
+    return extract_features(colours, [hog_feature])
 
 
 features, new_features = features_of(scenes), features_of(new_scenes)
+mean, spread = features.mean(axis=0), features.std(axis=0).mean()
+features, new_features = (features - mean) / spread, (new_features - mean) / spread
 
 # %%
 # By heart
@@ -113,9 +108,8 @@ features, new_features = features_of(scenes), features_of(new_scenes)
 
 def train(cell_type, count, **options):
     """Return a network that has learned the first ``count`` captions, and the loss at each iteration."""
-    model = CaptioningRNN(
-        word_to_idx, input_dim=200, wordvec_dim=64, hidden_dim=lesson.scale(256, 64), cell_type=cell_type
-    )
+    sizes = {"input_dim": features.shape[1], "wordvec_dim": 64, "hidden_dim": lesson.scale(256, 64)}
+    model = CaptioningRNN(word_to_idx, **sizes, cell_type=cell_type)
     data = {"X_train": features[:count], "y_train": captions[:count]}
     solver = Solver(model, data, update_rule="adam", num_train_samples=0, verbose=False, **options)
     solver.train()
@@ -205,8 +199,8 @@ lesson.figure(
 )
 
 # %%
-# It errs where digits look alike, threes and fives, fours and nines. And a caption of three digits is right only if all
-# three are.
+# It errs where digits look alike, such as threes and fives. And a caption of three digits is right only if all three
+# are.
 
 mistakes = Counter()
 for caption, sentence in zip(said[many], new_sentences, strict=True):
