@@ -185,7 +185,7 @@ lesson.number(f"RNN, {many} scenes: new scenes with the right caption", share_ri
 
 
 def marked(caption, sentence):
-    return f"{caption} ✓" if caption == sentence else caption
+    return f"{caption} ✓" if caption == sentence else caption or "(nothing)"
 
 
 titles = [
@@ -210,3 +210,5 @@ for caption, sentence in zip(said[many], new_sentences, strict=True):
                 mistakes[" and ".join(sorted([word, right]))] += 1
 for pair, count in mistakes.most_common(5):
     print(f"{pair} taken for each other: {count} times")
+
+# sphinx_gallery_thumbnail_path = "images/lessons/12_captions/known.png"
