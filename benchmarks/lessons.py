@@ -136,7 +136,7 @@ def table(lessons: list[dict[str, Any]]) -> str:
     return "\n".join(
         [
             "Accuracies are shares of 1; mean ± standard deviation over n seeds where n is more than 1. The time is "
-            "that of the whole lesson. Written by `benchmarks/lessons.py`.",
+            "that of the whole lesson, with other work beside it: at most that. Written by `benchmarks/lessons.py`.",
             "",
             *rows,
             "",

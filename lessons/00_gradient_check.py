@@ -234,3 +234,5 @@ print("relu:", eval_numerical_gradient_array(lambda x: np.maximum(x, 0), x, np.o
 # Dropout draws another mask at every call; with a seed it draws the same. And a check that starts from trained weights
 # may look at a place where most gradients are nearly zero: a few steps after a random start are best. From here on,
 # every layer of these lessons has passed the check, in more shapes than anyone would try by hand.
+
+# sphinx_gallery_thumbnail_path = "images/lessons/00_gradient_check/step.png"

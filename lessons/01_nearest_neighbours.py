@@ -162,3 +162,5 @@ lesson.number("test accuracy at the best k", np.mean(predicted == y_test), goal=
 # %%
 # Nearly three times as good as guessing, from colours alone. What follows in the next lessons is the search for a
 # better "most like it": first one template per class, then features, then networks that find their own.
+
+# sphinx_gallery_thumbnail_path = "images/lessons/01_nearest_neighbours/neighbours.png"

@@ -183,3 +183,5 @@ lesson.figure(
 
 for name, model in best.items():
     lesson.number(f"{name}, test accuracy", model.score(data["X_test"], data["y_test"]))
+
+# sphinx_gallery_thumbnail_path = "images/lessons/02_linear_classifiers/templates.png"

@@ -154,3 +154,5 @@ lesson.figure(
     "weights",
     "Weights of the first layer: blobs of colour in the middle, horizontal bars and arcs, upright shapes.",
 )
+
+# sphinx_gallery_thumbnail_path = "images/lessons/03_two_layer_net/weights.png"

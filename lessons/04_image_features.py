@@ -168,3 +168,5 @@ np.add.at(matrix, (data["y_test"], predicted), 1)
 lesson.figure(
     confusion(matrix, list(classes)), "confusion", "Test images by true class (rows) and class predicted by the net."
 )
+
+# sphinx_gallery_thumbnail_path = "images/lessons/04_image_features/hog.png"

@@ -150,11 +150,10 @@ lesson.figure(
 # features of each image instead of over the minibatch.
 
 
-def train(normalization, weight_scale, hidden_dims=(50,) * DEPTH, batch_size=50, learning_rate=1e-3):
-    """Train a net with Adam and return the finished solver."""
-    net = new_net(normalization, weight_scale, hidden_dims)
-    solver = Solver(
-        net,
+def new_solver(normalization, weight_scale, hidden_dims=(50,) * DEPTH, batch_size=50, learning_rate=1e-3):
+    """Return the solver of a new net, to be trained with Adam before the next is made."""
+    return Solver(
+        new_net(normalization, weight_scale, hidden_dims),
         data,
         update_rule="adam",
         optim_config={"learning_rate": learning_rate},
@@ -162,17 +161,20 @@ def train(normalization, weight_scale, hidden_dims=(50,) * DEPTH, batch_size=50,
         batch_size=batch_size,
         verbose=False,
     )
-    solver.train()
-    return solver
 
 
 weight_scales = np.logspace(-4, 0, lesson.scale(20, 4))
 kinds = {"plain": None, "BatchNorm": "batchnorm", "LayerNorm": "layernorm"}
 best = {"training accuracy": {}, "validation accuracy": {}}
 for name, normalization in kinds.items():
-    solvers = [train(normalization, scale) for scale in weight_scales]
-    best["training accuracy"][name] = weight_scales, [max(solver.train_acc_history) for solver in solvers]
-    best["validation accuracy"][name] = weight_scales, [max(solver.val_acc_history) for solver in solvers]
+    training, validation = [], []
+    for scale in weight_scales:
+        solver = new_solver(normalization, scale)
+        solver.train()
+        training.append(max(solver.train_acc_history))
+        validation.append(max(solver.val_acc_history))
+    best["training accuracy"][name] = weight_scales, training
+    best["validation accuracy"][name] = weight_scales, validation
 lesson.figure(
     lines(best, "weight scale", percent=True, log_x=True),
     "weight_scales",
@@ -195,10 +197,12 @@ for name, (_, accuracies) in best["validation accuracy"].items():
 # not mind when all images get the same features. BatchNorm insists that images differ, in every feature.
 
 for name in ("BatchNorm", "LayerNorm"):
-    net = train(kinds[name], 1e-3).model
+    solver = new_solver(kinds[name], 1e-3)
+    for _ in zip(range(10), solver.steps(), strict=False):
+        pass
     lesson.number(
-        f"{name}, weight scale 0.001: spread of a feature over the images at layer {DEPTH}",
-        inputs_of_relus(net, images)[-1].std(axis=0).mean(),
+        f"{name}, weight scale 0.001: spread of a feature over the images at layer {DEPTH} after 10 steps",
+        inputs_of_relus(solver.model, images)[-1].std(axis=0).mean(),
     )
 
 # %%
@@ -213,7 +217,8 @@ panels = {f"{name}, {split}": {} for name in ("BatchNorm", "LayerNorm") for spli
 
 def train_with(name, size):
     """Train with minibatches of a size; return the accuracies of each epoch on training and validation images."""
-    solver = train(kinds[name], 2e-2, (100,) * 5, size, learning_rate=10**-3.5)
+    solver = new_solver(kinds[name], 2e-2, (100,) * 5, size, learning_rate=10**-3.5)
+    solver.train()
     lesson.number(f"{name}, minibatches of {size}: training accuracy", solver.train_acc_history[-1])
     return {"training": solver.train_acc_history, "validation": solver.val_acc_history}
 
@@ -237,3 +242,5 @@ lesson.figure(
 #
 # For nets of one's own: BatchNorm when the minibatch is large; LayerNorm, or GroupNorm for images
 # (``spatial_groupnorm_forward``), when it cannot be.
+
+# sphinx_gallery_thumbnail_path = "images/lessons/05_batch_normalisation/activations.png"

@@ -99,3 +99,5 @@ for (label, (_, seen)), (_, new) in zip(
     panels["training accuracy"].items(), panels["validation accuracy"].values(), strict=True
 ):
     lesson.number(f"gap between training and validation, {label}", seen[-1] - new[-1])
+
+# sphinx_gallery_thumbnail_path = "images/lessons/06_dropout/curves.png"

@@ -139,3 +139,5 @@ lesson.figure(
     "Every rule has its own best rate: rmsprop and adam near 3e-4, momentum ten times that, plain descent a hundred "
     "times.",
 )
+
+# sphinx_gallery_thumbnail_path = "images/lessons/07_update_rules/losses.png"

@@ -140,3 +140,5 @@ lesson.number("largest relative difference of the gradients", worst, goal=1e-7, 
 # The loops are not slow because there are too many multiplications: there are 17 million of them, and a processor does
 # billions a second. They are slow because Python looks at every one of 640,000 places anew. That is why a loop over
 # pixels has no place in a layer that is to be trained, and why the loops are the best way to see what it does.
+
+# sphinx_gallery_thumbnail_path = "images/lessons/08_convolution/kernels.png"

@@ -76,3 +76,5 @@ for name, solver in solvers.items():
 best = max(solvers.values(), key=lambda solver: solver.best_val_acc)
 lesson.number("validation accuracy of the best", best.best_val_acc, goal=0.53)
 lesson.number("test accuracy of the best", best.check_accuracy(data["X_test"], data["y_test"]))
+
+# sphinx_gallery_thumbnail_path = "images/lessons/09_fully_connected/accuracies.png"

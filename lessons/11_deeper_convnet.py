@@ -116,3 +116,5 @@ lesson.figure(
     "mistakes",
     "Test images that the net was most certain and wrong about: what it said, and what it is.",
 )
+
+# sphinx_gallery_thumbnail_path = "images/lessons/11_deeper_convnet/mistakes.png"
