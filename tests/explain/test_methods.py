@@ -97,6 +97,8 @@ class Square(nn.Module):
 def test_integrated_gradients_integrate() -> None:
     gauss = explain.integrated_gradients(Square(), IMAGE, steps=2)
     np.testing.assert_allclose(gauss.values, IMAGE**3, rtol=1e-6)
+    batches = explain.integrated_gradients(Square(), IMAGE, steps=21)
+    np.testing.assert_allclose(batches.values, IMAGE**3, rtol=1e-6)
     midpoint = explain.integrated_gradients(Square(), IMAGE, steps=2, rule="midpoint")
     np.testing.assert_allclose(midpoint.values, IMAGE**3 * 3 * (0.25**2 + 0.75**2) / 2, rtol=1e-6)
     assert midpoint.notes[0].startswith("Completeness gap 6.2%")
@@ -210,6 +212,14 @@ def test_layercam_by_hand() -> None:
     assert explain.layercam(OneConv(), IMAGE, 1, layer="conv").values.tolist() == [[0, 1], [0, 2]]
 
 
+def test_only_gradients_that_speak_for_the_class_count() -> None:
+    """Both maps are bright at the same places, max(x, 0) and 3 max(x, 0), and the second speaks against the class."""
+    model = OneConv([[[[1.0]]], [[[3.0]]]], head=((1.0, -1.0),))
+    np.testing.assert_allclose(explain.layercam(model, IMAGE).values, [[0.25, 0], [0.75, 0]], rtol=1e-6)
+    np.testing.assert_allclose(explain.gradcam_pp(model, IMAGE).values, [[1 / 3, 0], [1, 0]], rtol=1e-6)
+    assert not explain.gradcam(model, IMAGE).values.any(), "Grad-CAM takes the sum of both"
+
+
 class Halved(OneConv):
     """The maps are half as high and wide as the image."""
 
@@ -242,6 +252,13 @@ def test_aligned_maps_lie_where_the_positions_look() -> None:
     plain = explain.gradcam(padded(), image, 0)
     np.testing.assert_allclose(plain.values * 9, [[1, 1.5, 2.5, 3.5, 4.5, 5]] * 6, rtol=1e-6)
     assert not plain.notes, "a quarter of a step is not worth a word"
+
+
+def test_aligned_maps_of_a_layer_that_begins_inside_the_image() -> None:
+    model = OneConv([[[[0.0, 0, 0], [0, 1, 0], [0, 0, 0]]]], head=((1.0,),))  # no border: it looks at the pixels 1 to 3
+    image = torch.arange(1.0, 6.0, dtype=torch.float64).expand(1, 5, 5)
+    aligned = explain.gradcam(model, image, 0, aligned=True)
+    np.testing.assert_allclose(aligned.values * 9, [[2, 2, 3, 4, 4]] * 5, rtol=1e-6)
 
 
 def test_a_map_that_lies_beside_what_was_seen_is_said() -> None:
