@@ -46,7 +46,7 @@ def integrated_gradients(
     """
     if steps < 1:
         raise UsageError(f"steps={steps} makes no sense; give at least 1.")
-    image, start_image = probe.image, _as_baseline(baseline, probe.image)
+    image, start_image = probe.image, as_baseline(baseline, probe.image)
     difference = image - start_image
     where, weights = (torch.as_tensor(a, dtype=image.dtype, device=image.device) for a in _points(rule, steps))
 
@@ -76,8 +76,12 @@ def _points(rule: Rule, steps: int) -> tuple[np.ndarray, np.ndarray]:
     raise UsageError(f"rule={rule!r} is not known. {near} Choose one of: {', '.join(get_args(Rule))}.")
 
 
-def _as_baseline(baseline: Any, image: Tensor) -> Tensor:
-    """Return the baseline as (1, C, H, W)."""
+def as_baseline(baseline: Any, image: Tensor) -> Tensor:
+    """Return the baseline of :func:`integrated_gradients` as an image (1, C, H, W).
+
+    Raises:
+        UsageError: it is none of what may be given, or of another shape than the image.
+    """
     if isinstance(baseline, str | int | float):
         return filling(image, baseline)  # type: ignore[arg-type]  # it checks them
     try:

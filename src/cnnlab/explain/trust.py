@@ -28,7 +28,7 @@ from cnnlab.explain._base import Attribution, attribute, explanations, method_op
 from cnnlab.explain._curves import Curve, Kind, curve, mean_curve, random_map
 from cnnlab.explain._fill import Fill
 from cnnlab.explain._ranks import spearman
-from cnnlab.explain.integrated_gradients import _as_baseline as as_baseline
+from cnnlab.explain.integrated_gradients import as_baseline
 from cnnlab.explain.layers import layers
 from cnnlab.explain.probe import Probe
 
