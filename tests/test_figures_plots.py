@@ -73,6 +73,8 @@ def test_histograms_share_their_range_and_count_everything() -> None:
     assert counts[0] == [0, 0, 6, 0, 0, 0]
     assert counts[2] == [1, 0, 1, 0, 0, 0], "what lies outside counts to the first bar"
     assert figure.axes[0].get_xlim() == figure.axes[3].get_xlim()
+    assert [axes.get_title("left") for axes in figure.axes] == ["layer 1", "layer 2", "", ""]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["narrow", "", "wide", ""]
     figures.histograms({"constant": [np.zeros(3)]}, ["layer"])
     with pytest.raises(UsageError, match="1 arrays for 2 columns"):
         figures.histograms({"a": [[1.0]]}, ["x", "y"])

@@ -197,9 +197,9 @@ def histograms(
         low, high = low - 0.5, high + 0.5
     figure = new_figure(1.9 * len(columns) + 1.2, 1.35 * len(rows) + 0.5)
     grid = figure.subplots(len(rows), len(columns), squeeze=False, sharex=True)
-    for row, (name, arrays) in zip(grid, flat.items(), strict=True):
-        for position, (axes, array) in enumerate(zip(row, arrays, strict=True)):
-            styled(axes, title=columns[position] if row is grid[0] else "", grid=False)
+    for number, (row, (name, arrays)) in enumerate(zip(grid, flat.items(), strict=True)):
+        for title, axes, array in zip(columns, row, arrays, strict=True):
+            styled(axes, title=title if number == 0 else "", grid=False)
             axes.spines["bottom"].set_visible(True)
             axes.hist(np.clip(array, low, high), bins=bins, range=(low, high), color=BLUE)
             axes.set_yticks([])
