@@ -101,6 +101,14 @@ def test_stride_padding_and_bias_of_a_kernel(stride: int, padding: Any) -> None:
     assert filtered.pixel(2, 3, channel=1).value == pytest.approx(filtered.values[1, 2, 3])
 
 
+@pytest.mark.filterwarnings("ignore:Using padding=.same. with even kernel")
+@pytest.mark.parametrize("size", [(2, 4), (5, 1), (3, 2)])
+def test_same_keeps_the_size_of_any_kernel_as_in_torch(size: tuple[int, int]) -> None:
+    kernel = RNG.random(size)
+    expected = F.conv2d(torch.from_numpy(PHOTO)[:, None], torch.from_numpy(kernel)[None, None], padding="same")
+    np.testing.assert_allclose(apply_kernel(PHOTO, kernel).values, expected[:, 0].numpy(), atol=1e-12)
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -37,6 +37,7 @@ def test_fgsm_of_a_linear_model_is_known() -> None:
     assert (result.label, result.target, result.steps) == (0, None, 1)
     towards = fgsm(linear(W), image, 0, epsilon=0.1)
     np.testing.assert_allclose(towards.fooled[0], [[0.6, 0.4], [0.5, 1.0]], atol=1e-6), "white stays white"
+    np.testing.assert_allclose(towards.difference[0], [[0.1, -0.1], [0, 0.01]], atol=1e-6)
     assert towards.success, "it was class 0 before"
     wrong_label = fgsm(linear(W), image, label=1, epsilon=0.1)
     np.testing.assert_allclose(wrong_label.fooled, towards.fooled, atol=1e-6)

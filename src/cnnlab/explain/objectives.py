@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from cnnlab.errors import UsageError
@@ -129,6 +128,6 @@ def total_variation() -> Objective:
 def _entry(values: Tensor, index: int, what: str) -> Tensor:
     """Channel ``index`` of (N, C), (N, C, H, W), or of tokens (N, T, C)."""
     dim = 2 if values.ndim == 3 else 1
-    if not isinstance(values, torch.Tensor) or values.ndim < 2 or not 0 <= index < values.shape[dim]:
+    if not 0 <= index < values.shape[dim]:
         raise UsageError(f"There is no {what} with number {index}: there are {values.shape[dim]}, from 0.")
     return values.select(dim, index)
