@@ -18,7 +18,6 @@ from cnnlab.explain.top_images import top_images
 from cnnlab.figures import to_png
 from tests.explain.helpers_explain import OneConv, awkward, hooks_of, linear, random_image, state_of
 
-
 MODEL = OneConv()
 
 

@@ -86,6 +86,10 @@ def test_scale_and_rotate_move_pixels_where_they_should() -> None:
     torch.testing.assert_close(transforms._turned(image, 1.0, np.pi / 2), image.rot90(1, (2, 3)), atol=1e-5, rtol=0)
     wide = random_image(1, 20)[None, :, 5:13]
     torch.testing.assert_close(transforms._turned(wide, 1.0, np.pi), wide.flip(2, 3), atol=1e-4, rtol=0)
+    wide = torch.zeros(1, 1, 21, 41)
+    wide[..., 10, 26] = 1  # 6 right of the middle
+    upright = transforms._turned(wide, 1.0, np.pi / 2)[0, 0]
+    assert np.unravel_index(int(upright.argmax()), upright.shape) == (4, 20), "6 above it, not fewer"
     spot = torch.zeros(1, 1, 33, 33)
     spot[..., 16, 24] = 1  # 8 right of the middle
     larger = transforms.scale(1.5, 1.5)(spot, ASLEEP)[0, 0]

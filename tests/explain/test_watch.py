@@ -52,6 +52,14 @@ def test_outputs_gradients_and_dead_channels_worked_out_on_paper() -> None:
     assert look.dead == 0.5
 
 
+def test_a_channel_that_fires_once_is_not_dead() -> None:
+    images = -torch.ones(3, 1, 2, 2, dtype=torch.float64)
+    images[2, 0, 1, 1] = 1.0
+    (rectifier,) = Watch(images, torch.tensor([0, 1, 0])).look(OneConv()).rectifiers
+    assert rectifier.dead == 0, "the first filter fires at one of twelve places, the second at the others"
+    assert rectifier.zero == 0.5
+
+
 def test_a_spread_is_numpys_also_of_very_many_numbers() -> None:
     values = torch.randn(3, 1000, generator=torch.Generator().manual_seed(0))
     spread = Spread.of(values)
