@@ -59,13 +59,15 @@ def run_lesson(lesson: Path, seed: int, out: Path, options: Sequence[str]) -> di
     print(f"== {lesson.stem}, seed {seed}", flush=True)
     start = time.perf_counter()
     command = [sys.executable, str(lesson), "--seed", str(seed), "--out", str(folder), *options]
-    with (folder / "log.txt").open("w", encoding="utf-8") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with (
+        (folder / "log.txt").open("w", encoding="utf-8") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
+    ):
         assert process.stdout is not None
         for line in process.stdout:
             print(line, end="", flush=True)
             log.write(line)
-    if process.wait() != 0:
+    if process.returncode != 0:
         raise SystemExit(f"{lesson} ended with exit code {process.returncode}; its output is in {folder / 'log.txt'}.")
     record = json.loads((folder / "numbers.json").read_text(encoding="utf-8"))
     record |= {"title": title_of(lesson), "seconds": time.perf_counter() - start, "machine": machine()}
