@@ -76,9 +76,9 @@ def test_any_pixel_is_torchs(
     generator = torch.Generator().manual_seed(seed)
     image = torch.randn(channels, 9, 8, generator=generator, dtype=torch.float64)
     weight = torch.randn(channels, *kernel, generator=generator, dtype=torch.float64)
-    expected = F.conv2d(
-        image[None], weight[None], torch.tensor([0.3], dtype=torch.float64), stride, padding, dilation
-    )[0, 0].numpy()
+    expected = F.conv2d(image[None], weight[None], torch.tensor([0.3], dtype=torch.float64), stride, padding, dilation)[
+        0, 0
+    ].numpy()
     row, column = seed % expected.shape[0], seed % expected.shape[1]
     pixel = output_pixel(image, weight, row, column, bias=0.3, stride=stride, padding=padding, dilation=dilation)
     np.testing.assert_allclose(pixel.output, expected, atol=1e-12)
