@@ -95,7 +95,7 @@ def test_of_one_convolution() -> None:
 def test_the_defaults_are_a_seventh_of_the_image_and_a_quarter_of_that() -> None:
     model, image = awkward(), random_image(size=28)
     given_all = explain.occlusion(model, image, 1, window=(4, 4), stride=(1, 1), fill=0.0)
-    np.testing.assert_array_equal(explain.occlusion(model, image, 1).values, given_all.values)
+    np.testing.assert_allclose(explain.occlusion(model, image, 1).values, given_all.values, atol=1e-6)
     assert explain.occlusion(model, image[:, :3, :1], 1).values.shape == (3, 1)
 
 
@@ -239,9 +239,9 @@ def test_auto_takes_bf16_where_it_is_faster_and_says_the_same(monkeypatch: pytes
     model = clocked(monkeypatch, half=0.5)
     answer = explain.occlusion(model, random_image(), 1, **OPTIONS)
     np.testing.assert_allclose(answer.values, EXPECTED, atol=1e-5)
-    # All 170 images, and two to find the layer of the logits; in fp32 the trial and the probe's own pass.
+    # All 170 images; in fp32 the two trials, of precision and of a part of the network, and the probe's own pass.
     assert model.images[True] >= 170
-    assert model.images[False] <= _precision.TRIAL + 8
+    assert model.images[False] <= _precision.TRIAL + 50
 
 
 @pytest.mark.parametrize(("half", "scrambled"), [(0.95, False), (2.0, False), (0.1, True)])

@@ -22,11 +22,14 @@ WORTHWHILE = 1.1  # smaller gains are noise of the trial
 SAME_ORDER = 0.999  # rank correlation of the scores in both precisions
 
 
-def scores_of(probe: Probe, count: int, make: Callable[[Sequence[int]], Tensor], precision: Precision) -> Tensor:
-    """Return the score of the target for ``count`` images that are made when they are needed, (count,).
+def scores_of(
+    probe: Probe, target: int, count: int, make: Callable[[Sequence[int]], Tensor], precision: Precision
+) -> Tensor:
+    """Return the score of a class for ``count`` images that are made when they are needed, (count,).
 
     Args:
         probe: whose model is run, in batches whose size is found by measuring.
+        target: the class.
         count: how many images there are.
         make: from numbers 0 .. count - 1 to these images, (len(numbers), C, H, W).
         precision: ``"fp32"`` (that of the model), ``"bf16"``, or ``"auto"``: on a machine that computes in bf16, both
@@ -41,7 +44,7 @@ def scores_of(probe: Probe, count: int, make: Callable[[Sequence[int]], Tensor],
     def run(numbers: Sequence[int], bf16: bool) -> Tensor:
         with probe.session(), _half(probe) if bf16 else _as_it_is():
             logits = probe.logits_for(len(numbers), lambda start, end: make(numbers[start:end]))
-        return logits[:, probe.target]
+        return logits[:, target]
 
     if precision != "auto" or count < 4 * TRIAL or not has_fast_bf16(probe.image.device):
         return run(range(count), precision == "bf16")

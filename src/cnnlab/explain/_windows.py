@@ -13,6 +13,10 @@ import numpy.typing as npt
 from cnnlab.errors import UsageError
 
 Pair = tuple[int, int]
+Span = tuple[slice, slice]
+"""Rows and columns."""
+
+NOTHING: Span = (slice(0, 0), slice(0, 0))
 
 
 def pair(name: str, value: int | Sequence[int]) -> Pair:
@@ -78,12 +82,13 @@ class Windows:
     def __len__(self) -> int:
         return self.counts[0] * self.counts[1]
 
-    def __iter__(self) -> Iterator[tuple[slice, slice]]:
+    def __iter__(self) -> Iterator[Span]:
         """Yield rows and columns of every window, line by line."""
-        rows, columns = self._spans(0), self._spans(1)
+        rows, columns = self.spans(0), self.spans(1)
         return ((row, column) for row in rows for column in columns)
 
-    def _spans(self, axis: int) -> list[slice]:
+    def spans(self, axis: int) -> list[slice]:
+        """Return the rows (axis 0) or the columns (axis 1) of the windows."""
         side, long, step = self.image[axis], self.window[axis], self.stride[axis]
         return [slice(start, min(start + long, side)) for start in range(0, self.counts[axis] * step, step)]
 
@@ -103,6 +108,6 @@ class Windows:
     def _cover(self, axis: int) -> npt.NDArray[np.float64]:
         """(number of windows, pixels) with 1 where a window covers a pixel, along one axis."""
         cover = np.zeros((self.counts[axis], self.image[axis]))
-        for line, span in zip(cover, self._spans(axis), strict=True):
+        for line, span in zip(cover, self.spans(axis), strict=True):
             line[span] = 1
         return cover

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from cnnlab.explain._base import explanation
 from cnnlab.explain._fill import Fill, filling
+from cnnlab.explain._partial import fastest
 from cnnlab.explain._precision import Precision, scores_of
-from cnnlab.explain._windows import Pair, Windows, pair
+from cnnlab.explain._reused import Reused
+from cnnlab.explain._windows import NOTHING, Pair, Span, Windows, pair
 from cnnlab.explain.probe import Probe
 
 
@@ -54,33 +56,21 @@ def occlusion(
     size = pair("window", (max(1, round(height / 7)), max(1, round(width / 7))) if window is None else window)
     step = pair("stride", (max(1, size[0] // 4), max(1, size[1] // 4)) if stride is None else stride)
     windows = Windows((height, width), size, step)
-    patched = Patched(probe.image, filling(probe.image, fill), windows)
+    cover = filling(probe.image, fill)
+    network, make = fastest(probe, Patched(probe.image, cover, windows), cover, windows)
     # The whole image goes the same way as the covered ones, so that its rounding errors cancel.
-    scores = scores_of(probe, 1 + len(windows), patched, precision).double()
+    scores = scores_of(network, probe.target, 1 + len(windows), make, precision).double()
     return torch.from_numpy(windows.average((scores[0] - scores[1:]).cpu().numpy()))
 
 
 class Patched:
-    """Batches of an image, each with another patch covered; number 0 has none.
-
-    A batch is made once and used again: only patches are put on and taken off, which costs next to nothing.
-    """
+    """Batches of an image, each with another patch covered; number 0 has none."""
 
     def __init__(self, image: Tensor, fill: Tensor, windows: Windows) -> None:
-        self.image, self.fill = image, fill
-        self.patches = [(slice(0), slice(0)), *windows]
-        self.batch = image[:0]
-        self.put_on: list[tuple[slice, slice]] = []
+        self.copies, self.fill = Reused(image), fill
+        self.patches: list[Span] = [NOTHING, *windows]
 
     def __call__(self, numbers: Sequence[int]) -> Tensor:
         """Return the images with these numbers, (len(numbers), C, H, W); valid until the next call."""
-        if len(self.batch) < len(numbers):
-            copies = self.image.expand(len(numbers), -1, -1, -1)
-            self.batch = copies.clone(memory_format=torch.channels_last)
-            self.put_on = []
-        for place, (rows, columns) in enumerate(self.put_on):
-            self.batch[place, :, rows, columns] = self.image[0, :, rows, columns]
-        self.put_on = [self.patches[number] for number in numbers]
-        for place, (rows, columns) in enumerate(self.put_on):
-            self.batch[place, :, rows, columns] = self.fill[0, :, rows, columns]
-        return self.batch[: len(numbers)]
+        spans = [self.patches[number] for number in numbers]
+        return self.copies(spans, [self.fill[0, :, rows, columns] for rows, columns in spans])
