@@ -60,7 +60,7 @@ def test_unreadable_photos_are_left_out_and_cost_the_exit_code(tiny_run: Run, di
         (["--method", "gradcan"], 2, 'Did you mean "gradcam"?'),
         (["--target", "cat"], 2, 'no class "cat"'),
         (["--layer", "con1"], 2, "layer"),
-        (["--option", "occlusion.window=500"], 2, "larger"),
+        (["-m", "occlusion", "--option", "occlusion.window=500"], 2, "larger"),
         (["--option", "window"], 2, "METHOD.NAME=VALUE"),
     ],
 )

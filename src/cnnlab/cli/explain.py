@@ -25,7 +25,7 @@ def explain(
     photos: Annotated[list[Path], typer.Argument(metavar="PHOTO|FOLDER...", help="Photos; folders are searched.")],
     method: Annotated[
         list[str] | None,
-        typer.Option("--method", "-m", help="A method; may be given several times, or all. gradcam and occlusion."),
+        typer.Option("--method", "-m", help="A method; may be given several times, or all. Grad-CAM if not given."),
     ] = None,
     target: Annotated[str | None, typer.Option(help="The class to ask about; the predicted one if not given.")] = None,
     layer: Annotated[str | None, typer.Option(help="The layer of class activation maps; the last spatial one.")] = None,

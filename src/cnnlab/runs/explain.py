@@ -36,7 +36,6 @@ from cnnlab.runs.predict import PublicNetwork, find_images
 from cnnlab.runs.report import page_template
 from cnnlab.training.checkpoint import write_text
 
-METHODS = ("gradcam", "occlusion")  # when none is named: where it looks, and what it cannot do without
 TOP = 5  # classes that are named
 
 
@@ -106,7 +105,8 @@ def explain_photo(
     Args:
         network: a run or its folder; a network's name, for its public ImageNet weights; or one that is opened.
         photo: a path, picture, array or tensor (see :meth:`cnnlab.data.Preprocess.pixels`).
-        methods: names of explanations; Grad-CAM and occlusion when ``None``, every one that fits for ``["all"]``.
+        methods: names of explanations; every one that fits for ``["all"]``. ``None`` is Grad-CAM, which takes a moment,
+            or occlusion where no layer of the network has positions.
         target: the class to ask about: its name, or its index; the predicted one when ``None``.
         layer: dotted name of the layer that class activation maps look at; the last spatial one when ``None``.
         options: method -> its options, such as ``{"occlusion": {"window": 32}}``.
@@ -119,10 +119,9 @@ def explain_photo(
         ModelError: a method does not fit the network.
     """
     opened = network if isinstance(network, Opened) else open_network(network, device)
-    wanted = None if methods is not None and "all" in methods else list(dict.fromkeys(methods or METHODS))
     image, picture = opened.see(photo), opened.picture(photo)
-    if wanted is not None and methods is None and not _has_positions(opened, image):
-        wanted.remove("gradcam")
+    methods = methods or ["gradcam" if _has_positions(opened, image) else "occlusion"]
+    wanted = None if "all" in methods else list(dict.fromkeys(methods))
     comparison = explain_all(
         opened.model, image, as_class(target, opened.classes), wanted,
         layer=layer, classes=opened.classes, trust=trust, options=options,
