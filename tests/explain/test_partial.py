@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from cnnlab import explain
 from cnnlab.errors import ModelError
 from cnnlab.explain import Probe, _partial
+from cnnlab.explain._cuts import Cut, cuts
 from cnnlab.explain._fill import filling
-from cnnlab.explain._partial import PatchedMap, cuts, fastest
+from cnnlab.explain._partial import PatchedMap, fastest
 from cnnlab.explain._windows import Windows
 from cnnlab.explain.occlusion import Patched
 from cnnlab.zoo import create_model
@@ -116,7 +117,7 @@ def test_no_cut_behind_what_depends_on_the_size_of_the_image() -> None:
         model = classifier(nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), resized, nn.Conv2d(2, 2, 1)))
         assert [cut.layer for cut in cuts(model, (1, 2, 16, 16))] == ["0.0"]
     model = classifier(nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Conv2d(2, 2, 1)))
-    cut = _partial.Cut("0.0", (4, 4), (0, 0), (4, 4), (2.0, 1.0))
+    cut = Cut("0.0", (4, 4), (0, 0), (4, 4), (2.0, 1.0))
     image = torch.ones(1, 2, 16, 16).double()
     with pytest.raises(ModelError, match=r"4x4 positions for 4x4 pixels"):
         PatchedMap(model, cut, image, image * 0, Windows((16, 16), (4, 4), (4, 4)))([0, 1])
