@@ -199,6 +199,20 @@ def test_the_whole_network_is_taken_where_crops_do_not_do(strange: str, monkeypa
     np.testing.assert_allclose(values, expected, atol=1e-6)
 
 
+def test_a_network_that_changes_its_input_in_place() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Hardtanh(-0.5, 0.5, inplace=True), nn.Conv2d(3, 2, 3, padding=1))
+    image = random_image(size=16)[None]
+    windows = Windows((16, 16), (4, 4), (4, 4))
+    maps = PatchedMap(model, Cut("1", (1, 1), (-1, -1), (3, 3), (2.0, 1.0)), image, image * 0, windows)
+    covered = Patched(random_image(size=16)[None], image * 0, windows)
+    with torch.no_grad():
+        for numbers in ([0, 1], [5, 16]):
+            torch.testing.assert_close(maps(numbers), model(covered(numbers).clone()))
+        _partial._Tail(model, "1", image[:, :, :6, :6])(maps([1]))
+    assert torch.equal(image[0], random_image(size=16))
+
+
 def test_a_layer_that_is_not_reached() -> None:
     class Swallows(nn.Module):
         def __init__(self) -> None:

@@ -153,7 +153,7 @@ class _Head(nn.Module):
 
         handle = find_layer(self.model, self.layer).register_forward_hook(stop)
         try:
-            self.model(images)
+            self.model(images.clone())  # it may begin with a layer that works in place
         except _Reached as reached:
             return reached.output
         finally:
@@ -171,7 +171,7 @@ class _Tail(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         handle = find_layer(self.model, self.layer).register_forward_hook(lambda module, inputs, output: maps)
         try:
-            logits: Tensor = self.model(self.small)
+            logits: Tensor = self.model(self.small.clone())
             return logits
         finally:
             handle.remove()
