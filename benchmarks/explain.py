@@ -366,7 +366,8 @@ def page(result: dict[str, Any]) -> str:
         f"Made by `python benchmarks/explain.py` on {result['date']}: {result['processor']}, {threads}, bf16 "
         f"{'in hardware' if result['fast_bf16'] else 'emulated'}; {versions}. {result['model']} with random weights, "
         f"one image of {result['size']}x{result['size']} pixels. Median of {result['rounds']} rounds in which the "
-        "candidates take turns; a ratio is the median of the ratios within a round. The script says what is measured and how.",
+        "candidates take turns; a ratio is the median of the ratios within a round. The script says what is measured "
+        "and how.",
         "",
     ]
     for group in result["groups"]:
