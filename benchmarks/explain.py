@@ -20,7 +20,8 @@ Before that, each runs once without being timed; for ``cnnlab`` this first call 
 done once for a network, and its time is stated. A ratio is the median over the rounds of the ratio within a round. The
 maps are compared too: the largest difference, in units of the largest value, and the rank correlation.
 
-The peak memory of integrated gradients is that of a process that does nothing else, above what it had before.
+The peak memory of integrated gradients is that of a process that does nothing else, above what it had after a forward
+and a backward pass.
 
 pytorch-grad-cam needs torchvision. Beside a torch without CUDA both can be used after
 ``pip install --no-deps grad-cam ttach opencv-python-headless tqdm torchvision==0.28.0``; absent packages are left out.
@@ -31,6 +32,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import io
 import json
 import platform
 import statistics
@@ -38,6 +40,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -110,8 +113,7 @@ class Group:
             self.first[name] = time.perf_counter() - started
             if isinstance(found, np.ndarray):
                 self.maps[name] = found
-        for name in self.candidates:
-            self.seconds[name] = []
+        self.seconds = {name: [] for name in self.candidates}
         for _ in range(rounds):
             for name, run in self.candidates.items():
                 started = time.perf_counter()
@@ -180,20 +182,10 @@ def occlusion_group(case: Case) -> Group:
                 model(image.expand(min(size, count - start), -1, -1, -1).contiguous())
 
     def captum(size: int) -> np.ndarray:
-        channels = image.shape[1]
+        shape, step = (image.shape[1], window, window), (image.shape[1], stride, stride)
         with torch.no_grad():
-            found = (
-                captum_attr()
-                .Occlusion(model)
-                .attribute(
-                    image,
-                    (channels, window, window),
-                    (channels, stride, stride),
-                    0,
-                    TARGET,
-                    perturbations_per_eval=size,
-                )
-            )
+            method = captum_attr().Occlusion(model)
+            found = method.attribute(image, shape, step, 0, TARGET, perturbations_per_eval=size)
         return np.asarray(found[0, 0])
 
     candidates: dict[str, Run] = {
@@ -226,13 +218,12 @@ def integrated(case: Case, name: str, times: int = 1) -> np.ndarray:
     method = captum_attr().IntegratedGradients(case.model)
     batch = None if name == "captum" else 8
     found = method.attribute(case.image, 0, TARGET, n_steps=steps, internal_batch_size=batch)
-    return found[0].detach().numpy()  # type: ignore[no-any-return]
+    return np.asarray(found[0].detach())
 
 
 def gradcam_group(case: Case) -> Group:
     """Grad-CAM, and the pass that it needs."""
-    model, image = case.model, case.image
-    layer = model.get_submodule(explain.gradcam(model, image, TARGET).layer or "")
+    model, image, layer = case.model, case.image, default_layer(case)
 
     def bare() -> None:
         given = image.clone().requires_grad_()
@@ -241,11 +232,10 @@ def gradcam_group(case: Case) -> Group:
     def captum() -> np.ndarray:
         attr = captum_attr()
         found = attr.LayerGradCam(model, layer).attribute(image, TARGET, relu_attributions=True)
-        return attr.LayerAttribution.interpolate(found, image.shape[2:], "bilinear")[0, 0].detach().numpy()  # type: ignore[no-any-return]
+        return np.asarray(attr.LayerAttribution.interpolate(found, image.shape[2:], "bilinear")[0, 0].detach())
 
     def peer() -> None:
-        library = grad_cam()
-        with library.GradCAM(model=model, target_layers=[layer]) as method:
+        with grad_cam().GradCAM(model=model, target_layers=[layer]) as method:
             method(input_tensor=image, targets=[class_output(TARGET)])
 
     candidates: dict[str, Run] = {
@@ -259,16 +249,23 @@ def gradcam_group(case: Case) -> Group:
 
 def scorecam_group(case: Case) -> Group:
     """Score-CAM: a forward pass for every channel of the layer."""
-    model, image = case.model, case.image
-    layer = model.get_submodule(explain.gradcam(model, image, TARGET).layer or "")
+    model, image, layer = case.model, case.image, default_layer(case)
 
     def peer() -> None:
-        with grad_cam().ScoreCAM(model=model, target_layers=[layer]) as method:
+        # It draws a bar there.
+        with redirect_stderr(io.StringIO()), grad_cam().ScoreCAM(model=model, target_layers=[layer]) as method:
             method(input_tensor=image, targets=[class_output(TARGET)])
 
     candidates: dict[str, Run] = {"cnnlab": lambda: explain.scorecam(model, image, TARGET).map}
     candidates |= {"pytorch-grad-cam": peer} if grad_cam() else {}
     return Group("Score-CAM", "pytorch-grad-cam" if grad_cam() else "cnnlab", candidates)
+
+
+def default_layer(case: Case) -> nn.Module:
+    """The layer that ``cnnlab`` looks at by itself; the others look at it too."""
+    found = explain.layers(case.model, case.image).default
+    assert found is not None
+    return case.model.get_submodule(found.name)
 
 
 def several_group(case: Case) -> Group:
@@ -281,11 +278,8 @@ def several_group(case: Case) -> Group:
         for name in SHARING:
             getattr(explain, name)(case.model, case.image, TARGET)
 
-    return Group(
-        f"several methods: {', '.join(SHARING)}",
-        "separate calls",
-        {"explain_all": together, "separate calls": separately},
-    )
+    title = f"several methods: {', '.join(SHARING)}"
+    return Group(title, "separate calls", {"explain_all": together, "separate calls": separately})
 
 
 # Peers ---------------------------------------------------------------------------------------------------------------
@@ -389,7 +383,7 @@ def page(result: dict[str, Any]) -> str:
         lines += [
             "## Peak memory of integrated gradients",
             "",
-            "Above what the process had before.",
+            "Above what the process had after a forward and a backward pass.",
             "",
             "| | steps | MiB |",
             "|---|---:|---:|",
@@ -429,7 +423,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     wanted = [group for group in groups(case) if group.title.startswith(options.only or "")]
     for group in wanted:
         group.measure(options.rounds)
-    packages = ["torch", *(name for name, there in (("captum", captum_attr()), ("grad-cam", grad_cam())) if there)]
+    peers = {"captum": captum_attr(), "grad-cam": grad_cam()}
     result = {
         "model": options.model,
         "size": options.size,
@@ -438,10 +432,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         "processor": processor_name(),
         "threads": torch.get_num_threads(),
         "fast_bf16": has_fast_bf16(torch.device("cpu")),
-        "versions": {"cnnlab": cnnlab.__version__}
-        | {name: version(name) for name in packages}
+        "versions": {"cnnlab": cnnlab.__version__, "torch": str(torch.__version__)}
+        | {name: version(name) for name, there in peers.items() if there}
         | {"Python": platform.python_version()},
-        "absent": [name for name, there in (("captum", captum_attr()), ("pytorch-grad-cam", grad_cam())) if not there],
+        "absent": [name for name, there in peers.items() if not there],
         "groups": [{"title": group.title, "reference": group.reference, "rows": group.rows()} for group in wanted],
         "memory": [] if options.only else peak_memory(options),
     }
