@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from cnnlab.errors import ModelError, UnknownNameError, UsageError
 from cnnlab.explain import transforms
 from cnnlab.explain.dream import dream, octave_sizes
-from cnnlab.explain.images import PARAMETRISATIONS
+from cnnlab.explain.images import PARAMETRISATIONS, Fourier
 from cnnlab.explain.objectives import Objective, Seen, channel, energy, l2, logit, neuron, total_variation
 from cnnlab.explain.transforms import compose
 from cnnlab.explain.visualize import usual_moves, visualize, visualize_class, visualize_unit
@@ -140,6 +140,16 @@ def test_every_parametrisation_starts_near_grey_and_reaches_any_image(start: str
     assert loss < 0.01
 
 
+def test_large_images_have_their_shortest_waves_damped_as_by_a_blur() -> None:
+    values = torch.zeros(()).double()
+    large, small = (Fourier((1, side, side), torch.Generator(), values) for side in (65, 64))
+    assert torch.allclose(small.scale[1, 0], torch.tensor([64.0]).double())
+    assert torch.allclose(small.scale[32, 0], torch.tensor([2.0]).double())
+    waves = torch.hypot(torch.fft.fftfreq(65)[:, None], torch.fft.rfftfreq(65)[None, :]).clamp_min(1 / 65)
+    expected = ndimage.fourier_gaussian(np.ones((65, 65)), 0.7)[:, :33]
+    np.testing.assert_allclose(large.scale[..., 0] * waves, expected, rtol=1e-5)
+
+
 def test_pixels_of_a_linear_model_go_to_the_corner_that_its_weights_point_to() -> None:
     weights = random_image(1, 6, dtype=torch.float64).flatten()
     model = linear([[0.0] * 36, weights.tolist()], size=6)
@@ -265,7 +275,7 @@ def digits() -> nn.Module:
 
 def test_every_class_of_a_trained_network_is_reached(digits: nn.Module) -> None:
     for target in range(10):
-        result = visualize_class(digits, target, size=8, seed=target)
+        result = visualize_class(digits, target, size=8, seed=target, steps=64)
         assert result.confidence > 0.9, target
         assert result.answer == result.target == target
 

@@ -8,6 +8,7 @@ https://distill.pub/2017/feature-visualization). The steepest way up then is no 
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import torch
@@ -56,7 +57,11 @@ class Pixels:
 
 
 class Fourier:
-    """Amplitudes of waves, in uncorrelated colours where there are three; a sigmoid keeps the pixels in 0..1."""
+    """Amplitudes of waves, in uncorrelated colours where there are three; a sigmoid keeps the pixels in 0..1.
+
+    Waves of two or three pixels are damped where the image is large: networks can be driven by them, but nobody sees
+    anything in them.
+    """
 
     rate = 0.018
 
@@ -64,7 +69,9 @@ class Fourier:
         channels, height, width = self.shape = shape
         waves = torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)[None, :])
         # Photos have amplitudes that fall with the frequency; the mean of the image counts as the longest wave.
-        self.scale = (1 / waves.clamp_min(1 / max(height, width)))[..., None].to(like)
+        blur = 0.7 if min(height, width) > 64 else 0.0  # standard deviation in pixels of the Gaussian it amounts to
+        damping = torch.exp(-2 * (math.pi * blur * waves) ** 2)
+        self.scale = (damping / waves.clamp_min(1 / max(height, width)))[..., None].to(like)
         start = 0.01 * torch.randn(1, channels, height, width // 2 + 1, 2, generator=generator)
         self.values = start.to(like).requires_grad_()
         self.colours = (_COLOURS if channels == 3 else torch.eye(channels)).to(like)
