@@ -187,7 +187,13 @@ def test_what_makes_no_sense_is_refused() -> None:
         output_pixel(PHOTO, np.zeros((3, 3, 3)), 9, 0)
     with pytest.raises(UsageError, match="0 to 2, not 3"):
         apply_kernel(PHOTO).pixel(0, 0, channel=3)
+    with pytest.raises(UsageError, match=r"stride is \(0, 0\)"):
+        apply_kernel(PHOTO, stride=0)
+    with pytest.raises(UsageError, match="cannot be negative"):
+        apply_kernel(PHOTO, padding=-1)
     model = awkward()
+    with pytest.raises(UsageError, match="row is 2 and column None"):
+        layer_pixel(model, random_image(), "first", 0, 2)
     with pytest.raises(UnknownNameError, match="first"):
         layer_pixel(model, random_image(), "firs")
     with pytest.raises(UsageError, match="Linear"):

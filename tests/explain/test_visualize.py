@@ -241,6 +241,8 @@ def test_what_makes_no_sense_is_refused() -> None:
         visualize_class(model, "kat", classes=["cat", "dog", "owl", "bee"], size=16)
     with pytest.raises(UsageError, match="steps is 0"):
         visualize_class(model, 0, size=16, steps=0)
+    with pytest.raises(UsageError, match="0 x 16 pixels"):
+        visualize_class(model, 0, size=(0, 16))
     with pytest.raises(UsageError, match="fourier, pixels"):
         visualize_class(model, 0, size=16, start="noise")
     with pytest.raises(UsageError, match="channels="):

@@ -254,7 +254,7 @@ def layer_pixel(
         image: (C, H, W) or (1, C, H, W), as the network takes it.
         layer: the dotted name of a ``torch.nn.Conv2d``.
         channel: of the output.
-        row, column: of the output; the largest value of the channel when both are ``None``.
+        row, column: of the output; where the channel has its largest value when left out.
 
     Raises:
         UnknownNameError: there is no such layer.
@@ -264,6 +264,8 @@ def layer_pixel(
     module = find_layer(model, layer)
     if not isinstance(module, nn.Conv2d):
         raise UsageError(f'"{layer}" is a {type(module).__name__}; name a Conv2d to see a convolution by hand.')
+    if (row is None) != (column is None):
+        raise UsageError(f"row is {row} and column {column}; give both, or neither for the largest value.")
     if not 0 <= channel < module.out_channels:
         raise UsageError(f'"{layer}" has {module.out_channels} output channels; channel {channel} is not one of them.')
     probe = Probe(model, image)
@@ -293,6 +295,8 @@ _NUMPY_PADDING: dict[str, Any] = {"zeros": "constant", "reflect": "reflect", "re
 def _convolve(padded: Array, weights: Array, stride: Pair, dilation: Pair) -> Array:
     """The sum over the window's cells: each adds its weight times the image, shifted to where the cell lies."""
     (down, across), (gap_y, gap_x) = stride, dilation
+    if min(*stride, *dilation) < 1:
+        raise UsageError(f"stride is {stride} and dilation {dilation}; every step must be at least 1.")
     _, kernel_h, kernel_w = weights.shape
     height, width = padded.shape[1] - gap_y * (kernel_h - 1), padded.shape[2] - gap_x * (kernel_w - 1)
     if height < 1 or width < 1:
@@ -309,6 +313,8 @@ def _convolve(padded: Array, weights: Array, stride: Pair, dilation: Pair) -> Ar
 
 
 def _padded(channels: Array, border: tuple[Pair, Pair], mode: Any) -> Array:
+    if min(*border[0], *border[1]) < 0:
+        raise UsageError(f"padding is {border}; it cannot be negative.")
     return np.pad(channels, ((0, 0), *border), mode=mode)
 
 

@@ -126,6 +126,8 @@ def visualize(
     if start not in PARAMETRISATIONS:
         raise UsageError(f'start is "{start}"; choose from {", ".join(PARAMETRISATIONS)}.')
     height, width = (size, size) if isinstance(size, int) else size
+    if min(height, width) < 1:
+        raise UsageError(f"An image of {height} x {width} pixels cannot be invented; give a size of at least 1.")
     depth = channels or _channels(model)
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
     pixels = PixelRange.of(depth, mean, std, bounds, like)
