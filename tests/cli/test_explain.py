@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 from typer.testing import CliRunner, Result
 
 from cnnlab.cli import app
+from cnnlab.explain import filters
 from cnnlab.runs import Run
 
 
@@ -79,6 +80,15 @@ def test_filters_and_features(tiny_run: Run, digit: Path, tmp_path: Path) -> Non
     result = cnnlab("features", tiny_run.path, digit, "--view", "strongest", "--out", tmp_path / "features")
     assert result.exit_code == 0, result.stderr
     assert len(list((tmp_path / "features").glob("*-strongest.png"))) == 1
+    result = cnnlab("filters", tiny_run.path, "--before", "--json", "--out", tmp_path / "moved")
+    values = json.loads(result.stdout)
+    assert Path(values["picture"]).is_file()
+    assert 0 < values["change"] < 3
+    assert values["shape"] == list(filters(tiny_run.model(), values["layer"]).weights.shape)
+    result = cnnlab("features", tiny_run.path, digit, "--json", "--out", tmp_path / "json")
+    values = json.loads(result.stdout)
+    assert Path(values["picture"]).is_file()
+    assert len(values["strongest"]) == min(5, values["shape"][0])
     unknown = cnnlab("features", tiny_run.path, digit, "--layer", "nothing", "--out", tmp_path / "no")
     assert unknown.exit_code == 2
     assert 'called "nothing"' in unknown.stderr
@@ -93,6 +103,18 @@ def test_fool_and_dream(tiny_run: Run, digit: Path, tmp_path: Path) -> None:
     assert f"before: {label}" in result.stdout
     assert (result.exit_code == 0) == (f"after: {other}" in result.stdout)
     assert {path.name for path in (tmp_path / "fool").iterdir()} == {"fooled.png", "fooling.png"}
+    result = cnnlab(
+        "fool", tiny_run.path, digit, "--target", other, "--method", "pgd", "--json", "--out", tmp_path / "pgd"
+    )
+    values = json.loads(result.stdout)
+    assert values["before"]["label"] == label
+    assert values["success"] == (result.exit_code == 0) == (values["after"]["label"] == other)
+    assert Path(values["picture"]).is_file()
+    assert 0 < values["largest_change"] <= 2 / 255 + 1e-6
+    result = cnnlab("dream", tiny_run.path, digit, "--octaves", 1, "--steps", 2, "--json", "--out", tmp_path / "deep")
+    values = json.loads(result.stdout)
+    assert len(values["history"]) == 2
+    assert Path(values["before_after"]).is_file()
     result = cnnlab("dream", tiny_run.path, digit, "--octaves", 1, "--steps", 2, "--out", tmp_path / "dream")
     assert result.exit_code == 0, result.stderr
     assert {path.name for path in (tmp_path / "dream").iterdir()} == {"dream.png", "before-after.png"}
@@ -111,6 +133,9 @@ def test_a_public_network_explains_a_photo(tmp_path: Path) -> None:
     page = (tmp_path / "out" / "flower.html").read_text(encoding="utf-8")
     assert "data:image/jpeg;base64," in page
     assert "daisy" in page
+    result = cnnlab("filters", "efficientnet_lite0", "--before", "--out", tmp_path / "before")
+    assert result.exit_code == 2
+    assert "only of a run" in result.stderr
     missing = cnnlab("explain", "efficientnet_lite0", photo, "--target", "cat", "--out", tmp_path / "other")
     assert missing.exit_code == 2
     assert "tiger cat" in missing.stderr

@@ -131,8 +131,8 @@ def test_the_figure_says_what_is_better_than_chance(compared: Comparison, tmp_pa
     texts = {text.get_text(): text.get_color() for text in figure.texts}
     for answer in compared:
         assert answer.method_title in texts
-        line = f"deletion {answer.trust['deletion']:.2f} (random {answer.trust['random deletion']:.2f})"
-        gain = round(answer.trust["random deletion"], 2) - round(answer.trust["deletion"], 2)
+        line = f"deletion {answer.trust['deletion']:.2f} (random {answer.trust['random']:.2f})"
+        gain = round(answer.trust["random"], 2) - round(answer.trust["deletion"], 2)
         assert texts[line] == (GREEN if gain > 0 else ORANGE if gain < 0 else INK)
     assert "“c”: " + f"{compared[0].probability:.1%}" in texts
     assert len(figure.axes) == len(compared) + 1

@@ -245,11 +245,11 @@ def padded() -> OneConv:
 
 def test_aligned_maps_lie_where_the_positions_look() -> None:
     image = torch.arange(1.0, 7.0, dtype=torch.float64).expand(1, 6, 6)
-    aligned = explain.gradcam(padded(), image, 0, aligned=True)
+    aligned = explain.gradcam(padded(), image, 0)
     # the layer holds 1, 3, 5 in each row; the gradient is 1/9; beyond the last position its value goes on
     np.testing.assert_allclose(aligned.values * 9, [[1, 2, 3, 4, 5, 5]] * 6, rtol=1e-6)
     assert not aligned.notes
-    plain = explain.gradcam(padded(), image, 0)
+    plain = explain.gradcam(padded(), image, 0, aligned=False)
     np.testing.assert_allclose(plain.values * 9, [[1, 1.5, 2.5, 3.5, 4.5, 5]] * 6, rtol=1e-6)
     assert not plain.notes, "a quarter of a step is not worth a word"
 
@@ -257,16 +257,16 @@ def test_aligned_maps_lie_where_the_positions_look() -> None:
 def test_aligned_maps_of_a_layer_that_begins_inside_the_image() -> None:
     model = OneConv([[[[0.0, 0, 0], [0, 1, 0], [0, 0, 0]]]], head=((1.0,),))  # no border: it looks at the pixels 1 to 3
     image = torch.arange(1.0, 6.0, dtype=torch.float64).expand(1, 5, 5)
-    aligned = explain.gradcam(model, image, 0, aligned=True)
+    aligned = explain.gradcam(model, image, 0)
     np.testing.assert_allclose(aligned.values * 9, [[2, 2, 3, 4, 4]] * 5, rtol=1e-6)
 
 
 def test_a_map_that_lies_beside_what_was_seen_is_said() -> None:
     model = real("resnet18")
-    answer = explain.gradcam(model, random_image(size=64), 1)
+    answer = explain.gradcam(model, random_image(size=64), 1, aligned=False)
     said = "What the layer sees lies 4 pixels further up and 4 pixels further left than the map is drawn"
     assert answer.notes[0].startswith(said)
-    aligned = explain.gradcam(model, random_image(size=64), 1, aligned=True)
+    aligned = explain.gradcam(model, random_image(size=64), 1)
     assert not any("further" in note for note in aligned.notes)
 
 
@@ -408,7 +408,7 @@ def test_captum_integrated_gradients(network: tuple[nn.Module, str]) -> None:
 
 def test_captum_gradcam(network: tuple[nn.Module, str]) -> None:
     (model, _), image = network, random_image(size=64)
-    ours = explain.gradcam(model, image, TARGET)
+    ours = explain.gradcam(model, image, TARGET, aligned=False)
     layer = model.get_submodule(ours.layer or "")
     theirs = captum.attr.LayerGradCam(model.eval(), layer).attribute(image[None], TARGET, relu_attributions=True)
     close(ours.values, captum.attr.LayerAttribution.interpolate(theirs, (64, 64), "bilinear")[0, 0])

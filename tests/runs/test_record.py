@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from torch import nn
 
 from cnnlab.data import ArraySplit, ImageData
 from cnnlab.errors import CheckpointError, DivergedError, ModelError, RunError
@@ -385,3 +386,24 @@ def test_weights_of_another_network_are_refused(tiny_run: Run, tmp_path: Path, b
 def test_create_run_makes_a_readable_name(tmp_path: Path) -> None:
     recipe = tiny_recipe(data="/some where/my photos!/")
     assert create_run(recipe, root=tmp_path).name == "convnet-my_photos-1"
+
+
+def test_the_network_before_the_training_is_built_again(tmp_path: Path) -> None:
+    """A training that moves nothing ends with what it began with."""
+    changes = {"data": "digits", "epochs": 1, "batch_size": 64, "train_limit": 64, "seed": 3, "weight_decay": 0.0}
+    still = train(tiny_recipe(**changes, lr=1e-30), out=tmp_path / "still")
+    same_weights(still.first_model(), still.model())
+    moved = train(tiny_recipe(**changes), out=tmp_path / "moved")
+    same_weights(moved.first_model(), still.model())
+    assert not moved.first_model().training
+    assert not torch.equal(next(moved.first_model().parameters()), next(moved.model().parameters()))
+    # With the weights of another run, it begins with those.
+    further = train(tiny_recipe(**changes, weights=str(moved.path), head="keep"), out=tmp_path / "further")
+    same_weights(further.first_model(), moved.model())
+
+
+def same_weights(one: nn.Module, other: nn.Module) -> None:
+    parameters = dict(other.named_parameters())
+    assert parameters
+    for name, value in one.named_parameters():
+        torch.testing.assert_close(value, parameters[name], rtol=0, atol=1e-12, msg=name)

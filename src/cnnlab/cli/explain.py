@@ -44,6 +44,8 @@ def explain(
     Examples: `cnnlab explain efficientnet_lite0 cat.jpg` · `cnnlab explain RUN photos/ -m gradcam` ·
     `cnnlab explain efficientnet_lite0 cat.jpg --method all --target "tiger cat"`
     """
+    from rich.console import Console
+
     from cnnlab.runs.explain import explain_photos, method_settings
     from cnnlab.runs.inside import new_folder, open_network
 
@@ -51,10 +53,12 @@ def explain(
     network = open_network(run, device)
     typer.echo(f"network: {network.about}", err=True)
     folder = new_folder(out, f"explain-{network.name}")
-    answers, failed = explain_photos(
-        network, photos, folder, method, done=lambda answer, page: None if as_json else _print(answer, page),
-        target=target, layer=layer, options=options, trust=trust,
-    )  # fmt: skip
+    with Console(stderr=True).status("opening the first photo") as status:  # drawn on a terminal only
+        answers, failed = explain_photos(
+            network, photos, folder, method, done=lambda answer, page: None if as_json else _print(answer, page),
+            begins=lambda name, place, count: status.update(f"{name}, method {place + 1} of {count}"),
+            target=target, layer=layer, options=options, trust=trust,
+        )  # fmt: skip
     if as_json:
         values = [answer.to_dict() | {"page": str(page)} for answer, page in answers]
         lost = [{"file": file, "reason": reason} for file, reason in failed]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +17,7 @@ Out = Annotated[
     Path | None, typer.Option(help="Folder to write to; looks/COMMAND-MODEL-N if not given. Never overwritten.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else.")]
 
 
 class View(StrEnum):
@@ -45,22 +47,31 @@ def register(app: typer.Typer) -> None:
 def filters(
     run: Network,
     layer: Annotated[str | None, typer.Option(help="A convolution; the first one if not given.")] = None,
+    before: Annotated[bool, typer.Option("--before", help="Beside them, what they were before the training.")] = False,
     out: Out = None,
     device: Device = "auto",
+    as_json: Json = False,
 ) -> None:
     """Draw the filters of a convolution: in colour where they see colours, slice by slice otherwise.
 
-    Examples: `cnnlab filters runs/lenet5-mnist5k-1` · `cnnlab filters efficientnet_lite0`
+    Examples: `cnnlab filters runs/lenet5-mnist5k-1 --before` · `cnnlab filters efficientnet_lite0`
     """
+    from cnnlab import figures
     from cnnlab.explain.filters import filters as look
-    from cnnlab.runs.inside import new_folder, open_network
+    from cnnlab.runs.inside import first_network, new_folder, open_network
 
     network = open_network(run, device)
     found = look(network.model, layer)
-    path = found.save(new_folder(out, f"filters-{network.name}") / f"{found.layer}.png")
+    earlier = look(first_network(run), found.layer) if before else None
+    path = new_folder(out, f"filters-{network.name}") / f"{found.layer}.png"
+    figures.save(found.figure(earlier), path)
     count, channels, height, width = found.weights.shape
-    typer.echo(f"{found.layer}: {count} filters of {height} x {width} on {channels} channel{'s' * (channels != 1)}")
-    typer.echo(f"picture: {path}")
+    values: dict[str, Any] = {"layer": found.layer, "shape": list(found.weights.shape), "picture": str(path)}
+    lines = [f"{found.layer}: {count} filters of {height} x {width} on {channels} channel{'s' * (channels != 1)}"]
+    if earlier is not None:
+        values["change"] = found.change(earlier)
+        lines.append(f"the training moved the weights by {found.change(earlier):.0%} of their length")
+    _say(as_json, values, [*lines, f"picture: {path}"])
 
 
 def features(
@@ -72,6 +83,7 @@ def features(
     view: Annotated[View, typer.Option(help="All channels, the eight strongest, or their mean.")] = View.grid,
     out: Out = None,
     device: Device = "auto",
+    as_json: Json = False,
 ) -> None:
     """Draw what a layer makes of a photo: a map per channel.
 
@@ -86,10 +98,11 @@ def features(
     path = new_folder(out, f"features-{network.name}") / f"{found.layer}-{view.value}.png"
     figures.save(found.figure(view.value, network.picture(photo)), path)
     count, height, width = found.maps.shape
-    strongest = ", ".join(map(str, found.strongest(5)))
-    typer.echo(f"{found.layer}: {count} channels of {height} x {width}, the strongest: {strongest}")
-    typer.echo(f"{found.silent} of them are zero everywhere in this photo")
-    typer.echo(f"picture: {path}")
+    strongest = [int(channel) for channel in found.strongest(5)]
+    values = {"layer": found.layer, "shape": [count, height, width], "strongest": strongest, "silent": found.silent}
+    first = f"{found.layer}: {count} channels of {height} x {width}, the strongest: {', '.join(map(str, strongest))}"
+    silent = f"{found.silent} of them are zero everywhere in this photo"
+    _say(as_json, values | {"picture": str(path)}, [first, silent, f"picture: {path}"])
 
 
 def dream(
@@ -108,6 +121,7 @@ def dream(
     seed: Annotated[int, typer.Option(help="Of the shifts.")] = 0,
     out: Out = None,
     device: Device = "auto",
+    as_json: Json = False,
 ) -> None:
     """Give a photo more of what a network sees in it: a deep dream.
 
@@ -121,9 +135,15 @@ def dream(
         network, photo, layer=layer, target=target, size=size, octaves=octaves, steps=steps, rate=rate, seed=seed
     )
     folder = new_folder(out, f"dream-{network.name}")
-    typer.echo(f"more of {found.objective}, in {found.seconds:.2g} s")
-    typer.echo(f"picture: {network.save_picture(found.pictures[1], folder / 'dream.png')}")
-    typer.echo(f"before and after: {found.save(folder / 'before-after.png')}")
+    picture = network.save_picture(found.pictures[1], folder / "dream.png")
+    both = found.save(folder / "before-after.png")
+    values = {
+        "objective": found.objective, "history": list(found.history), "sizes": [list(size) for size in found.sizes],
+        "seconds": found.seconds, "picture": str(picture), "before_after": str(both),
+    }  # fmt: skip
+    _say(as_json, values, [
+        f"more of {found.objective}, in {found.seconds:.2g} s", f"picture: {picture}", f"before and after: {both}",
+    ])  # fmt: skip
 
 
 def fool(
@@ -132,8 +152,10 @@ def fool(
     target: Annotated[str, typer.Option(help="The class that the photo is to be taken for.")],
     method: Annotated[Attack, typer.Option(help="Gradient ascent, one step of FGSM, or many of PGD.")] = Attack.ascent,
     steps: Annotated[int | None, typer.Option(min=1, help="At most; 100, and 10 for PGD.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the start of PGD.")] = 0,
     out: Out = None,
     device: Device = "auto",
+    as_json: Json = False,
 ) -> None:
     """Change a photo so little that nobody sees it, until the network takes it for something else.
 
@@ -144,12 +166,25 @@ def fool(
     from cnnlab.runs.inside import fool_with, new_folder, open_network
 
     network = open_network(run, device)
-    found = fool_with(network, photo, target, method=method.value, steps=steps)
+    found = fool_with(network, photo, target, method=method.value, steps=steps, seed=seed)
     folder = new_folder(out, f"fool-{network.name}")
-    for word, index, share in zip(("before", "after"), (found.label, found.answer), found.confidence, strict=True):
-        typer.echo(f"{word}: {network.classes[index]} {share:.1%}")
-    typer.echo(found.caption())
-    typer.echo(f"picture: {network.save_picture(found.pixels[1], folder / 'fooled.png')}")
-    typer.echo(f"before, difference, after: {found.save(folder / 'fooling.png')}")
+    picture = network.save_picture(found.pixels[1], folder / "fooled.png")
+    figure = found.save(folder / "fooling.png")
+    answers = {
+        word: {"label": network.classes[index], "confidence": share}
+        for word, index, share in zip(("before", "after"), (found.label, found.answer), found.confidence, strict=True)
+    }
+    values = {
+        "method": method.value, "success": found.success, **answers, "steps": found.steps,
+        "largest_change": found.largest, "seconds": found.seconds, "picture": str(picture), "figure": str(figure),
+    }  # fmt: skip
+    lines = [f"{word}: {answer['label']} {answer['confidence']:.1%}" for word, answer in answers.items()]
+    lines += [found.caption(), f"picture: {picture}", f"before, difference, after: {figure}"]
+    _say(as_json, values, lines)
     if not found.success:
         raise typer.Exit(1)
+
+
+def _say(as_json: bool, values: dict[str, Any], lines: list[str]) -> None:
+    """Print what was found, for machines or for people."""
+    typer.echo(json.dumps(values, indent=2, ensure_ascii=False) if as_json else "\n".join(lines))

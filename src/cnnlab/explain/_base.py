@@ -288,15 +288,15 @@ def explanation(
     return decorate
 
 
-def enlarged(maps: Tensor, probe: Probe, aligned: bool = False) -> Tensor:
+def enlarged(maps: Tensor, probe: Probe, aligned: bool = True) -> Tensor:
     """Return the map (1, h, w) of the probe's layer at the size of the image, (H, W), bilinearly.
 
     Args:
         maps: of the layer.
         probe: of the image.
-        aligned: put each position where the middle of what it sees is. By default the map is stretched over the
-            image, as the papers do it; padding makes the two differ, by half a position in most ResNets, which is said
-            in a note.
+        aligned: put each position where the middle of what it sees is. ``False`` stretches the map over the image, as
+            the papers do it; padding makes the two differ, by half a position in most ResNets, which is said in a note.
+            On photos the heat of aligned maps lies on the animal more often (``tests/explain/test_photos.py``).
     """
     size = probe.image.shape[2:]
     centres = probe.centres

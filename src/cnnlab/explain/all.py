@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -109,6 +109,7 @@ def explain_all(
     classes: Sequence[str] | None = None,
     trust: bool = True,
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    begins: Callable[[str, int, int], None] = lambda name, place, count: None,
 ) -> Comparison:
     """Ask many methods why the network answers as it does; what they have in common is computed once.
 
@@ -122,6 +123,7 @@ def explain_all(
         trust: score every map, see :func:`cnnlab.explain.trust`. That takes longer than the maps themselves, since each
             method runs on a shuffled network too.
         options: method -> its options.
+        begins: is called before each method with its name, its place from 0 on and how many there are.
 
     Raises:
         UnknownNameError: a method, layer, class or option that is not there.
@@ -138,7 +140,8 @@ def explain_all(
     referee = Referee(probe)
     found: list[tuple[Attribution, tuple[Curve, ...]]] = []
     skipped: dict[str, str] = {}
-    for name in names:
+    for place, name in enumerate(names):
+        begins(name, place, len(names))
         try:
             answer = attribute(probe, name, **wanted.get(name, {}))
         except ModelError as error:

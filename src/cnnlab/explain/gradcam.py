@@ -21,12 +21,13 @@ from cnnlab.explain.probe import Probe
     unit="weighted features",
     url="https://arxiv.org/abs/1610.02391",
 )
-def gradcam(probe: Probe, *, aligned: bool = False) -> Tensor:
+def gradcam(probe: Probe, *, aligned: bool = True) -> Tensor:
     """Where the features of the layer speak for the class: its maps weighted by their mean gradients, (H, W).
 
     Args:
         probe: model, image, target and layer.
-        aligned: put each position where the middle of what it sees is, instead of stretching the map over the image.
+        aligned: put each position where the middle of what it sees is; ``False`` stretches the map over the image, as
+            the paper does.
     """
     weights = probe.gradient.mean((2, 3), keepdim=True)
     return enlarged((weights * probe.activation).sum(1).relu(), probe, aligned)

@@ -22,14 +22,15 @@ from cnnlab.explain.probe import Probe
     unit="weighted features",
     url="https://arxiv.org/abs/1710.11063",
 )
-def gradcam_pp(probe: Probe, *, aligned: bool = False) -> Tensor:
+def gradcam_pp(probe: Probe, *, aligned: bool = True) -> Tensor:
     """Where the features of the layer speak for the class, small and repeated objects included, (H, W).
 
     The score is the exponential of the logit, as in the paper; its derivatives are then powers of the logit's.
 
     Args:
         probe: model, image, target and layer.
-        aligned: put each position where the middle of what it sees is, instead of stretching the map over the image.
+        aligned: put each position where the middle of what it sees is; ``False`` stretches the map over the image, as
+            the paper does.
     """
     gradient, activation = probe.gradient, probe.activation
     square, cube = gradient**2, gradient**3

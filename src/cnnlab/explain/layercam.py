@@ -21,11 +21,12 @@ from cnnlab.explain.probe import Probe
     unit="weighted features",
     url="https://doi.org/10.1109/TIP.2021.3089943",
 )
-def layercam(probe: Probe, *, aligned: bool = False) -> Tensor:
+def layercam(probe: Probe, *, aligned: bool = True) -> Tensor:
     """Where the features of the layer speak for the class: its maps times their positive gradients, (H, W).
 
     Args:
         probe: model, image, target and layer.
-        aligned: put each position where the middle of what it sees is, instead of stretching the map over the image.
+        aligned: put each position where the middle of what it sees is; ``False`` stretches the map over the image, as
+            the paper does.
     """
     return enlarged((probe.gradient.relu() * probe.activation).sum(1).relu(), probe, aligned)

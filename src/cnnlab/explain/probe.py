@@ -200,7 +200,7 @@ class Probe:
     @property
     def gradient(self) -> Tensor:
         """Gradient of the score with respect to :attr:`activation`, (1, C, h, w)."""
-        gradient = self._gradients[1]
+        gradient = self._layer_gradient
         if gradient is None:
             raise ModelError(f'The score does not depend on the layer "{self.layer}" in a way that has a gradient.')
         return self._as_map(gradient)
@@ -209,6 +209,17 @@ class Probe:
     def input_gradient(self) -> Tensor:
         """Gradient of the score with respect to the image, (1, C, H, W)."""
         return self._gradients[0]
+
+    @cached_property
+    def _layer_gradient(self) -> Tensor | None:
+        """That of the layer's output; the way back ends there, unless the image's gradient was asked for before."""
+        if "_gradients" in self.__dict__:
+            return self._gradients[1]
+        with self.session():
+            _, activation, logits = self._forward_pass()
+            if activation is None:
+                return None
+            return gradients_of(logits[0, self.target], [activation], keep_graph=True)[0]
 
     @cached_property
     def _activation(self) -> Tensor:
@@ -352,8 +363,13 @@ class _BatchSize:
             self.size, self.settled = self.best, True
 
 
-def gradients_of(score: Tensor, inputs: Sequence[Tensor]) -> list[Tensor | None]:
+def gradients_of(score: Tensor, inputs: Sequence[Tensor], keep_graph: bool = False) -> list[Tensor | None]:
     """Return the gradients of a score (a scalar, or a sum of scores) with respect to tensors; None: no dependence.
+
+    Args:
+        score: of one image or several.
+        inputs: that it depends on.
+        keep_graph: other gradients will be asked for.
 
     Raises:
         ModelError: there is no gradient, or it is not finite.
@@ -364,7 +380,7 @@ def gradients_of(score: Tensor, inputs: Sequence[Tensor]) -> list[Tensor | None]
             "none: occlusion, scorecam."
         )
     try:
-        gradients = torch.autograd.grad(score, list(inputs), allow_unused=True)
+        gradients = torch.autograd.grad(score, list(inputs), retain_graph=keep_graph, allow_unused=True)
     except RuntimeError as error:
         raise ModelError(f"The gradient cannot be computed: {error}") from error
     if any(gradient is not None and not torch.isfinite(gradient).all() for gradient in gradients):

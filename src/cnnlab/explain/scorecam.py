@@ -22,7 +22,7 @@ from cnnlab.explain.probe import Probe
     url="https://arxiv.org/abs/1910.01279",
     meaning="The redder, the more the layer {layer} finds there that is enough for {target} when all else is dimmed.",
 )
-def scorecam(probe: Probe, *, channels: int | None = None, aligned: bool = False) -> Tensor:
+def scorecam(probe: Probe, *, channels: int | None = None, aligned: bool = True) -> Tensor:
     """Where maps of the layer are bright that let the class through when the image is seen through them, (H, W).
 
     No gradient is needed, but a forward pass for each channel of the layer. Channels that are even say nothing about
@@ -31,7 +31,8 @@ def scorecam(probe: Probe, *, channels: int | None = None, aligned: bool = False
     Args:
         probe: model, image, target and layer.
         channels: look at this many only: those that differ most over the image; all when ``None``.
-        aligned: put each position where the middle of what it sees is, instead of stretching the map over the image.
+        aligned: put each position where the middle of what it sees is; ``False`` stretches the map over the image, as
+            the paper does.
 
     Raises:
         UsageError: ``channels`` is below 1.

@@ -7,12 +7,13 @@
 :func:`trust` takes all of them together, beside what random maps reach::
 
     answer = trust(model, gradcam(model, image))
-    answer.trust        # {"deletion": 0.09, "random deletion": 0.26, "insertion": 0.64, ...}
+    answer.trust        # {"deletion": 0.09, "insertion": 0.64, "random": 0.26, ...}
 """
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -33,6 +34,7 @@ from cnnlab.explain.layers import layers
 from cnnlab.explain.probe import Probe
 
 STEPS = 24  # points of a curve
+RANDOMS = 4
 KINDS: tuple[Kind, ...] = ("deletion", "insertion")
 
 
@@ -119,7 +121,7 @@ def randomisation(
 
 
 def trust(
-    model: nn.Module, attribution: Attribution, *, steps: int = STEPS, randoms: int = 5, seed: int = 0
+    model: nn.Module, attribution: Attribution, *, steps: int = STEPS, randoms: int = RANDOMS, seed: int = 0
 ) -> Attribution:
     """Return the attribution with scores that say how far it is to be trusted.
 
@@ -127,12 +129,13 @@ def trust(
         model: that was explained.
         attribution: the answer of a method.
         steps: of the curves.
-        randoms: how many random maps the curves are compared with.
+        randoms: how many random maps the curves are compared with: an even number of them, since each is also turned
+            around.
         seed: of the random maps and of the shuffling.
 
     Returns:
-        A copy whose ``trust`` holds ``"deletion"`` and ``"insertion"`` (areas under the curves), ``"random deletion"``
-        and ``"random insertion"`` (means for random maps of the same image), ``"randomised agreement"`` (see
+        A copy whose ``trust`` holds ``"deletion"`` and ``"insertion"`` (areas under the curves), ``"random"`` (the mean
+        area for random maps of the same image, which is the same for both), ``"randomised agreement"`` (see
         :func:`randomisation`), and for methods that promise it ``"completeness gap"``.
     """
     probe = Probe(model, attribution.image, attribution.target, attribution.layer)
@@ -148,7 +151,7 @@ class Referee:
         steps, randoms, seed: see :func:`trust`.
     """
 
-    def __init__(self, probe: Probe, *, steps: int = STEPS, randoms: int = 5, seed: int = 0) -> None:
+    def __init__(self, probe: Probe, *, steps: int = STEPS, randoms: int = RANDOMS, seed: int = 0) -> None:
         if randoms < 1:
             raise UsageError(f"randoms is {randoms}; give at least 1 random map to compare with.")
         self.probe, self.steps, self.randoms, self.seed = probe, steps, randoms, seed
@@ -156,9 +159,7 @@ class Referee:
     def judge(self, attribution: Attribution) -> tuple[dict[str, float], tuple[Curve, ...]]:
         """Return the scores of a map, and its deletion and insertion curves."""
         curves = tuple(_follow(self.probe, attribution, kind, self.steps, "mean") for kind in KINDS)
-        scores: dict[str, float] = {}
-        for one, by_chance in zip(curves, self.random, strict=True):
-            scores |= {one.kind: one.auc, f"random {one.kind}": by_chance.auc}
+        scores: dict[str, float] = {one.kind: one.auc for one in curves} | {"random": self.random[0].auc}
         if attribution.method in explanations:  # one of somebody's own cannot be asked again
             if "baseline" in method_options(attribution.method):
                 scores["completeness gap"] = _gap(self.probe, attribution)
@@ -168,14 +169,17 @@ class Referee:
 
     @cached_property
     def random(self) -> tuple[Curve, ...]:
-        """The mean deletion and insertion curves of random maps of this image."""
+        """The mean deletion and insertion curves of random maps of this image, and of the same maps turned around.
+
+        What a map leaves of the image is what the map turned around brings back: with both, one curve is the other
+        backwards, and need not be computed.
+        """
         generator = np.random.default_rng(self.seed)
         height, width = self.probe.image.shape[2:]
-        maps = [random_map(height, width, generator) for _ in range(self.randoms)]
-        return tuple(
-            mean_curve([curve(self.probe, heat, kind, self.steps, "mean", "random maps") for heat in maps])
-            for kind in KINDS
-        )
+        firsts = [random_map(height, width, generator) for _ in range(math.ceil(self.randoms / 2))]
+        maps = [heat for first in firsts for heat in (first, -first)]
+        deleted = mean_curve([curve(self.probe, heat, "deletion", self.steps, "mean", "random maps") for heat in maps])
+        return deleted, replace(deleted, kind="insertion", score=deleted.score[::-1])
 
     @cached_property
     def shuffled(self) -> Probe:

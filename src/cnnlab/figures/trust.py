@@ -80,7 +80,7 @@ def _scores(answer: Any) -> list[tuple[str, str]]:
     trust, lines = answer.trust, []
     for kind, sign in (("deletion", -1), ("insertion", 1)):
         if kind in trust:
-            by_chance = trust[f"random {kind}"]
+            by_chance = trust["random"]
             gain = sign * (round(trust[kind], 2) - round(by_chance, 2))  # as it is written
             text = f"{kind} {trust[kind]:.2f} (random {by_chance:.2f})"
             lines.append((text, GREEN if gain > 0 else ORANGE if gain < 0 else INK))

@@ -99,6 +99,7 @@ def explain_photo(
     options: Mapping[str, Mapping[str, Any]] | None = None,
     trust: bool = True,
     device: str = "auto",
+    begins: Callable[[str, int, int], None] = lambda name, place, count: None,
 ) -> Explained:
     """Say why a network answers as it does to a photo.
 
@@ -112,6 +113,7 @@ def explain_photo(
         options: method -> its options, such as ``{"occlusion": {"window": 32}}``.
         trust: score the maps, see :func:`cnnlab.explain.trust`; it takes longer than the maps.
         device: where to compute, when the network is not opened yet.
+        begins: see :func:`cnnlab.explain.explain_all`.
 
     Raises:
         DataError: the photo cannot be read.
@@ -124,7 +126,7 @@ def explain_photo(
     wanted = None if "all" in methods else list(dict.fromkeys(methods))
     comparison = explain_all(
         opened.model, image, as_class(target, opened.classes), wanted,
-        layer=layer, classes=opened.classes, trust=trust, options=options,
+        layer=layer, classes=opened.classes, trust=trust, options=options, begins=begins,
     )  # fmt: skip
     with torch.inference_mode():
         shares = opened.model(image[None]).float().double().softmax(1)[0]

@@ -141,6 +141,19 @@ class Run:
         """Build the network with the kept weights, in eval mode on the CPU."""
         return self.model_file.model(self.path)
 
+    def first_model(self) -> nn.Module:
+        """Build the network as it was before the training, in eval mode on the CPU.
+
+        Its weights are drawn anew from the run's seed, or are those that it began with (which then have to be there
+        still). They are the same with the same version of torch; ``env.json`` says which it was.
+
+        Raises:
+            ModelError: the weights that it began with are gone.
+        """
+        from cnnlab.training.session import begin_network
+
+        return begin_network(self.recipe, self.arch, torch.device("cpu")).eval()
+
     def scores(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the saved logits (N, K) float32 and labels (N,) int64 of the split named in the summary.
 

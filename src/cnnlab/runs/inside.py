@@ -97,6 +97,19 @@ def open_network(what: str | os.PathLike[str] | Run | PublicNetwork, device: str
     return Opened(found.name, about, found.model().to(where).eval(), found.preprocess, found.classes)
 
 
+def first_network(what: str | os.PathLike[str] | Run | PublicNetwork) -> nn.Module:
+    """Return the network as it was before its training: see :meth:`cnnlab.runs.Run.first_model`.
+
+    Raises:
+        UsageError: it is no run, so that nothing is known of the time before.
+        UnknownNameError, RunError, ModelError: see :func:`open_network`.
+    """
+    found = what if isinstance(what, Run | PublicNetwork) else open_classifier(what)
+    if not isinstance(found, Run):
+        raise UsageError(f"{found.name} comes with its weights; only of a run it is known what they were before.")
+    return found.first_model()
+
+
 def as_class(target: int | str | None, classes: Sequence[str]) -> int | str | None:
     """Return a class as it is written on a command line: a name, or an index where no name is that number."""
     return int(target) if isinstance(target, str) and target.isdigit() and target not in classes else target
@@ -136,8 +149,9 @@ def dream_of(
 
 
 def fool_with(
-    network: Opened, photo: ImageLike, target: int | str, *, method: str = "ascent", steps: int | None = None
-) -> Fooled:
+    network: Opened, photo: ImageLike, target: int | str, *, method: str = "ascent", steps: int | None = None,
+    seed: int = 0,
+) -> Fooled:  # fmt: skip
     """Change a photo until a network takes it for ``target``; see :mod:`cnnlab.explain.fooling`.
 
     Args:
@@ -145,11 +159,13 @@ def fool_with(
         target: name or index of a class.
         method: ``"ascent"``, ``"fgsm"`` or ``"pgd"``.
         steps: at most; those of the method when ``None``. FGSM has one.
+        seed: of the start of PGD.
     """
     attacks: dict[str, Callable[..., Fooled]] = {"ascent": fool, "fgsm": fgsm, "pgd": pgd}
     if method == "fgsm" and steps not in (None, 1):
         raise UsageError(f"FGSM makes one step, not {steps}. Leave --steps out, or take pgd.")
     given = {} if steps is None or method == "fgsm" else {"steps": steps}
+    given |= {"seed": seed} if method == "pgd" else {}
     return attacks[method](
         network.model, network.see(photo), as_class(target, network.classes),
         classes=network.classes, **given, **network.channels,

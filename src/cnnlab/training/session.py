@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -145,16 +145,9 @@ def prepare(recipe: Recipe, data: ImageData | None = None, *, load_weights: bool
         _check_kept_head(recipe, data)
     # Public weights are downloaded once. The same random ones on every process.
     public = load_weights and recipe.weights == "imagenet"
-    with distributed.first_process_first() if public else contextlib.nullcontext(), seeded(device, recipe.seed):
-        model = create_model(
-            recipe.model,
-            classes,
-            channels,
-            size,
-            recipe.weights if load_weights else None,
-            head=_head(recipe) if load_weights else None,
-            options=recipe.model_options,
-        ).to(device)
+    with distributed.first_process_first() if public else contextlib.nullcontext():
+        arch = {"name": recipe.model, "num_classes": classes, "in_channels": channels, "image_size": size}
+        model = begin_network(recipe, arch | {"options": recipe.model_options}, device, load_weights).to(device)
     freeze = make_freeze(recipe, model, (channels, size, size))
     if freeze:
         freeze.apply(model)
@@ -343,6 +336,20 @@ def _image_size(recipe: Recipe, data: ImageData, smallest: int, usual: int) -> t
     if side < smallest:
         return smallest, f"{side}x{side} images are enlarged to {smallest}x{smallest}, the least {recipe.model} takes"
     return side, ""
+
+
+def begin_network(recipe: Recipe, arch: Mapping[str, Any], device: torch.device, load_weights: bool = True) -> Network:
+    """Build a network as the training begins with it: drawn from the recipe's seed, or with its weights.
+
+    Args:
+        recipe: of the run.
+        arch: arguments of :func:`cnnlab.zoo.create_model`, without weights.
+        device: whose random numbers are set; the network is on the CPU.
+        load_weights: False leaves the weights of the recipe aside.
+    """
+    weights, head = (recipe.weights, _head(recipe)) if load_weights else (None, None)
+    with seeded(device, recipe.seed):
+        return create_model(**arch, weights=weights, head=head)
 
 
 def _head(recipe: Recipe) -> Literal["reset", "refuse"] | None:
