@@ -111,6 +111,8 @@ def test_fool_and_dream(tiny_run: Run, digit: Path, tmp_path: Path) -> None:
     assert values["success"] == (result.exit_code == 0) == (values["after"]["label"] == other)
     assert Path(values["picture"]).is_file()
     assert 0 < values["largest_change"] <= 2 / 255 + 1e-6
+    seen = cnnlab("predict", tiny_run.path, values["picture"], "--json")
+    assert json.loads(seen.stdout)["predictions"][0]["label"] == values["after"]["label"]
     result = cnnlab("dream", tiny_run.path, digit, "--octaves", 1, "--steps", 2, "--json", "--out", tmp_path / "deep")
     values = json.loads(result.stdout)
     assert len(values["history"]) == 2

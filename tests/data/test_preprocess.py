@@ -168,6 +168,17 @@ class TestGeometry:
         expected = torch.nn.functional.interpolate(tensor, (16, 16), mode="bilinear", antialias=True)[0]
         assert (out - expected).abs().max() <= 1.0
 
+    @given(st.integers(1, 50), st.integers(1, 50), st.integers(1, 20), st.floats(0.3, 1), st.booleans(), st.booleans())
+    def test_what_is_put_amid_a_photo_is_what_is_seen(
+        self, height: int, width: int, size: int, fraction: float, grey: bool, stretch: bool
+    ) -> None:
+        preprocess = plain(size, 1 if grey else 3, resize="stretch" if stretch else "crop", crop_fraction=fraction)
+        wanted = random_rgb(size, size, 1)[:, :, 0] if grey else random_rgb(size, size, 1)
+        photo = random_rgb(height, width)
+        around = preprocess.surround(wanted, photo)
+        assert np.array_equal(preprocess.pixels(around).numpy(), np.moveaxis(wanted.reshape(size, size, -1), 2, 0))
+        assert min(around.size) == (size if stretch else preprocess.short_side)
+
     @pytest.mark.parametrize(("height", "width"), [(300, 400), (400, 300), (256, 256), (100, 90), (257, 300)])
     def test_crop_is_short_side_then_centre(self, height: int, width: int) -> None:
         image = Image.fromarray(random_rgb(height, width))

@@ -168,7 +168,7 @@ def fool(
     network = open_network(run, device)
     found = fool_with(network, photo, target, method=method.value, steps=steps, seed=seed)
     folder = new_folder(out, f"fool-{network.name}")
-    picture = network.save_picture(found.pixels[1], folder / "fooled.png")
+    picture = network.save_seen(found.pixels[1], photo, folder / "fooled.png")
     figure = found.save(folder / "fooling.png")
     answers = {
         word: {"label": network.classes[index], "confidence": share}

@@ -125,18 +125,34 @@ class Preprocess:
 
     def fit(self, image: Image.Image) -> Image.Image:
         """Resize and crop a decoded picture (mode ``L`` or ``RGB``) to size x size."""
-        width, height = image.size
-        filter_ = _FILTERS[self.interpolation]
-        if self.resize == "stretch":
-            if (width, height) == (self.size, self.size):
-                return image
-            return image.resize((self.size, self.size), filter_)
-        image = resize_short_side(image, self.short_side, self.interpolation)
-        width, height = image.size
-        left, top = round((width - self.size) / 2), round((height - self.size) / 2)
-        if (width, height) == (self.size, self.size):
+        image = self._resized(image)
+        if image.size == (self.size, self.size):
             return image
+        left, top = self._corner(image)
         return image.crop((left, top, left + self.size, top + self.size))
+
+    def surround(self, pixels: np.ndarray, image: ImageLike) -> Image.Image:
+        """Return the picture of which :meth:`pixels` gives ``pixels``: the photo, with them in place of what is seen.
+
+        Args:
+            pixels: uint8 (size, size) or (size, size, 3).
+            image: the photo whose rest goes around them, where something is cut off.
+        """
+        inside, around = Image.fromarray(pixels), self._resized(decode(image, self.channels)).copy()
+        around.paste(inside, self._corner(around))
+        return around
+
+    def _resized(self, image: Image.Image) -> Image.Image:
+        if self.resize == "crop":
+            return resize_short_side(image, self.short_side, self.interpolation)
+        if image.size == (self.size, self.size):
+            return image
+        return image.resize((self.size, self.size), _FILTERS[self.interpolation])
+
+    def _corner(self, resized: Image.Image) -> tuple[int, int]:
+        """Left and top of the square that is cut out of the middle."""
+        width, height = resized.size
+        return round((width - self.size) / 2), round((height - self.size) / 2)
 
     def normalize(self, pixels: Tensor) -> Tensor:
         """Return ``(pixels / 255 - mean) / std``.

@@ -69,6 +69,16 @@ class Opened:
         Image.fromarray(np.round(picture * 255).clip(0, 255).astype(np.uint8)).save(path)
         return path
 
+    def save_seen(self, picture: np.ndarray, photo: ImageLike, path: Path) -> Path:
+        """Write what the network is to see, (H, W, 3) or (H, W) of 0..1, amid the photo; return the path.
+
+        Opened again, the file is resized and cut as any photo is, and the network sees the picture, pixel for pixel.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.round(picture * 255).clip(0, 255).astype(np.uint8)
+        self.preprocess.surround(pixels, photo).save(path)
+        return path
+
     @property
     def channels(self) -> dict[str, Any]:
         """Mean and standard deviation, as the functions of :mod:`cnnlab.explain` that change pixels want them."""
