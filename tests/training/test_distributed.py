@@ -72,6 +72,7 @@ def test_normalised_weighted_and_uneven(tmp_path: Path) -> None:
     assert again.accuracy == run.summary["accuracy"]
 
 
+@pytest.mark.slow
 def test_class_weights_on_two_processes_equal_one(tmp_path: Path) -> None:
     settings = [
         *SETTINGS,
@@ -128,6 +129,7 @@ def test_alone_everything_is_the_identity() -> None:
     distributed.stop()
 
 
+@pytest.mark.slow
 def test_unfreezing_and_cached_features_on_two_processes_equal_one(tmp_path: Path) -> None:
     """The frozen part, then everything, by two processes; and features that each computes a half of."""
     settings = [*SETTINGS, "model_options.hidden=[32,16]", "freeze=stage1", "unfreeze_at=2", "layer_decay=0.5"]

@@ -12,6 +12,8 @@ import importlib
 import inspect
 import re
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -49,8 +51,11 @@ def built(name: str) -> Network:
     return create_model(name, num_classes=10, image_size=quick_size(name)).eval()
 
 
-# Minutes on one core: what computes runs for these with `pytest -m slow` only; their counts and shapes always do.
-HEAVY = {"nasnet_large", "pnasnet5_large"}
+SMALLEST = smallest_of_each_file()
+# What computes runs for these with `pytest -m slow` only; their counts and shapes always do. They are larger ones of a
+# file whose smallest is always run, and two that take minutes on one core.
+HEAVY = {name for name in NAMES if name not in SMALLEST and models.get(name).facts.parameters > 35e6}
+HEAVY |= {"nasnet_large", "pnasnet5_large"}
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -59,9 +64,19 @@ def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-@pytest.fixture(scope="module", params=[pytest.param(n, marks=pytest.mark.slow) if n in HEAVY else n for n in NAMES])
+def slow_if(wanted: Callable[[str], bool]) -> list[Any]:
+    return [pytest.param(name, marks=pytest.mark.slow) if wanted(name) else name for name in NAMES]
+
+
+@pytest.fixture(scope="module", params=slow_if(lambda name: name in HEAVY))
 def computed(request: pytest.FixtureRequest) -> str:
     """Every network, for tests that run it."""
+    return request.param
+
+
+@pytest.fixture(scope="module", params=slow_if(lambda name: name in HEAVY or name not in SMALLEST))
+def one_of_each(request: pytest.FixtureRequest) -> str:
+    """One network per paper, for tests that take long; the others of a file differ in width and depth only."""
     return request.param
 
 
@@ -74,8 +89,7 @@ def test_parameters_are_exact_and_output_has_the_declared_shape(name: str) -> No
         assert model(images).shape == (2, facts.num_classes)
 
 
-@pytest.mark.parametrize("extra", [0, 1, 33, 64])
-@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize(("channels", "extra"), [(1, 0), (3, 1), (4, 33), (1, 64)])
 def test_other_classes_channels_and_sizes(name: str, channels: int, extra: int) -> None:
     """From the minimum up, on both sides of the size where stems change."""
     size = models.get(name).facts.min_size + extra
@@ -177,9 +191,9 @@ def test_channels_last_gives_the_same_logits(computed: str) -> None:
     assert (logits - plain).norm() / plain.norm() < 1e-3
 
 
-def test_bfloat16_autocast_agrees(computed: str) -> None:
+def test_bfloat16_autocast_agrees(one_of_each: str) -> None:
     """bf16 rounds to 2**-9 at every layer; the errors add up like a random walk, to a few percent in deep networks."""
-    model, images = built(computed), images_for(computed, quick_size(computed))
+    model, images = built(one_of_each), images_for(one_of_each, quick_size(one_of_each))
     with torch.inference_mode():
         plain = model(images)
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -187,12 +201,9 @@ def test_bfloat16_autocast_agrees(computed: str) -> None:
     assert (rounded - plain).norm() / plain.norm() < 0.1
 
 
-@pytest.mark.parametrize(
-    "exported", [n if n in smallest_of_each_file() else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
-)
-def test_export_without_torchscript(exported: str) -> None:
+def test_export_without_torchscript(one_of_each: str) -> None:
     """torch.export traces the whole forward; the program it makes answers as the network does."""
-    model, images = built(exported), images_for(exported, quick_size(exported), batch=2)
+    model, images = built(one_of_each), images_for(one_of_each, quick_size(one_of_each), batch=2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's own deprecations
         program = torch.export.export(model, (images,))
