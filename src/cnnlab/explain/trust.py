@@ -172,13 +172,14 @@ class Referee:
         """The mean deletion and insertion curves of random maps of this image, and of the same maps turned around.
 
         What a map leaves of the image is what the map turned around brings back: with both, one curve is the other
-        backwards, and need not be computed.
+        backwards, and need not be computed. A mean of curves is smooth: half of the points do.
         """
+        steps = math.ceil(self.steps / 2)
         generator = np.random.default_rng(self.seed)
         height, width = self.probe.image.shape[2:]
         firsts = [random_map(height, width, generator) for _ in range(math.ceil(self.randoms / 2))]
         maps = [heat for first in firsts for heat in (first, -first)]
-        deleted = mean_curve([curve(self.probe, heat, "deletion", self.steps, "mean", "random maps") for heat in maps])
+        deleted = mean_curve([curve(self.probe, heat, "deletion", steps, "mean", "random maps") for heat in maps])
         return deleted, replace(deleted, kind="insertion", score=deleted.score[::-1])
 
     @cached_property

@@ -19,13 +19,13 @@ from cnnlab.figures.style import GREEN, INK, MUTED, ORANGE, new_figure, shorten,
 _CELL, _GAP, _HEAD = 2.1, 0.22, 0.3  # inches
 
 
-def comparison(answers: Sequence[Any], picture: npt.ArrayLike | None = None, columns: int = 4) -> Figure:
+def comparison(answers: Sequence[Any], picture: npt.ArrayLike | None = None, columns: int = 5) -> Figure:
     """Draw the maps of several methods over the same picture, with their scores and times under them.
 
     Args:
         answers: attributions of one image; those with trust say how they compare with random maps.
         picture: what the model saw as people see it; drawn from its input when ``None``.
-        columns: how many beside each other.
+        columns: how many beside each other at most; rows are made about equally long.
 
     Raises:
         UsageError: no answers.
@@ -36,13 +36,13 @@ def comparison(answers: Sequence[Any], picture: npt.ArrayLike | None = None, col
     pixels = picture_of(first.image) if picture is None else as_pixels(picture)
     height, width = pixels.shape[:2]
     wide, tall = (_CELL, _CELL * height / width) if width >= height else (_CELL * width / height, _CELL)
-    columns = min(columns, len(answers) + 1)
+    columns = math.ceil((len(answers) + 1) / math.ceil((len(answers) + 1) / columns))
     step_x = max(wide, 1.75) + _GAP
     lines = 1 + max(len(_scores(answer)) for answer in answers)
     step_y = _HEAD + tall + 0.17 * lines + 0.18
     rows = math.ceil((len(answers) + 1) / columns)
     page = columns * step_x + _GAP
-    fits = int((page - 2 * _GAP) * 72 / (8.5 * 0.5))
+    fits = int((page - 2 * _GAP) * 72 / (8.5 * 0.55))
     caption = [line for part in _caption(answers) for line in textwrap.wrap(part, fits)]
     high = rows * step_y + 0.17 * len(caption) + 0.25
     figure = new_figure(page, high, layout="none")

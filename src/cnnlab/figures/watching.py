@@ -50,7 +50,8 @@ def distributions(watches: Mapping[str, Sequence[Any]], columns: int = 6) -> Fig
             depth.plot(range(1, len(spreads) + 1), spreads, ls=dashes, color=colour, marker=".", ms=4)
         handles += loss.plot(at, [look.loss for look in looks], color=colour)
     _small(styled(dead, x="step"), "dead ReLUs, mean of all layers")
-    dead.set_ylim(0, max(0.05, dead.get_ylim()[1]))
+    top = max(0.05, dead.get_ylim()[1])
+    dead.set_ylim(-0.03 * top, top)  # a line at zero does not hide behind the axis
     dead.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     _small(styled(weights, x="step"), "weights: their norm, 1 at first")
     _small(styled(depth, x="layer"), "spread of gradients: first ···, last —")

@@ -334,7 +334,7 @@ def _asked(answer: Explained) -> list[tuple[str, str]]:
     layer = next((one.layer for one in answer.comparison if one.layer is not None), None)
     rows = [
         ("photo", answer.photo),
-        ("network", f"{network.name}: {network.about}"),
+        ("network", network.about if network.about.startswith(network.name) else f"{network.name}: {network.about}"),
         ("asked about", f"{answer.target} ({'the predicted class' if answer.asked is None else 'as asked'})"),
         ("score (logit)", f"{first.score:.4g}"),
         ("methods", ", ".join(one.method for one in answer.comparison)),

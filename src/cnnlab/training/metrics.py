@@ -1,6 +1,7 @@
 """What a classifier's scores are worth: accuracy with its uncertainty, per-class figures, calibration, paired tests.
 
-NumPy arrays in, plain Python numbers out, so that every result can be written as JSON.
+NumPy arrays in, plain Python numbers out, so that every result can be written as JSON. SciPy and scikit-learn are
+imported where they are used: they take a second, and who predicts or explains a photo needs neither.
 """
 
 from __future__ import annotations
@@ -12,9 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import log_softmax
-from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from cnnlab.errors import DataError, DivergedError, UsageError
 
@@ -122,6 +120,9 @@ def evaluate_scores(logits: npt.ArrayLike, labels: npt.ArrayLike, classes: Seque
         DataError: there is no image, or a label is not one of the classes.
         DivergedError: a score is NaN or infinite.
     """
+    from scipy.special import log_softmax
+    from sklearn.metrics import confusion_matrix
+
     scores, truth = _checked(logits, labels, len(classes))
     n, k = scores.shape
     log_probabilities = log_softmax(scores, axis=1)
@@ -148,6 +149,8 @@ def evaluate_scores(logits: npt.ArrayLike, labels: npt.ArrayLike, classes: Seque
 
 def wilson_interval(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
     """Return the Wilson score interval of a proportion; unlike the normal one it holds near 0 % and 100 %."""
+    from scipy.stats import binomtest
+
     interval = binomtest(successes, n).proportion_ci(level, method="wilson")
     return float(interval.low), float(interval.high)
 
@@ -200,6 +203,8 @@ def paired_test(correct_a: npt.ArrayLike, correct_b: npt.ArrayLike) -> PairedTes
     Raises:
         UsageError: the two are not of equal length, or empty.
     """
+    from scipy.stats import binomtest
+
     a, b = np.asarray(correct_a, dtype=bool), np.asarray(correct_b, dtype=bool)
     if a.shape != b.shape or a.ndim != 1 or not a.size:
         raise UsageError(
@@ -259,6 +264,8 @@ def _checked(logits: npt.ArrayLike, labels: npt.ArrayLike, k: int) -> tuple[npt.
 
 
 def _per_class(truth: npt.NDArray[Any], predicted: npt.NDArray[Any], classes: Sequence[str]) -> list[ClassMetrics]:
+    from sklearn.metrics import precision_recall_fscore_support
+
     # zero_division=nan keeps "not defined" apart from zero, and silences scikit-learn's warning about it.
     columns = precision_recall_fscore_support(truth, predicted, labels=range(len(classes)), zero_division=np.nan)
     precision, recall, f1, support = (np.asarray(column) for column in columns)

@@ -23,6 +23,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 import torch
 from pydantic import Field, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from cnnlab.errors import CheckpointError, ModelError, UnknownNameError, UsageError, did_you_mean
 from cnnlab.registry import Entry, Registry
@@ -329,7 +330,8 @@ def _build(
             f"not {image_size} x {image_size}. Set image_size={facts.min_size} or more, and resize the images to it."
         )
     chosen = _checked_options(entry, options)
-    model: Network = entry.factory(num_classes, in_channels, image_size, **chosen)
+    with _NoInitialisation() if torch.empty(0).is_meta else nullcontext():
+        model: Network = entry.factory(num_classes, in_channels, image_size, **chosen)
     model.arch = {
         "name": entry.name,
         "num_classes": num_classes,
@@ -338,6 +340,13 @@ def _build(
         "options": {key: list(value) if isinstance(value, tuple) else value for key, value in chosen.items()},
     }
     return model
+
+
+class _NoInitialisation(TorchFunctionMode):
+    """Leaves parameters as they are: on the meta device drawing values that are not there loads torch's compiler."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if func in (Tensor.normal_, Tensor.uniform_) else func(*args, **(kwargs or {}))
 
 
 def _of_other_size(entry: Entry[ModelFacts], model: Network) -> Network | None:

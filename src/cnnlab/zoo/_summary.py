@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from cnnlab.errors import UsageError
 from cnnlab.structure import Call, Inputs, Op, ReceptiveField, Trace, Value, receptive_fields, trace
@@ -171,7 +170,7 @@ def summary(
     """
     settings = (num_classes, in_channels, image_size)
     if isinstance(model, str):
-        with torch.device("meta"), _NoInitialisation():
+        with torch.device("meta"):
             model = create_model(model, *settings, options=options, **more_options)
     elif any(setting is not None for setting in (*settings, options)) or more_options:
         raise UsageError("num_classes, in_channels, image_size and options go with the name of a network to build.")
@@ -204,16 +203,6 @@ def summary(
         unused=sum(p.numel() for p in distinct if id(p) not in used),
         trace=record,
     )
-
-
-class _NoInitialisation(TorchFunctionMode):
-    """Leaves parameters without values as they are: on the meta device filling them only takes time."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if getattr(func, "__module__", "") == "torch.nn.init":
-            return args[0] if args else kwargs["tensor"]
-        return func(*args, **kwargs)
 
 
 def _sides(sides: Sequence[float | None]) -> str:
