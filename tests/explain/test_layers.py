@@ -220,3 +220,65 @@ def test_bad_input() -> None:
         layers("resnet18", (3, 8, 8))  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="cannot run on inputs of shape"):
         layers(awkward(), (5, 8, 8))
+
+
+class Shuffled(nn.Module):
+    """Channels of two branches are shuffled, as in ShuffleNet: neighbours in a map see parts of different size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.branch = nn.Conv2d(4, 4, 3, padding=1)
+        self.last = nn.Conv2d(8, 8, 3, padding=1)
+        self.fc = nn.Linear(8, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        left, right = self.stem(x).chunk(2, dim=1)
+        x = torch.cat([left, self.branch(right)], dim=1)
+        n, c, h, w = x.shape
+        x = x.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
+        return self.fc(self.last(x).mean((2, 3)))
+
+
+def test_shuffled_channels_stay_where_they_are() -> None:
+    row = explain.layers(Shuffled(), (3, 12, 16)).default
+    assert row is not None
+    assert (row.name, row.layout, row.grid) == ("last", "NCHW", (6, 8))
+    assert row.field is not None
+    assert row.field.size == (11, 11)  # 3 + 2 * (2 + 2)
+    assert row.field.stride == (2, 2)
+
+
+class Windows(nn.Module):
+    """Attention inside shifted windows, channels last, as in Swin: what is seen has no even steps any more."""
+
+    def __init__(self, side: int = 4) -> None:
+        super().__init__()
+        self.side = side
+        self.patches = nn.Conv2d(3, 8, 4, stride=4)
+        self.mix = nn.Linear(side * side, side * side)
+        self.reduce = nn.Linear(32, 16)
+        self.norm = nn.LayerNorm(16)
+        self.fc = nn.Linear(16, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.patches(x).permute(0, 2, 3, 1)
+        n, h, w, c = x.shape
+        s = self.side
+        moved = x.roll((-1, -1), (1, 2)).reshape(n, h // s, s, w // s, s, c).transpose(2, 3)
+        moved = self.mix(moved.reshape(-1, s * s, c).transpose(1, 2)).transpose(1, 2)
+        moved = moved.reshape(n, h // s, w // s, s, s, c).transpose(2, 3).reshape(n, h, w, c)
+        x = moved.roll((1, 1), (1, 2))
+        x = torch.cat([x[:, i::2, j::2] for i in (0, 1) for j in (0, 1)], dim=-1)
+        return self.fc(self.norm(self.reduce(x)).mean((1, 2)))
+
+
+def test_a_map_with_the_proportions_of_the_image_is_found_when_its_positions_cannot_be_followed() -> None:
+    model, image = Windows(), torch.randn(3, 32, 32)
+    row = explain.layers(model, image).default
+    assert row is not None
+    assert (row.name, row.layout, row.grid) == ("norm", "NHWC", (4, 4))
+    answer = explain.gradcam(model, image, 1)
+    assert answer.values.shape == (32, 32)
+    assert answer.layer == "norm"
+    assert explain.gradcam(model, image, 1, layer="reduce").values.any()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -182,6 +183,11 @@ def _positions(
     found, size = fields[value], value.shape
     if found is None:  # it cannot be told: what looks like a map is taken for one
         return ("NCHW", (size[2], size[3])) if len(size) == 4 and size[2] * size[3] > 1 else (None, None)
+    if len(size) == 4 and found.dims in ((), (None, None)):
+        # Every position may see everything, as after attention; what has the image's proportions is a map.
+        for layout, (high, wide) in (("NCHW", size[2:]), ("NHWC", size[1:3])):
+            if high * wide > 1 and round(shape[2] / high) == round(shape[3] / wide) > 1:
+                return layout, (high, wide)  # type: ignore[return-value]
     if found.whole:
         return None, None
     if len(size) == 4 and found.dims in ((2, 3), (1, 2)):
@@ -191,6 +197,10 @@ def _positions(
     if len(size) == 3 and found.dims == (None, None) and None not in found.stride:
         grid = int(shape[2] / found.stride[0]), int(shape[3] / found.stride[1])  # type: ignore[operator]
         if 1 < grid[0] * grid[1] <= size[1] <= grid[0] * grid[1] + 8:
+            return "tokens", grid
+        patch = math.sqrt(shape[2] * shape[3] / size[1])  # pixels, if the tokens share the image out among them
+        grid = round(shape[2] / patch), round(shape[3] / patch)
+        if 1 < grid[0] * grid[1] == size[1]:
             return "tokens", grid
     return None, None
 
@@ -241,7 +251,9 @@ def _last_grid(
     """How many positions the last convolution before ``end`` gives."""
     for position in reversed(weighted):
         if position < end and ops[position].outputs:
-            layout, grid = _positions(ops[position].outputs[0], fields, shape)
-            if layout is not None:
-                return grid
+            # A dense layer lays the positions out in a row; what leaves its module is the map again.
+            for value in (ops[position].outputs[0], *ops[position].call.outputs[:1]):
+                layout, grid = _positions(value, fields, shape)
+                if layout is not None:
+                    return grid
     return None

@@ -547,7 +547,9 @@ def _view(op: Op, arguments: dict[str, Any], known: dict[Value, _Field]) -> list
         seen = np.broadcast_to(axis.seen, seen_shape).reshape(wanted)
         if axis.dim is not None and new_dim is None and not moved:
             return _Axis(seen)
-        return _find(_Axis(seen), axis.jump) if moved and axis.placed else replace(axis, seen=seen, dim=new_dim)
+        if moved and axis.placed and new_dim is None:
+            return _find(_Axis(seen), axis.jump)
+        return replace(axis, seen=seen, dim=new_dim)
 
     return [found.to(out, change)]
 
