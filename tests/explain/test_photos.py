@@ -15,7 +15,7 @@ from cnnlab.explain._curves import curve, random_map
 from cnnlab.explain._fill import blurred
 from cnnlab.runs.predict import open_classifier
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 # Drawn by hand, before any map was seen, on the photos as the network sees them, 224x224 pixels: left, top, right,
 # bottom. They cover 34 % of the photos on average, so that a random place falls into 5 of 15.

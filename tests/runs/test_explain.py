@@ -168,6 +168,7 @@ def test_fooling_and_dreaming_change_the_picture(tiny_run: Run, digit: Path) -> 
         fool_with(network, digit, other, method="fgsm", steps=5)
     found = dream_of(network, digit, target=other, octaves=1, steps=3)
     assert found.history[-1] > found.history[0]
+    assert dream_of(network, digit, octaves=1, steps=1).objective == "everything in block1", "a block, not its pooling"
     with pytest.raises(UsageError, match="not both"):
         dream_of(network, digit, target=other, layer="x")
 

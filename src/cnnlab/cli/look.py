@@ -109,7 +109,7 @@ def dream(
     run: Network,
     photo: Photo,
     layer: Annotated[
-        str | None, typer.Option(help="The layer to please; one before the last stage if not given.")
+        str | None, typer.Option(help="The layer to please; the block before the last stage if not given.")
     ] = None,
     target: Annotated[str | None, typer.Option(help="Dream of this class instead.")] = None,
     size: Annotated[

@@ -41,14 +41,14 @@ class GuidedReLU(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        if _rectifies(func, args, kwargs or {}):
+        if rectifies(func, args, kwargs or {}):
             self.count += 1
             if out.requires_grad:
                 out.register_hook(torch.relu)
         return out
 
 
-def _rectifies(func: Any, args: Any, kwargs: Any) -> bool:
+def rectifies(func: Any, args: Any, kwargs: Any) -> bool:
     if func is functional.hardtanh:  # nn.ReLU6 calls it
         return (args[1] if len(args) > 1 else kwargs.get("min_val", -1.0)) == 0
     return func in _RECTIFIERS

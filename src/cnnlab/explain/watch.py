@@ -31,7 +31,7 @@ from torch.overrides import TorchFunctionMode
 from cnnlab.errors import ModelError, UsageError
 from cnnlab.explain._inputs import check_logits
 from cnnlab.explain._show import Shown
-from cnnlab.explain.guided_backprop import _rectifies
+from cnnlab.explain.guided_backprop import rectifies
 from cnnlab.explain.hooks import recording, untouched
 
 if TYPE_CHECKING:
@@ -275,7 +275,7 @@ class _Rectifiers(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        if _rectifies(func, args, kwargs or {}) and out.ndim > 1:
+        if rectifies(func, args, kwargs or {}) and out.ndim > 1:
             zero = out.detach() == 0
             channel = out.ndim - 1 if out.ndim == 3 else 1  # tokens have their channels last
             never = zero.movedim(channel, 0).flatten(1).all(1)

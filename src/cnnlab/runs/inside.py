@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from cnnlab.data import ImageLike, Preprocess
 from cnnlab.errors import ModelError, RunError, UsageError
-from cnnlab.explain import layers
-from cnnlab.explain._inputs import find_class
+from cnnlab.explain import find_class, layers
 from cnnlab.explain.dream import Dream, dream
 from cnnlab.explain.fooling import Fooled, fgsm, fool, pgd
 from cnnlab.explain.objectives import logit
@@ -152,9 +151,11 @@ def dream_of(
         spatial = layers(network.model, network.see(photo)).spatial
         if not spatial:
             raise ModelError(f"{network.name} has no spatial layer to dream of. Name a class to dream of instead.")
-        # Before the last stage: what it sees there still has a form.
-        finer = [row for row in spatial if row.output[-1] >= 2 * spatial[-1].output[-1]]
-        layer = (finer or spatial)[-1].name
+        # Before the last stage: what it sees there still has a form. Whole stages or blocks, not a layer inside one.
+        finer = [row for row in spatial if row.grid and row.grid[-1] >= 2 * (spatial[-1].grid or (0, 0))[-1]] or spatial
+        same = [row for row in finer if row.grid == finer[-1].grid]
+        depth = min(row.name.count(".") for row in same)
+        layer = [row for row in same if row.name.count(".") == depth][-1].name
     return dream(network.model, image, layer, **options, **network.channels)
 
 
