@@ -137,8 +137,8 @@ lesson.figure(
 # -------------------
 #
 # Two networks of six convolutions are to learn at the same high rate, one with batch normalisation. Every few steps the
-# same images are sent through both. With normalisation the outputs of every layer keep their spread, and the loss falls.
-# Without it they drift below zero, one ReLU after the other goes dead, and nothing is learned at this rate.
+# same images are sent through both. With normalisation the outputs of every layer keep their spread, and the loss
+# falls. Without it they drift below zero, one ReLU after the other goes dead, and nothing is learned at this rate.
 
 watches = {"without BatchNorm": False, "with BatchNorm": True}
 for name, normalise in watches.items():
