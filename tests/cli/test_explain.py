@@ -12,8 +12,9 @@ from sklearn.datasets import load_digits
 from typer.testing import CliRunner, Result
 
 from cnnlab.cli import app
-from cnnlab.explain import filters
+from cnnlab.explain import features, filters
 from cnnlab.runs import Run
+from cnnlab.runs.inside import open_network
 
 
 def cnnlab(*arguments: object) -> Result:
@@ -89,6 +90,14 @@ def test_filters_and_features(tiny_run: Run, digit: Path, tmp_path: Path) -> Non
     values = json.loads(result.stdout)
     assert Path(values["picture"]).is_file()
     assert len(values["strongest"]) == min(5, values["shape"][0])
+    at = ["--channel", 1, "--row", 2, "--column", 3]
+    result = cnnlab("features", tiny_run.path, digit, *at, "--json", "--out", tmp_path / "number")
+    number = json.loads(result.stdout)["number"]
+    assert Path(number["picture"]).name == f"{values['layer']}-1-2-3.png"
+    assert number["value"] == pytest.approx(number["sum"] + number["bias"])
+    seen = features(tiny_run.model(), open_network(tiny_run).see(digit), values["layer"]).maps
+    assert number["value"] == pytest.approx(seen[1, 2, 3], rel=1e-4, abs=1e-5)
+    assert cnnlab("features", tiny_run.path, digit, "--row", 2).exit_code == 2
     unknown = cnnlab("features", tiny_run.path, digit, "--layer", "nothing", "--out", tmp_path / "no")
     assert unknown.exit_code == 2
     assert 'called "nothing"' in unknown.stderr

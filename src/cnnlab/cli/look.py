@@ -81,28 +81,48 @@ def features(
         str | None, typer.Option(help="A layer with positions; the first convolution if not given.")
     ] = None,
     view: Annotated[View, typer.Option(help="All channels, the eight strongest, or their mean.")] = View.grid,
+    channel: Annotated[
+        int | None, typer.Option(help="Also work out one number of this channel of a convolution: its largest.")
+    ] = None,
+    row: Annotated[int | None, typer.Option(help="Row of the number instead.")] = None,
+    column: Annotated[int | None, typer.Option(help="Column of the number instead.")] = None,
     out: Out = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Draw what a layer makes of a photo: a map per channel.
+    """Draw what a layer makes of a photo: a map per channel, and on request where one number comes from.
 
-    Examples: `cnnlab features efficientnet_lite0 cat.jpg` · `cnnlab features RUN digit.png --layer conv2`
+    Examples: `cnnlab features efficientnet_lite0 cat.jpg` · `cnnlab features RUN digit.png --layer conv2` ·
+    `cnnlab features RUN digit.png --channel 3 --row 10 --column 12`
     """
     from cnnlab import figures
+    from cnnlab.errors import UsageError
+    from cnnlab.explain import layer_pixel
     from cnnlab.explain.features import features as look
     from cnnlab.runs.inside import new_folder, open_network
 
+    if channel is None and (row is not None or column is not None):
+        raise UsageError("--row and --column say which number of a channel is worked out: give --channel too.")
     network = open_network(run, device)
-    found = look(network.model, network.see(photo), layer)
-    path = new_folder(out, f"features-{network.name}") / f"{found.layer}-{view.value}.png"
+    image = network.see(photo)
+    found = look(network.model, image, layer)
+    one = None if channel is None else layer_pixel(network.model, image, found.layer, channel, row, column)
+    folder = new_folder(out, f"features-{network.name}")
+    path = folder / f"{found.layer}-{view.value}.png"
     figures.save(found.figure(view.value, network.picture(photo)), path)
     count, height, width = found.maps.shape
     strongest = [int(channel) for channel in found.strongest(5)]
-    values = {"layer": found.layer, "shape": [count, height, width], "strongest": strongest, "silent": found.silent}
+    values: dict[str, Any] = {"layer": found.layer, "shape": [count, height, width]}
+    values |= {"strongest": strongest, "silent": found.silent}
     first = f"{found.layer}: {count} channels of {height} x {width}, the strongest: {', '.join(map(str, strongest))}"
-    silent = f"{found.silent} of them are zero everywhere in this photo"
-    _say(as_json, values | {"picture": str(path)}, [first, silent, f"picture: {path}"])
+    lines = [first, f"{found.silent} of them are zero everywhere in this photo", f"picture: {path}"]
+    values |= {"picture": str(path)}
+    if one is not None:
+        figure = one.save(folder / f"{found.layer}-{channel}-{one.row}-{one.column}.png")
+        values["number"] = {"channel": channel, "row": one.row, "column": one.column, "value": one.value}
+        values["number"] |= {"sum": one.sum, "bias": one.bias, "picture": str(figure)}
+        lines.append(f"channel {channel}, row {one.row}, column {one.column}: {one.value:.4g}, worked out in {figure}")
+    _say(as_json, values, lines)
 
 
 def dream(
