@@ -12,7 +12,8 @@ A method is a file of this room; ``explanations`` finds them all.
 
 from typing import Any
 
-from cnnlab.explain._base import Attribution, ExplanationFacts, attribute, explanation, explanations, method_options
+from cnnlab.explain._attribution import Attribution
+from cnnlab.explain._base import ExplanationFacts, attribute, explanation, explanations, method_options
 from cnnlab.explain._inputs import find_class
 from cnnlab.explain.all import Comparison, explain_all
 from cnnlab.explain.by_hand import KERNELS, all_kernels, apply_kernel, layer_pixel, output_pixel

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from torch import nn
 
 from cnnlab.errors import ModelError, UnknownNameError
-from cnnlab.explain._base import Attribution, attribute, explanations
+from cnnlab.explain._attribution import Attribution
+from cnnlab.explain._base import attribute, explanations
 from cnnlab.explain._curves import Curve
 from cnnlab.explain._show import Shown
 from cnnlab.explain.probe import Probe

@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cnnlab.explain._base import enlarged, explanation
+from cnnlab.explain._base import explanation
+from cnnlab.explain._enlarged import enlarged
 from cnnlab.explain.probe import Probe
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from cnnlab.explain._base import enlarged, explanation
+from cnnlab.explain._base import explanation
+from cnnlab.explain._enlarged import enlarged
 from cnnlab.explain.probe import Probe
 
 

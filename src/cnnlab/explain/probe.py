@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -13,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.errors import CnnlabError, ModelError, UsageError
+from cnnlab.explain._batch_size import BatchSize
 from cnnlab.explain._inputs import as_batch, check_logits, find_class
 from cnnlab.explain.hooks import find_layer, recording, uncompiled, untouched
 from cnnlab.explain.layers import Layer, layers
@@ -70,8 +69,8 @@ class Probe:
         on_cpu = self.image.device.type == "cpu"
         # A single image takes the overhead of a batch; a few large ones may take the memory.
         start = 4 if self.image[0, 0].numel() <= 512 * 512 else 1
-        self._batch = _BatchSize(start, 64 if on_cpu else 256)
-        self._backward_batch = _BatchSize(start, 8 if on_cpu else 64)  # a graph takes memory
+        self._batch = BatchSize(start, 64 if on_cpu else 256)
+        self._backward_batch = BatchSize(start, 8 if on_cpu else 64)  # a graph takes memory
         if layer is not None:
             find_layer(model, layer)
         if any(parameter.is_inference() for parameter in model.parameters()):
@@ -328,39 +327,6 @@ class Probe:
                     raise ModelError("The score does not depend on the image in a way that has a gradient.")
                 yield gradients
                 start = end
-
-
-class _BatchSize:
-    """Doubles the size of batches as long as that makes an image cheaper, measured on the work itself.
-
-    One size that is no better may be an accident of a busy machine; two in a row are an answer.
-    """
-
-    def __init__(self, start: int, largest: int) -> None:
-        self.largest = largest
-        self.size, self.best, self.least, self.worse = start, start, math.inf, 0
-        self.warm = self.settled = False
-
-    def next(self) -> int:
-        return self.size
-
-    @contextmanager
-    def timing(self, count: int) -> Iterator[None]:
-        started = time.perf_counter()
-        yield
-        if self.settled or count != self.size:
-            return
-        if not self.warm:  # the first batch of a size pays for its preparation
-            self.warm = True
-            return
-        each = (time.perf_counter() - started) / count
-        self.worse = 0 if each < 0.97 * self.least else self.worse + 1
-        if not self.worse:
-            self.least, self.best = each, self.size
-        if self.size < self.largest and self.worse < 2:
-            self.size, self.warm = self.size * 2, False
-        else:
-            self.size, self.settled = self.best, True
 
 
 def gradients_of(score: Tensor, inputs: Sequence[Tensor], keep_graph: bool = False) -> list[Tensor | None]:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from cnnlab.errors import UsageError
-from cnnlab.explain._base import enlarged, explanation
+from cnnlab.explain._base import explanation
+from cnnlab.explain._enlarged import enlarged
 from cnnlab.explain.probe import Probe
 
 

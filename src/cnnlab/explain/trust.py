@@ -25,7 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.errors import CnnlabError, ModelError, UsageError
-from cnnlab.explain._base import Attribution, attribute, explanations, method_options
+from cnnlab.explain._attribution import Attribution
+from cnnlab.explain._base import attribute, explanations, method_options
 from cnnlab.explain._curves import Curve, Kind, curve, mean_curve, random_map
 from cnnlab.explain._fill import Fill
 from cnnlab.explain._ranks import spearman
