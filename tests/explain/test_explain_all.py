@@ -16,7 +16,7 @@ from cnnlab.errors import ModelError, UnknownNameError, UsageError
 from cnnlab.explain import Comparison, explain_all, explanations
 from cnnlab.figures import comparison, to_png, trust_curves
 from cnnlab.figures.style import GREEN, INK, ORANGE
-from tests.explain.helpers_explain import Awkward, awkward, linear, random_image, state_of
+from tests.explain.helpers_explain import Awkward, OneConv, awkward, linear, random_image, state_of
 
 NAMES = ["a", "b", "c", "d"]
 QUICK: dict[str, dict[str, Any]] = {
@@ -164,3 +164,14 @@ def test_figures_of_nothing() -> None:
 def test_images_of_any_shape(shape: tuple[int, int]) -> None:
     found = explain_all(awkward(), random_image(3, 36)[:, : shape[0], : shape[1]], methods=["saliency"], trust=False)
     assert to_png(found.figure(), dpi=40).startswith(b"\x89PNG")
+
+
+def test_a_class_that_an_empty_image_gets_too_is_warned_of() -> None:
+    """The score of the first class does not depend on the image, so that its probability hardly does."""
+    model = OneConv(head=((0.0, 0.0), (0.1, 0.0)))
+    image = random_image(1, 12, dtype=torch.float64)
+    found = explain.explain_all(model, image, 0, ["saliency"], classes=["always", "never"])
+    assert found.warning.startswith("Even an empty image keeps")
+    assert "“always”" in found.warning
+    assert found.warning in repr(found)
+    assert explain.explain_all(model, image, 0, ["saliency"], trust=False).warning == ""

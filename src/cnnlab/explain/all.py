@@ -62,6 +62,17 @@ class Comparison(Shown):
             raise UnknownNameError("answer of a method called", name, found, self.skipped.get(name, ""))
         return found[name]
 
+    @property
+    def warning(self) -> str:
+        """What is to be known of the scores: where an empty image gets the class too, they say little; else ``""``."""
+        left = self.curves[0].score[-1] if self.curves else 0.0
+        if left <= 0.5:
+            return ""
+        return (
+            f"Even an empty image keeps {left:.0%} of the probability of {self.attributions[0].subject}. Where nothing "
+            "to see is answered so, deletion and insertion say little."
+        )
+
     def figure(self, picture: npt.ArrayLike | None = None) -> Figure:
         """Draw the maps side by side over the picture, with scores and times.
 
@@ -96,7 +107,7 @@ class Comparison(Shown):
             table.append([answer.method, *scores, f"{answer.seconds:.2f}"])
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table]
-        lines += [f"{name}: {why}" for name, why in self.skipped.items()]
+        lines += [f"{name}: {why}" for name, why in self.skipped.items()] + [self.warning] * bool(self.warning)
         return "\n".join(line.rstrip() for line in lines)
 
 

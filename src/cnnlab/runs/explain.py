@@ -86,6 +86,7 @@ class Explained:
                 for one in self.comparison
             ],
             "skipped": dict(self.comparison.skipped),
+            "warning": self.comparison.warning,
         }
 
 
