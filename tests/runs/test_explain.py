@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from sklearn.datasets import load_digits
 import cnnlab
 from cnnlab.errors import DataError, ModelError, RunError, UnknownNameError, UsageError
 from cnnlab.runs import Run
-from cnnlab.runs.explain import explain_photo, explain_photos, method_settings, write_explanation
+from cnnlab.runs.explain import explain_photo, explain_photos, method_settings, write_contact_sheet, write_explanation
 from cnnlab.runs.inside import dream_of, file_name, fool_with, new_folder, open_network
 
 
@@ -120,7 +121,23 @@ def test_many_photos_get_a_contact_sheet(tiny_run: Run, digit: Path, tmp_path: P
     index = Page(tmp_path / "out" / "index.html")
     assert [value for tag, key, value in index.attributes if (tag, key) == ("a", "href")] == ["x.html", "x-2.html"]
     assert "broken.png" in index.text
+    assert "by Saliency." in " ".join(index.text.split())
     assert (tmp_path / "out" / "contact.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_contact_sheet_shows_one_method_for_all_photos(tiny_run: Run, digit: Path, tmp_path: Path) -> None:
+    """The one whose insertion minus deletion is the largest on average."""
+    answer = explain_photo(tiny_run, digit, ["saliency", "gradcam"])
+    trust = {"saliency": [(0.2, 0.9), (0.8, 0.3)], "gradcam": [(0.3, 0.8), (0.4, 0.7)]}
+    answers = []
+    for place in (0, 1):
+        maps = [
+            replace(one, trust=one.trust | dict(zip(("deletion", "insertion"), trust[one.method][place], strict=True)))
+            for one in answer.comparison
+        ]
+        answers.append((replace(answer, comparison=replace(answer.comparison, attributions=tuple(maps))), Path("x")))
+    index = Page(write_contact_sheet(answers, tmp_path))
+    assert "by Grad-CAM, whose maps have the best scores on average." in " ".join(index.text.split())
 
 
 def test_bad_input_is_named(tiny_run: Run, digit: Path, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def image_grid(
     figure = new_figure(columns * step_x * cell, rows * step_y * cell, layout="none")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
-    fits = int(step_x * cell * 72 / (size * 0.56))  # letters that fit the width of a cell
+    fits = int(cell * 72 / (size * 0.62))  # letters, or digits, that fit the width of a picture
     for position, given in enumerate(images):
         pixels = _pixels(given)
         left, top = (position % columns) * step_x, (position // columns) * step_y

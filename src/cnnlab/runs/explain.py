@@ -281,21 +281,32 @@ def write_contact_sheet(
     """
     folder = Path(folder)
     sheet, rows = [], []
+    method = _best_method([answer.comparison for answer, _ in answers])
     for answer, page in answers:
-        first = answer.comparison[0]
-        seen = _overlay(first, answer.picture)
+        seen = _overlay(answer.comparison[method], answer.picture)
         sheet.append((seen, f"{answer.name}\n{answer.top[0][0]} {answer.top[0][1]:.0%}"))
         rows.append(
             {"answer": answer, "page": page.name, "seen": picture_uri(answer.picture, 224),
-             "map": picture_uri(seen, 224), "method": first.method_title}
+             "map": picture_uri(seen, 224)}
         )  # fmt: skip
     grid = figures.image_grid([picture for picture, _ in sheet], [title for _, title in sheet])
     figures.save(grid, folder / "contact.png")
     path = folder / "index.html"
     network = answers[0][0].network
-    context = {"rows": rows, "network": network, "failed": failed, "version": cnnlab.__version__}
+    title = answers[0][0].comparison[method].method_title
+    context = {"rows": rows, "method": title, "network": network, "failed": failed, "version": cnnlab.__version__}
     write_text(path, page_template("explain_index.html.j2").render(context))
     return path
+
+
+def _best_method(comparisons: Sequence[Comparison]) -> str:
+    """The method whose maps have the best scores on average, so that all photos can be compared; the first without."""
+
+    def score(method: str) -> float:
+        trust = [comparison[method].trust for comparison in comparisons]
+        return float(np.mean([each.get("insertion", 0.0) - each.get("deletion", 0.0) for each in trust]))
+
+    return max((one.method for one in comparisons[0]), key=score)
 
 
 def _overlay(one: Attribution, picture: np.ndarray) -> np.ndarray:
