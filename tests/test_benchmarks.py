@@ -22,13 +22,13 @@ from tests.helpers import make_bars
 
 def test_train_loop_measures_every_loop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--rounds", "1", "--steps", "2", "--batch-size", "2", "--random", "--workers", "0"]
-    returned = train_loop.main([*options, "--models", "resnet18,lenet5", "--out", str(tmp_path)])
+    returned = train_loop.main([*options, "--models", "convnet,lenet5", "--out", str(tmp_path)])
 
     result = json.loads((tmp_path / "train_loop.json").read_text(encoding="utf-8"))
     assert result == returned
     assert result["threads"] == torch.get_num_threads()
     assert result["versions"]["torch"] == str(torch.__version__)
-    assert [case["model"] for case in result["cases"]] == ["resnet18", "lenet5"]
+    assert [case["model"] for case in result["cases"]] == ["convnet", "lenet5"]
     for case in result["cases"]:
         assert case["data"].startswith("random pixels")
         rows = {row["loop"].split(" (")[0]: row for row in case["loops"]}

@@ -92,6 +92,7 @@ def test_a_loss_that_is_no_number_stops_all(tmp_path: Path) -> None:
     assert open_run(tmp_path / "run").status == "diverged"
 
 
+@pytest.mark.slow
 def test_interrupted_together_and_resumed(tmp_path: Path) -> None:
     path = tmp_path / "run"
     process = subprocess.Popen(

@@ -142,17 +142,17 @@ def test_every_parameter_gets_a_gradient_and_a_step_lowers_the_loss(computed: st
         assert loss_of(model, images, labels) < before
 
 
-def test_random_start_is_of_a_sensible_size(computed: str) -> None:
+def test_random_start_is_of_a_sensible_size(one_of_each: str) -> None:
     """Untrained logits neither vanish nor saturate: the loss starts near log(classes)."""
-    model = copy.deepcopy(built(computed)).train()
+    model = copy.deepcopy(built(one_of_each)).train()
     with torch.no_grad():
-        logits, _ = split_outputs(model(images_for(computed, quick_size(computed), batch=32)))
+        logits, _ = split_outputs(model(images_for(one_of_each, quick_size(one_of_each), batch=32)))
     assert 2.0 < F.cross_entropy(logits, torch.arange(32) % 10).item() < 6.0
     assert logits.std(0).mean() > 1e-4, "all images get the same answer"
 
 
-def test_eval_is_deterministic_and_does_not_depend_on_the_batch(computed: str) -> None:
-    model, images = built(computed), images_for(computed, quick_size(computed))
+def test_eval_is_deterministic_and_does_not_depend_on_the_batch(one_of_each: str) -> None:
+    model, images = built(one_of_each), images_for(one_of_each, quick_size(one_of_each))
     with torch.inference_mode():
         together = model(images)
         assert isinstance(together, torch.Tensor)
@@ -160,11 +160,11 @@ def test_eval_is_deterministic_and_does_not_depend_on_the_batch(computed: str) -
         torch.testing.assert_close(model(images[1:2]), together[1:2], rtol=1e-3, atol=1e-4)
 
 
-def test_state_dict_round_trip(computed: str) -> None:
-    first = built(computed)
+def test_state_dict_round_trip(one_of_each: str) -> None:
+    first = built(one_of_each)
     torch.manual_seed(99)
     second = create_model(**first.arch).eval()
-    images = images_for(computed, quick_size(computed))
+    images = images_for(one_of_each, quick_size(one_of_each))
     with torch.inference_mode():
         assert not torch.equal(first(images), second(images))
         second.load_state_dict(first.state_dict())
@@ -181,9 +181,9 @@ def test_arch_rebuilds_the_same_network(name: str) -> None:
     assert repr(second) == repr(first)
 
 
-def test_channels_last_gives_the_same_logits(computed: str) -> None:
+def test_channels_last_gives_the_same_logits(one_of_each: str) -> None:
     """Only the order of summation may differ, which for float32 is far below 1e-3 of the logits' size."""
-    model, images = built(computed), images_for(computed, quick_size(computed))
+    model, images = built(one_of_each), images_for(one_of_each, quick_size(one_of_each))
     with torch.inference_mode():
         plain = model(images)
         last = copy.deepcopy(model).to(memory_format=torch.channels_last)
