@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
 import socket
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -51,3 +54,30 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("tiny")
     recipe = tiny_recipe(data="digits", epochs=2, batch_size=64, train_limit=500)
     return train(recipe, out=folder / "run")
+
+
+@pytest.fixture(scope="session")
+def torchvision_models() -> ModuleType:
+    if importlib.util.find_spec("torchvision") is None:
+        pytest.skip("torchvision is not installed")
+    declare_operators()
+    return importlib.import_module("torchvision.models")
+
+
+@pytest.fixture(scope="session")
+def timm() -> ModuleType:
+    if importlib.util.find_spec("timm") is None or importlib.util.find_spec("torchvision") is None:
+        pytest.skip("timm is not installed")
+    declare_operators()
+    return importlib.import_module("timm")
+
+
+def declare_operators() -> None:
+    """Declare two compiled operators that torchvision lacks beside a CPU build of torch; no classifier uses them."""
+    try:
+        torch.ops.torchvision.nms  # noqa: B018
+    except (AttributeError, RuntimeError):
+        library = torch.library.Library("torchvision", "DEF")
+        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        declare_operators.library = library  # type: ignore[attr-defined]  # it unregisters when collected

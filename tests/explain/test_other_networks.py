@@ -17,7 +17,6 @@ from cnnlab.errors import ModelError
 from cnnlab.explain import Probe, attribute, explanations
 from tests.explain.helpers_explain import random_image, state_of
 from tests.explain.test_common import METHODS, quick
-from tests.zoo.test_parity import timm, torchvision_models  # noqa: F401  # fixtures
 
 # name -> side of the image, and how the last layer with positions is called, or where it is.
 TORCHVISION = {
@@ -48,13 +47,13 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.mark.parametrize("name", TORCHVISION)
-def test_torchvision(torchvision_models: ModuleType, name: str) -> None:  # noqa: F811
+def test_torchvision(torchvision_models: ModuleType, name: str) -> None:
     torch.manual_seed(0)
     check(torchvision_models.get_model(name, weights=None, num_classes=7), *TORCHVISION[name])
 
 
 @pytest.mark.parametrize("name", TIMM)
-def test_timm(timm: ModuleType, name: str) -> None:  # noqa: F811
+def test_timm(timm: ModuleType, name: str) -> None:
     torch.manual_seed(0)
     check(timm.create_model(name, num_classes=7), *TIMM[name])
 

@@ -6,8 +6,6 @@ compiled operators that no classifier uses; declaring them is enough for the imp
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from types import ModuleType
 
 import pytest
@@ -36,32 +34,6 @@ TIMM = {
 HEAVY = {"efficientnet_b5", "efficientnet_b6", "efficientnet_b7", "nasnet_large", "pnasnet5_large", "resnext101_32x8d"}
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-@pytest.fixture(scope="module")
-def torchvision_models() -> ModuleType:
-    if importlib.util.find_spec("torchvision") is None:
-        pytest.skip("torchvision is not installed")
-    declare_operators()
-    return importlib.import_module("torchvision.models")
-
-
-@pytest.fixture(scope="module")
-def timm() -> ModuleType:
-    if importlib.util.find_spec("timm") is None or importlib.util.find_spec("torchvision") is None:
-        pytest.skip("timm is not installed")
-    declare_operators()
-    return importlib.import_module("timm")
-
-
-def declare_operators() -> None:
-    try:
-        torch.ops.torchvision.nms  # noqa: B018
-    except (AttributeError, RuntimeError):
-        library = torch.library.Library("torchvision", "DEF")
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        declare_operators.library = library  # type: ignore[attr-defined]  # it unregisters when collected
 
 
 def some(names: list[str]) -> list[object]:

@@ -136,7 +136,10 @@ class Preprocess:
 
         Args:
             pixels: uint8 (size, size) or (size, size, 3).
-            image: the photo whose rest goes around them, where something is cut off.
+            image: the photo whose rest goes around them, where something is cut off; see :meth:`pixels`.
+
+        Raises:
+            DataError: the photo cannot be read.
         """
         inside, around = Image.fromarray(pixels), self._resized(decode(image, self.channels)).copy()
         around.paste(inside, self._corner(around))

@@ -65,7 +65,7 @@ class Comparison(Shown):
     @property
     def warning(self) -> str:
         """What is to be known of the scores: where an empty image gets the class too, they say little; else ``""``."""
-        left = self.curves[0].score[-1] if self.curves else 0.0
+        left = next((curve.score[-1] for curve in self.curves if curve.kind == "deletion"), 0.0)
         if left <= 0.5:
             return ""
         return (

@@ -20,6 +20,7 @@ from cnnlab.explain import find_class, layers
 from cnnlab.explain.dream import Dream, dream
 from cnnlab.explain.fooling import Fooled, fgsm, fool, pgd
 from cnnlab.explain.objectives import logit
+from cnnlab.figures.maps import as_pixels
 from cnnlab.runs.folder import Run
 from cnnlab.runs.predict import PublicNetwork, open_classifier
 from cnnlab.training.speed import choose_device
@@ -65,17 +66,19 @@ class Opened:
     def save_picture(self, picture: np.ndarray, path: Path) -> Path:
         """Write a picture (H, W, 3) or (H, W) of 0..1 without loss, pixel for pixel; return the path."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.round(picture * 255).clip(0, 255).astype(np.uint8)).save(path)
+        Image.fromarray(as_pixels(picture)).save(path)
         return path
 
     def save_seen(self, picture: np.ndarray, photo: ImageLike, path: Path) -> Path:
         """Write what the network is to see, (H, W, 3) or (H, W) of 0..1, amid the photo; return the path.
 
         Opened again, the file is resized and cut as any photo is, and the network sees the picture, pixel for pixel.
+
+        Raises:
+            DataError: the photo cannot be read.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.round(picture * 255).clip(0, 255).astype(np.uint8)
-        self.preprocess.surround(pixels, photo).save(path)
+        self.preprocess.surround(as_pixels(picture), photo).save(path)
         return path
 
     @property
