@@ -145,6 +145,7 @@ def test_the_curves_of_all_and_of_random_maps(compared: Comparison) -> None:
     figure = compared.curves_figure()
     assert [axes.get_title("left")[:9] for axes in figure.axes] == ["Deletion:", "Insertion"]
     for axes in figure.axes:
+        assert axes.get_legend().get_title().get_color() == INK, "a page turns it light in the dark"
         names = [text.get_text() for text in axes.get_legend().get_texts()]
         assert len(names) == len(compared) + 1
         areas = [float(name.split()[0]) for name in names]

@@ -136,8 +136,9 @@ def trust_curves(curves: Sequence[Any]) -> Figure:
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_xlim(0, 1)
-        axes.legend(
+        legend = axes.legend(
             title="area under the curve", loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False,
             labelcolor=INK, fontsize=8.5, title_fontsize=8.5, alignment="left",
         )  # fmt: skip
+        legend.get_title().set_color(INK)  # a page turns it light in the dark
     return figure
