@@ -60,7 +60,7 @@ from cnnlab.runs import Recorder
 from cnnlab.runs.folder import processor_name
 from cnnlab.training import Finished, Recipe, Session, Started, StepDone, fit, prepare
 from cnnlab.training.optim import learning_rate, make_optimizer, set_learning_rate
-from cnnlab.training.speed import to_memory_format
+from cnnlab.training.precision import to_memory_format
 from cnnlab.zoo import create_model, models
 
 PLAIN, BAREST, BAREST_AUGMENTED, FIT = "plain PyTorch", "barest", "barest + augmentation", "cnnlab.fit"

@@ -32,7 +32,7 @@ import cnnlab
 from cnnlab.data import ImageData, load_data
 from cnnlab.runs.folder import processor_name
 from cnnlab.training import Finished, Recipe, StepDone, fit, prepare
-from cnnlab.training.speed import choose_speed
+from cnnlab.training.precision import choose_speed
 from cnnlab.zoo import create_model, list_models, models
 
 RESULTS = Path(__file__).parents[1] / "results"

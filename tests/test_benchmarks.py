@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from benchmarks import imagenet_photos, train_loop
 from benchmarks import zoo as zoo_benchmark
 from cnnlab.data import ArraySplit
-from cnnlab.training import Recipe, speed
+from cnnlab.training import Recipe
+from cnnlab.training import precision as speed
 from cnnlab.zoo import create_model
 from tests.helpers import make_bars
 

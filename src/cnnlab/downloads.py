@@ -1,8 +1,7 @@
-"""What every download shares: where it is kept, a progress bar, and the reason in a line when it fails."""
+"""What every download shares: a progress bar, and the reason in a line when it fails."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -12,13 +11,6 @@ if TYPE_CHECKING:
 
 class DownloadError(Exception):
     """A file could not be downloaded; the message says which and why."""
-
-
-def cache_dir() -> Path:
-    """The folder of this user where downloads and decoded arrays are kept."""
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("cnnlab"))
 
 
 def reason(error: BaseException) -> str:

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from cnnlab.advisor import search as module
 from cnnlab.cli import app
 from cnnlab.runs import open_run
-from cnnlab.training import advise as module
 
 
 @pytest.fixture(autouse=True)
 def few_networks_in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("cnnlab.training.catalogue.cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.setenv("CNNLAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(module, "list_models", lambda: ["convnet", "mlp", "mnist_cnn"])
 
 

@@ -14,12 +14,12 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from cnnlab.cli import app
-from cnnlab.data import _sources, data_sets
+from cnnlab.data import data_sets
 
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_sources, "cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.setenv("CNNLAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("CNNLAB_DATA", raising=False)
 
 

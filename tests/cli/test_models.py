@@ -11,17 +11,17 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cnnlab import zoo
+from cnnlab.advisor import benchmark as measure
+from cnnlab.advisor import catalogue
 from cnnlab.cli import app
 from cnnlab.cli.models import _short
 from cnnlab.errors import TrainingError
-from cnnlab.training import catalogue, measure
-from tests.training.test_measure import made_up
+from tests.advisor.test_benchmark import made_up
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (catalogue, measure):
-        monkeypatch.setattr(module, "cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.setenv("CNNLAB_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture

@@ -19,9 +19,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cnnlab.data import _cifar, _decoded, _sources
+from cnnlab.data import _cifar, _decoded
 from cnnlab.data._cifar import CIFAR10, CIFAR100, Layout, find_in, parse_binary, parse_python, read_cifar, unpickle
 from cnnlab.errors import DataError
+from cnnlab.files import cache_dir
 
 NAMES = {10: [f"class{i}" for i in range(10)], 100: [f"fine_{i}" for i in range(100)]}
 LAYOUTS = pytest.mark.parametrize("layout", [CIFAR10, CIFAR100], ids=["cifar10", "cifar100"])
@@ -32,7 +33,7 @@ files = settings(max_examples=60, suppress_health_check=[HealthCheck.function_sc
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = tmp_path_factory.mktemp("cache")
-    monkeypatch.setattr(_sources, "cache_dir", lambda: cache)
+    monkeypatch.setenv("CNNLAB_CACHE", str(cache))
 
 
 def batches(layout: Layout) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -288,7 +289,7 @@ def test_a_folder_of_photos_is_not_taken_for_cifar100(tmp_path: Path) -> None:
 def test_decoded_cache_is_used_and_notices_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_binary(tmp_path, CIFAR10, lzma.compress, ".xz")
     check(tmp_path, CIFAR10)
-    entries = list((_sources.cache_dir() / "decoded").iterdir())
+    entries = list((cache_dir() / "decoded").iterdir())
     assert len(entries) == 1
     with monkeypatch.context() as patch:
         patch.setattr(_cifar, "parse_binary", lambda *_: pytest.fail("decoded again"))
@@ -303,13 +304,13 @@ def test_decoded_cache_is_used_and_notices_changes(tmp_path: Path, monkeypatch: 
 def test_a_damaged_or_unwritable_cache_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_binary(tmp_path, CIFAR10, lzma.compress, ".xz")
     check(tmp_path, CIFAR10)
-    (entry,) = (_sources.cache_dir() / "decoded").iterdir()
+    (entry,) = (cache_dir() / "decoded").iterdir()
     entry.write_bytes(entry.read_bytes()[:1000])
     check(tmp_path, CIFAR10)
 
     blocked = tmp_path / "a file"
     blocked.write_text("")
-    monkeypatch.setattr(_sources, "cache_dir", lambda: blocked)
+    monkeypatch.setenv("CNNLAB_CACHE", str(blocked))
     check(tmp_path, CIFAR10)
 
 
@@ -323,4 +324,4 @@ def test_decoded_cache_leaves_no_parts(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(np, "savez", full)
     _decoded.save([source], [np.zeros(3)])
-    assert list((_sources.cache_dir() / "decoded").iterdir()) == []
+    assert list((cache_dir() / "decoded").iterdir()) == []

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnnlab.data import ArraySplit, ImageData, _sources, cifar10, cifar100, data_sets, fashion_mnist, load_data, mnist
+from cnnlab.data import ArraySplit, ImageData, cifar10, cifar100, data_sets, fashion_mnist, load_data, mnist
 from cnnlab.data._idx import FILES
 
 REAL = Path(os.environ.get("CNNLAB_TEST_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
@@ -17,7 +17,7 @@ REAL = Path(os.environ.get("CNNLAB_TEST_DATA", Path(__file__).parents[2].parent 
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_sources, "cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.setenv("CNNLAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("CNNLAB_DATA", raising=False)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnnlab.data import _cifar, _sources, cifar10, fashion_mnist, load_data, mnist
+from cnnlab.data import _cifar, cifar10, fashion_mnist, load_data, mnist
 from cnnlab.data._idx import FILES
 from cnnlab.data._sources import DownloadBar, DownloadError, Remote, fetch, places
 from cnnlab.errors import DataError, DataNotFoundError
@@ -26,7 +26,7 @@ from cnnlab.errors import DataError, DataNotFoundError
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache, no CNNLAB_DATA, no proxy between the test and its server."""
     folder = tmp_path / "cache"
-    monkeypatch.setattr(_sources, "cache_dir", lambda: folder)
+    monkeypatch.setenv("CNNLAB_CACHE", str(folder))
     monkeypatch.delenv("CNNLAB_DATA", raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(fashion_mnist, "DEBIAN", str(tmp_path / "no such package"))

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from cnnlab import explain
 from cnnlab.errors import ModelError, UnknownNameError, UsageError
-from cnnlab.explain import Probe, layers
+from cnnlab.explain import Probe
+from cnnlab.tracing.layers import layers
 from tests.explain.helpers_explain import Awkward, OneConv, awkward, linear, random_image, state_of
 
 IMAGE = torch.tensor([[[1.0, -2.0], [3.0, -4.0]]], dtype=torch.float64)

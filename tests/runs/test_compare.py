@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from cnnlab.console import duration
 from cnnlab.errors import UsageError
-from cnnlab.progress import duration
 from cnnlab.runs import Run, train
 from cnnlab.runs.compare import compare, flatten
 from tests.helpers import tiny_recipe

@@ -382,7 +382,7 @@ def test_the_first_layer_is_the_one_that_sees_the_images(name: str) -> None:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache, no CNNLAB_WEIGHTS, no proxy, and a server on this machine counts as secure."""
     folder = tmp_path / "cache"
-    monkeypatch.setattr(_pretrained, "cache_dir", lambda: folder)
+    monkeypatch.setenv("CNNLAB_CACHE", str(folder))
     monkeypatch.setattr(_pretrained, "SCHEMES", ("https://", "http://127.0.0.1:"))
     monkeypatch.delenv("CNNLAB_WEIGHTS", raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")

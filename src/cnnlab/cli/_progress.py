@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
-from cnnlab.progress import TrainingBar, duration, worth_a_line
+from cnnlab.console import TrainingBar, duration, worth_a_line
 from cnnlab.runs import event_values
 from cnnlab.training import EpochDone, Event, FeaturesComputed, Finished, Started, StepDone
 

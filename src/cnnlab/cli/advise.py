@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cnnlab.training.advise import Advice, Choice
+    from cnnlab.advisor.search import Advice, Choice
 
 
 def advise(
@@ -32,8 +32,8 @@ def advise(
 
     from rich.console import Console
 
-    from cnnlab.training.advise import Advice, Step
-    from cnnlab.training.advise import advise as find
+    from cnnlab.advisor.search import Advice, Step
+    from cnnlab.advisor.search import advise as find
 
     folder = str(Path(data_dir).resolve()) if data_dir else None
     console = Console(stderr=True)
@@ -87,7 +87,7 @@ def _show(answer: Advice, console: Console) -> None:
 
 def _facts(choice: Choice) -> list[str]:
     from cnnlab.cli.models import _bytes, _short
-    from cnnlab.progress import duration
+    from cnnlab.console import duration
 
     low, high = choice.interval
     trail = " → ".join(f"{accuracy:.0%}" for _, accuracy in choice.trail)

@@ -254,7 +254,7 @@ def _percent(value: float | None, digits: int = 1) -> str:
 
 
 def _duration(seconds: float | None) -> str:
-    from cnnlab.progress import duration
+    from cnnlab.console import duration
 
     return duration(seconds)
 

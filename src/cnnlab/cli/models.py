@@ -13,7 +13,7 @@ from cnnlab.errors import RunError, UsageError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from cnnlab.training.catalogue import Row
+    from cnnlab.advisor.catalogue import Row
 
 _PAPER_FROM = 24  # columns of the terminal: with fewer left, the paper is left out
 
@@ -50,7 +50,7 @@ def models(
     Examples: `cnnlab models "res*"` · `cnnlab models --takes 32 --max-params 5M --sort error` ·
     `cnnlab models "mobilenet*" --measure` · `cnnlab models --measure --image-size usual --batch-size 8`
     """
-    from cnnlab.training.catalogue import catalogue, parse_count, parse_years
+    from cnnlab.advisor.catalogue import catalogue, parse_count, parse_years
 
     wanted: dict[str, Any] = {
         "max_params": parse_count(max_params) if max_params else None,
@@ -186,7 +186,7 @@ def _write_csv(rows: list[Row], path: Path) -> None:
 def _measured_keys() -> list[str]:
     from dataclasses import fields
 
-    from cnnlab.training.measure import Measurement
+    from cnnlab.advisor.benchmark import Measurement
 
     return [field.name for field in fields(Measurement)]
 
@@ -209,8 +209,9 @@ def _counting(names: Iterable[str]) -> Iterator[str]:
 
 def _measure(names: list[str], image_size: str, batch_size: int, device: str, time_limit: float) -> None:
     """Measure and keep; a line per network on stderr."""
+    from cnnlab.advisor.benchmark import measure_all
     from cnnlab.errors import CnnlabError, TrainingError
-    from cnnlab.training.measure import busy_note, measure_all
+    from cnnlab.hardware import busy_note
 
     if image_size != "usual" and not (image_size.isdigit() and int(image_size) > 0):
         raise UsageError(f'--image-size "{image_size}" is neither a number of pixels nor `usual`.')

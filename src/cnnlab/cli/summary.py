@@ -46,8 +46,9 @@ def summary(
         _write_csv(csv_file, list(rows[0]), [list(row.values()) for row in rows])
     if figure is not None:
         from cnnlab import figures
+        from cnnlab.diagram import draw
 
-        figures.save(result.figure(), figure)
+        figures.save(draw(result), figure)
         typer.echo(f"figure: {figure}", err=True)
     if as_json:
         import json

@@ -210,7 +210,7 @@ def _consume(events: Iterator[Event], recorder: Recorder, tensorboard: bool, as_
     from rich.console import Console
 
     from cnnlab.cli._progress import show
-    from cnnlab.progress import duration
+    from cnnlab.console import duration
     from cnnlab.training import EpochDone, Finished, Started, distributed
 
     console = Console(stderr=True)

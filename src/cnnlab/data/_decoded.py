@@ -6,8 +6,6 @@ CIFAR-10 takes 5 s as ``.xz`` and 3 s as ``.tar.gz`` on two cores, and 0.2 s fro
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cnnlab.data import _sources
+from cnnlab.errors import RunError
+from cnnlab.files import cache_dir, replacing
 
 
 def load(files: Sequence[Path]) -> list[np.ndarray] | None:
@@ -30,19 +29,13 @@ def load(files: Sequence[Path]) -> list[np.ndarray] | None:
 
 def save(files: Sequence[Path], arrays: Sequence[np.ndarray]) -> None:
     """Keep the decoded ``arrays`` of ``files``. Where nothing can be written, nothing is kept: it only saves time."""
-    with suppress(OSError):
+    with suppress(OSError, RunError):
         entry = _entry(files)
         entry.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=entry.parent, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                np.savez(stream, *arrays)
-            os.replace(part, entry)  # atomic: a reader sees all of it or nothing
-        except BaseException:
-            os.unlink(part)
-            raise
+        with replacing(entry) as temporary, open(temporary, "wb") as stream:
+            np.savez(stream, *arrays)
 
 
 def _entry(files: Sequence[Path]) -> Path:
     facts = [(str(file.resolve()), (stat := file.stat()).st_size, stat.st_mtime_ns) for file in files]
-    return _sources.cache_dir() / "decoded" / f"{hashlib.sha256(repr(facts).encode()).hexdigest()[:32]}.npz"
+    return cache_dir() / "decoded" / f"{hashlib.sha256(repr(facts).encode()).hexdigest()[:32]}.npz"

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from cnnlab.downloads import DownloadBar, DownloadError, cache_dir, reason
+from cnnlab.downloads import DownloadBar, DownloadError, reason
 from cnnlab.errors import DataError, DataNotFoundError
+from cnnlab.files import cache_dir
 
 Found = TypeVar("Found")
 

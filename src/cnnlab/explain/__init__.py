@@ -3,7 +3,7 @@
 ::
 
     answer = cnnlab.explain.gradcam(model, image, target)      # -> Attribution: values, score, .figure(), .save()
-    cnnlab.explain.layers(model, image)                        # what can be looked at
+    cnnlab.tracing.layers(model, image)                        # what can be looked at
     cnnlab.explain.visualize_class(model, target)              # what a class looks like to the network
     cnnlab.explain.layer_pixel(model, image, "conv1")          # a convolution by hand
 
@@ -26,10 +26,8 @@ from cnnlab.explain.gradcam import gradcam
 from cnnlab.explain.gradcam_pp import gradcam_pp
 from cnnlab.explain.gradient_x_input import gradient_x_input
 from cnnlab.explain.guided_backprop import guided_backprop
-from cnnlab.explain.hooks import Recording, find_layer, recording, untouched
 from cnnlab.explain.integrated_gradients import integrated_gradients
 from cnnlab.explain.layercam import layercam
-from cnnlab.explain.layers import Layer, Layers, layers
 from cnnlab.explain.occlusion import occlusion
 from cnnlab.explain.probe import Probe
 from cnnlab.explain.saliency import saliency
@@ -39,6 +37,8 @@ from cnnlab.explain.top_images import top_images
 from cnnlab.explain.trust import Curve, completeness, deletion, insertion, randomisation, trust
 from cnnlab.explain.visualize import visualize, visualize_class, visualize_unit
 from cnnlab.explain.watch import Watch, compare_trainings
+from cnnlab.tracing.hooks import Recording, find_layer, recording, untouched
+from cnnlab.tracing.layers import Layer, Layers, layers
 
 __all__ = [
     "KERNELS",

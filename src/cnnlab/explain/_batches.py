@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.errors import UsageError
-from cnnlab.explain.layers import Layer
 from cnnlab.explain.probe import Probe
+from cnnlab.tracing.layers import Layer
 
 
 def image_batches(model: nn.Module, batches: Iterable[Any] | Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:

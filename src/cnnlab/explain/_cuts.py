@@ -15,7 +15,7 @@ from torch import nn
 
 from cnnlab.errors import CnnlabError
 from cnnlab.explain._windows import Pair, Windows
-from cnnlab.structure import Op, Trace, Value, receptive_fields, trace
+from cnnlab.tracing import Op, Trace, Value, receptive_fields, trace
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from cnnlab.errors import ModelError
 from cnnlab.explain._cuts import Cut, cuts
 from cnnlab.explain._reused import Reused
 from cnnlab.explain._windows import NOTHING, Span, Windows
-from cnnlab.explain.hooks import find_layer
 from cnnlab.explain.probe import Probe
+from cnnlab.tracing.hooks import find_layer
 
 WORTHWHILE = 1.15  # an expected gain below that is not tried
 TRIAL = 8  # patches that are computed both ways

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from cnnlab.errors import ShapeError, UnknownNameError, UsageError
 from cnnlab.explain._show import Shown
-from cnnlab.explain.hooks import find_layer, recording_inputs
 from cnnlab.explain.probe import Probe
+from cnnlab.tracing.hooks import find_layer, recording_inputs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

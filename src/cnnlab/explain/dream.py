@@ -21,10 +21,10 @@ from torch.nn import functional as F
 from cnnlab.errors import ModelError, UsageError
 from cnnlab.explain._pixels import Channels, PixelRange
 from cnnlab.explain._show import Shown
-from cnnlab.explain.hooks import recording
 from cnnlab.explain.objectives import Objective, Seen, energy
 from cnnlab.explain.probe import Probe, gradients_of
 from cnnlab.explain.transforms import jitter
+from cnnlab.tracing.hooks import recording
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from cnnlab.errors import UsageError
 from cnnlab.explain._batches import image_batches, look_at
 from cnnlab.explain._show import Shown
-from cnnlab.explain.hooks import recording
+from cnnlab.tracing.hooks import recording
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -17,8 +17,8 @@ from torch import nn
 
 from cnnlab.errors import ModelError, UsageError
 from cnnlab.explain._show import Shown
-from cnnlab.explain.hooks import recording
 from cnnlab.explain.probe import Probe
+from cnnlab.tracing.hooks import recording
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -16,7 +16,7 @@ from torch import nn
 
 from cnnlab.errors import ModelError, UsageError
 from cnnlab.explain._show import Shown
-from cnnlab.explain.hooks import find_layer
+from cnnlab.tracing.hooks import find_layer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from cnnlab.errors import CnnlabError, ModelError, UsageError
 from cnnlab.explain._batch_size import BatchSize
 from cnnlab.explain._inputs import as_batch, check_logits, find_class
-from cnnlab.explain.hooks import find_layer, recording, uncompiled, untouched
-from cnnlab.explain.layers import Layer, layers
+from cnnlab.tracing.hooks import find_layer, recording, uncompiled, untouched
+from cnnlab.tracing.layers import Layer, layers
 
 
 class Probe:
     """What methods ask of a network about one image; each answer is computed when first asked for, and kept.
 
     Activation, gradient and input gradient come from one forward and one backward pass, in eval mode. The model is
-    left as it was (see :func:`~cnnlab.explain.hooks.untouched`).
+    left as it was (see :func:`~cnnlab.tracing.hooks.untouched`).
 
     Args:
         model: any module that takes images (N, C, H, W) and returns logits (N, K).
@@ -152,7 +152,7 @@ class Probe:
             return rows.default
         row = next((row for row in rows if row.name == self._layer), None)
         if row is None:
-            raise ModelError(f'The layer "{self._layer}" does not run. `cnnlab.explain.layers` lists those that do.')
+            raise ModelError(f'The layer "{self._layer}" does not run. `cnnlab.tracing.layers` lists those that do.')
         return row
 
     @property
@@ -176,7 +176,7 @@ class Probe:
         if not self.found.spatial:
             raise ModelError(
                 f'The layer "{self.found.name}" of {kind} is not spatial: its output of shape {self.found.output} has '
-                "one position only. `cnnlab.explain.layers(model, image)` lists those with more."
+                "one position only. `cnnlab.tracing.layers(model, image)` lists those with more."
             )
         return self.found.name
 

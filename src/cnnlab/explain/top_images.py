@@ -20,7 +20,7 @@ from cnnlab.errors import UsageError
 from cnnlab.explain._batches import image_batches, look_at
 from cnnlab.explain._pixels import Channels, PixelRange
 from cnnlab.explain._show import Shown
-from cnnlab.explain.hooks import find_layer, recording
+from cnnlab.tracing.hooks import find_layer, recording
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

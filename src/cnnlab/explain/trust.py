@@ -31,8 +31,8 @@ from cnnlab.explain._curves import Curve, Kind, curve, mean_curve, random_map
 from cnnlab.explain._fill import Fill
 from cnnlab.explain._ranks import spearman
 from cnnlab.explain.integrated_gradients import as_baseline
-from cnnlab.explain.layers import layers
 from cnnlab.explain.probe import Probe
+from cnnlab.tracing.layers import layers
 
 STEPS = 24  # points of a curve
 RANDOMS = 4

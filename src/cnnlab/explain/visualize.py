@@ -25,11 +25,11 @@ from cnnlab.explain import transforms as moves
 from cnnlab.explain._inputs import class_name, find_class
 from cnnlab.explain._pixels import Channels, PixelRange
 from cnnlab.explain._show import Shown
-from cnnlab.explain.hooks import recording
 from cnnlab.explain.images import PARAMETRISATIONS
 from cnnlab.explain.objectives import Objective, Seen, channel, l2, logit, total_variation
 from cnnlab.explain.probe import Probe, gradients_of
 from cnnlab.explain.transforms import Transform
+from cnnlab.tracing.hooks import recording
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

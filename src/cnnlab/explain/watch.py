@@ -27,7 +27,7 @@ from cnnlab.errors import ModelError, UsageError
 from cnnlab.explain._inputs import check_logits
 from cnnlab.explain._looks import SHARES, LayerLook, Look, Rectifier, Rectifiers, Spread, following, in_order, watched
 from cnnlab.explain._show import Shown
-from cnnlab.explain.hooks import recording, untouched
+from cnnlab.tracing.hooks import recording, untouched
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

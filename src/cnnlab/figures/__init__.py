@@ -9,7 +9,6 @@ readers; the colour map's lightness (CIELAB) falls evenly from pale to dark blue
 formulas: a class may be called ``"$5"``.
 """
 
-from cnnlab.figures.blocks import block_diagram
 from cnnlab.figures.by_hand import kernel_results, output_pixel
 from cnnlab.figures.charts import confusion, curves, find_lr_curve, reliability
 from cnnlab.figures.grids import filters, image_grid, sample_grid
@@ -38,7 +37,6 @@ __all__ = [
     "ORANGE",
     "before_and_after",
     "blend",
-    "block_diagram",
     "comparison",
     "confusion",
     "cross_validation",

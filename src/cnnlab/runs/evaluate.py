@@ -17,11 +17,12 @@ from torch import nn
 from cnnlab.data import ImageData, Loader, Split, load_data
 from cnnlab.data.files import FileSplit
 from cnnlab.errors import DataError, DeviceError, UsageError, did_you_mean
+from cnnlab.hardware import choose_device, has_fast_bf16
 from cnnlab.runs.folder import Run
 from cnnlab.training.loop import evaluate as evaluate_split
 from cnnlab.training.metrics import Metrics, evaluate_scores
+from cnnlab.training.precision import Speed
 from cnnlab.training.session import hold_out
-from cnnlab.training.speed import Speed, choose_device, has_fast_bf16
 
 SPLITS = ("test", "val", "train")  # in the order of preference
 

@@ -30,11 +30,12 @@ from cnnlab.errors import DataError, UsageError
 from cnnlab.explain import Attribution, explain_all, explanations
 from cnnlab.explain.all import Comparison
 from cnnlab.figures import maps
+from cnnlab.files import write_text
 from cnnlab.runs.folder import Run
 from cnnlab.runs.inside import Opened, as_class, file_name, open_network
 from cnnlab.runs.predict import PublicNetwork, find_images
 from cnnlab.runs.report import page_template
-from cnnlab.training.checkpoint import write_text
+from cnnlab.tracing.layers import layers
 
 TOP = 5  # classes that are named
 
@@ -139,7 +140,7 @@ def explain_photo(
 
 def _has_positions(network: Opened, image: torch.Tensor) -> bool:
     """Whether something in the network keeps apart where on the image a thing is."""
-    return cnnlab.explain.layers(network.model, image).default is not None
+    return layers(network.model, image).default is not None
 
 
 def method_settings(settings: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -39,8 +39,9 @@ from torch import nn
 import cnnlab
 from cnnlab.data import ImageData, Preprocess
 from cnnlab.errors import CheckpointError, RunError
-from cnnlab.training.checkpoint import FORMAT, ModelFile, read_json, write_text
-from cnnlab.training.measure import processor_name
+from cnnlab.files import write_text
+from cnnlab.hardware import processor_name
+from cnnlab.training.checkpoint import FORMAT, ModelFile, read_json
 from cnnlab.training.recipe import Recipe, load_recipe
 
 METRICS = (

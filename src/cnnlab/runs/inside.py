@@ -16,14 +16,15 @@ from torch import Tensor, nn
 
 from cnnlab.data import ImageLike, Preprocess
 from cnnlab.errors import ModelError, RunError, UsageError
-from cnnlab.explain import find_class, layers
+from cnnlab.explain import find_class
 from cnnlab.explain.dream import Dream, dream
 from cnnlab.explain.fooling import Fooled, fgsm, fool, pgd
 from cnnlab.explain.objectives import logit
 from cnnlab.figures.maps import as_pixels
+from cnnlab.hardware import choose_device
 from cnnlab.runs.folder import Run
 from cnnlab.runs.predict import PublicNetwork, open_classifier
-from cnnlab.training.speed import choose_device
+from cnnlab.tracing.layers import layers
 
 SHOWN = 448  # pixels of a photo as people see it
 

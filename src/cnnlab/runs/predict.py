@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from cnnlab.data import ImageLike, Preprocess
 from cnnlab.data.files import IMAGE_SUFFIXES, workers
 from cnnlab.errors import DataError, UnknownNameError, UsageError
+from cnnlab.hardware import choose_device
 from cnnlab.runs.evaluate import place_model
 from cnnlab.runs.folder import Run
-from cnnlab.training.speed import Speed, choose_device
+from cnnlab.training.precision import Speed
 from cnnlab.zoo import create_model, imagenet_classes, models, pretrained
 
 Inputs: TypeAlias = "ImageLike | Sequence[ImageLike]"

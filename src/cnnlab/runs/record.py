@@ -19,9 +19,10 @@ import torch
 
 from cnnlab.data import ImageData
 from cnnlab.errors import CheckpointError, DivergedError, OtherDataError, RunError
+from cnnlab.files import replacing, write_text
 from cnnlab.runs.folder import METRICS, Run, create_run
 from cnnlab.training import distributed
-from cnnlab.training.checkpoint import ModelFile, replacing, write_text
+from cnnlab.training.checkpoint import ModelFile
 from cnnlab.training.events import EpochDone, Event, Finished, Started, StepDone
 from cnnlab.training.loop import CHECK_EVERY, fit
 from cnnlab.training.recipe import Recipe

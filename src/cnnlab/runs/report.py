@@ -20,13 +20,13 @@ from torch import Tensor, nn
 
 import cnnlab
 from cnnlab import figures
+from cnnlab.console import duration
 from cnnlab.data import ImageData, Preprocess, Split
 from cnnlab.errors import CnnlabError
-from cnnlab.progress import duration
+from cnnlab.files import write_text
 from cnnlab.runs.compare import flatten
 from cnnlab.runs.evaluate import load_own_data, own_split
 from cnnlab.runs.folder import Run
-from cnnlab.training.checkpoint import write_text
 from cnnlab.training.metrics import Metrics, evaluate_scores
 from cnnlab.training.recipe import Recipe
 

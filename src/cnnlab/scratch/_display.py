@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from cnnlab.progress import TrainingBar, duration, worth_a_line
+from cnnlab.console import TrainingBar, duration, worth_a_line
 
 if TYPE_CHECKING:
     from cnnlab.scratch.solver import Solver, Step

@@ -6,7 +6,6 @@ the net all the same (BatchNorm's running means and variances). Together they ar
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from cnnlab.errors import CheckpointError, RunError
+from cnnlab.files import replacing
 from cnnlab.scratch._checks import Array
 
 
@@ -73,21 +73,12 @@ def load_net(net: Net, path: str | Path) -> None:
 def write_arrays(path: str | Path, arrays: Mapping[str, Array]) -> Path:
     """Write arrays into ``path`` (``.npz`` is appended if missing) in one step: whole, or not at all."""
     path = _with_suffix(path)
-    writing = path.with_name(f".{path.name}.{os.getpid()}.writing")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(writing, "wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(writing, path)
     except OSError as error:
-        raise RunError(
-            f"Could not write {path}: {error.strerror or error}. What was saved there before is intact. "
-            "Free some space or choose another folder."
-        ) from error
-    finally:
-        writing.unlink(missing_ok=True)
+        raise RunError(f"Cannot make the folder {path.parent}: {error.strerror}. Choose another folder.") from error
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
     return path
 
 

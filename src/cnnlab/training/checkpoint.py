@@ -7,9 +7,7 @@ to the disk and renamed, so that a full disk or a killed process leaves the file
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,46 +19,21 @@ from torch import nn
 
 import cnnlab
 from cnnlab.data import Preprocess
-from cnnlab.errors import CheckpointError, RunError
+from cnnlab.errors import CheckpointError
+from cnnlab.files import replacing, write_text
 from cnnlab.zoo import create_model
 
 FORMAT = 1  # of model.json and of the training state; raised when an older cnnlab could not read a newer file
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to; on success it takes the place of ``path`` in one step.
-
-    Raises:
-        RunError: the disk is full or the folder cannot be written; what stood at ``path`` is untouched.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.writing")
-    try:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except (OSError, safetensors.SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise RunError(
-            f"Could not write {path}: {reason}. What was saved there before is intact. "
-            "Free some space or choose another folder with --out, then go on with `cnnlab resume`."
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file in one step."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write tensors as safetensors in one step."""
     contiguous = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
-        safetensors.torch.save_file(contiguous, temporary, metadata)
+        try:
+            safetensors.torch.save_file(contiguous, temporary, metadata)
+        except safetensors.SafetensorError as error:  # its word for a full disk
+            raise OSError(str(error)) from error
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

@@ -27,6 +27,7 @@ from cnnlab.errors import TrainingError
 from cnnlab.training import distributed
 from cnnlab.training.events import EpochDone, Event, FeaturesComputed, Finished, Started, StepDone
 from cnnlab.training.optim import learning_rate, set_learning_rate
+from cnnlab.training.precision import Speed
 from cnnlab.training.recipe import Recipe
 from cnnlab.training.session import (
     Session,
@@ -37,7 +38,6 @@ from cnnlab.training.session import (
     seeded,
     unfreeze_when_due,
 )
-from cnnlab.training.speed import Speed
 from cnnlab.training.transfer import Body, FeatureLoader, evaluating, trained_tail
 from cnnlab.zoo import loss_with_auxiliary, split_outputs
 

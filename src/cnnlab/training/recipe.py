@@ -17,9 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from cnnlab.data import Augment, data_sets
 from cnnlab.errors import RecipeError, UnknownNameError, did_you_mean
+from cnnlab.hardware import DEVICE_NAME
 from cnnlab.zoo import weights_facts
 
-DEVICE_NAME = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 OptimizerName = Literal["sgd", "adam", "adamw", "rmsprop"]
 ScheduleName = Literal["constant", "step", "cosine", "onecycle"]
 

@@ -14,10 +14,11 @@ from torch import nn
 from cnnlab.data import ImageData, Loader, Preprocess, Split, channel_statistics, load_data
 from cnnlab.data.doctor import class_findings
 from cnnlab.errors import DataError, DivergedError, RecipeError, TrainingError, UsageError
+from cnnlab.hardware import choose_device
 from cnnlab.training import distributed
 from cnnlab.training.optim import WeightAverage, make_optimizer
+from cnnlab.training.precision import Speed, choose_speed, to_memory_format
 from cnnlab.training.recipe import Recipe
-from cnnlab.training.speed import Speed, choose_device, choose_speed, to_memory_format
 from cnnlab.training.transfer import (
     FeatureLoader,
     Freeze,

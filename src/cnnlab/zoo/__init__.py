@@ -13,7 +13,8 @@ pixel, and in ``mlp`` with ``batch_norm``, torch raises ``ValueError: Expected m
 mode a single image is always fine.
 """
 
-from cnnlab.structure import ReceptiveField
+from cnnlab.tracing import ReceptiveField
+from cnnlab.tracing.summary import LayerRow, StageRow, Summary
 from cnnlab.zoo._base import (
     SMALL_IMAGE,
     ModelFacts,
@@ -31,7 +32,7 @@ from cnnlab.zoo._base import (
     weights_preprocess,
 )
 from cnnlab.zoo._pretrained import Pretrained, imagenet_classes, imagenet_wnids
-from cnnlab.zoo._summary import LayerRow, StageRow, Summary, summary
+from cnnlab.zoo._summary import summary
 from cnnlab.zoo._weights import load_weights
 
 __all__ = [

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from cnnlab.downloads import DownloadBar, DownloadError, cache_dir, reason
+from cnnlab.downloads import DownloadBar, DownloadError, reason
 from cnnlab.errors import CheckpointError, WeightsNotFoundError
+from cnnlab.files import cache_dir
 
 SCHEMES: tuple[str, ...] = ("https://",)
 

@@ -21,10 +21,9 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from cnnlab.downloads import cache_dir
+from cnnlab.advisor.benchmark import Measurement, load_measurements, shown_here
 from cnnlab.errors import RunError, UnknownNameError, UsageError, did_you_mean
-from cnnlab.training.checkpoint import write_text
-from cnnlab.training.measure import Measurement, load_measurements, shown_here
+from cnnlab.files import cache_dir, write_text
 from cnnlab.zoo import ModelFacts, create_model, list_models, model_options, models
 
 SortKey = Literal["name", "year", "parameters", "macs", "min-size", "error", "speed", "memory"]

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cnnlab import figures, zoo
-from cnnlab.figures.blocks import Box, Diagram, Item, Parallel, Series, Tangle, block_diagram
+from cnnlab.diagram import draw
+from cnnlab.diagram.blocks import Box, Diagram, Item, Parallel, Series, Tangle, block_diagram
+from cnnlab.diagram.from_trace import diagram
 from cnnlab.zoo import summary
-from cnnlab.zoo._blocks import diagram
 
 
 def drawn(model: str | nn.Module, inputs: object = None) -> Diagram:
@@ -206,7 +207,7 @@ def page(figure: Figure) -> tuple[list[tuple[float, float, float, float]], list[
              "nasnet_mobile", "pnasnet5_large"]
 )  # fmt: skip
 def test_boxes_do_not_overlap_and_hold_their_texts(name: str) -> None:
-    figure = summary(name).figure()
+    figure = draw(summary(name))
     width, height = figure.get_size_inches()
     places, _ = page(figure)
     assert all(left > 0 and top > 0 and right < width and bottom < height for left, top, right, bottom in places)
@@ -231,19 +232,19 @@ def test_boxes_do_not_overlap_and_hold_their_texts(name: str) -> None:
 
 
 def test_drawing_is_a_picture_on_its_own(tmp_path: Path) -> None:
-    path = figures.save(summary("resnet18", image_size=32, num_classes=10).figure(), tmp_path / "resnet18.svg")
+    path = figures.save(draw(summary("resnet18", image_size=32, num_classes=10)), tmp_path / "resnet18.svg")
     root = ElementTree.parse(path).getroot()
     assert root.tag.endswith("svg")
     assert not [
         e for e in root.iter() if any(k.endswith("href") and not v.startswith("#") for k, v in e.attrib.items())
     ]
-    inside = figures.to_svg(summary("lenet5").figure())
+    inside = figures.to_svg(draw(summary("lenet5")))
     assert "5x5 conv, 6" in inside
     assert "input" in inside
 
 
 def test_words_on_the_page() -> None:
-    figure = summary("mobilenet_v3_small").figure()
+    figure = draw(summary("mobilenet_v3_small"))
     words = [text.get_text() for text in figure.axes[0].texts]
     assert words[:2] == ["mobilenet_v3_small", "2,542,856 parameters, 56.5 M MACs"]
     for word in (

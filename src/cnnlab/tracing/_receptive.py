@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from cnnlab.structure._trace import Op, Trace, Value
+from cnnlab.tracing._trace import Op, Trace, Value
 
 Array = npt.NDArray[np.int64]
 _FAR = 2**40  # the first pixel, and minus the last one, of a tensor that sees none

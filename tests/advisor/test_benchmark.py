@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from cnnlab.errors import TrainingError
-from cnnlab.training import Recipe, measure
-from cnnlab.training.measure import (
+from cnnlab.advisor import benchmark as measure
+from cnnlab.advisor.benchmark import (
     Measurement,
     keep_measurement,
     load_measurements,
@@ -26,6 +25,8 @@ from cnnlab.training.measure import (
     run_job,
     shown_here,
 )
+from cnnlab.errors import TrainingError
+from cnnlab.training import Recipe
 from cnnlab.zoo import models
 
 
@@ -54,7 +55,7 @@ def made_up(name: str, **changes: Any) -> Measurement:
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cnnlab.training.measure.cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.setenv("CNNLAB_CACHE", str(tmp_path / "cache"))
 
 
 def test_a_network_is_measured() -> None:

@@ -38,7 +38,7 @@ class Recording(Mapping[str, Tensor]):
         if not calls:
             raise ModelError(
                 f'The layer "{name}" did not run, or what it returns is no tensor of floating-point numbers. '
-                "`cnnlab.explain.layers(model, image)` lists those that do."
+                "`cnnlab.tracing.layers(model, image)` lists those that do."
             )
         return calls[-1]
 
@@ -129,7 +129,7 @@ def find_layer(model: nn.Module, name: str) -> nn.Module:
         f"layer of {type(model).__name__} called",
         str(name),
         known,
-        f"{hint}`cnnlab.explain.layers(model, image)` lists them all.",
+        f"{hint}`cnnlab.tracing.layers(model, image)` lists them all.",
     )
 
 

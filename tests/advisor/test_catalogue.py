@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from cnnlab.advisor import catalogue as module
+from cnnlab.advisor.benchmark import keep_measurement
+from cnnlab.advisor.catalogue import catalogue, count_macs, macs_at, parse_count, parse_years
 from cnnlab.errors import UnknownNameError, UsageError
-from cnnlab.training import catalogue as module
-from cnnlab.training.catalogue import catalogue, count_macs, macs_at, parse_count, parse_years
-from cnnlab.training.measure import keep_measurement
-from tests.training.test_measure import made_up
+from tests.advisor.test_benchmark import made_up
 
 SMALL = "[lm][enl][nip]*"  # lenet5, mlp, mnist_cnn: quickly counted
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(module, "cache_dir", lambda: tmp_path)
-    monkeypatch.setattr("cnnlab.training.measure.cache_dir", lambda: tmp_path)
+    monkeypatch.setenv("CNNLAB_CACHE", str(tmp_path))
+    monkeypatch.setenv("CNNLAB_CACHE", str(tmp_path))
     return tmp_path
 
 
@@ -74,7 +74,7 @@ def test_a_damaged_cache_is_no_trouble(own_cache: Path, content: str) -> None:
 
 
 def test_the_source_of_a_network_includes_what_it_takes_from_other_files() -> None:
-    from cnnlab.training.catalogue import _sources
+    from cnnlab.advisor.catalogue import _sources
 
     assert {"cnnlab.zoo.lenet", "cnnlab.zoo._base"} <= _sources("cnnlab.zoo.lenet")
     assert "cnnlab.zoo.vgg" not in _sources("cnnlab.zoo.lenet")

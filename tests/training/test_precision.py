@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from cnnlab.errors import DeviceError
-from cnnlab.training import speed
-from cnnlab.training.speed import Speed, choose_device, choose_speed
+from cnnlab.hardware import choose_device
+from cnnlab.training import precision as speed
+from cnnlab.training.precision import Speed, choose_speed
 from cnnlab.zoo import create_model
 from tests.helpers import tiny_recipe
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from cnnlab.errors import ModelError, UnknownNameError, UsageError
 from cnnlab.explain import Probe, recording, untouched
-from cnnlab.explain.hooks import recording_inputs
+from cnnlab.tracing.hooks import recording_inputs
 from tests.explain.helpers_explain import OneConv, awkward, hooks_of, linear, random_image, state_of
 
 

@@ -9,8 +9,8 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from cnnlab.structure import ReceptiveField
-from cnnlab.zoo._summary import LayerRow, Summary
+from cnnlab.tracing import ReceptiveField
+from cnnlab.tracing.summary import LayerRow, Summary
 
 _ROWS = 50  # without a wish for a depth: the deepest level that takes at most so many lines
 

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from cnnlab.errors import DeviceError, UsageError
-from cnnlab.training.recipe import DEVICE_NAME, Recipe
+from cnnlab.hardware import has_fast_bf16, synchronize
+from cnnlab.training.recipe import Recipe
 from cnnlab.zoo import loss_with_auxiliary
 
 # Leaving fp32 and NCHW has to be worth it: smaller gains are noise of the trial, and would differ from run to run.
@@ -60,41 +60,6 @@ class Speed:
             return f"{self.label} (chosen by the hardware: a trial of every setting would take too long)"
         trials = ", ".join(f"{name} {rate:,.0f}" for name, rate in self.measured.items())
         return f"{self.label} (training images/s in a short trial: {trials})"
-
-
-def choose_device(name: str) -> torch.device:
-    """Return the device called ``name``; ``auto`` takes a GPU when there is one.
-
-    Raises:
-        UsageError: not the name of a device.
-        DeviceError: the device is not on this machine.
-    """
-    if not DEVICE_NAME.fullmatch(name):
-        raise UsageError(f'There is no device "{name}"; expected auto, cpu, cuda, cuda:N or mps.')
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        why = "this PyTorch is a CPU-only build" if not torch.version.cuda else "no usable NVIDIA GPU was found"
-        raise DeviceError(f'Device "{name}" was asked for, but {why}. Use device=cpu or device=auto.')
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise DeviceError(f'Device "{name}" was asked for, but there are {torch.cuda.device_count()} GPUs (from 0).')
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError('Device "mps" was asked for, but this machine has none. Use device=cpu or device=auto.')
-    return device
-
-
-def has_fast_bf16(device: torch.device) -> bool:
-    """Whether the device computes in bf16 in hardware (AVX512-BF16 or AMX on a CPU, Ampere or newer on a GPU)."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device)[0] >= 8
-    if device.type == "cpu":
-        # Private names: a torch without them is taken for a processor without bf16.
-        checks = (getattr(torch.cpu, name, bool) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-        return any(check() for check in checks)
-    return False
 
 
 def choose_speed(
@@ -196,11 +161,3 @@ def _timed_step(model: nn.Module, choice: Speed, images: torch.Tensor, num_class
     model.zero_grad()
     synchronize(device)
     return time.perf_counter() - start
-
-
-def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()

@@ -12,8 +12,8 @@ from typing import Literal
 from torch import Tensor, nn
 
 from cnnlab.errors import UsageError
-from cnnlab.explain.hooks import uncompiled
-from cnnlab.structure import Call, Op, ReceptiveField, Trace, Value, receptive_fields, trace
+from cnnlab.tracing import Call, Op, ReceptiveField, Trace, Value, receptive_fields, trace
+from cnnlab.tracing.hooks import uncompiled
 
 Layout = Literal["NCHW", "NHWC", "tokens"]
 

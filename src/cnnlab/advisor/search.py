@@ -8,7 +8,7 @@
    half for longer (successive halving: Jamieson and Talwalkar 2016, https://arxiv.org/abs/1502.07943). The dearest
    one stays to the end, since what learns slowly in seconds may win in minutes.
 5. Rank by the accuracy that the trials lead one to expect at the end of the whole training (see
-   :func:`cnnlab.training.advice.expected_accuracy`).
+   :func:`cnnlab.advisor.advice.expected_accuracy`).
 
 The test split is never looked at.
 """
@@ -28,18 +28,19 @@ import numpy as np
 import torch
 from torch import nn
 
+from cnnlab.advisor.advice import Advice, Choice, Step, command_for, expected_accuracy, look_at
+from cnnlab.advisor.benchmark import measure_memory
+from cnnlab.advisor.catalogue import count_macs
+from cnnlab.advisor.trial import Rates, Trial, quick_rates, try_out
 from cnnlab.data import FileSplit, ImageData, Loader, Split, data_sets, load_data
 from cnnlab.data.base import free_memory
-from cnnlab.downloads import cache_dir
 from cnnlab.errors import CnnlabError, DataError, TrainingError, UsageError, did_you_mean
-from cnnlab.training.advice import Advice, Choice, Step, command_for, expected_accuracy, look_at
-from cnnlab.training.catalogue import count_macs
-from cnnlab.training.measure import busy_note, device_name, measure_memory
+from cnnlab.files import cache_dir
+from cnnlab.hardware import busy_note, choose_device, device_name
 from cnnlab.training.metrics import paired_test
-from cnnlab.training.probe import Rates, Trial, quick_rates, try_out
+from cnnlab.training.precision import choose_speed
 from cnnlab.training.recipe import Recipe, recipe_for
 from cnnlab.training.session import seeded
-from cnnlab.training.speed import choose_device, choose_speed
 from cnnlab.zoo import create_model, list_models, models
 
 Goal = Literal["accuracy", "speed", "small"]

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from cnnlab import explain
 from cnnlab.errors import ModelError, UsageError
-from cnnlab.explain import Probe, layers
+from cnnlab.explain import Probe
+from cnnlab.tracing.layers import layers
 from cnnlab.zoo import create_model
 from tests.explain.helpers_explain import OneConv, awkward, linear, random_image, state_of
 

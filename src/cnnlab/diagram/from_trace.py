@@ -16,10 +16,10 @@ from typing import Any
 
 from torch import nn
 
-from cnnlab.figures.blocks import Box, Diagram, Item, Parallel, Series, Tangle
-from cnnlab.structure import Call, Op, Trace, Value, op_arguments, receptive_fields
-from cnnlab.zoo._summary import Summary
-from cnnlab.zoo._summary_text import amount
+from cnnlab.diagram.blocks import Box, Diagram, Item, Parallel, Series, Tangle
+from cnnlab.tracing import Call, Op, Trace, Value, op_arguments, receptive_fields
+from cnnlab.tracing._summary_text import amount
+from cnnlab.tracing.summary import Summary
 
 _SMALL = 14  # so many entangled boxes are drawn as they are; more are put together by module
 _FOLD_FROM = 40  # networks of more boxes have runs of single boxes folded too

@@ -1,7 +1,7 @@
 """How fast a network is here and how much memory it takes: measured, each network in processes of its own.
 
-What is measured, at a stated batch and image size, with the settings that :func:`cnnlab.training.speed.choose_speed`
-picks:
+What is measured, at a stated batch and image size, with the settings that
+:func:`cnnlab.training.precision.choose_speed` picks:
 
 - images/s of a training step: forward, loss, backward, AdamW step on a batch that is on the device already (no data
   are loaded or augmented); the median of the steps of about two seconds;
@@ -18,7 +18,6 @@ that crashes, or does not end in time, takes nothing with it.
 from __future__ import annotations
 
 import json
-import os
 import platform
 import re
 import statistics
@@ -35,12 +34,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from cnnlab.downloads import cache_dir
 from cnnlab.errors import CnnlabError, RunError, TrainingError
-from cnnlab.training.checkpoint import write_text
+from cnnlab.files import cache_dir, write_text
+from cnnlab.hardware import choose_device, device_name, processor_name, synchronize
 from cnnlab.training.optim import make_optimizer
+from cnnlab.training.precision import Speed, choose_speed, to_memory_format
 from cnnlab.training.recipe import Recipe
-from cnnlab.training.speed import Speed, choose_device, choose_speed, synchronize, to_memory_format
 from cnnlab.training.transfer import make_freeze
 from cnnlab.zoo import Network, create_model, loss_with_auxiliary, models
 
@@ -169,7 +168,7 @@ def measure_memory(recipe: Recipe, classes: int, *, time_limit: float = 60.0) ->
 def run_job(job: dict[str, Any], time_limit: float) -> dict[str, Any]:
     """Do ``job`` in a new Python process and return what it answers; see :func:`main`."""
     # -P: a file in the current folder that is called like a module of Python must not be taken for it.
-    command = [sys.executable, "-P", "-m", "cnnlab.training.measure", json.dumps(job)]
+    command = [sys.executable, "-P", "-m", "cnnlab.advisor.benchmark", json.dumps(job)]
     name = job.get("name") or job["recipe"]["model"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=time_limit, check=False)
@@ -419,35 +418,6 @@ def shown_here(measured: list[Measurement]) -> dict[str, Measurement]:
     """Return a measurement per network: those made on this machine under the conditions of the latest one."""
     here = [m for m in measured if m.is_from_here]
     return {m.name: m for m in here if m.conditions == here[-1].conditions}
-
-
-# --- This machine -------------------------------------------------------------------------------------------------
-
-
-def processor_name() -> str:
-    """Name of the processor, as the system tells it."""
-    with suppress(OSError):
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-        found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-        if found:
-            return found[1].strip()
-    return platform.processor() or platform.machine()
-
-
-def busy_note() -> str:
-    """Say so when other programs keep this machine busy, because speeds are then lower than they could be."""
-    cores = os.cpu_count() or 1
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    if load < 0.5 * cores:
-        return ""
-    return f"other programs keep this machine busy (load {load:.1f} on {cores} cores): speeds come out too low"
-
-
-def device_name(device: torch.device) -> str:
-    """The name of a GPU, or of the processor."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return processor_name() if device.type == "cpu" else device.type
 
 
 if __name__ == "__main__":

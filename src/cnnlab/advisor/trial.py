@@ -16,12 +16,13 @@ from torch import nn
 
 from cnnlab.data import ImageData, Split
 from cnnlab.errors import DivergedError
+from cnnlab.hardware import has_fast_bf16
 from cnnlab.training.events import EpochDone, FeaturesComputed
 from cnnlab.training.loop import evaluate, fit
 from cnnlab.training.metrics import wilson_interval
+from cnnlab.training.precision import Speed, _images_per_second, to_memory_format
 from cnnlab.training.recipe import Recipe
 from cnnlab.training.session import Session, evaluation_loader, prepare
-from cnnlab.training.speed import Speed, _images_per_second, has_fast_bf16, to_memory_format
 from cnnlab.training.transfer import make_freeze
 from cnnlab.zoo import create_model
 

@@ -12,20 +12,20 @@ import pytest
 import torch
 from PIL import Image
 
+from cnnlab.advisor import search as module
+from cnnlab.advisor.advice import Advice, Step, command_for, expected_accuracy, look_at
+from cnnlab.advisor.search import Candidate, _Adviser, advise
+from cnnlab.advisor.trial import Rates, Trial, _plan, _rounded, try_out
 from cnnlab.cli.train import _choose
 from cnnlab.data import ArraySplit, ImageData
 from cnnlab.errors import UsageError
 from cnnlab.training import Recipe, load_recipe
-from cnnlab.training import advise as module
-from cnnlab.training.advice import Advice, Step, command_for, expected_accuracy, look_at
-from cnnlab.training.advise import Candidate, _Adviser, advise
-from cnnlab.training.probe import Rates, Trial, _plan, _rounded, try_out
 from tests.helpers import bars, make_bars, tiny_recipe
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cnnlab.training.catalogue.cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.setenv("CNNLAB_CACHE", str(tmp_path / "cache"))
 
 
 # --- The data decide the settings ---------------------------------------------------------------------------------

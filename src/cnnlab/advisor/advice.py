@@ -1,4 +1,4 @@
-"""What an advice says (see :mod:`cnnlab.training.advise`), and the plain functions that it rests on."""
+"""What an advice says (see :mod:`cnnlab.advisor.search`), and the plain functions that it rests on."""
 
 from __future__ import annotations
 

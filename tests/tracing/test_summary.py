@@ -16,8 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 import cnnlab
 from cnnlab import zoo
 from cnnlab.errors import ModelError, UnknownNameError, UsageError
+from cnnlab.tracing._summary_text import shown_layers
 from cnnlab.zoo import LayerRow, ReceptiveField, Summary, summary
-from cnnlab.zoo._summary_text import shown_layers
 
 
 def layer(result: Summary, name: str) -> LayerRow:

@@ -9,8 +9,8 @@ import sys
 import pytest
 from rich.console import Console
 
-from cnnlab import progress
-from cnnlab.progress import TrainingBar, duration, worth_a_line
+from cnnlab import console as progress
+from cnnlab.console import TrainingBar, duration, worth_a_line
 
 
 class Clock:
@@ -88,5 +88,5 @@ def test_duration() -> None:
 
 
 def test_rich_is_not_loaded_by_importing_it() -> None:
-    code = "import sys, cnnlab.progress; sys.exit('rich' in sys.modules)"
+    code = "import sys, cnnlab.console; sys.exit('rich' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
