@@ -6,7 +6,7 @@
     python benchmarks/lessons.py                     # all lessons, one seed each
     python benchmarks/lessons.py --table             # only rewrite tables and pictures from the runs that are there
 
-Each lesson runs in a process of its own with seeds 0 .. n-1. The tables in ``results/lessons.md`` and the README,
+Each lesson runs in a process of its own with seeds 0 .. n-1. The table in ``results/lessons.md``,
 ``results/lessons.json`` and the pictures in ``docs/images/lessons`` (of the first seed) are written from the runs;
 nothing is typed in. Finished runs are kept in ``--out``: the same command goes on where it was cut off.
 """
@@ -34,7 +34,6 @@ from threadpoolctl import threadpool_info
 from cnnlab.runs.folder import processor_name
 
 ROOT = Path(__file__).parents[1]
-MARKS = ("<!-- lessons: written by benchmarks/lessons.py -->", "<!-- end of lessons -->")
 
 
 def lesson_names(folder: Path) -> list[str]:
@@ -124,7 +123,7 @@ def table(lessons: list[dict[str, Any]]) -> str:
         "|---|---|---:|---:|---:|---:|",
     ]
     for lesson in lessons:
-        name = f"[{lesson['title']}](lessons/{lesson['lesson']}.py)"
+        name = f"[{lesson['title']}](../lessons/{lesson['lesson']}.py)"
         for number in [number for number in lesson["numbers"] if number["goal"] is not None]:
             spread = "" if number["std"] is None else f" ± {number['std']:.2g}"
             missed = "" if number["reached"] else " (not reached)"
@@ -152,13 +151,8 @@ def write(lessons: list[dict[str, Any]], root: Path, out: Path) -> None:
     results = root / "results"
     results.mkdir(parents=True, exist_ok=True)
     (results / "lessons.json").write_text(json.dumps(lessons, indent=2) + "\n", encoding="utf-8")
-    text = table(lessons)
-    linked = text.replace("](lessons/", "](../lessons/")
-    (results / "lessons.md").write_text(f"# What the lessons reach\n\n{linked}\n", encoding="utf-8")
-    readme = root / "README.md"
-    if readme.is_file() and MARKS[0] in readme.read_text(encoding="utf-8"):
-        head, _, rest = readme.read_text(encoding="utf-8").partition(MARKS[0])
-        readme.write_text(f"{head}{MARKS[0]}\n{text}\n{MARKS[1]}{rest.partition(MARKS[1])[2]}", encoding="utf-8")
+    text = f"# What the lessons reach\n\n{table(lessons)}\n"
+    (results / "lessons.md").write_text(text, encoding="utf-8")
     for lesson in lessons:
         pictures = root / "docs" / "images" / "lessons" / lesson["lesson"]
         shutil.rmtree(pictures, ignore_errors=True)

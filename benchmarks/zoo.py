@@ -10,7 +10,7 @@
 Each network gets the same time, so a fast one sees more images than a slow one: the table says how many. It is a proof
 that each of them learns, and how fast it does on one machine; it is no ranking of what they reach when trained fully.
 What was measured is kept per network in ``--out``; after an interruption the same command goes on with the rest. The
-tables in ``results/zoo.md`` and the README are written from there.
+table in ``results/zoo.md`` is written from there.
 """
 
 from __future__ import annotations
@@ -36,8 +36,6 @@ from cnnlab.training.precision import choose_speed
 from cnnlab.zoo import create_model, list_models, models
 
 RESULTS = Path(__file__).parents[1] / "results"
-README = Path(__file__).parents[1] / "README.md"
-MARKS = ("<!-- zoo: written by benchmarks/zoo.py -->", "<!-- end of zoo -->")
 
 LEAST_IMAGES = (1600, 960)  # however slow a network is; of more than 50 M parameters
 FEW_IMAGES = 3000
@@ -172,7 +170,7 @@ def measure_speed(name: str, data: ImageData, device: str) -> dict[str, Any]:
 
 
 def write_tables(out: Path) -> None:
-    """Write ``results/zoo.md`` and the README's table from what was kept."""
+    """Write ``results/zoo.md`` from what was kept."""
     rows = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(out.glob("*.json"))]
     rows = [row for row in rows if "accuracy" in row]
     rows.sort(key=lambda row: (row["data"], row["year"], row["model"]))
@@ -222,9 +220,6 @@ def write_tables(out: Path) -> None:
     text = "\n".join([about, "", *lines, "", f"Trained on: {trained}. Steps timed on: {timed}."])
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "zoo.md").write_text(f"# The zoo, trained for a short while\n\n{text}\n", encoding="utf-8")
-    if MARKS[0] in (readme := README.read_text(encoding="utf-8")):
-        head, _, rest = readme.partition(MARKS[0])
-        README.write_text(f"{head}{MARKS[0]}\n{text}\n{MARKS[1]}{rest.partition(MARKS[1])[2]}", encoding="utf-8")
 
 
 def main() -> None:

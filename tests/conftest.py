@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import os
 import socket
+from collections import Counter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -81,3 +82,17 @@ def declare_operators() -> None:
         library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         declare_operators.library = library  # type: ignore[attr-defined]  # it unregisters when collected
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """In continuous integration, print how long the tests of each file took, the slowest first."""
+    if not os.environ.get("CI"):
+        return
+    seconds: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if hasattr(report, "duration"):
+                seconds[report.nodeid.partition("::")[0]] += report.duration
+    terminalreporter.section("seconds per test file")
+    for file, total in seconds.most_common():
+        terminalreporter.write_line(f"{total:8.1f}  {file}")

@@ -69,7 +69,6 @@ def test_a_lesson_runs_on_cifar10_and_gives_the_same_numbers_again(
 
 
 def test_the_benchmark_writes_tables_and_pictures(tmp_path: Path) -> None:
-    (tmp_path / "README.md").write_text("before\n{}\nold\n{}\nafter\n".format(*lessons_benchmark.MARKS), "utf-8")
     options = ["--quick", "--out", str(tmp_path / "out"), "--root", str(tmp_path), "--seeds", "2"]
     (lesson,) = lessons_benchmark.main([LESSONS[0], *options])
     assert (lesson["lesson"], lesson["n"], lesson["quick"]) == (LESSONS[0], 2, True)
@@ -77,10 +76,8 @@ def test_the_benchmark_writes_tables_and_pictures(tmp_path: Path) -> None:
     assert len(runs) == 2
     first = [run["numbers"][0]["value"] for run in runs]
     assert lesson["numbers"][0]["mean"] == pytest.approx(sum(first) / 2)
-    page = (tmp_path / "README.md").read_text("utf-8")
-    assert page.startswith("before\n")
-    assert page.endswith("after\n")
-    assert "old" not in page
+    page = (tmp_path / "results" / "lessons.md").read_text("utf-8")
+    assert f"](../lessons/{LESSONS[0]}.py)" in page
     pictures = {path.name for path in (tmp_path / "docs" / "images" / "lessons" / LESSONS[0]).iterdir()}
     assert pictures == {figure["file"] for figure in lesson["figures"]}
     # A second call runs nothing again.
