@@ -1,0 +1,25 @@
+"""What is asked about an image besides the methods, as one value that is passed on unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ExplainSettings:
+    """The class that is asked about, and how the methods answer.
+
+    Attributes:
+        target: index or name of the class that the maps are about; the predicted class when ``None``.
+        layer: dotted name of the layer that class activation maps look at; the last spatial layer when ``None``.
+        options: name of a method -> its keyword arguments, such as ``{"occlusion": {"window": 32}}``.
+        faithfulness: whether every map is scored by deletion, insertion and randomised weights, which takes longer
+            than the maps themselves.
+    """
+
+    target: int | str | None = None
+    layer: str | None = None
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    faithfulness: bool = True
