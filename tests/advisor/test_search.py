@@ -12,9 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from cnnlab.advisor import search as module
-from cnnlab.advisor.advice import Advice, Step, command_for, expected_accuracy, look_at
-from cnnlab.advisor.search import Candidate, _Adviser, advise
+from cnnlab.advisor import screening
+from cnnlab.advisor.advice import Advice, command_for, reasons
+from cnnlab.advisor.clock import TrialStep
+from cnnlab.advisor.forecast import Candidate, Forecast, expected_accuracy
+from cnnlab.advisor.search import advise, survivors
+from cnnlab.advisor.task import Request, Task
 from cnnlab.advisor.trial import Rates, Trial, _plan, _rounded, try_out
 from cnnlab.cli.train import _choose
 from cnnlab.data import ArraySplit, ImageData
@@ -31,13 +34,8 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 # --- The data decide the settings ---------------------------------------------------------------------------------
 
 
-def adviser(data: ImageData, minutes: float = 10, goal: Any = "accuracy") -> _Adviser:
-    made = _Adviser("bars", 60 * minutes, goal, 30, 0, "cpu", None)
-    made.spec = "bars"
-    made.train, made.held, made.held_from = made._hold_out(data)
-    made.look = look_at(data)
-    made._decide()
-    return made
+def task_for(data: ImageData, goal: Any = "accuracy", spec: str = "bars") -> Task:
+    return Task.of(data, Request(600.0, goal, 30.0, device="cpu"), spec, spec)
 
 
 def images(n: int, channels: int, size: int, labels: list[int] | None = None) -> ImageData:
@@ -48,45 +46,43 @@ def images(n: int, channels: int, size: int, labels: list[int] | None = None) ->
 
 
 def test_small_and_large_data_get_different_settings() -> None:
-    small, large = adviser(images(300, 1, 28)), adviser(images(60_000, 1, 8))
+    small, large = (task_for(data).settings for data in (images(300, 1, 28), images(60_000, 1, 8)))
     assert (small.batch_size, small.most_epochs, small.least_epochs) == (32, 60, 10)
     assert (large.batch_size, large.most_epochs, large.least_epochs) == (128, 30, 3)
 
 
 def test_digits_are_not_mirrored_and_colours_are() -> None:
-    grey, colour = adviser(images(300, 1, 28)), adviser(images(300, 3, 32))
+    grey, colour = (task_for(data).settings for data in (images(300, 1, 28), images(300, 3, 32)))
     assert grey.augment == {"crop": 2}
     assert "not mirrored" in " ".join(grey.notes)
     assert colour.augment == {"flip": True, "crop": 4}
 
 
 def test_uneven_classes_are_weighted_and_compared_as_equals() -> None:
-    even = adviser(images(300, 1, 28))
-    uneven = adviser(images(300, 1, 28, [0] * 270 + [1] * 30))
-    assert even._recipe("mlp").class_weights == "none"
-    assert uneven._recipe("mlp").class_weights == "auto"
-    assert (even.balanced, uneven.balanced) == (False, True)
-    assert "9.0 times" in " ".join(uneven.notes)
+    even, uneven = task_for(images(300, 1, 28)), task_for(images(300, 1, 28, [0] * 270 + [1] * 30))
+    assert even.recipe("mlp").class_weights == "none"
+    assert uneven.recipe("mlp").class_weights == "auto"
+    assert (even.settings.balanced, uneven.settings.balanced) == (False, True)
+    assert "9.0 times" in " ".join(uneven.settings.notes)
     trial = made_up_trial(np.array([True] * 90 + [False] * 10), np.array([0] * 90 + [1] * 10))
-    assert uneven._score(trial) == pytest.approx(0.5)
-    assert uneven._is_guessing(trial)
-    assert even._score(trial) == pytest.approx(0.9)
+    assert Forecast(uneven).score(trial) == pytest.approx(0.5)
+    assert Forecast(uneven).is_guessing(trial)
+    assert Forecast(even).score(trial) == pytest.approx(0.9)
 
 
 def test_a_network_that_enlarges_images_shifts_them_as_far() -> None:
-    recipe = adviser(images(300, 1, 8))._recipe("lenet5")  # takes 28x28 and more
+    recipe = task_for(images(300, 1, 8)).recipe("lenet5")  # takes 28x28 and more
     assert recipe.augment.crop == round(1 * 28 / 8)
 
 
 def test_deep_networks_without_normalisation_get_small_steps() -> None:
-    made = adviser(images(300, 3, 32))
-    assert made._recipe("vgg11").lr < made._recipe("vgg11_bn").lr == made._recipe("mnist_cnn").lr
+    task = task_for(images(300, 3, 32))
+    assert task.recipe("vgg11").lr < task.recipe("vgg11_bn").lr == task.recipe("mnist_cnn").lr
 
 
 def test_the_shipped_recipe_of_a_pair_is_kept() -> None:
-    made = adviser(images(300, 3, 32))
-    made.spec = "cifar10"
-    assert made._recipe("convnet").changed() == load_recipe("convnet-cifar10").changed() | {"device": "cpu"}
+    task = task_for(images(300, 3, 32), spec="cifar10")
+    assert task.recipe("convnet").changed() == load_recipe("convnet-cifar10").changed() | {"device": "cpu"}
 
 
 def test_held_out_images_are_never_of_the_test_split_nor_learnt_from() -> None:
@@ -95,16 +91,16 @@ def test_held_out_images_are_never_of_the_test_split_nor_learnt_from() -> None:
     numbered[:, 0, 0, 0] = torch.arange(300) % 256
     numbered[:, 0, 0, 1] = torch.arange(300) // 256
     data = ImageData("bars", ["l", "m", "r"], ArraySplit(numbered, labels), None, make_bars().test, "made up")
-    made = adviser(data)
+    task = task_for(data)
 
     def numbers(split: Any) -> set[int]:
         return set((split.pixels[:, 0, 0, 0].long() + 256 * split.pixels[:, 0, 0, 1].long()).tolist())
 
-    assert made.held_from == "train"
-    assert len(made.held) == 60
-    assert numbers(made.held) | numbers(made.train.train) == set(range(300))
-    assert not numbers(made.held) & numbers(made.train.train)
-    assert made.train.test is None
+    assert task.held_out_from == "train"
+    assert len(task.held_out) == 60
+    assert numbers(task.held_out) | numbers(task.data.train) == set(range(300))
+    assert not numbers(task.held_out) & numbers(task.data.train)
+    assert task.data.test is None
 
 
 def write_photos(root: Path, n: int = 10, size: tuple[int, int] = (100, 150)) -> None:
@@ -121,12 +117,11 @@ def test_photos_are_cut_and_small_ones_are_not_blown_up(tmp_path: Path) -> None:
     from cnnlab.data import load_data
 
     write_photos(tmp_path / "photos")
-    made = adviser(load_data(tmp_path / "photos"))
-    made.spec = str(tmp_path / "photos")
-    assert (made.look.photos, made.look.short_side, made.size) == (True, 100, 96)
-    recipe = made._recipe("resnet18")
+    task = task_for(load_data(tmp_path / "photos"), spec=str(tmp_path / "photos"))
+    assert (task.profile.photos, task.profile.short_side, task.settings.image_size) == (True, 100, 96)
+    recipe = task.recipe("resnet18")
     assert (recipe.image_size, recipe.augment.crop_scale, recipe.augment.flip) == (96, 0.35, True)
-    assert made._size_of(made._recipe("inception_v3")) == 96
+    assert task.image_size(task.recipe("inception_v3")) == 96
 
 
 # --- The extrapolation --------------------------------------------------------------------------------------------
@@ -185,36 +180,35 @@ def candidate(name: str, accuracy: float, parameters: int = 1000, infer: float =
     ],
 )
 def test_goals(goal: str, order: list[str]) -> None:
-    made = adviser(images(300, 1, 28), goal=goal)
-    made.candidates = [
+    forecast = Forecast(task_for(images(300, 1, 28), goal))
+    candidates = [
         candidate("lenet5", 0.90, parameters=3000, infer=100.0),
         candidate("mlp", 0.89, parameters=2000, infer=900.0),
         candidate("convnet", 0.88, parameters=1000, infer=500.0),
         candidate("mnist_cnn", 0.60, parameters=10, infer=9000.0),  # small and fast, but too far behind
     ]
-    assert [c.name for c in sorted(made.candidates, key=made._standing)] == order
+    assert [c.name for c in forecast.ranked(candidates, candidates)] == order
 
 
-def test_the_light_and_the_slow_survive_beside_the_best() -> None:
-    made = adviser(images(300, 1, 28))
-    made.candidates = [
+def test_the_small_and_the_expensive_survive_beside_the_best() -> None:
+    candidates = [
         *(candidate(name, 0.9 - i / 100, parameters=9000) for i, name in enumerate(["a", "b", "c", "d"])),
         candidate("light", 0.6, parameters=1000),
         dataclasses.replace(candidate("slow", 0.5, parameters=9000), rates=Rates(1.0, 3.0)),
     ]
-    assert [c.name for c in made._survivors(made.candidates, 4)] == ["a", "b", "light", "slow"]
+    assert [c.name for c in survivors(candidates, 4)] == ["a", "b", "light", "slow"]
 
 
 def test_reasons_come_from_the_numbers() -> None:
-    made = adviser(images(300, 1, 28))
+    forecast = Forecast(task_for(images(300, 1, 28)))
     first, near, far, guess = (
         candidate("lenet5", 0.90, parameters=9000),
         candidate("mlp", 0.895, parameters=1000, infer=900.0),
         candidate("convnet", 0.70),
         candidate("mnist_cnn", 0.51),
     )
-    made.candidates = [first, near, far, guess]
-    text = {c.name: "; ".join(made._reasons(c, made.candidates)) for c in made.candidates}
+    chosen = [first, near, far, guess]
+    text = {c.name: "; ".join(reasons(c, chosen, chosen, forecast)) for c in chosen}
     assert "not to be told apart" not in text["lenet5"]
     assert "9 times fewer parameters" in text["mlp"]
     assert "answers 3.0 times as fast" in text["mlp"]
@@ -301,12 +295,12 @@ def test_a_shipped_recipe_needs_no_words() -> None:
 
 def test_a_whole_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     """On 8x8 digits, from four networks, in seconds."""
-    monkeypatch.setattr(module, "list_models", lambda: ["convnet", "mlp", "mnist_cnn", "resnet18"])
+    monkeypatch.setattr(screening, "list_models", lambda: ["convnet", "mlp", "mnist_cnn", "resnet18"])
     events = list(advise("digits", minutes=0.5, budget=12, device="cpu"))
-    assert all(isinstance(event, Step) for event in events[:-1])
+    assert all(isinstance(event, TrialStep) for event in events[:-1])
     answer = events[-1]
     assert isinstance(answer, Advice)
-    assert answer.look.describe().startswith("1,438 images to learn from, 10 classes")
+    assert answer.data.describe().startswith("1,438 images to learn from, 10 classes")
     assert 1 <= len(answer.choices) <= 3
     first = answer.choices[0]
     assert first.name in ("convnet", "mlp", "mnist_cnn")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from cnnlab.advisor import search as module
+from cnnlab.advisor import screening
 from cnnlab.cli import app
 from cnnlab.runs import open_run
 
@@ -18,7 +18,7 @@ from cnnlab.runs import open_run
 def few_networks_in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CNNLAB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(module, "list_models", lambda: ["convnet", "mlp", "mnist_cnn"])
+    monkeypatch.setattr(screening, "list_models", lambda: ["convnet", "mlp", "mnist_cnn"])
 
 
 def cnnlab(*arguments: str) -> Result:
@@ -44,7 +44,7 @@ def test_json_and_nothing_else() -> None:
     assert result.exit_code == 0, result.stderr
     answer = json.loads(result.stdout)
     assert result.stderr == ""
-    assert (answer["goal"], answer["minutes"], answer["look"]["classes"]) == ("small", 0.1, 10)
+    assert (answer["goal"], answer["minutes"], answer["data"]["classes"]) == ("small", 0.1, 10)
     for choice in answer["choices"]:
         assert choice["command"].startswith(f"cnnlab train {choice['name']} --data digits")
         assert 0 <= choice["interval"][0] <= choice["accuracy"] <= choice["interval"][1] <= 1

@@ -1,81 +1,40 @@
-"""What an advice says (see :mod:`cnnlab.advisor.search`), and the plain functions that it rests on."""
+"""What an advice says: up to three networks with their numbers, the reasons, and the command that trains each."""
 
 from __future__ import annotations
 
-import math
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cnnlab.data import ImageData, class_counts
+import torch
+
+from cnnlab.advisor.forecast import Candidate, Forecast
+from cnnlab.advisor.profile import DataProfile
+from cnnlab.hardware import device_name
+from cnnlab.training.metrics import paired_test
 from cnnlab.training.recipe import Recipe, recipe_for
 
-# Of the odds of being right, which rise as a power of the time trained: the usual exponent, and how far it may lie
-# from it. LeNet-5 on CIFAR-10 had 0.33 (48 % after 28,000 images of a trial, 71 % after the 750,000 of its recipe).
-USUAL_SLOPE, SLOPE_SPREAD = 0.35, 0.15
-
-
-# --- What is said -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Step:
-    """Something that was found on the way.
-
-    Attributes:
-        text: in a line.
-        share: how much of the time is over, 0..1.
-        passing: what is being done now, of no interest afterwards.
-    """
-
-    text: str
-    share: float
-    passing: bool = False
-
-
-@dataclass(frozen=True)
-class Look:
-    """What the data are.
-
-    Attributes:
-        name, classes, channels: of the data.
-        train: images to learn from. ``each_epoch``: images that a run evaluates after every epoch.
-        fewest, most: images of the smallest and of the largest class that occurs.
-        size: side in pixels of images of one size; None for photos.
-        short_side: median of the photos' short sides.
-    """
-
-    name: str
-    classes: int
-    channels: int
-    train: int
-    each_epoch: int
-    fewest: int
-    most: int
-    size: int | None
-    short_side: int | None
-
-    @property
-    def photos(self) -> bool:
-        return self.size is None
-
-    @property
-    def unevenness(self) -> float:
-        return self.most / max(self.fewest, 1)
-
-    def describe(self) -> str:
-        """One line."""
-        each = f"{self.fewest:,}" if self.fewest == self.most else f"{self.fewest:,} to {self.most:,}"
-        kind = "colour" if self.channels == 3 else "grey"
-        what = (
-            f"{kind} photos, short side about {self.short_side}" if self.photos else f"{kind}, {self.size}x{self.size}"
-        )
-        return f"{self.train:,} images to learn from, {self.classes} classes ({each} each), {what}"
+GOALS = {"speed": "fastest to answer", "small": "smallest"}
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One of the networks advised, with the reasons and the command that trains it."""
+    """One of the networks advised, with the reasons and the command that trains it.
+
+    Attributes:
+        name: name of the network. ``label``: its name with the weights it starts from.
+        command: the ``cnnlab train`` command. ``recipe``: the recipe that the command means.
+        accuracy: accuracy of the longest trial, 0..1. ``interval``: its 95 % interval.
+        balanced_accuracy: mean over the classes of the share of right answers, 0..1.
+        n: number of held-out images these were measured on.
+        trail: (seconds of training, score) of each trial.
+        expected_accuracy: score to expect after the whole training; None where the trials do not tell.
+        epochs, seconds: length of the whole training.
+        images_per_second: images per second in training. ``parameters``, ``macs``: size and cost of the network.
+        memory_bytes: peak memory of a training step; None where it was not measured.
+        reasons: sentences that say why it was chosen.
+    """
 
     name: str
     label: str
@@ -85,8 +44,8 @@ class Choice:
     interval: tuple[float, float]
     balanced_accuracy: float
     n: int
-    trail: list[tuple[float, float]]  # seconds of training, accuracy
-    expected_accuracy: float | None  # after the whole training; None where the trials do not tell
+    trail: list[tuple[float, float]]
+    expected_accuracy: float | None
     epochs: int
     seconds: float
     images_per_second: float
@@ -98,9 +57,20 @@ class Choice:
 
 @dataclass(frozen=True)
 class Advice:
-    """The answer: up to three networks, the best first, and on what it rests."""
+    """The answer: up to three networks, the best first, and what it rests on.
 
-    look: Look
+    Attributes:
+        data: profile of the data.
+        notes: sentences about the settings that follow from the data.
+        machine: name of the device and number of threads.
+        goal, minutes: what was asked for.
+        seconds: how long the advice took.
+        measured: one sentence that says what was measured.
+        choices: the networks advised.
+        tried: what was measured of every network tried, as plain values.
+    """
+
+    data: DataProfile
     notes: list[str]
     machine: str
     goal: str
@@ -111,71 +81,152 @@ class Advice:
     tried: list[dict[str, Any]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values, ready for JSON."""
+        """Return everything as plain values, ready for JSON."""
         values = asdict(self)
-        for choice, kept in zip(values["choices"], self.choices, strict=True):
-            choice["recipe"] = kept.recipe.changed()
+        for plain, choice in zip(values["choices"], self.choices, strict=True):
+            plain["recipe"] = choice.recipe.changed()
         return values
 
 
-# --- Pieces -------------------------------------------------------------------------------------------------------
+def write_advice(
+    forecast: Forecast,
+    candidates: list[Candidate],
+    chosen: list[Candidate],
+    notes: list[str],
+    screened: str,
+    seconds: float,
+) -> Advice:
+    """Put the answer together.
 
-
-def look_at(data: ImageData) -> Look:
-    """Return what the data are."""
-    train = data.train
-    counts = class_counts(train, data.classes)
-    counts = counts[counts > 0]
-    photos = train.photos or train.size is None
-    sides = [min(s.size) for s in getattr(train, "scanned", None) or []]
-    shown = data.val or data.test
-    return Look(
-        name=data.name,
-        classes=len(data.classes),
-        channels=train.channels,
-        train=len(train),
-        each_epoch=len(shown) if shown is not None else 0,
-        fewest=int(counts.min()),
-        most=int(counts.max()),
-        size=None if photos or train.size is None else max(train.size),
-        short_side=(sorted(sides)[len(sides) // 2] if sides else None) if photos else None,
+    Args:
+        forecast: forecasts for the task.
+        candidates: all networks tried.
+        chosen: those advised, the best first.
+        notes: sentences about the settings.
+        screened: one line that says what was timed.
+        seconds: how long the advice took.
+    """
+    task = forecast.task
+    count = torch.get_num_threads()
+    threads = f", {count} thread{'s' * (count > 1)}" if task.device.type == "cpu" else ""
+    origin = "of its validation images" if task.held_out_from == "val" else "images held out of train"
+    trials = [trial for candidate in candidates for trial in candidate.trials]
+    return Advice(
+        data=task.profile,
+        notes=notes,
+        machine=f"{device_name(task.device)}{threads}",
+        goal=task.request.goal,
+        minutes=task.request.seconds / 60,
+        seconds=seconds,
+        measured=(
+            f"{screened}; {len(candidates)} trained, for {min(t.seconds for t in trials):.1f} to "
+            f"{max(t.seconds for t in trials):.1f} s on up to {max(t.images for t in trials):,} images; accuracy "
+            f"on {chosen[0].last.n:,} {origin}, never on test images. "
+            "Ranked by what the trials lead one to expect after the whole training"
+        ),
+        choices=[_choice(candidate, chosen, candidates, forecast) for candidate in chosen],
+        tried=[_plain_candidate(candidate, candidates, forecast) for candidate in candidates],
     )
 
 
-def expected_accuracy(points: list[tuple[float, float, int]], seconds: float, chance: float) -> float:
-    """Return the accuracy to expect after training for ``seconds``, from short trainings of some lengths.
+def _plain_candidate(candidate: Candidate, candidates: Sequence[Candidate], forecast: Forecast) -> dict[str, Any]:
+    keys = ("seconds", "images", "seen", "n", "accuracy")
+    return {
+        "label": candidate.label,
+        "parameters": candidate.parameters,
+        "macs": candidate.macs,
+        "images_per_second": candidate.rates.train,
+        "epochs": forecast.epochs(candidate),
+        "trials": [{key: getattr(trial, key) for key in keys} for trial in candidate.trials],
+        "expected_accuracy": forecast.expected(candidate, candidates) if candidate.trials else None,
+    }
 
-    What is better than guessing, q = (accuracy - chance) / (1 - chance), is taken to rise with time so that the odds
-    q / (1 - q) grow as a power of it. The line through the logarithms is fitted by weighted least squares; a normal
-    prior holds its slope near :data:`USUAL_SLOPE`, so that two noisy points do not promise the moon.
 
-    Args:
-        points: (seconds, accuracy, n) of each trial; n is how many images the accuracy was measured on.
-        seconds: of the whole training.
-        chance: the accuracy of guessing, 0..1.
-    """
-    rows = []
-    for t, accuracy, n in points:
-        q = min(max((accuracy - chance) / (1 - chance), 0.5 / n), 1 - 0.5 / n)
-        p = chance + q * (1 - chance)
-        slope_of_logit = 1 / (q * (1 - q) * (1 - chance))
-        weight = n / (p * (1 - p) * slope_of_logit**2)  # 1 / variance of the logit
-        rows.append((math.log(max(t, 1e-3)), math.log(q / (1 - q)), weight))
-    total = sum(w for _, _, w in rows)
-    x0 = sum(w * x for x, _, w in rows) / total
-    y0 = sum(w * y for _, y, w in rows) / total
-    sxx = sum(w * (x - x0) ** 2 for x, _, w in rows)
-    sxy = sum(w * (x - x0) * (y - y0) for x, y, w in rows)
-    slope = max(0.0, (USUAL_SLOPE / SLOPE_SPREAD**2 + sxy) / (1 / SLOPE_SPREAD**2 + sxx))
-    y = y0 + slope * (math.log(max(seconds, 1e-3)) - x0)
-    return chance + (1 - chance) / (1 + math.exp(-y))
+def _choice(
+    candidate: Candidate, chosen: Sequence[Candidate], candidates: Sequence[Candidate], forecast: Forecast
+) -> Choice:
+    trial, epochs = candidate.last, forecast.epochs(candidate)
+    recipe = Recipe.make(candidate.recipe.values() | {"epochs": epochs})
+    unknown = forecast.is_guessing(trial) or forecast.frozen_sibling(candidate, candidates)
+    return Choice(
+        name=candidate.name,
+        label=candidate.label,
+        command=command_for(recipe, forecast.task.source),
+        recipe=recipe,
+        accuracy=trial.accuracy,
+        interval=trial.interval,
+        balanced_accuracy=trial.balanced_accuracy,
+        n=trial.n,
+        trail=[(t.seconds, forecast.score(t)) for t in candidate.trials],
+        expected_accuracy=None if unknown else forecast.expected(candidate, candidates),
+        epochs=epochs,
+        seconds=forecast.seconds(candidate),
+        images_per_second=trial.rate,
+        parameters=candidate.parameters,
+        macs=candidate.macs,
+        memory_bytes=candidate.memory,
+        reasons=reasons(candidate, chosen, candidates, forecast),
+    )
+
+
+def reasons(
+    candidate: Candidate, chosen: Sequence[Candidate], candidates: Sequence[Candidate], forecast: Forecast
+) -> list[str]:
+    """Return sentences that say why ``candidate`` is among the ``chosen``, from the numbers alone."""
+    trial, first, score = candidate.last, chosen[0], forecast.score
+    sentences = []
+    if candidate is not first:
+        sentences += _beside_first(candidate, first)
+    elif forecast.task.request.goal != "accuracy":
+        goal = GOALS[forecast.task.request.goal]
+        sentences.append(f"of those expected to be nearly as accurate as the best, the {goal}")
+    elif any(score(other.last) > score(trial) for other in chosen):
+        sentences.append("still behind in the trials, but what it gains with time takes it to the front")
+    sibling = forecast.frozen_sibling(candidate, candidates)
+    if sibling and forecast.extrapolated(candidate) < forecast.extrapolated(sibling):
+        sentences.append(
+            f"{trial.seconds:.0f} s are too few to train all layers: ranked by what the last layer of the same "
+            f"weights reaches, {score(sibling.last):.1%}"
+        )
+    elif forecast.is_guessing(trial):
+        sentences.append("no better than guessing so far: it would need more time, or more images")
+    if candidate.recipe.name:
+        sentences.append(f"the shipped recipe {candidate.recipe.name} is for this pair")
+    if candidate.start and not sibling:
+        sentences.append("starts from what was learned on the 1.3 million photos of ImageNet")
+    epochs = forecast.epochs(candidate)
+    if not candidate.start and epochs < forecast.task.settings.most_epochs / 3:
+        sentences.append(f"only {epochs} epochs fit: with more --minutes it could gain")
+    return sentences
+
+
+def _beside_first(candidate: Candidate, first: Candidate) -> list[str]:
+    """Return what speaks for and against ``candidate`` beside the first choice, on the same images."""
+    trial = candidate.last
+    same_round = first.trials[min(len(candidate.trials), len(first.trials)) - 1]  # an equally long trial
+    if trial.n != same_round.n:
+        return []
+    sentences = []
+    test = paired_test(trial.correct, same_round.correct)
+    if test.p_value >= 0.05:
+        sentences.append(f"not to be told apart from the first on these {trial.n:,} images (p = {test.p_value:.2g})")
+    else:
+        side = "behind" if test.difference > 0 else "ahead of"
+        gap = 100 * abs(test.difference)
+        sentences.append(f"{gap:.1f} points {side} the first after an equally long trial (p = {test.p_value:.2g})")
+    if 2 * candidate.parameters <= first.parameters:
+        sentences.append(f"{first.parameters / candidate.parameters:.0f} times fewer parameters than the first")
+    faster = candidate.rates.infer / first.rates.infer
+    if faster >= 1.5:
+        sentences.append(f"answers {faster:.1f} times as fast as the first")
+    return sentences
 
 
 def command_for(recipe: Recipe, source: str) -> str:
     """Return the ``cnnlab train`` command that trains ``recipe``, with only what its starting recipe does not say.
 
     Args:
-        recipe: what is to be trained.
+        recipe: the recipe to be trained.
         source: its data as the user wrote them.
     """
     freeze = recipe.freeze if recipe.freeze != "none" else None
@@ -199,7 +250,7 @@ def command_for(recipe: Recipe, source: str) -> str:
 
 
 def _plain(value: Any) -> str:
-    """A value as an override takes it: YAML in one line."""
+    """Return a value as an override takes it: YAML in one line."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return f"{value:g}" if isinstance(value, float) else str(value)

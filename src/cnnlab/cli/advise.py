@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cnnlab.advisor.search import Advice, Choice
+    from cnnlab.advisor.advice import Advice, Choice
 
 
 def advise(
@@ -32,7 +32,8 @@ def advise(
 
     from rich.console import Console
 
-    from cnnlab.advisor.search import Advice, Step
+    from cnnlab.advisor.advice import Advice
+    from cnnlab.advisor.clock import TrialStep
     from cnnlab.advisor.search import advise as find
 
     folder = str(Path(data_dir).resolve()) if data_dir else None
@@ -46,7 +47,7 @@ def advise(
         for event in events:
             if isinstance(event, Advice):
                 answer = event
-            elif isinstance(event, Step) and not as_json:
+            elif isinstance(event, TrialStep) and not as_json:
                 if not event.passing:
                     console.print(event.text, style="dim", highlight=False, soft_wrap=True, markup=False)
                 elif status:
@@ -70,7 +71,7 @@ def _show(answer: Advice, console: Console) -> None:
         console.print(Text(text, style=style), soft_wrap=True)
 
     line("")
-    line(f"{answer.look.name}: {answer.look.describe()}", "bold")
+    line(f"{answer.data.name}: {answer.data.describe()}", "bold")
     line(f"On {answer.machine}; {answer.minutes:g} min to train; goal: {answer.goal}.")
     line(f"Measured in {answer.seconds:.0f} s: {answer.measured}.")
     for number, choice in enumerate(answer.choices, 1):

