@@ -105,15 +105,6 @@ def test_maps_of_single_pixels_are_averaged_and_smooth_ones_are_not() -> None:
     )
 
 
-def test_a_picture_of_what_a_network_takes() -> None:
-    image = np.stack([np.full((2, 2), -2.0), np.zeros((2, 2)), np.full((2, 2), 2.0)])
-    assert maps.picture_of(image)[0, 0].tolist() == [0, 128, 255]
-    assert maps.picture_of(image[:1] * [[[0, 1], [1, 0]]]).tolist() == [[255, 0], [0, 255]]
-    assert maps.picture_of(np.ones((4, 3, 2))).tolist() == [[0, 0]] * 3
-    with pytest.raises(UsageError, match=r"\(C, H, W\)"):
-        maps.picture_of(np.zeros((2, 2)))
-
-
 def texts(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.findobj(Text)]
 

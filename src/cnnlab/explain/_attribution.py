@@ -104,13 +104,14 @@ class Attribution:
                 input, stretched to its range, when ``None``.
         """
         from cnnlab.figures import maps
+        from cnnlab.figures.images import input_picture
 
         facts = [f"probability {self.probability:.1%}", f"score {self.score:.3g}", f"{self.seconds:.2g} s"]
         facts += [f"layer {self.layer}"] if self.layer is not None else []
         facts += [f"{name} {value:.3g}" for name, value in self.trust.items()]
         return maps.overlay(
             self.map,
-            maps.picture_of(self.image) if picture is None else picture,
+            input_picture(self.image) if picture is None else picture,
             signed=self.signed,
             title=self.title,
             facts="  ·  ".join(facts),

@@ -73,9 +73,9 @@ class Features(Shown):
             UsageError: there is no such view.
         """
         from cnnlab import figures
-        from cnnlab.figures import maps
+        from cnnlab.figures.images import input_picture
 
-        picture = maps.picture_of(self.image) if picture is None else picture
+        picture = input_picture(self.image) if picture is None else picture
         count = len(self.maps)
         if view == "mean":
             return figures.feature_maps(self.mean[None], picture, [f"mean of {count}"], self.layer)

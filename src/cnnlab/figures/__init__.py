@@ -11,7 +11,7 @@ formulas: a class may be called ``"$5"``.
 
 from cnnlab.figures.by_hand import kernel_results, output_pixel
 from cnnlab.figures.charts import confusion, curves, find_lr_curve, reliability
-from cnnlab.figures.grids import filters, image_grid, sample_grid
+from cnnlab.figures.images import filters, image_grid, sample_grid, to_picture
 from cnnlab.figures.inside import (
     before_and_after,
     embedding,
@@ -60,6 +60,7 @@ __all__ = [
     "sample_grid",
     "save",
     "shorten",
+    "to_picture",
     "to_png",
     "to_svg",
     "top_images",

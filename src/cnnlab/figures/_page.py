@@ -10,7 +10,8 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from cnnlab.figures.maps import SIGNED, WARM, as_pixels
+from cnnlab.figures.images import input_picture, to_picture
+from cnnlab.figures.maps import SIGNED, WARM
 from cnnlab.figures.style import INK, ORANGE, new_figure
 
 Array = npt.NDArray[Any]
@@ -37,7 +38,7 @@ class Page:
 
     def picture(self, pixels: npt.ArrayLike, left: float, top: float, width: float, height: float) -> None:
         """Draw a picture, uint8 or 0..1, (H, W) or (H, W, 3); small ones keep their pixels as squares."""
-        shown = as_pixels(pixels)
+        shown = to_picture(pixels, "HWC")
         style: dict[str, Any] = {} if shown.ndim == 3 else {"cmap": "gray", "vmin": 0, "vmax": 255}
         how = "nearest" if max(shown.shape[:2]) < 100 else "antialiased"
         self.canvas.imshow(shown, extent=(left, left + width, top + height, top), interpolation=how, **style)
@@ -56,27 +57,19 @@ class Page:
         self.canvas.set(xlim=(0, self.width), ylim=(self.height, 0), aspect="auto")
 
 
-def as_picture(image: Array, like: Array | None = None) -> Array:
-    """A picture (H, W) or (H, W, 3) of channels (C, H, W), black and white where ``like`` has its least and most."""
-    like = image if like is None else like
-    low, high = float(like.min()), float(like.max())
-    unit = np.clip((image - low) / ((high - low) or 1.0), 0, 1)
-    return np.round((unit.transpose(1, 2, 0) if len(unit) == 3 else unit.mean(axis=0)) * 255).astype(np.uint8)
-
-
 def signed_colours(values: Array, top: float | None = None) -> Array:
     """The colours (H, W, 3) of a map around zero; the strongest 0.5 % of the pixels have the same."""
     top = top_of(values) if top is None else top
-    return np.round(SIGNED(np.clip(values / (2 * top) + 0.5, 0, 1))[..., :3] * 255).astype(np.uint8)
+    return to_picture(SIGNED(np.clip(values / (2 * top) + 0.5, 0, 1))[..., :3], "HWC")
 
 
 def warm_colours(values: Array, top: float) -> Array:
-    return np.round(WARM(np.clip(values / top, 0, 1))[..., :3] * 255).astype(np.uint8)
+    return to_picture(WARM(np.clip(values / top, 0, 1))[..., :3], "HWC")
 
 
 def in_colours(values: Array) -> Array:
     """A map of both signs around zero, one of one sign from black to white."""
-    return signed_colours(values) if values.min() < 0 < values.max() else as_picture(values[None])
+    return signed_colours(values) if values.min() < 0 < values.max() else input_picture(values[None])
 
 
 def top_of(values: Array) -> float:

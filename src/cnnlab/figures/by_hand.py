@@ -13,7 +13,8 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from cnnlab.figures._page import Array, Page, as_picture, in_colours, signed_colours
+from cnnlab.figures._page import Array, Page, in_colours, signed_colours
+from cnnlab.figures.images import input_picture
 from cnnlab.figures.maps import SIGNED
 from cnnlab.figures.style import GRID, MUTED
 
@@ -58,7 +59,7 @@ def output_pixel(
     first = above + (body - len(shown) * (block_h + gap) + gap) / 2
     middle = above + (body - side) / 2
     if len(sums) in (1, 3):
-        seen, title = as_picture(image), "the patch in the input"
+        seen, title = input_picture(image), "the patch in the input"
     else:
         seen, title = in_colours(image[strongest[0]]), f"the patch in channel {strongest[0]}"
     _framed(page, seen, 0.15, middle, side, (rows, columns), title)
@@ -109,7 +110,7 @@ def kernel_results(image: npt.ArrayLike, results: Mapping[str, tuple[npt.ArrayLi
     lines = math.ceil(count / columns)
     page = Page(gap + columns * (side + gap), lines * (strip + tall + 0.12) + 0.4)
     page.text(gap, strip - 0.12, "image", size=11, va="bottom")
-    page.picture(as_picture(image), gap, strip, side, tall)
+    page.picture(input_picture(image), gap, strip, side, tall)
     for position, (name, (kernel, values)) in enumerate(results.items(), start=1):
         left = gap + position % columns * (side + gap)
         top = position // columns * (strip + tall + 0.12)
@@ -120,7 +121,7 @@ def kernel_results(image: npt.ArrayLike, results: Mapping[str, tuple[npt.ArrayLi
         _matrix(page, *place, cell, weights, (-limit, limit), SIGNED, _fraction)
         page.text(left, top + strip - 0.12, name.replace("_", " "), size=11, va="bottom")
         around_zero = abs(weights.sum()) < 1e-6
-        pixels = signed_colours(outcome.mean(axis=0)) if around_zero else as_picture(outcome, image)
+        pixels = signed_colours(outcome.mean(axis=0)) if around_zero else input_picture(outcome, image)
         page.picture(pixels, left, top + strip, side, tall)
     if any(abs(np.sum(np.asarray(kernel, dtype=float))) < 1e-6 for kernel, _ in results.values()):
         words = "Results of kernels that sum to 0 are drawn around it: blue below, red above."

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 
 from cnnlab.errors import UsageError
 from cnnlab.figures._page import Array, Page, mosaic, signed_colours, top_of, warm_colours
-from cnnlab.figures.maps import as_pixels, colour_bar
+from cnnlab.figures.images import to_picture
+from cnnlab.figures.maps import colour_bar
 from cnnlab.figures.plots import CYCLE
 from cnnlab.figures.style import BLUE, INK, MUTED, new_figure, shorten
 
@@ -77,8 +78,8 @@ def _filter_tiles(kernels: Array) -> Array:
     largest = np.abs(kernels).max(axis=(1, 2, 3), keepdims=True)
     unit = kernels / np.where(largest > 0, largest, 1)
     if kernels.shape[1] == 3:
-        return np.round((0.5 + unit / 2).transpose(0, 2, 3, 1) * 255).astype(np.uint8)
-    return signed_colours(unit.reshape(-1, *kernels.shape[2:]), 1.0)
+        return np.stack([to_picture(0.5 + each / 2) for each in unit])
+    return np.stack([signed_colours(each, 1.0) for each in unit.reshape(-1, *kernels.shape[2:])])
 
 
 def feature_maps(
@@ -102,7 +103,7 @@ def feature_maps(
     side = 2.4
     cell = side if count == 1 else max(1.25 if columns == 4 else 0.85, side / rows)
     cell_h, label = cell * high / wide, 0.17
-    image = as_pixels(picture)
+    image = to_picture(picture, "HWC")
     image_h = side * image.shape[0] / image.shape[1]
     above, gap = 0.4, 0.07
     left = 0.15 + side + 0.25
@@ -174,7 +175,11 @@ def fooling(
     change = change.transpose(1, 2, 0) if len(change) == 3 else change.mean(axis=0)
     largest = float(np.percentile(np.abs(change), 99.5)) or float(np.abs(change).max())
     factor = _round_down(0.5 / largest) if largest else 1
-    pictures = (as_pixels(before), as_pixels(np.clip(0.5 + factor * change, 0, 1)), as_pixels(after))
+    pictures = (
+        to_picture(before, "HWC"),
+        to_picture(np.clip(0.5 + factor * change, 0, 1), "HWC"),
+        to_picture(after, "HWC"),
+    )
     titles = (answers[0], f"the difference, {factor:g} times magnified", answers[1])
     side, sign = 2.6, 0.42
     tall = side * pictures[0].shape[0] / pictures[0].shape[1]
@@ -201,7 +206,7 @@ def _round_down(factor: float) -> float:
 
 def before_and_after(before: npt.ArrayLike, after: npt.ArrayLike, caption: str = "") -> Figure:
     """Draw two pictures (H, W) or (H, W, 3) beside each other, with a line below."""
-    pictures = as_pixels(before), as_pixels(after)
+    pictures = to_picture(before, "HWC"), to_picture(after, "HWC")
     side = 3.6
     tall = side * pictures[0].shape[0] / pictures[0].shape[1]
     page = Page(2 * side + 0.45, 0.15 + tall + 0.4)
@@ -234,7 +239,7 @@ def top_images(
         y = above + line * (cell + 0.25)
         page.text(left - 0.12, y + cell / 2, name, ha="right", va="center")
         for position, (picture, box, value) in enumerate(row):
-            pixels, (top, first, bottom, last) = as_pixels(picture), box
+            pixels, (top, first, bottom, last) = to_picture(picture, "HWC"), box
             whole = (top, first, bottom, last) == (0, 0, *pixels.shape[:2])
             shown = pixels[top:bottom, first:last] if cut else pixels
             scale = cell / max(shown.shape[:2])

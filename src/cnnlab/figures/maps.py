@@ -14,11 +14,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from cnnlab.errors import UsageError
-from cnnlab.figures.grids import _pixels
+from cnnlab.figures.images import Pixels, to_picture
 from cnnlab.figures.style import GRID, INK, MUTED, new_figure, shorten
 
 Floats = npt.NDArray[np.floating]
-Pixels = npt.NDArray[np.uint8]
 
 # Lightness (CIELAB) falls evenly: from 94 to 28, and on both sides of zero from 97 to 40.
 WARM = LinearSegmentedColormap.from_list(
@@ -56,7 +55,7 @@ def overlay(
     Raises:
         UsageError: the map is no (H, W), or the picture has other proportions.
     """
-    heat, pixels = _as_map(values), as_pixels(picture)
+    heat, pixels = _as_map(values), to_picture(picture, "HWC")
     spread = grain(heat)
     shown_heat = smoothed(heat, spread)
     top = scale_of(shown_heat)
@@ -101,7 +100,7 @@ def blend(values: npt.ArrayLike, picture: npt.ArrayLike, *, signed: bool = False
         values, picture, signed: see :func:`overlay`.
         top: the value of the strongest colour; see :func:`scale_of`.
     """
-    heat, pixels = _as_map(values), as_pixels(picture)
+    heat, pixels = _as_map(values), to_picture(picture, "HWC")
     top = scale_of(heat) if top is None else top
     size = (pixels.shape[1], pixels.shape[0])
     if abs(heat.shape[1] / heat.shape[0] / (size[0] / size[1]) - 1) > 0.02:
@@ -119,7 +118,7 @@ def blend(values: npt.ArrayLike, picture: npt.ArrayLike, *, signed: bool = False
     alpha = 0.9 * np.abs(share)[..., None] ** 0.7
     pale = 0.5 + 0.5 * grey[..., None]
     mixed = pale * (1 - alpha) + colours * alpha * (0.65 + 0.35 * grey[..., None])
-    return np.round(mixed * 255).astype(np.uint8)
+    return to_picture(mixed, "HWC")
 
 
 def colour_bar(axes: Axes, top: float, *, signed: bool = False, label: str = "") -> None:
@@ -223,21 +222,6 @@ def _place(weight: Floats) -> str:
 def _threshold(weight: Floats) -> float:
     """The least value among the pixels that hold half of the weight."""
     return float(np.sort(weight.ravel())[::-1][max(round(share_of_half(weight) * weight.size) - 1, 0)])
-
-
-def as_pixels(picture: npt.ArrayLike) -> Pixels:
-    """Return a picture (H, W), (H, W, 1) or (H, W, 3), uint8 or 0..1, as uint8 (H, W) or (H, W, 3)."""
-    return _pixels(picture)
-
-
-def picture_of(image: npt.ArrayLike) -> Pixels:
-    """Make a picture of a network's input (C, H, W): its range becomes black to white, grey but for 3 channels."""
-    values = np.asarray(image, dtype=np.float32)
-    if values.ndim != 3 or not values.size:
-        raise UsageError(f"A network's input is (C, H, W), got {values.shape}.")
-    values = values.transpose(1, 2, 0) if len(values) == 3 else values.mean(axis=0)
-    low, high = float(values.min()), float(values.max())
-    return np.round((values - low) / ((high - low) or 1) * 255).astype(np.uint8)
 
 
 def _as_map(values: npt.ArrayLike) -> Floats:

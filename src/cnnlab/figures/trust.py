@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from cnnlab.errors import UsageError
-from cnnlab.figures.maps import as_pixels, blend, picture_of, show_pixels
+from cnnlab.figures.images import input_picture, to_picture
+from cnnlab.figures.maps import blend, show_pixels
 from cnnlab.figures.plots import CYCLE
 from cnnlab.figures.style import GREEN, INK, MUTED, ORANGE, new_figure, shorten, styled
 
@@ -33,7 +34,7 @@ def comparison(answers: Sequence[Any], picture: npt.ArrayLike | None = None, col
     if not answers:
         raise UsageError("There is nothing to compare: no method has an answer.")
     first = answers[0]
-    pixels = picture_of(first.image) if picture is None else as_pixels(picture)
+    pixels = input_picture(first.image) if picture is None else to_picture(picture, "HWC")
     height, width = pixels.shape[:2]
     wide, tall = (_CELL, _CELL * height / width) if width >= height else (_CELL * width / height, _CELL)
     columns = math.ceil((len(answers) + 1) / math.ceil((len(answers) + 1) / columns))

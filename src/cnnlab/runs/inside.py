@@ -20,7 +20,7 @@ from cnnlab.explain import find_class
 from cnnlab.explain.dream import Dream, dream
 from cnnlab.explain.fooling import Fooled, fgsm, fool, pgd
 from cnnlab.explain.objectives import logit
-from cnnlab.figures.maps import as_pixels
+from cnnlab.figures.images import to_picture
 from cnnlab.hardware import choose_device
 from cnnlab.runs.folder import Run
 from cnnlab.runs.predict import PublicNetwork, open_classifier
@@ -61,13 +61,12 @@ class Opened:
         """Return the part of a photo that the network sees, for people: uint8 (H, W, 3) or (H, W), larger if it is."""
         large = self.preprocess.size >= 64  # of smaller ones the pixels themselves are shown
         shown = replace(self.preprocess, size=max(self.preprocess.size, SHOWN)) if large else self.preprocess
-        pixels = shown.pixels(photo).permute(1, 2, 0).numpy()
-        return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+        return to_picture(shown.pixels(photo))
 
     def save_picture(self, picture: np.ndarray, path: Path) -> Path:
         """Write a picture (H, W, 3) or (H, W) of 0..1 without loss, pixel for pixel; return the path."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(as_pixels(picture)).save(path)
+        Image.fromarray(to_picture(picture, "HWC")).save(path)
         return path
 
     def save_seen(self, picture: np.ndarray, photo: ImageLike, path: Path) -> Path:
@@ -79,7 +78,7 @@ class Opened:
             DataError: the photo cannot be read.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.preprocess.surround(as_pixels(picture), photo).save(path)
+        self.preprocess.surround(to_picture(picture, "HWC"), photo).save(path)
         return path
 
     @property

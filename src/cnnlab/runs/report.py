@@ -23,6 +23,7 @@ from cnnlab import figures
 from cnnlab.console import duration
 from cnnlab.data import ImageData, Preprocess, Split
 from cnnlab.errors import CnnlabError
+from cnnlab.figures.images import to_picture
 from cnnlab.files import write_text
 from cnnlab.runs.compare import flatten
 from cnnlab.runs.evaluate import load_own_data, own_split
@@ -54,7 +55,7 @@ class Mistake:
     truth: str
     guess: str
     confidence: float
-    picture: np.ndarray | None  # uint8 (H, W, C)
+    picture: np.ndarray | None  # uint8 (H, W) or (H, W, 3)
     photo: bool
 
 
@@ -267,22 +268,21 @@ def _recipe_rows(run: Run) -> list[tuple[str, str, bool]]:
 
 
 def _picture(images: Split, index: int, preprocess: Preprocess) -> tuple[np.ndarray | None, bool]:
-    """Return a picture as the network sees it, uint8 (H, W, C), and whether it is a photo (shown larger)."""
+    """Return a picture as the network sees it, uint8 (H, W) or (H, W, 3), and whether it is a photo (shown larger)."""
     photo = images.size is None or max(images.size) > 96
     seen = replace(preprocess, size=max(preprocess.size, PHOTO_SIDE)) if photo else preprocess
     try:
         pixels = images.image(index, seen)
     except CnnlabError:
         return None, photo  # the file has gone since: its name alone is shown
-    return pixels.permute(1, 2, 0).numpy(), photo
+    return to_picture(pixels), photo
 
 
 def _data_uri(mistake: Mistake) -> str:
     """Return the picture as a data URI: JPEG for photos, PNG for small images, whose pixels matter."""
     if mistake.picture is None:
         return ""
-    pixels = mistake.picture
-    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    image = Image.fromarray(mistake.picture)
     buffer = io.BytesIO()
     if mistake.photo:
         image.save(buffer, "JPEG", quality=82)

@@ -1,10 +1,10 @@
-"""Pictures in rows and columns: any images, samples by class, filters."""
+"""Arrays and tensors as pictures, and pictures in rows and columns: any images, samples by class, filters."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,60 @@ from matplotlib.figure import Figure
 
 from cnnlab.errors import UsageError
 from cnnlab.figures.style import INK, new_figure, shorten
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def to_picture(image: Any, axes: Literal["CHW", "HWC"] = "CHW") -> Pixels:
+    """Return an array or a tensor as a picture: uint8 (H, W) for grey, (H, W, 3) for colour.
+
+    It is what ``PIL.Image.fromarray`` and ``Axes.imshow`` take. Floats are multiplied by 255 and rounded; those below 0
+    become black, those above 1 full. The order of the axes is declared and never guessed: (3, 5, 3) could be either.
+
+    Args:
+        image: NumPy array or torch tensor of uint8, bool, or floats in 0..1: (H, W), or with 1 or 3 channels.
+        axes: order of the axes of an image with channels.
+
+    Raises:
+        UsageError: the shape is another one, or the values are other integers, NaN or infinite.
+    """
+    if hasattr(image, "detach"):  # a torch tensor; NumPy has no bfloat16
+        image = image.detach().cpu()
+        image = image.float() if image.is_floating_point() else image
+    values = np.asarray(image)
+    axis, other = (0, "HWC") if axes == "CHW" else (2, "CHW")
+    if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[axis] not in (1, 3)) or not values.size:
+        hint = f' If its axes are {", ".join(other)}, say axes="{other}".' if values.ndim == 3 else ""
+        raise UsageError(f"A picture is (H, W) or ({', '.join(axes)}) with C 1 or 3, got {values.shape}.{hint}")
+    if values.ndim == 3:
+        values = np.moveaxis(values, axis, 2)
+        values = values[:, :, 0] if values.shape[2] == 1 else values
+    if values.dtype == np.uint8:
+        return np.ascontiguousarray(values)
+    if values.dtype.kind not in "fb":
+        raise UsageError(f"A picture is uint8 or floats in 0..1, got {values.dtype}. Try .astype(np.uint8).")
+    if not np.isfinite(values).all():
+        raise UsageError("A picture must not hold NaN or infinite values.")
+    return np.ascontiguousarray(np.round(np.clip(values.astype(float), 0, 1) * 255).astype(np.uint8))
+
+
+def input_picture(image: npt.ArrayLike, like: npt.ArrayLike | None = None) -> Pixels:
+    """Return the picture of a network's input: its smallest value becomes black, its largest white.
+
+    Args:
+        image: (C, H, W) numbers of any range; of other than 3 channels the mean is drawn, in grey.
+        like: array whose smallest and largest values become black and white instead.
+
+    Raises:
+        UsageError: the image has another shape.
+    """
+    values = np.asarray(image, dtype=float)
+    if values.ndim != 3 or not values.size:
+        raise UsageError(f"A network's input is (C, H, W), got {values.shape}.")
+    values = values if len(values) == 3 else values.mean(axis=0)
+    scale = values if like is None else np.asarray(like, dtype=float)
+    low, high = float(scale.min()), float(scale.max())
+    return to_picture((values - low) / ((high - low) or 1))
 
 
 def image_grid(
@@ -38,7 +92,7 @@ def image_grid(
     axes.set_axis_off()
     fits = int(cell * 72 / (size * 0.62))  # letters, or digits, that fit the width of a picture
     for position, given in enumerate(images):
-        pixels = _pixels(given)
+        pixels = to_picture(given, "HWC")
         left, top = (position % columns) * step_x, (position // columns) * step_y
         height, width = (side / max(pixels.shape[:2]) for side in pixels.shape[:2])
         x, y = left + (1 - width) / 2, top + (1 - height) / 2
@@ -120,15 +174,3 @@ def filters(weights: npt.ArrayLike, limit: int = 96) -> Figure:
     pictures = list(tiles.transpose(0, 2, 3, 1))
     columns = min(len(pictures), 16 if len(pictures) > 24 else 8)
     return image_grid(pictures, columns=columns, cell=0.55 if columns > 8 else 0.8)
-
-
-def _pixels(image: npt.ArrayLike) -> npt.NDArray[Any]:
-    """Return a picture as uint8 (H, W) or (H, W, 3)."""
-    pixels = np.asarray(image)
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[:, :, 0]
-    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3) or not pixels.size:
-        raise UsageError(f"A picture is an array (H, W) or (H, W, 3), got {pixels.shape}.")
-    if pixels.dtype != np.uint8:
-        pixels = np.round(np.clip(pixels.astype(float), 0, 1) * 255).astype(np.uint8)
-    return pixels
