@@ -60,12 +60,13 @@ suppress_warnings = ["config.cache"]
 
 
 def modules_of(room: str) -> str:
-    """An automodule directive for every public module of a room, under a heading."""
+    """Return an automodule directive for every public module of a room and of the rooms in it, under a heading."""
     package = importlib.import_module(room)
-    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_"))
+    modules = pkgutil.walk_packages(package.__path__, f"{room}.")
+    names = sorted(module.name for module in modules if "._" not in module.name)
     blocks = []
     for name in names:
-        blocks += [f"## `{room}.{name}`", "", "```{eval-rst}", f".. automodule:: {room}.{name}", "```", ""]
+        blocks += [f"## `{name}`", "", "```{eval-rst}", f".. automodule:: {name}", "```", ""]
     return "\n".join(blocks)
 
 
@@ -113,10 +114,9 @@ def lesson_results(name: str) -> str:
     """What a lesson gave at full scale, as reStructuredText: its numbers in a table and its pictures with captions."""
     file = Path(__file__).parents[1] / "results" / "lessons.json"
     lessons = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
-    found = [lesson for lesson in lessons if lesson["lesson"] == name]
-    if not found:
+    lesson = next((lesson for lesson in lessons if lesson["lesson"] == name), None)
+    if lesson is None:
         return ""
-    lesson = found[0]
     text = ["What comes out", "--------------", ""]
     text += [f"At full scale, {lesson['seconds']:.0f} seconds on {lesson['machine']}; n = {lesson['n']}.", ""]
     text += [".. list-table::", "   :header-rows: 1", "", "   * - number", "     - reached", "     - goal"]
