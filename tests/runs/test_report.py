@@ -133,7 +133,7 @@ def test_worst_mistakes_are_the_surest_with_their_own_pictures(tiny_run: Run, tm
     assert found[0].guess == data.classes[(labels[7] + 1) % 3]
     assert found[0].picture is not None
     assert data.test is not None
-    assert (found[0].picture[:, :, 0] == data.test.pixels[7, 0].numpy()).all()  # type: ignore[attr-defined]
+    assert (found[0].picture == data.test.pixels[7, 0].numpy()).all()  # type: ignore[attr-defined]
     assert notes == []
     assert len(mistakes(run, scores, labels, data, 1, notes)) == 1
     assert mistakes(run, scores * 0 + truth, labels, data, 24, notes) == []
