@@ -199,6 +199,7 @@ class Shared(nn.Module):
 
 def test_model_table_counts_each_parameter_once() -> None:
     model = Shared().train()
+    model.first.eval()
     table = {row.name: row for row in model_table(model, torch.zeros(1, 3, 6, 6))}
     assert list(table)[:3] == ["first", "again", "head.0"]
     assert table["first"].output == (4, 6, 6)
@@ -207,7 +208,7 @@ def test_model_table_counts_each_parameter_once() -> None:
     assert table["unused"].calls == 0
     assert table["Shared"].parameters == 7
     assert sum(row.parameters for row in table.values()) == sum(p.numel() for p in model.parameters())
-    assert model.training
+    assert [name for name, module in model.named_modules() if not module.training] == ["first"], "modes are kept"
     assert not any(module._forward_hooks for module in model.modules()), "no hook is left behind"
 
 

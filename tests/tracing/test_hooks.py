@@ -10,7 +10,7 @@ from torch import nn
 
 from cnnlab.errors import ModelError, UnknownNameError, UsageError
 from cnnlab.explain import Probe, recording, untouched
-from cnnlab.tracing.hooks import recording_inputs
+from cnnlab.tracing.hooks import evaluating, recording_inputs, replacing_output
 from tests.explain.helpers_explain import OneConv, awkward, hooks_of, linear, random_image, state_of
 
 
@@ -54,6 +54,38 @@ def test_every_call_of_a_reused_module_is_kept_and_the_last_is_the_answer() -> N
     assert seen["twice"] is seen.calls["twice"][-1]
     torch.testing.assert_close(seen.calls["relu"][1], seen.calls["twice"][0].relu())
     torch.testing.assert_close(model.twice(seen.calls["relu"][1]), seen["twice"])
+
+
+def test_the_order_of_the_calls() -> None:
+    with recording(awkward().eval(), ["relu", "fc", "twice", "first"]) as outputs:
+        pass
+    assert outputs.order == []
+    model = awkward().eval()
+    with recording(model, ["relu", "fc", "twice", "first"]) as outputs:
+        model(random_image()[None])
+    assert outputs.order == ["first", "relu", "twice", "relu", "twice", "relu", "fc"]
+
+
+def test_a_name_given_twice_is_recorded_once() -> None:
+    model = OneConv().eval()
+    with recording(model, ["conv", "conv"]) as outputs:
+        model(torch.ones(1, 1, 2, 2, dtype=torch.float64))
+    assert len(outputs.calls["conv"]) == 1
+
+
+def test_an_output_is_replaced() -> None:
+    model = OneConv().eval()
+    image = torch.tensor([[[[1.0, -2.0], [3.0, -4.0]]]], dtype=torch.float64)
+    with replacing_output(model, "relu", lambda inputs, output: inputs[0] + output):
+        logits = model(image)
+    # both maps are x + max(x, 0) and -x + max(-x, 0), whose means are 0.5 and 2: scores 0.5 - 2 and 2 * 2
+    assert logits[0].tolist() == [-1.5, 4]
+    assert hooks_of(model) == 0
+    with pytest.raises(RuntimeError, match="on purpose"), replacing_output(model, "fc", lambda *_: 1 / 0):
+        raise RuntimeError("on purpose")
+    assert hooks_of(model) == 0
+    with pytest.raises(UnknownNameError), replacing_output(model, "cf", lambda *_: None):
+        pass
 
 
 def test_a_layer_that_returns_several_tensors() -> None:
@@ -106,6 +138,30 @@ def used(model: nn.Module) -> None:
     for position, parameter in enumerate(model.parameters()):
         if position % 2 and parameter.requires_grad:
             parameter.grad = torch.full_like(parameter, 0.5)
+
+
+def test_evaluating_gives_every_module_its_own_mode_back() -> None:
+    model = awkward()
+    modes = [module.training for module in model.modules()]
+    assert set(modes) == {True, False}
+    with evaluating(model) as same:
+        assert same is model
+        assert not any(module.training for module in model.modules())
+    assert [module.training for module in model.modules()] == modes
+    with pytest.raises(RuntimeError, match="on purpose"), evaluating(model):
+        model.train()
+        raise RuntimeError("on purpose")
+    assert [module.training for module in model.modules()] == modes
+
+
+def test_untouched_can_keep_the_modes() -> None:
+    model = awkward()
+    before = state_of(model)
+    with untouched(model, evaluate=False):
+        assert [module.training for module in model.modules()] == before["modes"]
+        model(random_image()[None])  # moves statistics
+        model.eval()
+    assert state_of(model) == before
 
 
 def test_untouched_gives_everything_back() -> None:

@@ -17,6 +17,7 @@ from torch import nn
 from cnnlab.data import ImageData, Split
 from cnnlab.errors import DivergedError
 from cnnlab.hardware import has_fast_bf16
+from cnnlab.tracing.hooks import evaluating
 from cnnlab.training.events import EpochDone, FeaturesComputed
 from cnnlab.training.loop import evaluate, fit
 from cnnlab.training.metrics import wilson_interval
@@ -115,8 +116,7 @@ def _infer_rate(
     model: nn.Module, speed: Speed, batch_size: int, shape: tuple[int, int, int], device: torch.device
 ) -> float:
     n, took, start = 2, 0.0, time.perf_counter()
-    model.eval()
-    with torch.inference_mode():
+    with torch.inference_mode(), evaluating(model):
         while True:
             images = torch.rand(n, *shape).to(device).contiguous(memory_format=speed.memory_format)
             before = time.perf_counter()
@@ -126,7 +126,6 @@ def _infer_rate(
             if n >= batch_size or time.perf_counter() - start > 0.15:
                 break
             n = min(batch_size, n * 4)
-    model.train()
     return n / took
 
 
@@ -202,23 +201,21 @@ def _settle_statistics(session: Session) -> None:
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m not in frozen]
     if not norms or session.on_features:
         return
-    modes = [(module, module.training, getattr(module, "momentum", None)) for module in model.modules()]
-    model.eval()
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain mean over the batches
-        norm.train()
-    try:
-        for step, batch in enumerate(session.train_loader.epoch(0)):
-            if step >= _SETTLING_BATCHES or len(batch.labels) < 2:
-                break
-            with session.speed.autocast(session.device):
-                model(batch.images)
-    finally:
-        for module, training, momentum in modes:
-            module.training = training
-            if module in norms:
-                module.momentum = momentum
+    momenta = [norm.momentum for norm in norms]
+    with evaluating(model):
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # a plain mean over the batches
+            norm.train()
+        try:
+            for step, batch in enumerate(session.train_loader.epoch(0)):
+                if step >= _SETTLING_BATCHES or len(batch.labels) < 2:
+                    break
+                with session.speed.autocast(session.device):
+                    model(batch.images)
+        finally:
+            for norm, momentum in zip(norms, momenta, strict=True):
+                norm.momentum = momentum
 
 
 def _seen(session: Session, images: int) -> int:

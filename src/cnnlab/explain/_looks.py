@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,20 +118,6 @@ def watched(model: nn.Module) -> Iterator[str]:
             yield name
 
 
-@contextmanager
-def following(model: nn.Module, names: Sequence[str], order: list[str]) -> Iterator[None]:
-    """While open, write down the names of layers in the order in which they finish."""
-    handles = []
-    try:
-        for name in names:
-            layer = model.get_submodule(name)
-            handles.append(layer.register_forward_hook(lambda *_, name=name: order.append(name)))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
 class Rectifiers(TorchFunctionMode):
     """While open, look at what every ReLU and ReLU6 lets through, also where it is only a function."""
 
@@ -163,8 +148,6 @@ def in_order(
     counts: dict[str, int] = {}
     for name in order:
         number = counts[name] = counts.get(name, 0) + 1
-        if number > len(calls.get(name, ())):
-            continue  # what it returned was no tensor of floating-point numbers
         output, gradient = calls[name][number - 1]
         module = model.get_submodule(name)
         weight = getattr(module, "weight", None)

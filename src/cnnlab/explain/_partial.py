@@ -24,7 +24,7 @@ from cnnlab.explain._cuts import Cut, cuts
 from cnnlab.explain._reused import Reused
 from cnnlab.explain._windows import NOTHING, Span, Windows
 from cnnlab.explain.probe import Probe
-from cnnlab.tracing.hooks import find_layer
+from cnnlab.tracing.hooks import replacing_output
 
 WORTHWHILE = 1.15  # an expected gain below that is not tried
 TRIAL = 8  # patches that are computed both ways
@@ -148,16 +148,14 @@ class _Head(nn.Module):
         self.model, self.layer = model, layer
 
     def forward(self, images: Tensor) -> Tensor:
-        def stop(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        def stop(inputs: Any, output: Tensor) -> None:
             raise _Reached(output)
 
-        handle = find_layer(self.model, self.layer).register_forward_hook(stop)
         try:
-            self.model(images.clone())  # it may begin with a layer that works in place
+            with replacing_output(self.model, self.layer, stop):
+                self.model(images.clone())  # it may begin with a layer that works in place
         except _Reached as reached:
             return reached.output
-        finally:
-            handle.remove()
         raise ModelError(f'The layer "{self.layer}" was not reached.')
 
 
@@ -169,9 +167,6 @@ class _Tail(nn.Module):
         self.model, self.layer, self.small = model, layer, small
 
     def forward(self, maps: Tensor) -> Tensor:
-        handle = find_layer(self.model, self.layer).register_forward_hook(lambda module, inputs, output: maps)
-        try:
+        with replacing_output(self.model, self.layer, lambda inputs, output: maps):
             logits: Tensor = self.model(self.small.clone())
-            return logits
-        finally:
-            handle.remove()
+        return logits

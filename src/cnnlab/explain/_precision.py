@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from cnnlab.errors import UsageError
 from cnnlab.explain._ranks import spearman
 from cnnlab.explain.probe import Probe
+from cnnlab.tracing.hooks import recording, replacing_output
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -42,7 +43,7 @@ def scores_of(
         raise UsageError(f'precision is {precision!r}; choose "auto", "fp32" or "bf16".')
 
     def run(numbers: Sequence[int], bf16: bool) -> Tensor:
-        with probe.session(), _half(probe) if bf16 else _as_it_is():
+        with probe.session(), _half(probe) if bf16 else nullcontext():
             logits = probe.logits_for(len(numbers), lambda start, end: make(numbers[start:end]))
         return logits[:, target]
 
@@ -79,38 +80,27 @@ def has_fast_bf16(device: torch.device) -> bool:
 
 
 @contextmanager
-def _as_it_is() -> Iterator[None]:
-    yield
-
-
-@contextmanager
 def _half(probe: Probe) -> Iterator[None]:
     """Compute in bf16, except for the layer that gives the logits: 8 bits would not tell similar scores apart."""
-    head = _head(probe)
+    name, head = _head(probe)
 
-    def exact(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        assert isinstance(module, nn.Linear)
+    def exact(inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         with torch.autocast(output.device.type, enabled=False):
-            return F.linear(inputs[0].to(module.weight.dtype), module.weight, module.bias)
+            return F.linear(inputs[0].to(head.weight.dtype), head.weight, head.bias)
 
-    handle = head.register_forward_hook(exact) if head is not None else None
-    try:
-        with torch.autocast(probe.image.device.type, dtype=torch.bfloat16):
-            yield
-    finally:
-        if handle is not None:
-            handle.remove()
+    with (
+        replacing_output(probe.model, name, exact) if name else nullcontext(),
+        torch.autocast(probe.image.device.type, dtype=torch.bfloat16),
+    ):
+        yield
 
 
-def _head(probe: Probe) -> nn.Linear | None:
-    """The dense layer whose output is the logits, where there is one."""
-    made: list[tuple[Any, nn.Linear]] = []
-    dense = [module for module in probe.model.modules() if isinstance(module, nn.Linear)]
-    handles = [m.register_forward_hook(lambda module, _, output: made.append((output, module))) for m in dense]
-    try:
-        with probe.session(), torch.inference_mode():
-            logits = probe.run(probe.image)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return next((module for output, module in made if output is logits), None)
+def _head(probe: Probe) -> tuple[str, Any]:
+    """Return the name of the dense layer whose output is the logits, and the layer; an empty name without one."""
+    dense = {name: module for name, module in probe.model.named_modules() if name and isinstance(module, nn.Linear)}
+    with probe.session(), torch.inference_mode(), recording(probe.model, dense) as outputs:
+        logits = probe.run(probe.image)
+    for name, calls in outputs.calls.items():
+        if calls and torch.equal(calls[-1], logits):
+            return name, dense[name]
+    return "", None

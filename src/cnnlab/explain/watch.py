@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from cnnlab.errors import ModelError, UsageError
 from cnnlab.explain._inputs import check_logits
-from cnnlab.explain._looks import SHARES, LayerLook, Look, Rectifier, Rectifiers, Spread, following, in_order, watched
+from cnnlab.explain._looks import SHARES, LayerLook, Look, Rectifier, Rectifiers, Spread, in_order, watched
 from cnnlab.explain._show import Shown
 from cnnlab.tracing.hooks import recording, untouched
 
@@ -83,21 +83,17 @@ class Watch(Shown):
         """
         names = list(watched(model) if self.layers is None else self.layers)
         like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
-        modes = [(module, module.training) for module in model.modules()]
-        order: list[str] = []
-        relus = Rectifiers(order)
-        with untouched(model), recording(model, names) as seen, following(model, names, order):
-            for module, mode in modes:
-                module.training = mode
+        with untouched(model, evaluate=False), recording(model, names) as record:
+            relus = Rectifiers(record.order)
             torch.manual_seed(0)  # dropout is the same at every look; the caller's random state comes back
             with relus:
                 returned = model(self.images.to(like).detach().clone().requires_grad_())
             loss = self.loss(returned, self.labels.to(like.device))
             if loss.numel() != 1 or not loss.requires_grad:
                 raise ModelError("The loss is not a scalar that depends on the network, so there are no gradients.")
-            outputs = [(name, tensor) for name in names for tensor in seen.calls[name]]
+            outputs = [(name, tensor) for name in names for tensor in record.calls[name]]
             gradients = torch.autograd.grad(loss, [tensor for _, tensor in outputs], allow_unused=True)
-            found = in_order(model, order, outputs, gradients)
+            found = in_order(model, record.order, outputs, gradients)
         look = Look(len(self.looks) if at is None else at, float(loss.detach()), tuple(found), tuple(relus.found))
         self.looks.append(look)
         return look

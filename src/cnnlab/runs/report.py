@@ -28,6 +28,7 @@ from cnnlab.files import write_text
 from cnnlab.runs.compare import flatten
 from cnnlab.runs.evaluate import load_own_data, own_split
 from cnnlab.runs.folder import Run
+from cnnlab.tracing.hooks import evaluating
 from cnnlab.training.metrics import Metrics, evaluate_scores
 from cnnlab.training.recipe import Recipe
 
@@ -107,12 +108,10 @@ def model_table(model: nn.Module, image: Tensor) -> list[Layer]:
     names = {module: name or type(module).__name__ for name, module in model.named_modules()}
     rows = [module for module in names if not list(module.children()) or list(module.parameters(recurse=False))]
     handles = [module.register_forward_hook(note) for module in rows]
-    was_training = model.training
     try:
-        with torch.inference_mode():
-            model.eval()(image)
+        with torch.inference_mode(), evaluating(model):
+            model(image)
     finally:
-        model.train(was_training)
         for handle in handles:
             handle.remove()
     order = {module: position for position, module in enumerate(shapes)}

@@ -90,6 +90,17 @@ class Trace:
     ops: list[Op]
     calls: list[Call]
 
+    def finished(self) -> Iterator[Call]:
+        """Yield the calls in the order in which they finished: those inside a module before the module itself."""
+        return _finished(self.root)
+
+
+def _finished(call: Call) -> Iterator[Call]:
+    for step in call.steps:
+        if isinstance(step, Call):
+            yield from _finished(step)
+    yield call
+
 
 def trace(model: nn.Module, inputs: Inputs) -> Trace:
     """Write down a forward pass of ``model`` in eval mode, without gradients.

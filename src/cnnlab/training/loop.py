@@ -24,6 +24,7 @@ from torch import nn
 
 from cnnlab.data import ImageData, Loader
 from cnnlab.errors import TrainingError
+from cnnlab.tracing.hooks import evaluating
 from cnnlab.training import distributed
 from cnnlab.training.events import EpochDone, Event, FeaturesComputed, Finished, Started, StepDone
 from cnnlab.training.optim import learning_rate, set_learning_rate
@@ -38,7 +39,7 @@ from cnnlab.training.session import (
     seeded,
     unfreeze_when_due,
 )
-from cnnlab.training.transfer import Body, FeatureLoader, evaluating, trained_tail
+from cnnlab.training.transfer import Body, FeatureLoader, trained_tail
 from cnnlab.zoo import loss_with_auxiliary, split_outputs
 
 # A GPU and other processes are asked only this often whether the loss is still a number: each look waits for them.

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from cnnlab.data import Batch, Loader
 from cnnlab.errors import RecipeError
+from cnnlab.tracing import trace
+from cnnlab.tracing.hooks import evaluating, recording, recording_inputs
 from cnnlab.training import distributed
 from cnnlab.training.recipe import Recipe
 from cnnlab.zoo import Network
@@ -49,25 +49,12 @@ class Freeze:
             module.training = False
 
 
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put the network into eval mode and afterwards every part of it back into the mode it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
 def _black(model: nn.Module, input_shape: tuple[int, int, int]) -> Tensor:
     """A black image (1, C, H, W), as the network takes it."""
     parameter = next(model.parameters())
     return torch.zeros(1, *input_shape, device=parameter.device, dtype=parameter.dtype)
 
 
-@torch.no_grad()
 def module_stages(model: Network, input_shape: tuple[int, int, int]) -> dict[str, str]:
     """Return in which stage each submodule runs: dotted name -> stage.
 
@@ -79,24 +66,13 @@ def module_stages(model: Network, input_shape: tuple[int, int, int]) -> dict[str
         input_shape: (C, H, W) of an image.
     """
     ends = list(model.stages.items())
-    names: dict[nn.Module, str] = {module: name for name, module in model.named_modules()}
-    found: dict[str, str] = {}
+    stages: dict[str, str] = {}
     reached = 0
-
-    def note(module: nn.Module, inputs: Any, output: Any) -> None:
-        nonlocal reached
+    for call in trace(model, (1, *input_shape)).finished():
         stage, end = ends[min(reached, len(ends) - 1)]
-        found.setdefault(names[module], stage)
-        reached += names[module] == end
-
-    handles = [module.register_forward_hook(note) for module in model.modules()]
-    try:
-        with evaluating(model):
-            model(_black(model, input_shape))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return {name: found.get(name, "head") for name in names.values()}
+        stages.setdefault(call.path, stage)
+        reached += call.path == end
+    return {name: stages.get(name, "head") for name, _ in model.named_modules()}
 
 
 def parameter_stages(model: Network, input_shape: tuple[int, int, int]) -> dict[str, str]:
@@ -154,25 +130,17 @@ class Body(nn.Module):
     def __init__(self, model: Network) -> None:
         super().__init__()
         self.model = model
-        head = model.get_submodule(model.stages["head"])
-        self.watched = head
-        self.input = True
+        self.layer = model.stages["head"]
+        self.record = recording_inputs
+        head = model.get_submodule(self.layer)
         if isinstance(head, nn.Sequential) and _tail_start(head):
-            self.watched, self.input = head[_tail_start(head) - 1], False
+            last_frozen = list(head._modules)[_tail_start(head) - 1]
+            self.layer, self.record = f"{self.layer}.{last_frozen}", recording
 
     def forward(self, images: Tensor) -> Tensor:
-        kept: list[Tensor] = []
-
-        def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            # Cloned: a ReLU that follows may work in place.
-            kept.append((inputs[0] if self.input else output).clone())
-
-        handle = self.watched.register_forward_hook(keep)
-        try:
+        with self.record(self.model, [self.layer]) as features:
             self.model(images)
-        finally:
-            handle.remove()
-        return kept[0]
+        return features[self.layer]
 
 
 def caches_features(recipe: Recipe) -> bool:

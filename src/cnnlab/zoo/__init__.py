@@ -3,7 +3,7 @@
 ::
 
     model = create_model("lenet5", image_size=28)              # by name, for any classes, channels and size
-    logits, stages = stage_outputs(model, images)              # what leaves each stage, without surgery
+    logits, stages = stage_outputs(model, images)              # the output of each stage, without surgery
     print(summary(model))                                      # layers, shapes, cost, receptive fields
     again = create_model(**model.arch, weights="lenet5.safetensors")
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 import inspect
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
@@ -27,6 +27,7 @@ from torch.overrides import TorchFunctionMode
 
 from cnnlab.errors import CheckpointError, ModelError, UnknownNameError, UsageError, did_you_mean
 from cnnlab.registry import Entry, Registry
+from cnnlab.tracing.hooks import recording
 from cnnlab.zoo._pretrained import Pretrained, find_weights
 from cnnlab.zoo._weights import Head, channels_in, classes_in, fit_weights, read_weights, renamed, weights_path
 
@@ -495,30 +496,9 @@ def stage_outputs(model: nn.Module, images: Tensor) -> tuple[Tensor, dict[str, T
             f"{type(model).__name__} declares no stages. Build the model with create_model, or set `stages` on it: "
             "a dict of stage name -> dotted submodule name."
         )
-    with _kept_outputs(model, stages) as outputs:
+    with recording(model, stages.values()) as outputs:
         logits, _ = split_outputs(model(images))
-    return logits, {stage: outputs[stage] for stage in stages}
-
-
-@contextmanager
-def _kept_outputs(model: nn.Module, layers: Mapping[str, str]) -> Iterator[dict[str, Tensor]]:
-    """While open, fill the yielded dict with the outputs of the named submodules; no hook is left behind."""
-    outputs: dict[str, Tensor] = {}
-    handles = []
-
-    def keep(key: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
-            outputs[key] = output
-
-        return hook
-
-    try:
-        for key, path in layers.items():
-            handles.append(model.get_submodule(path).register_forward_hook(keep(key)))
-        yield outputs
-    finally:
-        for handle in handles:
-            handle.remove()
+    return logits, {stage: outputs[path] for stage, path in stages.items()}
 
 
 def he_init(model: nn.Module) -> None:
