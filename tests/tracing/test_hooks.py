@@ -148,9 +148,9 @@ def test_evaluating_gives_every_module_its_own_mode_back() -> None:
         assert same is model
         assert not any(module.training for module in model.modules())
     assert [module.training for module in model.modules()] == modes
+    model.broken = True
     with pytest.raises(RuntimeError, match="on purpose"), evaluating(model):
-        model.train()
-        raise RuntimeError("on purpose")
+        model.train()(random_image()[None])
     assert [module.training for module in model.modules()] == modes
 
 
