@@ -54,7 +54,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 import cnnlab
 from cnnlab.data import ArraySplit, ImageData, load_data
-from cnnlab.data.augment import BatchAugment
+from cnnlab.data.batch_augment import BatchAugment
 from cnnlab.errors import DataNotFoundError
 from cnnlab.runs import Recorder
 from cnnlab.runs.folder import processor_name

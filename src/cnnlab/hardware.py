@@ -69,6 +69,15 @@ def synchronize(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
+def free_memory() -> int:
+    """Return the bytes of memory that can be used now; 4 GiB where the system does not tell."""
+    with suppress(OSError, ValueError, IndexError), open("/proc/meminfo", encoding="ascii") as lines:
+        for line in lines:
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return 4 << 30
+
+
 def processor_name() -> str:
     """Return the name of the processor, as the system tells it."""
     with suppress(OSError):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from cnnlab.data import Augment, Preprocess
-from cnnlab.data.augment import BatchAugment, cut_out_, cutmix_box, kornia_transform, paste_box, shift_and_flip
+from cnnlab.data.batch_augment import BatchAugment, cut_out_, cutmix_box, kornia_transform, paste_box, shift_and_flip
 from cnnlab.errors import UnknownNameError, UsageError
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
 from cnnlab.data import ArraySplit, Crops, ImageData, Preprocess, channel_statistics, class_counts
-from cnnlab.data._stratify import stratified_choice, stratified_split
-from cnnlab.data.augment import draw_crops
+from cnnlab.data.batch_augment import draw_crops
+from cnnlab.data.stratify import stratified_choice, stratified_split
 from cnnlab.errors import DataError, UsageError
 
 labels_lists = st.lists(st.integers(0, 4), min_size=1, max_size=80)

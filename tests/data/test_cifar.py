@@ -19,13 +19,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cnnlab.data import _cifar, _decoded
-from cnnlab.data._cifar import CIFAR10, CIFAR100, Layout, find_in, parse_binary, parse_python, read_cifar, unpickle
+from cnnlab.data import array_cache
+from cnnlab.data.readers import cifar
+from cnnlab.data.readers.cifar import (
+    CIFAR10,
+    CIFAR100,
+    CifarFormat,
+    find_cifar,
+    parse_binary,
+    parse_python,
+    read_cifar,
+    unpickle,
+)
 from cnnlab.errors import DataError
 from cnnlab.files import cache_dir
 
 NAMES = {10: [f"class{i}" for i in range(10)], 100: [f"fine_{i}" for i in range(100)]}
-LAYOUTS = pytest.mark.parametrize("layout", [CIFAR10, CIFAR100], ids=["cifar10", "cifar100"])
+LAYOUTS = pytest.mark.parametrize("format", [CIFAR10, CIFAR100], ids=["cifar10", "cifar100"])
 PER_BATCH = 4
 files = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
@@ -36,38 +46,40 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     monkeypatch.setenv("CNNLAB_CACHE", str(cache))
 
 
-def batches(layout: Layout) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def batches(format: CifarFormat) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Random rows (N, 3072) and labels (N,) for each batch of the data set."""
     rng = np.random.default_rng(0)
-    names = [*layout.train, layout.test]
+    names = [*format.train, format.test]
     return {
-        name: (rng.integers(0, 256, (PER_BATCH, 3072), dtype=np.uint8), rng.integers(0, layout.classes, PER_BATCH))
+        name: (rng.integers(0, 256, (PER_BATCH, 3072), dtype=np.uint8), rng.integers(0, format.classes, PER_BATCH))
         for name in names
     }
 
 
-def binary(rows: np.ndarray, labels: np.ndarray, layout: Layout) -> bytes:
-    coarse = bytes([7]) if layout.label_bytes == 2 else b""
+def binary(rows: np.ndarray, labels: np.ndarray, format: CifarFormat) -> bytes:
+    coarse = bytes([7]) if format.label_bytes == 2 else b""
     return b"".join(coarse + bytes([label]) + row.tobytes() for row, label in zip(rows, labels, strict=True))
 
 
-def python(rows: np.ndarray, labels: np.ndarray, layout: Layout, protocol: int = 2, as_bytes: bool = True) -> bytes:
-    batch: dict[str, Any] = {"data": rows, layout.labels_key: labels.tolist(), "batch_label": "some batch"}
+def python(
+    rows: np.ndarray, labels: np.ndarray, format: CifarFormat, protocol: int = 2, as_bytes: bool = True
+) -> bytes:
+    batch: dict[str, Any] = {"data": rows, format.labels_key: labels.tolist(), "batch_label": "some batch"}
     return pickle.dumps({k.encode() if as_bytes else k: v for k, v in batch.items()}, protocol=protocol)
 
 
-def write_binary(folder: Path, layout: Layout, pack: Callable[[bytes], bytes] = bytes, suffix: str = "") -> None:
+def write_binary(folder: Path, format: CifarFormat, pack: Callable[[bytes], bytes] = bytes, suffix: str = "") -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for name, (rows, labels) in batches(layout).items():
-        (folder / f"{name}.bin{suffix}").write_bytes(pack(binary(rows, labels, layout)))
-    (folder / layout.names_text).write_text("\n".join(NAMES[layout.classes]) + "\n\n")
+    for name, (rows, labels) in batches(format).items():
+        (folder / f"{name}.bin{suffix}").write_bytes(pack(binary(rows, labels, format)))
+    (folder / format.names_text).write_text("\n".join(NAMES[format.classes]) + "\n\n")
 
 
-def write_python(folder: Path, layout: Layout, **options: Any) -> None:
+def write_python(folder: Path, format: CifarFormat, **options: Any) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for name, (rows, labels) in batches(layout).items():
-        (folder / name).write_bytes(python(rows, labels, layout, **options))
-    (folder / layout.meta).write_bytes(pickle.dumps({layout.names_key: NAMES[layout.classes]}, protocol=2))
+    for name, (rows, labels) in batches(format).items():
+        (folder / name).write_bytes(python(rows, labels, format, **options))
+    (folder / format.meta).write_bytes(pickle.dumps({format.names_key: NAMES[format.classes]}, protocol=2))
 
 
 def write_archive(path: Path, source: Path) -> None:
@@ -75,44 +87,44 @@ def write_archive(path: Path, source: Path) -> None:
         archive.add(source, arcname=source.name)
 
 
-def check(place: Path, layout: Layout) -> None:
-    made = batches(layout)
-    arrays = read_cifar(place, layout)
-    rows = np.concatenate([made[name][0] for name in layout.train])
+def check(place: Path, format: CifarFormat) -> None:
+    made = batches(format)
+    arrays = read_cifar(place, format)
+    rows = np.concatenate([made[name][0] for name in format.train])
     np.testing.assert_array_equal(arrays.train_images, rows.reshape(-1, 3, 32, 32))
-    np.testing.assert_array_equal(arrays.train_labels, np.concatenate([made[name][1] for name in layout.train]))
-    np.testing.assert_array_equal(arrays.test_images.reshape(PER_BATCH, -1), made[layout.test][0])
-    np.testing.assert_array_equal(arrays.test_labels, made[layout.test][1])
+    np.testing.assert_array_equal(arrays.train_labels, np.concatenate([made[name][1] for name in format.train]))
+    np.testing.assert_array_equal(arrays.test_images.reshape(PER_BATCH, -1), made[format.test][0])
+    np.testing.assert_array_equal(arrays.test_labels, made[format.test][1])
     assert arrays.train_labels.dtype == np.int64
-    assert arrays.classes == NAMES[layout.classes]
+    assert arrays.classes == NAMES[format.classes]
 
 
 @LAYOUTS
 @pytest.mark.parametrize(
     ("pack", "suffix"), [(bytes, ""), (lzma.compress, ".xz"), (gzip.compress, ".gz")], ids=["bin", "xz", "gz"]
 )
-def test_binary_batches(tmp_path: Path, layout: Layout, pack: Callable[[bytes], bytes], suffix: str) -> None:
-    write_binary(tmp_path, layout, pack, suffix)
-    assert find_in(tmp_path, layout) == tmp_path
-    check(tmp_path, layout)
+def test_binary_batches(tmp_path: Path, format: CifarFormat, pack: Callable[[bytes], bytes], suffix: str) -> None:
+    write_binary(tmp_path, format, pack, suffix)
+    assert find_cifar(tmp_path, format) == tmp_path
+    check(tmp_path, format)
 
 
 @LAYOUTS
 @pytest.mark.parametrize("protocol", [0, 2, 5])
 @pytest.mark.parametrize("as_bytes", [True, False], ids=["bytes", "str"])
-def test_python_batches(tmp_path: Path, layout: Layout, protocol: int, as_bytes: bool) -> None:
-    write_python(tmp_path, layout, protocol=protocol, as_bytes=as_bytes)
-    check(tmp_path, layout)
+def test_python_batches(tmp_path: Path, format: CifarFormat, protocol: int, as_bytes: bool) -> None:
+    write_python(tmp_path, format, protocol=protocol, as_bytes=as_bytes)
+    check(tmp_path, format)
 
 
 @LAYOUTS
 @pytest.mark.parametrize("kind", [0, 1], ids=["python", "binary"])
-def test_archives(tmp_path: Path, layout: Layout, kind: int) -> None:
-    source = tmp_path / "source" / layout.folders[kind]
-    (write_python, write_binary)[kind](source, layout)
-    write_archive(tmp_path / layout.archives[kind], source)
-    assert find_in(tmp_path, layout) == tmp_path / layout.archives[kind]
-    check(tmp_path / layout.archives[kind], layout)
+def test_archives(tmp_path: Path, format: CifarFormat, kind: int) -> None:
+    source = tmp_path / "source" / format.folders[kind]
+    (write_python, write_binary)[kind](source, format)
+    write_archive(tmp_path / format.archives[kind], source)
+    assert find_cifar(tmp_path, format) == tmp_path / format.archives[kind]
+    check(tmp_path / format.archives[kind], format)
 
 
 def test_python_2_pickle() -> None:
@@ -171,10 +183,10 @@ def test_a_pickle_that_wants_more_is_refused_by_name(
 @LAYOUTS
 @files
 @given(data=st.data())
-def test_a_truncated_pickle_is_a_data_error(layout: Layout, data: st.DataObject) -> None:
-    content = python(*batches(layout)[layout.test], layout)
+def test_a_truncated_pickle_is_a_data_error(format: CifarFormat, data: st.DataObject) -> None:
+    content = python(*batches(format)[format.test], format)
     with pytest.raises(DataError, match=r"^test"):
-        parse_python(content[: data.draw(st.integers(0, len(content) - 1))], "test", layout)
+        parse_python(content[: data.draw(st.integers(0, len(content) - 1))], "test", format)
 
 
 def test_a_huge_memo_number_takes_no_memory() -> None:
@@ -202,18 +214,18 @@ def test_a_damaged_pickle_never_raises_anything_else(data: st.DataObject) -> Non
 @LAYOUTS
 @files
 @given(data=st.data())
-def test_binary_round_trip_and_truncation(layout: Layout, data: st.DataObject) -> None:
+def test_binary_round_trip_and_truncation(format: CifarFormat, data: st.DataObject) -> None:
     count = data.draw(st.integers(1, 3))
     rows = data.draw(hnp.arrays(np.uint8, (count, 3072), elements=st.integers(0, 255), fill=st.integers(0, 255)))
-    labels = np.array(data.draw(st.lists(st.integers(0, layout.classes - 1), min_size=count, max_size=count)))
-    content = binary(rows, labels, layout)
-    images, read = parse_binary(content, "b", layout)
+    labels = np.array(data.draw(st.lists(st.integers(0, format.classes - 1), min_size=count, max_size=count)))
+    content = binary(rows, labels, format)
+    images, read = parse_binary(content, "b", format)
     np.testing.assert_array_equal(images.reshape(count, -1), rows)
     np.testing.assert_array_equal(read, labels)
     cut = data.draw(st.integers(0, len(content) - 1))
-    if cut == 0 or cut % (layout.label_bytes + 3072):
+    if cut == 0 or cut % (format.label_bytes + 3072):
         with pytest.raises(DataError, match="truncated"):
-            parse_binary(content[:cut], "b", layout)
+            parse_binary(content[:cut], "b", format)
 
 
 @files
@@ -283,7 +295,7 @@ def test_class_names_must_be_complete(tmp_path: Path) -> None:
 def test_a_folder_of_photos_is_not_taken_for_cifar100(tmp_path: Path) -> None:
     (tmp_path / "train" / "ants").mkdir(parents=True)
     (tmp_path / "test" / "ants").mkdir(parents=True)
-    assert find_in(tmp_path, CIFAR100) is None
+    assert find_cifar(tmp_path, CIFAR100) is None
 
 
 def test_decoded_cache_is_used_and_notices_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,7 +304,7 @@ def test_decoded_cache_is_used_and_notices_changes(tmp_path: Path, monkeypatch: 
     entries = list((cache_dir() / "decoded").iterdir())
     assert len(entries) == 1
     with monkeypatch.context() as patch:
-        patch.setattr(_cifar, "parse_binary", lambda *_: pytest.fail("decoded again"))
+        patch.setattr(cifar, "parse_binary", lambda *_: pytest.fail("decoded again"))
         check(tmp_path, CIFAR10)
 
     rows, labels = batches(CIFAR10)["test_batch"]
@@ -323,5 +335,5 @@ def test_decoded_cache_leaves_no_parts(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)
-    _decoded.save([source], [np.zeros(3)])
+    array_cache.save([source], [np.zeros(3)])
     assert list((cache_dir() / "decoded").iterdir()) == []

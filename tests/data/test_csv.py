@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cnnlab.data import ArraySplit, FileSplit, class_counts, load_data
-from cnnlab.data.csv_table import load_csv
+from cnnlab.data.readers.csv import load_csv
 from cnnlab.errors import DataError, DataNotFoundError
 
 labelled_rows = st.tuples(st.sampled_from(["cat", "dog", "7"]), st.lists(st.integers(0, 255), min_size=4, max_size=4))

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cnnlab.data import ArraySplit, ImageData, _duplicates, doctor
+from cnnlab.data import ArraySplit, ImageData, doctor, near_duplicates
 from cnnlab.data.doctor import Diagnosis, Finding, examine
 from cnnlab.errors import DataNotFoundError, UnknownNameError
 
@@ -301,7 +301,7 @@ def test_changed_copies_of_real_photos_are_found(tmp_path: Path, change: Callabl
 def test_hash_is_that_of_imagehash(seed: int, scale: int) -> None:
     thumbs = (np.random.default_rng(seed).random((3, 32, 32)) * scale).astype(np.uint8)
     expected = [np.packbits(imagehash.phash(Image.fromarray(thumb)).hash.ravel()) for thumb in thumbs]
-    np.testing.assert_array_equal(_duplicates.perceptual_hashes(thumbs), expected)
+    np.testing.assert_array_equal(near_duplicates.perceptual_hashes(thumbs), expected)
 
 
 @settings(max_examples=40, deadline=None)
@@ -313,7 +313,7 @@ def test_near_pairs_are_those_of_brute_force(seed: int, count: int, distance: in
     expected = [
         (i, j) for i, j in itertools.combinations(range(count), 2) if int((bits[i] != bits[j]).sum()) <= distance
     ]
-    pairs = _duplicates.near_pairs(np.packbits(bits, axis=1), distance)
+    pairs = near_duplicates.near_pairs(np.packbits(bits, axis=1), distance)
     assert [tuple(pair) for pair in pairs.tolist()] == expected
 
 
@@ -322,7 +322,7 @@ def test_correlation_is_that_of_numpy() -> None:
     thumbs = rng.integers(0, 256, (5, 32, 32), dtype=np.uint8)
     thumbs[4] = 7
     pairs = np.array([(0, 1), (2, 2), (3, 4)])
-    found = _duplicates.correlation(thumbs, pairs)
+    found = near_duplicates.correlation(thumbs, pairs)
     assert found[0] == pytest.approx(np.corrcoef(thumbs[0].ravel(), thumbs[1].ravel())[0, 1], abs=1e-5)
     assert found[1] == pytest.approx(1)
     assert found[2] == 0
@@ -330,11 +330,11 @@ def test_correlation_is_that_of_numpy() -> None:
 
 def test_groups_join_what_shares_a_member() -> None:
     pairs = np.array([(0, 3), (3, 5), (1, 2)])
-    assert _duplicates.groups(7, pairs) == [[0, 3, 5], [1, 2]]
-    assert _duplicates.groups(7, np.empty((0, 2), np.int64)) == []
+    assert near_duplicates.groups(7, pairs) == [[0, 3, 5], [1, 2]]
+    assert near_duplicates.groups(7, np.empty((0, 2), np.int64)) == []
 
 
 def test_fifty_thousand_images_take_seconds() -> None:
     hashes = np.random.default_rng(0).integers(0, 256, (50_000, 8), dtype=np.uint8)
     hashes[40_000:40_010] = hashes[:10]
-    assert _duplicates.near_pairs(hashes, 4).tolist() == [[i, 40_000 + i] for i in range(10)]
+    assert near_duplicates.near_pairs(hashes, 4).tolist() == [[i, 40_000 + i] for i in range(10)]

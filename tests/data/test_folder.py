@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from cnnlab.data import FileSplit, Loader, Preprocess, class_counts, load_data
-from cnnlab.data.folder import load_folder, natural_key
+from cnnlab.data.readers.folder import load_folder, natural_key
 from cnnlab.errors import DataError, DataNotFoundError, UnknownNameError
 
 SHARED = Path(os.environ.get("CNNLAB_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cnnlab.data._idx import read_idx, read_idx_pair
+from cnnlab.data.readers.idx import read_idx, read_idx_pair
 from cnnlab.errors import DataError
 
 files = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

@@ -10,8 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cnnlab.data import ArraySplit, FileSplit, load_data
-from cnnlab.data import files as files_module
+from cnnlab.data import ArraySplit, FileSplit, load_data, scanning
 from cnnlab.training import prepare
 from tests.helpers import tiny_recipe
 
@@ -69,7 +68,7 @@ def test_a_truncated_jpeg_is_found_in_a_large_folder_too(tmp_path: Path, monkeyp
     write(tmp_path, (120, 100), suffix="jpg")
     broken = tmp_path / "cat" / "2.jpg"
     broken.write_bytes(broken.read_bytes()[:-400])
-    monkeypatch.setattr(files_module, "FULL_SCAN_FILES", 3)
+    monkeypatch.setattr(scanning, "FULL_SCAN_FILES", 3)
     assert [name for name, _ in load_data(tmp_path).skipped] == ["cat/2.jpg"]
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cnnlab.data import ArraySplit, Augment, Batch, FileSplit, Loader, Preprocess
-from cnnlab.data.files import Scanned, scan
+from cnnlab.data.scanning import Scanned, scan
 from cnnlab.errors import DataError, UsageError
 
 GREY = Preprocess(4, 1, (0.5,), (0.25,))

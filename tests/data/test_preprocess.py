@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from cnnlab.data import ArraySplit, Preprocess
-from cnnlab.data.preprocess import decode, to_bytes
+from cnnlab.data.decoding import decode, to_bytes
 from cnnlab.errors import DataError, UsageError
 
 

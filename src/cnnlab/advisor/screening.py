@@ -11,8 +11,8 @@ from cnnlab.advisor.catalogue import count_macs
 from cnnlab.advisor.clock import Clock, TrialStep
 from cnnlab.advisor.forecast import Candidate, Forecast
 from cnnlab.advisor.trial import Rates, quick_rates
-from cnnlab.data.base import free_memory
 from cnnlab.errors import CnnlabError
+from cnnlab.hardware import free_memory
 from cnnlab.training.recipe import Recipe
 from cnnlab.zoo import create_model, list_models, models
 from cnnlab.zoo._pretrained import local_weights

@@ -1,21 +1,45 @@
-"""Data sets: named ones, folders of photos and CSV files, and the way from files to batches."""
+"""Data sets: named ones, folders of photos and CSV files, and the way from files to batches.
 
-from cnnlab.data.augment import Augment
-from cnnlab.data.base import (
-    ArraySplit,
-    Crops,
-    DataFacts,
-    ImageData,
-    Split,
-    channel_statistics,
-    class_counts,
-    data_sets,
-)
-from cnnlab.data.course import course_split
-from cnnlab.data.files import FileSplit
-from cnnlab.data.load import list_data, load_data
-from cnnlab.data.loader import Batch, Loader
-from cnnlab.data.preprocess import ImageLike, Preprocess
+What this package offers is loaded when first used: the list of data sets and the settings of augmentation need no
+torch, and the commands that only show them answer at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cnnlab.data.array_split import ArraySplit
+    from cnnlab.data.augment import Augment
+    from cnnlab.data.base import Crops, ImageData, Split, channel_statistics, class_counts
+    from cnnlab.data.course import course_split
+    from cnnlab.data.decoding import ImageLike
+    from cnnlab.data.facts import DataFacts, data_sets
+    from cnnlab.data.file_split import FileSplit
+    from cnnlab.data.load import list_data, load_data
+    from cnnlab.data.loader import Batch, Loader
+    from cnnlab.data.preprocess import Preprocess
+
+_MODULE_OF = {
+    "ArraySplit": "array_split",
+    "Augment": "augment",
+    "Batch": "loader",
+    "Crops": "base",
+    "DataFacts": "facts",
+    "FileSplit": "file_split",
+    "ImageData": "base",
+    "ImageLike": "decoding",
+    "Loader": "loader",
+    "Preprocess": "preprocess",
+    "Split": "base",
+    "channel_statistics": "base",
+    "class_counts": "base",
+    "course_split": "course",
+    "data_sets": "facts",
+    "list_data": "load",
+    "load_data": "load",
+}
 
 __all__ = [
     "ArraySplit",
@@ -36,3 +60,9 @@ __all__ = [
     "list_data",
     "load_data",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULE_OF:
+        return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

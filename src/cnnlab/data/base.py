@@ -10,49 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from cnnlab.data._stratify import stratified_choice, stratified_split
-from cnnlab.data.preprocess import Preprocess, decode, resize_box, to_tensor
+from cnnlab.data.preprocess import Preprocess
+from cnnlab.data.stratify import stratified_choice, stratified_split
 from cnnlab.errors import DataError, UsageError
-from cnnlab.registry import Registry
-
-
-@dataclass(frozen=True)
-class DataFacts:
-    """What is known about a named data set before it is loaded.
-
-    Args:
-        title: its name in prose.
-        classes: how many.
-        channels: 1 or 3.
-        size: native height and width in pixels.
-        counts: images in train, val and test (0: the split does not exist).
-        citation: authors, title, year.
-        url: where it comes from.
-        download_bytes: size of the download; 0 when it comes with an installed package.
-        mean: mean per channel of the training split, pixels in 0..1.
-        std: standard deviation per channel of the training split, pixels in 0..1.
-    """
-
-    title: str
-    classes: int
-    channels: int
-    size: tuple[int, int]
-    counts: tuple[int, int, int]
-    citation: str
-    url: str
-    download_bytes: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-
-#: Every named data set. A module of this package registers a factory
-#: ``(data_dir=None, *, progress=None, download=True) -> ImageData`` with ``@data_sets.register(DataFacts(...))``.
-data_sets: Registry[DataFacts] = Registry(
-    "data set", "cnnlab.data", "A path to a folder of class folders or to a CSV file works too."
-)
+from cnnlab.hardware import free_memory
 
 
 @dataclass(frozen=True)
@@ -143,116 +106,9 @@ class Split(ABC):
         return self.fetch(torch.tensor([index]), preprocess)[0]
 
 
-class ArraySplit(Split):
-    """Images in memory.
-
-    Args:
-        pixels: uint8 (N, C, H, W) with 1 or 3 channels, or (N, H, W) grey. Not copied.
-        labels: (N,) integers.
-        names: a name for each image, when they have one.
-        cache_bytes: resized copies are kept when they take at most this much; 2 GiB or a quarter of the free memory
-            by default.
-
-    Raises:
-        DataError: shape or type of the arrays is wrong.
-    """
-
-    def __init__(
-        self,
-        pixels: Tensor | np.ndarray,
-        labels: Tensor | np.ndarray | Sequence[int],
-        names: list[str] | None = None,
-        *,
-        cache_bytes: int | None = None,
-    ) -> None:
-        pixels = torch.as_tensor(pixels)
-        self.labels = torch.as_tensor(labels).to(torch.int64)
-        if pixels.dim() == 3:
-            pixels = pixels[:, None]
-        if pixels.dtype != torch.uint8 or pixels.dim() != 4 or pixels.shape[1] not in (1, 3):
-            raise DataError(
-                f"Images are {pixels.dtype} of shape {tuple(pixels.shape)}; expected uint8 (N, C, H, W), C 1 or 3."
-            )
-        if self.labels.shape != (len(pixels),):
-            raise DataError(f"{len(pixels)} images have labels of shape {tuple(self.labels.shape)}; give one each.")
-        if names is not None and len(names) != len(pixels):
-            raise DataError(f"{len(pixels)} images have {len(names)} names; give one each.")
-        self.pixels = pixels
-        self.names = names
-        self.channels = int(pixels.shape[1])
-        self.size = (int(pixels.shape[2]), int(pixels.shape[3]))
-        self._cache_bytes = cache_bytes
-        self._prepared: tuple[tuple[Any, ...], Tensor] | None = None
-
-    def fetch(self, indices: Tensor, preprocess: Preprocess, crops: Crops | None = None) -> Tensor:
-        if crops is not None:
-            size, interpolation = preprocess.size, preprocess.interpolation
-            images = (self._decoded(int(i), preprocess.channels) for i in indices)
-            boxes = ((image, crops.box(row, image.height, image.width)) for row, image in enumerate(images))
-            return _stack([to_tensor(resize_box(image, box, size, interpolation)) for image, box in boxes], preprocess)
-        if self._is_native(preprocess):
-            return self.pixels.index_select(0, indices)
-        prepared = self._prepare(preprocess)
-        if prepared is not None:
-            return prepared.index_select(0, indices)
-        return self._resized(indices, preprocess)
-
-    def subset(self, indices: Tensor | Sequence[int]) -> ArraySplit:
-        rows = torch.as_tensor(indices, dtype=torch.int64)
-        names = None if self.names is None else [self.names[i] for i in rows.tolist()]
-        return ArraySplit(self.pixels[rows], self.labels[rows], names, cache_bytes=self._cache_bytes)
-
-    def joined(self, other: Split) -> ArraySplit:
-        assert isinstance(other, ArraySplit)
-        names = None if self.names is None or other.names is None else [*self.names, *other.names]
-        return ArraySplit(torch.cat([self.pixels, other.pixels]), torch.cat([self.labels, other.labels]), names)
-
-    def fingerprint(self) -> int:
-        return zlib.crc32(self.pixels.contiguous().numpy().data, super().fingerprint())
-
-    def _is_native(self, preprocess: Preprocess) -> bool:
-        same_size = self.size == (preprocess.size, preprocess.size)
-        whole = preprocess.resize == "stretch" or preprocess.short_side == preprocess.size
-        return same_size and whole and self.channels == preprocess.channels
-
-    def _decoded(self, index: int, channels: int) -> Image.Image:
-        return decode(self.pixels[index], channels)
-
-    def _resized(self, indices: Tensor, preprocess: Preprocess) -> Tensor:
-        images = [to_tensor(preprocess.fit(self._decoded(i, preprocess.channels))) for i in indices.tolist()]
-        return _stack(images, preprocess)
-
-    def _prepare(self, preprocess: Preprocess) -> Tensor | None:
-        """Return all images resized, from the cache or made now; None when they would not fit in memory."""
-        if self._prepared is None or self._prepared[0] != preprocess.geometry:
-            total = len(self) * preprocess.channels * preprocess.size**2
-            if total > (memory_budget() if self._cache_bytes is None else self._cache_bytes):
-                return None
-            self._prepared = (preprocess.geometry, self._resized(torch.arange(len(self)), preprocess))
-        return self._prepared[1]
-
-
-def _stack(images: list[Tensor], preprocess: Preprocess) -> Tensor:
-    if images:
-        return torch.stack(images)
-    return torch.empty(0, preprocess.channels, preprocess.size, preprocess.size, dtype=torch.uint8)
-
-
 def memory_budget() -> int:
     """Return how many bytes one split may keep of decoded images: 2 GiB, or 25 % of the free memory when less."""
     return min(2 << 30, free_memory() // 4)
-
-
-def free_memory() -> int:
-    """Return the bytes of memory that can be used now; 4 GiB where the system does not tell."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            for line in lines:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        pass
-    return 4 << 30
 
 
 @dataclass

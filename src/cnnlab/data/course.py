@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cnnlab.data.base import ArraySplit, ImageData, Split
+from cnnlab.data.array_split import ArraySplit
+from cnnlab.data.base import ImageData, Split
 from cnnlab.errors import DataError
 
 

@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cnnlab.data import _duplicates
-from cnnlab.data._look import ImageFile, Look, look_at
-from cnnlab.data.base import ImageData, class_counts, data_sets
+from cnnlab.data import near_duplicates
+from cnnlab.data.base import ImageData, class_counts
+from cnnlab.data.facts import data_sets
+from cnnlab.data.inspection import FileFacts, InspectedImage, inspect_images
 from cnnlab.data.load import load_data
 from cnnlab.errors import DataError, DataNotFoundError
 
@@ -110,19 +111,19 @@ def examine(
     except DataError as error:
         finding = Finding("unusable", "error", str(error), "Training refuses it for the same reason.")
         return Diagnosis(Path(data).name, str(data), findings=[finding])
-    looks = look_at(loaded, progress)
+    images = inspect_images(loaded, progress)
     divided = loaded.divided
     findings = [
-        *_unreadable(loaded, looks),
+        *_unreadable(loaded, images),
         *class_findings(loaded, imbalance),
-        *_duplicated(loaded, looks, official=named, divided=divided),
-        *_pictures(looks, tiny),
+        *_duplicated(loaded, images, official=named, divided=divided),
+        *_pictures(images, tiny),
     ]
     order = ("error", "warning", "note")
     return Diagnosis(
         name=loaded.name,
         source=loaded.source,
-        images=len(looks) - sum(look.error is not None for look in looks),
+        images=len(images) - sum(image.error is not None for image in images),
         counts={
             name: dict(zip(loaded.classes, class_counts(split, loaded.classes).tolist(), strict=True))
             for name, split in loaded.splits().items()
@@ -132,8 +133,8 @@ def examine(
     )
 
 
-def _unreadable(data: ImageData, looks: Sequence[Look]) -> Iterator[Finding]:
-    broken = [*data.skipped, *((look.name, look.error) for look in looks if look.error is not None)]
+def _unreadable(data: ImageData, images: Sequence[InspectedImage]) -> Iterator[Finding]:
+    broken = [*data.skipped, *((image.name, image.error) for image in images if image.error is not None)]
     if broken:
         yield Finding(
             "unreadable",
@@ -185,38 +186,42 @@ def class_findings(data: ImageData, imbalance: float = 10.0) -> Iterator[Finding
         )
 
 
-def _duplicated(data: ImageData, looks: Sequence[Look], *, official: bool, divided: bool) -> Iterator[Finding]:
-    readable = [look for look in looks if look.error is None]
+def _duplicated(
+    data: ImageData, images: Sequence[InspectedImage], *, official: bool, divided: bool
+) -> Iterator[Finding]:
+    readable = [image for image in images if image.error is None]
     by_digest: dict[bytes, list[int]] = {}
-    for position, look in enumerate(readable):
-        by_digest.setdefault(look.digest, []).append(position)
+    for position, image in enumerate(readable):
+        by_digest.setdefault(image.digest, []).append(position)
     exact = [group for group in by_digest.values() if len(group) > 1]
     yield from _judge_groups(data, readable, exact, same=True, official=official, divided=divided)
 
     # Of images that are equal byte by byte one stands for all; blank ones would all look alike.
     firsts = [group[0] for group in by_digest.values() if readable[group[0]].thumb is not None]
-    thumbs = np.array([readable[i].thumb for i in firsts], np.uint8).reshape(-1, _duplicates.THUMB, _duplicates.THUMB)
-    blank = _duplicates.contrast(thumbs) < _BLANK
+    thumbs = np.array([readable[i].thumb for i in firsts], np.uint8).reshape(
+        -1, near_duplicates.THUMB, near_duplicates.THUMB
+    )
+    blank = near_duplicates.contrast(thumbs) < _BLANK
     if blank.any():
         files = tuple(readable[i].name for i, flat in zip(firsts, blank, strict=True) if flat)
         yield Finding(
             "blank",
             "warning",
             f"{_count(len(files), 'picture')} of a single colour",
-            "Look at them, and delete them.",
+            "InspectedImage at them, and delete them.",
             files,
         )
     shown = np.array(firsts, np.int64)[~blank]
     thumbs = thumbs[~blank]
-    pairs = _duplicates.near_pairs(_duplicates.perceptual_hashes(thumbs), NEAR_BITS)
-    pairs = pairs[_duplicates.correlation(thumbs, pairs) >= NEAR_CORRELATION]
-    near = [[int(shown[i]) for i in group] for group in _duplicates.groups(len(thumbs), pairs)]
+    pairs = near_duplicates.near_pairs(near_duplicates.perceptual_hashes(thumbs), NEAR_BITS)
+    pairs = pairs[near_duplicates.correlation(thumbs, pairs) >= NEAR_CORRELATION]
+    near = [[int(shown[i]) for i in group] for group in near_duplicates.groups(len(thumbs), pairs)]
     yield from _judge_groups(data, readable, near, same=False, official=official, divided=divided)
 
 
 def _judge_groups(
     data: ImageData,
-    looks: Sequence[Look],
+    images: Sequence[InspectedImage],
     groups: Sequence[Sequence[int]],
     *,
     same: bool,
@@ -226,15 +231,15 @@ def _judge_groups(
     """Report each group once, under the worst that is true of it."""
     conflicts, leaks, copies = [], [], []
     for group in groups:
-        members = [looks[i] for i in group]
-        if len({look.label for look in members}) > 1:
-            conflicts.append(tuple(f"{look.name} ({data.classes[look.label]})" for look in members))
-        elif len({look.split for look in members}) > 1 and not divided:
-            leaks.append(tuple(look.name for look in members))
+        members = [images[i] for i in group]
+        if len({image.label for image in members}) > 1:
+            conflicts.append(tuple(f"{image.name} ({data.classes[image.label]})" for image in members))
+        elif len({image.split for image in members}) > 1 and not divided:
+            leaks.append(tuple(image.name for image in members))
         else:
-            copies.append(tuple(look.name for look in members))
+            copies.append(tuple(image.name for image in members))
     prefix, nearly = ("", "") if same else ("near-", " nearly the same")
-    check = "" if same else "Look at them. If they show the same: "
+    check = "" if same else "InspectedImage at them. If they show the same: "
     if conflicts:
         yield _group_finding(
             f"{prefix}duplicates with different labels",
@@ -274,10 +279,10 @@ def _group_finding(
     return Finding(kind, severity, message, advice, files, tuple(groups))
 
 
-def _pictures(looks: Sequence[Look], tiny: int) -> Iterator[Finding]:
-    files = [(look.name, look.file) for look in looks if look.file is not None]
+def _pictures(images: Sequence[InspectedImage], tiny: int) -> Iterator[Finding]:
+    files = [(image.name, image.file) for image in images if image.file is not None]
 
-    def where(holds: Callable[[ImageFile], bool]) -> tuple[str, ...]:
+    def where(holds: Callable[[FileFacts], bool]) -> tuple[str, ...]:
         return tuple(name for name, file in files if holds(file))
 
     small = where(lambda file: min(file.size) < tiny)

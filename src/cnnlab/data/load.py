@@ -6,9 +6,10 @@ import os
 import sys
 from pathlib import Path
 
-from cnnlab.data.base import ImageData, data_sets
-from cnnlab.data.csv_table import load_csv
-from cnnlab.data.folder import load_folder
+from cnnlab.data.base import ImageData
+from cnnlab.data.facts import data_sets
+from cnnlab.data.readers.csv import load_csv
+from cnnlab.data.readers.folder import load_folder
 from cnnlab.errors import DataError, DataNotFoundError
 
 

@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnnlab.data.augment import Augment, BatchAugment
+from cnnlab.data.augment import Augment
 from cnnlab.data.base import Split
-from cnnlab.data.files import FileSplit, workers
+from cnnlab.data.batch_augment import BatchAugment
+from cnnlab.data.file_split import FileSplit
 from cnnlab.data.preprocess import Preprocess
+from cnnlab.data.scanning import workers
 from cnnlab.errors import UsageError
 
 # While a batch is used, this many more are being decoded.

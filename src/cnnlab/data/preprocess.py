@@ -11,35 +11,18 @@ import functools
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
+from cnnlab.data.decoding import ImageLike, decode, to_tensor
 from cnnlab.errors import DataError, UsageError, did_you_mean
-
-#: What :meth:`Preprocess.pixels` takes: a path, a PIL image, an array (H, W) or (H, W, C), a tensor (H, W) or
-#: (C, H, W).
-ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray | Tensor"
 
 Resampling: TypeAlias = Literal["bilinear", "bicubic"]
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-
-_ORIENTATION_TAG = 0x0112
-# EXIF 2.32, table 6: what has to be done to show an image with this orientation upright.
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_GREY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 
 @functools.lru_cache(maxsize=64)
@@ -227,165 +210,6 @@ class Preprocess:
         if missing:
             raise UsageError(f"Preprocessing needs {', '.join(missing)} as well.")
         return cls(**values)
-
-
-def decode(source: ImageLike, channels: int, *, least: int | None = None) -> Image.Image:
-    """Return a picture upright, with 8 bits in ``channels`` channels: mode ``L`` (1) or ``RGB`` (3).
-
-    Args:
-        source: what :meth:`Preprocess.pixels` takes.
-        channels: 1 or 3.
-        least: a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as both sides keep this many pixels;
-            much faster for photos of many megapixels, and not bit-identical. ``None`` decodes exactly.
-
-    Raises:
-        DataError: it cannot be read or is no picture; the message has the path.
-    """
-    if isinstance(source, str | os.PathLike):
-        path = os.fspath(source)
-        try:
-            with Image.open(path) as image:
-                if least is not None:
-                    image.draft(None, (least, least))
-                return to_channels(upright(image), channels)
-        except Exception as error:
-            # Pillow raises OSError, SyntaxError, ValueError, struct.error, ... for broken files.
-            advice = f"Remove or replace it; `cnnlab doctor {Path(path).parent}` lists every unreadable file."
-            if isinstance(error, FileNotFoundError):
-                advice = "Check the path."
-            raise DataError(f"Cannot read the image {path}: {reason(error)}. {advice}") from error
-    if isinstance(source, Image.Image):
-        try:
-            return to_channels(upright(source), channels)
-        except (OSError, SyntaxError, ValueError) as error:  # truncated, or a mode that Pillow cannot convert
-            name = getattr(source, "filename", "") or "given"
-            raise DataError(f"Cannot read the image {name}: {reason(error)}. Open it again or replace it.") from error
-    if isinstance(source, Tensor):
-        array = source.detach().cpu().numpy()
-        if array.ndim == 3:
-            if array.shape[0] > 4:
-                raise DataError(f"A tensor of shape {array.shape} is no image; expected (H, W) or (C, H, W).")
-            array = array.transpose(1, 2, 0)
-        return to_channels(_from_array(array), channels)
-    if isinstance(source, np.ndarray):
-        return to_channels(_from_array(source), channels)
-    raise DataError(
-        f"A {type(source).__name__} is no image; give a path, a PIL image, an array (H, W, C) or a tensor (C, H, W)."
-    )
-
-
-def reason(error: BaseException) -> str:
-    """Say in a few words why Pillow could not read a file."""
-    if isinstance(error, FileNotFoundError):
-        return "there is no such file"
-    if isinstance(error, IsADirectoryError):
-        return "it is a folder"
-    if isinstance(error, PermissionError):
-        return "no permission to read it"
-    if isinstance(error, UnidentifiedImageError):
-        return "it is not an image that Pillow knows"
-    return str(error).rstrip(".") or type(error).__name__
-
-
-def orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 (upright) to 8; 1 when there is none or it is broken."""
-    try:
-        value = image.getexif().get(_ORIENTATION_TAG, 1)
-    except Exception:  # broken EXIF data does not make the pixels unreadable
-        return 1
-    return value if value in _UPRIGHT else 1
-
-
-def upright(image: Image.Image) -> Image.Image:
-    """Turn a photo the way its EXIF orientation says; others come back as they are."""
-    image.load()  # first: Pillow turns TIFF files by itself while loading, and then takes the tag away
-    turn = _UPRIGHT.get(orientation(image))
-    return image if turn is None else image.transpose(turn)
-
-
-def is_grey(mode: str) -> bool:
-    """Whether a Pillow mode has no colour (palettes count as colour)."""
-    return mode in _GREY_MODES
-
-
-def to_channels(image: Image.Image, channels: int) -> Image.Image:
-    """Make 8-bit grey (``channels`` 1) or RGB (3) of any Pillow mode.
-
-    Transparency is laid on white. Grey of 16 bits is scaled by 1/257; see :func:`to_bytes` for integers of 32 bits and
-    floats. RGB becomes grey by the luma of ITU-R 601-2, as in Pillow.
-    """
-    mode = "L" if channels == 1 else "RGB"
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image, dtype=np.float64) / 257).round().astype(np.uint8))
-    elif image.mode in ("I", "F"):
-        image = Image.fromarray(to_bytes(np.asarray(image), stretch=True))
-    elif image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
-        image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    if image.mode == mode:
-        image.load()
-        return image
-    return image.convert(mode)
-
-
-def to_bytes(values: np.ndarray, *, stretch: bool = False) -> np.ndarray:
-    """Turn the pixel values of any number type into uint8, rounding half to even.
-
-    uint8 stays. uint16 is scaled by 1/257 (65535 becomes 255). bool becomes 0 and 255. Floats within 0..1 are scaled
-    by 255. Other integers and floats within 0..255 keep their value, integers within 0..65535 count as 16 bits.
-
-    Args:
-        values: array of any shape.
-        stretch: scale values out of these ranges from their minimum..maximum to 0..255 (scientific TIFF files);
-            refuse them otherwise.
-
-    Raises:
-        DataError: values out of range, not finite, or not numbers.
-    """
-    if values.dtype == np.uint8:
-        return values
-    if values.dtype == np.bool_:
-        return values.astype(np.uint8) * np.uint8(255)
-    if values.dtype.kind not in "iuf":
-        raise DataError(f"An array of {values.dtype} is no image; expected uint8, or floats in 0..1.")
-    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
-    if not np.isfinite([low, high]).all():
-        raise DataError("The image holds NaN or infinite values; expected uint8, or floats in 0..1.")
-    scaled = values.astype(np.float64)
-    if values.dtype == np.uint16:
-        scaled /= 257
-    elif low >= 0 and high <= 1 and values.dtype.kind == "f":
-        scaled *= 255
-    elif low >= 0 and high <= 255:
-        pass
-    elif low >= 0 and high <= 65535 and values.dtype.kind in "iu":
-        scaled /= 257
-    elif stretch:
-        scaled = (scaled - low) * (255 / (high - low))
-    else:
-        raise DataError(
-            f"The image has values from {low:g} to {high:g}; expected uint8 (0..255), uint16, or floats in 0..1. "
-            "Give the picture before normalisation."
-        )
-    return scaled.round().astype(np.uint8)
-
-
-def _from_array(array: np.ndarray) -> Image.Image:
-    """Return (H, W) or (H, W, 1..4) as a picture of mode L, LA, RGB or RGBA."""
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[:, :, 0]
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (2, 3, 4)) or 0 in array.shape:
-        raise DataError(
-            f"An array of shape {array.shape} is no image; expected (H, W) or (H, W, C) with 1 to 4 channels. "
-            "Transpose channels-first arrays, or give them as tensors (C, H, W)."
-        )
-    return Image.fromarray(np.ascontiguousarray(to_bytes(array)))
-
-
-def to_tensor(image: Image.Image) -> Tensor:
-    """Return a picture of mode ``L`` or ``RGB`` as uint8 (C, H, W)."""
-    array = np.array(image)  # a copy: the memory of the picture is read-only
-    return torch.from_numpy(array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1)))
 
 
 def resize_short_side(image: Image.Image, length: int, interpolation: Resampling = "bilinear") -> Image.Image:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from cnnlab.data import ImageData, Loader, Split, load_data
-from cnnlab.data.files import FileSplit
+from cnnlab.data.file_split import FileSplit
 from cnnlab.errors import DataError, DeviceError, UsageError, did_you_mean
 from cnnlab.hardware import choose_device, has_fast_bf16
 from cnnlab.runs.folder import Run

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from cnnlab.data import ImageLike, Preprocess
-from cnnlab.data.files import IMAGE_SUFFIXES, workers
+from cnnlab.data.scanning import IMAGE_SUFFIXES, workers
 from cnnlab.errors import DataError, UnknownNameError, UsageError
 from cnnlab.hardware import choose_device
 from cnnlab.runs.evaluate import place_model

@@ -11,16 +11,18 @@ from pathlib import Path
 
 import numpy as np
 
-from cnnlab.data import _duplicates
-from cnnlab.data.base import ArraySplit, ImageData
-from cnnlab.data.files import FileSplit, workers
-from cnnlab.data.preprocess import orientation, reason, to_channels, upright
+from cnnlab.data import near_duplicates
+from cnnlab.data.array_split import ArraySplit
+from cnnlab.data.base import ImageData
+from cnnlab.data.decoding import orientation, reason, to_channels, upright
+from cnnlab.data.file_split import FileSplit
+from cnnlab.data.scanning import workers
 
 _SMALLEST_HASHED = 32  # pixels: a perceptual hash says nothing about smaller pictures
 
 
 @dataclass(frozen=True)
-class Look:
+class InspectedImage:
     """What is known of one image; ``thumb`` is a grey copy of 32x32, None when unreadable or too small to compare."""
 
     name: str
@@ -28,12 +30,12 @@ class Look:
     label: int
     digest: bytes = b""
     thumb: np.ndarray | None = None
-    file: ImageFile | None = None
+    file: FileFacts | None = None
     error: str | None = None
 
 
 @dataclass(frozen=True)
-class ImageFile:
+class FileFacts:
     """What only files have: size (height, width) upright, Pillow's mode and format, EXIF orientation."""
 
     size: tuple[int, int]
@@ -42,53 +44,53 @@ class ImageFile:
     orientation: int
 
 
-def look_at(data: ImageData, progress: bool | None) -> list[Look]:
-    """Look at every image of every split, files in threads; an unreadable one has an ``error`` and raises nothing."""
-    looks: list[Look] = []
+def inspect_images(data: ImageData, progress: bool | None) -> list[InspectedImage]:
+    """Inspect every image of every split, files in threads; an unreadable one has an ``error`` and raises nothing."""
+    images: list[InspectedImage] = []
     for name, split in data.splits().items():
         if isinstance(split, FileSplit):
-            looks += _look_at_files(name, split, progress)
+            images += _inspect_files(name, split, progress)
         elif isinstance(split, ArraySplit):
-            looks += _look_at_arrays(name, split)
-    return looks
+            images += _inspect_arrays(name, split)
+    return images
 
 
-def _look_at_files(split_name: str, split: FileSplit, progress: bool | None) -> list[Look]:
-    def look(path: Path, name: str, label: int) -> Look:
+def _inspect_files(split_name: str, split: FileSplit, progress: bool | None) -> list[InspectedImage]:
+    def inspect(path: Path, name: str, label: int) -> InspectedImage:
         try:
             content = path.read_bytes()
             thumb, file = _thumb(content)
         except Exception as error:  # Pillow raises many kinds for broken files
-            return Look(name, split_name, label, error=reason(error))
-        return Look(name, split_name, label, hashlib.blake2b(content).digest(), thumb, file)
+            return InspectedImage(name, split_name, label, error=reason(error))
+        return InspectedImage(name, split_name, label, hashlib.blake2b(content).digest(), thumb, file)
 
     with ThreadPoolExecutor(workers()) as pool:
-        found: Iterable[Look] = pool.map(look, split.paths, split.names, split.labels.tolist())
-        return list(_tracked(found, len(split), f"Examining {split_name}", progress))
+        inspected: Iterable[InspectedImage] = pool.map(inspect, split.paths, split.names, split.labels.tolist())
+        return list(_tracked(inspected, len(split), f"Examining {split_name}", progress))
 
 
-def _thumb(content: bytes) -> tuple[np.ndarray, ImageFile]:
+def _thumb(content: bytes) -> tuple[np.ndarray, FileFacts]:
     from PIL import Image
 
     with Image.open(io.BytesIO(content)) as image:
         kind, mode, (width, height) = image.format or "", image.mode, image.size
-        image.draft("L", (2 * _duplicates.THUMB,) * 2)  # a JPEG is decoded at 1/2 to 1/8 of its size
+        image.draft("L", (2 * near_duplicates.THUMB,) * 2)  # a JPEG is decoded at 1/2 to 1/8 of its size
         turned = orientation(image)
         grey = to_channels(upright(image), 1)
-        side = (_duplicates.THUMB, _duplicates.THUMB)
+        side = (near_duplicates.THUMB, near_duplicates.THUMB)
         thumb = np.asarray(grey.resize(side, Image.Resampling.LANCZOS))
     size = (width, height) if turned >= 5 else (height, width)
-    return thumb, ImageFile(size, mode, kind, turned)
+    return thumb, FileFacts(size, mode, kind, turned)
 
 
-def _look_at_arrays(split_name: str, split: ArraySplit) -> list[Look]:
+def _inspect_arrays(split_name: str, split: ArraySplit) -> list[InspectedImage]:
     import torch
     from torch.nn.functional import interpolate
 
-    side = _duplicates.THUMB
+    side = near_duplicates.THUMB
     compared = min(split.pixels.shape[2:]) >= _SMALLEST_HASHED
     weights = torch.tensor([0.299, 0.587, 0.114] if split.channels == 3 else [1.0]).view(1, -1, 1, 1)
-    looks: list[Look] = []
+    images: list[InspectedImage] = []
     for start in range(0, len(split), 4096):
         pixels = split.pixels[start : start + 4096]
         thumbs: Iterable[np.ndarray | None] = [None] * len(pixels)
@@ -100,11 +102,13 @@ def _look_at_arrays(split_name: str, split: ArraySplit) -> list[Look]:
         for i, (image, thumb, label) in enumerate(zip(pixels.numpy(), thumbs, labels, strict=True), start):
             digest = hashlib.blake2b(image.tobytes()).digest()
             name = split.names[i] if split.names else f"{split_name}[{i}]"
-            looks.append(Look(name, split_name, label, digest, thumb))
-    return looks
+            images.append(InspectedImage(name, split_name, label, digest, thumb))
+    return images
 
 
-def _tracked(items: Iterable[Look], total: int, description: str, progress: bool | None) -> Iterable[Look]:
+def _tracked(
+    items: Iterable[InspectedImage], total: int, description: str, progress: bool | None
+) -> Iterable[InspectedImage]:
     if not progress:
         return items
     from rich.console import Console

@@ -16,9 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnnlab.data import _cifar, cifar10, fashion_mnist, load_data, mnist
-from cnnlab.data._idx import FILES
-from cnnlab.data._sources import DownloadBar, DownloadError, Remote, fetch, places
+from cnnlab.data import load_data
+from cnnlab.data.datasets import cifar10, fashion_mnist, mnist
+from cnnlab.data.locations import DownloadBar, DownloadError, Remote, fetch, places
+from cnnlab.data.readers import cifar
+from cnnlab.data.readers.idx import FILES
 from cnnlab.errors import DataError, DataNotFoundError
 
 
@@ -146,9 +148,9 @@ def test_download(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_download_of_an_archive(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = server.folder / _cifar.CIFAR10.archives[0]
+    path = server.folder / cifar.CIFAR10.archives[0]
     with tarfile.open(path, "w:gz") as archive:
-        for name in (*_cifar.CIFAR10.train, _cifar.CIFAR10.test):
+        for name in (*cifar.CIFAR10.train, cifar.CIFAR10.test):
             content = bytes([3]) + bytes(3072)
             member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}.bin")
             member.size = len(content)

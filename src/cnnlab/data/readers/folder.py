@@ -11,9 +11,10 @@ from pathlib import Path
 
 import torch
 
-from cnnlab.data._stratify import stratified_split
 from cnnlab.data.base import ImageData, class_counts
-from cnnlab.data.files import IMAGE_SUFFIXES, FileSplit, Scanned, scan
+from cnnlab.data.file_split import FileSplit
+from cnnlab.data.scanning import IMAGE_SUFFIXES, Scanned, scan
+from cnnlab.data.stratify import stratified_split
 from cnnlab.errors import DataError, DataNotFoundError
 
 #: Share of each class that becomes the validation split when there is none.

@@ -12,13 +12,16 @@ import struct
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnnlab.data._named import named_data
-from cnnlab.data._sources import Remote, locate
-from cnnlab.data.base import ImageData
+from cnnlab.data.in_memory import named_data
+from cnnlab.data.locations import Remote, locate
 from cnnlab.errors import DataError
+
+if TYPE_CHECKING:
+    from cnnlab.data.base import ImageData
 
 UNSIGNED_BYTE = 8
 
@@ -95,7 +98,7 @@ def read_idx_pair(images_path: Path | str, labels_path: Path | str, classes: int
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
-def find_in(folder: Path) -> list[Path] | None:
+def find_idx_files(folder: Path) -> list[Path] | None:
     """Return the four files in ``folder``, compressed or not, or None."""
     # Some programs unpack them with a dot before "idx".
     variants = [(name, f"{name}.gz", name.replace("-idx", ".idx")) for name in FILES]
@@ -122,7 +125,7 @@ def load_idx_data(
     """
     files = locate(
         name,
-        find_in,
+        find_idx_files,
         remotes,
         data_dir=data_dir,
         subfolders=subfolders,

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cnnlab.data._idx import FILES, load_idx_data
-from cnnlab.data._sources import Remote
-from cnnlab.data.base import DataFacts, ImageData, data_sets
+from cnnlab.data.facts import DataFacts, data_sets
+from cnnlab.data.locations import Remote
+from cnnlab.data.readers.idx import FILES, load_idx_data
+
+if TYPE_CHECKING:
+    from cnnlab.data.base import ImageData
 
 URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 MD5 = (

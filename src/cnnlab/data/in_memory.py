@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from cnnlab.data.base import ArraySplit, ImageData
+if TYPE_CHECKING:
+    from cnnlab.data.base import ImageData
 
 Arrays: TypeAlias = tuple[np.ndarray, np.ndarray]
 
@@ -20,6 +21,10 @@ def named_data(
     source: str,
 ) -> ImageData:
     """Make a data set in memory from (images uint8 (N, C, H, W), labels int64 (N,)) of two splits."""
+    # Imported here: the list of data sets, and so every module that registers one, does without torch.
+    from cnnlab.data.array_split import ArraySplit
+    from cnnlab.data.base import ImageData
+
     data = ImageData(name, list(classes), ArraySplit(*train), None, ArraySplit(*test), source)
     _, channels, height, width = train[0].shape
     data.notes = [

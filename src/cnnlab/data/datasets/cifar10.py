@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cnnlab.data._cifar import CIFAR10, load_cifar_data
-from cnnlab.data._sources import Remote
-from cnnlab.data.base import DataFacts, ImageData, data_sets
+from cnnlab.data.facts import DataFacts, data_sets
+from cnnlab.data.locations import Remote
+from cnnlab.data.readers.cifar import CIFAR10, load_cifar_data
+
+if TYPE_CHECKING:
+    from cnnlab.data.base import ImageData
 
 URL = "https://www.cs.toronto.edu/~kriz/"
 MD5 = "c58f30108f718f92721af3b95e74349a"

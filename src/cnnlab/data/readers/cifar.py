@@ -19,21 +19,23 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnlab.data import _decoded
-from cnnlab.data._named import named_data
-from cnnlab.data._sources import Remote, locate
-from cnnlab.data.base import ImageData
+from cnnlab.data import array_cache
+from cnnlab.data.in_memory import named_data
+from cnnlab.data.locations import Remote, locate
 from cnnlab.errors import DataError
+
+if TYPE_CHECKING:
+    from cnnlab.data.base import ImageData
 
 PIXELS = 3 * 32 * 32
 
 
 @dataclass(frozen=True)
-class Layout:
+class CifarFormat:
     """The names of the files of one of the two data sets."""
 
     classes: int
@@ -48,7 +50,7 @@ class Layout:
     folders: tuple[str, ...]
 
 
-CIFAR10 = Layout(
+CIFAR10 = CifarFormat(
     classes=10,
     train=tuple(f"data_batch_{i}" for i in range(1, 6)),
     test="test_batch",
@@ -60,7 +62,7 @@ CIFAR10 = Layout(
     archives=("cifar-10-python.tar.gz", "cifar-10-binary.tar.gz"),
     folders=("cifar-10-batches-py", "cifar-10-batches-bin"),
 )
-CIFAR100 = Layout(
+CIFAR100 = CifarFormat(
     classes=100,
     train=("train",),
     test="test",
@@ -85,42 +87,42 @@ class CifarArrays:
     classes: list[str] | None
 
 
-def find_in(folder: Path, layout: Layout) -> Path | None:
+def find_cifar(folder: Path, format: CifarFormat) -> Path | None:
     """Return where the data set lies in ``folder``: the folder itself (batch files), an archive in it, or None.
 
     One batch file is enough: that others are missing is an error of :func:`read_cifar`, not a reason to look elsewhere.
     """
-    for batch in layout.train:
+    for batch in format.train:
         if any((folder / f"{batch}{suffix}").is_file() for suffix in _SUFFIXES):
             return folder
-    for archive in layout.archives:
+    for archive in format.archives:
         if (folder / archive).is_file():
             return folder / archive
     return None
 
 
-def read_cifar(place: Path, layout: Layout) -> CifarArrays:
+def read_cifar(place: Path, format: CifarFormat) -> CifarArrays:
     """Read the data set from a folder of batch files or from a ``.tar.gz``.
 
     Raises:
         DataError: a file is missing, truncated, not of this format, or (python batches) asks for anything but arrays.
     """
-    files = [place] if place.is_file() else _folder_files(place, layout)
+    files = [place] if place.is_file() else _folder_files(place, format)
     slow = place.is_file() or any(file.suffix == ".xz" for file in files)
-    stored = _decoded.load(files) if slow else None
+    stored = array_cache.load(files) if slow else None
     if stored is None:
-        stored = _decode(place, files, layout)
+        stored = _decode(place, files, format)
         if slow:
-            _decoded.save(files, stored)
+            array_cache.save(files, stored)
     train_images, train_labels, test_images, test_labels, classes = stored
     return CifarArrays(train_images, train_labels, test_images, test_labels, classes.tolist() or None)
 
 
-def _decode(place: Path, files: list[Path], layout: Layout) -> list[np.ndarray]:
+def _decode(place: Path, files: list[Path], format: CifarFormat) -> list[np.ndarray]:
     """Return train images and labels, test images and labels, and the class names (none: empty)."""
     sources = _archive_members(place) if place.is_file() else {_plain(f): _Source(str(f), f) for f in files}
-    batches = [*layout.train, layout.test]
-    binary = f"{layout.test}.bin" in sources or f"{layout.train[0]}.bin" in sources
+    batches = [*format.train, format.test]
+    binary = f"{format.test}.bin" in sources or f"{format.train[0]}.bin" in sources
     wanted = [f"{batch}.bin" if binary else batch for batch in batches]
     missing = [name for name in wanted if name not in sources]
     if missing:
@@ -131,59 +133,59 @@ def _decode(place: Path, files: list[Path], layout: Layout) -> list[np.ndarray]:
     parse = parse_binary if binary else parse_python
     # lzma and zlib release the interpreter lock, so threads use all cores.
     with ThreadPoolExecutor(max_workers=len(wanted)) as pool:
-        pairs = list(pool.map(lambda name: parse(sources[name].read(), sources[name].name, layout), wanted))
+        pairs = list(pool.map(lambda name: parse(sources[name].read(), sources[name].name, format), wanted))
     return [
         np.concatenate([images for images, _ in pairs[:-1]]),
         np.concatenate([labels for _, labels in pairs[:-1]]),
         *pairs[-1],
-        np.array(_class_names(sources, layout, binary), dtype=np.str_),
+        np.array(_class_names(sources, format, binary), dtype=np.str_),
     ]
 
 
-def parse_binary(content: bytes, name: str, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+def parse_binary(content: bytes, name: str, format: CifarFormat) -> tuple[np.ndarray, np.ndarray]:
     """Split binary records into images uint8 (N, 3, 32, 32) and labels int64 (N,)."""
-    record = layout.label_bytes + PIXELS
+    record = format.label_bytes + PIXELS
     if not content or len(content) % record:
         raise DataError(
-            f"{name} is truncated or no CIFAR-{layout.classes} batch: {len(content)} bytes are no whole number of "
+            f"{name} is truncated or no CIFAR-{format.classes} batch: {len(content)} bytes are no whole number of "
             f"{record}-byte records. Fetch the file again."
         )
     rows = np.frombuffer(content, np.uint8).reshape(-1, record)
-    labels = rows[:, layout.label_bytes - 1].astype(np.int64)
-    _check_labels(labels, name, layout)
-    return rows[:, layout.label_bytes :].copy().reshape(-1, 3, 32, 32), labels
+    labels = rows[:, format.label_bytes - 1].astype(np.int64)
+    _check_labels(labels, name, format)
+    return rows[:, format.label_bytes :].copy().reshape(-1, 3, 32, 32), labels
 
 
-def parse_python(content: bytes, name: str, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+def parse_python(content: bytes, name: str, format: CifarFormat) -> tuple[np.ndarray, np.ndarray]:
     """Read a pickled batch into images uint8 (N, 3, 32, 32) and labels int64 (N,)."""
     batch = unpickle(content, name)
-    missing = {"data", layout.labels_key} - batch.keys()
+    missing = {"data", format.labels_key} - batch.keys()
     if missing:
-        raise DataError(f'{name} has no "{min(missing)}", only {sorted(batch)}: no CIFAR-{layout.classes} batch.')
+        raise DataError(f'{name} has no "{min(missing)}", only {sorted(batch)}: no CIFAR-{format.classes} batch.')
     data = batch["data"]
     if not (isinstance(data, np.ndarray) and data.dtype == np.uint8 and data.ndim == 2 and data.shape[1] == PIXELS):
         raise DataError(f'{name}: "data" is no uint8 array of shape (N, {PIXELS}). Fetch the file again.')
-    labels = np.asarray(batch[layout.labels_key])
+    labels = np.asarray(batch[format.labels_key])
     if labels.shape != (len(data),) or not len(data) or not np.issubdtype(labels.dtype, np.integer):
         raise DataError(f"{name}: {len(data)} images but labels of shape {labels.shape}. Fetch the file again.")
     labels = labels.astype(np.int64)
-    _check_labels(labels, name, layout)
+    _check_labels(labels, name, format)
     return np.array(data, order="C").reshape(-1, 3, 32, 32), labels
 
 
-def _check_labels(labels: np.ndarray, name: str, layout: Layout) -> None:
-    outside = np.flatnonzero((labels < 0) | (labels >= layout.classes))
+def _check_labels(labels: np.ndarray, name: str, format: CifarFormat) -> None:
+    outside = np.flatnonzero((labels < 0) | (labels >= format.classes))
     if len(outside):
         raise DataError(
             f"{name}: label {labels[outside[0]]} at position {outside[0]} is out of range, expected "
-            f"0..{layout.classes - 1}. Is it a batch of CIFAR-{110 - layout.classes}?"
+            f"0..{format.classes - 1}. Is it a batch of CIFAR-{110 - format.classes}?"
         )
 
 
 def load_cifar_data(
     name: str,
     classes: Sequence[str],
-    layout: Layout,
+    format: CifarFormat,
     remote: Remote,
     *,
     data_dir: Path | str | None = None,
@@ -198,14 +200,14 @@ def load_cifar_data(
     """
     place = locate(
         name,
-        lambda folder: find_in(folder, layout),
+        lambda folder: find_cifar(folder, format),
         [remote],
         data_dir=data_dir,
-        subfolders=layout.folders,
+        subfolders=format.folders,
         progress=progress,
         download=download,
     )
-    arrays = read_cifar(place, layout)
+    arrays = read_cifar(place, format)
     train, test = (arrays.train_images, arrays.train_labels), (arrays.test_images, arrays.test_labels)
     return named_data(name, arrays.classes or classes, train, test, str(place))
 
@@ -276,9 +278,9 @@ def _plain(path: Path) -> str:
     return path.name.removesuffix(".xz").removesuffix(".gz")
 
 
-def _folder_files(folder: Path, layout: Layout) -> list[Path]:
+def _folder_files(folder: Path, format: CifarFormat) -> list[Path]:
     """Return the batch and class name files in ``folder``."""
-    wanted = {b + s for b in (*layout.train, layout.test) for s in ("", ".bin")} | {layout.meta, layout.names_text}
+    wanted = {b + s for b in (*format.train, format.test) for s in ("", ".bin")} | {format.meta, format.names_text}
     # Of a plain and a compressed file of the same name the plain one, which is quicker to read, is met last and kept.
     return list({_plain(p): p for p in sorted(folder.iterdir(), reverse=True) if _plain(p) in wanted}.values())
 
@@ -306,15 +308,15 @@ def _read_file(path: Path) -> bytes:
         raise DataError(f"{path} cannot be read: {error}. Fetch the file again.") from error
 
 
-def _class_names(sources: Mapping[str, _Source], layout: Layout, binary: bool) -> list[str]:
-    source = sources.get(layout.names_text if binary else layout.meta)
+def _class_names(sources: Mapping[str, _Source], format: CifarFormat, binary: bool) -> list[str]:
+    source = sources.get(format.names_text if binary else format.meta)
     if source is None:
         return []
     if binary:
         classes = source.read().decode("utf-8", "replace").split()
     else:
-        listed = unpickle(source.read(), source.name).get(layout.names_key, [])
+        listed = unpickle(source.read(), source.name).get(format.names_key, [])
         classes = [c.decode("latin1") if isinstance(c, bytes) else str(c) for c in listed]
-    if len(classes) != layout.classes:
-        raise DataError(f"{source.name} names {len(classes)} classes, expected {layout.classes}. Fetch the file again.")
+    if len(classes) != format.classes:
+        raise DataError(f"{source.name} names {len(classes)} classes, expected {format.classes}. Fetch the file again.")
     return classes

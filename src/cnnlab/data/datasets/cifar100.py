@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cnnlab.data._cifar import CIFAR100, load_cifar_data
-from cnnlab.data._sources import Remote
-from cnnlab.data.base import DataFacts, ImageData, data_sets
+from cnnlab.data.facts import DataFacts, data_sets
+from cnnlab.data.locations import Remote
+from cnnlab.data.readers.cifar import CIFAR100, load_cifar_data
+
+if TYPE_CHECKING:
+    from cnnlab.data.base import ImageData
 
 URL = "https://www.cs.toronto.edu/~kriz/"
 MD5 = "eb9058c3a382ffc7106e4002c42a8d85"

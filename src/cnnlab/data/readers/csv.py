@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cnnlab.data._stratify import stratified_split
-from cnnlab.data.base import ArraySplit, ImageData
-from cnnlab.data.files import scan
-from cnnlab.data.folder import SPLIT_NAMES, VALIDATION_SHARE, build_image_data, check_classes, natural_key
+from cnnlab.data.array_split import ArraySplit
+from cnnlab.data.base import ImageData
+from cnnlab.data.readers.folder import SPLIT_NAMES, VALIDATION_SHARE, build_image_data, check_classes, natural_key
+from cnnlab.data.scanning import scan
+from cnnlab.data.stratify import stratified_split
 from cnnlab.errors import DataError, DataNotFoundError
 
 _FILE_COLUMNS = ("file", "filename", "file_name", "path", "filepath", "image", "image_path")

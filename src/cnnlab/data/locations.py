@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from cnnlab.data.facts import data_sets
 from cnnlab.downloads import DownloadBar, DownloadError, reason
 from cnnlab.errors import DataError, DataNotFoundError
 from cnnlab.files import cache_dir
@@ -126,8 +127,6 @@ def fetch(remotes: Sequence[Remote], target: Path, *, progress: bool = False) ->
 
 
 def _not_found(name: str, remotes: Sequence[Remote], target: Path, searched: Sequence[Path], reason: str) -> str:
-    from cnnlab.data.base import data_sets
-
     embedded = [entry.name for entry in data_sets if entry.facts.download_bytes == 0]
     lines = [
         f'The data set "{name}" is not on this machine and could not be downloaded ({reason}).',

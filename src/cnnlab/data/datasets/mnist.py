@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cnnlab.data._idx import FILES, load_idx_data
-from cnnlab.data._sources import Remote
-from cnnlab.data.base import DataFacts, ImageData, data_sets
+from cnnlab.data.facts import DataFacts, data_sets
+from cnnlab.data.locations import Remote
+from cnnlab.data.readers.idx import FILES, load_idx_data
+
+if TYPE_CHECKING:
+    from cnnlab.data.base import ImageData
 
 #: A public mirror; the authors' own address (yann.lecun.com/exdb/mnist) does not serve the files any more.
 URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"

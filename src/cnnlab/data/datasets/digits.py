@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnnlab.data._named import divide, fixed_test_positions, named_data
-from cnnlab.data.base import DataFacts, ImageData, data_sets
+from cnnlab.data.facts import DataFacts, data_sets
+from cnnlab.data.in_memory import divide, fixed_test_positions, named_data
+
+if TYPE_CHECKING:
+    from cnnlab.data.base import ImageData
 
 
 @data_sets.register(

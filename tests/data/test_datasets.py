@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnnlab.data import ArraySplit, ImageData, cifar10, cifar100, data_sets, fashion_mnist, load_data, mnist
-from cnnlab.data._idx import FILES
+from cnnlab.data import ArraySplit, ImageData, data_sets, load_data
+from cnnlab.data.datasets import cifar10, cifar100, fashion_mnist, mnist
+from cnnlab.data.readers.idx import FILES
 
 REAL = Path(os.environ.get("CNNLAB_TEST_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 

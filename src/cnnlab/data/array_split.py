@@ -1,0 +1,112 @@
+"""Images in memory."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from cnnlab.data.base import Crops, Split, memory_budget
+from cnnlab.data.decoding import decode, to_tensor
+from cnnlab.data.preprocess import Preprocess, resize_box
+from cnnlab.errors import DataError
+
+
+class ArraySplit(Split):
+    """Images in memory.
+
+    Args:
+        pixels: uint8 (N, C, H, W) with 1 or 3 channels, or (N, H, W) grey. Not copied.
+        labels: (N,) integers.
+        names: a name for each image, when they have one.
+        cache_bytes: resized copies are kept when they take at most this much; 2 GiB or a quarter of the free memory
+            by default.
+
+    Raises:
+        DataError: shape or type of the arrays is wrong.
+    """
+
+    def __init__(
+        self,
+        pixels: Tensor | np.ndarray,
+        labels: Tensor | np.ndarray | Sequence[int],
+        names: list[str] | None = None,
+        *,
+        cache_bytes: int | None = None,
+    ) -> None:
+        pixels = torch.as_tensor(pixels)
+        self.labels = torch.as_tensor(labels).to(torch.int64)
+        if pixels.dim() == 3:
+            pixels = pixels[:, None]
+        if pixels.dtype != torch.uint8 or pixels.dim() != 4 or pixels.shape[1] not in (1, 3):
+            raise DataError(
+                f"Images are {pixels.dtype} of shape {tuple(pixels.shape)}; expected uint8 (N, C, H, W), C 1 or 3."
+            )
+        if self.labels.shape != (len(pixels),):
+            raise DataError(f"{len(pixels)} images have labels of shape {tuple(self.labels.shape)}; give one each.")
+        if names is not None and len(names) != len(pixels):
+            raise DataError(f"{len(pixels)} images have {len(names)} names; give one each.")
+        self.pixels = pixels
+        self.names = names
+        self.channels = int(pixels.shape[1])
+        self.size = (int(pixels.shape[2]), int(pixels.shape[3]))
+        self._cache_bytes = cache_bytes
+        self._prepared: tuple[tuple[Any, ...], Tensor] | None = None
+
+    def fetch(self, indices: Tensor, preprocess: Preprocess, crops: Crops | None = None) -> Tensor:
+        if crops is not None:
+            size, interpolation = preprocess.size, preprocess.interpolation
+            images = (self._decoded(int(i), preprocess.channels) for i in indices)
+            boxes = ((image, crops.box(row, image.height, image.width)) for row, image in enumerate(images))
+            return _stack([to_tensor(resize_box(image, box, size, interpolation)) for image, box in boxes], preprocess)
+        if self._is_native(preprocess):
+            return self.pixels.index_select(0, indices)
+        prepared = self._prepare(preprocess)
+        if prepared is not None:
+            return prepared.index_select(0, indices)
+        return self._resized(indices, preprocess)
+
+    def subset(self, indices: Tensor | Sequence[int]) -> ArraySplit:
+        rows = torch.as_tensor(indices, dtype=torch.int64)
+        names = None if self.names is None else [self.names[i] for i in rows.tolist()]
+        return ArraySplit(self.pixels[rows], self.labels[rows], names, cache_bytes=self._cache_bytes)
+
+    def joined(self, other: Split) -> ArraySplit:
+        assert isinstance(other, ArraySplit)
+        names = None if self.names is None or other.names is None else [*self.names, *other.names]
+        return ArraySplit(torch.cat([self.pixels, other.pixels]), torch.cat([self.labels, other.labels]), names)
+
+    def fingerprint(self) -> int:
+        return zlib.crc32(self.pixels.contiguous().numpy().data, super().fingerprint())
+
+    def _is_native(self, preprocess: Preprocess) -> bool:
+        same_size = self.size == (preprocess.size, preprocess.size)
+        whole = preprocess.resize == "stretch" or preprocess.short_side == preprocess.size
+        return same_size and whole and self.channels == preprocess.channels
+
+    def _decoded(self, index: int, channels: int) -> Image.Image:
+        return decode(self.pixels[index], channels)
+
+    def _resized(self, indices: Tensor, preprocess: Preprocess) -> Tensor:
+        images = [to_tensor(preprocess.fit(self._decoded(i, preprocess.channels))) for i in indices.tolist()]
+        return _stack(images, preprocess)
+
+    def _prepare(self, preprocess: Preprocess) -> Tensor | None:
+        """Return all images resized, from the cache or made now; None when they would not fit in memory."""
+        if self._prepared is None or self._prepared[0] != preprocess.geometry:
+            total = len(self) * preprocess.channels * preprocess.size**2
+            if total > (memory_budget() if self._cache_bytes is None else self._cache_bytes):
+                return None
+            self._prepared = (preprocess.geometry, self._resized(torch.arange(len(self)), preprocess))
+        return self._prepared[1]
+
+
+def _stack(images: list[Tensor], preprocess: Preprocess) -> Tensor:
+    if images:
+        return torch.stack(images)
+    return torch.empty(0, preprocess.channels, preprocess.size, preprocess.size, dtype=torch.uint8)

@@ -1,0 +1,1 @@
+"""Readers of file formats: IDX, CIFAR batches, CSV tables, folders of photos."""
