@@ -76,7 +76,7 @@ def test_a_damaged_cache_is_no_trouble(own_cache: Path, content: str) -> None:
 def test_the_source_of_a_network_includes_what_it_takes_from_other_files() -> None:
     from cnnlab.advisor.catalogue import _sources
 
-    assert {"cnnlab.zoo.lenet", "cnnlab.zoo._base"} <= _sources("cnnlab.zoo.lenet")
+    assert {"cnnlab.zoo.lenet", "cnnlab.zoo._network"} <= _sources("cnnlab.zoo.lenet")
     assert "cnnlab.zoo.vgg" not in _sources("cnnlab.zoo.lenet")
 
 

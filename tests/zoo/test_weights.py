@@ -27,7 +27,6 @@ from cnnlab.errors import CheckpointError, ModelError, UsageError, WeightsNotFou
 from cnnlab.runs import Run
 from cnnlab.zoo import (
     Pretrained,
-    _base,
     _pretrained,
     create_model,
     imagenet_classes,
@@ -447,7 +446,7 @@ def with_pretrained(monkeypatch: pytest.MonkeyPatch, name: str, facts: Pretraine
     """Let the network ``name`` have these public weights."""
     entry = models.get(name)
     changed = replace(entry, facts=replace(entry.facts, pretrained=facts))
-    monkeypatch.setitem(_base.models._entries, name, changed)
+    monkeypatch.setitem(models._entries, name, changed)
 
 
 @pytest.fixture

@@ -15,25 +15,12 @@ mode a single image is always fine.
 
 from cnnlab.tracing import ReceptiveField
 from cnnlab.tracing.summary import LayerRow, StageRow, Summary
-from cnnlab.zoo._base import (
-    SMALL_IMAGE,
-    ModelFacts,
-    Network,
-    create_model,
-    list_models,
-    loss_with_auxiliary,
-    model_options,
-    models,
-    pretrained,
-    register_model,
-    split_outputs,
-    stage_outputs,
-    weights_facts,
-    weights_preprocess,
-)
-from cnnlab.zoo._pretrained import Pretrained, imagenet_classes, imagenet_wnids
+from cnnlab.zoo._create import create_model
+from cnnlab.zoo._network import SMALL_IMAGE, Network, loss_with_auxiliary, split_outputs, stage_outputs
+from cnnlab.zoo._pretrained import imagenet_classes, imagenet_wnids, pretrained, weights_preprocess
+from cnnlab.zoo._registry import ModelFacts, Pretrained, list_models, model_options, models, register_model
 from cnnlab.zoo._summary import summary
-from cnnlab.zoo._weights import load_weights
+from cnnlab.zoo._weights import load_weights, weights_facts
 
 __all__ = [
     "SMALL_IMAGE",

@@ -10,8 +10,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from cnnlab.zoo._base import he_init
-
 Multiplier = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """What every number of channels of a network is multiplied by: 1 leaves the network as it is."""
 
@@ -97,6 +95,23 @@ def conv_norm(
     conv = nn.Conv2d(in_channels, channels, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
     layers = [conv, norm(channels)]
     return nn.Sequential(*layers, activation(inplace=True)) if activation else nn.Sequential(*layers)
+
+
+def he_init(model: nn.Module) -> None:
+    """Initialise for ReLU: He et al. 2015 (arXiv 1502.01852, section 2.2), normal, fan-out for convolutions.
+
+    Fan-out keeps the size of the gradients on the way back. Dense layers get fan-in, as their few outputs
+    would make fan-out large there. Biases start at 0, BatchNorm at the identity.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(module, nn.Linear):
+            nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
+        else:
+            continue
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 def depthwise_he_init(model: nn.Module) -> None:

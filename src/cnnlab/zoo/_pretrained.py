@@ -11,71 +11,20 @@ import hashlib
 import importlib.resources
 import importlib.util
 import os
-import re
 import sys
 import tempfile
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from cnnlab.downloads import DownloadBar, DownloadError, reason
-from cnnlab.errors import CheckpointError, WeightsNotFoundError
+from cnnlab.errors import CheckpointError, ModelError, WeightsNotFoundError
 from cnnlab.files import cache_dir
+from cnnlab.registry import Entry
+from cnnlab.zoo._registry import ModelFacts, Pretrained, models
+from cnnlab.zoo._weights import weights_facts
 
 SCHEMES: tuple[str, ...] = ("https://",)
-
-
-@dataclass(frozen=True)
-class Pretrained:
-    """Public ImageNet weights of a network, and what images have to look like for them.
-
-    Attributes:
-        url: where the file is; the 8 hexadecimal digits at the end of its name begin its SHA-256 checksum. For weights
-            in a package: the page of the package.
-        top1: accuracy on the ImageNet validation images in percent, as published with the weights.
-        size: side in pixels of the images they were evaluated on.
-        resize: what the short side is brought to before the centre of ``size`` x ``size`` is cut out.
-        interpolation: ``"bilinear"`` or ``"bicubic"``.
-        mean, std: per channel, of images in 0..1.
-        package: for weights that come in a Python package instead of a download: the file's path from the folder where
-            packages are installed, ``"package/folder/file.pth"``.
-        bn_eps: the epsilon of BatchNorm that the weights were trained with, where it is another than the network's.
-    """
-
-    url: str
-    top1: float
-    size: int = 224
-    resize: int = 256
-    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    package: str = ""
-    bn_eps: float | None = None
-
-    @property
-    def file(self) -> str:
-        """The official name of the file."""
-        return (self.package or self.url).rsplit("/", 1)[-1]
-
-    @property
-    def sha256(self) -> str:
-        """The first digits of the file's SHA-256 checksum, from its name."""
-        found = re.search(r"[-_]([0-9a-f]{8,64})\.\w+$", self.file)
-        return found[1] if found else ""
-
-    @property
-    def preprocess(self) -> dict[str, Any]:
-        """From a photo to the input, as :meth:`cnnlab.data.Preprocess.from_dict` takes it."""
-        return {
-            "size": self.size,
-            "channels": 3,
-            "mean": list(self.mean),
-            "std": list(self.std),
-            "resize": "crop",
-            "crop_fraction": self.size / self.resize,
-            "interpolation": self.interpolation,
-        }
 
 
 @functools.cache
@@ -92,6 +41,71 @@ def imagenet_classes() -> list[str]:
     licence is free), made unambiguous where two classes share one: ``"crane (bird)"``, ``"crane (machine)"``.
     """
     return list(imagenet_wnids().values())
+
+
+def pretrained(name: str) -> Pretrained:
+    """Return what is known of the public ImageNet weights of the network ``name``.
+
+    Raises:
+        UnknownNameError: there is no such network.
+        ModelError: no public weights of it are known.
+    """
+    entry = models.get(name)
+    if entry.facts.pretrained is None:
+        known = sorted(other.name for other in models if other.facts.pretrained)
+        raise ModelError(
+            f"No public ImageNet weights of {entry.name} are known. Give the path of a file, or choose one of: "
+            f"{', '.join(known)}."
+        )
+    return entry.facts.pretrained
+
+
+def weights_preprocess(
+    name: str, weights: str | os.PathLike[str] | None, in_channels: int | None = None
+) -> dict[str, Any] | None:
+    """Return how images have to be prepared for ``weights``: size, channels, mean, std, resize, interpolation.
+
+    Args:
+        name: the network.
+        weights: as in :func:`create_model`.
+        in_channels: of the network; where the weights are for colour and this is 1, mean and std are averaged over the
+            channels.
+
+    Returns:
+        What :meth:`cnnlab.data.Preprocess.from_dict` takes; None when it is not known: without weights, or for a file
+        that is not in a run folder.
+
+    Raises:
+        UnknownNameError, ModelError: see :func:`pretrained`.
+    """
+    if weights is None:
+        return None
+    values: dict[str, Any] | None
+    if public := official(models.get(name), weights):
+        values = public.preprocess
+    elif weights == "imagenet":
+        values = pretrained(name).preprocess  # raises: none are known
+    else:
+        values = weights_facts(weights).get("preprocess")
+    if values is None or in_channels in (None, values["channels"]):
+        return values
+    if in_channels == 1:
+        means = {key: [sum(values[key]) / len(values[key])] for key in ("mean", "std")}
+        return {**values, **means, "channels": 1}
+    if values["channels"] == 1:
+        return {
+            **values,
+            "mean": values["mean"] * in_channels,
+            "std": values["std"] * in_channels,
+            "channels": in_channels,
+        }
+    return None
+
+
+def official(entry: Entry[ModelFacts], weights: str | os.PathLike[str]) -> Pretrained | None:
+    """What is known of the public weights when ``weights`` are these: ``"imagenet"``, or their file by its name."""
+    known = entry.facts.pretrained
+    return known if known and (weights == "imagenet" or Path(weights).name == known.file) else None
 
 
 def weights_dir() -> Path:

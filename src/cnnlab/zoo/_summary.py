@@ -11,7 +11,7 @@ from torch import nn
 from cnnlab.errors import UsageError
 from cnnlab.tracing import Inputs
 from cnnlab.tracing.summary import Summary, summarise
-from cnnlab.zoo._base import create_model
+from cnnlab.zoo._create import create_model
 
 
 def summary(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import re
@@ -9,7 +10,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard
+from typing import Any, Literal, TypeAlias, TypeGuard
 
 import torch
 from safetensors import SafetensorError
@@ -17,9 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cnnlab.errors import CheckpointError, ModelError
-
-if TYPE_CHECKING:
-    from cnnlab.zoo._base import Network
+from cnnlab.zoo._network import Network
 
 Head: TypeAlias = Literal["refuse", "reset", "keep"]
 """What to do with a head of another size: an error, new random weights, or as many outputs as the file has."""
@@ -71,6 +70,23 @@ def weights_path(path: str | os.PathLike[str]) -> Path:
     if not path.is_file():
         raise ModelError(f'There is no weights file "{given}". Give the path of an existing file, or None.')
     return path
+
+
+def weights_facts(weights: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what ``model.json`` says about the weights of a run (arch, classes, ...); empty for other files.
+
+    Raises:
+        CheckpointError: it is there and cannot be read.
+    """
+    path = weights_path(weights)
+    if path.name != "model.safetensors" or not (path.parent / "model.json").is_file():
+        return {}
+    try:
+        return dict(json.loads((path.parent / "model.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path.parent / 'model.json'} cannot be read: {error}. Restore it from a copy."
+        ) from error
 
 
 def _read(path: Path) -> Any:

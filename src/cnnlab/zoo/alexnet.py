@@ -28,7 +28,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from cnnlab.zoo._base import Network, Pretrained, Rate, he_init, register_model
+from cnnlab.zoo._layers import he_init
+from cnnlab.zoo._network import Network
+from cnnlab.zoo._registry import Pretrained, Rate, register_model
 
 
 class AlexNet(Network):

@@ -21,7 +21,9 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from cnnlab.zoo._base import SMALL_IMAGE, Network, Rate, he_init, register_model
+from cnnlab.zoo._layers import he_init
+from cnnlab.zoo._network import SMALL_IMAGE, Network
+from cnnlab.zoo._registry import Rate, register_model
 
 
 class BookCNN(Network):

@@ -20,7 +20,9 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from cnnlab.zoo._base import Network, Rate, Width, he_init, register_model
+from cnnlab.zoo._layers import he_init
+from cnnlab.zoo._network import Network
+from cnnlab.zoo._registry import Rate, Width, register_model
 
 
 class ConvBlock(nn.Sequential):

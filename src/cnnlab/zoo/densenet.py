@@ -24,7 +24,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from cnnlab.zoo._base import SMALL_IMAGE, Network, Pretrained, Rate, he_init, register_model
+from cnnlab.zoo._layers import he_init
+from cnnlab.zoo._network import SMALL_IMAGE, Network
+from cnnlab.zoo._registry import Pretrained, Rate, register_model
 
 
 class DenseLayer(nn.Module):

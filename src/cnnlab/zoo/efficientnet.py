@@ -23,8 +23,9 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from cnnlab.zoo._base import SMALL_IMAGE, Network, Pretrained, Rate, register_model
 from cnnlab.zoo._layers import DropPath, SqueezeExcitation, conv_norm, depthwise_he_init, round_channels
+from cnnlab.zoo._network import SMALL_IMAGE, Network
+from cnnlab.zoo._registry import Pretrained, Rate, register_model
 
 
 class MBConv(nn.Module):

@@ -21,8 +21,9 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from cnnlab.zoo._base import SMALL_IMAGE, Network, Pretrained, Rate, register_model
 from cnnlab.zoo._layers import DropPath, depthwise_he_init
+from cnnlab.zoo._network import SMALL_IMAGE, Network
+from cnnlab.zoo._registry import Pretrained, Rate, register_model
 
 
 class SeparableBlock(nn.Module):

@@ -24,7 +24,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cnnlab.zoo._base import Network, Pretrained, Rate, he_init, register_model
+from cnnlab.zoo._layers import he_init
+from cnnlab.zoo._network import Network
+from cnnlab.zoo._registry import Pretrained, Rate, register_model
 
 Pair = int | tuple[int, int]
 

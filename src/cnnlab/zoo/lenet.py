@@ -26,7 +26,9 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from cnnlab.zoo._base import Network, he_init, register_model
+from cnnlab.zoo._layers import he_init
+from cnnlab.zoo._network import Network
+from cnnlab.zoo._registry import register_model
 
 
 class LeNet5(Network):

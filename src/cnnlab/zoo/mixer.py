@@ -24,8 +24,9 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cnnlab.zoo._base import SMALL_IMAGE, Network, Pretrained, Rate, register_model
 from cnnlab.zoo._layers import DropPath
+from cnnlab.zoo._network import SMALL_IMAGE, Network
+from cnnlab.zoo._registry import Pretrained, Rate, register_model
 
 
 class Patches(nn.Module):

@@ -28,8 +28,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cnnlab.zoo._base import SMALL_IMAGE, Network, Pretrained, Rate, register_model
 from cnnlab.zoo._layers import DropPath
+from cnnlab.zoo._network import SMALL_IMAGE, Network
+from cnnlab.zoo._registry import Pretrained, Rate, register_model
 
 Match = Literal["squeeze", "halve", "nothing"]  # how p is brought to the size and width of h
 Input = int | str  # "h": what enters the cell; "p": what entered the cell before it; a number: the sum in that row

@@ -25,7 +25,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from cnnlab.zoo._base import SMALL_IMAGE, Network, Rate, register_model
+from cnnlab.zoo._network import SMALL_IMAGE, Network
+from cnnlab.zoo._registry import Rate, register_model
 
 
 class MlpConv(nn.Sequential):

@@ -21,7 +21,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from cnnlab.zoo._base import SMALL_IMAGE, Network, Rate, register_model
+from cnnlab.zoo._network import SMALL_IMAGE, Network
+from cnnlab.zoo._registry import Rate, register_model
 from cnnlab.zoo.nasnet import Halving, Squeeze, Table, TableCell, he_init_fan_in, norm
 
 CELL = Table(  # the paper's figure 1, left

@@ -27,8 +27,9 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from cnnlab.zoo._base import SMALL_IMAGE, Network, Pretrained, Rate, he_init, register_model
-from cnnlab.zoo._layers import DropPath
+from cnnlab.zoo._layers import DropPath, he_init
+from cnnlab.zoo._network import SMALL_IMAGE, Network
+from cnnlab.zoo._registry import Pretrained, Rate, register_model
 
 Block = Callable[[int, int, int, float], nn.Module]
 """Makes a residual block from its input channels, output channels, stride and drop-path rate."""

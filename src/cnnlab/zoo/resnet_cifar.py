@@ -25,8 +25,9 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cnnlab.zoo._base import Network, Rate, he_init, register_model
-from cnnlab.zoo._layers import DropPath
+from cnnlab.zoo._layers import DropPath, he_init
+from cnnlab.zoo._network import Network
+from cnnlab.zoo._registry import Rate, register_model
 
 
 class CifarBlock(nn.Module):

@@ -21,8 +21,8 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from cnnlab.zoo._base import Pretrained, Rate, register_model
 from cnnlab.zoo._layers import DropPath
+from cnnlab.zoo._registry import Pretrained, Rate, register_model
 from cnnlab.zoo.resnet import WIDE, ResNet, projection
 
 

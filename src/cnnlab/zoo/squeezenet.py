@@ -24,7 +24,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from cnnlab.zoo._base import SMALL_IMAGE, Network, Pretrained, Rate, register_model
+from cnnlab.zoo._network import SMALL_IMAGE, Network
+from cnnlab.zoo._registry import Pretrained, Rate, register_model
 
 
 class Fire(nn.Module):

@@ -28,7 +28,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnnlab.zoo._base import SMALL_IMAGE, Network, Pretrained, Rate, register_model
+from cnnlab.zoo._network import SMALL_IMAGE, Network
+from cnnlab.zoo._registry import Pretrained, Rate, register_model
 
 # Convolutions per stage, by the number of layers with weights; the paper's configurations A, B, D and E.
 DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}

@@ -1,0 +1,185 @@
+"""Building a network by its name, with random weights or with those of a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any, get_args, get_type_hints
+
+import torch
+from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from cnnlab.errors import ModelError, UnknownNameError, UsageError, did_you_mean
+from cnnlab.registry import Entry
+from cnnlab.zoo._network import SMALL_IMAGE, Network
+from cnnlab.zoo._pretrained import find_weights, official, pretrained
+from cnnlab.zoo._registry import ModelFacts, model_options, models
+from cnnlab.zoo._weights import Head, channels_in, classes_in, fit_weights, read_weights, renamed, weights_facts
+
+
+def create_model(
+    name: str,
+    num_classes: int | None = None,
+    in_channels: int | None = None,
+    image_size: int | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    *,
+    head: Head | None = None,
+    options: Mapping[str, Any] | None = None,
+    **more_options: Any,
+) -> Network:
+    """Build a network by name, with random weights or with those of a file.
+
+    Args:
+        name: a name from :func:`list_models`, or an alias of one.
+        num_classes: classes to tell apart; by default as many as the weights do, else the network's own number.
+        in_channels: channels of the images, 1 for grey and 3 for colour; by default those of the weights, else the
+            network's own. The first layer of weights for other channels is adapted, so that a grey image copied into
+            all channels gives the same response.
+        image_size: height and width of the images in pixels; the network's own by default.
+        weights: ``"imagenet"`` for the public ones, downloaded once (see :func:`pretrained`); the path of a
+            ``.safetensors`` file, of a ``.pth``, ``.pt`` or ``.th`` state dict, perhaps inside a dict and with the
+            prefixes of DataParallel or torch.compile, or of a ``.npz`` file of arrays; a run folder, whose
+            ``model.json`` fills in what is not given here; None starts from random weights, drawn from torch's global
+            generator.
+        head: when the weights are for another number of classes: ``"refuse"`` raises; ``"reset"`` takes all but the
+            layers with an output per class, which keep their new random weights (also when the numbers agree);
+            ``"keep"`` builds as many outputs as the weights have. By default ``"reset"`` for ``"imagenet"`` with
+            another ``num_classes``, else ``"refuse"``.
+        options: options of the network, as a mapping; ``**more_options`` gives them by keyword. The two are merged.
+
+    Returns:
+        The network in train mode on the CPU, with ``arch`` attached. It takes ``(N, in_channels, image_size,
+        image_size)`` and returns logits ``(N, num_classes)``.
+
+    Raises:
+        UnknownNameError: no such network, or no such option of it.
+        UsageError: a value of the wrong type or out of range.
+        ModelError: the images are smaller than the network can take, or the weights do not fit.
+        WeightsNotFoundError: the public weights are not here and cannot be downloaded.
+        CheckpointError: the weights file cannot be read.
+    """
+    entry = models.get(name)
+    chosen = {**(options or {}), **more_options}
+    if head is not None and head not in get_args(Head):
+        near = did_you_mean(str(head), get_args(Head))
+        raise UsageError(f"head={head!r} is not understood. {near or 'Choose refuse, reset or keep.'}")
+    if weights is None:
+        if head is not None:
+            raise UsageError(f'head="{head}" says what to do with the head of weights: give weights too.')
+        return _build(entry, num_classes, in_channels, image_size, chosen)
+    where: str | os.PathLike[str] = weights
+    if weights == "imagenet":
+        with torch.device("meta"):  # what is wrong is said before a long download
+            _build(entry, num_classes, in_channels, image_size, chosen)
+        where = find_weights(entry.name, pretrained(entry.name))
+    state, known = read_weights(where), _saved_arch(entry.name, where)
+    image_size = known.get("image_size") if image_size is None else image_size
+    chosen = known.get("options", {}) | chosen
+    complete = num_classes is not None and in_channels is not None
+    with nullcontext() if complete else torch.device("meta"):  # without numbers, to learn names and shapes
+        sketch = _build(entry, num_classes, in_channels, image_size, chosen)
+    state = renamed(state, sketch)
+    found = classes_in(state, sketch)
+    if head == "keep" and num_classes not in (None, found):
+        raise ModelError(
+            f'head="keep" takes the outputs of {where}, which has {found}, not num_classes={num_classes}. Leave '
+            'num_classes out, or choose head="reset" for new outputs.'
+        )
+    if head is None and weights == "imagenet" and num_classes not in (None, found):
+        head = "reset"
+    model = sketch
+    if not complete:
+        num_classes = found if num_classes is None else num_classes
+        in_channels = channels_in(state, sketch) if in_channels is None else in_channels
+        model = _build(entry, num_classes, in_channels, image_size, chosen)
+    fit_weights(model, state, str(where), reset=head == "reset", other_size=lambda: _of_other_size(entry, model))
+    if (public := official(entry, where)) and public.bn_eps is not None:
+        for norm in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
+            # Only their sum is used: the network computes what it did with the epsilon it was trained with.
+            norm.get_buffer("running_var").add_(public.bn_eps - norm.eps)
+    return model
+
+
+def _build(
+    entry: Entry[ModelFacts],
+    num_classes: int | None,
+    in_channels: int | None,
+    image_size: int | None,
+    options: Mapping[str, Any],
+) -> Network:
+    """Build a network with random weights; what is None is the network's own."""
+    facts = entry.facts
+    num_classes = _positive("num_classes", num_classes, facts.num_classes)
+    in_channels = _positive("in_channels", in_channels, facts.in_channels)
+    image_size = _positive("image_size", image_size, facts.image_size)
+    if image_size < facts.min_size:
+        raise ModelError(
+            f"{entry.name} takes images of at least {facts.min_size} x {facts.min_size} pixels, "
+            f"not {image_size} x {image_size}. Set image_size={facts.min_size} or more, and resize the images to it."
+        )
+    chosen = _checked_options(entry, options)
+    with _NoInitialisation() if torch.empty(0).is_meta else nullcontext():
+        model: Network = entry.factory(num_classes, in_channels, image_size, **chosen)
+    model.arch = {
+        "name": entry.name,
+        "num_classes": num_classes,
+        "in_channels": in_channels,
+        "image_size": image_size,
+        "options": {key: list(value) if isinstance(value, tuple) else value for key, value in chosen.items()},
+    }
+    return model
+
+
+class _NoInitialisation(TorchFunctionMode):
+    """Leaves parameters as they are: on the meta device drawing values that are not there loads torch's compiler."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if func in (Tensor.normal_, Tensor.uniform_) else func(*args, **(kwargs or {}))
+
+
+def _of_other_size(entry: Entry[ModelFacts], model: Network) -> Network | None:
+    """The network for images on the other side of ``SMALL_IMAGE``, on the meta device; None where there is none."""
+    facts, arch = entry.facts, model.arch
+    other = max(facts.image_size, 224) if arch["image_size"] <= SMALL_IMAGE else 32
+    if other < facts.min_size:
+        return None
+    with torch.device("meta"):
+        return _build(entry, arch["num_classes"], arch["in_channels"], other, arch["options"])
+
+
+def _saved_arch(name: str, weights: str | os.PathLike[str]) -> dict[str, Any]:
+    """What the run says about its network; nothing where it is another network or there is no ``model.json``."""
+    arch = weights_facts(weights).get("arch", {})
+    return arch if arch.get("name") == name else {}
+
+
+def _positive(what: str, value: int | None, default: int) -> int:
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UsageError(f"{what} must be a whole number of at least 1, not {value!r}. Leave it out for {default}.")
+    return value
+
+
+def _checked_options(entry: Entry[ModelFacts], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every option of the network: the given ones, checked against the factory's type hints, and defaults."""
+    chosen = model_options(entry.name)
+    hints = get_type_hints(entry.factory, include_extras=True)
+    for key, value in given.items():
+        if key not in chosen:
+            hint = "" if chosen else f"{entry.name} takes no options."
+            raise UnknownNameError(f"option of {entry.name} called", key, chosen, hint)
+        try:
+            chosen[key] = TypeAdapter(hints[key]).validate_python(value)
+        except ValidationError as error:
+            problem = error.errors()[0]["msg"]
+            raise UsageError(
+                f"The option {key} of {entry.name} cannot be {value!r}: {problem}. Its default is {chosen[key]!r}."
+            ) from None
+        except PydanticSchemaGenerationError as error:
+            raise UsageError(f"The type hint of the option {key} of {entry.name} cannot be checked: {error}") from error
+    return chosen
