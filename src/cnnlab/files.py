@@ -60,6 +60,79 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+# First bytes of a file -> what it is. Longer beginnings come first; see https://en.wikipedia.org/wiki/File_signature.
+_BEGINNINGS = (
+    (b"version https://git-lfs", "a pointer of Git LFS, without the file itself (run `git lfs pull`)"),
+    (b"\x89PNG\r\n\x1a\n", "a PNG image"),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"GIF8", "a GIF image"),
+    (b"II*\0", "a TIFF image"),
+    (b"MM\0*", "a TIFF image"),
+    (b"BM", "a BMP image"),
+    (b"8BPS", "a Photoshop document"),
+    (b"%PDF", "a PDF document"),
+    (b"\x93NUMPY", "a NumPy array (.npy)"),
+    (b"PK\x03\x04", "a ZIP archive"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"\xfd7zXZ\0", "an xz archive"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"\x80\x02", "a Python pickle"),
+    (b"\x80\x03", "a Python pickle"),
+    (b"\x80\x04", "a Python pickle"),
+    (b"\x80\x05", "a Python pickle"),
+)
+# Bytes 8 to 12 of a file in the ISO base media format (ISO 14496-12), which stand after "ftyp".
+_MEDIA_BRANDS = {
+    **dict.fromkeys((b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"), "a HEIC photo"),
+    **dict.fromkeys((b"avif", b"avis"), "an AVIF image"),
+}
+
+
+def kind_of_file(path: Path) -> str:
+    """Say what a file is by its first bytes, as a noun with its article; ``""`` when they tell nothing.
+
+    Args:
+        path: file to look at. Its name is not considered.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        head = file.read(1024)
+    if not head:
+        return "an empty file (0 bytes)"
+    for beginning, kind in _BEGINNINGS:
+        if head.startswith(beginning):
+            return kind
+    if head[4:8] == b"ftyp":
+        return _MEDIA_BRANDS.get(head[8:12], "a video")
+    if head[:4] == b"RIFF":
+        return "a WebP image" if head[8:12] == b"WEBP" else "a sound or video"
+    if not any(head):
+        return "a file of zero bytes only, as an interrupted copy leaves it"
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<script")):
+        return "an HTML page, as a failed download leaves it"
+    if start.startswith((b"<?xml", b"<svg")):
+        return "an SVG drawing" if b"<svg" in start else "an XML document"
+    if start.startswith((b"{", b"[")) and _is_text(head):
+        return "a JSON text"
+    return "a text file" if _is_text(head) else ""
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether the beginning of a file reads as text in UTF-8; a character that is cut off at the end does no harm."""
+    try:
+        text = head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 3:
+            return False
+        text = head[: error.start].decode("utf-8")
+    return all(character.isprintable() or character in "\t\r\n\f" for character in text)
+
+
 def read_cached_json(name: str) -> Any:
     """Return the value of the JSON file ``name`` in the cache folder; None when it is missing or damaged."""
     try:

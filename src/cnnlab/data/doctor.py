@@ -208,7 +208,7 @@ def _duplicated(
             "blank",
             "warning",
             f"{_count(len(files), 'picture')} of a single colour",
-            "InspectedImage at them, and delete them.",
+            "Look at them, and delete them.",
             files,
         )
     shown = np.array(firsts, np.int64)[~blank]
@@ -239,7 +239,7 @@ def _judge_groups(
         else:
             copies.append(tuple(image.name for image in members))
     prefix, nearly = ("", "") if same else ("near-", " nearly the same")
-    check = "" if same else "InspectedImage at them. If they show the same: "
+    check = "" if same else "Look at them. If they show the same: "
     if conflicts:
         yield _group_finding(
             f"{prefix}duplicates with different labels",
