@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from cnnlab import console as progress
-from cnnlab.console import TrainingBar, duration, worth_a_line
+from cnnlab.console import TrainingBar, amount, duration, percent, size, table, worth_a_line
 
 
 class Clock:
@@ -85,6 +85,43 @@ def test_duration() -> None:
         "1 min 1 s",
         "2 h 5 min",
     ]
+
+
+def test_shares_are_percentages() -> None:
+    assert [percent(0.931), percent(0.9306, 2), percent(1, 0), percent(None)] == ["93.1%", "93.06%", "100%", "–"]
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(None, "–"), (0.5, "0.5"), (940, "940"), (999.9, "1.00k"), (61_706, "61.7k"), (1_814_073_344, "1.81G")],
+)
+def test_counts_have_three_digits(count: float | None, text: str) -> None:
+    assert amount(count) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(None, "–"), (0, "0 B"), (999, "999 B"), (1536, "1.5 KiB"), (170_498_071, "163 MiB"), (3 * 2**30, "3.00 GiB")],
+)
+def test_sizes_are_binary(count: int | None, text: str) -> None:
+    assert size(count) == text
+
+
+def test_a_table_sets_numbers_to_the_right_and_takes_no_cell_for_markup() -> None:
+    file = io.StringIO()
+    Console(file=file, width=40, color_system=None).print(table(("class", ">images"), [("[red]", 5), ("dog", "1,000")]))
+    assert [line.rstrip() for line in file.getvalue().splitlines()] == [
+        "class  images",
+        "[red]       5",
+        "dog     1,000",
+    ]
+
+
+@pytest.mark.parametrize(("wrap", "lines"), [(True, ["abcdefghij", "klmno"]), (False, ["abcdefghi…"])])
+def test_a_long_cell_goes_on_in_the_next_line_or_is_cut(wrap: bool, lines: list[str]) -> None:
+    file = io.StringIO()
+    Console(file=file, width=10, color_system=None).print(table(("name",), [("abcdefghijklmno",)], wrap=wrap))
+    assert [line.rstrip() for line in file.getvalue().splitlines()[1:]] == lines
 
 
 def test_rich_is_not_loaded_by_importing_it() -> None:

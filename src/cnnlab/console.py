@@ -1,16 +1,18 @@
-"""What every training shows while it runs: time in words, and one bar for whoever trains.
+"""What people read in a terminal: durations, shares, counts and sizes in words, tables, and the bar of a training.
 
-rich is imported inside, so that a program that shows nothing does not load it.
+rich is imported inside the functions, so that a program that prints nothing does not load it.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 
 def duration(seconds: float | None) -> str:
@@ -21,6 +23,57 @@ def duration(seconds: float | None) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """Write a share of 1 as a percentage: ``93.1%`` for 0.931."""
+    return "–" if share is None else f"{share:.{digits}%}"
+
+
+def amount(count: float | None) -> str:
+    """Write a count in three significant digits: ``940``, ``11.7M``, ``1.81G``."""
+    if count is None:
+        return "–"
+    for unit, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= 0.9995 * unit:
+            return f"{count / unit:#.3g}".rstrip(".") + letter
+    return f"{count:.3g}"
+
+
+def size(count: float | None) -> str:
+    """Write a number of bytes in about three digits: ``44.6 MiB``."""
+    if count is None:
+        return "–"
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1000:
+            return f"{count:.{0 if unit == 'B' or count >= 99.95 else 1}f} {unit}"
+        count /= 1024
+    return f"{count:.2f} GiB"
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[object]] = (), *, wrap: bool = True) -> Table:
+    """Build a table without lines for a terminal.
+
+    Args:
+        titles: a title per column; one that begins with ``>`` stands over numbers, which are set to the right.
+        rows: the cells of each row, written as they are: a class may be called ``[red]``. A cell that is a
+            ``rich.text.Text`` keeps its style.
+        wrap: whether a cell that is too long for the terminal goes on in the next line instead of being cut.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    result = Table(box=None, header_style="bold", pad_edge=False)
+    for title in titles:
+        result.add_column(
+            Text(title.removeprefix(">")),
+            justify="right" if title.startswith(">") else "left",
+            overflow="fold" if wrap else "ellipsis",
+            no_wrap=not wrap,
+        )
+    for row in rows:
+        result.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
+    return result
 
 
 def worth_a_line(epoch: int, epochs: int) -> bool:

@@ -153,4 +153,4 @@ def test_wrong_use(tiny_run: Run, tmp_path: Path) -> None:
     assert cnnlab("predict", tiny_run.path).exit_code == 2
     unwritable = cnnlab("evaluate", tiny_run.path, "--csv", tmp_path / "no" / "folder" / "x.csv")
     assert unwritable.exit_code == 1
-    assert "Cannot write" in unwritable.stderr
+    assert "cannot be written" in unwritable.stderr

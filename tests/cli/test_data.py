@@ -47,7 +47,7 @@ def test_list() -> None:
     for entry in data_sets:
         assert entry.name in result.stdout
     assert result.stdout.index("mnist5k") < result.stdout.index("cifar10")  # no download first
-    assert "170 MB" in result.stdout
+    assert "163 MiB" in result.stdout
 
 
 def test_list_as_json() -> None:

@@ -14,7 +14,7 @@ from cnnlab import zoo
 from cnnlab.advisor import benchmark as measure
 from cnnlab.advisor import catalogue
 from cnnlab.cli import app
-from cnnlab.cli.models import _short
+from cnnlab.console import amount
 from cnnlab.errors import TrainingError
 from tests.advisor.test_benchmark import made_up
 
@@ -46,21 +46,13 @@ def test_table_has_a_line_per_network_that_fits(monkeypatch: pytest.MonkeyPatch,
     assert max(map(len, lines)) <= columns
     for entry, line in zip(zoo.models, lines[1:], strict=True):
         assert line.split()[0] == entry.name
-        assert _short(entry.facts.parameters) in line.split()
+        assert amount(entry.facts.parameters) in line.split()
         assert "…" not in line.rstrip()[:-1]  # only the paper, at the end, may be cut
     assert ("paper" in lines[0]) == (columns == 200)
     row = next(line for line in lines if line.startswith("vgg16 "))
     assert "12.3" in row
     assert "700 MiB" in row or columns == 80
     assert "batches of 32" in result.stderr
-
-
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [(None, "–"), (0.5, "0.5"), (940.4, "940"), (999.9, "1.00k"), (61_706, "61.7k"), (1_814_073_344, "1.81G")],
-)
-def test_numbers_have_three_digits(number: float | None, text: str) -> None:
-    assert _short(number) == text
 
 
 def test_pattern_and_json() -> None:

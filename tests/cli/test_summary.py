@@ -25,7 +25,7 @@ def test_layers_totals_and_stages(monkeypatch: pytest.MonkeyPatch, columns: int)
     assert max(map(len, result.stdout.splitlines())) <= columns
     lines = [line.split() for line in result.stdout.splitlines()]
     conv = next(line for line in lines if line[:1] == ["conv1"])
-    assert {"Conv2d", "64x112x112", "9,408", "118"} <= set(conv)
+    assert {"Conv2d", "64x112x112", "9,408", "118M"} <= set(conv)
     assert ("3x224x224" in conv) == (columns == 120)
     assert next(line for line in lines if line[:1] == ["parameters"])[1] == "11,689,512"
     stage = next(line for line in lines if line[:1] == ["stage4"])

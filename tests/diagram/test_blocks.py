@@ -246,7 +246,7 @@ def test_drawing_is_a_picture_on_its_own(tmp_path: Path) -> None:
 def test_words_on_the_page() -> None:
     figure = draw(summary("mobilenet_v3_small"))
     words = [text.get_text() for text in figure.axes[0].texts]
-    assert words[:2] == ["mobilenet_v3_small", "2,542,856 parameters, 56.5 M MACs"]
+    assert words[:2] == ["mobilenet_v3_small", "2,542,856 parameters, 56.5M MACs"]
     for word in (
         "input",
         "3x224x224",

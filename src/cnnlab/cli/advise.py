@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cnnlab.cli._output import print_json
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -57,9 +59,7 @@ def advise(
             status.stop()
     assert answer is not None
     if as_json:
-        import json
-
-        typer.echo(json.dumps(answer.to_dict(), indent=2, ensure_ascii=False))
+        print_json(answer.to_dict())
         return
     _show(answer, Console())
 
@@ -87,8 +87,7 @@ def _show(answer: Advice, console: Console) -> None:
 
 
 def _facts(choice: Choice) -> list[str]:
-    from cnnlab.cli.models import _bytes, _short
-    from cnnlab.console import duration
+    from cnnlab.console import amount, duration, size
 
     low, high = choice.interval
     trail = " → ".join(f"{accuracy:.0%}" for _, accuracy in choice.trail)
@@ -103,10 +102,10 @@ def _facts(choice: Choice) -> list[str]:
             f"at this pace about {choice.expected_accuracy:.0%} after the whole training, unless it levels off before"
         )
     facts += choice.reasons
-    memory = f", {_bytes(choice.memory_bytes)} of memory in training" if choice.memory_bytes else ""
+    memory = f", {size(choice.memory_bytes)} of memory in training" if choice.memory_bytes else ""
     facts.append(
-        f"{choice.images_per_second:,.0f} images/s in training, {_short(choice.parameters)} parameters, "
-        f"{_short(choice.macs)} multiply-adds{memory}"
+        f"{choice.images_per_second:,.0f} images/s in training, {amount(choice.parameters)} parameters, "
+        f"{amount(choice.macs)} multiply-adds{memory}"
     )
     facts.append(f"{choice.epochs} epochs, about {duration(choice.seconds)}:")
     return facts

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from cnnlab.cli._output import print_json, print_table, write_csv
+from cnnlab.console import duration, percent, table
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from cnnlab.runs.compare import Comparison
     from cnnlab.runs.evaluate import Evaluation
+    from cnnlab.runs.predict import Prediction
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, such as runs/lenet5-mnist5k-1.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
@@ -56,14 +57,14 @@ def evaluate(
         typer.echo(note, err=True)
     if csv_file is not None:
         rows = [[c.name, c.precision, c.recall, c.f1, c.support] for c in result.metrics.per_class]
-        _write_csv(csv_file, ["class", "precision", "recall", "f1", "support"], rows)
+        write_csv(csv_file, ["class", "precision", "recall", "f1", "support"], rows)
     if figure is not None:
         from cnnlab import figures
 
         figures.save(figures.confusion(result.metrics.confusion, result.classes), figure)
         typer.echo(f"figure: {figure}", err=True)
     if as_json:
-        _print_json(result.to_dict())
+        print_json(result.to_dict())
     else:
         _print_evaluation(result)
 
@@ -95,21 +96,26 @@ def predict(
     if csv_file is not None:
         ranks = [f"{word}_{rank}" for rank in range(1, k + 1) for word in ("label", "confidence")]
         rows = [[answer.file, *(value for pair in answer.top for value in pair)] for answer in answers]
-        _write_csv(csv_file, ["file", *ranks], rows)
+        write_csv(csv_file, ["file", *ranks], rows)
     if as_json:
         failed = [{"file": file, "reason": reason} for file, reason in answers.failed]
-        _print_json({"predictions": [answer.to_dict() for answer in answers], "failed": failed})
+        print_json({"predictions": [answer.to_dict() for answer in answers], "failed": failed})
     elif answers:
-        table = _table("file", "prediction", ">confidence", *(["then"] if k > 1 else []))
-        for answer in answers:
-            others = ", ".join(f"{name} {p:.1%}" for name, p in answer.top[1:])
-            table.add_row(*_plain(answer.file, answer.label, f"{answer.confidence:.1%}", *([others] if k > 1 else [])))
-        _print_table(table)
+        print_table(_answer_table(answers, k))
     for file, reason in answers.failed:
         typer.echo(f"left out {file}: {reason}", err=True)
     if answers.failed:
         typer.echo(f"{len(answers.failed)} of {len(answers) + len(answers.failed)} files could not be read.", err=True)
         raise typer.Exit(1)
+
+
+def _answer_table(answers: Sequence[Prediction], k: int) -> Table:
+    """A line per image: its file, the first answer, and the others of ``k`` in a row."""
+    rows = []
+    for answer in answers:
+        others = ", ".join(f"{name} {percent(share)}" for name, share in answer.top[1:])
+        rows.append((answer.file, answer.label, percent(answer.confidence), others)[: 4 if k > 1 else 3])
+    return table(("file", "prediction", ">confidence", "then")[: 4 if k > 1 else 3], rows)
 
 
 def compare(
@@ -122,7 +128,7 @@ def compare(
 
     result = compare_runs(*(open_run(path) for path in run))
     if as_json:
-        _print_json(result.to_dict())
+        print_json(result.to_dict())
     else:
         _print_comparison(result)
 
@@ -136,20 +142,20 @@ def runs(
 
     rows = [_run_row(run) for run in list_runs(folder)]
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
     if not rows:
         typer.echo(f"There is no run in {folder}. `cnnlab train` makes one.", err=True)
         return
-    table = _table("run", "model", "data", ">accuracy", "split", ">epochs", ">time", "status")
-    for row in rows:
-        accuracy = "–" if row["accuracy"] is None else f"{row['accuracy']:.2%}"
-        epochs = f"{row['epochs_done'] or 0}/{row['epochs']}"
-        table.add_row(
-            *_plain(row["run"], row["model"], row["data"], accuracy, row["split"] or "–", epochs),
-            *_plain(_duration(row["seconds"]), row["status"]),
+    titles = ("run", "model", "data", ">accuracy", "split", ">epochs", ">time", "status")
+    lines = [
+        (
+            *(row["run"], row["model"], row["data"], percent(row["accuracy"], 2), row["split"] or "–"),
+            *(f"{row['epochs_done'] or 0}/{row['epochs']}", duration(row["seconds"]), row["status"]),
         )
-    _print_table(table)
+        for row in rows
+    ]
+    print_table(table(titles, lines))
 
 
 def report(run: RunFolder) -> None:
@@ -190,17 +196,13 @@ def _print_evaluation(result: Evaluation) -> None:
         typer.echo(f"{name:<18} {value}")
     typer.echo()
     weakest = sorted(metrics.per_class, key=lambda c: (c.f1 is None, c.f1))
-    table = _table("class (weakest first)", ">precision", ">recall", ">F1", ">images")
-    for c in weakest:
-        table.add_row(*_plain(c.name, _percent(c.precision), _percent(c.recall), _percent(c.f1), f"{c.support:,}"))
-    _print_table(table)
+    rows = [(c.name, percent(c.precision), percent(c.recall), percent(c.f1), f"{c.support:,}") for c in weakest]
+    print_table(table(("class (weakest first)", ">precision", ">recall", ">F1", ">images"), rows))
     names = [c.name for c in metrics.per_class]
     if len(names) <= 12:
         typer.echo()
-        table = _table("true \\ predicted", *(f">{name}" for name in names))
-        for name, row in zip(names, metrics.confusion, strict=True):
-            table.add_row(*_plain(name, *(str(count) if count else "." for count in row)))
-        _print_table(table)
+        counts = [(name, *(count or "." for count in row)) for name, row in zip(names, metrics.confusion, strict=True)]
+        print_table(table(("true \\ predicted", *(f">{name}" for name in names)), counts))
 
 
 def _print_comparison(result: Comparison) -> None:
@@ -210,29 +212,25 @@ def _print_comparison(result: Comparison) -> None:
         return "–" if bounds is None else f"{bounds[0]:.2%} to {bounds[1]:.2%}"
 
     runs = result.runs
-    table = _table("", *(f">{run.name}" for run in runs))
-    rows: list[tuple[str, list[str]]] = [
-        ("accuracy", [_percent(run.accuracy, 2) for run in runs]),
+    facts: list[tuple[str, list[str]]] = [
+        ("accuracy", [percent(run.accuracy, 2) for run in runs]),
         ("  95% interval", [interval(run.accuracy_interval) for run in runs]),
-        ("top-5 accuracy", [_percent(run.top5, 2) for run in runs]),
+        ("top-5 accuracy", [percent(run.top5, 2) for run in runs]),
         ("loss", ["–" if run.loss is None else f"{run.loss:.4f}" for run in runs]),
-        ("mean F1", [_percent(run.macro_f1, 2) for run in runs]),
-        ("calibration error", [_percent(run.calibration_error, 2) for run in runs]),
+        ("mean F1", [percent(run.macro_f1, 2) for run in runs]),
+        ("calibration error", [percent(run.calibration_error, 2) for run in runs]),
         ("split", [f"{run.split} ({run.n:,})" if run.n else "–" for run in runs]),
         ("parameters", [f"{run.parameters:,}" if run.parameters else "–" for run in runs]),
         ("epochs", [str(run.epochs or "–") for run in runs]),
-        ("training time", [_duration(run.seconds) for run in runs]),
+        ("training time", [duration(run.seconds) for run in runs]),
         ("status", [run.status for run in runs]),
     ]
-    rows = [(name, cells) for name, cells in rows if set(cells) != {"–"}]
-    for name, cells in rows:
-        table.add_row(*_plain(name, *cells))
+    rows: list[tuple[str | Text, ...]] = [(name, *cells) for name, cells in facts if set(cells) != {"–"}]
     if result.differences:
-        table.add_row("")
-        table.add_row(Text("recipe", style="bold"))
+        rows += [("",), (Text("recipe", style="bold"),)]
     for key, values in result.differences.items():
-        table.add_row(*_plain(key, *("–" if value is None else str(value) for value in values)))
-    _print_table(table)
+        rows.append((key, *("–" if value is None else str(value) for value in values)))
+    print_table(table(("", *(f">{run.name}" for run in runs)), rows))
     if not result.differences:
         typer.echo("The recipes are the same.")
     for pair in result.pairs:
@@ -247,59 +245,3 @@ def _print_comparison(result: Comparison) -> None:
             f"(95% interval {100 * low:+.2f} to {100 * high:+.2f}), McNemar p = {test.p_value:.2g}: {verdict}."
         )
         typer.echo(f"  only {pair.b} right: {test.only_b:,}; only {pair.a} right: {test.only_a:,}")
-
-
-def _percent(value: float | None, digits: int = 1) -> str:
-    return "–" if value is None else f"{value:.{digits}%}"
-
-
-def _duration(seconds: float | None) -> str:
-    from cnnlab.console import duration
-
-    return duration(seconds)
-
-
-def _table(*titles: str) -> Table:
-    """An open table; a title that starts with ``>`` stands over numbers, which are set to the right."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in titles:
-        right = title.startswith(">")
-        table.add_column(Text(title.removeprefix(">")), justify="right" if right else "left", overflow="fold")
-    return table
-
-
-def _plain(*cells: str) -> list[Any]:
-    """Cells as they are: a class may be called ``[red]``."""
-    from rich.text import Text
-
-    return [Text(cell) for cell in cells]
-
-
-def _print_table(table: Table) -> None:
-    from rich.console import Console
-
-    console = Console(soft_wrap=False)
-    if not console.is_terminal:
-        # Into a file or a pipe nothing is wrapped or cut: one row is one line.
-        console = Console(width=Console(width=100_000).measure(table).maximum)
-    console.print(table)
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    from cnnlab.errors import RunError
-
-    try:
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(header)
-            writer.writerows(rows)
-    except OSError as error:
-        raise RunError(f"Cannot write {path}: {error.strerror}. Choose another place for --csv.") from None
-    print(f"table: {path}", file=sys.stderr)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cnnlab.cli._output import print_json, print_table
+from cnnlab.console import size, table
 from cnnlab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -85,7 +87,7 @@ def doctor(
 
     diagnosis = examine(path, data_dir=data_dir, tiny=tiny, progress=_is_terminal() and not as_json)
     if as_json:
-        _print_json(diagnosis.to_dict())
+        print_json(diagnosis.to_dict())
     else:
         _show_diagnosis(diagnosis)
     if diagnosis.harmful:
@@ -98,38 +100,20 @@ def doctor(
 def _list(as_json: bool) -> None:
     from dataclasses import asdict
 
-    from rich.console import Console
-    from rich.table import Table
-
     from cnnlab.data import data_sets
 
     if as_json:
-        _print_json([{"name": entry.name, **asdict(entry.facts), "summary": entry.summary} for entry in data_sets])
+        print_json([{"name": entry.name, **asdict(entry.facts), "summary": entry.summary} for entry in data_sets])
         return
-    table = Table(
-        "name", "classes", "image", "train", "test", "download", "what", box=None, header_style="bold", pad_edge=False
-    )
-    for column in table.columns[1:6]:
-        column.justify = "right"
-        column.no_wrap = True
+    rows = []
     for entry in sorted(data_sets, key=lambda entry: entry.facts.download_bytes > 0):
         facts = entry.facts
         height, width = facts.size
-        table.add_row(
-            entry.name,
-            str(facts.classes),
-            f"{facts.channels}x{height}x{width}",
-            f"{facts.counts[0]:,}",
-            f"{facts.counts[2]:,}",
-            _size(facts.download_bytes),
-            facts.title,
-        )
-    Console().print(table)
+        image, download = f"{facts.channels}x{height}x{width}", size(facts.download_bytes or None)
+        counts = f"{facts.counts[0]:,}", f"{facts.counts[2]:,}"
+        rows.append((entry.name, facts.classes, image, *counts, download, facts.title))
+    print_table(table(("name", ">classes", ">image", ">train", ">test", ">download", "what"), rows))
     typer.echo("A folder of class folders or a CSV file works wherever a name does.", err=True)
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.0f} MB" if count else "none"
 
 
 def _describe(loaded: ImageData, facts: DataFacts | None) -> dict[str, Any]:
@@ -151,7 +135,7 @@ def _describe(loaded: ImageData, facts: DataFacts | None) -> dict[str, Any]:
 
 def _show(described: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        _print_json(described)
+        print_json(described)
         return
     typer.echo(f"{described['name']}: {described.get('title', 'your own data')}")
     for note in described["understood"]:
@@ -290,9 +274,3 @@ def _is_terminal() -> bool:
     import sys
 
     return sys.stderr.isatty()
-
-
-def _print_json(value: Any) -> None:
-    import json
-
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

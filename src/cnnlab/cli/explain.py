@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from cnnlab.cli._output import print_json
 
 if TYPE_CHECKING:
     from cnnlab.runs.explain import Explained
@@ -62,7 +63,7 @@ def explain(
     if as_json:
         values = [answer.to_dict() | {"page": str(page)} for answer, page in answers]
         lost = [{"file": file, "reason": reason} for file, reason in failed]
-        typer.echo(json.dumps({"explanations": values, "failed": lost}, indent=2, ensure_ascii=False))
+        print_json({"explanations": values, "failed": lost})
     elif len(answers) > 1:
         typer.echo(f"contact sheet: {folder / 'index.html'}")
     for file, reason in failed:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from cnnlab.cli._output import print_json
 
 Network = Annotated[
     str, typer.Argument(metavar="RUN|MODEL", help="Folder of a run, or a network, for its public ImageNet weights.")
@@ -207,4 +208,7 @@ def fool(
 
 def _say(as_json: bool, values: dict[str, Any], lines: list[str]) -> None:
     """Print what was found, for machines or for people."""
-    typer.echo(json.dumps(values, indent=2, ensure_ascii=False) if as_json else "\n".join(lines))
+    if as_json:
+        print_json(values)
+    else:
+        typer.echo("\n".join(lines))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cnnlab.cli._output import print_json
+from cnnlab.console import amount, size, table
 from cnnlab.errors import RunError, UsageError
 
 if TYPE_CHECKING:
@@ -67,9 +69,7 @@ def models(
     if csv is not None:
         _write_csv(rows, csv)
     if as_json:
-        import json
-
-        typer.echo(json.dumps([row.to_dict() for row in rows], indent=2, ensure_ascii=False))
+        print_json([row.to_dict() for row in rows])
         return
     if not rows:
         typer.echo("No network matches all of that. Ask for less.", err=True)
@@ -86,24 +86,22 @@ def models(
 
 def _table(rows: list[Row], width: int) -> Table:
     """A line per network; columns that do not fit are left out, the least important first."""
-    from rich.table import Table
-
     columns = {
         "name": [row.name for row in rows],
         "year": [str(row.facts.year) for row in rows],
-        "params": [_short(row.facts.parameters) for row in rows],
-        "MACs": [_short(row.macs) for row in rows],
+        "params": [amount(row.facts.parameters) for row in rows],
+        "MACs": [amount(row.macs) for row in rows],
         "min": [str(row.facts.min_size) for row in rows],
         "input": [f"{row.facts.in_channels}x{row.facts.image_size}" for row in rows],
-        "top-1": [_percent(row.facts.imagenet_top1_error) for row in rows],
-        "top-5": [_percent(row.facts.imagenet_top5_error) for row in rows],
-        "weights": [_percent(row.facts.pretrained.top1 if row.facts.pretrained else None) for row in rows],
+        "top-1": [_number(row.facts.imagenet_top1_error) for row in rows],
+        "top-5": [_number(row.facts.imagenet_top5_error) for row in rows],
+        "weights": [_number(row.facts.pretrained.top1 if row.facts.pretrained else None) for row in rows],
     }
     if any(row.shown for row in rows):
         columns |= {
-            "train/s": [_short(row.shown.train_images_per_second if row.shown else None) for row in rows],
-            "infer/s": [_short(row.shown.images_per_second if row.shown else None) for row in rows],
-            "memory": [_bytes(row.shown.train_bytes if row.shown else None) for row in rows],
+            "train/s": [amount(row.shown.train_images_per_second if row.shown else None) for row in rows],
+            "infer/s": [amount(row.shown.images_per_second if row.shown else None) for row in rows],
+            "memory": [size(row.shown.train_bytes if row.shown else None) for row in rows],
         }
     columns = {title: cells for title, cells in columns.items() if any(cell != "–" for cell in cells)}
     needs = {title: max(len(title), *map(len, cells)) + 2 for title, cells in columns.items()}
@@ -113,12 +111,8 @@ def _table(rows: list[Row], width: int) -> Table:
     left = width - sum(needs.values())
     if left >= _PAPER_FROM:
         columns["paper"] = [_cut(row.facts.paper, left) for row in rows]
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in columns:
-        table.add_column(title, justify="left" if title in ("name", "paper") else "right", no_wrap=True)
-    for cells in zip(*columns.values(), strict=True):
-        table.add_row(*cells)
-    return table
+    titles = [title if title in ("name", "paper") else f">{title}" for title in columns]
+    return table(titles, list(zip(*columns.values(), strict=True)), wrap=False)
 
 
 def _explain(rows: list[Row]) -> None:
@@ -139,22 +133,8 @@ def _explain(rows: list[Row]) -> None:
         typer.secho(line, err=True, dim=True)
 
 
-def _short(number: float | None) -> str:
-    """Three significant digits: 11.7M, 1.81G, 940."""
-    if number is None:
-        return "–"
-    for factor, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= 0.9995 * factor:
-            return f"{number / factor:#.3g}".rstrip(".") + letter
-    return f"{number:.3g}"
-
-
-def _percent(number: float | None) -> str:
+def _number(number: float | None) -> str:
     return "–" if number is None else f"{number:.1f}"
-
-
-def _bytes(number: float | None) -> str:
-    return "–" if number is None else f"{number / 2**20:,.0f} MiB"
 
 
 def _cut(text: str, width: int) -> str:
@@ -218,8 +198,8 @@ def _measure(names: list[str], image_size: str, batch_size: int, device: str, ti
     note = busy_note()
     if note:
         typer.echo(f"note: {note}", err=True)
-    size = None if image_size == "usual" else int(image_size)
-    results = measure_all(names, image_size=size, batch_size=batch_size, device=device, time_limit=time_limit)
+    side = None if image_size == "usual" else int(image_size)
+    results = measure_all(names, image_size=side, batch_size=batch_size, device=device, time_limit=time_limit)
     done = 0
     try:
         for number, result in enumerate(results, 1):
@@ -229,7 +209,7 @@ def _measure(names: list[str], image_size: str, batch_size: int, device: str, ti
                 done += 1
                 text = (
                     f"{result.name}: {result.train_images_per_second:,.1f} images/s in training, "
-                    f"{result.images_per_second:,.1f} in inference, {_bytes(result.train_bytes)}, "
+                    f"{result.images_per_second:,.1f} in inference, {size(result.train_bytes)}, "
                     f"{result.image_size}x{result.image_size}, {result.settings}"
                 )
             typer.echo(f"[{number}/{len(names)}] {text}", err=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cnnlab.cli._output import print_json, write_csv
 from cnnlab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,10 +41,8 @@ def summary(
     sizes = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size}
     result = _summary(name, {key: value for key, value in sizes.items() if value is not None}, options or [])
     if csv_file is not None:
-        from cnnlab.cli.after import _write_csv
-
         rows = result.rows()
-        _write_csv(csv_file, list(rows[0]), [list(row.values()) for row in rows])
+        write_csv(csv_file, list(rows[0]), [list(row.values()) for row in rows])
     if figure is not None:
         from cnnlab import figures
         from cnnlab.diagram import draw
@@ -51,9 +50,7 @@ def summary(
         figures.save(draw(result), figure)
         typer.echo(f"figure: {figure}", err=True)
     if as_json:
-        import json
-
-        typer.echo(json.dumps(result.to_dict(), indent=2))
+        print_json(result.to_dict())
         return
     from rich.console import Console
 

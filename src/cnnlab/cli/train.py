@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cnnlab.cli._output import print_json, print_table
+from cnnlab.console import duration, table
 from cnnlab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -131,16 +133,14 @@ def recipes(
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
     """List the recipes that ship with cnnlab, show one, or list the keys a recipe may have."""
-    import json
-
-    from rich.console import Console
-    from rich.table import Table
-
     from cnnlab.training import Recipe, list_recipes, load_recipe
 
     if name:
         recipe = load_recipe(name)
-        typer.echo(json.dumps(recipe.values(), indent=2) if as_json else recipe.to_yaml(full=False), nl=as_json)
+        if as_json:
+            print_json(recipe.values())
+        else:
+            typer.echo(recipe.to_yaml(full=False), nl=False)
         return
     rows: list[tuple[object, ...]]
     titles: tuple[str, ...]
@@ -152,12 +152,9 @@ def recipes(
         rows = [(r.name, r.model, r.data, r.epochs, _measured(r), r.about) for r in shipped]
         titles = ("recipe", "model", "data", "epochs", "measured", "about")
     if as_json:
-        typer.echo(json.dumps([dict(zip(titles, row, strict=True)) for row in rows], indent=2))
+        print_json([dict(zip(titles, row, strict=True)) for row in rows])
         return
-    table = Table(*titles, box=None, header_style="bold", pad_edge=False)
-    for row in rows:
-        table.add_row(*(str(cell) for cell in row))
-    Console().print(table)
+    print_table(table(titles, rows))
 
 
 def _measured(recipe: Recipe) -> str:
@@ -210,7 +207,6 @@ def _consume(events: Iterator[Event], recorder: Recorder, tensorboard: bool, as_
     from rich.console import Console
 
     from cnnlab.cli._progress import show
-    from cnnlab.console import duration
     from cnnlab.training import EpochDone, Finished, Started, distributed
 
     console = Console(stderr=True)

@@ -16,9 +16,9 @@ from typing import Any
 
 from torch import nn
 
+from cnnlab.console import amount
 from cnnlab.diagram.blocks import Box, Diagram, Item, Parallel, Series, Tangle
 from cnnlab.tracing import Call, Op, Trace, Value, op_arguments, receptive_fields
-from cnnlab.tracing._summary_text import amount
 from cnnlab.tracing.summary import Summary
 
 _SMALL = 14  # so many entangled boxes are drawn as they are; more are put together by module

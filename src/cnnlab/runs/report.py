@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 import cnnlab
 from cnnlab import figures
-from cnnlab.console import duration
+from cnnlab.console import duration, percent
 from cnnlab.data import ImageData, Preprocess, Split
 from cnnlab.errors import CnnlabError
 from cnnlab.figures.images import to_picture
@@ -308,12 +308,8 @@ def page_template(name: str) -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=_percent, number=_number, duration=duration, shape=_shape)
+    environment.filters.update(percent=percent, number=_number, duration=duration, shape=_shape)
     return environment.get_template(name)
-
-
-def _percent(value: float | None, digits: int = 1) -> str:
-    return "–" if value is None else f"{value:.{digits}%}"
 
 
 def _number(value: int) -> str:

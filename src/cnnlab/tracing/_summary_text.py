@@ -9,6 +9,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from cnnlab.console import amount, size, table
 from cnnlab.tracing import ReceptiveField
 from cnnlab.tracing.summary import LayerRow, Summary
 
@@ -83,7 +84,7 @@ def _layer_table(summary: Summary, depth: int | None, width: int) -> Table:
         names = max(8, room - 2 - kinds)
     # Of long dotted names the end says more, of class names the beginning.
     short = [[_from_end(line[0], names), _from_start(line[1], kinds), *line[2:]] for line in lines]
-    return _table(titles, short)
+    return table(titles, short, wrap=False)
 
 
 def _has_children_that_run(summary: Summary, row: LayerRow) -> bool:
@@ -91,22 +92,22 @@ def _has_children_that_run(summary: Summary, row: LayerRow) -> bool:
 
 
 def _totals(summary: Summary) -> Table:
-    table = Table.grid(padding=(0, 2))
+    grid = Table.grid(padding=(0, 2))
     frozen = summary.parameters - summary.trainable
     parameters = f"{summary.parameters:,}" + (f", {frozen:,} of them frozen" if frozen else "")
     if summary.unused:
         parameters += f", {summary.unused:,} of them not used in eval mode"
     if any(row.shared_with for row in summary.layers):
         parameters += "; shared ones (in brackets) are counted once"
-    table.add_row("parameters", parameters)
-    table.add_row("MACs", f"{amount(summary.macs)} ({summary.macs:,}), in convolutions and matrix products")
-    table.add_row(
+    grid.add_row("parameters", parameters)
+    grid.add_row("MACs", f"{amount(summary.macs)} ({summary.macs:,}), in convolutions and matrix products")
+    grid.add_row(
         "memory",
         f"parameters {size(summary.parameter_bytes)}, activations {size(summary.activation_bytes)} "
         f"({size(summary.peak_activation_bytes)} at a time)",
     )
-    table.add_row("input", _shapes(summary.inputs, batch=True))
-    return table
+    grid.add_row("input", _shapes(summary.inputs, batch=True))
+    return grid
 
 
 def _stage_table(summary: Summary, width: int) -> Table:
@@ -132,7 +133,7 @@ def _stage_table(summary: Summary, width: int) -> Table:
         at = titles.index("ends with")
         lines = [[*line[:at], *line[at + 1 :]] for line in lines]
         titles.remove("ends with")
-    return _table(titles, lines)
+    return table(titles, lines, wrap=False)
 
 
 def _stage_notes(summary: Summary) -> str:
@@ -142,15 +143,6 @@ def _stage_notes(summary: Summary) -> str:
     if through:
         notes.append(f"* The whole image too, through {', '.join(through)}.")
     return "\n".join(notes)
-
-
-def _table(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for title in titles:
-        table.add_column(title.lstrip(">"), justify="right" if title.startswith(">") else "left", no_wrap=True)
-    for line in lines:
-        table.add_row(*(Text(cell) for cell in line))
-    return table
 
 
 def _shapes(shapes: Sequence[tuple[int, ...]], batch: bool = False) -> str:
@@ -171,25 +163,6 @@ def _size(found: ReceptiveField | None) -> str:
 
 def _each(sides: Sequence[str]) -> str:
     return sides[0] if len(set(sides)) == 1 else "x".join(sides)
-
-
-def amount(count: int) -> str:
-    """Return a count in three digits: ``1.81 G``, ``416 k``."""
-    for unit, letter in ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")):
-        if count >= unit:
-            value = count / unit
-            return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f} {letter}"
-    return str(count)
-
-
-def size(count: int) -> str:
-    """Return a number of bytes in three digits: ``44.6 MiB``."""
-    value = float(count)
-    for unit in ("B", "KiB", "MiB"):
-        if value < 1000:
-            return f"{value:.{0 if unit == 'B' or value >= 99.95 else 1}f} {unit}"
-        value /= 1024
-    return f"{value:.2f} GiB"
 
 
 def _from_end(text: str, length: int) -> str:

@@ -1,0 +1,47 @@
+"""How commands print their results: tables for people, JSON for programs, CSV files on request."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from cnnlab.errors import RunError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def print_table(table: Table) -> None:
+    """Print a table; into a file or a pipe nothing is wrapped or cut: one row is one line."""
+    from rich.console import Console
+
+    console = Console(soft_wrap=False)
+    if not console.is_terminal:
+        console = Console(width=Console(width=100_000).measure(table).maximum)
+    console.print(table)
+
+
+def print_json(value: Any) -> None:
+    """Print ``value`` as indented JSON."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def write_csv(path: Path, titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV file with a line of titles and say on stderr where it is.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    try:
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(titles)
+            writer.writerows(rows)
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror}. Choose another file with --csv.") from None
+    typer.echo(f"table: {path}", err=True)
