@@ -7,6 +7,7 @@ import importlib.util
 import os
 import socket
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,8 +15,10 @@ from typing import Any
 import pytest
 import torch
 
+from cnnlab import downloads
 from cnnlab.data import ImageData
 from cnnlab.runs import Run, train
+from tests.file_server import FileServer, serving
 from tests.helpers import make_bars, tiny_recipe
 
 # Workers of pytest-xdist share the cores: more threads than that only wait for each other.
@@ -42,6 +45,15 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", only_here)
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
+    """A web server on this machine, which the downloader takes for a secure one, and no proxy in between."""
+    monkeypatch.setattr(downloads, "SCHEMES", ("https://", "http://127.0.0.1:"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serving(tmp_path / "www") as server:
+        yield server
 
 
 @pytest.fixture

@@ -1,67 +1,202 @@
-"""What every download shares: a progress bar, and the reason in a line when it fails."""
+"""The one way in which files are downloaded: data sets and public weights alike.
+
+Only https is spoken, the checksum decides whether a file is the right one, a download that broke off goes on where it
+stopped, and a file gets its name when it is whole and right.
+"""
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin
+
+from cnnlab.console import duration, size
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    import requests
+
+#: Addresses that are downloaded from begin with one of these; tests add a server on this machine.
+SCHEMES: tuple[str, ...] = ("https://",)
+TIMEOUT = 30  # seconds without a byte after which a connection counts as broken
 
 
 class DownloadError(Exception):
     """A file could not be downloaded; the message says which and why."""
 
 
-def reason(error: BaseException) -> str:
+@dataclass(frozen=True)
+class Remote:
+    """A file to download.
+
+    Attributes:
+        urls: addresses of the file, tried in this order.
+        checksum: ``"md5:"`` or ``"sha256:"`` and the hexadecimal digits of the checksum, or the first of them.
+    """
+
+    urls: tuple[str, ...]
+    checksum: str
+
+    @property
+    def file(self) -> str:
+        """The name of the file."""
+        return self.urls[0].rsplit("/", 1)[-1]
+
+    def mismatch(self, path: Path) -> str:
+        """Say how the checksum of the file at ``path`` differs from that of this file; ``""`` if it does not."""
+        method, _, expected = self.checksum.partition(":")
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, method).hexdigest()
+        if digest.startswith(expected):
+            return ""
+        return f"its {method.upper()} checksum begins with {digest[:8]}, not with {expected[:8]}"
+
+
+def download(remote: Remote, folder: Path, *, progress: bool | None = None) -> Path:
+    """Download a file into ``folder`` and return its path; a file that is there with the right checksum is left alone.
+
+    Args:
+        remote: file to download.
+        folder: folder to write to; made if it is not there. What came of a download that broke off stays in it under
+            a hidden name, and the next call goes on from there.
+        progress: whether a bar is drawn on stderr; None draws it on a terminal only.
+
+    Raises:
+        DownloadError: no address is https, answers and has the file with this checksum, or ``folder`` cannot be
+            written.
+    """
+    import requests
+
+    target = folder / remote.file
+    failures = []
+    visible = sys.stderr.isatty() if progress is None else progress
+    try:
+        if target.is_file() and not remote.mismatch(target):
+            return target
+        folder.mkdir(parents=True, exist_ok=True)
+        with _partial_file(target) as part:
+            for url in remote.urls:
+                try:
+                    _complete(remote, url, part, visible)
+                    os.replace(part, target)
+                    return target
+                except requests.exceptions.RequestException as error:
+                    failures.append(f"{url}: {_reason(error)}")
+                except DownloadError as error:
+                    failures.append(str(error))
+            if part.is_file():
+                failures.append(f"the {size(part.stat().st_size)} that came are kept, and the next try goes on there")
+    except OSError as error:
+        raise DownloadError(f"{remote.urls[0]}: {_reason(error)}") from error
+    raise DownloadError("; ".join(failures))
+
+
+@contextmanager
+def _partial_file(target: Path) -> Iterator[Path]:
+    """Yield the path to download ``target`` to, with what an earlier download left; keep what is there at the end."""
+    # A name of its own: processes that start together must not write into each other's file.
+    own = target.with_name(f".{target.name}.{os.getpid()}.part")
+    released = target.with_name(f".{target.name}.part")
+    for path in target.parent.glob(f".{target.name}.*part"):
+        with suppress(OSError):  # another process was quicker
+            # A process that still downloads has written to its file a moment ago.
+            if path == released or time.time() - path.stat().st_mtime > 2 * TIMEOUT:
+                os.replace(path, own)
+    try:
+        yield own
+    finally:
+        if own.is_file():
+            if own.stat().st_size:
+                os.replace(own, released)
+            else:
+                own.unlink()
+
+
+def _complete(remote: Remote, url: str, part: Path, visible: bool) -> None:
+    """Download from ``url`` what is missing of ``part``; if the whole is wrong then, once more from the beginning."""
+    resumed = part.is_file()
+    _fetch(url, part, remote.file, visible)
+    if (mismatch := remote.mismatch(part)) and resumed:
+        part.unlink()
+        _fetch(url, part, remote.file, visible)
+        mismatch = remote.mismatch(part)
+    if mismatch:
+        part.unlink()
+        raise DownloadError(f"{url}: what came is not the file, {mismatch}")
+
+
+def _fetch(url: str, part: Path, name: str, visible: bool) -> None:
+    """Append to ``part`` what is missing of the file at ``url``, or write it anew if the server sends the whole."""
+    done = part.stat().st_size if part.is_file() else 0
+    # Without "identity" a server may compress what it sends, and positions would be those of the compressed file.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if done else {})
+    with _request(url, headers) as answer:
+        if answer.status_code == 416:  # nothing is missing; the checksum tells whether that is true
+            return
+        answer.raise_for_status()
+        done = done if answer.status_code == 206 else 0
+        total = done + int(answer.headers.get("Content-Length", 0)) or None
+        with open(part, "ab" if done else "wb") as file, _bar(name, done, total, visible) as show:
+            for chunk in answer.iter_content(1 << 16):
+                file.write(chunk)
+                done += len(chunk)
+                show(done)
+
+
+def _request(url: str, headers: dict[str, str]) -> requests.Response:
+    """Ask for ``url`` and follow its redirects; no address is asked that is not https."""
+    import requests
+
+    for _ in range(10):
+        if not url.startswith(SCHEMES):
+            raise DownloadError(f"{url}: only https:// is downloaded from")
+        answer = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT, allow_redirects=False)
+        if not answer.is_redirect:
+            return answer
+        answer.close()
+        url = urljoin(url, answer.headers["Location"])
+    raise DownloadError(f"{url}: too many redirects")
+
+
+@contextmanager
+def _bar(name: str, begun: int, total: int | None, visible: bool) -> Iterator[Callable[[int], None]]:
+    """Draw a bar with the time left at the mean speed of this download; yields what takes the bytes that are there."""
+    if not visible:
+        yield lambda done: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True)
+    left_column = TextColumn("{task.fields[left]}", style="cyan")
+    with Progress(*columns, left_column, console=Console(stderr=True)) as progress:
+        task, start = progress.add_task(name, total=total, completed=begun, left=""), time.monotonic()
+
+        def show(done: int) -> None:
+            left = ""
+            if total:
+                left = f"{duration((time.monotonic() - start) / (done - begun) * max(total - done, 0))} left"
+            progress.update(task, completed=done, left=left)
+
+        yield show
+
+
+def _reason(error: BaseException) -> str:
     """The innermost cause in a line: requests wraps urllib3, which wraps the socket's error."""
     text = str(error)
-    for known in (
+    for cause in (
         "Connection refused",
+        "Connection broken",
         "Name or service not known",
         "Temporary failure in name resolution",
         "timed out",
     ):
-        if known.lower() in text.lower():
-            return known.lower()
+        if cause.lower() in text.lower():
+            return cause.lower()
     return text if len(text) < 200 else type(error).__name__
-
-
-class DownloadBar:
-    """A rich progress bar with the four attributes that pooch's downloader uses: total, update, reset, close."""
-
-    def __init__(self, description: str) -> None:
-        self.description = description
-        self.total = 0
-        self._done = 0
-        self._progress: Progress | None = None
-
-    def __enter__(self) -> Self:
-        from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=Console(stderr=True))
-        self._progress.start()
-        self._task = self._progress.add_task(self.description, total=None)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    def update(self, count: int) -> None:
-        """Count ``count`` more bytes."""
-        # pooch counts whole chunks, so that the last one overshoots.
-        self._done = min(self._done + count, self.total) if self.total else self._done + count
-        if self._progress is not None:
-            self._progress.update(self._task, completed=self._done, total=self.total or None)
-
-    def reset(self) -> None:
-        """Start counting anew (pooch does so at the end, to correct its estimate)."""
-        self._done = 0
-
-    def close(self) -> None:
-        """Stop drawing."""
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None

@@ -29,7 +29,7 @@ def test_layers_totals_and_stages(monkeypatch: pytest.MonkeyPatch, columns: int)
     assert ("3x224x224" in conv) == (columns == 120)
     assert next(line for line in lines if line[:1] == ["parameters"])[1] == "11,689,512"
     stage = next(line for line in lines if line[:1] == ["stage4"])
-    assert stage == ["stage4", "layer4", "512x7x7", "32", "435", "0", "8,393,728", "411", "M"]
+    assert stage == ["stage4", "layer4", "512x7x7", "32", "435", "0", "8,393,728", "411M"]
 
 
 def test_sizes_and_options_reach_the_network(monkeypatch: pytest.MonkeyPatch) -> None:

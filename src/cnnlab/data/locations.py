@@ -9,30 +9,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from cnnlab import downloads
 from cnnlab.data.facts import data_sets
-from cnnlab.downloads import DownloadBar, DownloadError, reason
+from cnnlab.downloads import Remote
 from cnnlab.errors import DataError, DataNotFoundError
 from cnnlab.files import cache_dir
 
 Found = TypeVar("Found")
-
-
-@dataclass(frozen=True)
-class Remote:
-    """A file to download: its address and its MD5 checksum as the authors publish it."""
-
-    url: str
-    md5: str
-
-    @property
-    def file(self) -> str:
-        """The name of the file."""
-        return self.url.rsplit("/", 1)[-1]
 
 
 def download_dir(name: str) -> Path:
@@ -79,7 +65,7 @@ def locate(
         holds: answers for a folder what of the data set is in it, or None.
         remotes: the official files.
         data_dir, subfolders, system: see :func:`places`.
-        progress: show a progress bar on stderr while downloading.
+        progress: whether a bar is drawn on stderr while downloading; None draws it on a terminal only.
         download: False: only look on this machine.
 
     Returns:
@@ -96,41 +82,20 @@ def locate(
     target = download_dir(name)
     if download:
         try:
-            fetch(remotes, target, progress=bool(progress))
-        except DownloadError as error:
+            for remote in remotes:
+                downloads.download(remote, target, progress=progress)
+        except downloads.DownloadError as error:
             raise DataNotFoundError(_not_found(name, remotes, target, searched, str(error))) from error
         if (found := holds(target)) is not None:
             return found
     raise DataNotFoundError(_not_found(name, remotes, target, searched, "downloading was not asked for"))
 
 
-def fetch(remotes: Sequence[Remote], target: Path, *, progress: bool = False) -> None:
-    """Download the files into the folder ``target``, skipping those that are there with the right checksum.
-
-    Raises:
-        DownloadError: no connection, an error of the server, a wrong checksum, or ``target`` cannot be written.
-    """
-    import pooch
-    import requests
-
-    pooch.get_logger().setLevel("WARNING")
-    for remote in remotes:
-        with DownloadBar(remote.file) if progress else nullcontext() as bar:
-            loader = pooch.HTTPDownloader(progressbar=bar or False, chunk_size=1 << 16, timeout=30)
-            try:
-                # pooch writes to a temporary file and renames it once the checksum is right.
-                pooch.retrieve(remote.url, f"md5:{remote.md5}", fname=remote.file, path=target, downloader=loader)
-            except ValueError as error:
-                raise DownloadError(f"{remote.url}: the checksum of what came is not {remote.md5}") from error
-            except (requests.exceptions.RequestException, OSError) as error:
-                raise DownloadError(f"{remote.url}: {reason(error)}") from error
-
-
 def _not_found(name: str, remotes: Sequence[Remote], target: Path, searched: Sequence[Path], reason: str) -> str:
     embedded = [entry.name for entry in data_sets if entry.facts.download_bytes == 0]
     lines = [
         f'The data set "{name}" is not on this machine and could not be downloaded ({reason}).',
-        f"Fetch {', '.join(remote.url for remote in remotes)}",
+        f"Fetch {', '.join(remote.urls[0] for remote in remotes)}",
         f"and put {'it' if len(remotes) == 1 else 'them'} into {target}",
         "or into a folder that you name with --data-dir or in CNNLAB_DATA.",
         "Looked in: " + ", ".join(str(folder) for folder in searched) + ".",

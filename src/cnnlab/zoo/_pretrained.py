@@ -7,24 +7,18 @@ Looked for in this order: the folder that ``$CNNLAB_WEIGHTS`` names, the user ca
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.resources
 import importlib.util
 import os
-import sys
-import tempfile
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from cnnlab.downloads import DownloadBar, DownloadError, reason
+from cnnlab.downloads import DownloadError, Remote, download
 from cnnlab.errors import CheckpointError, ModelError, WeightsNotFoundError
 from cnnlab.files import cache_dir
 from cnnlab.registry import Entry
 from cnnlab.zoo._registry import ModelFacts, Pretrained, models
 from cnnlab.zoo._weights import weights_facts
-
-SCHEMES: tuple[str, ...] = ("https://",)
 
 
 @functools.cache
@@ -134,8 +128,9 @@ def find_weights(name: str, pretrained: Pretrained) -> Path:
         WeightsNotFoundError: it is nowhere and was not downloaded (offline, refused), or its package is not installed.
         CheckpointError: the file has another checksum than its name says.
     """
+    remote = Remote((pretrained.url,), f"sha256:{pretrained.sha256}")
     if path := local_weights(pretrained):
-        _check_sum(path, pretrained.sha256)
+        _check_sum(path, remote)
         return path
     if pretrained.package:
         raise WeightsNotFoundError(
@@ -144,68 +139,16 @@ def find_weights(name: str, pretrained: Pretrained) -> Path:
             f"{weights_dir()} or into a folder that you name in CNNLAB_WEIGHTS."
         )
     try:
-        return download(pretrained.url, weights_dir(), pretrained.sha256)
+        return download(remote, weights_dir())
     except DownloadError as error:
         raise WeightsNotFoundError(_not_found(name, pretrained, str(error))) from error
 
 
-def download(url: str, folder: Path, sha256: str) -> Path:
-    """Download a file into ``folder`` under the name it has at ``url``; a bar is drawn when stderr is a terminal.
-
-    The file gets its name only when it is whole and its checksum begins with ``sha256``; nothing else is left behind.
-
-    Raises:
-        DownloadError: the address is not https, no connection, an error of the server, a wrong checksum, or ``folder``
-            cannot be written.
-    """
-    import requests
-
-    target = folder / url.rsplit("/", 1)[-1]
-    temporary = None
-    try:
-        _check_secure(url)
-        folder.mkdir(parents=True, exist_ok=True)
-        # A name of its own: processes that start together must not write into each other's file.
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=folder)
-        digest = hashlib.sha256()
-        with os.fdopen(handle, "wb") as file, requests.get(url, stream=True, timeout=30) as answer:
-            for step in (*answer.history, answer):
-                _check_secure(step.url)
-            answer.raise_for_status()
-            with DownloadBar(target.name) if sys.stderr.isatty() else nullcontext() as bar:
-                if bar:
-                    bar.total = int(answer.headers.get("Content-Length", 0))
-                for chunk in answer.iter_content(1 << 20):
-                    digest.update(chunk)
-                    file.write(chunk)
-                    if bar:
-                        bar.update(len(chunk))
-        if not digest.hexdigest().startswith(sha256):
-            raise DownloadError(f"{url}: the checksum of what came begins with {digest.hexdigest()[:8]}, not {sha256}")
-        os.chmod(temporary, 0o644)  # as other files; temporary ones are private
-        os.replace(temporary, target)
-    except (requests.exceptions.RequestException, OSError) as error:
-        raise DownloadError(f"{url}: {reason(error)}") from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-    return target
-
-
-def _check_secure(url: str) -> None:
-    """Refuse an address, or one it leads to, where what comes could be changed on its way."""
-    if not url.startswith(SCHEMES):
-        raise DownloadError(f"{url}: only https:// is downloaded from")
-
-
-def _check_sum(path: Path, sha256: str) -> None:
-    """Raise CheckpointError unless the file's SHA-256 checksum begins with ``sha256``."""
-    with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if not found.startswith(sha256):
+def _check_sum(path: Path, remote: Remote) -> None:
+    """Raise CheckpointError unless the file's checksum begins with the digits in its name."""
+    if mismatch := remote.mismatch(path):
         raise CheckpointError(
-            f"{path} is damaged or another file: its SHA-256 checksum begins with {found[:8]}, not with the {sha256} "
-            "in its name. Remove it, and it will be fetched again."
+            f"{path} is damaged or another file: {mismatch} as its name says. Remove it, and it will be fetched again."
         )
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnlab.data.facts import DataFacts, data_sets
-from cnnlab.data.locations import Remote
 from cnnlab.data.readers.cifar import CIFAR10, load_cifar_data
+from cnnlab.downloads import Remote
 
 if TYPE_CHECKING:
     from cnnlab.data.base import ImageData
@@ -47,7 +47,7 @@ def cifar10(data_dir: Path | str | None = None, *, progress: bool | None = None,
         "cifar10",
         CLASSES,
         CIFAR10,
-        Remote(URL + CIFAR10.archives[0], MD5),
+        Remote((URL + CIFAR10.archives[0],), f"md5:{MD5}"),
         data_dir=data_dir,
         progress=progress,
         download=download,

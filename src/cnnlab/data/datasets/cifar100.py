@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnlab.data.facts import DataFacts, data_sets
-from cnnlab.data.locations import Remote
 from cnnlab.data.readers.cifar import CIFAR100, load_cifar_data
+from cnnlab.downloads import Remote
 
 if TYPE_CHECKING:
     from cnnlab.data.base import ImageData
@@ -148,7 +148,7 @@ def cifar100(data_dir: Path | str | None = None, *, progress: bool | None = None
         "cifar100",
         CLASSES,
         CIFAR100,
-        Remote(URL + CIFAR100.archives[0], MD5),
+        Remote((URL + CIFAR100.archives[0],), f"md5:{MD5}"),
         data_dir=data_dir,
         progress=progress,
         download=download,

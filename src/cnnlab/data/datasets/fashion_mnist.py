@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnlab.data.facts import DataFacts, data_sets
-from cnnlab.data.locations import Remote
 from cnnlab.data.readers.idx import FILES, load_idx_data
+from cnnlab.downloads import Remote
 
 if TYPE_CHECKING:
     from cnnlab.data.base import ImageData
 
-URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+#: The authors' repository, and their storage, whose usual address (s3-website) speaks http only.
+URLS = (
+    "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+    "https://fashion-mnist.s3.eu-central-1.amazonaws.com/",
+)
 MD5 = (
     "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
     "25c81989df183df01b3e8a0aad5dffbe",
@@ -67,7 +71,7 @@ def fashion_mnist(
     return load_idx_data(
         "fashion_mnist",
         CLASSES,
-        [Remote(URL + file + ".gz", md5) for file, md5 in zip(FILES, MD5, strict=True)],
+        [Remote(tuple(f"{url}{file}.gz" for url in URLS), f"md5:{md5}") for file, md5 in zip(FILES, MD5, strict=True)],
         data_dir=data_dir,
         subfolders=("fashion-mnist", "FashionMNIST/raw", "FashionMNIST", "raw"),
         system=(DEBIAN,),

@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnlab.data.facts import DataFacts, data_sets
-from cnnlab.data.locations import Remote
 from cnnlab.data.readers.idx import FILES, load_idx_data
+from cnnlab.downloads import Remote
 
 if TYPE_CHECKING:
     from cnnlab.data.base import ImageData
 
-#: A public mirror; the authors' own address (yann.lecun.com/exdb/mnist) does not serve the files any more.
-URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+#: Public mirrors; the authors' own address (yann.lecun.com/exdb/mnist) does not serve the files any more.
+URLS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+)
 MD5 = (
     "f68b3c2dcbeaaa9fbdd348bbdeb94873",
     "d53e105ee54ea40749a09fcbcd1e9432",
@@ -31,7 +34,7 @@ MD5 = (
         counts=(60_000, 0, 10_000),
         citation="Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-based learning applied to document recognition, "
         "1998",
-        url=URL,
+        url=URLS[0],
         download_bytes=11_594_722,
         mean=(0.1307,),
         std=(0.3081,),
@@ -52,7 +55,7 @@ def mnist(data_dir: Path | str | None = None, *, progress: bool | None = None, d
     return load_idx_data(
         "mnist",
         [str(digit) for digit in range(10)],
-        [Remote(URL + file + ".gz", md5) for file, md5 in zip(FILES, MD5, strict=True)],
+        [Remote(tuple(f"{url}{file}.gz" for url in URLS), f"md5:{md5}") for file, md5 in zip(FILES, MD5, strict=True)],
         data_dir=data_dir,
         subfolders=("MNIST/raw", "MNIST", "raw"),
         progress=progress,

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnnlab.data.in_memory import named_data
-from cnnlab.data.locations import Remote, locate
+from cnnlab.data.locations import locate
+from cnnlab.downloads import Remote
 from cnnlab.errors import DataError
 
 if TYPE_CHECKING:
