@@ -54,10 +54,9 @@ from torch import Tensor, nn
 
 import cnnlab
 from cnnlab import explain
-from cnnlab.explain import _partial
-from cnnlab.explain._precision import has_fast_bf16
-from cnnlab.explain._windows import Windows
-from cnnlab.runs.folder import processor_name
+from cnnlab.explain.perturbation import partial
+from cnnlab.explain.perturbation.sliding_windows import Windows
+from cnnlab.hardware import has_fast_bf16, processor_name
 from cnnlab.zoo import create_model
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -170,11 +169,11 @@ def occlusion_group(case: Case) -> Group:
     count = len(Windows((height, width), (window, window), (stride, stride)))
 
     def whole() -> np.ndarray:
-        trial, _partial.TRIAL = _partial.TRIAL, sys.maxsize  # too many to be tried
+        trial, partial.TRIAL = partial.TRIAL, sys.maxsize  # too many to be tried
         try:
             return explain.occlusion(model, image, TARGET, window=window, stride=stride, precision="fp32").map
         finally:
-            _partial.TRIAL = trial
+            partial.TRIAL = trial
 
     def passes(size: int) -> None:
         with torch.inference_mode():

@@ -72,5 +72,5 @@ def test_notebooks_show_the_figure(answer: Attribution) -> None:
 
 
 def test_an_attribution_made_by_hand_can_be_drawn(answer: Attribution) -> None:
-    own = replace(answer, method="my own", values=np.ones((32, 32), np.float32), signed=False, notes=())
+    own = replace(answer, method="my own", facts=None, values=np.ones((32, 32), np.float32), signed=False, notes=())
     assert "my own for “a cat for $5”" in words(own.figure())

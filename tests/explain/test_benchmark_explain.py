@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks import explain as benchmark
-from cnnlab.explain import _partial
+from cnnlab.explain.perturbation import partial
 
 SMALL = [
     "--model",
@@ -32,9 +32,9 @@ def test_everything_is_measured_and_written(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(
         benchmark, "peak_memory", lambda options: [{"name": "cnnlab", "steps": options.steps, "mib": 7.0}]
     )
-    trial = _partial.TRIAL
+    trial = partial.TRIAL
     returned = benchmark.main([*SMALL, "--out", str(tmp_path)])
-    assert trial == _partial.TRIAL
+    assert trial == partial.TRIAL
     result = json.loads((tmp_path / "explain.json").read_text(encoding="utf-8"))
     assert result == returned
     assert result["threads"] == torch.get_num_threads()

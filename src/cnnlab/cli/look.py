@@ -58,7 +58,7 @@ def filters(
     Examples: `cnnlab filters runs/lenet5-mnist5k-1 --before` · `cnnlab filters efficientnet_lite0`
     """
     from cnnlab import figures
-    from cnnlab.explain.filters import filters as look
+    from cnnlab.explain.activations.filters import filters as look
     from cnnlab.runs.inside import first_network, new_folder, open_network
 
     network = open_network(run, device)
@@ -99,7 +99,7 @@ def features(
     from cnnlab import figures
     from cnnlab.errors import UsageError
     from cnnlab.explain import layer_pixel
-    from cnnlab.explain.features import features as look
+    from cnnlab.explain.activations.features import features as look
     from cnnlab.runs.inside import new_folder, open_network
 
     if channel is None and (row is not None or column is not None):

@@ -7,36 +7,34 @@
     cnnlab.explain.visualize_class(model, target)              # what a class looks like to the network
     cnnlab.explain.layer_pixel(model, image, "conv1")          # a convolution by hand
 
-A method is a file of this room; ``explanations`` finds them all.
+A method is a file in ``cnnlab.explain.methods``; ``explanations`` finds them all.
 """
 
-from typing import Any
-
-from cnnlab.explain._attribution import Attribution
-from cnnlab.explain._base import ExplanationFacts, attribute, explanation, explanations, method_options
-from cnnlab.explain._inputs import find_class
-from cnnlab.explain.all import Comparison, explain_all
-from cnnlab.explain.by_hand import KERNELS, all_kernels, apply_kernel, layer_pixel, output_pixel
-from cnnlab.explain.dream import dream
-from cnnlab.explain.embedding import embedding
-from cnnlab.explain.features import compare_features, features
-from cnnlab.explain.filters import filters
-from cnnlab.explain.fooling import fgsm, fool, pgd
-from cnnlab.explain.gradcam import gradcam
-from cnnlab.explain.gradcam_pp import gradcam_pp
-from cnnlab.explain.gradient_x_input import gradient_x_input
-from cnnlab.explain.guided_backprop import guided_backprop
-from cnnlab.explain.integrated_gradients import integrated_gradients
-from cnnlab.explain.layercam import layercam
-from cnnlab.explain.occlusion import occlusion
+from cnnlab.explain.activations.by_hand import KERNELS, all_kernels, apply_kernel, layer_pixel, output_pixel
+from cnnlab.explain.activations.embedding import embedding
+from cnnlab.explain.activations.features import compare_features, features
+from cnnlab.explain.activations.filters import filters
+from cnnlab.explain.activations.top_images import top_images
+from cnnlab.explain.activations.watch import Watch, compare_trainings
+from cnnlab.explain.adversarial.attacks import fgsm, fool, pgd
+from cnnlab.explain.attribution import Attribution
+from cnnlab.explain.compare import Comparison, explain_all
+from cnnlab.explain.faithfulness.scores import Curve, completeness, deletion, insertion, randomisation, trust
+from cnnlab.explain.inputs import find_class
+from cnnlab.explain.method import ExplanationFacts, attribute, explanation, explanations, method_options
+from cnnlab.explain.methods.gradcam import gradcam
+from cnnlab.explain.methods.gradcam_pp import gradcam_pp
+from cnnlab.explain.methods.gradient_x_input import gradient_x_input
+from cnnlab.explain.methods.guided_backprop import guided_backprop
+from cnnlab.explain.methods.integrated_gradients import integrated_gradients
+from cnnlab.explain.methods.layercam import layercam
+from cnnlab.explain.methods.occlusion import occlusion
+from cnnlab.explain.methods.saliency import saliency
+from cnnlab.explain.methods.scorecam import scorecam
+from cnnlab.explain.methods.smoothgrad import smoothgrad
 from cnnlab.explain.probe import Probe
-from cnnlab.explain.saliency import saliency
-from cnnlab.explain.scorecam import scorecam
-from cnnlab.explain.smoothgrad import smoothgrad
-from cnnlab.explain.top_images import top_images
-from cnnlab.explain.trust import Curve, completeness, deletion, insertion, randomisation, trust
-from cnnlab.explain.visualize import visualize, visualize_class, visualize_unit
-from cnnlab.explain.watch import Watch, compare_trainings
+from cnnlab.explain.visualization.dream import dream
+from cnnlab.explain.visualization.visualize import visualize, visualize_class, visualize_unit
 from cnnlab.tracing.hooks import Recording, find_layer, recording, untouched
 from cnnlab.tracing.layers import Layer, Layers, layers
 
@@ -96,8 +94,5 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Find the methods of files that are not imported above."""
-    if not name.startswith("_") and name in explanations:
-        return explanations.get(name).factory
-    raise AttributeError(f"module 'cnnlab.explain' has no attribute {name!r}")
+# Every method can be called as cnnlab.explain.NAME, those of files that are not imported above as well.
+globals().update({entry.name: entry.factory for entry in explanations})

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.errors import CnnlabError, ModelError, UsageError
-from cnnlab.explain._batch_size import BatchSize
-from cnnlab.explain._inputs import as_batch, check_logits, find_class
+from cnnlab.explain.batch_size import BatchSize
+from cnnlab.explain.inputs import as_batch, check_logits, find_class
 from cnnlab.tracing.hooks import find_layer, recording, uncompiled, untouched
 from cnnlab.tracing.layers import Layer, layers
 

@@ -18,7 +18,7 @@ def distributions(watches: Mapping[str, Sequence[Any]], columns: int = 6) -> Fig
     """Draw how outputs, gradients, weights and dead ReLUs of layers change in one or several trainings.
 
     Args:
-        watches: name of a training to its looks, as :class:`cnnlab.explain.watch.Look`.
+        watches: name of a training to its looks, as :class:`cnnlab.explain.activations.watch.Look`.
         columns: how many layers, from the first to the last.
     """
     trainings = list(watches.values())

@@ -28,7 +28,7 @@ import cnnlab
 from cnnlab import figures
 from cnnlab.errors import DataError, UsageError
 from cnnlab.explain import Attribution, explain_all, explanations
-from cnnlab.explain.all import Comparison
+from cnnlab.explain.compare import Comparison
 from cnnlab.figures import maps
 from cnnlab.files import write_text
 from cnnlab.runs.folder import Run

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from cnnlab.data import ImageLike, Preprocess
 from cnnlab.errors import ModelError, RunError, UsageError
 from cnnlab.explain import find_class
-from cnnlab.explain.dream import Dream, dream
-from cnnlab.explain.fooling import Fooled, fgsm, fool, pgd
-from cnnlab.explain.objectives import logit
+from cnnlab.explain.adversarial.attacks import Fooled, fgsm, fool, pgd
+from cnnlab.explain.visualization.dream import Dream, dream
+from cnnlab.explain.visualization.objectives import logit
 from cnnlab.figures.images import to_picture
 from cnnlab.hardware import choose_device
 from cnnlab.runs.folder import Run
@@ -131,14 +131,14 @@ def dream_of(
     network: Opened, photo: ImageLike, *, layer: str | None = None, target: int | str | None = None,
     size: int | None = None, **options: Any,
 ) -> Dream:  # fmt: skip
-    """Change a photo so that a network sees more of what it sees in it; see :func:`cnnlab.explain.dream.dream`.
+    """Change a photo so that a network sees more of what it sees in it; see :func:`cnnlab.explain.dream`.
 
     Args:
         network, photo: that dreams, and of what.
         layer: whose outputs are to grow; the last one before the last stage when ``None``.
         target: a class to dream of instead, by name or index.
         size: side of the picture in pixels; what the network takes when ``None``.
-        options: of :func:`cnnlab.explain.dream.dream`.
+        options: of :func:`cnnlab.explain.dream`.
 
     Raises:
         UsageError: layer and target at once.
@@ -166,7 +166,7 @@ def fool_with(
     network: Opened, photo: ImageLike, target: int | str, *, method: str = "ascent", steps: int | None = None,
     seed: int = 0,
 ) -> Fooled:  # fmt: skip
-    """Change a photo until a network takes it for ``target``; see :mod:`cnnlab.explain.fooling`.
+    """Change a photo until a network takes it for ``target``; see :mod:`cnnlab.explain.adversarial.attacks`.
 
     Args:
         network, photo: to fool, and with what.

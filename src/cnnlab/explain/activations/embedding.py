@@ -1,0 +1,162 @@
+"""Where a layer puts images: its outputs, of hundreds of numbers each, drawn as points on a plane.
+
+Principal components (K. Pearson 1901) keep as much of the variance as a flat shadow can; t-SNE keeps neighbours
+neighbours, and nothing else: distances between groups and their sizes mean little. L. van der Maaten, G. Hinton:
+Visualizing data using t-SNE, JMLR 2008, https://jmlr.org/papers/v9/vandermaaten08a.html.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from cnnlab.errors import UsageError
+from cnnlab.explain.activations.batches import image_batches, look_at
+from cnnlab.explain.drawable import Shown
+from cnnlab.tracing.hooks import recording
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding(Shown):
+    """Images as points.
+
+    Attributes:
+        points: float32 (N, 2).
+        vectors: float32 (N, D), the outputs of the layer that they stand for.
+        labels: int64 (N,), None when there were none.
+        layer: dotted name of the layer.
+        method: ``"pca"`` or ``"tsne"``.
+        trust: trustworthiness, how near each point's ten nearest neighbours in the plane are in truth; 1 is perfect,
+            about 0.5 is chance (J. Venna, S. Kaski 2001).
+        explained: the share of the variance that the two axes keep; None for t-SNE, which has no such number.
+        seconds: it took.
+    """
+
+    points: Array
+    vectors: Array
+    labels: npt.NDArray[np.int64] | None
+    layer: str
+    method: str
+    trust: float
+    explained: float | None
+    seconds: float
+
+    def figure(self, classes: Sequence[str] | None = None) -> Figure:
+        """Draw the points, in the colours of their classes where labels are known."""
+        from cnnlab import figures
+
+        return figures.embedding(self.points, self.labels, classes, self.caption())
+
+    def caption(self) -> str:
+        """Say what the picture is, and how far it can be trusted."""
+        title = {"pca": "PCA", "tsne": "t-SNE"}[self.method]
+        kept = "" if self.explained is None else f"; the axes keep {self.explained:.0%} of the variance"
+        trust = f"trustworthiness of neighbours {self.trust:.2f} of 1"
+        return f"{title} of {self.layer}, {len(self.points)} images{kept}; {trust}."
+
+
+def layer_vectors(
+    model: nn.Module, batches: Iterable[Any] | Tensor, layer: str | None = None, limit: int | None = None
+) -> tuple[Array, npt.NDArray[np.int64] | None, str]:
+    """Return what leaves a layer for each image, as vectors: maps are averaged over their positions.
+
+    Args:
+        model: any network; it is left as it was.
+        batches: images (N, C, H, W); or an iterable of them, of ``(images, labels)``, or of objects with ``images``.
+        layer: its dotted name; the last one with positions when ``None``.
+        limit: stop after so many images.
+
+    Returns:
+        Vectors (N, D) float32, labels (N,) int64 or None, and the layer's name.
+
+    Raises:
+        UnknownNameError: there is no such layer.
+        UsageError: no images.
+        ModelError: the network cannot take the images; without a name, no layer has positions.
+    """
+    vectors: list[Tensor] = []
+    labels: list[Tensor | None] = []
+    count = 0
+    for images, named in image_batches(model, batches):
+        if not vectors:
+            probe, row = look_at(model, images, layer)
+        if limit is not None:
+            images = images[: limit - count]
+        with probe.session(), torch.inference_mode(), recording(model, [row.name]) as seen:
+            probe.run(images)
+            outputs = row.as_map(seen[row.name])
+        vectors.append((outputs.flatten(2).mean(2) if outputs.ndim > 2 else outputs).float().cpu())
+        labels.append(None if named is None else named[: len(images)])
+        count += len(images)
+        if limit is not None and count >= limit:
+            break
+    known = [part for part in labels if part is not None]
+    together = torch.cat(known).to(torch.int64).numpy() if len(known) == len(labels) else None
+    return torch.cat(vectors).numpy().copy(), together, row.name
+
+
+def embedding(
+    model: nn.Module,
+    batches: Iterable[Any] | Tensor,
+    layer: str | None = None,
+    *,
+    method: Literal["pca", "tsne"] = "pca",
+    limit: int | None = 2000,
+    perplexity: float = 30.0,
+    seed: int = 0,
+) -> Embedding:
+    """Put what a layer makes of images on a plane.
+
+    Args:
+        model, batches, layer, limit: see :func:`layer_vectors`.
+        method: ``"pca"`` or ``"tsne"``; t-SNE starts from the first 50 principal components.
+        perplexity: of t-SNE: about how many neighbours each point has; at most a third of the images.
+        seed: of t-SNE.
+
+    Raises:
+        UnknownNameError, ModelError: see :func:`layer_vectors`.
+        UsageError: fewer than five images, a method that does not exist, or outputs that are all the same.
+    """
+    started = time.perf_counter()
+    if method not in ("pca", "tsne"):
+        raise UsageError(f'There is no method "{method}"; choose from pca, tsne.')
+    vectors, labels, layer = layer_vectors(model, batches, layer, limit)
+    points, explained = place(vectors, method, perplexity, seed)
+    from sklearn.manifold import trustworthiness
+
+    trust = trustworthiness(vectors, points, n_neighbors=min(10, (len(points) - 1) // 2))
+    return Embedding(points, vectors, labels, layer, method, float(trust), explained, time.perf_counter() - started)
+
+
+def place(
+    vectors: npt.ArrayLike, method: Literal["pca", "tsne"] = "pca", perplexity: float = 30.0, seed: int = 0
+) -> tuple[Array, float | None]:
+    """Return points (N, 2) for vectors (N, D), and for PCA the share of the variance that they keep."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    rows = np.asarray(vectors, dtype=np.float64)
+    if len(rows) < 5:
+        raise UsageError(f"{len(rows)} images make no picture; give at least five.")
+    if not rows.std(axis=0).any():
+        raise UsageError("The layer gives the same numbers for every image. Choose another layer.")
+    pca = PCA(min(50, *rows.shape), svd_solver="full", random_state=seed)
+    found = pca.fit_transform(rows)
+    if method == "pca":
+        flat = np.zeros((len(rows), 2), np.float32)
+        flat[:, : min(2, found.shape[1])] = found[:, :2]
+        return flat, float(pca.explained_variance_ratio_[:2].sum())
+    tsne = TSNE(2, perplexity=min(perplexity, len(rows) / 3), init="pca", random_state=seed)
+    return tsne.fit_transform(found).astype(np.float32), None

@@ -1,0 +1,82 @@
+"""The filters of a convolution: the only weights of a network that are themselves small pictures.
+
+Filters of the first layer, which see colours, come out as edges, spots and colour contrasts in every network that
+learned from photos (A. Krizhevsky et al.: ImageNet classification with deep convolutional neural networks, 2012, figure
+3; A. Karpathy's notes for CS231n call noisy ones a sign of a network that was not trained long enough).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from cnnlab.errors import ModelError, UsageError
+from cnnlab.explain.drawable import Shown
+from cnnlab.tracing.hooks import find_layer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False)
+class Filters(Shown):
+    """The filters of a convolution, as they were when they were looked at: training on does not change them.
+
+    Attributes:
+        layer: its dotted name.
+        weights: float32 (F, C, kh, kw): F filters, each with a slice for each of the C channels that it sees.
+    """
+
+    layer: str
+    weights: npt.NDArray[np.float32]
+
+    def figure(self, before: Filters | None = None, limit: int = 0) -> Figure:
+        """Draw them: in colour where they see three channels, otherwise slice by slice, blue below zero and red above.
+
+        Args:
+            before: the same filters at another time, drawn beside them.
+            limit: how many filters and slices to draw, the first ones; what fits when 0.
+
+        Raises:
+            UsageError: the filters of ``before`` have another shape.
+        """
+        from cnnlab import figures
+
+        if before is not None and before.weights.shape != self.weights.shape:
+            raise UsageError(
+                f"Filters of shape {before.weights.shape} cannot be compared with those of shape {self.weights.shape}."
+            )
+        return figures.filter_grid(self.weights, self.layer, None if before is None else before.weights, limit)
+
+    def change(self, before: Filters) -> float:
+        """How far the weights moved since ``before``, relative to how large they were then."""
+        return float(np.linalg.norm(self.weights - before.weights) / np.linalg.norm(before.weights))
+
+
+def filters(model: nn.Module, layer: str | None = None) -> Filters:
+    """Return a copy of the filters of a convolution.
+
+    Args:
+        model: any network.
+        layer: dotted name of a 2-D convolution; the first one when ``None``.
+
+    Raises:
+        UnknownNameError: there is no such layer.
+        UsageError: the layer is not a 2-D convolution.
+        ModelError: the network has none.
+    """
+    convolutions = {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
+    if not convolutions:
+        raise ModelError(f"{type(model).__name__} has no 2-D convolution, so there are no filters to look at.")
+    layer = next(iter(convolutions)) if layer is None else layer
+    module = find_layer(model, layer)
+    if not isinstance(module, nn.Conv2d):
+        near = [name for name in convolutions if name.startswith(layer.split(".")[0])] or list(convolutions)
+        raise UsageError(
+            f'"{layer}" is a {type(module).__name__}, which has no filters. Convolutions: {", ".join(near[:8])}.'
+        )
+    return Filters(layer, module.weight.detach().float().cpu().numpy().copy())

@@ -1,0 +1,160 @@
+"""What is seen of a network at one moment of its training, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+from torch.nn.modules import activation, batchnorm, conv, instancenorm, normalization
+from torch.overrides import TorchFunctionMode
+
+from cnnlab.explain.methods.guided_backprop import rectifies
+
+SHARES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+"""Which quantiles of outputs and gradients are kept."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How many numbers are spread: mean, standard deviation, and the quantiles of :data:`SHARES`."""
+
+    mean: float
+    std: float
+    quantiles: tuple[float, ...]
+
+    @classmethod
+    def of(cls, values: Tensor) -> Spread:
+        flat = values.detach().flatten().double().cpu()
+        # torch.quantile refuses more than 16 million numbers; every n-th of them tells the same.
+        some = flat[:: 1 + len(flat) // 1_000_000].numpy()
+        found = tuple(float(value) for value in np.quantile(some, SHARES))
+        return cls(float(flat.mean()), float(flat.std(correction=0)), found)
+
+
+@dataclass(frozen=True)
+class LayerLook:
+    """One call of a layer.
+
+    Attributes:
+        name: its dotted name; " (2)" and so on behind it when it runs several times.
+        kind: ``"weights"`` (convolution, dense), ``"norm"``, ``"activation"`` or ``"other"``.
+        outputs: how they are spread.
+        gradients: of the loss with respect to them; None where the loss does not depend on them.
+        weight_norm: the root of the summed squared weights; None for a layer without.
+    """
+
+    name: str
+    kind: str
+    outputs: Spread
+    gradients: Spread | None
+    weight_norm: float | None
+
+
+@dataclass(frozen=True)
+class Rectifier:
+    """One ReLU or ReLU6, module or function.
+
+    Attributes:
+        name: "ReLU after ..." with the name of the layer before it.
+        dead: share of its channels (units) that are zero for all images, everywhere: they learn nothing from them.
+        zero: share of its outputs that are zero; about half is healthy.
+    """
+
+    name: str
+    dead: float
+    zero: float
+
+
+@dataclass(frozen=True)
+class Look:
+    """A look into a network between two steps: its layers in the order in which they ran, and its ReLUs."""
+
+    at: int
+    loss: float
+    layers: tuple[LayerLook, ...]
+    rectifiers: tuple[Rectifier, ...]
+
+    @property
+    def inputs_of_activations(self) -> tuple[LayerLook, ...]:
+        """One for each convolution and dense layer: it, or the normalisation that follows it."""
+        found: list[LayerLook] = []
+        for layer in self.layers:
+            if layer.kind == "weights":
+                found.append(layer)
+            elif layer.kind == "norm" and found and found[-1].kind == "weights":
+                found[-1] = layer
+        return tuple(found)
+
+    @property
+    def dead(self) -> float:
+        """The mean of the shares of dead channels; NaN without any ReLU."""
+        return float(np.mean([each.dead for each in self.rectifiers])) if self.rectifiers else float("nan")
+
+
+_ACTIVATIONS = tuple(
+    kind
+    for kind in vars(activation).values()
+    if isinstance(kind, type) and kind.__module__ == activation.__name__ and kind is not nn.MultiheadAttention
+)
+_NORMS = (batchnorm._BatchNorm, instancenorm._InstanceNorm, normalization.GroupNorm, normalization.LayerNorm)
+
+
+def _kind(module: nn.Module) -> str:
+    if isinstance(module, conv._ConvNd | nn.Linear):
+        return "weights"
+    if isinstance(module, _NORMS):
+        return "norm"
+    return "activation" if isinstance(module, _ACTIVATIONS) else "other"
+
+
+def watched(model: nn.Module) -> Iterator[str]:
+    """The names of the layers that have weights, or are activations."""
+    for name, module in model.named_modules():
+        own = next(module.parameters(recurse=False), None) is not None
+        if name and next(module.children(), None) is None and (own or _kind(module) != "other"):
+            yield name
+
+
+class Rectifiers(TorchFunctionMode):
+    """While open, look at what every ReLU and ReLU6 lets through, also where it is only a function."""
+
+    def __init__(self, order: list[str]) -> None:
+        super().__init__()
+        self.order, self.found = order, list[Rectifier]()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if rectifies(func, args, kwargs or {}) and out.ndim > 1:
+            zero = out.detach() == 0
+            channel = out.ndim - 1 if out.ndim == 3 else 1  # tokens have their channels last
+            never = zero.movedim(channel, 0).flatten(1).all(1)
+            before = self.order[-1] if self.order else "the image"
+            self.found.append(
+                Rectifier(f"ReLU after {before}", float(never.double().mean()), float(zero.double().mean()))
+            )
+        return out
+
+
+def in_order(
+    model: nn.Module, order: Sequence[str], outputs: Sequence[tuple[str, Tensor]], gradients: Sequence[Tensor | None]
+) -> Iterator[LayerLook]:
+    """Yield what was seen of each call, in the order in which the layers ran."""
+    calls: dict[str, list[tuple[Tensor, Tensor | None]]] = {}
+    for (name, output), gradient in zip(outputs, gradients, strict=True):
+        calls.setdefault(name, []).append((output, gradient))
+    counts: dict[str, int] = {}
+    for name in order:
+        number = counts[name] = counts.get(name, 0) + 1
+        output, gradient = calls[name][number - 1]
+        module = model.get_submodule(name)
+        weight = getattr(module, "weight", None)
+        yield LayerLook(
+            name if number == 1 else f"{name} ({number})",
+            _kind(module),
+            Spread.of(output),
+            None if gradient is None else Spread.of(gradient),
+            float(weight.detach().double().norm()) if isinstance(weight, Tensor) else None,
+        )

@@ -1,0 +1,170 @@
+"""The images of a data set that excite a unit most: what it looks for, told by examples.
+
+R. Girshick et al.: Rich feature hierarchies, 2013, https://arxiv.org/abs/1311.2524, section 3.1; M. Zeiler, R. Fergus:
+Visualizing and understanding convolutional networks, 2013, https://arxiv.org/abs/1311.2901, who show the part of each
+image that the unit sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from cnnlab.errors import UsageError
+from cnnlab.explain.activations.batches import image_batches, look_at
+from cnnlab.explain.drawable import Shown
+from cnnlab.explain.pixel_range import Channels, PixelRange
+from cnnlab.tracing.hooks import find_layer, recording
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class TopImages(Shown):
+    """For each unit, the images that excite it most, the strongest first.
+
+    Attributes:
+        layer: its dotted name.
+        units: (U,) which channels.
+        values: (U, k), the largest output of the unit for the image.
+        indices: (U, k), which image it was, counted from 0 over all batches.
+        boxes: (U, k, 4), what the unit saw where it was largest: top, left, bottom, right in pixels, the ends excluded;
+            the whole image where that is not known.
+        pictures: by index: the image as people see it, float32 (H, W, 3) or (H, W) of 0..1.
+        count: how many images there were.
+    """
+
+    layer: str
+    units: tuple[int, ...]
+    values: npt.NDArray[np.float32]
+    indices: npt.NDArray[np.int64]
+    boxes: npt.NDArray[np.int64]
+    pictures: dict[int, npt.NDArray[np.float32]]
+    count: int
+
+    def figure(self, show: Literal["seen", "whole"] = "seen") -> Figure:
+        """Draw a row of pictures for each unit.
+
+        Args:
+            show: ``"seen"`` cuts out what the unit saw; ``"whole"`` draws the image with a frame around it.
+
+        Raises:
+            UsageError: there is no such way.
+        """
+        from cnnlab import figures
+
+        if show not in ("seen", "whole"):
+            raise UsageError(f'There is no show="{show}"; choose from seen, whole.')
+        rows = {
+            f"unit {unit}": [
+                (self.pictures[int(index)], tuple(int(side) for side in box), float(value))
+                for index, box, value in zip(*row, strict=True)
+            ]
+            for unit, *row in zip(self.units, self.indices, self.boxes, self.values, strict=True)
+        }
+        return figures.top_images(rows, self.layer, self.count, cut=show == "seen")
+
+
+def top_images(
+    model: nn.Module,
+    batches: Iterable[Any] | Tensor,
+    layer: str,
+    units: int | Sequence[int],
+    *,
+    k: int = 9,
+    mean: Channels | None = None,
+    std: Channels | None = None,
+    bounds: tuple[Channels, Channels] | None = None,
+) -> TopImages:
+    """Run a data set through a network once and keep the images that most excite units of a layer.
+
+    Args:
+        model: any network; it is left as it was.
+        batches: images (N, C, H, W); or an iterable of them, of ``(images, labels)``, or of objects with ``images``.
+        layer: its dotted name.
+        units: one channel, or several.
+        k: how many images for each unit.
+        mean, std: how the images were normalised; or ``bounds``, the lowest and the highest value of each channel. Only
+            for the pictures, which are stretched to their range without.
+
+    Raises:
+        UnknownNameError: there is no such layer.
+        UsageError: no images, no such unit, or ``k`` below 1.
+        ModelError: the network cannot take the images.
+    """
+    chosen = (units,) if isinstance(units, int) else tuple(units)
+    if k < 1 or not chosen:
+        raise UsageError(f"k is {k} with {len(chosen)} units; give at least one of both.")
+    find_layer(model, layer)
+    best, start = _Best(len(chosen), k), 0
+    for images, _ in image_batches(model, batches):
+        if start == 0:
+            (probe, row), size = look_at(model, images, layer), (images.shape[2], images.shape[3])
+        with probe.session(), torch.inference_mode(), recording(model, [layer]) as seen:
+            probe.run(images)
+            values, places = _largest(row.as_map(seen[layer]), chosen, layer)
+        best.add(values.float().cpu(), places.cpu(), start, images, (mean, std, bounds))
+        start += len(images)
+    field = None if row.field is None or row.field.whole or row.field.through else row.field
+    boxes = np.empty((*best.indices.shape, 4), np.int64)
+    for position in np.ndindex(*best.indices.shape):
+        boxes[position] = (0, 0, *size) if field is None else _box(field, best.places[position].tolist(), size)
+    return TopImages(
+        layer, chosen, best.values.numpy(), best.indices.numpy(), boxes, dict(sorted(best.pictures.items())), start
+    )
+
+
+class _Best:
+    """The k largest values of each unit so far, where they were, and the pictures that are still needed."""
+
+    def __init__(self, units: int, k: int) -> None:
+        self.k = k
+        self.values = torch.empty(units, 0)
+        self.indices = torch.empty(units, 0, dtype=torch.int64)
+        self.places = torch.empty(units, 0, 2, dtype=torch.int64)
+        self.pictures: dict[int, npt.NDArray[np.float32]] = {}
+
+    def add(self, values: Tensor, places: Tensor, start: int, images: Tensor, prepared: Any) -> None:
+        """Take in (N, U) values at (N, U, 2) places of images whose first has the number ``start``."""
+        indices = torch.arange(start, start + len(images)).expand(values.shape[1], -1)
+        values = torch.cat([self.values, values.T], 1)
+        order = values.sort(dim=1, descending=True, stable=True).indices[:, : self.k]
+        self.values = values.gather(1, order)
+        self.indices = torch.cat([self.indices, indices], 1).gather(1, order)
+        places = torch.cat([self.places, places.transpose(0, 1)], 1)
+        self.places = places.gather(1, order[..., None].expand(-1, -1, 2))
+        wanted = set(self.indices.flatten().tolist())
+        self.pictures = {index: picture for index, picture in self.pictures.items() if index in wanted}
+        for index in sorted(wanted - set(self.pictures)):
+            image = images[index - start : index - start + 1]
+            self.pictures[index] = PixelRange.for_drawing(image, *prepared).picture(image)
+
+
+def _largest(outputs: Tensor, units: Sequence[int], layer: str) -> tuple[Tensor, Tensor]:
+    """Return (N, U) the largest output of each unit and (N, U, 2) its row and column, (0, 0) without positions."""
+    for unit in units:
+        if not 0 <= unit < outputs.shape[1]:
+            raise UsageError(f'"{layer}" has {outputs.shape[1]} units, 0 to {outputs.shape[1] - 1}, not {unit}.')
+    kept = outputs[:, list(units)].flatten(2) if outputs.ndim > 2 else outputs[:, list(units), None]
+    values, flat = kept.max(dim=2)
+    width = outputs.shape[3] if outputs.ndim == 4 else 1
+    return values, torch.stack([flat // width, flat % width], dim=-1)
+
+
+def _box(field: Any, place: Sequence[int], size: tuple[int, int]) -> Box:
+    """What a position sees of an image of ``size``: top, left, bottom, right."""
+    low, high = [], []
+    for at, step, centre, extent, side in zip(place, field.stride, field.centre, field.size, size, strict=True):
+        first = centre + at * (step or 0) - (extent - 1) / 2
+        low.append(max(0, int(np.floor(first))))
+        high.append(min(side, int(np.ceil(first + extent))))
+    return low[0], low[1], high[0], high[1]

@@ -1,0 +1,34 @@
+"""Grad-CAM: where the features of a layer speak for the class.
+
+Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra: Grad-CAM: visual explanations from deep networks via gradient-based
+localization. ICCV 2017. https://arxiv.org/abs/1610.02391 (section 3)
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from cnnlab.explain.method import explanation
+from cnnlab.explain.probe import Probe
+from cnnlab.explain.upsampling import enlarged
+
+
+@explanation(
+    title="Grad-CAM",
+    signed=False,
+    needs_layer=True,
+    paper="Selvaraju et al. 2017",
+    meaning="The redder, the more the layer {layer} finds there that speaks for {target}.",
+    unit="weighted features",
+    url="https://arxiv.org/abs/1610.02391",
+)
+def gradcam(probe: Probe, *, aligned: bool = True) -> Tensor:
+    """Where the features of the layer speak for the class: its maps weighted by their mean gradients, (H, W).
+
+    Args:
+        probe: model, image, target and layer.
+        aligned: put each position where the middle of what it sees is; ``False`` stretches the map over the image, as
+            the paper does.
+    """
+    weights = probe.gradient.mean((2, 3), keepdim=True)
+    return enlarged((weights * probe.activation).sum(1).relu(), probe, aligned)

@@ -1,0 +1,41 @@
+"""Grad-CAM++: Grad-CAM whose weights see every occurrence of a class, and not only the largest.
+
+Chattopadhyay, Sarkar, Howlader, Balasubramanian: Grad-CAM++: improved visual explanations for deep convolutional
+networks. WACV 2018. https://arxiv.org/abs/1710.11063 (section 3.2, equations 10, 11 and 19)
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from cnnlab.explain.method import explanation
+from cnnlab.explain.probe import Probe
+from cnnlab.explain.upsampling import enlarged
+
+
+@explanation(
+    title="Grad-CAM++",
+    signed=False,
+    needs_layer=True,
+    paper="Chattopadhyay et al. 2018",
+    meaning="The redder, the more the layer {layer} finds there that speaks for {target}.",
+    unit="weighted features",
+    url="https://arxiv.org/abs/1710.11063",
+)
+def gradcam_pp(probe: Probe, *, aligned: bool = True) -> Tensor:
+    """Where the features of the layer speak for the class, small and repeated objects included, (H, W).
+
+    The score is the exponential of the logit, as in the paper; its derivatives are then powers of the logit's.
+
+    Args:
+        probe: model, image, target and layer.
+        aligned: put each position where the middle of what it sees is; ``False`` stretches the map over the image, as
+            the paper does.
+    """
+    gradient, activation = probe.gradient, probe.activation
+    square, cube = gradient**2, gradient**3
+    divisor = 2 * square + activation.sum((2, 3), keepdim=True) * cube
+    alpha = torch.where(divisor != 0, square / divisor, 0)
+    weights = (alpha * gradient.relu()).sum((2, 3), keepdim=True)
+    return enlarged((weights * activation).sum(1).relu(), probe, aligned)

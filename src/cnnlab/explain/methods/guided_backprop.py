@@ -1,0 +1,76 @@
+"""Guided backpropagation: the gradient, of which each ReLU on the way back lets only the positive part pass.
+
+Springenberg, Dosovitskiy, Brox, Riedmiller: Striving for simplicity: the all convolutional net. ICLR workshop 2015.
+https://arxiv.org/abs/1412.6806 (section 3.4)
+
+It draws sharp pictures of what is in the image. How much they depend on the class is another question: Adebayo et al.
+2018 (https://arxiv.org/abs/1810.03292) find that they hardly change when the network's last layers are random.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from cnnlab.errors import ModelError
+from cnnlab.explain.method import explanation
+from cnnlab.explain.probe import Probe, gradients_of
+
+_RECTIFIERS = {
+    torch.relu,
+    torch.relu_,
+    torch.Tensor.relu,
+    torch.Tensor.relu_,
+    functional.relu,
+    functional.relu6,
+}
+
+
+class GuidedReLU(TorchFunctionMode):
+    """While open, gradients pass backwards through ReLU and ReLU6, in place or not, only where they are positive.
+
+    Attributes:
+        count: how many have been met.
+    """
+
+    count = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if rectifies(func, args, kwargs or {}):
+            self.count += 1
+            if out.requires_grad:
+                out.register_hook(torch.relu)
+        return out
+
+
+def rectifies(func: Any, args: Any, kwargs: Any) -> bool:
+    if func is functional.hardtanh:  # nn.ReLU6 calls it
+        return (args[1] if len(args) > 1 else kwargs.get("min_val", -1.0)) == 0
+    return func in _RECTIFIERS
+
+
+@explanation(
+    title="Guided backpropagation",
+    signed=True,
+    paper="Springenberg et al. 2015",
+    url="https://arxiv.org/abs/1412.6806",
+    meaning="Details that excite features for {target}: red where brighter pixels would, blue where darker ones would.",
+    unit="guided change of the score",
+    direction=True,
+)
+def guided_backprop(probe: Probe) -> Tensor:
+    """The gradient whose negative parts are cut off at each ReLU on the way back, (C, H, W)."""
+    image = probe.image.clone().requires_grad_()
+    with GuidedReLU() as mode:
+        score = probe.run(image)[0, probe.target]
+    (gradient,) = gradients_of(score, [image])
+    if gradient is None:
+        raise ModelError("The score does not depend on the image in a way that has a gradient.")
+    if not mode.count:
+        probe.note("There is no ReLU in this network, so this is the plain gradient.")
+    return gradient[0]

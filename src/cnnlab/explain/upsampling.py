@@ -1,0 +1,46 @@
+"""From the map of a layer to one of the image's size."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from cnnlab.explain.probe import Probe
+
+
+def enlarged(maps: Tensor, probe: Probe, aligned: bool = True) -> Tensor:
+    """Return the map (1, h, w) of the probe's layer at the size of the image, (H, W), bilinearly.
+
+    Args:
+        maps: of the layer.
+        probe: of the image.
+        aligned: put each position where the middle of what it sees is. ``False`` stretches the map over the image, as
+            the papers do it; padding makes the two differ, by half a position in most ResNets, which is said in a note.
+            On photos the heat of aligned maps lies on the animal more often (``tests/explain/methods/test_photos.py``).
+    """
+    size = probe.image.shape[2:]
+    centres = probe.centres
+    if centres is None:
+        if aligned:
+            probe.note(f'Where the positions of the layer "{probe.layer}" look cannot be told: the map is stretched.')
+    elif aligned:
+        axes = []
+        for pixels, (first, step), count in zip(size, centres, maps.shape[1:], strict=True):
+            position = (torch.arange(pixels, dtype=maps.dtype, device=maps.device) - first) / step
+            axes.append(2 * position / max(count - 1, 1) - 1)
+        grid = torch.stack(torch.meshgrid(axes[1], axes[0], indexing="xy"), dim=-1)[None]
+        return functional.grid_sample(maps[None], grid, padding_mode="border", align_corners=True)[0, 0]
+    else:
+        moves = [
+            (pixels / count - 1) / 2 - first
+            for pixels, (first, _), count in zip(size, centres, maps.shape[1:], strict=True)
+        ]
+        if max(abs(move) / step for move, (_, step) in zip(moves, centres, strict=True)) > 0.25:
+            way = " and ".join(
+                f"{abs(move):.0f} pixels further {words[move < 0]}"
+                for move, words in zip(moves, (("up", "down"), ("left", "right")), strict=True)
+                if abs(move) >= 1
+            )
+            probe.note(f"What the layer sees lies {way} than the map is drawn; aligned=True puts it there.")
+    return functional.interpolate(maps[None], size, mode="bilinear", align_corners=False)[0, 0]

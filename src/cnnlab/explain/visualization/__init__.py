@@ -1,0 +1,1 @@
+"""Feature visualisation: images that gradient ascent makes for a class, a channel or a layer."""
