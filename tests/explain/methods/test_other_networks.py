@@ -10,13 +10,13 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from tests.explain.methods.test_common import METHODS, quick
 from torch import nn
 
 from cnnlab import explain
 from cnnlab.errors import ModelError
 from cnnlab.explain import Probe, attribute, explanations
 from tests.explain.helpers_explain import random_image, state_of
+from tests.explain.methods.test_common import METHODS, quick
 
 # name -> side of the image, and how the last layer with positions is called, or where it is.
 TORCHVISION = {
