@@ -266,7 +266,7 @@ def plain_loop(case: Case, session: Session, workers: int) -> Loop:
 
 def barest_loop(case: Case, session: Session, *, augmented: bool) -> Loop:
     """``barest``: cnnlab's settings and nothing but the arithmetic; with or without fresh augmented batches."""
-    model = to_memory_format(case.make_model(), session.speed.memory_format).train()
+    model = to_memory_format(case.make_model(), session.precision.memory_format).train()
     optimizer = make_optimizer(case.recipe, model)
     criterion = nn.CrossEntropyLoss()
     augment = BatchAugment(case.recipe.augment, session.preprocess, len(case.data.classes))
@@ -277,7 +277,7 @@ def barest_loop(case: Case, session: Session, *, augmented: bool) -> Loop:
         places = torch.arange(step * size, (step + 1) * size) % len(train)
         pixels = train.fetch(places, session.preprocess).to(case.device)
         images, labels = augment(pixels, train.labels[places].to(case.device), rng)
-        return images.contiguous(memory_format=session.speed.memory_format), labels
+        return images.contiguous(memory_format=session.precision.memory_format), labels
 
     def stepping() -> Iterator[None]:
         images, labels = batch(0)
@@ -285,7 +285,7 @@ def barest_loop(case: Case, session: Session, *, augmented: bool) -> Loop:
             if augmented:
                 images, labels = batch(step)
             optimizer.zero_grad()
-            with session.speed.autocast(case.device):
+            with session.precision.autocast(case.device):
                 logits = model(images)
             loss = criterion(logits.float(), labels)
             loss.backward()
@@ -441,7 +441,7 @@ def measure(case: Case, rounds: int, steps: int, workers: Sequence[int], folder:
     case = lengthened(case, (rounds + 1) * (steps + 1))
     session = prepare(case.recipe, case.data)
     print(f"\n{case.recipe.model}: {case.described}, batches of {case.recipe.batch_size}, {rounds} x {steps} steps")
-    print(f"cnnlab chose: {session.speed.describe()}")
+    print(f"cnnlab chose: {session.precision.describe()}")
     # Of each inner list the fastest goes on.
     candidates: list[list[Loop]] = [
         [plain_loop(case, session, n) for n in workers],
@@ -476,8 +476,8 @@ def measure(case: Case, rounds: int, steps: int, workers: Sequence[int], folder:
         "steps": steps,
         "rounds": rounds,
         "device": str(case.device),
-        "settings": session.speed.label,
-        "probe": session.speed.measured,
+        "settings": session.precision.label,
+        "probe": session.precision.measured,
         "warm_up": {name: images / seconds for name, seconds in tried.items()},
         "fit_to_plain": ratio(fitted, plain),
         "fit_to_barest": ratio(fitted, barest),

@@ -32,7 +32,7 @@ import cnnlab
 from cnnlab.data import ImageData, load_data
 from cnnlab.runs.folder import processor_name
 from cnnlab.training import Finished, Recipe, StepDone, fit, prepare
-from cnnlab.training.precision import choose_speed
+from cnnlab.training.precision import choose_precision
 from cnnlab.zoo import create_model, list_models, models
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -155,7 +155,7 @@ def measure_speed(name: str, data: ImageData, device: str) -> dict[str, Any]:
     size, channels = session.recipe.image_size, session.recipe.in_channels
     assert size
     assert channels
-    speed = choose_speed(
+    precision = choose_precision(
         recipe_for(name, device),
         session.model,
         (channels, size, size),
@@ -164,9 +164,9 @@ def measure_speed(name: str, data: ImageData, device: str) -> dict[str, Any]:
         budget=4.0,
     )
     # Nothing is tried where there is only one setting, and what the hardware decides may not have been tried.
-    label = speed.label if speed.label in speed.measured else next(iter(speed.measured), "")
-    rate = speed.measured[label] if label else timed_steps(session.recipe, data, 3.0)
-    return {"speed": rate, "speed_setting": label or speed.label, "speed_on": where(session.device)}
+    label = precision.label if precision.label in precision.measured else next(iter(precision.measured), "")
+    rate = precision.measured[label] if label else timed_steps(session.recipe, data, 3.0)
+    return {"speed": rate, "speed_setting": label or precision.label, "speed_on": where(session.device)}
 
 
 def write_tables(out: Path) -> None:

@@ -1,4 +1,4 @@
-"""What this machine can do."""
+"""Devices that are not there, the precision a network computes in, and the timing of calls on a clock of their own."""
 
 from __future__ import annotations
 
@@ -6,12 +6,70 @@ import pytest
 import torch
 
 from cnnlab import hardware
+from cnnlab.errors import DeviceError
+from cnnlab.hardware import Precision, choose_device, time_calls
+
+CPU = torch.device("cpu")
+
+
+def test_devices_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose_device("cpu") == CPU
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(DeviceError, match=r"cuda.*device=cpu or device=auto"):
+        choose_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(DeviceError, match="there are 2 GPUs"):
+        choose_device("cuda:2")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(DeviceError, match="mps"):
+        choose_device("mps")
+
+
+def test_autocast_computes_in_bf16() -> None:
+    layer, images = torch.nn.Linear(4, 4), torch.ones(1, 4)
+    with Precision(bf16=True).autocast(CPU):
+        assert layer(images).dtype == torch.bfloat16
+    with Precision().autocast(CPU):
+        assert layer(images).dtype == torch.float32
 
 
 def test_hardware_without_bf16_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False, raising=False)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
-    assert not hardware.has_fast_bf16(torch.device("cpu"))
+    assert not hardware.has_fast_bf16(CPU)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True, raising=False)
-    assert hardware.has_fast_bf16(torch.device("cpu"))
+    assert hardware.has_fast_bf16(CPU)
     assert not hardware.has_fast_bf16(torch.device("meta"))
+
+
+class Clock:
+    """Stands in for the module ``time``; each call takes as long as the next of ``durations`` says."""
+
+    def __init__(self, *durations: float) -> None:
+        self.now, self.left = 0.0, list(durations)
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def call(self) -> None:
+        self.now += self.left.pop(0)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, [2.0]),  # the first call does not count
+        ({"warmup": 0}, [9.0]),
+        ({"seconds": 6.0}, [2.0, 3.0]),  # a third call would end after 6 seconds
+        ({"seconds": 7.5}, [2.0, 3.0, 1.0, 1.0]),  # the quickest call tells how long the next one may take
+        ({"least": 3}, [2.0, 3.0, 1.0]),
+        ({"seconds": 100.0, "most": 2}, [2.0, 3.0]),
+    ],
+)
+def test_calls_are_timed_one_by_one_within_the_time(
+    options: dict[str, float], expected: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(9.0, 2.0, 3.0, 1.0, 1.0, 1.0)
+    monkeypatch.setattr(hardware, "time", clock)
+    assert time_calls(clock.call, CPU, **options) == expected  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""This machine: its devices, its processor, whether it computes in bf16, how busy it is.
+"""This machine: its devices, its processor, in which precision it computes, how long calls take, how busy it is.
 
 torch is imported inside the functions, so that the lowest rooms can ask for the processor's name without it.
 """
@@ -8,9 +8,12 @@ from __future__ import annotations
 import os
 import platform
 import re
-from contextlib import suppress
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cnnlab.errors import DeviceError, UsageError
 
@@ -59,6 +62,57 @@ def has_fast_bf16(device: torch.device) -> bool:
     return False
 
 
+@dataclass(frozen=True)
+class Precision:
+    """The number format and the memory layout in which a network computes.
+
+    :mod:`cnnlab.training.precision` decides which one a run uses.
+
+    Attributes:
+        bf16: whether forward passes run under autocast to bf16.
+        channels_last: whether images and weights are stored as NHWC.
+        measured: images/s of a training step for each setting that was tried; empty when nothing was measured.
+        cut_short: whether the time did not suffice to try every setting, so that the hardware decided.
+    """
+
+    bf16: bool = False
+    channels_last: bool = False
+    measured: dict[str, float] = field(default_factory=dict)
+    cut_short: bool = False
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """The memory layout in torch's terms."""
+        import torch
+
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
+        """Return the context in which a forward pass runs."""
+        import torch
+
+        return torch.autocast(device.type, dtype=torch.bfloat16) if self.bf16 else nullcontext()
+
+    @property
+    def label(self) -> str:
+        """The setting in two words, such as ``"bf16 channels_last"``."""
+        return f"{'bf16' if self.bf16 else 'fp32'}{' channels_last' if self.channels_last else ''}"
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        """The setting as keys of a recipe."""
+        return {"precision": "bf16" if self.bf16 else "fp32", "channels_last": self.channels_last}
+
+    def describe(self) -> str:
+        """Return one line for the terminal: which setting is used, and how fast the others were."""
+        if not self.measured:
+            return self.label
+        if self.cut_short:
+            return f"{self.label} (chosen by the hardware: a trial of every setting would take too long)"
+        trials = ", ".join(f"{name} {rate:,.0f}" for name, rate in self.measured.items())
+        return f"{self.label} (training images/s in a short trial: {trials})"
+
+
 def synchronize(device: torch.device) -> None:
     """Wait until the device has finished what it was asked to compute; at once on a CPU."""
     import torch
@@ -67,6 +121,38 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+def time_calls(
+    call: Callable[[], object],
+    device: torch.device,
+    seconds: float = 0.0,
+    *,
+    warmup: int = 1,
+    least: int = 1,
+    most: int = 200,
+) -> list[float]:
+    """Call a function again and again for about ``seconds``; return how many seconds each call took, with its GPU work.
+
+    Args:
+        call: the function to time.
+        device: the device on which the function computes.
+        seconds: the time to spend on the timed calls; no call is begun that would exceed it.
+        warmup: the number of calls before them that are not timed; the first one pays for memory and choice of kernels.
+        least: the number of timed calls that are made whatever they take.
+        most: the largest number of timed calls.
+    """
+    for _ in range(warmup):
+        call()
+    synchronize(device)
+    times: list[float] = []
+    start = time.perf_counter()
+    while len(times) < least or (len(times) < most and time.perf_counter() - start + min(times) < seconds):
+        before = time.perf_counter()
+        call()
+        synchronize(device)
+        times.append(time.perf_counter() - before)
+    return times
 
 
 def free_memory() -> int:

@@ -95,6 +95,7 @@ def test_images_are_enlarged_to_what_the_network_takes(monkeypatch: pytest.Monke
             return {"bytes": 1, "train_bytes": 2}
         return {
             "settings": "bf16 channels_last",
+            "precision": {"precision": "bf16", "channels_last": True},
             "train_images_per_second": 1.0,
             "images_per_second": 2.0,
             "device": "cpu",
@@ -103,7 +104,10 @@ def test_images_are_enlarged_to_what_the_network_takes(monkeypatch: pytest.Monke
     monkeypatch.setattr(measure, "run_job", answer)
     done = measure.measure("lenet5", image_size=8, device="cpu")
     assert (done.image_size, done.asked_size) == (28, 8)
-    assert jobs[1]["settings"] == "bf16 channels_last"  # memory is measured with the settings that were chosen
+    assert jobs[1]["precision"] == {
+        "precision": "bf16",
+        "channels_last": True,
+    }  # memory is measured with the settings that were chosen
     recipe, classes = measure._recipe(jobs[1])
     assert (recipe.precision, recipe.channels_last, recipe.image_size, classes) == ("bf16", True, 28, 10)
 
@@ -140,7 +144,7 @@ def test_errors_of_the_network_come_through(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     job = {"what": "memory", "name": "lenet5", "image_size": 8, "batch_size": 2, "device": "cpu", "threads": 1}
     with pytest.raises(TrainingError, match=r"lenet5: .*at least 28 x 28"):
-        run_job(job | {"settings": "fp32"}, 60)
+        run_job(job | {"precision": {"precision": "fp32"}}, 60)
 
 
 def test_each_result_is_kept_at_once_and_a_failure_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -263,7 +263,7 @@ def test_evaluate_keeps_mode_and_order(bars_data: ImageData) -> None:
     assert bars_data.test is not None
     loader = Loader(bars_data.test, session.preprocess, 7)
     session.model.train()
-    logits, labels = evaluate(session.model, loader, session.device, session.speed)
+    logits, labels = evaluate(session.model, loader, session.device, session.precision)
     assert session.model.training
     assert np.array_equal(labels, bars_data.test.labels.numpy())
     session.model.eval()

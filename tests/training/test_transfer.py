@@ -22,9 +22,9 @@ from cnnlab.runs import Recorder, Run, extend, open_run, resume, train
 from cnnlab.runs import record as record_module
 from cnnlab.training import EpochDone, FeaturesComputed, Finished, Recipe, Session, Started, StepDone, fit, prepare
 from cnnlab.training import session as session_module
-from cnnlab.training.loop import train_step
 from cnnlab.training.recipe import load_recipe, recipe_for
 from cnnlab.training.session import seeded
+from cnnlab.training.step import train_step
 from cnnlab.training.transfer import Body, module_stages, parameter_stages, trained_tail
 from cnnlab.zoo import create_model, split_outputs
 from tests.helpers import make_bars, tiny_recipe
@@ -264,6 +264,7 @@ def test_auxiliary_losses_have_their_weights(bars: ImageData) -> None:
         loss = loss + 0.3 * F.cross_entropy(first, batch.labels) + 0.3 * F.cross_entropy(second, batch.labels)
         loss.backward()
     with seeded(torch.device("cpu"), 0):
+        session.set_modes()
         reported, _ = train_step(session, batch.images, batch.targets)
     assert float(reported) == pytest.approx(loss.item(), rel=1e-5)
     for name, parameter in model.named_parameters():
@@ -277,6 +278,7 @@ def test_a_frozen_backbone_leaves_auxiliary_heads_out(bars: ImageData) -> None:
     model = copy.deepcopy(session.model).eval()
     with torch.no_grad():
         expected = F.cross_entropy(model(batch.images), batch.labels).item()
+    session.set_modes()
     assert train_step(session, batch.images, batch.targets)[0].item() == pytest.approx(expected, rel=1e-4)
     assert changed(model.state_dict(), session.model) == {"fc.weight", "fc.bias"}
 

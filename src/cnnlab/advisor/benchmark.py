@@ -1,7 +1,7 @@
 """How fast a network is here and how much memory it takes: measured, each network in processes of its own.
 
 What is measured, at a stated batch and image size, with the settings that
-:func:`cnnlab.training.precision.choose_speed` picks:
+:func:`cnnlab.training.precision.choose_precision` picks:
 
 - images/s of a training step: forward, loss, backward, AdamW step on a batch that is on the device already (no data
   are loaded or augmented); the median of the steps of about two seconds;
@@ -23,8 +23,7 @@ import re
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -36,12 +35,13 @@ from torch import nn
 
 from cnnlab.errors import CnnlabError, RunError, TrainingError
 from cnnlab.files import cache_dir, write_text
-from cnnlab.hardware import choose_device, device_name, processor_name, synchronize
+from cnnlab.hardware import Precision, choose_device, device_name, processor_name, synchronize, time_calls
 from cnnlab.training.optim import make_optimizer
-from cnnlab.training.precision import Speed, choose_speed, to_memory_format
+from cnnlab.training.precision import choose_precision, saved_precision, to_memory_format
 from cnnlab.training.recipe import Recipe
+from cnnlab.training.step import Learner, infer, train_step
 from cnnlab.training.transfer import make_freeze
-from cnnlab.zoo import Network, create_model, loss_with_auxiliary, models
+from cnnlab.zoo import Network, create_model, models
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def measure(
         "seconds": seconds,
     }
     speed = run_job(job | {"what": "speed"}, time_limit)
-    memory = run_job(job | {"what": "memory", "settings": speed["settings"]}, time_limit)
+    memory = run_job(job | {"what": "memory", "precision": speed.pop("precision")}, time_limit)
     return Measurement(
         name=name,
         image_size=job["image_size"],
@@ -216,9 +216,7 @@ def _recipe(job: dict[str, Any]) -> tuple[Recipe, int]:
         "batch_size": job["batch_size"],
         "device": job["device"],
     }
-    if "settings" in job:
-        values |= {"precision": job["settings"][:4], "channels_last": "channels_last" in job["settings"]}
-    return Recipe.make(values), facts.num_classes
+    return Recipe.make(values | job.get("precision", {})), facts.num_classes
 
 
 def _build(recipe: Recipe, classes: int, device: torch.device) -> Network:
@@ -227,26 +225,18 @@ def _build(recipe: Recipe, classes: int, device: torch.device) -> Network:
     return create_model(recipe.model, classes, channels, size, options=recipe.model_options).to(device)
 
 
-def _batch(recipe: Recipe, classes: int, device: torch.device, speed: Speed) -> tuple[torch.Tensor, torch.Tensor]:
+def _batch(
+    recipe: Recipe, classes: int, device: torch.device, precision: Precision
+) -> tuple[torch.Tensor, torch.Tensor]:
     assert recipe.image_size
     images = torch.rand(recipe.batch_size, recipe.in_channels or 3, recipe.image_size, recipe.image_size)
     labels = torch.arange(recipe.batch_size) % classes
-    return images.to(device).contiguous(memory_format=speed.memory_format), labels.to(device)
+    return images.to(device).contiguous(memory_format=precision.memory_format), labels.to(device)
 
 
-def _train_step(
-    model: Network, speed: Speed, optimizer: torch.optim.Optimizer, images: torch.Tensor, labels: torch.Tensor
-) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    with speed.autocast(images.device):
-        outputs = model(images)
-    loss_with_auxiliary(model, outputs, labels, nn.functional.cross_entropy).backward()
-    optimizer.step()
-
-
-def _infer(model: Network, speed: Speed, images: torch.Tensor) -> None:
-    with torch.inference_mode(), speed.autocast(images.device):
-        model(images)
+def _learner(model: Network, recipe: Recipe, precision: Precision) -> Learner:
+    criterion = nn.CrossEntropyLoss(reduction="sum")
+    return Learner(model, model, criterion, make_optimizer(recipe, model), precision, recipe.clip_norm)
 
 
 def _speed(job: dict[str, Any]) -> dict[str, Any]:
@@ -258,66 +248,56 @@ def _speed(job: dict[str, Any]) -> dict[str, Any]:
     model = _build(recipe, classes, device)
     assert recipe.image_size
     shape = (recipe.in_channels or 3, recipe.image_size, recipe.image_size)
-    speed = choose_speed(recipe, model, shape, classes, device)
-    to_memory_format(model, speed.memory_format)
-    images, labels = _batch(recipe, classes, device, speed)
-    optimizer = make_optimizer(recipe, model)
+    precision = choose_precision(recipe, model, shape, classes, device)
+    to_memory_format(model, precision.memory_format)
+    images, labels = _batch(recipe, classes, device, precision)
+    learner = _learner(model, recipe, precision)
     model.train()
-    train = _median_seconds(lambda: _train_step(model, speed, optimizer, images, labels), device, job["seconds"])
+    train = time_calls(lambda: train_step(learner, images, labels), device, job["seconds"], least=3)
     model.eval()
-    infer = _median_seconds(lambda: _infer(model, speed, images), device, job["seconds"] / 2)
+    inference = time_calls(lambda: infer(model, images, precision), device, job["seconds"] / 2, least=3)
     return {
-        "settings": speed.label,
-        "train_images_per_second": recipe.batch_size / train,
-        "images_per_second": recipe.batch_size / infer,
+        "settings": precision.label,
+        "precision": precision.keys,
+        "train_images_per_second": recipe.batch_size / statistics.median(train),
+        "images_per_second": recipe.batch_size / statistics.median(inference),
         "device": "cpu" if device.type == "cpu" else device_name(device),
     }
-
-
-def _median_seconds(step: Callable[[], None], device: torch.device, seconds: float) -> float:
-    """Time steps for about ``seconds``, at least three; the first does not count."""
-    start = time.perf_counter()
-    times: list[float] = []
-    while len(times) < 4 or (time.perf_counter() - start < seconds and len(times) < 200):
-        before = time.perf_counter()
-        step()
-        synchronize(device)
-        times.append(time.perf_counter() - before)
-    return statistics.median(times[1:])
 
 
 def _memory(job: dict[str, Any]) -> dict[str, Any]:
     recipe, classes = _recipe(job)
     device = choose_device(recipe.device)
-    speed = Speed(recipe.precision == "bf16", recipe.channels_last is True)
-    _warm_up(recipe, device, speed)
+    precision = saved_precision(recipe, device)
+    _warm_up(recipe, device, precision)
     watch = _Watch(device)
-    model = to_memory_format(_build(recipe, classes, device), speed.memory_format)
+    model = to_memory_format(_build(recipe, classes, device), precision.memory_format)
     assert isinstance(model, Network)
-    images, labels = _batch(recipe, classes, device, speed)
-    _infer(model.eval(), speed, images)
-    _infer(model, speed, images)
-    infer = watch.peak()
+    images, labels = _batch(recipe, classes, device, precision)
+    model.eval()
+    for _ in range(2):
+        infer(model, images, precision)
+    inference = watch.peak()
     model.train()
     freeze = make_freeze(recipe, model, (images.shape[1], images.shape[2], images.shape[3]))
     if freeze:
         freeze.apply(model)
         freeze.set_modes(model)
-    optimizer = make_optimizer(recipe, model)
+    learner = _learner(model, recipe, precision)
     for _ in range(2):  # the moments of the optimizer are there from the second step on
-        _train_step(model, speed, optimizer, images, labels)
+        train_step(learner, images, labels)
     synchronize(device)
-    return {"bytes": infer, "train_bytes": watch.peak()}
+    return {"bytes": inference, "train_bytes": watch.peak()}
 
 
-def _warm_up(recipe: Recipe, device: torch.device, speed: Speed) -> None:
+def _warm_up(recipe: Recipe, device: torch.device, precision: Precision) -> None:
     """Load the kernels and start the threads: what they take belongs to no network."""
     tiny = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 10))
-    model = to_memory_format(tiny.to(device), speed.memory_format)
+    model = to_memory_format(tiny.to(device), precision.memory_format)
     optimizer = make_optimizer(recipe, model)
     for _ in range(2):
-        images = torch.rand(2, 3, 8, 8, device=device).contiguous(memory_format=speed.memory_format)
-        with speed.autocast(device):
+        images = torch.rand(2, 3, 8, 8, device=device).contiguous(memory_format=precision.memory_format)
+        with precision.autocast(device):
             loss = model(images).float().square().mean()
         loss.backward()
         optimizer.step()

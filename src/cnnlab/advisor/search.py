@@ -35,7 +35,7 @@ from cnnlab.advisor.trial import Rates, Trial, try_out
 from cnnlab.data import Augment, FileSplit, Loader, Preprocess, Split
 from cnnlab.errors import CnnlabError, TrainingError, UsageError, did_you_mean
 from cnnlab.hardware import busy_note
-from cnnlab.training.precision import choose_speed
+from cnnlab.training.precision import choose_precision
 from cnnlab.training.recipe import Recipe
 from cnnlab.training.session import seeded
 from cnnlab.zoo import create_model
@@ -213,8 +213,8 @@ class Halving:
             model = model.to(device)
         built = time.perf_counter() - start
         shape = (images.channels, size, size)
-        speed = choose_speed(recipe, model, shape, images.classes, device, budget=min(0.6, 0.2 * slot))
-        return {"precision": "bf16" if speed.bf16 else "fp32", "channels_last": speed.channels_last}, built
+        precision = choose_precision(recipe, model, shape, images.classes, device, budget=min(0.6, 0.2 * slot))
+        return precision.keys, built
 
 
 def survivors(ranked: Sequence[Candidate], count: int) -> list[Candidate]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,14 +17,15 @@ from torch import nn
 
 from cnnlab.data import ImageData, Split
 from cnnlab.errors import DivergedError
-from cnnlab.hardware import has_fast_bf16
+from cnnlab.hardware import Precision
 from cnnlab.tracing.hooks import evaluating
 from cnnlab.training.events import EpochDone, FeaturesComputed
 from cnnlab.training.loop import evaluate, fit
 from cnnlab.training.metrics import wilson_interval
-from cnnlab.training.precision import Speed, _images_per_second, to_memory_format
+from cnnlab.training.precision import images_per_second, to_memory_format, training_rate, usual_precision
 from cnnlab.training.recipe import Recipe
 from cnnlab.training.session import Session, evaluation_loader, prepare
+from cnnlab.training.step import infer
 from cnnlab.training.transfer import make_freeze
 from cnnlab.zoo import create_model
 
@@ -31,6 +33,7 @@ from cnnlab.zoo import create_model
 _LEAST_STEPS = 40
 _SMALLEST_BATCH = 8
 _SETTLING_BATCHES = 8
+_INFERENCE_SECONDS = 0.15
 _CAUTION = 0.8  # rates are estimates: rather less than planned than cut off
 
 
@@ -98,35 +101,29 @@ def quick_rates(recipe: Recipe, classes: int, channels: int, size: int, device: 
         classes, channels, size: of the images.
         device: where.
     """
-    speed = Speed(has_fast_bf16(device), has_fast_bf16(device) or device.type == "cuda")
+    precision = usual_precision(device)
     with torch.random.fork_rng(devices=[]):
         model = create_model(recipe.model, classes, channels, size, options=recipe.model_options).to(device)
-    to_memory_format(model, speed.memory_format)
+    to_memory_format(model, precision.memory_format)
     shape = (channels, size, size)
-    infer = _infer_rate(model, speed, recipe.batch_size, shape, device)
+    infer = _infer_rate(model, precision, recipe.batch_size, shape, device)
     if recipe.freeze == "backbone":
         return Rates(infer, infer)  # the rest is a dense layer
     freeze = make_freeze(recipe, model, shape)
     if freeze:
         freeze.apply(model)
-    return Rates(_images_per_second(model, speed, recipe.batch_size, shape, classes, device, 0.4), infer)
+    return Rates(training_rate(model, precision, recipe.batch_size, shape, classes, device, 0.4), infer)
 
 
 def _infer_rate(
-    model: nn.Module, speed: Speed, batch_size: int, shape: tuple[int, int, int], device: torch.device
+    model: nn.Module, precision: Precision, batch_size: int, shape: tuple[int, int, int], device: torch.device
 ) -> float:
-    n, took, start = 2, 0.0, time.perf_counter()
-    with torch.inference_mode(), evaluating(model):
-        while True:
-            images = torch.rand(n, *shape).to(device).contiguous(memory_format=speed.memory_format)
-            before = time.perf_counter()
-            with speed.autocast(device):
-                model(images).float().cpu()
-            took = time.perf_counter() - before
-            if n >= batch_size or time.perf_counter() - start > 0.15:
-                break
-            n = min(batch_size, n * 4)
-    return n / took
+    def infer_on(count: int) -> Callable[[], object]:
+        images = torch.rand(count, *shape).to(device).contiguous(memory_format=precision.memory_format)
+        return lambda: infer(model, images, precision)
+
+    with evaluating(model):
+        return images_per_second(infer_on, batch_size, device, _INFERENCE_SECONDS)
 
 
 def try_out(
@@ -169,7 +166,7 @@ def try_out(
     trained = time.perf_counter()
     _settle_statistics(session)
     settled = time.perf_counter()
-    logits, labels = evaluate(session.evaluated, evaluation_loader(session, held), session.device, session.speed)
+    logits, labels = evaluate(session.evaluated, evaluation_loader(session, held), session.device, session.precision)
     done = time.perf_counter()
     if not np.isfinite(logits).all():
         raise DivergedError(f"{recipe.model}: the scores are not numbers after {trained - started:.0f} s of training.")
@@ -184,7 +181,7 @@ def try_out(
         correct=logits.argmax(1) == labels,
         labels=labels,
         infer_rate=len(held) / max(done - settled, 1e-9),
-        settings=session.speed.label,
+        settings=session.precision.label,
         resolved=session.recipe,
     )
 
@@ -211,7 +208,7 @@ def _settle_statistics(session: Session) -> None:
             for step, batch in enumerate(session.train_loader.epoch(0)):
                 if step >= _SETTLING_BATCHES or len(batch.labels) < 2:
                     break
-                with session.speed.autocast(session.device):
+                with session.precision.autocast(session.device):
                     model(batch.images)
         finally:
             for norm, momentum in zip(norms, momenta, strict=True):

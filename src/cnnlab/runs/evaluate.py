@@ -17,11 +17,11 @@ from torch import nn
 from cnnlab.data import ImageData, Loader, Split, load_data
 from cnnlab.data.file_split import FileSplit
 from cnnlab.errors import DataError, DeviceError, UsageError, did_you_mean
-from cnnlab.hardware import choose_device, has_fast_bf16
+from cnnlab.hardware import Precision, choose_device
 from cnnlab.runs.folder import Run
 from cnnlab.training.loop import evaluate as evaluate_split
 from cnnlab.training.metrics import Metrics, evaluate_scores
-from cnnlab.training.precision import Speed
+from cnnlab.training.precision import saved_precision, to_memory_format
 from cnnlab.training.session import hold_out
 
 SPLITS = ("test", "val", "train")  # in the order of preference
@@ -114,18 +114,18 @@ def evaluate(
     labels = match_classes(image_data.classes, images.labels.numpy(), run.classes, image_data.name)
     if absent := len(run.classes) - len(np.unique(labels)):
         notes.append(f"{absent} of the {len(run.classes)} classes have no image in this split.")
-    model, where, speed = place_model(run, device)
+    model, where, precision = place_model(run, device)
     size = max(256, run.recipe.batch_size) if batch_size is None else batch_size
-    loader = Loader(images, run.preprocess, size, device=where, channels_last=speed.channels_last)
+    loader = Loader(images, run.preprocess, size, device=where, channels_last=precision.channels_last)
     side, channels = run.preprocess.size, run.preprocess.channels
-    _warm_up(model, (min(size, len(images)), channels, side, side), where, speed)
+    _warm_up(model, (min(size, len(images)), channels, side, side), where, precision)
     started = time.perf_counter()
-    logits, _ = evaluate_split(model, loader, where, speed)
+    logits, _ = evaluate_split(model, loader, where, precision)
     seconds = time.perf_counter() - started
     return Evaluation(
         metrics=evaluate_scores(logits, labels, run.classes),
         images_per_second=len(labels) / max(seconds, 1e-9),
-        device=f"{where}, {speed.label}",
+        device=f"{where}, {precision.label}",
         split=split,
         source=image_data.source,
         classes=run.classes,
@@ -200,7 +200,7 @@ def match_classes(found: Sequence[str], labels: np.ndarray, known: Sequence[str]
     return np.array([position[class_name] for class_name in found], dtype=np.int64)[labels]
 
 
-def place_model(run: Run, device: str = "auto") -> tuple[nn.Module, torch.device, Speed]:
+def place_model(run: Run, device: str = "auto") -> tuple[nn.Module, torch.device, Precision]:
     """Return the network on its device, in the precision and memory format the run was trained with.
 
     Raises:
@@ -214,14 +214,8 @@ def place_model(run: Run, device: str = "auto") -> tuple[nn.Module, torch.device
         if device != "auto":
             raise
         where = choose_device("auto")
-    same_kind = where.type == torch.device(recipe.device).type if recipe.device != "auto" else True
-    speed = Speed(
-        bf16=recipe.precision == "bf16" and (same_kind or has_fast_bf16(where)),
-        channels_last=recipe.channels_last is True,
-    )
-    model = run.model().to(where)
-    model.to(memory_format=speed.memory_format)  # type: ignore[call-overload]
-    return model, where, speed
+    precision = saved_precision(recipe, where)
+    return to_memory_format(run.model().to(where), precision.memory_format), where, precision
 
 
 def _is_own(data: str, run: Run) -> bool:
@@ -231,10 +225,10 @@ def _is_own(data: str, run: Run) -> bool:
     return Path(data).resolve() == Path(run.recipe.data).resolve()
 
 
-def _warm_up(model: nn.Module, shape: tuple[int, int, int, int], device: torch.device, speed: Speed) -> None:
+def _warm_up(model: nn.Module, shape: tuple[int, int, int, int], device: torch.device, precision: Precision) -> None:
     """Let an empty batch pay for memory and the choice of kernels, so that the timing is of the steady state."""
-    images = torch.zeros(shape, device=device).contiguous(memory_format=speed.memory_format)
-    with torch.inference_mode(), speed.autocast(device):
+    images = torch.zeros(shape, device=device).contiguous(memory_format=precision.memory_format)
+    with torch.inference_mode(), precision.autocast(device):
         model(images).float().cpu()
 
 

@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from cnnlab.data import ImageLike, Preprocess
 from cnnlab.data.scanning import IMAGE_SUFFIXES, workers
 from cnnlab.errors import DataError, UnknownNameError, UsageError
-from cnnlab.hardware import choose_device
+from cnnlab.hardware import Precision, choose_device
 from cnnlab.runs.evaluate import place_model
 from cnnlab.runs.folder import Run
-from cnnlab.training.precision import Speed
 from cnnlab.zoo import create_model, imagenet_classes, models, pretrained
 
 Inputs: TypeAlias = "ImageLike | Sequence[ImageLike]"
@@ -154,7 +153,7 @@ def predict(
     sources = list(_sources(inputs))
     if not sources:
         raise UsageError("There is nothing to predict. Name a file or a folder of images.")
-    model, where, speed = _placed(run, device)
+    model, where, precision = _placed(run, device)
     preprocess, classes = run.preprocess, run.classes
     predictions = Predictions()
     with ThreadPoolExecutor(workers()) as pool, torch.inference_mode():
@@ -168,8 +167,8 @@ def predict(
             if not good:
                 continue
             images = preprocess.normalize(torch.stack([pixels for _, pixels in good]).to(where))
-            with speed.autocast(where):
-                logits = model(images.contiguous(memory_format=speed.memory_format))
+            with precision.autocast(where):
+                logits = model(images.contiguous(memory_format=precision.memory_format))
             probabilities = logits.float().cpu().double().softmax(1)
             best, positions = probabilities.topk(min(top_k, len(classes)), dim=1)
             for (name, _), values, indices in zip(good, best.tolist(), positions.tolist(), strict=True):
@@ -178,12 +177,12 @@ def predict(
     return predictions
 
 
-def _placed(run: Run | PublicNetwork, device: str) -> tuple[nn.Module, torch.device, Speed]:
+def _placed(run: Run | PublicNetwork, device: str) -> tuple[nn.Module, torch.device, Precision]:
     """Return the network on its device; public weights in the precision they were published in."""
     if isinstance(run, Run):
         return place_model(run, device)
     where = choose_device(device)
-    return run.model().to(where), where, Speed(bf16=False, channels_last=False)
+    return run.model().to(where), where, Precision()
 
 
 def find_images(folder: Path) -> list[Path]:

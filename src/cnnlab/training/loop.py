@@ -1,6 +1,6 @@
-"""The training loop: four short functions and the state they work on.
+"""The training loop: :func:`fit` is the run, :func:`train_epoch` an epoch, :func:`evaluate` one pass over a split.
 
-:func:`fit` is the run, :func:`train_epoch` an epoch, :func:`train_step` a step, :func:`evaluate` a look at a split.
+A single step is :func:`cnnlab.training.step.train_step`.
 ``fit`` is a generator of events: whoever consumes it decides what to show and what to save. Stopping is closing it::
 
     for event in fit(recipe):
@@ -24,11 +24,11 @@ from torch import nn
 
 from cnnlab.data import ImageData, Loader
 from cnnlab.errors import TrainingError
+from cnnlab.hardware import Precision
 from cnnlab.tracing.hooks import evaluating
 from cnnlab.training import distributed
 from cnnlab.training.events import EpochDone, Event, FeaturesComputed, Finished, Started, StepDone
 from cnnlab.training.optim import learning_rate, set_learning_rate
-from cnnlab.training.precision import Speed
 from cnnlab.training.recipe import Recipe
 from cnnlab.training.session import (
     Session,
@@ -39,8 +39,8 @@ from cnnlab.training.session import (
     seeded,
     unfreeze_when_due,
 )
+from cnnlab.training.step import train_step
 from cnnlab.training.transfer import Body, FeatureLoader, trained_tail
-from cnnlab.zoo import loss_with_auxiliary, split_outputs
 
 # A GPU and other processes are asked only this often whether the loss is still a number: each look waits for them.
 CHECK_EVERY = 10
@@ -93,6 +93,7 @@ def train_epoch(session: Session) -> Iterator[StepDone]:
         parts = max(1, min(recipe.accumulate, images // world // 2))
         try:
             with seeded(session.device, recipe.seed, total_step, rank):
+                session.set_modes()
                 loss, correct = train_step(session, batch.images, batch.targets, share, parts)
         except torch.OutOfMemoryError:
             raise TrainingError(
@@ -113,50 +114,14 @@ def train_epoch(session: Session) -> Iterator[StepDone]:
         started = time.perf_counter()  # what the consumer did is not training time
 
 
-def train_step(
-    session: Session, images: torch.Tensor, targets: torch.Tensor, share: float = 1.0, parts: int = 1
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Forward, backward, clip, step.
-
-    Args:
-        session: the state; its weights and optimizer change.
-        images: (N, C, H, W) float32, normalised.
-        targets: (N,) class indices, or (N, K) probabilities when images were mixed.
-        share: weight of these images in the gradient, 1 unless several processes have unequal parts of a batch.
-        parts: how many parts the batch is split into to save memory; the gradients are added.
-
-    Returns:
-        The mean loss, with that of auxiliary heads, and the number of correct answers, as scalars on the device. Of
-        mixed images the class with the larger share is the correct answer.
-    """
-    session.set_modes()
-    session.optimizer.zero_grad(set_to_none=True)
-    loss_sum, correct = session.sums.new_zeros(2)
-    chunks = [(images, targets)]
-    if parts > 1:
-        chunks = list(zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True))
-    for part, target in chunks:
-        with session.speed.autocast(session.device):
-            outputs = session.network(part)
-        loss = loss_with_auxiliary(session.model, outputs, target, session.criterion) / len(images)
-        (loss if share == 1 else loss * share).backward()
-        loss_sum += loss.detach()
-        truth = target if target.ndim == 1 else target.argmax(1)
-        correct += (split_outputs(outputs)[0].detach().argmax(1) == truth).sum()
-    if session.recipe.clip_norm:
-        nn.utils.clip_grad_norm_(session.model.parameters(), session.recipe.clip_norm)
-    session.optimizer.step()
-    return loss_sum, correct
-
-
 def evaluate(
-    model: nn.Module, loader: Loader | FeatureLoader, device: torch.device, speed: Speed
+    model: nn.Module, loader: Loader | FeatureLoader, device: torch.device, precision: Precision
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the logits (N, K) float32 and labels (N,) int64 of a whole split, in its order, on every process.
 
     Every part of the network is left in the mode it was in.
     """
-    parts = list(_outputs(model, loader, device, speed))
+    parts = list(_outputs(model, loader, device, precision))
     mine = tuple(torch.cat(column) for column in zip(*parts, strict=True)) if parts else None
     shares = [share for share in distributed.gather(mine) if share is not None]
     outputs, labels, positions = (torch.cat(column) for column in zip(*shares, strict=True))
@@ -169,11 +134,13 @@ Part = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 @torch.no_grad()
-def _outputs(model: nn.Module, loader: Loader | FeatureLoader, device: torch.device, speed: Speed) -> Iterator[Part]:
+def _outputs(
+    model: nn.Module, loader: Loader | FeatureLoader, device: torch.device, precision: Precision
+) -> Iterator[Part]:
     """Yield what the network in eval mode makes of each batch."""
     with evaluating(model):
         for batch in loader.epoch(0):
-            with speed.autocast(device):
+            with precision.autocast(device):
                 outputs = model(batch.images).float().cpu()
             yield outputs, batch.labels.cpu(), batch.indices.cpu()
 
@@ -194,7 +161,7 @@ def cache_features(session: Session, shape: tuple[int, ...]) -> Iterator[Feature
     for split in splits:
         # Filled in place, by each process at its positions: there is never a second copy.
         kept = torch.zeros(len(split), *shape, device=session.device)
-        for outputs, _, indices in _outputs(body, evaluation_loader(session, split), session.device, session.speed):
+        for outputs, _, indices in _outputs(body, evaluation_loader(session, split), session.device, session.precision):
             kept[indices.to(session.device)] = outputs.to(session.device)
             done += len(outputs) * distributed.world()
             yield FeaturesComputed(session, min(done, total), total)
@@ -222,7 +189,7 @@ def finish_epoch(session: Session) -> EpochDone:
     split = "" if session.val_loader is None else "val" if session.selects else "test"
     val_loss = val_accuracy = math.nan
     if session.val_loader is not None:
-        logits, labels = evaluate(session.shown, session.val_loader, session.device, session.speed)
+        logits, labels = evaluate(session.shown, session.val_loader, session.device, session.precision)
         val_loss, val_accuracy = loss_and_accuracy(logits, labels)
         if not math.isfinite(val_loss):
             raise diverged(session, f"The loss on {split} became {val_loss}")
@@ -263,7 +230,7 @@ def finish_run(session: Session, reason: str) -> Finished:
     if held_out is None:
         split, held_out = "train", session.data.train
     loader = evaluation_loader(session, held_out)
-    logits, labels = evaluate(session.evaluated, loader, session.device, session.speed)
+    logits, labels = evaluate(session.evaluated, loader, session.device, session.precision)
     loss, accuracy = loss_and_accuracy(logits, labels)
     return Finished(
         session, reason, session.best_epoch or session.epoch, split, accuracy, loss, logits, labels, session.seconds

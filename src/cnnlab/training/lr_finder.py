@@ -14,10 +14,10 @@ import numpy as np
 
 from cnnlab.data import Batch, ImageData, Loader
 from cnnlab.errors import TrainingError
-from cnnlab.training.loop import train_step
 from cnnlab.training.optim import set_learning_rate
 from cnnlab.training.recipe import Recipe
 from cnnlab.training.session import prepare, seeded
+from cnnlab.training.step import train_step
 from cnnlab.training.transfer import FeatureLoader
 
 
@@ -65,6 +65,7 @@ def find_lr(
         set_learning_rate(session.optimizer, lr)
         with seeded(session.device, recipe.seed, step):
             parts = max(1, min(recipe.accumulate, len(batch) // 2))
+            session.set_modes()
             loss = float(train_step(session, batch.images, batch.targets, parts=parts)[0])
         if not math.isfinite(loss):
             break

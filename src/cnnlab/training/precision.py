@@ -1,94 +1,58 @@
-"""Which precision and memory layout are fastest here? Measured, not guessed.
+"""The one rule for precision and memory layout: what a recipe says, else what a trial finds fastest here.
 
-A network is timed for a moment with fp32 and bf16, with the channels in the second and in the last place, on the
-device and batch size of the run. The answer is printed, saved in the run and can be overridden in the recipe.
+Three questions are answered: :func:`choose_precision` for a training (by a trial on the device and batch size of the
+run), :func:`usual_precision` where there is no time for a trial, and :func:`saved_precision` for a network that has
+been trained already. The answer is printed, saved in the run and can be overridden in the recipe.
 """
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from cnnlab.hardware import has_fast_bf16, synchronize
+from cnnlab.hardware import Precision, has_fast_bf16, time_calls
 from cnnlab.training.recipe import Recipe
-from cnnlab.zoo import loss_with_auxiliary
+from cnnlab.training.step import Learner, train_step
+
+__all__ = [
+    "Precision",
+    "choose_precision",
+    "images_per_second",
+    "saved_precision",
+    "to_memory_format",
+    "training_rate",
+    "usual_precision",
+]
 
 # Leaving fp32 and NCHW has to be worth it: smaller gains are noise of the trial, and would differ from run to run.
 WORTHWHILE = 1.1
 
 
-@dataclass(frozen=True)
-class Speed:
-    """The settings a run uses.
-
-    Attributes:
-        bf16: whether the forward pass runs under bf16 autocast.
-        channels_last: whether images and weights are stored NHWC.
-        measured: images/s of a training step per setting tried; empty when nothing was measured.
-        cut_short: the time did not suffice to try every setting, so the hardware decided.
-    """
-
-    bf16: bool = False
-    channels_last: bool = False
-    measured: dict[str, float] = field(default_factory=dict)
-    cut_short: bool = False
-
-    @property
-    def memory_format(self) -> torch.memory_format:
-        return torch.channels_last if self.channels_last else torch.contiguous_format
-
-    def autocast(self, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-        """The context that a forward pass runs in."""
-        return torch.autocast(device.type, dtype=torch.bfloat16) if self.bf16 else contextlib.nullcontext()
-
-    @property
-    def label(self) -> str:
-        return f"{'bf16' if self.bf16 else 'fp32'}{' channels_last' if self.channels_last else ''}"
-
-    def describe(self) -> str:
-        """One line for the terminal: what is used, and what the alternatives gave."""
-        if not self.measured:
-            return self.label
-        if self.cut_short:
-            return f"{self.label} (chosen by the hardware: a trial of every setting would take too long)"
-        trials = ", ".join(f"{name} {rate:,.0f}" for name, rate in self.measured.items())
-        return f"{self.label} (training images/s in a short trial: {trials})"
-
-
-def choose_speed(
+def choose_precision(
     recipe: Recipe,
     model: nn.Module,
     input_shape: tuple[int, int, int],
     num_classes: int,
     device: torch.device,
     budget: float = 2.0,
-) -> Speed:
-    """Decide precision and memory format for ``recipe``, by a trial of at most ``budget`` seconds where it says auto.
+) -> Precision:
+    """Decide precision and memory layout of a training; where the recipe says auto, by a trial.
 
     Args:
-        recipe: its ``precision`` and ``channels_last`` are obeyed when they are not ``auto``.
+        recipe: the recipe, whose ``precision`` and ``channels_last`` are obeyed when they are not ``auto``.
         model: the network, on ``device``; it is copied, not changed, and no random state is consumed.
-        input_shape: (C, H, W) of an image.
-        num_classes: how many outputs the network has.
-        device: where it will run.
+        input_shape: shape (C, H, W) of an image.
+        num_classes: number of outputs of the network.
+        device: the device on which it will run.
         budget: seconds for the whole trial.
     """
-    precisions = [recipe.precision] if recipe.precision != "auto" else ["fp32", "bf16"][: 1 + has_fast_bf16(device)]
-    formats = [recipe.channels_last] if recipe.channels_last != "auto" else [False, True]
-    if not any(isinstance(module, nn.Conv2d) for module in model.modules()) and len(formats) > 1:
-        formats = [False]  # without a convolution the layout makes no difference
-    choices = [Speed(precision == "bf16", bool(last)) for precision in precisions for last in formats]
+    choices = _choices(recipe, model, device)
     if len(choices) == 1:
         return choices[0]
-    if Speed(True, True) in choices and len(choices) == 4:
-        choices.remove(Speed(True, False))  # never the fastest: bf16 kernels are written for NHWC
     rates: dict[str, float] = {}
     deadline = time.perf_counter() + budget
     for position, choice in enumerate(choices):
@@ -97,10 +61,11 @@ def choose_speed(
             # One setting took all the time (a large network or a busy machine): go by what the processor can do.
             fast = has_fast_bf16(device) and recipe.precision == "auto"
             best = choices[-1] if fast else choices[0]
-            return Speed(best.bf16, best.channels_last, rates, cut_short=True)
+            return Precision(best.bf16, best.channels_last, rates, cut_short=True)
+        trial_model = copy.deepcopy(model)
         try:
-            rates[choice.label] = _images_per_second(
-                copy.deepcopy(model), choice, recipe.batch_size, input_shape, num_classes, device, share
+            rates[choice.label] = training_rate(
+                trial_model, choice, recipe.batch_size, input_shape, num_classes, device, share
             )
         except torch.OutOfMemoryError:
             rates[choice.label] = 0.0  # another setting may need less
@@ -108,7 +73,38 @@ def choose_speed(
     for choice in choices[1:]:
         if rates.get(choice.label, 0.0) > WORTHWHILE * rates.get(best.label, 0.0):
             best = choice
-    return Speed(best.bf16, best.channels_last, rates)
+    return Precision(best.bf16, best.channels_last, rates)
+
+
+def _choices(recipe: Recipe, model: nn.Module, device: torch.device) -> list[Precision]:
+    """Return the settings that the recipe allows and the hardware supports, the plainest first."""
+    precisions = [recipe.precision] if recipe.precision != "auto" else ["fp32", "bf16"][: 1 + has_fast_bf16(device)]
+    formats = [recipe.channels_last] if recipe.channels_last != "auto" else [False, True]
+    if not any(isinstance(module, nn.Conv2d) for module in model.modules()) and len(formats) > 1:
+        formats = [False]  # without a convolution the layout makes no difference
+    choices = [Precision(precision == "bf16", bool(last)) for precision in precisions for last in formats]
+    if len(choices) == 4:
+        choices.remove(Precision(True, False))  # never the fastest: bf16 kernels are written for NHWC
+    return choices
+
+
+def usual_precision(device: torch.device) -> Precision:
+    """Return the setting that is mostly the fastest on ``device``, without a trial."""
+    fast = has_fast_bf16(device)
+    return Precision(bf16=fast, channels_last=fast or device.type == "cuda")
+
+
+def saved_precision(recipe: Recipe, device: torch.device) -> Precision:
+    """Return the setting in which a trained network computes on ``device``: that of its training, where it can.
+
+    Args:
+        recipe: the recipe of the run, with precision and memory layout decided.
+        device: the device on which the network is used. On another kind than that of the training, bf16 is kept only
+            where the hardware has it.
+    """
+    same_kind = recipe.device == "auto" or device.type == torch.device(recipe.device).type
+    bf16 = recipe.precision == "bf16" and (same_kind or has_fast_bf16(device))
+    return Precision(bf16, recipe.channels_last is True)
 
 
 def to_memory_format(model: nn.Module, memory_format: torch.memory_format) -> nn.Module:
@@ -116,48 +112,63 @@ def to_memory_format(model: nn.Module, memory_format: torch.memory_format) -> nn
     return model.to(memory_format=memory_format)  # type: ignore[call-overload]
 
 
-def _images_per_second(
+def training_rate(
     model: nn.Module,
-    choice: Speed,
+    precision: Precision,
     batch_size: int,
     input_shape: tuple[int, int, int],
     num_classes: int,
     device: torch.device,
     seconds: float,
 ) -> float:
-    """Time training steps for about ``seconds``; the first (memory, kernel choice) does not count.
+    """Return how many images/s forward and backward passes take; see :func:`images_per_second`.
 
-    The batch grows from 4 images until a step fills a tenth of the time or is as large as the run's: a slow network
-    is judged on a small batch, a fast one on the real one.
+    Args:
+        model: the network, which is put into train mode and into the memory layout; its weights keep their values.
+        precision: the setting to try.
+        batch_size: number of images of the largest batch.
+        input_shape: shape (C, H, W) of an image.
+        num_classes: number of outputs of the network.
+        device: the device on which the network is.
+        seconds: the time that may be spent.
+    """
+    generator = torch.Generator().manual_seed(0)
+    model = to_memory_format(model, precision.memory_format).train()
+    learner = Learner(model, model, nn.CrossEntropyLoss(reduction="sum"), None, precision, clip_norm=0.0)
+
+    def step_on(count: int) -> Callable[[], object]:
+        images: Tensor = torch.rand((count, *input_shape), generator=generator).to(device)
+        images = images.contiguous(memory_format=precision.memory_format)
+        labels = torch.arange(count, device=device) % num_classes
+        return lambda: train_step(learner, images, labels)
+
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        return images_per_second(step_on, batch_size, device, seconds)
+
+
+def images_per_second(
+    prepare: Callable[[int], Callable[[], object]], batch_size: int, device: torch.device, seconds: float
+) -> float:
+    """Return the rate of the fastest call within about ``seconds``.
+
+    The batch grows from 4 images until a call fills a tenth of the time or the batch is as large as the run's: a slow
+    network is judged on a small batch, a fast one on the real one.
+
+    Args:
+        prepare: a function from the number of images to the call to time.
+        batch_size: number of images of the largest batch.
+        device: the device on which the call computes.
+        seconds: the time that may be spent.
     """
     start = time.perf_counter()
-    generator = torch.Generator().manual_seed(0)
-    model = to_memory_format(model, choice.memory_format).train()
-    step: Callable[[int], float] = lambda n: _timed_step(  # noqa: E731
-        model, choice, torch.rand((n, *input_shape), generator=generator), num_classes, device
-    )
-    n = min(max(batch_size, 2), 4)  # BatchNorm cannot train on a single image
-    cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
-        took = step(n)
-        while n < batch_size and took < seconds / 10 and time.perf_counter() - start < seconds / 2:
-            n = min(batch_size, n * 4)
-            step(n)
-            took = step(n)
-        times = [took]
-        while time.perf_counter() - start + min(times) < seconds and len(times) < 30:
-            times.append(step(n))
-    return n / min(times)
-
-
-def _timed_step(model: nn.Module, choice: Speed, images: torch.Tensor, num_classes: int, device: torch.device) -> float:
-    images = images.to(device).contiguous(memory_format=choice.memory_format)
-    labels = torch.arange(len(images), device=device) % num_classes
-    synchronize(device)
-    start = time.perf_counter()
-    with choice.autocast(device):
-        outputs = model(images)
-    loss_with_auxiliary(model, outputs, labels, nn.functional.cross_entropy).backward()
-    model.zero_grad()
-    synchronize(device)
-    return time.perf_counter() - start
+    count = min(max(batch_size, 2), 4)  # BatchNorm cannot train on a single image
+    call = prepare(count)
+    times = time_calls(call, device, warmup=0)
+    while count < batch_size and times[0] < seconds / 10 and time.perf_counter() - start < seconds / 2:
+        count = min(batch_size, count * 4)
+        call = prepare(count)
+        times = time_calls(call, device)
+    rest = seconds - (time.perf_counter() - start)
+    if rest > times[0]:
+        times += time_calls(call, device, rest, warmup=0, most=29)
+    return count / min(times)

@@ -17,8 +17,9 @@ from cnnlab.errors import DataError, DivergedError, RecipeError, TrainingError, 
 from cnnlab.hardware import choose_device
 from cnnlab.training import distributed
 from cnnlab.training.optim import WeightAverage, make_optimizer
-from cnnlab.training.precision import Speed, choose_speed, to_memory_format
+from cnnlab.training.precision import choose_precision, to_memory_format
 from cnnlab.training.recipe import Recipe
+from cnnlab.training.step import Learner, sum_type
 from cnnlab.training.transfer import (
     FeatureLoader,
     Freeze,
@@ -42,18 +43,15 @@ from cnnlab.zoo import (
 
 
 @dataclass
-class Session:
+class Session(Learner):
     """The live state of a training: everything that changes, and what it was built from."""
 
+    model: Network
+    optimizer: torch.optim.Optimizer
     recipe: Recipe  # resolved: precision, memory format, image size and device are decided
     data: ImageData
-    model: Network
-    network: nn.Module  # what the steps call: the model, compiled or wrapped for several processes
-    optimizer: torch.optim.Optimizer
     average: WeightAverage | None
-    criterion: nn.CrossEntropyLoss
     device: torch.device
-    speed: Speed
     preprocess: Preprocess
     train_loader: Loader | FeatureLoader
     val_loader: Loader | FeatureLoader | None  # shown after every epoch
@@ -153,22 +151,21 @@ def prepare(recipe: Recipe, data: ImageData | None = None, *, load_weights: bool
     if freeze:
         freeze.apply(model)
     _check_batch_size(recipe, model, freeze)
-    speed = distributed.broadcast(choose_speed(recipe, model, (channels, size, size), classes, device))
-    to_memory_format(model, speed.memory_format)
+    precision = distributed.broadcast(choose_precision(recipe, model, (channels, size, size), classes, device))
+    to_memory_format(model, precision.memory_format)
     count = sum(p.numel() for p in model.parameters())
     notes.append(f"network: {recipe.model}, {count:,} parameters, {channels} x {size} x {size} images")
     features = _features(recipe, data, model, (channels, size, size), device)
     notes += _weights_notes(recipe, size) * load_weights + _freeze_notes(recipe, model, freeze, features is not None)
     count = torch.get_num_threads()
     threads = f", {count} thread{'s' * (count > 1)}" if device.type == "cpu" else ""
-    notes.append(f"device: {device}{threads}, {speed.describe()}")
+    notes.append(f"device: {device}{threads}, {precision.describe()}")
     recipe = recipe.model_copy(
         update={
             "image_size": size,
             "in_channels": channels,
             "device": device.type if distributed.launched() else str(device),
-            "precision": "bf16" if speed.bf16 else "fp32",
-            "channels_last": speed.channels_last,
+            **precision.keys,
         }
     )
     if load_weights and recipe.weights:
@@ -185,28 +182,29 @@ def prepare(recipe: Recipe, data: ImageData | None = None, *, load_weights: bool
         classes=classes,
         seed=recipe.seed,
         device=device,
-        channels_last=speed.channels_last,
+        channels_last=precision.channels_last,
         rank=distributed.rank(),
         world=distributed.world(),
     )
     factors = layer_factors(recipe, model, (channels, size, size)) if recipe.layer_decay < 1 else {}
     session = Session(
-        recipe=recipe,
-        data=data,
         model=model,
         network=model,
-        optimizer=make_optimizer(recipe, model, factors),
-        average=WeightAverage(model, recipe.ema) if recipe.ema else None,
         criterion=_criterion(recipe, data).to(device),
+        optimizer=make_optimizer(recipe, model, factors),
+        precision=precision,
+        clip_norm=recipe.clip_norm,
+        recipe=recipe,
+        data=data,
+        average=WeightAverage(model, recipe.ema) if recipe.ema else None,
         device=device,
-        speed=speed,
         preprocess=preprocess,
         train_loader=train_loader,
         val_loader=None,
         notes=notes,
         freeze=freeze,
         features=features,
-        sums=torch.zeros(3, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device),
+        sums=torch.zeros(3, dtype=sum_type(device), device=device),
     )
     session.network = session.wrapped(model)
     shown = data.val or data.test
@@ -233,7 +231,7 @@ def evaluation_loader(session: Session, split: Split) -> Loader:
         session.preprocess,
         max(256, session.recipe.batch_size),
         device=session.device,
-        channels_last=session.speed.channels_last,
+        channels_last=session.precision.channels_last,
         rank=distributed.rank(),
         world=distributed.world(),
     )
@@ -253,7 +251,7 @@ def check_weights(session: Session) -> None:
 def diverged(session: Session, what: str) -> DivergedError:
     """Return the error that says what happened where, and what to try."""
     advice = [f"lr={session.recipe.lr / 10:g}", "clip_norm=1.0"]
-    advice += ["precision=fp32"] if session.speed.bf16 else []
+    advice += ["precision=fp32"] if session.precision.bf16 else []
     lr = session.optimizer.param_groups[0]["lr"]
     where = f"epoch {session.epoch + 1}, step {session.step} (lr {lr:.3g})"
     return DivergedError(f"{what} in {where}. Try {', '.join(advice)}, or `--find-lr`.")

@@ -1,0 +1,87 @@
+"""A training step and a forward pass: all that trains or evaluates, and all that times it, calls these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cnnlab.hardware import Precision
+from cnnlab.zoo import loss_with_auxiliary, split_outputs
+
+
+@dataclass
+class Learner:
+    """What a training step works on.
+
+    Attributes:
+        model: the network whose parameters are trained.
+        network: the module that a step calls: the model itself, compiled, wrapped for several processes, or only its
+            last part where the features before it are cached.
+        criterion: a function from logits (N, K) and targets to the sum of the losses of the N images.
+        optimizer: the update rule; None only computes the gradients.
+        precision: the number format and memory layout of the forward pass.
+        clip_norm: the largest norm of the gradient; 0 does not clip.
+    """
+
+    model: nn.Module
+    network: nn.Module
+    criterion: Callable[[Tensor, Tensor], Tensor]
+    optimizer: torch.optim.Optimizer | None
+    precision: Precision
+    clip_norm: float
+
+
+def train_step(
+    learner: Learner, images: Tensor, targets: Tensor, share: float = 1.0, parts: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Make one step: forward, backward, clip, update. The modes (train or eval) of the modules are left as they are.
+
+    Args:
+        learner: the network and its optimizer, which change.
+        images: (N, C, H, W) float32, normalised.
+        targets: (N,) class indices, or (N, K) probabilities when images were mixed.
+        share: the weight of these images in the gradient, 1 unless several processes have unequal parts of a batch.
+        parts: the number of parts that the batch is split into to save memory; their gradients are added.
+
+    Returns:
+        The mean loss, with that of auxiliary heads, and the number of correct answers, as scalars on the device. Of
+        mixed images the class with the larger share is the correct answer.
+    """
+    model, optimizer = learner.model, learner.optimizer
+    (optimizer or model).zero_grad(set_to_none=True)
+    loss_sum, correct = _accumulators(images.device)
+    chunks = [(images, targets)]
+    if parts > 1:
+        chunks = list(zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True))
+    for part, target in chunks:
+        with learner.precision.autocast(images.device):
+            outputs = learner.network(part)
+        loss = loss_with_auxiliary(model, outputs, target, learner.criterion) / len(images)
+        (loss if share == 1 else loss * share).backward()
+        loss_sum += loss.detach()
+        truth = target if target.ndim == 1 else target.argmax(1)
+        correct += (split_outputs(outputs)[0].detach().argmax(1) == truth).sum()
+    if learner.clip_norm:
+        nn.utils.clip_grad_norm_(model.parameters(), learner.clip_norm)
+    if optimizer:
+        optimizer.step()
+    return loss_sum, correct
+
+
+def infer(model: nn.Module, images: Tensor, precision: Precision) -> Tensor:
+    """Return the outputs of ``model`` for ``images`` (N, C, H, W), without a graph and in the mode that it is in."""
+    with torch.inference_mode(), precision.autocast(images.device):
+        outputs: Tensor = model(images)
+    return outputs
+
+
+def sum_type(device: torch.device) -> torch.dtype:
+    """Return the type in which sums over an epoch are kept: double precision where the device has it."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def _accumulators(device: torch.device) -> Tensor:
+    return torch.zeros(2, dtype=sum_type(device), device=device)
