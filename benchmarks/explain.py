@@ -262,7 +262,7 @@ def scorecam_group(case: Case) -> Group:
 
 def default_layer(case: Case) -> nn.Module:
     """The layer that ``cnnlab`` looks at by itself; the others look at it too."""
-    found = explain.layers(case.model, case.image).default
+    found = explain.list_layers(case.model, case.image).default
     assert found is not None
     return case.model.get_submodule(found.name)
 
@@ -344,7 +344,7 @@ def measure_peak(case: Case, name: str, times: int) -> float:
         return used / (2**20 if sys.platform == "darwin" else 2**10)
 
     case.model(case.image)[0, TARGET].backward()  # libraries and kernels are loaded
-    explain.layers(case.model, case.image)
+    explain.list_layers(case.model, case.image)
     before = peak()
     integrated(case, name, times)
     return peak() - before

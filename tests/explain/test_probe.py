@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cnnlab import explain
 from cnnlab.errors import ModelError, UnknownNameError, UsageError
 from cnnlab.explain import Probe
-from cnnlab.tracing.layers import layers
+from cnnlab.tracing import list_layers
 from tests.explain.helpers_explain import Awkward, OneConv, awkward, linear, random_image, state_of
 
 IMAGE = torch.tensor([[[1.0, -2.0], [3.0, -4.0]]], dtype=torch.float64)
@@ -252,7 +252,7 @@ def test_a_compiled_model_is_looked_at_as_it_was_written() -> None:
         warnings.simplefilter("ignore")  # of torch's own deprecations
         compiled = torch.compile(model)
     assert Probe(compiled, random_image(), 1).layer == "last"
-    assert layers(compiled, random_image()) is layers(model, random_image())
+    assert list_layers(compiled, random_image()) is list_layers(model, random_image())
 
 
 def test_methods_that_look_at_pixels_do_not_pay_for_finding_a_layer() -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import nn
 
 from cnnlab.data import ArraySplit, ImageData
+from cnnlab.errors import ModelError
 from cnnlab.runs import Recorder, Run, train
 from cnnlab.runs.report import first_convolution, mistakes, model_table, most_confused, write_report
 from cnnlab.training import StepDone, fit
@@ -200,23 +201,21 @@ class Shared(nn.Module):
 def test_model_table_counts_each_parameter_once() -> None:
     model = Shared().train()
     model.first.eval()
-    table = {row.name: row for row in model_table(model, torch.zeros(1, 3, 6, 6))}
+    table = {row.name: row for row in model_table(model, (3, 6, 6))}
     assert list(table)[:3] == ["first", "again", "head.0"]
-    assert table["first"].output == (4, 6, 6)
-    assert table["first"].parameters == 3 * 4 * 9 + 4
+    assert table["first"].output == (1, 4, 6, 6)
+    assert table["first"].own_parameters == 3 * 4 * 9 + 4
     assert table["again"].calls == 2
     assert table["unused"].calls == 0
-    assert table["Shared"].parameters == 7
-    assert sum(row.parameters for row in table.values()) == sum(p.numel() for p in model.parameters())
+    assert table[""].own_parameters == 7
+    assert sum(row.own_parameters for row in table.values()) == sum(p.numel() for p in model.parameters())
     assert [name for name, module in model.named_modules() if not module.training] == ["first"], "modes are kept"
     assert not any(module._forward_hooks for module in model.modules()), "no hook is left behind"
 
 
-def test_model_table_leaves_no_hook_after_an_error() -> None:
-    model = Shared()
-    with pytest.raises(RuntimeError):
-        model_table(model, torch.zeros(1, 5, 6, 6))
-    assert not any(module._forward_hooks for module in model.modules())
+def test_the_model_table_of_a_network_that_cannot_take_the_image() -> None:
+    with pytest.raises(ModelError, match=r"Shared cannot run on inputs of shape \(1, 5, 6, 6\)"):
+        model_table(Shared(), (5, 6, 6))
 
 
 def test_first_convolution() -> None:

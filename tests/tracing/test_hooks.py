@@ -118,7 +118,7 @@ def test_a_layer_that_does_not_run_is_said() -> None:
 def test_unknown_layer_is_answered_with_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match=r'Did you mean "last"\?') as caught, recording(awkward(), ["lost"]):
         pass
-    assert "layers(model, image)" in str(caught.value)
+    assert "list_layers(model, image)" in str(caught.value)
 
 
 @pytest.mark.parametrize("record", [recording, recording_inputs])

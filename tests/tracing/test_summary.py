@@ -16,11 +16,12 @@ from torch.utils.flop_counter import FlopCounterMode
 import cnnlab
 from cnnlab import zoo
 from cnnlab.errors import ModelError, UnknownNameError, UsageError
-from cnnlab.tracing._summary_text import shown_layers
-from cnnlab.zoo import LayerRow, ReceptiveField, Summary, summary
+from cnnlab.tracing import Layer, ReceptiveField, Summary
+from cnnlab.tracing.tables import layers_to_depth
+from cnnlab.zoo import summary
 
 
-def layer(result: Summary, name: str) -> LayerRow:
+def layer(result: Summary, name: str) -> Layer:
     return next(row for row in result.layers if row.name == name)
 
 
@@ -478,12 +479,12 @@ def test_tables_fit_and_add_up(name: str) -> None:
     for width in (80, 100, 120):
         assert max(map(len, result.text(width=width).splitlines())) <= width
     for depth in (0, 1, 2, 9, None):
-        shown = shown_layers(result, depth)
+        shown = layers_to_depth(result.layers, depth)
         assert sum(parameters for _, parameters, _ in shown) == result.parameters
         assert sum(macs for _, _, macs in shown) == result.macs
         table = result.text(depth, 200).split("\n\n")[0].splitlines()
         assert len(table) == 1 + len(shown)
-    assert len(shown_layers(result, None)) <= 50
+    assert len(layers_to_depth(result.layers, None)) <= 50
     assert f"{result.macs:,}" in result.text()
 
 

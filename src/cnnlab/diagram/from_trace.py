@@ -18,8 +18,7 @@ from torch import nn
 
 from cnnlab.console import amount
 from cnnlab.diagram.blocks import Box, Diagram, Item, Parallel, Series, Tangle
-from cnnlab.tracing import Call, Op, Trace, Value, op_arguments, receptive_fields
-from cnnlab.tracing.summary import Summary
+from cnnlab.tracing import Call, Op, Summary, Trace, Value, receptive_fields
 
 _SMALL = 14  # so many entangled boxes are drawn as they are; more are put together by module
 _FOLD_FROM = 40  # networks of more boxes have runs of single boxes folded too
@@ -173,7 +172,7 @@ def _one_box_label(call: Call) -> str:
 def _described(op: Op, seen: Sequence[Value], fields: dict[Value, Any]) -> tuple[str, str] | None:
     """Return kind and label of the operation's box, or None for one that is not drawn."""
     name = op.name.rstrip("_")
-    given = op_arguments(op)
+    given = op.arguments
     if name in ("convolution", "_convolution"):
         return _convolution(given)
     if name in ("mm", "addmm", "bmm", "baddbmm"):

@@ -3,13 +3,14 @@
 ::
 
     answer = cnnlab.explain.gradcam(model, image, target)      # -> Attribution: values, score, .figure(), .save()
-    cnnlab.tracing.layers(model, image)                        # what can be looked at
+    cnnlab.tracing.list_layers(model, image)                   # what can be looked at
     cnnlab.explain.visualize_class(model, target)              # what a class looks like to the network
     cnnlab.explain.layer_pixel(model, image, "conv1")          # a convolution by hand
 
 A method is a file in ``cnnlab.explain.methods``; ``explanations`` finds them all.
 """
 
+from cnnlab.deprecation import renamed
 from cnnlab.explain.activations.by_hand import KERNELS, all_kernels, apply_kernel, layer_pixel, output_pixel
 from cnnlab.explain.activations.embedding import embedding
 from cnnlab.explain.activations.features import compare_features, features
@@ -36,7 +37,8 @@ from cnnlab.explain.probe import Probe
 from cnnlab.explain.visualization.dream import dream
 from cnnlab.explain.visualization.visualize import visualize, visualize_class, visualize_unit
 from cnnlab.tracing.hooks import Recording, find_layer, recording, untouched
-from cnnlab.tracing.layers import Layer, Layers, layers
+from cnnlab.tracing.layers import Layer
+from cnnlab.tracing.target_layer import Layers, list_layers
 
 __all__ = [
     "KERNELS",
@@ -75,7 +77,7 @@ __all__ = [
     "integrated_gradients",
     "layer_pixel",
     "layercam",
-    "layers",
+    "list_layers",
     "method_options",
     "occlusion",
     "output_pixel",
@@ -96,3 +98,5 @@ __all__ = [
 
 # Every method can be called as cnnlab.explain.NAME, those of files that are not imported above as well.
 globals().update({entry.name: entry.factory for entry in explanations})
+
+__getattr__ = renamed(__name__, {"layers": "cnnlab.tracing:list_layers"})

@@ -14,7 +14,8 @@ from cnnlab.errors import CnnlabError, ModelError, UsageError
 from cnnlab.explain.batch_size import BatchSize
 from cnnlab.explain.inputs import as_batch, check_logits, find_class
 from cnnlab.tracing.hooks import find_layer, recording, uncompiled, untouched
-from cnnlab.tracing.layers import Layer, layers
+from cnnlab.tracing.layers import Layer
+from cnnlab.tracing.target_layer import list_layers
 
 
 class Probe:
@@ -138,7 +139,7 @@ class Probe:
     def found(self) -> Layer | None:
         """The layer that is looked at: the one named, else the last spatial one; None where there is none."""
         try:
-            rows = layers(self.model, self.image)
+            rows = list_layers(self.model, self.image)
         except CnnlabError as error:
             # Its forward cannot be followed: a layer that is named can be looked at all the same.
             self._not_followed = str(error)
@@ -147,12 +148,14 @@ class Probe:
             if self._layer is None:
                 return None
             kind = type(find_layer(self.model, self._layer)).__name__
-            return Layer(self._layer, kind, (), 1, None, "NCHW", None)
+            return Layer(self._layer, kind, layout="NCHW")
         if self._layer is None:
             return rows.default
         row = next((row for row in rows if row.name == self._layer), None)
         if row is None:
-            raise ModelError(f'The layer "{self._layer}" does not run. `cnnlab.tracing.layers` lists those that do.')
+            raise ModelError(
+                f'The layer "{self._layer}" does not run. `cnnlab.tracing.list_layers` lists those that do.'
+            )
         return row
 
     @property
@@ -176,7 +179,7 @@ class Probe:
         if not self.found.spatial:
             raise ModelError(
                 f'The layer "{self.found.name}" of {kind} is not spatial: its output of shape {self.found.output} has '
-                "one position only. `cnnlab.tracing.layers(model, image)` lists those with more."
+                "one position only. `cnnlab.tracing.list_layers(model, image)` lists those with more."
             )
         return self.found.name
 

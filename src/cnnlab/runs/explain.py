@@ -35,7 +35,7 @@ from cnnlab.runs.folder import Run
 from cnnlab.runs.inside import Opened, as_class, file_name, open_network
 from cnnlab.runs.predict import PublicNetwork, find_images
 from cnnlab.runs.report import page_template
-from cnnlab.tracing.layers import layers
+from cnnlab.tracing.target_layer import list_layers
 
 TOP = 5  # classes that are named
 
@@ -140,7 +140,7 @@ def explain_photo(
 
 def _has_positions(network: Opened, image: torch.Tensor) -> bool:
     """Whether something in the network keeps apart where on the image a thing is."""
-    return layers(network.model, image).default is not None
+    return list_layers(network.model, image).default is not None
 
 
 def method_settings(settings: Iterable[str]) -> dict[str, dict[str, Any]]:

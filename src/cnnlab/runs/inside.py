@@ -24,7 +24,7 @@ from cnnlab.figures.images import to_picture
 from cnnlab.hardware import choose_device
 from cnnlab.runs.folder import Run
 from cnnlab.runs.predict import PublicNetwork, open_classifier
-from cnnlab.tracing.layers import layers
+from cnnlab.tracing.target_layer import list_layers
 
 SHOWN = 448  # pixels of a photo as people see it
 
@@ -151,7 +151,7 @@ def dream_of(
     if named is not None:
         return dream(network.model, image, logit(find_class(named, network.classes)), **options, **network.channels)
     if layer is None:
-        spatial = layers(network.model, network.see(photo)).spatial
+        spatial = list_layers(network.model, network.see(photo)).spatial
         if not spatial:
             raise ModelError(f"{network.name} has no spatial layer to dream of. Name a class to dream of instead.")
         # Before the last stage: what it sees there still has a form. Whole stages or blocks, not a layer inside one.

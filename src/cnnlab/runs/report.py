@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,11 +13,10 @@ from typing import Any
 
 import jinja2
 import numpy as np
-import torch
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
 import cnnlab
 from cnnlab import figures
@@ -28,24 +28,13 @@ from cnnlab.files import write_text
 from cnnlab.runs.compare import flatten
 from cnnlab.runs.evaluate import load_own_data, own_split
 from cnnlab.runs.folder import Run
-from cnnlab.tracing.hooks import evaluating
+from cnnlab.tracing import Layer, summarise
 from cnnlab.training.metrics import Metrics, evaluate_scores
 from cnnlab.training.recipe import Recipe
 
 MISTAKES = 24  # pictures of mistakes
 PHOTO_SIDE = 192  # pixels of a photo in the report
 CONFUSIONS = 12  # most frequent mix-ups that are listed
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A row of the model table. ``output`` is the shape for one image, without the batch."""
-
-    name: str
-    kind: str
-    output: tuple[int, ...] | None
-    parameters: int
-    calls: int
 
 
 @dataclass(frozen=True)
@@ -88,43 +77,19 @@ def write_report(run: Run, data: ImageData | None = None) -> Path:
     return path
 
 
-def model_table(model: nn.Module, image: Tensor) -> list[Layer]:
-    """List the layers of a network in the order in which they run, each once however often it runs.
+def model_table(model: nn.Module, image_shape: tuple[int, int, int]) -> list[Layer]:
+    """Return the layers of a network in the order in which they run, each once however often it runs.
+
+    These are the modules without others inside that run, and those that own parameters.
 
     Args:
-        model: any network; it is run once on ``image`` in eval mode and left as it was.
-        image: (1, C, H, W).
-
-    Returns:
-        A row per leaf module that ran, and one per module whose own parameters belong to no leaf.
+        model: any network; nothing is computed, and it is left as it was.
+        image_shape: shape of an image, (C, H, W).
     """
-    shapes: dict[nn.Module, tuple[int, ...] | None] = {}
-    calls: dict[nn.Module, int] = {}
-
-    def note(module: nn.Module, _: Any, output: Any) -> None:
-        shapes.setdefault(module, tuple(output.shape[1:]) if isinstance(output, Tensor) else None)
-        calls[module] = calls.get(module, 0) + 1
-
-    names = {module: name or type(module).__name__ for name, module in model.named_modules()}
-    rows = [module for module in names if not list(module.children()) or list(module.parameters(recurse=False))]
-    handles = [module.register_forward_hook(note) for module in rows]
-    try:
-        with torch.inference_mode(), evaluating(model):
-            model(image)
-    finally:
-        for handle in handles:
-            handle.remove()
-    order = {module: position for position, module in enumerate(shapes)}
-    rows = [module for module in rows if module in order or list(module.parameters(recurse=False))]
-    rows.sort(key=lambda module: order.get(module, len(order)))
-    counted: set[int] = set()  # a tensor that two modules share counts once
-    table = []
-    for module in rows:
-        own = [p for p in module.parameters(recurse=False) if id(p) not in counted]
-        counted |= {id(p) for p in own}
-        parameters = sum(p.numel() for p in own)
-        table.append(Layer(names[module], type(module).__name__, shapes.get(module), parameters, calls.get(module, 0)))
-    return table
+    layers = summarise(model, (1, *image_shape)).layers
+    holders = {layer.name.rpartition(".")[0] for layer in layers if layer.name}
+    rows = [layer for layer in layers if layer.own_parameters or (layer.calls and layer.name not in holders)]
+    return sorted(rows, key=lambda layer: math.inf if layer.rank is None else layer.rank)
 
 
 def first_convolution(model: nn.Module) -> tuple[str, np.ndarray] | None:
@@ -181,7 +146,7 @@ def _model_part(run: Run) -> dict[str, Any]:
         return {"layers": [], "parameters": run.summary.get("parameters")}
     model = run.model()
     size, channels = run.preprocess.size, run.preprocess.channels
-    layers = model_table(model, torch.zeros(1, channels, size, size))
+    layers = model_table(model, (channels, size, size))
     part: dict[str, Any] = {"layers": layers, "parameters": sum(p.numel() for p in model.parameters())}
     if convolution := first_convolution(model):
         name, weights = convolution

@@ -1,6 +1,32 @@
-"""What a network does with its input, without looking at values: the record of a pass, and what each tensor sees."""
+"""What a network does with its input: recorded forward passes, layer outputs, receptive fields, layers, summaries."""
 
-from cnnlab.tracing._receptive import ReceptiveField, op_arguments, receptive_fields
-from cnnlab.tracing._trace import Call, Inputs, Op, Trace, Value, trace
+from cnnlab.tracing.forward_pass import Call, Inputs, Op, Trace, Value, trace
+from cnnlab.tracing.hooks import Recording, evaluating, find_layer, recording, recording_inputs, untouched
+from cnnlab.tracing.layers import Layer
+from cnnlab.tracing.receptive_field import ReceptiveField, receptive_fields
+from cnnlab.tracing.stages import Stage
+from cnnlab.tracing.summary import Summary, summarise
+from cnnlab.tracing.target_layer import Layers, list_layers
 
-__all__ = ["Call", "Inputs", "Op", "ReceptiveField", "Trace", "Value", "op_arguments", "receptive_fields", "trace"]
+__all__ = [
+    "Call",
+    "Inputs",
+    "Layer",
+    "Layers",
+    "Op",
+    "ReceptiveField",
+    "Recording",
+    "Stage",
+    "Summary",
+    "Trace",
+    "Value",
+    "evaluating",
+    "find_layer",
+    "list_layers",
+    "receptive_fields",
+    "recording",
+    "recording_inputs",
+    "summarise",
+    "trace",
+    "untouched",
+]

@@ -39,7 +39,7 @@ class Recording(Mapping[str, Tensor]):
         if not calls:
             raise ModelError(
                 f'The layer "{name}" did not run, or what it returns is no tensor of floating-point numbers. '
-                "`cnnlab.tracing.layers(model, image)` lists those that do."
+                "`cnnlab.tracing.list_layers(model, image)` lists those that do."
             )
         return calls[-1]
 
@@ -146,7 +146,7 @@ def find_layer(model: nn.Module, name: str) -> nn.Module:
         f"layer of {type(model).__name__} called",
         str(name),
         modules,
-        f"{hint}`cnnlab.tracing.layers(model, image)` lists them all.",
+        f"{hint}`cnnlab.tracing.list_layers(model, image)` lists them all.",
     )
 
 

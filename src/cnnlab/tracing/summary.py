@@ -4,65 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from cnnlab.console import amount, size
 from cnnlab.errors import UsageError
-from cnnlab.tracing import Call, Inputs, Op, ReceptiveField, Trace, Value, receptive_fields, trace
+from cnnlab.tracing import tables
+from cnnlab.tracing.forward_pass import Inputs, Trace, Value, trace
+from cnnlab.tracing.layers import Layer, Shapes, layers_of, shapes
+from cnnlab.tracing.receptive_field import receptive_fields
+from cnnlab.tracing.stages import Stage, stages_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-Shapes = tuple[tuple[int, ...], ...]
-
-
-@dataclass(frozen=True)
-class LayerRow:
-    """A module of the network.
-
-    ``parameters`` and ``macs`` are those of the module with everything inside; ``own_`` are those of its own
-    ``forward`` and of no module in it, and each parameter is owned by the first module that has it: over all rows the
-    own numbers add up to the totals.
-
-    Attributes:
-        name: dotted name; empty for the network itself.
-        type: name of the class.
-        depth: 0 for the network, 1 for its children, ...
-        calls: how often it ran in one forward pass.
-        inputs, outputs: shapes of the tensors at its last call, batch first.
-        macs: multiply-adds of matrix products and convolutions in all calls together.
-        shared_with: the module that owns its parameters, where that is an earlier one.
-        field: receptive field of its first output; None without pixels in it, or where it cannot be told.
-    """
-
-    name: str
-    type: str
-    depth: int
-    calls: int
-    inputs: Shapes
-    outputs: Shapes
-    parameters: int
-    trainable: int
-    own_parameters: int
-    macs: int
-    own_macs: int
-    shared_with: str = ""
-    field: ReceptiveField | None = None
-
-
-@dataclass(frozen=True)
-class StageRow:
-    """A stage: everything that runs after the stage before it until the module ``ends_with`` is done."""
-
-    name: str
-    ends_with: str
-    output: tuple[int, ...]
-    parameters: int
-    macs: int
-    field: ReceptiveField | None
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,25 +27,26 @@ class Summary:
     """A network in numbers; ``print`` shows them as tables.
 
     Attributes:
-        name: of the network.
-        inputs, outputs: shapes.
-        layers: one row per module, in the order of ``named_modules``; a shared module has a row per name.
-        stages: those the network declares; of others the last child before the resolution changes.
-        parameters, trainable: distinct numbers that are learned, and that are not frozen.
+        name: name of the network, or of its class.
+        inputs, outputs: shapes of the tensors that go in and come out, batch first.
+        layers: the modules, in the order of ``named_modules``; a shared module is there once per name.
+        stages: the stages that the network declares; of others the children before the resolution changes.
+        parameters, trainable: numbers of distinct parameters, and of those that are not frozen.
         macs: multiply-adds of one forward pass in eval mode on ``inputs``: matrix products and convolutions, which is
             half of what ``torch.utils.flop_counter`` counts; normalisation, activation and pooling are left out.
-        parameter_bytes, buffer_bytes: memory of the weights and of buffers such as running means.
-        activation_bytes: all tensors that the forward pass computes, each once; about what training keeps.
-        peak_activation_bytes: the most of those, and of the inputs, that are still needed at one moment; about what
+        parameter_bytes, buffer_bytes: memory of the weights, and of buffers such as running means.
+        activation_bytes: memory of all tensors that the forward pass computes, each once; about what training keeps.
+        peak_activation_bytes: memory of those, and of the inputs, that are needed at one moment, at most; about what
             prediction takes.
-        unused: parameters that the forward pass in eval mode does not touch, such as those of auxiliary heads.
+        unused: number of parameters that the forward pass in eval mode does not use, such as those of auxiliary heads.
+        trace: the recorded forward pass.
     """
 
     name: str
     inputs: Shapes
     outputs: Shapes
-    layers: tuple[LayerRow, ...]
-    stages: tuple[StageRow, ...]
+    layers: tuple[Layer, ...]
+    stages: tuple[Stage, ...]
     parameters: int
     trainable: int
     macs: int
@@ -100,37 +58,44 @@ class Summary:
     trace: Trace = field(compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain numbers, lists and dicts, ready for JSON."""
+        """Return everything but the trace as plain numbers, lists and dicts, ready for JSON."""
         plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "trace"}
         return plain | {key: [dataclasses.asdict(row) for row in plain[key]] for key in ("layers", "stages")}
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a flat dict per layer, ready for a CSV file; shapes as in ``64x56x56``, without the batch."""
-        rows = []
-        for layer in self.layers:
-            found = layer.field
-            axes = {"stride": found.stride, "field": found.size, "centre": found.centre} if found else {}
-            row = {f.name: getattr(layer, f.name) for f in dataclasses.fields(layer) if f.name != "field"}
-            row |= {key: " ".join("x".join(map(str, s[1:])) for s in row[key]) for key in ("inputs", "outputs")}
-            row |= {key: _sides(axes.get(key, ())) for key in ("stride", "field", "centre")}
-            row |= {"whole_image": found.whole if found else "", "through": " ".join(found.through) if found else ""}
-            rows.append(row)
-        return rows
+        return [_flat(layer) for layer in self.layers]
 
     def tables(self, depth: int | None = None, width: int = 100) -> list[RenderableType]:
         """Return the same tables as :meth:`text` for printing with rich."""
-        from cnnlab.tracing._summary_text import tables
-
-        return tables(self, depth, width)
+        parts: list[RenderableType] = [tables.layer_table(self.layers, depth, width), ""]
+        parts.append(tables.totals_table(self._totals()))
+        return [*parts, "", *tables.stage_table(self.stages, width)] if self.stages else parts
 
     def text(self, depth: int | None = None, width: int = 100) -> str:
         """Return the tables as text: layers down to ``depth``, totals, stages, in lines of ``width`` characters."""
-        from cnnlab.tracing._summary_text import as_text
-
-        return as_text(self, depth, width)
+        return tables.as_text(self.tables(depth, width), width)
 
     def __repr__(self) -> str:
         return self.text()
+
+    def _totals(self) -> dict[str, str]:
+        parameters = f"{self.parameters:,}"
+        if frozen := self.parameters - self.trainable:
+            parameters += f", {frozen:,} of them frozen"
+        if self.unused:
+            parameters += f", {self.unused:,} of them not used in eval mode"
+        if any(layer.shared_with for layer in self.layers):
+            parameters += "; shared ones (in brackets) are counted once"
+        weights, activations, peak = map(
+            size, (self.parameter_bytes, self.activation_bytes, self.peak_activation_bytes)
+        )
+        return {
+            "parameters": parameters,
+            "MACs": f"{amount(self.macs)} ({self.macs:,}), in convolutions and matrix products",
+            "memory": f"parameters {weights}, activations {activations} ({peak} at a time)",
+            "input": tables.shapes_text(self.inputs),
+        }
 
 
 def summarise(model: nn.Module, inputs: Inputs = None) -> Summary:
@@ -159,13 +124,13 @@ def summarise(model: nn.Module, inputs: Inputs = None) -> Summary:
     fields = receptive_fields(record)
     used = {id(value.parameter) for op in record.ops for value in op.inputs if value.parameter is not None}
     distinct = list(model.parameters())
-    activations, peak = _memory(record)
+    activations, peak = _activation_memory(record)
     return Summary(
         name=arch["name"] if isinstance(arch, Mapping) else type(model).__name__,
-        inputs=_shapes(record.inputs),
-        outputs=_shapes(record.outputs),
-        layers=tuple(_layers(model, record, fields)),
-        stages=tuple(_stages(model, record, fields)),
+        inputs=shapes(record.inputs),
+        outputs=shapes(record.outputs),
+        layers=layers_of(model, record, fields),
+        stages=stages_of(model, record, fields),
         parameters=sum(p.numel() for p in distinct),
         trainable=sum(p.numel() for p in distinct if p.requires_grad),
         macs=sum(op.macs for op in record.ops),
@@ -178,134 +143,50 @@ def summarise(model: nn.Module, inputs: Inputs = None) -> Summary:
     )
 
 
+_COLUMNS = ("name", "type", "depth", "calls", "inputs", "outputs", "parameters", "trainable", "own_parameters", "macs",
+            "own_macs", "shared_with")  # fmt: skip
+
+
+def _flat(layer: Layer) -> dict[str, Any]:
+    row = {name: getattr(layer, name) for name in _COLUMNS}
+    row |= {key: " ".join("x".join(map(str, shape[1:])) for shape in row[key]) for key in ("inputs", "outputs")}
+    field = layer.field
+    axes = {"stride": field.stride, "field": field.size, "centre": field.centre} if field else {}
+    row |= {key: _sides(axes.get(key, ())) for key in ("stride", "field", "centre")}
+    return row | {"whole_image": field.whole if field else "", "through": " ".join(field.through) if field else ""}
+
+
 def _sides(sides: Sequence[float | None]) -> str:
     return "x".join("" if side is None else f"{side:g}" for side in sides) if any(s is not None for s in sides) else ""
 
 
-def _shapes(values: Iterable[Value]) -> Shapes:
-    return tuple(value.shape for value in values)
+def _activation_memory(record: Trace) -> tuple[int, int]:
+    """Return the bytes of all floating-point tensors that a pass computes, and the most needed at one moment.
 
-
-def _layers(model: nn.Module, record: Trace, fields: Mapping[Value, ReceptiveField | None]) -> Iterable[LayerRow]:
-    calls: dict[str, list[Call]] = {}
-    for call in record.calls:
-        calls.setdefault(call.path, []).append(call)
-    owner: dict[int, str] = {}
-    own_macs = {name: sum(call.own_macs for call in calls.get(name, ())) for name, _ in _named(model)}
-    macs = dict.fromkeys(own_macs, 0)
-    for name, own in own_macs.items():
-        parts = name.split(".") if name else []
-        for length in range(len(parts) + 1):
-            macs[".".join(parts[:length])] += own
-    for name, module in _named(model):
-        mine = [p for p in module._parameters.values() if p is not None]
-        owned = [p for p in mine if owner.setdefault(id(p), name) == name]
-        inside = list(module.parameters())
-        last = calls[name][-1] if name in calls else None
-        yield LayerRow(
-            name=name,
-            type=type(module).__name__,
-            depth=name.count(".") + 1 if name else 0,
-            calls=len(calls.get(name, ())),
-            inputs=_shapes(last.inputs) if last else (),
-            outputs=_shapes(last.outputs) if last else (),
-            parameters=sum(p.numel() for p in inside),
-            trainable=sum(p.numel() for p in inside if p.requires_grad),
-            own_parameters=sum(p.numel() for p in {id(p): p for p in owned}.values()),
-            macs=macs[name],
-            own_macs=own_macs[name],
-            shared_with=next((owner[id(p)] for p in mine if owner[id(p)] != name), ""),
-            field=fields.get(last.outputs[0]) if last and last.outputs else None,
-        )
-
-
-def _named(model: nn.Module) -> Iterable[tuple[str, nn.Module]]:
-    return model.named_modules(remove_duplicate=False)
-
-
-def _stages(model: nn.Module, record: Trace, fields: Mapping[Value, ReceptiveField | None]) -> Iterable[StageRow]:
-    declared = getattr(model, "stages", None)
-    if declared:
-        last_calls = {call.path: call for call in record.calls}
-        ends = [(name, last_calls[path]) for name, path in declared.items() if path in last_calls]
-    else:
-        ends = [(call.path, call) for call in _resolution_changes(record, fields)]
-        rest = record.ops[ends[-1][1].end if ends else 0 :]
-        if record.outputs and any(map(_computes, rest)):
-            ends = [*ends[:-1], ("output", record.root)]  # the network itself has the last word
-    seen: set[int] = set()
-    start = 0
-    for name, call in ends:
-        ops = record.ops[start : call.end]
-        start = max(start, call.end)
-        parameters = {id(v.parameter): v.parameter for op in ops for v in op.inputs if v.parameter is not None}
-        output = call.outputs[0]
-        yield StageRow(
-            name=name,
-            ends_with=call.path,
-            output=output.shape,
-            parameters=sum(p.numel() for key, p in parameters.items() if key not in seen),
-            macs=sum(op.macs for op in ops),
-            field=fields.get(output),
-        )
-        seen |= set(parameters)
-
-
-def _resolution_changes(record: Trace, fields: Mapping[Value, ReceptiveField | None]) -> list[Call]:
-    """Return the children of the network after which the stride changes, and the last one."""
-
-    def inside(call: Call) -> list[Call]:
-        return [step for step in call.steps if isinstance(step, Call) and step.outputs]
-
-    children = inside(record.root)
-    while len(children) == 1 and inside(children[0]):  # something wrapped around the network
-        children = inside(children[0])
-    # Flatten and dropout only hand on what they got.
-    children = [c for c in children if any(isinstance(step, Call) or _computes(step) for step in c.steps)]
-
-    def stride(call: Call) -> Any:
-        found = fields.get(call.outputs[0])
-        return found and (found.stride, found.whole)
-
-    return [
-        call
-        for call, following in zip(children, [*children[1:], None], strict=False)
-        if following is None or stride(call) != stride(following)
-    ]
-
-
-def _computes(op: Op) -> bool:
-    """Whether an operation makes numbers, and does not only look at them in another way."""
-    return bool(op.inputs and op.outputs) and (isinstance(op.func, str) or not op.func.is_view)
-
-
-def _memory(record: Trace) -> tuple[int, int]:
-    """Return the bytes of all floating-point tensors made on the way, and the most needed at one moment.
-
-    Views and in-place results are where what they came from is, and cost nothing.
+    Views and in-place results share memory with the tensors that they came from, and cost nothing.
     """
     weights = {v.storage for op in record.ops for v in op.inputs if v.parameter is not None}
-    made: dict[int, int] = {v.storage: 0 for v in record.inputs}
-    last = dict(made)
+    first_use: dict[int, int] = {v.storage: 0 for v in record.inputs}
+    last_use = dict(first_use)
     size = {v.storage: _bytes(v) for v in record.inputs}
     for position, op in enumerate(record.ops):
         for value in op.outputs:
-            if value.storage not in made and value.storage not in weights and value.dtype.is_floating_point:
-                if any(value.storage == given.storage for given in op.inputs):
+            if value.storage not in first_use and value.storage not in weights and value.dtype.is_floating_point:
+                if any(value.storage == source.storage for source in op.inputs):
                     continue  # a view of a buffer
-                made[value.storage], size[value.storage] = position, _bytes(value)
-        last.update((v.storage, position) for v in (*op.inputs, *op.outputs) if v.storage in made)
-    last.update((v.storage, len(record.ops)) for v in record.outputs if v.storage in made)
+                first_use[value.storage], size[value.storage] = position, _bytes(value)
+        last_use.update((v.storage, position) for v in (*op.inputs, *op.outputs) if v.storage in first_use)
+    last_use.update((v.storage, len(record.ops)) for v in record.outputs if v.storage in first_use)
     changes = [0] * (len(record.ops) + 2)
-    for storage, start in made.items():
+    for storage, start in first_use.items():
         changes[start] += size[storage]
-        changes[last[storage] + 1] -= size[storage]
+        changes[last_use[storage] + 1] -= size[storage]
     peak = alive = 0
     for change in changes:
         alive += change
         peak = max(peak, alive)
-    given = {v.storage for v in record.inputs}
-    return sum(bytes_ for storage, bytes_ in size.items() if storage not in given), peak
+    inputs = {v.storage for v in record.inputs}
+    return sum(count for storage, count in size.items() if storage not in inputs), peak
 
 
 def _bytes(value: Value) -> int:

@@ -13,8 +13,8 @@ pixel, and in ``mlp`` with ``batch_norm``, torch raises ``ValueError: Expected m
 mode a single image is always fine.
 """
 
-from cnnlab.tracing import ReceptiveField
-from cnnlab.tracing.summary import LayerRow, StageRow, Summary
+from cnnlab.deprecation import renamed as _renamed
+from cnnlab.tracing import Layer, ReceptiveField, Stage, Summary
 from cnnlab.zoo._create import create_model
 from cnnlab.zoo._network import SMALL_IMAGE, Network, loss_with_auxiliary, split_outputs, stage_outputs
 from cnnlab.zoo._pretrained import imagenet_classes, imagenet_wnids, pretrained, weights_preprocess
@@ -24,12 +24,12 @@ from cnnlab.zoo._weights import load_weights, weights_facts
 
 __all__ = [
     "SMALL_IMAGE",
-    "LayerRow",
+    "Layer",
     "ModelFacts",
     "Network",
     "Pretrained",
     "ReceptiveField",
-    "StageRow",
+    "Stage",
     "Summary",
     "create_model",
     "imagenet_classes",
@@ -47,3 +47,5 @@ __all__ = [
     "weights_facts",
     "weights_preprocess",
 ]
+
+__getattr__ = _renamed(__name__, {"LayerRow": "cnnlab.tracing:Layer", "StageRow": "cnnlab.tracing:Stage"})

@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from cnnlab.errors import UsageError
-from cnnlab.tracing import Inputs
-from cnnlab.tracing.summary import Summary, summarise
+from cnnlab.tracing import Inputs, Summary, summarise
 from cnnlab.zoo._create import create_model
 
 

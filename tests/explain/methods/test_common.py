@@ -96,7 +96,7 @@ def test_networks_without_positions_are_the_dense_ones_only() -> None:
         size = min(facts.image_size, 64)
         with torch.device("meta"):
             model = create_model(name, image_size=size)
-        without += [name] if explain.layers(model, (facts.in_channels, size, size)).default is None else []
+        without += [name] if explain.list_layers(model, (facts.in_channels, size, size)).default is None else []
     assert without == ["mlp"]
 
 

@@ -60,7 +60,7 @@ def test_timm(timm: ModuleType, name: str) -> None:
 
 def check(model: nn.Module, size: int, layer: str) -> None:
     image, before = random_image(3, size), state_of(model)
-    found = explain.layers(model, image).default
+    found = explain.list_layers(model, image).default
     assert found is not None
     assert found.name.startswith(layer), found.name
     probe = Probe(model, image, 3)

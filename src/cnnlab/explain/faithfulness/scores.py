@@ -32,7 +32,7 @@ from cnnlab.explain.methods.integrated_gradients import as_baseline
 from cnnlab.explain.perturbation.baselines import Fill
 from cnnlab.explain.probe import Probe
 from cnnlab.explain.rank_correlation import spearman
-from cnnlab.tracing.layers import layers
+from cnnlab.tracing.target_layer import list_layers
 
 STEPS = 24  # points of a curve
 RANDOMS = 4
@@ -238,7 +238,7 @@ def _with_weights(model: nn.Module, image: Tensor) -> dict[str, list[Tensor]]:
         for name, module in model.named_modules()
     }
     try:
-        order = [row.name for row in layers(model, image)]
+        order = [row.name for row in list_layers(model, image)]
     except CnnlabError:  # its forward cannot be followed: as they were written down
         order = list(own)
     order += [name for name in own if name not in order]

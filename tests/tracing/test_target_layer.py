@@ -14,13 +14,13 @@ from torch.nn import functional as F
 from cnnlab import explain
 from cnnlab.errors import ModelError, UsageError
 from cnnlab.explain import Probe
-from cnnlab.tracing.layers import layers
+from cnnlab.tracing import list_layers
 from cnnlab.zoo import create_model
 from tests.explain.helpers_explain import OneConv, awkward, linear, random_image, state_of
 
 
 def chosen(model: nn.Module, *shape: int) -> str:
-    default = layers(model, shape).default
+    default = list_layers(model, shape).default
     assert default is not None
     return default.name
 
@@ -28,7 +28,7 @@ def chosen(model: nn.Module, *shape: int) -> str:
 def test_every_layer_that_runs_with_what_it_sees() -> None:
     model = awkward()
     before = state_of(model)
-    rows = layers(model, random_image())
+    rows = list_layers(model, random_image())
     assert state_of(model) == before
     assert [row.name for row in rows] == ["first", "norm", "twice", "relu", "last", "drop", "fc"]
     by_name = {row.name: row for row in rows}
@@ -46,7 +46,7 @@ def test_every_layer_that_runs_with_what_it_sees() -> None:
 
 
 def test_the_table_in_text_and_html() -> None:
-    rows = layers(create_model("lenet5", image_size=28), (1, 28, 28))
+    rows = list_layers(create_model("lenet5", image_size=28), (1, 28, 28))
     text = repr(rows)
     lines = text.splitlines()
     assert lines[0].split() == ["layer", "type", "output", "sees", "stride", "calls", "spatial"]
@@ -57,11 +57,11 @@ def test_the_table_in_text_and_html() -> None:
     page = rows._repr_html_()
     assert page.count("<tr") == len(rows) + 1
     assert page.count("bold") == 1
-    assert "<b>" not in layers(nn.ModuleDict({"<b>": OneConv()})["<b>"], (1, 2, 2))._repr_html_()
+    assert "<b>" not in list_layers(nn.ModuleDict({"<b>": OneConv()})["<b>"], (1, 2, 2))._repr_html_()
 
 
 def test_inner_layers_stand_before_what_they_are_in() -> None:
-    names = [row.name for row in layers(create_model("resnet18", image_size=32), (3, 32, 32))]
+    names = [row.name for row in list_layers(create_model("resnet18", image_size=32), (3, 32, 32))]
     assert names.index("layer4.1.relu") < names.index("layer4.1") < names.index("layer4") < names.index("fc")
 
 
@@ -90,7 +90,7 @@ def test_the_last_spatial_layer_of_networks_of_the_zoo(name: str, size: int, lay
 
 def test_the_size_of_the_image_decides() -> None:
     model = create_model("convnet", image_size=32)
-    first, second = layers(model, (3, 32, 32)), layers(model, torch.zeros(1, 3, 48, 40))
+    first, second = list_layers(model, (3, 32, 32)), list_layers(model, torch.zeros(1, 3, 48, 40))
     assert first.default is not None
     assert second.default is not None
     assert (first.default.grid, second.default.grid) == ((8, 8), (12, 10))
@@ -101,7 +101,7 @@ def test_a_network_that_is_one_convolution() -> None:
 
 
 def test_networks_without_positions_have_no_default() -> None:
-    rows = layers(linear([[1.0, 2, 3, 4]]), (1, 2, 2))
+    rows = list_layers(linear([[1.0, 2, 3, 4]]), (1, 2, 2))
     assert rows.default is None
     assert rows.spatial == ()
 
@@ -136,7 +136,7 @@ class ChannelsLast(nn.Module):
 
 def test_maps_whose_channels_come_last() -> None:
     model, image = ChannelsLast(), random_image(size=16)
-    row = layers(model, image).default
+    row = list_layers(model, image).default
     assert row is not None
     assert (row.name, row.layout, row.grid, row.output) == ("mix", "NHWC", (4, 4), (1, 4, 4, 6))
     probe = Probe(model, image, 1)
@@ -171,7 +171,7 @@ class Tokens(nn.Module):
 def test_tokens_become_maps(class_token: bool) -> None:
     torch.manual_seed(0)
     model, image = Tokens(class_token), random_image(size=16)[:, :, :12]
-    row = layers(model, image).default
+    row = list_layers(model, image).default
     assert row is not None
     # After the last attention only the token of the class has a say.
     assert row.name == ("blocks.0" if class_token else "norm")
@@ -195,11 +195,11 @@ def test_a_network_is_followed_once_and_again_when_it_has_changed() -> None:
             return super().forward(x)
 
     model = Watching(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
-    assert layers(model, (1, 8, 8)) is layers(model, torch.zeros(1, 1, 8, 8))
+    assert list_layers(model, (1, 8, 8)) is list_layers(model, torch.zeros(1, 1, 8, 8))
     assert passes == 1
     assert chosen(model, 1, 8, 8) == "1"
     model[1] = nn.Tanh()
-    assert layers(model, (1, 8, 8))[1].type == "Tanh"
+    assert list_layers(model, (1, 8, 8))[1].type == "Tanh"
     assert passes == 2
 
 
@@ -214,13 +214,13 @@ def test_a_network_is_not_kept_alive() -> None:
 
 def test_bad_input() -> None:
     with pytest.raises(UsageError, match=r"an image \(C, H, W\) or its shape, not \(8, 8\)"):
-        layers(OneConv(), (8, 8))
+        list_layers(OneConv(), (8, 8))
     with pytest.raises(UsageError, match="or its shape, not 5"):
-        layers(OneConv(), 5)  # type: ignore[arg-type]
+        list_layers(OneConv(), 5)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r"must be a torch\.nn\.Module"):
-        layers("resnet18", (3, 8, 8))  # type: ignore[arg-type]
+        list_layers("resnet18", (3, 8, 8))  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="cannot run on inputs of shape"):
-        layers(awkward(), (5, 8, 8))
+        list_layers(awkward(), (5, 8, 8))
 
 
 class Shuffled(nn.Module):
@@ -242,7 +242,7 @@ class Shuffled(nn.Module):
 
 
 def test_shuffled_channels_stay_where_they_are() -> None:
-    row = explain.layers(Shuffled(), (3, 12, 16)).default
+    row = explain.list_layers(Shuffled(), (3, 12, 16)).default
     assert row is not None
     assert (row.name, row.layout, row.grid) == ("last", "NCHW", (6, 8))
     assert row.field is not None
@@ -276,7 +276,7 @@ class Windows(nn.Module):
 
 def test_a_map_with_the_proportions_of_the_image_is_found_when_its_positions_cannot_be_followed() -> None:
     model, image = Windows(), torch.randn(3, 32, 32)
-    row = explain.layers(model, image).default
+    row = explain.list_layers(model, image).default
     assert row is not None
     assert (row.name, row.layout, row.grid) == ("norm", "NHWC", (4, 4))
     answer = explain.gradcam(model, image, 1)

@@ -59,6 +59,15 @@ class Op:
         """Name without namespace and overload, such as ``convolution``."""
         return str(self.func).split(".")[1] if not isinstance(self.func, str) else self.func
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments by name, with defaults."""
+        if isinstance(self.func, str):
+            return {}
+        schema = self.func._schema.arguments
+        by_position = dict(zip((argument.name for argument in schema), self.args, strict=False))
+        return {argument.name: argument.default_value for argument in schema} | by_position | self.kwargs
+
 
 @dataclass(eq=False, repr=False)
 class Call:

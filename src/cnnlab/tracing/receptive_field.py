@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from cnnlab.tracing._trace import Op, Trace, Value
+from cnnlab.tracing.forward_pass import Op, Trace, Value
 
 Array = npt.NDArray[np.int64]
 _FAR = 2**40  # the first pixel, and minus the last one, of a tensor that sees none
@@ -263,7 +263,7 @@ def _union(fields: Sequence[_Field], shape: Sequence[int], op: Op) -> _Field:
 
 def _apply(op: Op, known: dict[Value, _Field]) -> list[_Field]:
     name = op.name.rstrip("_") if op.name.endswith("_") and not op.name.endswith("__") else op.name
-    arguments = op_arguments(op)
+    arguments = op.arguments
     rule = _RULES.get(name)
     if rule is not None:
         return rule(op, arguments, known)
@@ -278,14 +278,6 @@ def _apply(op: Op, known: dict[Value, _Field]) -> list[_Field]:
         _Field(v.shape, tuple(_Axis(a.seen.reshape([2, *[1] * len(v.shape)])) for a in whole.axes), whole.through)
         for v in op.outputs
     ]
-
-
-def op_arguments(op: Op) -> dict[str, Any]:
-    """Return the arguments of an operation by name, with defaults."""
-    if isinstance(op.func, str):
-        return dict(enumerate(op.args))  # type: ignore[arg-type]
-    given = dict(zip((a.name for a in op.func._schema.arguments), op.args, strict=False)) | op.kwargs
-    return {a.name: a.default_value for a in op.func._schema.arguments} | given
 
 
 def _elementwise(op: Op, arguments: dict[str, Any], known: dict[Value, _Field]) -> list[_Field]:
