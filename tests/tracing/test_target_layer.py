@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cnnlab import explain
+from cnnlab import explain, zoo
 from cnnlab.errors import ModelError, UsageError
 from cnnlab.explain import Probe
-from cnnlab.tracing import list_layers
+from cnnlab.tracing import Layer, list_layers
 from cnnlab.zoo import create_model
 from tests.explain.helpers_explain import OneConv, awkward, linear, random_image, state_of
 
@@ -41,7 +41,6 @@ def test_every_layer_that_runs_with_what_it_sees() -> None:
     assert by_name["relu"].calls == 3
     assert [row.name for row in rows.spatial] == ["first", "norm", "twice", "relu", "last"]
     assert rows.default is last
-    assert last.default
     assert not by_name["fc"].spatial
 
 
@@ -49,11 +48,11 @@ def test_the_table_in_text_and_html() -> None:
     rows = list_layers(create_model("lenet5", image_size=28), (1, 28, 28))
     text = repr(rows)
     lines = text.splitlines()
-    assert lines[0].split() == ["layer", "type", "output", "sees", "stride", "calls", "spatial"]
+    assert lines[0].split() == ["layer", "type", "output", "field", "stride", "calls", "spatial"]
     (conv,) = (line for line in lines if line.startswith("c1 "))
-    assert conv.split() == ["c1", "Conv2d", "6", "x", "28", "x", "28", "5", "x", "5", "1", "x", "1", "1", "yes"]
+    assert conv.split() == ["c1", "Conv2d", "6x28x28", "5", "1", "1", "yes"]
     assert sum(line.endswith("default") for line in lines) == 1
-    assert "whole image" in lines[-1]
+    assert lines[-1].split()[-2:] == ["image", "1"]
     page = rows._repr_html_()
     assert page.count("<tr") == len(rows) + 1
     assert page.count("bold") == 1
@@ -283,3 +282,10 @@ def test_a_map_with_the_proportions_of_the_image_is_found_when_its_positions_can
     assert answer.values.shape == (32, 32)
     assert answer.layer == "norm"
     assert explain.gradcam(model, image, 1, layer="reduce").values.any()
+
+
+def test_old_names_say_the_new_ones() -> None:
+    with pytest.warns(DeprecationWarning, match=r"cnnlab\.explain\.layers is now cnnlab\.tracing\.list_layers"):
+        assert explain.layers is list_layers
+    with pytest.warns(DeprecationWarning, match=r"cnnlab\.zoo\.LayerRow is now cnnlab\.tracing\.Layer"):
+        assert zoo.LayerRow is Layer

@@ -168,25 +168,25 @@ def _activation_memory(record: Trace) -> tuple[int, int]:
     weights = {v.storage for op in record.ops for v in op.inputs if v.parameter is not None}
     first_use: dict[int, int] = {v.storage: 0 for v in record.inputs}
     last_use = dict(first_use)
-    size = {v.storage: _bytes(v) for v in record.inputs}
+    sizes = {v.storage: _bytes(v) for v in record.inputs}
     for position, op in enumerate(record.ops):
         for value in op.outputs:
             if value.storage not in first_use and value.storage not in weights and value.dtype.is_floating_point:
                 if any(value.storage == source.storage for source in op.inputs):
                     continue  # a view of a buffer
-                first_use[value.storage], size[value.storage] = position, _bytes(value)
+                first_use[value.storage], sizes[value.storage] = position, _bytes(value)
         last_use.update((v.storage, position) for v in (*op.inputs, *op.outputs) if v.storage in first_use)
     last_use.update((v.storage, len(record.ops)) for v in record.outputs if v.storage in first_use)
     changes = [0] * (len(record.ops) + 2)
     for storage, start in first_use.items():
-        changes[start] += size[storage]
-        changes[last_use[storage] + 1] -= size[storage]
+        changes[start] += sizes[storage]
+        changes[last_use[storage] + 1] -= sizes[storage]
     peak = alive = 0
     for change in changes:
         alive += change
         peak = max(peak, alive)
     inputs = {v.storage for v in record.inputs}
-    return sum(count for storage, count in size.items() if storage not in inputs), peak
+    return sum(count for storage, count in sizes.items() if storage not in inputs), peak
 
 
 def _bytes(value: Value) -> int:

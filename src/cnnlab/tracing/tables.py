@@ -60,7 +60,9 @@ def layer_table(layers: Sequence[Layer], depth: int | None, width: int) -> Table
         types = max(_LEAST, min(types, room - _GAP - names))
         names = max(_LEAST, room - _GAP - types)
     # Of long dotted names the end says more, of class names the beginning.
-    return table(titles, [[_end_of(line[0], names), _start_of(line[1], types), *line[2:]] for line in lines], wrap=False)
+    return table(
+        titles, [[_end_of(line[0], names), _start_of(line[1], types), *line[2:]] for line in lines], wrap=False
+    )
 
 
 def layers_to_depth(layers: Sequence[Layer], depth: int | None) -> list[tuple[Layer, int, int]]:
