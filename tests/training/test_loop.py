@@ -14,6 +14,7 @@ from cnnlab.data import ArraySplit, ImageData, Loader
 from cnnlab.errors import DataError, DivergedError, ModelError, RecipeError, TrainingError, UsageError
 from cnnlab.training import EpochDone, Finished, Recipe, Started, StepDone, evaluate, fit, prepare
 from cnnlab.training.optim import learning_rate
+from cnnlab.training.rules import OPTIMIZERS, SCHEDULES
 from tests.helpers import make_bars, tiny_recipe
 
 
@@ -23,8 +24,8 @@ def last(recipe: Recipe, data: ImageData) -> Finished:
     return finished
 
 
-@pytest.mark.parametrize("schedule", ["constant", "step", "cosine", "onecycle"])
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop"])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimizer_and_schedule_learns(optimizer: str, schedule: str, bars_data: ImageData) -> None:
     lr = {"sgd": 0.05, "rmsprop": 0.002}.get(optimizer, 0.01)
     finished = last(tiny_recipe(optimizer=optimizer, schedule=schedule, lr=lr, epochs=8), bars_data)

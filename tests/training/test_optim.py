@@ -1,7 +1,8 @@
-"""Optimizers against torch's own by hand, schedules against their formulas, the weight average against a loop."""
+"""Optimizers against torch's own by hand, schedules against their formulas, the EMA against a loop."""
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import math
 
@@ -9,10 +10,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from torch import nn
 
+from cnnlab.errors import RecipeError, UnknownNameError
 from cnnlab.training import Recipe
-from cnnlab.training.optim import WeightAverage, learning_rate, make_optimizer, set_learning_rate
+from cnnlab.training.optim import EMA, learning_rate, make_optimizer, set_learning_rate
+from cnnlab.training.rules import OPTIMIZERS, SCHEDULES, OptimizerRule, Schedule
 
 
 def rates(recipe: Recipe, steps_per_epoch: int = 10) -> list[float]:
@@ -65,7 +69,7 @@ def test_an_extension_falls_to_zero_from_its_own_rate() -> None:
 
 
 @given(
-    schedule=st.sampled_from(["constant", "step", "cosine", "onecycle"]),
+    schedule=st.sampled_from(list(SCHEDULES)),
     epochs=st.integers(1, 20),
     steps=st.integers(1, 50),
     lr=st.floats(1e-5, 10),
@@ -85,7 +89,7 @@ def test_decay_spares_biases_and_norms() -> None:
     assert [(len(g["params"]), g["weight_decay"]) for g in everything] == [(6, 0.1)]
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "rmsprop"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_first_step_equals_the_formula(name: str) -> None:
     """One step from w = 1 with gradient 3, worked out by hand from the papers' update rules."""
     model = nn.Linear(1, 1, bias=False)
@@ -104,18 +108,39 @@ def test_first_step_equals_the_formula(name: str) -> None:
     assert float(model.weight.detach()) == pytest.approx(by_hand[name], abs=1e-6)
 
 
-def test_weight_average_follows_its_formula() -> None:
+@pytest.mark.parametrize("rule", [*OPTIMIZERS.values(), *SCHEDULES.values()])
+def test_a_rule_takes_the_keys_that_it_names_and_the_recipe_has_them(rule: OptimizerRule | Schedule) -> None:
+    function, first = (rule.build, 2) if isinstance(rule, OptimizerRule) else (rule.rate, 4)
+    assert list(inspect.signature(function).parameters)[first:] == list(rule.keys)
+    assert set(rule.keys) <= Recipe.model_fields.keys()
+
+
+def test_an_unknown_rule_is_an_error_however_it_came_in() -> None:
+    with pytest.raises(ValidationError, match=r"'adamm'. Did you mean \"adam\""):
+        Recipe(optimizer="adamm")
+    with pytest.raises(
+        RecipeError, match=r"schedule: expected 'constant', .*, got 'cosin'. Did you mean \"cosine\"\?$"
+    ):
+        Recipe().with_overrides(["schedule=cosin"])
+    unchecked = Recipe().model_copy(update={"optimizer": "rmspropp", "schedule": "one_cycle"})
+    with pytest.raises(UnknownNameError, match=r'optimizer "rmspropp".*Did you mean "rmsprop"'):
+        make_optimizer(unchecked, nn.Linear(1, 1))
+    with pytest.raises(UnknownNameError, match=r'schedule "one_cycle".*Did you mean "onecycle"'):
+        learning_rate(unchecked, 0, 10)
+
+
+def test_the_ema_follows_its_formula() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-    average = WeightAverage(model, decay=0.9)
+    ema = EMA(model, decay=0.9)
     expected = model[0].weight.detach().clone()
     for step in range(30):
         with torch.no_grad():
             model[0].weight.add_(1.0)
             model[1].running_mean.fill_(step)
-        average.update(model, step)
+        ema.update(model, step)
         decay = min(0.9, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * model[0].weight.detach()
-    assert torch.allclose(average.model[0].weight, expected, atol=1e-5)
-    assert float(average.model[1].running_mean[0]) == 29
-    assert not average.model.training
-    assert not any(p.requires_grad for p in average.model.parameters())
+    assert torch.allclose(ema.model[0].weight, expected, atol=1e-5)
+    assert float(ema.model[1].running_mean[0]) == 29
+    assert not ema.model.training
+    assert not any(p.requires_grad for p in ema.model.parameters())

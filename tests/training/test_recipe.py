@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from cnnlab.errors import RecipeError, UnknownNameError
 from cnnlab.training import Recipe, list_recipes, load_recipe, recipe_for
 from cnnlab.training.recipe import apply_overrides, parse_yaml
+from cnnlab.training.rules import OPTIMIZERS
 from cnnlab.zoo import create_model, models
 
 
@@ -128,7 +129,7 @@ def test_floats_may_be_written_as_everyone_writes_them() -> None:
 @given(
     epochs=st.integers(1, 10_000),
     lr=st.floats(1e-9, 1e3),
-    optimizer=st.sampled_from(["sgd", "adam", "adamw", "rmsprop"]),
+    optimizer=st.sampled_from(list(OPTIMIZERS)),
     crop=st.integers(0, 9),
     name=st.text(max_size=20),
     options=st.dictionaries(st.text("abc", min_size=1), st.one_of(st.integers(), st.booleans(), st.text("xyz"))),

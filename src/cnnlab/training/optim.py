@@ -1,12 +1,12 @@
-"""Optimizers, learning-rate schedules and the weight average.
+"""The optimizer and the learning rate of a recipe, and the exponential moving average (EMA) of the weights.
 
-The schedule is a pure function of the step, so there is no scheduler state to save or to lose when a run resumes.
+The table of optimizers and schedules is in :mod:`cnnlab.training.rules`. The learning rate is a pure function of the
+step, so there is no scheduler state to save or to lose when a run resumes.
 """
 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from cnnlab.training.recipe import Recipe
+from cnnlab.training.rules import OPTIMIZERS, SCHEDULES, cosine, find_rule
 
 
 def make_optimizer(
@@ -24,65 +25,54 @@ def make_optimizer(
     Frozen parameters are in it too: they have no gradient and are left alone until they are unfrozen.
 
     Args:
-        recipe: optimizer, rate and decay.
-        model: whose parameters are to be trained.
-        factors: name of a parameter -> factor of its learning rate; 1 for those that are not in it.
+        recipe: the recipe, which names the optimizer, its settings, the learning rate and the weight decay.
+        model: the network whose parameters are to be trained.
+        factors: a factor of the learning rate for each parameter's name; 1 for those that are not in it.
+
+    Raises:
+        UnknownNameError: there is no such optimizer.
 
     One-dimensional parameters are exactly the biases and the scales and shifts of normalisation layers; decaying them
     brings nothing and hurts short trainings (Goyal et al. 2017, section 5.3; He et al. 2019, section 3.1).
     """
-    sorted_in: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    members: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         key = ((factors or {}).get(name, 1.0), recipe.decay_all or parameter.ndim > 1)
-        sorted_in.setdefault(key, []).append(parameter)
+        members.setdefault(key, []).append(parameter)
     groups: list[dict[str, Any]] = [
         {"params": parameters, "weight_decay": recipe.weight_decay if decayed else 0.0, "factor": factor}
-        for (factor, decayed), parameters in sorted(sorted_in.items(), key=lambda item: item[0], reverse=True)
+        for (factor, decayed), parameters in sorted(members.items(), key=lambda item: item[0], reverse=True)
     ]
-    if recipe.optimizer == "sgd":
-        nesterov = recipe.nesterov and recipe.momentum > 0
-        return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov)
-    if recipe.optimizer == "adam":
-        return torch.optim.Adam(groups, lr=recipe.lr, betas=recipe.betas)
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.lr, betas=recipe.betas)
-    return torch.optim.RMSprop(groups, lr=recipe.lr, momentum=recipe.momentum)
+    rule = find_rule("optimizer", recipe.optimizer, OPTIMIZERS)
+    return rule.build(groups, lr=recipe.lr, **_values(recipe, rule.keys))
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
-    """Return the learning rate of ``step`` (0-based, counted over the whole run).
+    """Return the learning rate of ``step`` (0-based, counted over the whole run) on the recipe's schedule.
 
-    - ``constant``, ``step``, ``cosine`` start with ``warmup_epochs`` of linear rise, at most half of the run;
-    - ``cosine`` falls to zero by half a cosine (Loshchilov and Hutter 2017, equation 5 with one period);
-    - ``onecycle`` rises linearly for ``warmup_fraction`` of the run, then falls linearly to zero
-      (Smith 2018, section 4);
-    - epochs added by an extension start at its own rate and fall to zero by half a cosine.
+    Most schedules start with ``warmup_epochs`` of linear rise, at most half of the run. Epochs added by an extension
+    start at its own rate and fall to zero by half a cosine.
     """
     total = recipe.epochs * steps_per_epoch
     trained = (recipe.stopped_at or recipe.epochs) * steps_per_epoch
     if step >= trained:
         return _extended_rate(recipe, step - trained, steps_per_epoch)
-    if recipe.schedule == "onecycle":
-        rise = max(1, round(total * recipe.warmup_fraction))
-        if step < rise:
-            return recipe.lr * (step + 1) / rise
-        return recipe.lr * (total - step) / max(1, total - rise + 1)
-    warmup = min(total // 2, round(recipe.warmup_epochs * steps_per_epoch))
+    schedule = find_rule("schedule", recipe.schedule, SCHEDULES)
+    warmup = min(total // 2, round(recipe.warmup_epochs * steps_per_epoch)) if schedule.warms_up else 0
     if step < warmup:
         return recipe.lr * (step + 1) / (warmup + 1)
-    if recipe.schedule == "cosine":
-        return recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
-    if recipe.schedule == "step":
-        drops = sum(step >= milestone * total for milestone in recipe.milestones)
-        return recipe.lr * recipe.gamma**drops
-    return recipe.lr
+    return schedule.rate(step, total, warmup, recipe.lr, **_values(recipe, schedule.keys))
+
+
+def _values(recipe: Recipe, keys: tuple[str, ...]) -> dict[str, Any]:
+    return {key: getattr(recipe, key) for key in keys}
 
 
 def _extended_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     for extension in recipe.extensions:
         length = extension.epochs * steps_per_epoch
         if step < length:
-            return extension.lr * 0.5 * (1 + math.cos(math.pi * step / length))
+            return cosine(step, length, 0, extension.lr)
         step -= length
     return 0.0
 
@@ -93,7 +83,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
         group["lr"] = lr * group.get("factor", 1.0)  # none in states saved before there were factors
 
 
-class WeightAverage:
+class EMA:
     """Exponential moving average of the weights (Polyak and Juditsky 1992), held as a second network.
 
     The decay rises as ``min(decay, (1 + t) / (10 + t))``, so that the random start is forgotten at once. Buffers
@@ -111,5 +101,5 @@ class WeightAverage:
         for average, current in zip(self.model.parameters(), model.parameters(), strict=True):
             if current.requires_grad:  # frozen ones are equal already, and may be most of a large network
                 average.lerp_(current, 1 - decay)
-        for kept, buffer in zip(self.model.buffers(), model.buffers(), strict=True):
-            kept.copy_(buffer)
+        for copied, buffer in zip(self.model.buffers(), model.buffers(), strict=True):
+            copied.copy_(buffer)

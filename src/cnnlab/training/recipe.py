@@ -18,11 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from cnnlab.data import Augment, data_sets
 from cnnlab.errors import RecipeError, UnknownNameError, did_you_mean
 from cnnlab.hardware import DEVICE_NAME
+from cnnlab.training.rules import OPTIMIZERS, SCHEDULES
 from cnnlab.zoo import weights_facts
-
-OptimizerName = Literal["sgd", "adam", "adamw", "rmsprop"]
-ScheduleName = Literal["constant", "step", "cosine", "onecycle"]
-
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
@@ -110,14 +107,14 @@ class Recipe(BaseModel):
     epochs: int = Field(10, ge=1, description="passes over the training split")
     batch_size: int = Field(64, ge=1, description="images per step, over all processes")
     accumulate: int = Field(1, ge=1, description="parts that a batch is split into to save memory; same gradient")
-    optimizer: OptimizerName = Field("adamw", description="update rule")
+    optimizer: str = Field("adamw", description="update rule")
     lr: float = Field(1e-3, gt=0, description="peak learning rate")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd and rmsprop")
     nesterov: bool = Field(True, description="Nesterov momentum (sgd)")
     betas: tuple[Decay, Decay] = Field((0.9, 0.999), description="moment decay of adam and adamw")
     weight_decay: float = Field(0.0, ge=0, description="L2 penalty (decoupled for adamw)")
     decay_all: bool = Field(False, description="decay biases and normalisation parameters too")
-    schedule: ScheduleName = Field("onecycle", description="shape of the learning rate over the run")
+    schedule: str = Field("onecycle", description="shape of the learning rate over the run")
     warmup_epochs: float = Field(
         0.0, ge=0, description="linear warm-up (constant, step, cosine), at most half of the run"
     )
@@ -151,6 +148,16 @@ class Recipe(BaseModel):
         if not DEVICE_NAME.fullmatch(value):
             raise ValueError(f'expected auto, cpu, cuda, cuda:N or mps, got "{value}"')
         return value
+
+    @field_validator("optimizer")
+    @classmethod
+    def _known_optimizer(cls, value: str) -> str:
+        return _one_of(OPTIMIZERS, value)
+
+    @field_validator("schedule")
+    @classmethod
+    def _known_schedule(cls, value: str) -> str:
+        return _one_of(SCHEDULES, value)
 
     @field_validator("class_weights", mode="before")
     @classmethod
@@ -249,6 +256,14 @@ class Recipe(BaseModel):
         return yaml.safe_dump(values, sort_keys=False, allow_unicode=plain, width=100)
 
 
+def _one_of(table: Iterable[str], value: str) -> str:
+    names = list(table)
+    if value not in names:
+        expected = f"{', '.join(map(repr, names[:-1]))} or {names[-1]!r}"
+        raise ValueError(f"expected {expected}, got {value!r}. {did_you_mean(value, names)}".strip())
+    return value
+
+
 def _texts(value: Any) -> Iterator[str]:
     """Yield every text inside nested values."""
     if isinstance(value, dict):
@@ -329,8 +344,9 @@ def _explain(error: ValidationError) -> str:
         near = did_you_mean(str(first["input"]), re.findall(r"'([^']*)'", choices))
         return f"{key}: expected {choices}, got {first['input']!r}. {near}".strip()
     message = first["msg"].removeprefix("Value error, ")
-    got = "" if first["type"] == "value_error" else f", got {first['input']!r}"
-    return f"{key}: {message}{got}." if key else f"{message}."
+    message += "" if first["type"] == "value_error" else f", got {first['input']!r}"
+    message += "" if message[-1] in ".?" else "."
+    return f"{key}: {message}" if key else message
 
 
 def _fields_of(group: str) -> list[str]:

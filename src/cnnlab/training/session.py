@@ -16,7 +16,7 @@ from cnnlab.data.doctor import class_findings
 from cnnlab.errors import DataError, DivergedError, RecipeError, TrainingError, UsageError
 from cnnlab.hardware import choose_device
 from cnnlab.training import distributed
-from cnnlab.training.optim import WeightAverage, make_optimizer
+from cnnlab.training.optim import EMA, make_optimizer
 from cnnlab.training.precision import choose_precision, to_memory_format
 from cnnlab.training.recipe import Recipe
 from cnnlab.training.step import Learner, sum_type
@@ -50,7 +50,7 @@ class Session(Learner):
     optimizer: torch.optim.Optimizer
     recipe: Recipe  # resolved: precision, memory format, image size and device are decided
     data: ImageData
-    average: WeightAverage | None
+    average: EMA | None
     device: torch.device
     preprocess: Preprocess
     train_loader: Loader | FeatureLoader
@@ -196,7 +196,7 @@ def prepare(recipe: Recipe, data: ImageData | None = None, *, load_weights: bool
         clip_norm=recipe.clip_norm,
         recipe=recipe,
         data=data,
-        average=WeightAverage(model, recipe.ema) if recipe.ema else None,
+        average=EMA(model, recipe.ema) if recipe.ema else None,
         device=device,
         preprocess=preprocess,
         train_loader=train_loader,

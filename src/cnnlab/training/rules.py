@@ -1,0 +1,138 @@
+"""The optimizers and the learning-rate schedules that a recipe can name: one entry each in one of two tables.
+
+A new optimizer or schedule is a function and its line in the table below; recipe, command line, documentation and
+tests find it there. A rule names the keys of the recipe that it uses; their values become its keyword arguments.
+
+torch is imported inside the functions, so that a recipe can be read without it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cnnlab.errors import UnknownNameError
+
+if TYPE_CHECKING:  # torch takes a second to load
+    from torch.optim import Optimizer
+
+Entry = TypeVar("Entry")
+Groups = list[dict[str, Any]]
+"""Parameter groups as torch's optimizers take them; each has its own weight decay."""
+
+
+@dataclass(frozen=True)
+class OptimizerRule:
+    """An entry of the table of optimizers.
+
+    Attributes:
+        build: a function from parameter groups, ``lr`` and the values of ``keys`` to the optimizer.
+        keys: the keys of the recipe that ``build`` takes as keyword arguments.
+    """
+
+    build: Callable[..., Optimizer]
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """An entry of the table of schedules.
+
+    Attributes:
+        rate: a function from the step (0-based), the number of steps of the run, the number of those that warm up, the
+            recipe's ``lr`` and the values of ``keys`` to the learning rate of the step.
+        keys: the keys of the recipe that ``rate`` takes as keyword arguments.
+        warms_up: whether the rate rises linearly for the recipe's ``warmup_epochs`` first; ``rate`` gives
+            the steps after it.
+    """
+
+    rate: Callable[..., float]
+    keys: tuple[str, ...] = ()
+    warms_up: bool = True
+
+
+def find_rule(kind: str, name: str, rules: Mapping[str, Entry]) -> Entry:
+    """Return the entry called ``name``.
+
+    Raises:
+        UnknownNameError: the table has no such entry; the message offers the nearest one.
+    """
+    if name not in rules:
+        raise UnknownNameError(kind, name, rules)
+    return rules[name]
+
+
+# Optimizers ------------------------------------------------------------------------------------------------------
+
+
+def sgd(groups: Groups, lr: float, momentum: float, nesterov: bool) -> Optimizer:
+    """Gradient descent with Nesterov's or plain momentum (Sutskever et al. 2013, section 2)."""
+    from torch.optim import SGD
+
+    return SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov and momentum > 0)
+
+
+def adam(groups: Groups, lr: float, betas: tuple[float, float]) -> Optimizer:
+    """Adam (Kingma and Ba 2015, algorithm 1)."""
+    from torch.optim import Adam
+
+    return Adam(groups, lr=lr, betas=betas)
+
+
+def adamw(groups: Groups, lr: float, betas: tuple[float, float]) -> Optimizer:
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, algorithm 2)."""
+    from torch.optim import AdamW
+
+    return AdamW(groups, lr=lr, betas=betas)
+
+
+def rmsprop(groups: Groups, lr: float, momentum: float) -> Optimizer:
+    """Division by a running root mean square of the gradient (Tieleman and Hinton 2012, lecture 6.5), and momentum."""
+    from torch.optim import RMSprop
+
+    return RMSprop(groups, lr=lr, momentum=momentum)
+
+
+OPTIMIZERS = {
+    "sgd": OptimizerRule(sgd, ("momentum", "nesterov")),
+    "adam": OptimizerRule(adam, ("betas",)),
+    "adamw": OptimizerRule(adamw, ("betas",)),
+    "rmsprop": OptimizerRule(rmsprop, ("momentum",)),
+}
+
+
+# Schedules -------------------------------------------------------------------------------------------------------
+
+
+def constant(step: int, total: int, warmup: int, lr: float) -> float:
+    """Stay at ``lr``."""
+    return lr
+
+
+def falling_steps(step: int, total: int, warmup: int, lr: float, milestones: tuple[float, ...], gamma: float) -> float:
+    """Multiply the rate by ``gamma`` at each milestone, a share of the run."""
+    drops = sum(step >= milestone * total for milestone in milestones)
+    return lr * gamma**drops
+
+
+def cosine(step: int, total: int, warmup: int, lr: float) -> float:
+    """Fall to zero by half a cosine (Loshchilov and Hutter 2017, equation 5 with one period)."""
+    return lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+
+
+def onecycle(step: int, total: int, warmup: int, lr: float, warmup_fraction: float) -> float:
+    """Rise linearly for ``warmup_fraction`` of the run, then fall linearly to zero (Smith 2018, section 4)."""
+    rise = max(1, round(total * warmup_fraction))
+    if step < rise:
+        return lr * (step + 1) / rise
+    return lr * (total - step) / max(1, total - rise + 1)
+
+
+SCHEDULES = {
+    "constant": Schedule(constant),
+    "step": Schedule(falling_steps, ("milestones", "gamma")),
+    "cosine": Schedule(cosine),
+    "onecycle": Schedule(onecycle, ("warmup_fraction",), warms_up=False),
+}
