@@ -1,13 +1,16 @@
-"""Files on disk: written in one step or not at all, the cache folder of this user, JSON.
+"""Files on disk: written in one step or not at all, the cache folder of this user, JSON, CSV.
 
 Nothing here imports torch; it serves the lowest rooms too.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -149,3 +152,33 @@ def write_cached_json(name: str, value: Any) -> bool:
         write_text(path, json.dumps(value, indent=1))
         return True
     return False
+
+
+def csv_text(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """Return a table as CSV; texts that a spreadsheet would run as a formula are written as text (:func:`as_text`)."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([as_text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+    return text.getvalue()
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a table that :func:`csv_text` made, with every text as it was."""
+    with open(path, newline="", encoding="utf-8") as file:
+        return [{name: from_text(cell or "") for name, cell in row.items()} for row in csv.DictReader(file)]
+
+
+def as_text(cell: str) -> str:
+    """Return a cell with an apostrophe before it where a spreadsheet would take it for a formula; numbers stay."""
+    return f"'{cell}" if _is_formula(cell) else cell
+
+
+def from_text(cell: str) -> str:
+    """Undo :func:`as_text`."""
+    return cell[1:] if cell.startswith("'") and _is_formula(cell) else cell
+
+
+def _is_formula(cell: str) -> bool:
+    # A cell that has apostrophes before a formula gets one more, so that each text has one way back.
+    return re.match(r"'*[=+\-@\t\r]", cell) is not None and re.fullmatch(r"[+-]?[\d.]+(e[+-]?\d+)?", cell) is None

@@ -13,8 +13,7 @@ from typer.testing import CliRunner, Result
 
 from cnnlab.cli import app
 from cnnlab.explain import features, filters
-from cnnlab.runs import Run
-from cnnlab.runs.inside import open_network
+from cnnlab.runs import Run, open_classifier
 
 
 def cnnlab(*arguments: object) -> Result:
@@ -95,7 +94,7 @@ def test_filters_and_features(tiny_run: Run, digit: Path, tmp_path: Path) -> Non
     number = json.loads(result.stdout)["number"]
     assert Path(number["picture"]).name == f"{values['layer']}-1-2-3.png"
     assert number["value"] == pytest.approx(number["sum"] + number["bias"])
-    seen = features(tiny_run.model(), open_network(tiny_run).see(digit), values["layer"]).maps
+    seen = features(tiny_run.model(), open_classifier(tiny_run).input(digit), values["layer"]).maps
     assert number["value"] == pytest.approx(seen[1, 2, 3], rel=1e-4, abs=1e-5)
     assert cnnlab("features", tiny_run.path, digit, "--row", 2).exit_code == 2
     unknown = cnnlab("features", tiny_run.path, digit, "--layer", "nothing", "--out", tmp_path / "no")

@@ -9,7 +9,6 @@ import numpy as np
 from PIL import Image
 
 from cnnlab.runs import Run, open_run
-from cnnlab.runs.record import predictions_csv
 
 
 def make_photos(root: Path, classes: tuple[str, ...] = ("ants", "bees"), n: int = 6, seed: int = 0) -> Path:
@@ -33,7 +32,5 @@ def copy_run(run: Run, path: Path) -> Run:
 
 def with_scores(run: Run, logits: np.ndarray, labels: np.ndarray, names: list[str] | None = None) -> Run:
     """Replace the scores and predictions of ``run``."""
-    np.savez(run.path / "scores.npz", logits=logits.astype(np.float32), labels=labels.astype(np.int64))
-    text = predictions_csv(logits, labels, run.classes, run.summary["split"], names)
-    (run.path / "predictions.csv").write_text(text, encoding="utf-8")
+    run.write_scores(logits, labels, run.classes, run.summary["split"], names)
     return run

@@ -59,10 +59,17 @@ def test_only_settings_that_differ_are_listed(tiny_run: Run, tmp_path: Path) -> 
     assert differences == {"lr": [tiny_run.recipe.lr, 0.5]}
 
 
-def test_a_run_equals_itself(tiny_run: Run) -> None:
-    test = compare(tiny_run, tiny_run, tiny_run).pairs[1].test
+def test_a_copy_of_a_run_equals_it(tiny_run: Run, tmp_path: Path) -> None:
+    test = compare(tiny_run, copy_run(tiny_run, tmp_path / "copy")).pairs[0].test
     assert test is not None
     assert (test.difference, test.p_value) == (0, 1)
+
+
+def test_the_same_run_twice_is_no_comparison(tiny_run: Run) -> None:
+    same = Run(tiny_run.path.parent / "." / tiny_run.path.name)
+    pair = compare(tiny_run, same).pairs[0]
+    assert pair.test is None
+    assert pair.why_not == "they are the same run"
 
 
 @pytest.mark.parametrize("what", ["fewer", "labels", "data", "split", "unfinished"])

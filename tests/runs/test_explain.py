@@ -14,9 +14,14 @@ from sklearn.datasets import load_digits
 
 import cnnlab
 from cnnlab.errors import DataError, ModelError, RunError, UnknownNameError, UsageError
-from cnnlab.runs import Run
-from cnnlab.runs.explain import explain_photo, explain_photos, method_settings, write_contact_sheet, write_explanation
-from cnnlab.runs.inside import dream_of, file_name, fool_with, new_folder, open_network
+from cnnlab.explain.settings import ExplainSettings
+from cnnlab.runs import Classifier, Run, open_classifier
+from cnnlab.runs.changed_photos import dream_photo, fool_photo
+from cnnlab.runs.explain import explain_photo, explain_photos, method_options, write_explanation
+from cnnlab.runs.folder import file_name, new_folder
+from cnnlab.runs.photo_explanation import write_contact_sheet
+
+QUICK = ExplainSettings(faithfulness=False)
 
 
 class Page(HTMLParser):
@@ -64,9 +69,8 @@ def test_the_answer_is_that_of_the_methods(tiny_run: Run, digit: Path) -> None:
 
 def test_the_page_holds_everything_and_says_what_python_says(tiny_run: Run, digit: Path, tmp_path: Path) -> None:
     other = next(name for name in tiny_run.classes if name != tiny_run.predict(digit)[0].label)
-    answer = explain_photo(
-        tiny_run, digit, ["gradcam", "occlusion"], target=other, options={"occlusion": {"window": 2}}
-    )
+    settings = ExplainSettings(target=other, options={"occlusion": {"window": 2}})
+    answer = explain_photo(tiny_run, digit, ["gradcam", "occlusion"], settings)
     path = write_explanation(answer, tmp_path / "why")
     page = Page(path)
     for tag, key, value in page.attributes:
@@ -102,7 +106,7 @@ def test_the_page_holds_everything_and_says_what_python_says(tiny_run: Run, digi
 
 def test_a_file_name_is_text_and_nothing_else(tiny_run: Run, digit: Path, tmp_path: Path) -> None:
     hostile = digit.rename(tmp_path / "<b>&{{ 7 * 7 }}.png")
-    page = Page(write_explanation(explain_photo(tiny_run, hostile, ["saliency"], trust=False), tmp_path / "why"))
+    page = Page(write_explanation(explain_photo(tiny_run, hostile, ["saliency"], QUICK), tmp_path / "why"))
     assert "<b>&{{ 7 * 7 }}.png" in page.text
     assert "b" not in page.tags
     assert "How far" not in page.text, "without scores there is nothing to say about them"
@@ -114,8 +118,8 @@ def test_many_photos_get_a_contact_sheet(tiny_run: Run, digit: Path, tmp_path: P
         (folder / name).parent.mkdir(parents=True)
         Image.fromarray((load_digits().images[number] * 15).astype(np.uint8)).save(folder / name)
     (folder / "broken.png").write_bytes(b"no image")
-    network = open_network(tiny_run)
-    answers, failed = explain_photos(network, [folder], tmp_path / "out", ["saliency"], trust=False)
+    network = open_classifier(tiny_run, as_trained=False)
+    answers, failed = explain_photos(network, [folder], tmp_path / "out", ["saliency"], QUICK)
     assert [page.name for _, page in answers] == ["x.html", "x-2.html"]
     assert [Path(file).name for file, _ in failed] == ["broken.png"]
     index = Page(tmp_path / "out" / "index.html")
@@ -141,60 +145,60 @@ def test_the_contact_sheet_shows_one_method_for_all_photos(tiny_run: Run, digit:
 
 
 def test_bad_input_is_named(tiny_run: Run, digit: Path, tmp_path: Path) -> None:
-    network = open_network(tiny_run)
+    network = open_classifier(tiny_run, as_trained=False)
     with pytest.raises(DataError, match=r"nowhere\.png"):
         explain_photo(network, tmp_path / "nowhere.png")
     with pytest.raises(UnknownNameError, match='Did you mean "gradcam"'):
         explain_photo(network, digit, ["gradcan"])
     with pytest.raises(UnknownNameError, match="no class"):
-        explain_photo(network, digit, ["saliency"], target="cat")
+        explain_photo(network, digit, ["saliency"], ExplainSettings(target="cat"))
     with pytest.raises(UsageError, match="11"):
-        explain_photo(network, digit, ["saliency"], target=11)
+        explain_photo(network, digit, ["saliency"], ExplainSettings(target=11))
     with pytest.raises(UnknownNameError, match="layer"):
-        explain_photo(network, digit, ["gradcam"], layer="con1")
+        explain_photo(network, digit, ["gradcam"], ExplainSettings(layer="con1"))
     with pytest.raises(UsageError, match="larger"):
-        explain_photo(network, digit, ["occlusion"], options={"occlusion": {"window": 500}})
+        explain_photo(network, digit, ["occlusion"], ExplainSettings(options={"occlusion": {"window": 500}}))
     with pytest.raises(UsageError, match="METHOD"):
-        method_settings(["window=3"])
-    assert method_settings(["occlusion.window=[3, 2]", "occlusion.fill=mean"]) == {
+        method_options(["window=3"])
+    assert method_options(["occlusion.window=[3, 2]", "occlusion.fill=mean"]) == {
         "occlusion": {"window": [3, 2], "fill": "mean"}
     }
 
 
 def test_a_network_without_positions_is_explained_by_its_pixels(tmp_path: Path, digit: Path) -> None:
-    from cnnlab.runs.inside import Opened
-
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)).eval()
     preprocess = cnnlab.data.Preprocess(8, 1, (0.5,), (0.5,))
-    network = Opened("flat", "a linear one", model, preprocess, ["a", "b", "c"])
-    assert [one.method for one in explain_photo(network, digit, trust=False).comparison] == ["occlusion"]
+    network = Classifier("flat", "a linear one", model, preprocess, ["a", "b", "c"])
+    assert [one.method for one in explain_photo(network, digit, None, QUICK).comparison] == ["occlusion"]
     with pytest.raises(ModelError, match="no spatial layer"):
         explain_photo(network, digit, ["gradcam"])
     with pytest.raises(ModelError, match="no spatial layer"):
-        dream_of(network, digit)
+        dream_photo(network, digit)
 
 
 def test_fooling_and_dreaming_change_the_picture(tiny_run: Run, digit: Path) -> None:
-    network = open_network(tiny_run)
+    network = open_classifier(tiny_run, as_trained=False)
     label = tiny_run.predict(digit)[0].label
     other = next(name for name in network.classes if name != label)
-    fooled = fool_with(network, digit, other)
+    fooled = fool_photo(network, digit, other)
     assert network.classes[fooled.label] == label
     assert fooled.target == network.classes.index(other)
     with pytest.raises(UsageError, match="one step"):
-        fool_with(network, digit, other, method="fgsm", steps=5)
-    found = dream_of(network, digit, target=other, octaves=1, steps=3)
+        fool_photo(network, digit, other, method="fgsm", steps=5)
+    found = dream_photo(network, digit, target=other, octaves=1, steps=3)
     assert found.history[-1] > found.history[0]
-    assert dream_of(network, digit, octaves=1, steps=1).objective == "everything in block1", "a block, not its pooling"
+    assert dream_photo(network, digit, octaves=1, steps=1).objective == "everything in block1", (
+        "a block, not its pooling"
+    )
     with pytest.raises(UsageError, match="not both"):
-        dream_of(network, digit, target=other, layer="x")
+        dream_photo(network, digit, target=other, layer="x")
 
 
 def test_folders_are_never_overwritten(tmp_path: Path) -> None:
     assert [new_folder(None, "a b", tmp_path).name for _ in range(2)] == ["a_b-1", "a_b-2"]
     (tmp_path / "full").mkdir()
-    assert new_folder(tmp_path / "full", "x") == tmp_path / "full"
+    assert new_folder(tmp_path / "full", "x", tmp_path) == tmp_path / "full"
     (tmp_path / "full" / "file").touch()
     with pytest.raises(RunError, match="--out"):
-        new_folder(tmp_path / "full", "x")
+        new_folder(tmp_path / "full", "x", tmp_path)
     assert file_name("../a b?.jpg") == "a_b_.jpg"

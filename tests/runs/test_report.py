@@ -15,7 +15,7 @@ from torch import nn
 from cnnlab.data import ArraySplit, ImageData
 from cnnlab.errors import ModelError
 from cnnlab.runs import Recorder, Run, train
-from cnnlab.runs.report import first_convolution, mistakes, model_table, most_confused, write_report
+from cnnlab.runs.report import mistakes, model_table, most_confused, next_steps, write_report
 from cnnlab.training import StepDone, fit
 from cnnlab.training.metrics import evaluate_scores
 from tests.helpers import make_bars, tiny_recipe
@@ -75,7 +75,7 @@ def test_the_page_of_a_finished_run(tiny_run: Run, tmp_path: Path) -> None:
         str(run.env["torch"]),
         "prefers-color-scheme: dark",
         "@media print",
-        *run.next_steps(),
+        *next_steps(run),
     ):
         assert expected in page.text, expected
     assert page.tags.count("svg") >= 6
@@ -218,13 +218,6 @@ def test_the_model_table_of_a_network_that_cannot_take_the_image() -> None:
         model_table(Shared(), (5, 6, 6))
 
 
-def test_first_convolution() -> None:
-    found = first_convolution(Shared())
-    assert found is not None
-    assert (found[0], found[1].shape) == ("first", (4, 3, 3, 3))
-    assert first_convolution(nn.Sequential(nn.Flatten(), nn.Linear(4, 2))) is None
-
-
 def test_a_network_without_convolution_has_no_filters(tmp_path: Path) -> None:
     run = train(tiny_recipe(model="mlp", model_options={}, epochs=1), out=tmp_path / "run", data=make_bars(size=8))
     assert "First-layer filters" not in Page(run.path / "report.html").text
@@ -249,6 +242,6 @@ def test_a_run_that_was_cut_off_after_an_epoch_gets_a_page(tmp_path: Path) -> No
     stream.close()
     assert recorder.run is not None
     assert recorder.run.status == "interrupted"
-    page = recorder.run.report(make_bars(n_val=12)).read_text(encoding="utf-8")
+    page = write_report(recorder.run, make_bars(n_val=12)).read_text(encoding="utf-8")
     assert "interrupted" in page
     assert "<svg" in page  # the curve of the epoch that was done

@@ -55,7 +55,7 @@ def test_it_predicts_what_it_predicted(finished: Run) -> None:
 
 def test_it_is_explained_compared_and_reported(finished: Run) -> None:
     digit = (load_digits().images[3] * 15).astype(np.uint8)
-    answer = finished.explain(digit, ["saliency"], trust=False)
+    answer = finished.explain(digit, ["saliency"], faithfulness=False)
     assert answer.top[0][0] == finished.predict(digit)[0].label
     other = open_run(FIXTURES / "interrupted")
     comparison = compare_runs(finished, other)

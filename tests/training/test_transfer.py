@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from cnnlab.data import ImageData
 from cnnlab.errors import RecipeError, TrainingError, UsageError
 from cnnlab.runs import Recorder, Run, extend, open_run, resume, train
-from cnnlab.runs import record as record_module
+from cnnlab.runs import recorder as recorder_module
 from cnnlab.training import EpochDone, FeaturesComputed, Finished, Recipe, Session, Started, StepDone, fit, prepare
 from cnnlab.training import session as session_module
 from cnnlab.training.recipe import load_recipe, recipe_for
@@ -176,8 +176,8 @@ def test_on_features_the_state_is_saved_now_and_then(
 ) -> None:
     """The start, and the last epoch, from which the run can be extended; all epochs where it is time."""
     saved: list[int] = []
-    save = record_module.save_state
-    monkeypatch.setattr(record_module, "save_state", lambda s, path: saved.append(s.epoch) or save(s, path))
+    save = recorder_module.save_state
+    monkeypatch.setattr(recorder_module, "save_state", lambda s, path: saved.append(s.epoch) or save(s, path))
     recipe = tiny_recipe(freeze="backbone", epochs=4)
     run = train(recipe, out=tmp_path / "run", data=bars)
     assert saved == [0, 4]
@@ -185,7 +185,7 @@ def test_on_features_the_state_is_saved_now_and_then(
         pass
     assert [row["epoch"] for row in run.metrics] == [1, 2, 3, 4, 5]
     saved.clear()
-    monkeypatch.setattr(record_module, "FEATURE_SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(recorder_module, "FEATURE_SAVE_SECONDS", 0.0)
     train(recipe, out=tmp_path / "slow", data=bars)
     assert saved == [0, 1, 2, 3, 4]
 

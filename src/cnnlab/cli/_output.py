@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cnnlab.errors import RunError
+from cnnlab.files import csv_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,10 +38,7 @@ def write_csv(path: Path, titles: Sequence[str], rows: Iterable[Sequence[Any]]) 
         RunError: the file cannot be written.
     """
     try:
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(titles)
-            writer.writerows(rows)
+        path.write_text(csv_text(titles, rows), encoding="utf-8")
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror}. Choose another file with --csv.") from None
     typer.echo(f"table: {path}", err=True)

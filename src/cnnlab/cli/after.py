@@ -14,7 +14,7 @@ from cnnlab.console import duration, percent, table
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from cnnlab.runs.compare import Comparison
+    from cnnlab.runs.compare import RunComparison
     from cnnlab.runs.evaluate import Evaluation
     from cnnlab.runs.predict import Prediction
 
@@ -56,8 +56,12 @@ def evaluate(
     for note in result.notes:
         typer.echo(note, err=True)
     if csv_file is not None:
-        rows = [[c.name, c.precision, c.recall, c.f1, c.support] for c in result.metrics.per_class]
-        write_csv(csv_file, ["class", "precision", "recall", "f1", "support"], rows)
+        from cnnlab.training.metrics import CLASS_COLUMNS
+
+        keys = [column.key for column in CLASS_COLUMNS]
+        write_csv(
+            csv_file, ["class", *keys], [[c.name, *(getattr(c, key) for key in keys)] for c in result.metrics.per_class]
+        )
     if figure is not None:
         from cnnlab import figures
 
@@ -86,12 +90,12 @@ def predict(
     Examples: `cnnlab predict runs/lenet5-mnist5k-1 digit.png` · `cnnlab predict RUN photos/ --csv answers.csv` ·
     `cnnlab predict efficientnet_lite0 photo.jpg`
     """
-    from cnnlab.runs.predict import PublicNetwork, open_classifier
+    from cnnlab.runs import open_classifier
+    from cnnlab.runs.predict import predict as predict_images
 
-    classifier = open_classifier(run)
-    if isinstance(classifier, PublicNetwork):
-        typer.echo(f"network: {classifier.describe()}", err=True)
-    answers = classifier.predict(images, top_k=top_k, batch_size=batch_size, device=device)
+    classifier = open_classifier(run, device)
+    typer.echo(f"network: {classifier.about}", err=True)
+    answers = predict_images(classifier, images, top_k=top_k, batch_size=batch_size)
     k = max((len(answer.top) for answer in answers), default=0)
     if csv_file is not None:
         ranks = [f"{word}_{rank}" for rank in range(1, k + 1) for word in ("label", "confidence")]
@@ -180,6 +184,8 @@ def _run_row(run: Any) -> dict[str, Any]:
 
 
 def _print_evaluation(result: Evaluation) -> None:
+    from cnnlab.training.metrics import CLASS_COLUMNS
+
     metrics = result.metrics
     low, high = metrics.accuracy_interval
     facts = [
@@ -196,8 +202,8 @@ def _print_evaluation(result: Evaluation) -> None:
         typer.echo(f"{name:<18} {value}")
     typer.echo()
     weakest = sorted(metrics.per_class, key=lambda c: (c.f1 is None, c.f1))
-    rows = [(c.name, percent(c.precision), percent(c.recall), percent(c.f1), f"{c.support:,}") for c in weakest]
-    print_table(table(("class (weakest first)", ">precision", ">recall", ">F1", ">images"), rows))
+    rows = [(c.name, *(column.text(getattr(c, column.key)) for column in CLASS_COLUMNS)) for c in weakest]
+    print_table(table(("class (weakest first)", *(f">{column.title}" for column in CLASS_COLUMNS)), rows))
     names = [c.name for c in metrics.per_class]
     if len(names) <= 12:
         typer.echo()
@@ -205,7 +211,7 @@ def _print_evaluation(result: Evaluation) -> None:
         print_table(table(("true \\ predicted", *(f">{name}" for name in names)), counts))
 
 
-def _print_comparison(result: Comparison) -> None:
+def _print_comparison(result: RunComparison) -> None:
     from rich.text import Text
 
     def interval(bounds: tuple[float, float] | None) -> str:

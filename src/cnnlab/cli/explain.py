@@ -10,7 +10,7 @@ import typer
 from cnnlab.cli._output import print_json
 
 if TYPE_CHECKING:
-    from cnnlab.runs.explain import Explained
+    from cnnlab.runs.explain import PhotoExplanation
 
 
 def register(app: typer.Typer) -> None:
@@ -47,18 +47,20 @@ def explain(
     """
     from rich.console import Console
 
-    from cnnlab.runs.explain import explain_photos, method_settings
-    from cnnlab.runs.inside import new_folder, open_network
+    from cnnlab.explain.settings import ExplainSettings
+    from cnnlab.runs import open_classifier
+    from cnnlab.runs.explain import explain_photos, method_options
+    from cnnlab.runs.folder import new_folder
 
-    options = method_settings(option or [])
-    network = open_network(run, device)
+    settings = ExplainSettings(target, layer, method_options(option or []), trust)
+    network = open_classifier(run, device, as_trained=False)
     typer.echo(f"network: {network.about}", err=True)
-    folder = new_folder(out, f"explain-{network.name}")
+    folder = new_folder(out, f"explain-{network.name}", "looks")
     with Console(stderr=True).status("opening the first photo") as status:  # drawn on a terminal only
         answers, failed = explain_photos(
-            network, photos, folder, method, done=lambda answer, page: None if as_json else _print(answer, page),
+            network, photos, folder, method, settings,
             begins=lambda name, place, count: status.update(f"{name}, method {place + 1} of {count}"),
-            target=target, layer=layer, options=options, trust=trust,
+            done=lambda answer, page: None if as_json else _print(answer, page),
         )  # fmt: skip
     if as_json:
         values = [answer.to_dict() | {"page": str(page)} for answer, page in answers]
@@ -72,7 +74,7 @@ def explain(
         raise typer.Exit(1)
 
 
-def _print(answer: Explained, page: Path) -> None:
+def _print(answer: PhotoExplanation, page: Path) -> None:
     label, share = answer.top[0]
     first = answer.comparison[0]
     asked = "" if answer.target == label else f"; asked about {answer.target} ({first.probability:.1%})"

@@ -59,12 +59,13 @@ def filters(
     """
     from cnnlab import figures
     from cnnlab.explain.activations.filters import filters as look
-    from cnnlab.runs.inside import first_network, new_folder, open_network
+    from cnnlab.runs.classifier import initial_model, open_classifier
+    from cnnlab.runs.folder import new_folder
 
-    network = open_network(run, device)
+    network = open_classifier(run, device, as_trained=False)
     found = look(network.model, layer)
-    earlier = look(first_network(run), found.layer) if before else None
-    path = new_folder(out, f"filters-{network.name}") / f"{found.layer}.png"
+    earlier = look(initial_model(run), found.layer) if before else None
+    path = new_folder(out, f"filters-{network.name}", "looks") / f"{found.layer}.png"
     figures.save(found.figure(earlier), path)
     count, channels, height, width = found.weights.shape
     values: dict[str, Any] = {"layer": found.layer, "shape": list(found.weights.shape), "picture": str(path)}
@@ -100,15 +101,16 @@ def features(
     from cnnlab.errors import UsageError
     from cnnlab.explain import layer_pixel
     from cnnlab.explain.activations.features import features as look
-    from cnnlab.runs.inside import new_folder, open_network
+    from cnnlab.runs.classifier import open_classifier
+    from cnnlab.runs.folder import new_folder
 
     if channel is None and (row is not None or column is not None):
         raise UsageError("--row and --column say which number of a channel is worked out: give --channel too.")
-    network = open_network(run, device)
-    image = network.see(photo)
+    network = open_classifier(run, device, as_trained=False)
+    image = network.input(photo)
     found = look(network.model, image, layer)
     one = None if channel is None else layer_pixel(network.model, image, found.layer, channel, row, column)
-    folder = new_folder(out, f"features-{network.name}")
+    folder = new_folder(out, f"features-{network.name}", "looks")
     path = folder / f"{found.layer}-{view.value}.png"
     figures.save(found.figure(view.value, network.picture(photo)), path)
     count, height, width = found.maps.shape
@@ -149,14 +151,16 @@ def dream(
     Examples: `cnnlab dream efficientnet_lite0 clouds.jpg --size 448` ·
     `cnnlab dream efficientnet_lite0 clouds.jpg --target peacock`
     """
-    from cnnlab.runs.inside import dream_of, new_folder, open_network
+    from cnnlab.runs.changed_photos import dream_photo
+    from cnnlab.runs.classifier import open_classifier, save_picture
+    from cnnlab.runs.folder import new_folder
 
-    network = open_network(run, device)
-    found = dream_of(
+    network = open_classifier(run, device, as_trained=False)
+    found = dream_photo(
         network, photo, layer=layer, target=target, size=size, octaves=octaves, steps=steps, rate=rate, seed=seed
     )
-    folder = new_folder(out, f"dream-{network.name}")
-    picture = network.save_picture(found.pictures[1], folder / "dream.png")
+    folder = new_folder(out, f"dream-{network.name}", "looks")
+    picture = save_picture(found.pictures[1], folder / "dream.png")
     both = found.save(folder / "before-after.png")
     values = {
         "objective": found.objective, "history": list(found.history), "sizes": [list(size) for size in found.sizes],
@@ -184,12 +188,14 @@ def fool(
 
     Example: `cnnlab fool efficientnet_lite0 cat.jpg --target goldfish`
     """
-    from cnnlab.runs.inside import fool_with, new_folder, open_network
+    from cnnlab.runs.changed_photos import fool_photo
+    from cnnlab.runs.classifier import open_classifier
+    from cnnlab.runs.folder import new_folder
 
-    network = open_network(run, device)
-    found = fool_with(network, photo, target, method=method.value, steps=steps, seed=seed)
-    folder = new_folder(out, f"fool-{network.name}")
-    picture = network.save_seen(found.pixels[1], photo, folder / "fooled.png")
+    network = open_classifier(run, device, as_trained=False)
+    found = fool_photo(network, photo, target, method=method.value, steps=steps, seed=seed)
+    folder = new_folder(out, f"fool-{network.name}", "looks")
+    picture = network.save_input(found.pixels[1], photo, folder / "fooled.png")
     figure = found.save(folder / "fooling.png")
     answers = {
         word: {"label": network.classes[index], "confidence": share}

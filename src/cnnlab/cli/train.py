@@ -207,6 +207,8 @@ def _consume(events: Iterator[Event], recorder: Recorder, tensorboard: bool, as_
     from rich.console import Console
 
     from cnnlab.cli._progress import show
+    from cnnlab.runs import open_run
+    from cnnlab.runs.report import next_steps
     from cnnlab.training import EpochDone, Finished, Started, distributed
 
     console = Console(stderr=True)
@@ -230,8 +232,8 @@ def _consume(events: Iterator[Event], recorder: Recorder, tensorboard: bool, as_
         elif isinstance(event, EpochDone):
             epochs = event.epoch
     distributed.stop()
-    run = recorder.run
-    assert run is not None
+    assert recorder.run is not None
+    run = open_run(recorder.run.path)
     if finished is None:
         typer.echo(
             f"Stopped after {epochs} epochs; saved. Go on with: cnnlab resume {shlex.quote(str(run.path))}", err=True
@@ -243,14 +245,14 @@ def _consume(events: Iterator[Event], recorder: Recorder, tensorboard: bool, as_
 
         typer.echo(json.dumps({"event": "Report", "run": str(run.path), "report": str(report)}))
         return
-    kept = f", weights of epoch {finished.kept_epoch}" if recorder.run and run.summary.get("selected_on") else ""
+    kept = f", weights of epoch {finished.kept_epoch}" if run.summary.get("selected_on") else ""
     typer.echo(
         f"{run.recipe.model} on {run.recipe.data}: {finished.split} accuracy {finished.accuracy:.2%} "
         f"({len(finished.labels):,} images{kept}), trained in {duration(finished.seconds)}"
     )
     typer.echo(f"report: {report}")
     typer.echo("Try next:", err=True)
-    for command in run.next_steps():
+    for command in next_steps(run):
         typer.echo(f"  {command}", err=True)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 from torch import nn
 
@@ -35,6 +36,7 @@ class Comparison(Shown):
         skipped: method -> why it has no answer for this network.
         shared_seconds: what the passes took that the methods share; it is in none of their seconds.
         seconds: what everything took.
+        logits: the scores of all classes for the image, (K,).
     """
 
     attributions: tuple[Attribution, ...]
@@ -42,6 +44,7 @@ class Comparison(Shown):
     skipped: Mapping[str, str]
     shared_seconds: float
     seconds: float
+    logits: npt.NDArray[np.floating]
 
     def __iter__(self) -> Iterator[Attribution]:
         return iter(self.attributions)
@@ -166,4 +169,5 @@ def explain_all(
     if trust:
         found.sort(key=lambda one: one[0].trust["deletion"] - one[0].trust["insertion"])
     curves = tuple(curve for _, pair in found for curve in pair) + (referee.random if trust and found else ())
-    return Comparison(tuple(answer for answer, _ in found), curves, skipped, shared, time.perf_counter() - started)
+    answers, logits = tuple(answer for answer, _ in found), probe.logits[0].float().cpu().numpy()
+    return Comparison(answers, curves, skipped, shared, time.perf_counter() - started, logits)

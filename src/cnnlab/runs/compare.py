@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cnnlab.errors import CnnlabError, UsageError
-from cnnlab.runs.folder import Run
+from cnnlab.runs.folder import RunFolder
 from cnnlab.training.metrics import PairedTest, evaluate_scores, paired_test
 
 _NOT_COMPARED = ("name", "about", "reproduces", "measured")  # words about a recipe, not settings
@@ -42,7 +40,7 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two runs on the same images: the test, or why there is none."""
+    """Two runs on the same images: the paired test, or why there is none."""
 
     a: str
     b: str
@@ -51,7 +49,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RunComparison:
     """Runs side by side.
 
     Attributes:
@@ -70,7 +68,7 @@ class Comparison:
         return {"runs": [asdict(run) for run in self.runs], "differences": self.differences, "pairs": pairs}
 
 
-def compare(*runs: Run) -> Comparison:
+def compare(*runs: RunFolder) -> RunComparison:
     """Put runs side by side; every later one is tested against the first on the same images, where it can be.
 
     Raises:
@@ -78,18 +76,18 @@ def compare(*runs: Run) -> Comparison:
     """
     if len(runs) < 2:
         raise UsageError(f"Comparing takes at least two runs, got {len(runs)}. `cnnlab runs` lists them.")
-    return Comparison(
+    return RunComparison(
         runs=[run_facts(run) for run in runs],
         differences=recipe_differences(*runs),
         pairs=[_pair(runs[0], other) for other in runs[1:]],
     )
 
 
-def run_facts(run: Run) -> RunFacts:
+def run_facts(run: RunFolder) -> RunFacts:
     """Gather the numbers of a run from its summary and its saved scores."""
     summary = run.summary
     measured: dict[str, Any] = dict.fromkeys(_MEASURED)
-    if (run.path / "scores.npz").is_file():
+    if run.evaluated:
         logits, labels = run.scores()
         metrics = evaluate_scores(logits, labels, run.classes)
         measured = {name: getattr(metrics, name) for name in _MEASURED}
@@ -107,7 +105,7 @@ def run_facts(run: Run) -> RunFacts:
     )
 
 
-def recipe_differences(*runs: Run) -> dict[str, list[Any]]:
+def recipe_differences(*runs: RunFolder) -> dict[str, list[Any]]:
     """Return the recipe keys whose values differ, with the value in each run; groups are written with dots."""
     flat = [flatten(run.recipe.values()) for run in runs]
     keys = dict.fromkeys(key for values in flat for key in values)
@@ -126,7 +124,9 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _pair(a: Run, b: Run) -> Pair:
+def _pair(a: RunFolder, b: RunFolder) -> Pair:
+    if a.path.resolve() == b.path.resolve():
+        return Pair(a.name, b.name, None, "they are the same run")
     try:
         first, second = _Answers(a), _Answers(b)
     except CnnlabError as error:
@@ -139,12 +139,13 @@ def _pair(a: Run, b: Run) -> Pair:
 class _Answers:
     """What a run was asked (which images, which true classes) and where it was right."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: RunFolder) -> None:
         logits, labels = run.scores()
         self.data, self.split = run.recipe.data, run.summary.get("split")
         self.truth = np.array(run.classes, dtype=object)[labels]
         self.correct = logits.argmax(axis=1) == labels
-        self.files = _files(run.path / "predictions.csv")
+        files = run.evaluated_files()
+        self.files = files if all(files) else []  # images in memory have none
         self.images = run.summary.get("images")
 
     def differs_from(self, other: _Answers) -> str:
@@ -162,12 +163,3 @@ class _Answers:
         if self.images != other.images:  # divided by another seed: the true classes alone may be the same
             return "they were evaluated on different images"
         return ""
-
-
-def _files(path: Path) -> list[str]:
-    """Return the file names in a ``predictions.csv``; none for images in memory."""
-    if not path.is_file():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        names = [row["file"] for row in csv.DictReader(file)]
-    return names if all(names) else []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import time
 from collections.abc import Sequence
@@ -12,16 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from cnnlab.data import ImageData, Loader, Split, load_data
 from cnnlab.data.file_split import FileSplit
-from cnnlab.errors import DataError, DeviceError, UsageError, did_you_mean
-from cnnlab.hardware import Precision, choose_device
-from cnnlab.runs.folder import Run
+from cnnlab.errors import DataError, UsageError, did_you_mean
+from cnnlab.runs.classifier import open_classifier
+from cnnlab.runs.folder import RunFolder
 from cnnlab.training.loop import evaluate as evaluate_split
 from cnnlab.training.metrics import Metrics, evaluate_scores
-from cnnlab.training.precision import saved_precision, to_memory_format
 from cnnlab.training.session import hold_out
 
 SPLITS = ("test", "val", "train")  # in the order of preference
@@ -29,14 +26,14 @@ SPLITS = ("test", "val", "train")  # in the order of preference
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a run does on a split.
+    """The answers of a run to the images of a split, and what they are worth.
 
     Attributes:
         metrics: accuracy, per-class figures, calibration and so on.
         images_per_second: reading, preprocessing and network together, after a warm-up batch.
-        device: where it ran, with the precision, such as ``"cpu, bf16 channels_last"``.
+        device: the device that computed, with the precision, such as ``"cpu, bf16 channels_last"``.
         split: ``"test"``, ``"val"`` or ``"train"``.
-        source: where the data came from.
+        source: origin of the data.
         classes: class names in the order of the logits' columns.
         logits: (N, K) float32.
         labels: (N,) int64 positions in ``classes``.
@@ -69,7 +66,7 @@ class Evaluation:
 
 
 def evaluate(
-    run: Run,
+    run: RunFolder,
     data: str | os.PathLike[str] | ImageData | None = None,
     *,
     split: str | None = None,
@@ -97,35 +94,24 @@ def evaluate(
         near = did_you_mean(split, SPLITS)
         raise UsageError(f'There is no split "{split}". {near or "Choose test, val or train."}')
     notes: list[str] = []
-    if isinstance(data, str | os.PathLike) and _is_own(os.fspath(data), run):
-        data = None
-    if data is None:
-        image_data = load_own_data(run, data_dir)
-        split = split or run.summary.get("split") or _first_split(image_data)
-        images = own_split(run, image_data, split, notes)
-    else:
-        image_data = data if isinstance(data, ImageData) else load_data(os.fspath(data), data_dir=data_dir)
-        if image_data.divided and split is None and image_data.val is not None:
-            # A folder without splits: all of it is new to the network, not only the part that was set aside here.
-            images, split = image_data.train.joined(image_data.val), "all"
-        else:
-            split = split or _first_split(image_data)
-            images = _split_of(image_data, split)
+    image_data, images, split = _chosen(run, data, split, data_dir, notes)
     labels = match_classes(image_data.classes, images.labels.numpy(), run.classes, image_data.name)
     if absent := len(run.classes) - len(np.unique(labels)):
         notes.append(f"{absent} of the {len(run.classes)} classes have no image in this split.")
-    model, where, precision = place_model(run, device)
+    classifier = open_classifier(run, device)
+    place, precision = classifier.device, classifier.precision
     size = max(256, run.recipe.batch_size) if batch_size is None else batch_size
-    loader = Loader(images, run.preprocess, size, device=where, channels_last=precision.channels_last)
+    loader = Loader(images, run.preprocess, size, device=place, channels_last=precision.channels_last)
+    # An empty batch pays for memory and the choice of kernels, so that the timing is of the steady state.
     side, channels = run.preprocess.size, run.preprocess.channels
-    _warm_up(model, (min(size, len(images)), channels, side, side), where, precision)
+    classifier.logits(torch.zeros(min(size, len(images)), channels, side, side, dtype=torch.uint8))
     started = time.perf_counter()
-    logits, _ = evaluate_split(model, loader, where, precision)
+    logits, _ = evaluate_split(classifier.model, loader, place, precision)
     seconds = time.perf_counter() - started
     return Evaluation(
         metrics=evaluate_scores(logits, labels, run.classes),
         images_per_second=len(labels) / max(seconds, 1e-9),
-        device=f"{where}, {precision.label}",
+        device=f"{place}, {precision.label}",
         split=split,
         source=image_data.source,
         classes=run.classes,
@@ -136,7 +122,27 @@ def evaluate(
     )
 
 
-def load_own_data(run: Run, data_dir: str | os.PathLike[str] | None = None) -> ImageData:
+def _chosen(
+    run: RunFolder,
+    data: str | os.PathLike[str] | ImageData | None,
+    split: str | None,
+    data_dir: str | os.PathLike[str] | None,
+    notes: list[str],
+) -> tuple[ImageData, Split, str]:
+    """Return the data, the images to evaluate on, and the name of their split; see :func:`evaluate`."""
+    if data is None or (isinstance(data, str | os.PathLike) and _is_own(os.fspath(data), run)):
+        own = load_own_data(run, data_dir)
+        split = split or run.summary.get("split") or _first_split(own)
+        return own, own_split(run, own, split, notes), split
+    other = data if isinstance(data, ImageData) else load_data(os.fspath(data), data_dir=data_dir)
+    if other.divided and split is None and other.val is not None:
+        # A folder without splits: all of it is new to the network, not only the part that was set aside here.
+        return other, other.train.joined(other.val), "all"
+    split = split or _first_split(other)
+    return other, _split_of(other, split), split
+
+
+def load_own_data(run: RunFolder, data_dir: str | os.PathLike[str] | None = None) -> ImageData:
     """Load the data that ``run`` was trained on, with the validation split held out as it was then.
 
     Raises:
@@ -146,7 +152,7 @@ def load_own_data(run: Run, data_dir: str | os.PathLike[str] | None = None) -> I
     return hold_out(recipe, load_data(recipe.data, data_dir=data_dir or recipe.data_dir, seed=recipe.seed))
 
 
-def own_split(run: Run, data: ImageData, split: str, notes: list[str]) -> Split:
+def own_split(run: RunFolder, data: ImageData, split: str, notes: list[str]) -> Split:
     """Return a split of the run's own data, holding the very images it held when the run was trained.
 
     A folder may have changed since, and a flat one is then divided differently. The files are therefore looked up in
@@ -160,16 +166,16 @@ def own_split(run: Run, data: ImageData, split: str, notes: list[str]) -> Split:
         DataError: none of the files is left.
     """
     images = _split_of(data, split)
-    saved = _saved_split(run.path / "split.csv", split)
+    saved = run.split_files(split)
     if not saved or not isinstance(images, FileSplit) or images.names == saved:
         return images
-    now = {
+    present = {
         name: (path, label)
         for part in data.splits().values()
         if isinstance(part, FileSplit)
         for name, path, label in zip(part.names, part.paths, part.labels.tolist(), strict=True)
     }
-    left = [name for name in saved if name in now]
+    left = [name for name in saved if name in present]
     if not left:
         raise DataError(
             f"None of the {len(saved)} images of this run's {split} split is in {data.source} any more."
@@ -177,59 +183,43 @@ def own_split(run: Run, data: ImageData, split: str, notes: list[str]) -> Split:
         )
     if len(left) < len(saved):
         notes.append(f"{len(saved) - len(left)} of the {len(saved)} images of this run's {split} split are gone.")
-    return FileSplit([now[name][0] for name in left], [now[name][1] for name in left], left)
+    return FileSplit([present[name][0] for name in left], [present[name][1] for name in left], left)
 
 
-def match_classes(found: Sequence[str], labels: np.ndarray, known: Sequence[str], name: str) -> np.ndarray:
-    """Return ``labels``, positions in ``found``, as positions in ``known``: classes are the same when their names are.
+def match_classes(data_classes: Sequence[str], labels: np.ndarray, classes: Sequence[str], name: str) -> np.ndarray:
+    """Return labels of data as those of a network; classes are the same when their names are.
+
+    Args:
+        data_classes: class names of the data.
+        labels: (N,) positions in ``data_classes``.
+        classes: class names of the network.
+        name: name of the data, for messages.
+
+    Returns:
+        (N,) positions in ``classes``.
 
     Raises:
-        DataError: a class of ``found`` is not ``known``.
+        DataError: the network does not know a class of the data.
     """
-    if list(found) == list(known):
+    if list(data_classes) == list(classes):
         return labels
-    position = {class_name: index for index, class_name in enumerate(known)}
-    if unknown := [class_name for class_name in found if class_name not in position]:
-        near = did_you_mean(unknown[0], known)
+    position = {class_name: index for index, class_name in enumerate(classes)}
+    if unknown := [class_name for class_name in data_classes if class_name not in position]:
+        near = did_you_mean(unknown[0], classes)
         hint = f"{near} " if near else ""
-        listed = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
+        listed = ", ".join(classes[:12]) + (", ..." if len(classes) > 12 else "")
         raise DataError(
             f'"{name}" has {len(unknown)} class{"es" * (len(unknown) > 1)} that the network does not know, such as'
             f' "{unknown[0]}". {hint}It was trained on: {listed}. Rename the classes of the data to these names.'
         )
-    return np.array([position[class_name] for class_name in found], dtype=np.int64)[labels]
+    return np.array([position[class_name] for class_name in data_classes], dtype=np.int64)[labels]
 
 
-def place_model(run: Run, device: str = "auto") -> tuple[nn.Module, torch.device, Precision]:
-    """Return the network on its device, in the precision and memory format the run was trained with.
-
-    Raises:
-        DeviceError: the device asked for is not on this machine.
-        ModelError, CheckpointError: the run has no weights that fit.
-    """
-    recipe = run.recipe
-    try:
-        where = choose_device(recipe.device if device == "auto" else device)
-    except DeviceError:
-        if device != "auto":
-            raise
-        where = choose_device("auto")
-    precision = saved_precision(recipe, where)
-    return to_memory_format(run.model().to(where), precision.memory_format), where, precision
-
-
-def _is_own(data: str, run: Run) -> bool:
+def _is_own(data: str, run: RunFolder) -> bool:
     """Whether ``data`` names what the run was trained on, maybe by another spelling of the path."""
     if not run.recipe.data_is_path:
         return data == run.recipe.data
     return Path(data).resolve() == Path(run.recipe.data).resolve()
-
-
-def _warm_up(model: nn.Module, shape: tuple[int, int, int, int], device: torch.device, precision: Precision) -> None:
-    """Let an empty batch pay for memory and the choice of kernels, so that the timing is of the steady state."""
-    images = torch.zeros(shape, device=device).contiguous(memory_format=precision.memory_format)
-    with torch.inference_mode(), precision.autocast(device):
-        model(images).float().cpu()
 
 
 def _first_split(data: ImageData) -> str:
@@ -241,11 +231,3 @@ def _split_of(data: ImageData, split: str) -> Split:
     if split not in splits:
         raise UsageError(f'"{data.name}" has no {split} split. Choose --split from {", ".join(splits)}.')
     return splits[split]
-
-
-def _saved_split(path: Path, split: str) -> list[str]:
-    """Return the file names of ``split`` in a ``split.csv``, in their order; none when there is no such file."""
-    if not path.is_file():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return [row["name"] for row in csv.DictReader(file) if row["split"] == split and row["name"]]

@@ -1,4 +1,4 @@
-"""The run folder: create it, open it, list what there is.
+"""The run folder: its name and every file in it.
 
 ``runs/<model>-<data>-<n>/`` is never overwritten and holds everything about one training::
 
@@ -6,27 +6,28 @@
     env.json            versions, device, threads, git commit
     metrics.csv         one row per epoch
     events.jsonl        what happened, with times
-    model.safetensors   the kept weights; model.json: architecture, classes, preprocessing
+    model.safetensors   the selected weights; model.json: architecture, classes, preprocessing
     last/               the state to go on from
     split.csv           which file is in which split (photos)
     summary.json        status and final numbers
     predictions.csv     every image of the evaluated split; scores.npz: their logits
     figures/            report.html
+
+File names and class names in the CSV files that a spreadsheet would run as a formula (``=``, ``+``, ``-``, ``@`` at the
+start) are written with an apostrophe before them, as spreadsheets do; reading takes it off again.
 """
 
 from __future__ import annotations
 
-import contextlib
-import csv
 import json
 import math
 import os
 import platform
 import re
-import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -38,66 +39,71 @@ from torch import nn
 
 import cnnlab
 from cnnlab.data import ImageData, Preprocess
-from cnnlab.errors import CheckpointError, RunError
-from cnnlab.files import write_text
+from cnnlab.errors import RunError
+from cnnlab.files import csv_text, read_csv, replacing, write_text
 from cnnlab.hardware import processor_name
 from cnnlab.training.checkpoint import FORMAT, ModelFile, read_json
+from cnnlab.training.events import EpochDone, Event
+from cnnlab.training.metrics import softmax
 from cnnlab.training.recipe import Recipe, load_recipe
 
-METRICS = (
-    "epoch",
-    "step",
-    "lr",
-    "train_loss",
-    "train_accuracy",
-    "split",
-    "val_loss",
-    "val_accuracy",
-    "seconds",
-    "images_per_second",
-    "is_best",
-)
+# The columns of metrics.csv with their types: what an epoch reports about itself, see training/events.py.
+EPOCH_COLUMNS = {field.name: str(field.type) for field in fields(EpochDone) if field not in fields(Event)}
 
 
-class Run:
-    """A run folder, opened.
+class RunFolder:
+    """The files of a run, read and written in this one place.
 
     Args:
         path: the folder.
 
     Raises:
         RunError: there is no run at ``path``.
-        CheckpointError: it was written by a newer cnnlab.
+        CheckpointError: the run was written by a newer cnnlab.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         if not self.path.is_dir():
-            raise RunError(f"{self.path} is no run folder: there is no such folder. {_known_runs(self.path)}")
-        if not (self.path / "env.json").is_file():
-            raise RunError(f"{self.path} is no run folder: it has no env.json. {_known_runs(self.path)}")
+            raise RunError(f"{self.path} is no run folder: there is no such folder. {_runs_beside(self.path)}")
+        if not is_run(self.path):
+            raise RunError(f"{self.path} is no run folder: it has no env.json. {_runs_beside(self.path)}")
         self.env: dict[str, Any] = read_json(self.path / "env.json")
 
     def __repr__(self) -> str:
         accuracy = self.summary.get("accuracy")
         reached = f", {accuracy:.2%} on {self.summary['split']}" if accuracy is not None else ""
-        return f"Run({str(self.path)!r}, {self.status}{reached})"
+        return f"{type(self).__name__}({str(self.path)!r}, {self.status}{reached})"
 
     @property
     def name(self) -> str:
         """Name of the folder."""
         return self.path.resolve().name
 
+    # recipe.yaml
+
     @cached_property
     def recipe(self) -> Recipe:
         """The resolved recipe."""
         return load_recipe(self.path / "recipe.yaml")
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """Replace ``recipe.yaml``."""
+        write_text(self.path / "recipe.yaml", recipe.to_yaml())
+        self.__dict__.pop("recipe", None)  # the one that was read before
+
+    # summary.json
 
     @property
     def summary(self) -> dict[str, Any]:
         """``summary.json``: status, split, accuracy, loss, kept_epoch, seconds, ..."""
         path = self.path / "summary.json"
         return read_json(path) if path.is_file() else {"status": "unfinished"}
+
+    def update_summary(self, **values: Any) -> None:
+        """Change ``summary.json``."""
+        summary = finite_values({"format": FORMAT} | self.summary | values)
+        write_text(self.path / "summary.json", _json(summary))
 
     @property
     def status(self) -> str:
@@ -109,19 +115,49 @@ class Run:
         """Whether the training reached its end."""
         return self.status in ("completed", "early_stopping")
 
+    # metrics.csv and events.jsonl
+
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """The rows of ``metrics.csv``, numbers as numbers."""
+        """The rows of ``metrics.csv``, numbers as numbers; ``None`` where an older version wrote no such column."""
         path = self.path / "metrics.csv"
-        if not path.is_file():
-            return []
-        with open(path, newline="", encoding="utf-8") as file:
-            return [{key: _number(key, value) for key, value in row.items()} for row in csv.DictReader(file)]
+        rows = read_csv(path) if path.is_file() else []
+        return [{name: _value(row.get(name, ""), kind) for name, kind in EPOCH_COLUMNS.items()} for row in rows]
+
+    def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Replace ``metrics.csv``."""
+        cells = ([row[name] for name in EPOCH_COLUMNS] for row in rows)
+        write_text(self.path / "metrics.csv", csv_text(EPOCH_COLUMNS, cells))
+
+    def append_event(self, values: Mapping[str, Any]) -> None:
+        """Add a line to ``events.jsonl``.
+
+        Raises:
+            RunError: the file cannot be written.
+        """
+        path = self.path / "events.jsonl"
+        try:
+            with open(path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(finite_values(values), ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise RunError(f"Could not write {path}: {error.strerror}.") from None
+
+    # model.json, model.safetensors and last/
 
     @cached_property
     def model_file(self) -> ModelFile:
-        """What ``model.json`` says."""
+        """The contents of ``model.json``."""
         return ModelFile.load(self.path)
+
+    def write_model(self, file: ModelFile, weights: Mapping[str, torch.Tensor]) -> None:
+        """Replace ``model.json`` and ``model.safetensors``."""
+        file.save(self.path, weights)
+        self.__dict__.pop("model_file", None)
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether there is a ``model.safetensors``."""
+        return (self.path / "model.safetensors").is_file()
 
     @property
     def arch(self) -> dict[str, Any]:
@@ -135,25 +171,29 @@ class Run:
 
     @property
     def preprocess(self) -> Preprocess:
-        """From an image to the network's input."""
+        """The way from an image to the network's input."""
         return self.model_file.preprocess
 
     def model(self) -> nn.Module:
-        """Build the network with the kept weights, in eval mode on the CPU."""
+        """Build the network with the selected weights, in eval mode on the CPU."""
         return self.model_file.model(self.path)
 
-    def first_model(self) -> nn.Module:
-        """Build the network as it was before the training, in eval mode on the CPU.
+    @property
+    def state(self) -> Path:
+        """The file that holds everything needed to go on with the training."""
+        return self.path / "last" / "state.safetensors"
 
-        Its weights are drawn anew from the run's seed, or are those that it began with (which then have to be there
-        still). They are the same with the same version of torch; ``env.json`` says which it was.
+    @property
+    def previous_state(self) -> Path:
+        """The state that was saved before the last one."""
+        return self.path / "last" / "previous.safetensors"
 
-        Raises:
-            ModelError: the weights that it began with are gone.
-        """
-        from cnnlab.training.session import begin_network
+    # scores.npz, predictions.csv and split.csv
 
-        return begin_network(self.recipe, self.arch, torch.device("cpu")).eval()
+    @property
+    def evaluated(self) -> bool:
+        """Whether there are scores of a split."""
+        return (self.path / "scores.npz").is_file()
 
     def scores(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the saved logits (N, K) float32 and labels (N,) int64 of the split named in the summary.
@@ -161,112 +201,130 @@ class Run:
         Raises:
             RunError: the run has not been evaluated yet.
         """
-        path = self.path / "scores.npz"
-        if not path.is_file():
+        if not self.evaluated:
             raise RunError(f"{self.path} has no scores yet ({self.status}). Go on with `cnnlab resume {self.path}`.")
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(self.path / "scores.npz", allow_pickle=False) as arrays:
             return arrays["logits"], arrays["labels"]
 
-    def predict(self, images: Any, **options: Any) -> Any:
-        """Predict images (paths, a folder, arrays, PIL images); see :func:`cnnlab.runs.predict.predict`."""
-        from cnnlab.runs.predict import predict
+    def write_scores(
+        self, logits: np.ndarray, labels: np.ndarray, classes: Sequence[str], split: str, files: Sequence[str] | None
+    ) -> None:
+        """Replace ``scores.npz`` and ``predictions.csv``.
 
-        return predict(self, images, **options)
+        Args:
+            logits: scores before the softmax, (N, K).
+            labels: true classes, (N,), as positions in ``classes``.
+            classes: K class names.
+            split: name of the split, ``"test"``, ``"val"`` or ``"train"``.
+            files: file of each image relative to the root of the data; ``None`` for images in memory.
+        """
+        with replacing(self.path / "scores.npz") as temporary, open(temporary, "wb") as file:
+            np.savez(file, logits=logits.astype(np.float32, copy=False), labels=labels.astype(np.int64, copy=False))
+        confidence, answers = softmax(logits).max(axis=1), logits.argmax(axis=1)
+        rows = []
+        for index, (label, answer) in enumerate(zip(labels.tolist(), answers.tolist(), strict=True)):
+            words = files[index] if files else "", classes[label], classes[answer]
+            rows.append([split, index, *words, f"{confidence[index]:.6f}", int(label == answer)])
+        header = ["split", "index", "file", "label", "prediction", "confidence", "correct"]
+        write_text(self.path / "predictions.csv", csv_text(header, rows))
 
-    def explain(self, photo: Any, methods: Sequence[str] | None = None, **options: Any) -> Any:
-        """Say why the network answers as it does to a photo; see :func:`cnnlab.runs.explain.explain_photo`."""
-        from cnnlab.runs.explain import explain_photo
+    def evaluated_files(self) -> list[str]:
+        """Return the files of the images in ``predictions.csv``, ``""`` for images in memory; none without a file."""
+        path = self.path / "predictions.csv"
+        return [row["file"] for row in read_csv(path)] if path.is_file() else []
 
-        return explain_photo(self, photo, methods, **options)
+    def write_split(self, data: ImageData) -> None:
+        """Write ``split.csv`` for images in files; data sets with fixed splits need no such list."""
+        if data.train.names is None:
+            return
+        header = ["split", "index", "name", "label"]
+        rows = ([row[name] for name in header] for row in data.split_rows())
+        write_text(self.path / "split.csv", csv_text(header, rows))
 
-    def report(self, data: ImageData | None = None) -> Path:
-        """Write ``report.html`` and return its path; ``data`` saves loading the run's data again for its pictures."""
-        from cnnlab.runs.report import write_report
+    def split_files(self, split: str) -> list[str]:
+        """Return the files of a split in the order of ``split.csv``; none when there is no such file."""
+        path = self.path / "split.csv"
+        rows = read_csv(path) if path.is_file() else []
+        return [row["name"] for row in rows if row["split"] == split and row["name"]]
 
-        return write_report(self, data)
+    # figures/ and report.html
 
-    def next_steps(self) -> list[str]:
-        """Three commands worth trying after this run."""
-        path, data = shlex.quote(str(self.path)), shlex.quote(self.recipe.data)
-        grey = self.preprocess.channels == 1
-        look = (
-            f"cnnlab predict {path} {data}"
-            if Path(self.recipe.data).is_dir()
-            else f"cnnlab data {data} --figure samples.png"
-        )
-        other = next(name for name in ("mnist_cnn" if grey else "convnet", "resnet18") if name != self.recipe.model)
-        on = "" if self.recipe.data == "mnist5k" else f" --data {data}"
-        train = f"cnnlab train {other}{on}"
-        if self.recipe.freeze != "none" and self.recipe.weights == "imagenet" and not self.recipe.unfreeze_at:
-            train = f"cnnlab train {self.recipe.model}{on} --weights imagenet"  # all of it
-        return [f"cnnlab evaluate {path}", look, train]
+    @property
+    def figures(self) -> Path:
+        """The folder of the figures."""
+        return self.path / "figures"
 
-    def update_summary(self, **values: Any) -> None:
-        """Change ``summary.json``."""
-        summary = {"format": FORMAT} | self.summary | values
-        summary = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in summary.items()}
-        write_text(self.path / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
-
-    def write_metrics(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Replace ``metrics.csv``."""
-        lines = [",".join(METRICS)]
-        lines += [",".join(_text(row[key]) for key in METRICS) for row in rows]
-        write_text(self.path / "metrics.csv", "\n".join(lines) + "\n")
-
-
-def open_run(path: str | os.PathLike[str]) -> Run:
-    """Open the run folder at ``path``; see :class:`Run`."""
-    return Run(path)
-
-
-def list_runs(folder: str | os.PathLike[str] = "runs") -> list[Run]:
-    """Return the runs in ``folder``, oldest first; a folder that does not exist holds none.
-
-    Runs that this version cannot read are left out.
-    """
-    runs = []
-    for path in Path(folder).glob("*/env.json"):
-        with contextlib.suppress(CheckpointError):
-            runs.append(Run(path.parent))
-    return sorted(runs, key=lambda run: (run.env.get("started", ""), run.name))
+    @property
+    def report_file(self) -> Path:
+        """The page about the run."""
+        return self.path / "report.html"
 
 
-def create_run(recipe: Recipe, out: str | os.PathLike[str] | None = None, root: str | Path = "runs") -> Run:
+# Making folders ------------------------------------------------------------------------------------------------------
+
+
+def is_run(path: Path) -> bool:
+    """Return whether the folder ``path`` is that of a run."""
+    return (path / "env.json").is_file()
+
+
+def run_folders(folder: str | os.PathLike[str]) -> list[Path]:
+    """Return the run folders in ``folder``, by name; a folder that does not exist holds none."""
+    return sorted(path.parent for path in Path(folder).glob("*/env.json"))
+
+
+def create_run(recipe: Recipe, out: str | os.PathLike[str] | None = None, root: str | Path = "runs") -> RunFolder:
     """Make a new run folder for a resolved ``recipe``.
 
     Args:
-        recipe: written to ``recipe.yaml``.
-        out: the folder to make; ``root/<model>-<data>-<n>`` with the next free number when None.
+        recipe: the recipe, written to ``recipe.yaml``.
+        out: the folder to make; ``root/<model>-<data>-<n>`` with the next free number when ``None``.
         root: the folder of runs.
 
     Raises:
         RunError: ``out`` has something in it already, or the folder cannot be written.
     """
+    data = Path(recipe.data).stem if recipe.data_is_path else recipe.data
+    path = new_folder(out, f"{_plain(recipe.model)}-{_plain(data).strip('_.') or 'data'}", root)
+    write_text(path / "recipe.yaml", recipe.to_yaml())
+    write_text(path / "env.json", _json(environment()))
+    return RunFolder(path)
+
+
+def new_folder(out: str | os.PathLike[str] | None, name: str, root: str | os.PathLike[str]) -> Path:
+    """Make an empty folder for results; nothing is ever overwritten.
+
+    Args:
+        out: the folder; ``root/<name>-<n>`` with the next free number when ``None``.
+        name: name of the folder without its number.
+        root: the folder in which numbered folders are made.
+
+    Raises:
+        RunError: ``out`` has something in it already, or the folder cannot be made.
+    """
     try:
-        path = _new_folder(Path(out)) if out is not None else _numbered_folder(recipe, Path(root))
+        if out is None:
+            return _numbered_folder(Path(root), file_name(name))
+        path = Path(out)
+        if path.is_file() or (path.is_dir() and any(path.iterdir())):
+            raise RunError(f"{path} exists and is not empty; a folder is never overwritten. Choose another --out.")
+        path.mkdir(parents=True, exist_ok=True)
+        return path
     except OSError as error:
         raise RunError(
-            f"Cannot make a run folder at {error.filename}: {error.strerror}. Choose a folder that you may write to "
-            "with --out."
+            f"Cannot make the folder {error.filename}: {error.strerror}. Choose one that you may write to with --out."
         ) from None
-    write_text(path / "recipe.yaml", recipe.to_yaml())
-    write_text(path / "env.json", json.dumps(environment(), indent=2, ensure_ascii=False) + "\n")
-    return Run(path)
 
 
-def _new_folder(path: Path) -> Path:
-    if path.is_file() or (path.is_dir() and any(path.iterdir())):
-        raise RunError(f"{path} exists and is not empty; a run is never overwritten. Choose another --out.")
-    path.mkdir(parents=True, exist_ok=True)
-    return path
+def file_name(text: str) -> str:
+    """Return ``text`` as part of a file name: letters, digits, dots, dashes, underscores."""
+    return re.sub(r"[^\w.-]+", "_", text).strip("_.") or "photo"
 
 
-def _numbered_folder(recipe: Recipe, root: Path) -> Path:
-    data = Path(recipe.data).stem if recipe.data_is_path else recipe.data
-    name = re.sub(r"[^\w.]+", "_", f"{recipe.model}") + "-" + (re.sub(r"[^\w.]+", "_", data).strip("_.") or "data")
+def _numbered_folder(root: Path, name: str) -> Path:
     root.mkdir(parents=True, exist_ok=True)
-    numbers = [int(p.name[len(name) + 1 :]) for p in root.glob(f"{name}-*") if p.name[len(name) + 1 :].isdigit()]
-    number = max(numbers, default=0) + 1
+    endings = (path.name[len(name) + 1 :] for path in root.glob(f"{name}-*"))
+    number = max((int(ending) for ending in endings if ending.isdigit()), default=0) + 1
     while True:  # another process may take the number first
         path = root / f"{name}-{number}"
         try:
@@ -276,8 +334,20 @@ def _numbered_folder(recipe: Recipe, root: Path) -> Path:
             number += 1
 
 
+def _plain(text: str) -> str:
+    return re.sub(r"[^\w.]+", "_", text)
+
+
+def _runs_beside(path: Path) -> str:
+    names = [run.name for run in run_folders(path.parent)]
+    return f"Runs in {path.parent}: {', '.join(names[:8])}." if names else "`cnnlab runs` lists the runs here."
+
+
+# Values --------------------------------------------------------------------------------------------------------------
+
+
 def environment() -> dict[str, Any]:
-    """What a result may depend on besides the recipe: versions, device, threads, commit."""
+    """Return what a result may depend on besides the recipe: versions, device, threads, commit."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "format": FORMAT,
@@ -307,18 +377,18 @@ def _git_commit() -> str | None:
     return done.stdout.strip() or None if done.returncode == 0 else None
 
 
-def _known_runs(path: Path) -> str:
-    near = sorted(p.parent.name for p in path.parent.glob("*/env.json")) if path.parent.is_dir() else []
-    return f"Runs in {path.parent}: {', '.join(near[:8])}." if near else "`cnnlab runs` lists the runs here."
+def finite_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``values`` with ``None`` for numbers that are not finite, which JSON cannot hold."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
 
-def _number(key: str, text: str) -> Any:
-    if key == "split":
+def _json(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+
+
+def _value(text: str, kind: str) -> Any:
+    if kind == "str":
         return text
-    if key in ("epoch", "step"):
-        return int(text)
-    return text == "True" if key == "is_best" else float(text)
-
-
-def _text(value: Any) -> str:
-    return repr(value) if isinstance(value, float) else str(value)
+    if not text:
+        return None
+    return text == "True" if kind == "bool" else int(text) if kind == "int" else float(text)

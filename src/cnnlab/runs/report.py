@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import base64
-import csv
-import io
 import math
-from collections.abc import Iterable
+import shlex
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
-from PIL import Image
 from torch import nn
 
-import cnnlab
 from cnnlab import figures
-from cnnlab.console import duration, percent
 from cnnlab.data import ImageData, Preprocess, Split
-from cnnlab.errors import CnnlabError
+from cnnlab.errors import CnnlabError, ModelError
+from cnnlab.explain import filters
 from cnnlab.figures.images import to_picture
 from cnnlab.files import write_text
 from cnnlab.runs.compare import flatten
 from cnnlab.runs.evaluate import load_own_data, own_split
-from cnnlab.runs.folder import Run
+from cnnlab.runs.folder import RunFolder
+from cnnlab.runs.html import figure_markup, picture_uri, render
 from cnnlab.tracing import Layer, summarise
-from cnnlab.training.metrics import Metrics, evaluate_scores
+from cnnlab.training.metrics import CLASS_COLUMNS, Metrics, evaluate_scores, softmax
 from cnnlab.training.recipe import Recipe
 
 MISTAKES = 24  # pictures of mistakes
@@ -49,7 +45,7 @@ class Mistake:
     photo: bool
 
 
-def write_report(run: Run, data: ImageData | None = None) -> Path:
+def write_report(run: RunFolder, data: ImageData | None = None) -> Path:
     """Write ``report.html`` and ``figures/*.png`` into the run folder and return the path of the page.
 
     An unfinished run gets a page too, with what there is so far.
@@ -60,21 +56,20 @@ def write_report(run: Run, data: ImageData | None = None) -> Path:
     """
     # A run that was cut off does not say yet which weights it kept.
     summary = {"selected_on": None, "kept_epoch": None} | run.summary
-    page: dict[str, Any] = {"run": run, "summary": summary, "version": cnnlab.__version__, "notes": []}
+    page: dict[str, Any] = {"run": run, "summary": summary, "notes": []}
     page["data_name"] = Path(run.recipe.data).name
     page |= _model_part(run)
     page["curves"] = _curves(run)
-    if (run.path / "scores.npz").is_file():
+    if run.evaluated:
         page |= _scores_part(run, data, page["notes"])
     page["recipe"] = _recipe_rows(run)
     page["augmented"] = run.recipe.augment != type(run.recipe.augment)()
     page["smoothed"] = run.recipe.label_smoothing > 0
     page["environment"] = {key: value for key, value in run.env.items() if key != "format" and value is not None}
-    page["next_steps"] = run.next_steps()
+    page["next_steps"] = next_steps(run)
     page["skipped"] = run.summary.get("skipped", [])
-    path = run.path / "report.html"
-    write_text(path, page_template("report.html.j2").render(page))
-    return path
+    write_text(run.report_file, render("report.html.j2", **page))
+    return run.report_file
 
 
 def model_table(model: nn.Module, image_shape: tuple[int, int, int]) -> list[Layer]:
@@ -92,25 +87,16 @@ def model_table(model: nn.Module, image_shape: tuple[int, int, int]) -> list[Lay
     return sorted(rows, key=lambda layer: math.inf if layer.rank is None else layer.rank)
 
 
-def first_convolution(model: nn.Module) -> tuple[str, np.ndarray] | None:
-    """Return name and weights (F, C, H, W) of the first convolution; ``None`` when the network has none."""
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d):
-            return name, module.weight.detach().float().numpy()
-    return None
-
-
 def mistakes(
-    run: Run, logits: np.ndarray, labels: np.ndarray, data: ImageData | None, limit: int, notes: list[str]
+    run: RunFolder, logits: np.ndarray, labels: np.ndarray, data: ImageData | None, limit: int, notes: list[str]
 ) -> list[Mistake]:
     """Return the most confident wrong answers, the surest first, with their pictures where the data is still there.
 
     Args:
         notes: why there are no pictures is appended to it.
     """
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    guesses, confidence = logits.argmax(axis=1), shifted.max(axis=1) / shifted.sum(axis=1)
-    wrong = np.flatnonzero(guesses != labels)
+    answers, confidence = logits.argmax(axis=1), softmax(logits).max(axis=1)
+    wrong = np.flatnonzero(answers != labels)
     # Equally sure ones stay in the order of the data, so that the page is the same each time.
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:limit]
     if not len(worst):
@@ -127,66 +113,67 @@ def mistakes(
         if truth != [run.classes[label] for label in labels]:
             images = None
             notes.append("Pictures of the mistakes are missing: the data has changed since the run was evaluated.")
-    files = _file_names(run.path / "predictions.csv")
-    found = []
+    files = run.evaluated_files()
+    rows = []
     for index in worst.tolist():
         picture, photo = _picture(images, index, run.preprocess) if images is not None else (None, False)
         name = files[index] if index < len(files) and files[index] else f"{split} #{index}"
-        found.append(
-            Mistake(
-                name, run.classes[labels[index]], run.classes[guesses[index]], float(confidence[index]), picture, photo
-            )
-        )
-    return found
+        truth_name, answer = run.classes[labels[index]], run.classes[answers[index]]
+        rows.append(Mistake(name, truth_name, answer, float(confidence[index]), picture, photo))
+    return rows
 
 
-def _model_part(run: Run) -> dict[str, Any]:
+def _model_part(run: RunFolder) -> dict[str, Any]:
     """The network: its layers and the filters of its first convolution."""
-    if not (run.path / "model.safetensors").is_file():
+    if not run.has_weights:
         return {"layers": [], "parameters": run.summary.get("parameters")}
     model = run.model()
     size, channels = run.preprocess.size, run.preprocess.channels
     layers = model_table(model, (channels, size, size))
     part: dict[str, Any] = {"layers": layers, "parameters": sum(p.numel() for p in model.parameters())}
-    if convolution := first_convolution(model):
-        name, weights = convolution
-        part["filters"] = _figure(run, "filters", figures.filters(weights))
-        part["filters_about"] = {"name": name, "shape": weights.shape, "shown": min(len(weights), 96)}
+    with suppress(ModelError):  # a network without a convolution has no filters
+        first = filters(model)
+        part["filters"] = _figure(run, "filters", figures.filters(first.weights))
+        part["filters_about"] = {
+            "name": first.layer,
+            "shape": first.weights.shape,
+            "shown": min(len(first.weights), 96),
+        }
     return part
 
 
-def _curves(run: Run) -> list[Markup]:
+def _curves(run: RunFolder) -> list[Markup]:
     """Loss, accuracy and learning rate, each a figure of its own so that they wrap in a narrow window."""
     rows = run.metrics
     if not rows:
         return []
-    kept = run.summary.get("kept_epoch", 0) if run.summary.get("selected_on") else 0
+    selected = run.summary.get("kept_epoch", 0) if run.summary.get("selected_on") else 0
     held_out = {"val": "validation", "": "validation"}.get(rows[0]["split"], rows[0]["split"])
-    figures.save(figures.curves(rows, marked=kept, held_out=held_out), run.path / "figures" / "curves.png")
+    figures.save(figures.curves(rows, marked=selected, held_out=held_out), run.figures / "curves.png")
     return [
-        Markup(figures.to_svg(figures.curves(rows, [panel], marked=kept, held_out=held_out), f"curves-{panel[:4]}"))
+        Markup(figures.to_svg(figures.curves(rows, [panel], marked=selected, held_out=held_out), f"curves-{panel[:4]}"))
         for panel in ("loss", "accuracy", "learning rate")
     ]
 
 
-def _scores_part(run: Run, data: ImageData | None, notes: list[str]) -> dict[str, Any]:
+def _scores_part(run: RunFolder, data: ImageData | None, notes: list[str]) -> dict[str, Any]:
     """Everything that comes from the scores of the evaluated split."""
     logits, labels = run.scores()
     metrics = evaluate_scores(logits, labels, run.classes)
     worst = mistakes(run, logits, labels, data, MISTAKES, notes)
-    if any(mistake.picture is not None for mistake in worst):
-        shown = [mistake for mistake in worst if mistake.picture is not None]
-        titles = [f"{m.name}\n{m.truth} → {m.guess}\n{m.confidence:.1%}" for m in shown]
-        grid = figures.image_grid([m.picture for m in shown if m.picture is not None], titles)
-        figures.save(grid, run.path / "figures" / "mistakes.png")
+    pictures = [m.picture for m in worst if m.picture is not None]
+    if pictures:
+        titles = [f"{m.name}\n{m.truth} → {m.guess}\n{m.confidence:.1%}" for m in worst if m.picture is not None]
+        figures.save(figures.image_grid(pictures, titles), run.figures / "mistakes.png")
     return {
         "metrics": metrics,
         "wrong": round(metrics.n * (1 - metrics.accuracy)),
         "confusion": _figure(run, "confusion", figures.confusion(metrics.confusion, run.classes)),
         "confusions": most_confused(metrics, CONFUSIONS),
+        "class_columns": CLASS_COLUMNS,
         "per_class": sorted(metrics.per_class, key=lambda c: (c.f1 is None, c.f1)),
         "reliability": _figure(run, "reliability", reliability_figure(metrics)),
-        "mistakes": [(mistake, _data_uri(mistake)) for mistake in worst],
+        "mistakes": [(m, "" if m.picture is None else picture_uri(m.picture)) for m in worst],
     }
 
 
@@ -212,14 +199,13 @@ def most_confused(metrics: Metrics, limit: int) -> list[dict[str, Any]]:
     ]
 
 
-def _figure(run: Run, name: str, figure: Figure) -> Markup:
-    """Save a figure as PNG and return it for the page. Its texts are escaped by the XML writer."""
-    figures.save(figure, run.path / "figures" / f"{name}.png")
-    figure.set_layout_engine("none")  # the places are found; finding them again would take as long as drawing
-    return Markup(figures.to_svg(figure, name))
+def _figure(run: RunFolder, name: str, figure: Figure) -> Markup:
+    """Save a figure as PNG and return it for the page."""
+    figures.save(figure, run.figures / f"{name}.png")
+    return figure_markup(figure, name)
 
 
-def _recipe_rows(run: Run) -> list[tuple[str, str, bool]]:
+def _recipe_rows(run: RunFolder) -> list[tuple[str, str, bool]]:
     """Every key with its value, and whether it differs from the default; groups are written with dots."""
     defaults = flatten(Recipe.make({}).values())
     rows = []
@@ -231,6 +217,19 @@ def _recipe_rows(run: Run) -> list[tuple[str, str, bool]]:
     return rows
 
 
+def next_steps(run: RunFolder) -> list[str]:
+    """Return three commands worth trying after a run."""
+    recipe, path, data = run.recipe, shlex.quote(str(run.path)), shlex.quote(run.recipe.data)
+    look = f"cnnlab predict {path} {data}" if Path(recipe.data).is_dir() else f"cnnlab data {data} --figure samples.png"
+    simple = "mnist_cnn" if run.preprocess.channels == 1 else "convnet"
+    other = next(name for name in (simple, "resnet18") if name != recipe.model)
+    on = "" if recipe.data == "mnist5k" else f" --data {data}"
+    train = f"cnnlab train {other}{on}"
+    if recipe.freeze != "none" and recipe.weights == "imagenet" and not recipe.unfreeze_at:
+        train = f"cnnlab train {recipe.model}{on} --weights imagenet"  # all of it
+    return [f"cnnlab evaluate {path}", look, train]
+
+
 def _picture(images: Split, index: int, preprocess: Preprocess) -> tuple[np.ndarray | None, bool]:
     """Return a picture as the network sees it, uint8 (H, W) or (H, W, 3), and whether it is a photo (shown larger)."""
     photo = images.size is None or max(images.size) > 96
@@ -240,46 +239,3 @@ def _picture(images: Split, index: int, preprocess: Preprocess) -> tuple[np.ndar
     except CnnlabError:
         return None, photo  # the file has gone since: its name alone is shown
     return to_picture(pixels), photo
-
-
-def _data_uri(mistake: Mistake) -> str:
-    """Return the picture as a data URI: JPEG for photos, PNG for small images, whose pixels matter."""
-    if mistake.picture is None:
-        return ""
-    image = Image.fromarray(mistake.picture)
-    buffer = io.BytesIO()
-    if mistake.photo:
-        image.save(buffer, "JPEG", quality=82)
-    else:
-        image.save(buffer, "PNG")
-    kind = "jpeg" if mistake.photo else "png"
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def _file_names(path: Path) -> list[str]:
-    if not path.is_file():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return [row["file"] for row in csv.DictReader(file)]
-
-
-def page_template(name: str) -> jinja2.Template:
-    """Return a template of this room; what is put into it is escaped unless it is Markup."""
-    # Class names and file names come from strangers: everything is escaped unless it is Markup.
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("cnnlab.runs"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(percent=percent, number=_number, duration=duration, shape=_shape)
-    return environment.get_template(name)
-
-
-def _number(value: int) -> str:
-    return f"{value:,}"
-
-
-def _shape(shape: Iterable[int] | None) -> str:
-    return "–" if shape is None else " × ".join(map(str, shape)) or "1"

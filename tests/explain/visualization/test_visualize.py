@@ -16,8 +16,7 @@ from cnnlab.explain.visualization.parametrizations import PARAMETRISATIONS, Four
 from cnnlab.explain.visualization.transforms import compose
 from cnnlab.explain.visualization.visualize import usual_moves, visualize, visualize_class, visualize_unit
 from cnnlab.figures import to_png
-from cnnlab.runs import Run
-from cnnlab.runs.predict import open_classifier
+from cnnlab.runs import Run, open_classifier
 from tests.explain.helpers_explain import OneConv, awkward, hooks_of, linear, random_image, state_of
 
 STILL = compose()
@@ -339,7 +338,7 @@ def test_octaves_and_what_a_dream_refuses() -> None:
 def test_classes_of_imagenet_are_reached_within_a_minute(target: str) -> None:
     network = open_classifier("efficientnet_lite0")
     preprocess = network.preprocess
-    result = visualize_class(network.model(), target, classes=network.classes, mean=preprocess.mean, std=preprocess.std)
+    result = visualize_class(network.model, target, classes=network.classes, mean=preprocess.mean, std=preprocess.std)
     assert result.confidence > 0.9
     assert result.seconds < 60
     assert network.classes[result.answer] == target

@@ -290,7 +290,7 @@ def test_a_run_is_never_overwritten(tmp_path: Path, bars_data: ImageData) -> Non
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path, bars_data: ImageData) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match=r"Cannot make a run folder.*--out"):
+    with pytest.raises(RunError, match=r"Cannot make the folder.*--out"):
         train(tiny_recipe(), out=tmp_path / "file" / "run", data=bars_data)
 
 

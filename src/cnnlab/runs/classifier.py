@@ -1,0 +1,263 @@
+"""A network that knows how to be used: one object for a run, a network with public weights, and a model file."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from cnnlab.data import ImageLike, Preprocess
+from cnnlab.data.decoding import decode, to_tensor
+from cnnlab.errors import DeviceError, ModelError, UnknownNameError, UsageError
+from cnnlab.figures.images import to_picture
+from cnnlab.hardware import Precision, choose_device
+from cnnlab.runs.folder import RunFolder, is_run, run_folders
+from cnnlab.tracing.hooks import evaluating
+from cnnlab.training.checkpoint import ModelFile
+from cnnlab.training.metrics import softmax
+from cnnlab.training.precision import saved_precision, to_memory_format
+from cnnlab.training.recipe import Recipe
+from cnnlab.training.session import begin_network
+from cnnlab.zoo import create_model, imagenet_classes, models, pretrained
+
+DISPLAY_SIZE = 448  # pixels of a photo as people see it
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A network with everything that is needed to use it.
+
+    Attributes:
+        name: name of the run folder, of the network, or of the model file's folder.
+        about: what the network is, in a few words.
+        model: the network in eval mode, on ``device``.
+        preprocess: the way from a picture to the network's input.
+        classes: the K class names in the order of the network's outputs.
+        device: the device on which it computes.
+        precision: the number format and memory layout in which it computes.
+    """
+
+    name: str
+    about: str
+    model: nn.Module
+    preprocess: Preprocess
+    classes: list[str]
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    precision: Precision = field(default_factory=Precision)
+
+    def logits(self, pixels: Tensor) -> np.ndarray:
+        """Return the scores before the softmax, float32 (N, K).
+
+        Args:
+            pixels: decoded pictures, uint8 (N, C, size, size), as :meth:`cnnlab.data.Preprocess.pixels` returns them.
+
+        Raises:
+            ModelError: a score is NaN or infinite.
+        """
+        images = self.preprocess.normalize(pixels.to(self.device))
+        with torch.inference_mode(), evaluating(self.model), self.precision.autocast(self.device):
+            outputs = self.model(images.contiguous(memory_format=self.precision.memory_format))
+        logits = outputs.float().cpu()
+        if not torch.isfinite(logits).all():
+            raise ModelError(
+                f"{self.name} answers with scores that are not finite: numbers overflow inside the network. "
+                "Train again with a lower learning rate or in fp32."
+            )
+        return np.asarray(logits.numpy())
+
+    def probabilities(self, pixels: Tensor) -> np.ndarray:
+        """Return the probability of each class, float64 (N, K); see :meth:`logits`."""
+        return softmax(self.logits(pixels))
+
+    def top(self, probabilities: np.ndarray, count: int) -> list[tuple[str, float]]:
+        """Return the ``count`` likeliest classes of one picture with their probabilities, the likeliest first.
+
+        Args:
+            probabilities: the probability of each class, (K,).
+            count: the number of classes; fewer are returned when there are fewer.
+        """
+        order = np.argsort(-probabilities, kind="stable")[:count].tolist()
+        return [(self.classes[index], float(probabilities[index])) for index in order]
+
+    def input(self, photo: ImageLike, size: int | None = None) -> Tensor:
+        """Return a photo as the network takes it, float32 (C, size, size) on its device.
+
+        Args:
+            photo: what :meth:`cnnlab.data.Preprocess.pixels` takes.
+            size: side of the square in pixels; the network's own when ``None``.
+
+        Raises:
+            DataError: the photo cannot be read.
+        """
+        preprocess = self.preprocess if size is None else replace(self.preprocess, size=size)
+        return preprocess(photo)[0].to(self.device)
+
+    def see(self, photo: ImageLike, size: int | None = None) -> Tensor:
+        """Return :meth:`input`; the old name, which keeps working for one release."""
+        warnings.warn("Classifier.see is now Classifier.input.", DeprecationWarning, stacklevel=2)
+        return self.input(photo, size)
+
+    def picture(self, photo: ImageLike) -> np.ndarray:
+        """Return the part of a photo that the network sees, for people: uint8 (H, W, 3) or (H, W), larger if it is."""
+        return self.views(photo)[1]
+
+    def views(self, photo: ImageLike) -> tuple[Tensor, np.ndarray]:
+        """Return what :meth:`input` and :meth:`picture` return; the photo is decoded once.
+
+        Raises:
+            DataError: the photo cannot be read.
+        """
+        decoded, size = decode(photo, self.preprocess.channels), self.preprocess.size
+        image = self.preprocess.normalize(to_tensor(self.preprocess.fit(decoded))[None])[0].to(self.device)
+        # Of small images the pixels themselves are shown.
+        display = replace(self.preprocess, size=max(size, DISPLAY_SIZE)) if size >= 64 else self.preprocess
+        return image, np.array(display.fit(decoded))
+
+    def save_input(self, picture: np.ndarray, photo: ImageLike, path: Path) -> Path:
+        """Write what the network is to see into the photo it comes from, without loss; return the path.
+
+        Opened again, the file is resized and cropped as any photo is, and the network sees the picture pixel for pixel.
+
+        Args:
+            picture: what the network is to see, (size, size, 3) or (size, size) within 0..1.
+            photo: the photo that goes around it, where something of it is cropped.
+            path: the file to write; its folder is made.
+
+        Raises:
+            DataError: the photo cannot be read.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.preprocess.surround(to_picture(picture, "HWC"), photo).save(path)
+        return path
+
+    @property
+    def pixel_range(self) -> dict[str, Any]:
+        """Mean and standard deviation of the input, as functions of :mod:`cnnlab.explain` take them."""
+        return {"mean": self.preprocess.mean, "std": self.preprocess.std}
+
+
+def as_class(target: int | str | None, classes: Sequence[str]) -> int | str | None:
+    """Return a class as it is written on a command line: a name, or an index where no name is that number."""
+    return int(target) if isinstance(target, str) and target.isdigit() and target not in classes else target
+
+
+def save_picture(picture: np.ndarray, path: Path) -> Path:
+    """Write a picture (H, W, 3) or (H, W) of 0..1 without loss, pixel for pixel; return the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(to_picture(picture, "HWC")).save(path)
+    return path
+
+
+# Opening -------------------------------------------------------------------------------------------------------------
+
+
+def open_classifier(
+    source: str | os.PathLike[str] | RunFolder | Classifier, device: str = "auto", *, as_trained: bool = True
+) -> Classifier:
+    """Open a network for use.
+
+    Args:
+        source: a run or its folder; the folder of a model file (``model.safetensors`` with ``model.json``), or one of
+            these two files; where there is nothing of that name, the name of a network, for its public ImageNet
+            weights. A classifier is returned as it is.
+        device: ``"auto"``, ``"cpu"``, ``"cuda:0"``, ``"mps"``.
+        as_trained: whether to compute on the device and in the precision of the training when ``device`` is
+            ``"auto"``, so that the numbers are those of the run; otherwise on the best device here, in float32. Methods
+            that look inside a network need the latter. Public weights are always used in float32.
+
+    Raises:
+        UnknownNameError: there is neither a run, nor a model file, nor a network of that name.
+        RunError: there is something at ``source``, but no run and no model file.
+        ModelError: no public weights of the network are known, the weights do not fit, or are not finite.
+        DeviceError: the device is not on this machine.
+    """
+    if isinstance(source, Classifier):
+        return source
+    if not isinstance(source, RunFolder):
+        path = Path(source)
+        if not path.exists():
+            return _public(os.fspath(source), device)
+        folder = path.parent if path.name in ("model.safetensors", "model.json") else path
+        if not is_run(folder) and (folder / "model.json").is_file():
+            return _from_file(folder, device)
+        source = RunFolder(folder)
+    return _from_run(source, device, as_trained)
+
+
+def initial_model(source: str | os.PathLike[str] | RunFolder) -> nn.Module:
+    """Build the network of a run as it was before the training, in eval mode on the CPU.
+
+    Its weights are drawn anew from the run's seed, or are those that it began with (which then have to be there
+    still). They are the same with the same version of torch; ``env.json`` says which it was.
+
+    Raises:
+        UsageError: ``source`` is a network with public weights, of which no earlier weights are known.
+        RunError: it is no run.
+        ModelError: the weights that the run began with are gone.
+    """
+    if not isinstance(source, RunFolder):
+        if not Path(source).exists() and os.fspath(source) in models:
+            raise UsageError(f"{source} comes with its weights; only of a run are the weights before training known.")
+        source = RunFolder(source)
+    return begin_network(source.recipe, source.arch, torch.device("cpu")).eval()
+
+
+def _from_run(run: RunFolder, device: str, as_trained: bool) -> Classifier:
+    recipe, file = run.recipe, run.model_file
+    about = f"{recipe.model}, trained on {Path(recipe.data).name} ({len(file.classes)} classes)"
+    if (accuracy := run.summary.get("accuracy")) is not None:
+        about += f"; {accuracy:.2%} right on the {run.summary['split']} split"
+    place, precision = _as_trained(recipe, device) if as_trained else (choose_device(device), Precision())
+    model = _ready(run.name, run.model(), place, precision)
+    return Classifier(run.name, about, model, file.preprocess, file.classes, place, precision)
+
+
+def _public(name: str, device: str) -> Classifier:
+    if name not in models:
+        runs = [str(path) for path in run_folders(Path(name).parent)]
+        hint = "`cnnlab runs` lists the runs, `cnnlab models` the networks."
+        raise UnknownNameError("run folder or network", name, [*models.names(), *runs], hint)
+    name, place = models.get(name).name, choose_device(device)
+    facts = pretrained(name)
+    about = f"{name}, trained on ImageNet (1000 classes, {facts.top1:g} % right; {facts.file})"
+    preprocess = Preprocess.from_dict(facts.preprocess)
+    model = _ready(name, create_model(name, image_size=preprocess.size, weights="imagenet").eval(), place, Precision())
+    return Classifier(name, about, model, preprocess, imagenet_classes(), place)
+
+
+def _from_file(folder: Path, device: str) -> Classifier:
+    file, name, place = ModelFile.load(folder), folder.resolve().name, choose_device(device)
+    about = f"{file.arch.get('name', 'network')} of the model file {folder} ({len(file.classes)} classes)"
+    return Classifier(
+        name, about, _ready(name, file.model(folder), place, Precision()), file.preprocess, file.classes, place
+    )
+
+
+def _as_trained(recipe: Recipe, device: str) -> tuple[torch.device, Precision]:
+    """Return the device and the precision of a training, as far as this machine has them."""
+    try:
+        place = choose_device(recipe.device if device == "auto" else device)
+    except DeviceError:
+        if device != "auto":
+            raise
+        place = choose_device("auto")
+    return place, saved_precision(recipe, place)
+
+
+def _ready(name: str, model: nn.Module, device: torch.device, precision: Precision) -> nn.Module:
+    """Return the network on its device and in its memory layout, once all of its weights are finite numbers."""
+    for path, values in model.state_dict().items():
+        if values.is_floating_point() and not torch.isfinite(values).all():
+            raise ModelError(
+                f'{name} cannot be used: its weight "{path}" holds NaN or infinite numbers. Train again, with a lower '
+                "learning rate if the training diverged, or use another checkpoint."
+            )
+    return to_memory_format(model.to(device), precision.memory_format)

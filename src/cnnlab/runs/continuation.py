@@ -1,0 +1,119 @@
+"""Go on with a run: resume one that was stopped, extend one that is finished."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cnnlab.data import ImageData
+from cnnlab.errors import CheckpointError, OtherDataError, RunError
+from cnnlab.runs.folder import RunFolder
+from cnnlab.training import distributed
+from cnnlab.training.events import Event
+from cnnlab.training.loop import fit
+from cnnlab.training.recipe import Recipe
+from cnnlab.training.session import prepare
+from cnnlab.training.state import restore_state
+
+
+def resume(
+    run: RunFolder,
+    *,
+    data: str | os.PathLike[str] | ImageData | None = None,
+    device: str | None = None,
+    previous: bool = False,
+) -> Iterator[Event]:
+    """Return the stream of events of the rest of ``run``; record it with ``Recorder(run=run)``.
+
+    On a CPU with the same number of threads the result equals that of an uninterrupted run bit for bit.
+
+    Args:
+        run: an unfinished run.
+        data: the place where the run's data lies now, when it was moved, or the data itself; it must hold the same
+            images. The place in the recipe when ``None``.
+        device: the device to go on with; that of the recipe when ``None``.
+        previous: whether to go on from the state saved before the last one, when the last one is damaged.
+
+    Raises:
+        RunError: the run is finished.
+        OtherDataError: the data is not what the run was trained on.
+        CheckpointError: its state is damaged.
+    """
+    if run.finished:
+        raise RunError(f"{run.path} is finished. `cnnlab extend {run.path} --epochs 5` adds epochs to it.")
+    session = prepare(_elsewhere(run.recipe, data, device), _loaded(data), load_weights=False)
+    try:
+        restore_state(session, run.previous_state if previous else run.state)
+    except CheckpointError as error:
+        if previous or isinstance(error, OtherDataError) or not run.previous_state.is_file():
+            raise
+        raise CheckpointError(
+            f"{error} The state saved before it is there: `cnnlab resume {run.path} --previous` goes on from that."
+        ) from None
+    if previous and distributed.rank() == 0:
+        # From now on it is the state: the damaged one must not take its place when the next is written.
+        replacement = run.state.with_name("state.restored")
+        shutil.copyfile(run.previous_state, replacement)
+        os.replace(replacement, run.state)
+    if run.env.get("threads") != torch.get_num_threads():
+        session.notes.append(
+            f"started with {run.env.get('threads')} threads, now {torch.get_num_threads()}: the last digits will differ"
+        )
+    return fit(session.recipe, session=session)
+
+
+def extend(
+    run: RunFolder,
+    epochs: int,
+    lr: float | None = None,
+    *,
+    data: str | os.PathLike[str] | ImageData | None = None,
+    device: str | None = None,
+) -> Iterator[Event]:
+    """Return the stream of events of ``epochs`` more epochs of a finished ``run``, for ``Recorder(run=run)``.
+
+    The learning rate starts at ``lr`` and falls to zero by half a cosine.
+
+    Args:
+        run: a finished run.
+        epochs: the number of epochs to add.
+        lr: the learning rate to start from; a tenth of the recipe's when ``None``.
+        data, device: see :func:`resume`.
+
+    Raises:
+        RunError: the run is not finished.
+        RecipeError: the number of epochs or the rate makes no sense.
+        OtherDataError: the data is not what the run was trained on.
+        CheckpointError: its state is damaged.
+    """
+    if not run.finished:
+        raise RunError(f"{run.path} is not finished ({run.status}). Finish it first: `cnnlab resume {run.path}`.")
+    recipe = run.recipe
+    rate = recipe.lr / 10 if lr is None else lr
+    values = _elsewhere(recipe, data, device).values()
+    values["extensions"].append({"epochs": epochs, "lr": rate})
+    if run.status == "early_stopping":  # the added epochs come after those that were done, not after those planned
+        values["stopped_at"] = run.summary["epochs_done"]
+    longer = Recipe.make(values, "extension")
+    session = prepare(longer, _loaded(data), load_weights=False)
+    restore_state(session, run.state)
+    session.notes.append(f"{epochs} epochs are added: the learning rate starts at {rate:g} and falls to 0")
+    return fit(session.recipe, session=session)
+
+
+def _elsewhere(recipe: Recipe, data: Any, device: str | None) -> Recipe:
+    """Return the recipe for another device, and for data at another place."""
+    changes = {} if device is None else {"device": device}
+    if isinstance(data, str | os.PathLike):
+        path = Path(data)
+        changes["data"] = str(path.resolve()) if path.exists() else os.fspath(data)
+    return Recipe.make(recipe.values() | changes, "recipe") if changes else recipe
+
+
+def _loaded(data: Any) -> ImageData | None:
+    return data if isinstance(data, ImageData) else None

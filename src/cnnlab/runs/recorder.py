@@ -1,0 +1,219 @@
+"""Write a stream of training events into a run folder while passing it on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+from cnnlab.errors import DivergedError, RunError
+from cnnlab.runs.folder import EPOCH_COLUMNS, RunFolder, create_run, finite_values
+from cnnlab.training import distributed
+from cnnlab.training.checkpoint import ModelFile
+from cnnlab.training.events import EpochDone, Event, Finished, Started, StepDone
+from cnnlab.training.loop import CHECK_EVERY
+from cnnlab.training.session import Session
+from cnnlab.training.state import save_state
+
+# A long epoch is saved in its middle, so that a killed process loses at most this many seconds of work. With several
+# processes, whose clocks differ, states are saved between epochs only.
+SAVE_SECONDS = 600.0
+# An epoch on cached features is over sooner than the whole network is saved: the state waits for at most so long.
+FEATURE_SAVE_SECONDS = 10.0
+
+
+class Recorder:
+    """Consumes training events, writes the run folder, passes the events on.
+
+    Args:
+        out: the folder to make (see :func:`create_run`); the next free name in ``root`` when ``None``.
+        root: the folder of runs.
+        run: record into this existing run (resume, extend) instead of making one.
+        stop: asked after every step; when it answers True the state is saved and the stream ends.
+
+    Attributes:
+        run: the run folder, once the first event has passed.
+        interrupted: whether ``stop`` ended the stream.
+    """
+
+    def __init__(
+        self,
+        out: str | os.PathLike[str] | None = None,
+        root: str | Path = "runs",
+        *,
+        run: RunFolder | None = None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.out, self.root, self.run, self.stop = out, root, run, stop
+        self.interrupted = False
+        self._saved_at = time.monotonic()
+
+    def record(self, events: Iterator[Event]) -> Generator[Event, None, None]:
+        """Yield ``events`` unchanged; every event is on the disk before it is passed on.
+
+        Closing the generator between two events saves the state first, as Ctrl-C on the command line does.
+
+        Raises:
+            RunError: the folder cannot be written. The state saved before stays.
+        """
+        last: Event | None = None
+        try:
+            for event in events:
+                last = event
+                self._write(event)
+                yield event
+                if isinstance(event, StepDone) and self._asked_to_stop(event):
+                    self._interrupt(event.session)
+                    return
+        except GeneratorExit:
+            if isinstance(last, (Started, StepDone, EpochDone)) and distributed.world() == 1:
+                self._interrupt(last.session)
+            raise
+        except RunError as error:
+            if self.run and self.run.state.is_file():
+                raise RunError(f"{error} Then go on with `cnnlab resume {self.run.path}`.") from error
+            raise
+        except DivergedError as error:
+            if self.run:
+                self.run.update_summary(status="diverged", error=str(error))
+                raise DivergedError(f"{error} What was reached before is saved in {self.run.path}.") from None
+            raise
+        finally:
+            if isinstance(events, Generator):
+                events.close()
+
+    def _asked_to_stop(self, event: StepDone) -> bool:
+        if distributed.world() == 1:
+            return self.stop()
+        # All must stop after the same step, and asking them waits for the slowest.
+        asked = event.step % CHECK_EVERY == 0 or event.step == len(event.session.train_loader)
+        return asked and distributed.any_process(self.stop())
+
+    def _write(self, event: Event) -> None:
+        if isinstance(event, Started):
+            self._start(event)
+        elif isinstance(event, StepDone):
+            self._step(event)
+        elif isinstance(event, EpochDone):
+            self._epoch(event)
+        elif isinstance(event, Finished) and distributed.rank() == 0:
+            self._finish(event)
+
+    def _start(self, event: Started) -> None:
+        session = event.session
+        new = self.run is None
+        if new and distributed.rank() == 0:
+            self.run = create_run(session.recipe, self.out, self.root)
+        self._state = Path(distributed.broadcast(str(self.run.state) if self.run else None))
+        if distributed.rank() != 0:
+            self.run = None
+        if self.run:
+            self._state.parent.mkdir(exist_ok=True)
+            self.run.update_summary(
+                status="running",
+                parameters=event.parameters,
+                epochs=event.epochs,
+                processes=distributed.world(),
+                notes=list(event.notes),
+                skipped=[list(item) for item in session.data.skipped],
+            )
+            if new:
+                self._write_model(session)
+                self.run.write_split(session.data)
+                self.run.write_metrics([])
+            else:
+                self.run.write_recipe(session.recipe)
+                # Rows of epochs that the saved state does not know will be written again.
+                self.run.write_metrics([row for row in self.run.metrics if row["epoch"] <= session.epoch])
+            self._log(event)
+        if new:
+            save_state(session, self._state)
+
+    def _step(self, event: StepDone) -> None:
+        every = max(1, len(event.session.train_loader) // 20)
+        if self.run and event.step % every == 0:
+            self._log(event)
+        if distributed.world() == 1 and time.monotonic() - self._saved_at > SAVE_SECONDS:
+            self._save_state(event.session)
+
+    def _epoch(self, event: EpochDone) -> None:
+        if self.run:
+            row = {name: getattr(event, name) for name in EPOCH_COLUMNS}
+            self.run.write_metrics([*(r for r in self.run.metrics if r["epoch"] < event.epoch), row])
+            if event.is_best:
+                reached = {f"{event.split}_accuracy": event.val_accuracy} if event.split else {}
+                self._write_model(event.session, {"epoch": event.epoch, **reached})
+            self.run.update_summary(epochs_done=event.epoch)
+            self._log(event)
+        if self._due(event.session):
+            self._save_state(event.session)
+
+    def _due(self, session: Session) -> bool:
+        """Whether the state is to be saved after this epoch, on every process or on none."""
+        last = session.epoch >= session.recipe.total_epochs or session.out_of_patience
+        waits = session.on_features and time.monotonic() - self._saved_at < FEATURE_SAVE_SECONDS
+        return bool(distributed.broadcast(last or not waits))
+
+    def _finish(self, event: Finished) -> None:
+        assert self.run
+        session = event.session
+        metrics = {"epoch": event.kept_epoch, "split": event.split, "accuracy": event.accuracy, "loss": event.loss}
+        self._write_model(session, metrics)
+        split = session.data.splits()[event.split]
+        self.run.write_scores(event.logits, event.labels, session.data.classes, event.split, split.names)
+        self.run.update_summary(
+            status=event.reason,
+            split=event.split,
+            n=len(event.labels),
+            images=split.fingerprint(),
+            accuracy=event.accuracy,
+            loss=event.loss,
+            kept_epoch=event.kept_epoch,
+            epochs_done=session.epoch,
+            selected_on="val" if session.selects else None,
+            seconds=event.seconds,
+        )
+        self._log(event)
+
+    def _interrupt(self, session: Session) -> None:
+        self.interrupted = True
+        self._save_state(session)
+        if self.run:
+            self.run.update_summary(status="interrupted", epochs_done=session.epoch)
+
+    def _save_state(self, session: Session) -> None:
+        if self.run and self.run.state.is_file():
+            # A second name for the same file costs nothing and survives the replacement.
+            self.run.previous_state.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # some file systems have no hard links
+                os.link(self.run.state, self.run.previous_state)
+        save_state(session, self._state)
+        self._saved_at = time.monotonic()
+
+    def _write_model(self, session: Session, metrics: dict[str, Any] | None = None) -> None:
+        assert self.run
+        file = ModelFile(session.model.arch, session.data.classes, session.preprocess, metrics or {})
+        self.run.write_model(file, session.evaluated.state_dict())
+
+    def _log(self, event: Event) -> None:
+        if self.run:
+            self.run.append_event({"time": round(time.time(), 3), **event_values(event)})
+
+
+def event_values(event: Event) -> dict[str, Any]:
+    """Return the plain values of an event for ``events.jsonl`` and ``--json``; what is not finite becomes null."""
+    values: dict[str, Any] = {"event": type(event).__name__}
+    if isinstance(event, Started):
+        values |= {"epochs": event.epochs, "steps_per_epoch": event.steps_per_epoch, "parameters": event.parameters}
+        values |= {"notes": list(event.notes), "epoch": event.session.epoch, "step": event.session.step}
+    elif isinstance(event, StepDone):
+        values |= {"epoch": event.epoch, "step": event.step, "lr": event.lr, "loss": event.loss}
+    elif isinstance(event, EpochDone):
+        values |= {name: getattr(event, name) for name in EPOCH_COLUMNS}
+    elif isinstance(event, Finished):
+        names = ("reason", "kept_epoch", "split", "accuracy", "loss", "seconds")
+        values |= {key: getattr(event, key) for key in names}
+    return finite_values(values)
