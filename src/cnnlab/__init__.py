@@ -14,13 +14,7 @@ The public face, loaded when first used so that ``import cnnlab`` and ``cnnlab -
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
-
-try:
-    __version__ = version("cnnlab")
-except PackageNotFoundError:  # a bare checkout on the path, as torch.hub makes it
-    __version__ = "0+unknown"
 
 # Public name -> the module it lives in, with the name it has there where that is another one.
 _HOME = {
@@ -44,6 +38,8 @@ __all__ = ["__version__", *sorted(_HOME), *_ROOMS]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     if name in _HOME:
         module, _, attribute = _HOME[name].partition(":")
         return getattr(importlib.import_module(module), attribute or name)
@@ -54,3 +50,13 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+def _version() -> str:
+    """Return the version of the installed package; reading it takes longer than all else here."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("cnnlab")
+    except PackageNotFoundError:  # a bare checkout on the path, as torch.hub makes it
+        return "0+unknown"

@@ -5,13 +5,40 @@
     for event in fit(load_recipe("lenet5-mnist5k")):
         if isinstance(event, EpochDone):
             print(event.epoch, event.val_accuracy)
+
+What this package offers is loaded when first used: recipes need no torch, and a command that lists them answers at once.
 """
 
-from cnnlab.training.checkpoint import ModelFile
-from cnnlab.training.events import EpochDone, Event, FeaturesComputed, Finished, Started, StepDone
-from cnnlab.training.loop import evaluate, fit
-from cnnlab.training.recipe import Measured, Recipe, list_recipes, load_recipe, recipe_for
-from cnnlab.training.session import Session, prepare
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cnnlab.training.checkpoint import ModelFile
+    from cnnlab.training.events import EpochDone, Event, FeaturesComputed, Finished, Started, StepDone
+    from cnnlab.training.loop import evaluate, fit
+    from cnnlab.training.recipe import Measured, Recipe, list_recipes, load_recipe, recipe_for
+    from cnnlab.training.session import Session, prepare
+
+_MODULE_OF = {
+    "EpochDone": "events",
+    "Event": "events",
+    "FeaturesComputed": "events",
+    "Finished": "events",
+    "Measured": "recipe",
+    "ModelFile": "checkpoint",
+    "Recipe": "recipe",
+    "Session": "session",
+    "Started": "events",
+    "StepDone": "events",
+    "evaluate": "loop",
+    "fit": "loop",
+    "list_recipes": "recipe",
+    "load_recipe": "recipe",
+    "prepare": "session",
+    "recipe_for": "recipe",
+}
 
 __all__ = [
     "EpochDone",
@@ -31,3 +58,13 @@ __all__ = [
     "prepare",
     "recipe_for",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULE_OF:
+        return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -19,7 +19,6 @@ from cnnlab.data import Augment, data_sets
 from cnnlab.errors import RecipeError, UnknownNameError, did_you_mean
 from cnnlab.hardware import DEVICE_NAME
 from cnnlab.training.rules import OPTIMIZERS, SCHEDULES
-from cnnlab.zoo import weights_facts
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
@@ -200,13 +199,15 @@ class Recipe(BaseModel):
         except ValidationError as error:
             raise RecipeError(f"{source}: {_explain(error)}") from None
 
-    def with_overrides(self, overrides: Iterable[str]) -> Recipe:
+    def with_overrides(self, overrides: Iterable[str] = (), **options: Any) -> Recipe:
         """Return a recipe with ``key=value`` texts applied; dots reach into groups (``augment.crop=2``).
+
+        Values in ``options`` are taken as they are, and come after the texts.
 
         What was measured with the recipe holds for any seed and device, but not for other settings: it is dropped.
         """
         before, overrides = self.values(), list(overrides)
-        values = apply_overrides(before, overrides)
+        values = apply_overrides(before, overrides) | options
         changed = {key for key in values if values[key] != before[key]} - {"seed", "device", "data_dir"}
         if changed:
             values |= {"measured": (), "reproduces": ""}
@@ -214,9 +215,9 @@ class Recipe(BaseModel):
             values |= {"name": "", "about": ""}
         if self.weights and changed & {"model", "data", "weights"}:
             # They were written down for the weights and images that it had before.
-            given = {text.partition("=")[0].lstrip("-").strip() for text in overrides}
-            numbers = () if given & {"mean", "std"} else ("mean", "std")
-            values |= dict.fromkeys({*numbers, "interpolation", "crop_fraction"} - given)
+            named = {text.partition("=")[0].lstrip("-").strip() for text in overrides} | options.keys()
+            numbers = () if named & {"mean", "std"} else ("mean", "std")
+            values |= dict.fromkeys({*numbers, "interpolation", "crop_fraction"} - named)
         return Recipe.make(values, "override")
 
     def derived(self, *, model: str | None = None, data: str | None = None) -> Recipe:
@@ -424,4 +425,6 @@ def recipe_for(
 
 def _network_of(weights: str) -> str | None:
     """The network of a run's weights; None for a file that does not say."""
+    from cnnlab.zoo import weights_facts  # torch takes a second to load, and a list of recipes needs none
+
     return weights_facts(weights).get("arch", {}).get("name") if Path(weights).exists() else None
