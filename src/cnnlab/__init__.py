@@ -13,6 +13,7 @@ The public face, loaded when first used so that ``import cnnlab`` and ``cnnlab -
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import Any
 
@@ -52,6 +53,7 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
+@functools.cache
 def _version() -> str:
     """Return the version of the installed package; reading it takes longer than all else here."""
     from importlib.metadata import PackageNotFoundError, version
