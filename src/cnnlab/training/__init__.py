@@ -6,7 +6,8 @@
         if isinstance(event, EpochDone):
             print(event.epoch, event.val_accuracy)
 
-What this package offers is loaded when first used: recipes need no torch, and a command that lists them answers at once.
+What this package offers is loaded when first used: recipes need no torch, and a command that lists them answers at
+once.
 """
 
 from __future__ import annotations
