@@ -14,18 +14,11 @@ import pytest
 import torch
 
 from cnnlab.advisor import benchmark as measure
-from cnnlab.advisor.benchmark import (
-    Measurement,
-    keep_measurement,
-    load_measurements,
-    measure_all,
-    measure_memory,
-    measurements_file,
-    processor_name,
-    run_job,
-    shown_here,
-)
+from cnnlab.advisor.benchmark import measure_all, measure_memory, run_job
+from cnnlab.advisor.measurements import Measurement, comparable, load_measurements, save_measurement
 from cnnlab.errors import TrainingError
+from cnnlab.files import cache_dir
+from cnnlab.hardware import processor_name
 from cnnlab.training import Recipe
 from cnnlab.zoo import models
 
@@ -165,9 +158,9 @@ def test_each_result_is_kept_at_once_and_a_failure_stops_nothing(monkeypatch: py
 
 
 def test_a_new_measurement_replaces_the_old_one_under_the_same_conditions_only() -> None:
-    keep_measurement(made_up("mlp"))
-    keep_measurement(made_up("mlp", batch_size=64))
-    keep_measurement(made_up("mlp", train_images_per_second=7.0, date="2026-02-02"))
+    save_measurement(made_up("mlp"))
+    save_measurement(made_up("mlp", batch_size=64))
+    save_measurement(made_up("mlp", train_images_per_second=7.0, date="2026-02-02"))
     assert [(m.batch_size, m.train_images_per_second) for m in load_measurements()] == [(64, 100.0), (32, 7.0)]
 
 
@@ -175,14 +168,14 @@ def test_only_what_can_be_compared_is_shown() -> None:
     """Of this machine, under the conditions of the latest measurement."""
     here = [made_up("mlp", batch_size=64), made_up("convnet"), made_up("mlp")]
     there = replace(made_up("lenet5"), machine="another machine")
-    assert shown_here([*here, there]) == {"convnet": here[1], "mlp": here[2]}
-    assert shown_here([there]) == {}
+    assert comparable([*here, there]) == {"convnet": here[1], "mlp": here[2]}
+    assert comparable([there]) == {}
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1, {}]", '[{"name": "mlp"}]'])
 def test_a_damaged_file_is_no_trouble(content: str) -> None:
-    measurements_file().parent.mkdir(parents=True)
-    measurements_file().write_text(content)
+    cache_dir().mkdir(parents=True)
+    (cache_dir() / "measured.json").write_text(content)
     assert load_measurements() == []
-    keep_measurement(made_up("mlp"))
+    save_measurement(made_up("mlp"))
     assert load_measurements() == [made_up("mlp")]

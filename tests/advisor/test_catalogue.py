@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from cnnlab.advisor import catalogue as module
-from cnnlab.advisor.benchmark import keep_measurement
 from cnnlab.advisor.catalogue import catalogue, count_macs, macs_at, parse_count, parse_years
+from cnnlab.advisor.measurements import save_measurement
 from cnnlab.errors import UnknownNameError, UsageError
 from tests.advisor.test_benchmark import made_up
 
@@ -105,8 +105,8 @@ def test_orders() -> None:
     assert order("year", reverse=True) == ["mnist_cnn", "lenet5", "mlp"]
     with pytest.raises(UsageError, match="models --measure"):
         order("speed")
-    keep_measurement(made_up("mlp", train_images_per_second=10.0))
-    keep_measurement(made_up("mnist_cnn", train_images_per_second=20.0, train_bytes=7))
+    save_measurement(made_up("mlp", train_images_per_second=10.0))
+    save_measurement(made_up("mnist_cnn", train_images_per_second=20.0, train_bytes=7))
     assert order("speed") == ["mnist_cnn", "mlp", "lenet5"]
     assert order("speed", reverse=True) == ["mlp", "mnist_cnn", "lenet5"]  # unknown stays last
     assert order("memory") == ["mnist_cnn", "mlp", "lenet5"]
@@ -153,8 +153,8 @@ def test_no_years(text: str) -> None:
 
 
 def test_a_row_is_ready_for_json() -> None:
-    keep_measurement(made_up("mlp"))
-    keep_measurement(replace(made_up("mlp"), machine="elsewhere"))
+    save_measurement(made_up("mlp"))
+    save_measurement(replace(made_up("mlp"), machine="elsewhere"))
     (row,) = catalogue("mlp")
     values = json.loads(json.dumps(row.to_dict()))
     assert (values["macs"], values["parameters"]) == (535_040, 535_818)

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from cnnlab import zoo
 from cnnlab.advisor import benchmark as measure
 from cnnlab.advisor import catalogue
+from cnnlab.advisor.measurements import load_measurements, save_measurement
 from cnnlab.cli import app
 from cnnlab.console import amount
 from cnnlab.errors import TrainingError
@@ -38,7 +39,7 @@ def models(*arguments: str) -> Result:
 @pytest.mark.parametrize("columns", [80, 120, 200])
 def test_table_has_a_line_per_network_that_fits(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    measure.keep_measurement(made_up("vgg16", train_images_per_second=12.3, train_bytes=700 * 2**20))
+    save_measurement(made_up("vgg16", train_images_per_second=12.3, train_bytes=700 * 2**20))
     result = models()
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
@@ -87,7 +88,7 @@ def test_nothing_left_is_said() -> None:
 
 
 def test_csv(tmp_path: Path) -> None:
-    measure.keep_measurement(made_up("mlp"))
+    save_measurement(made_up("mlp"))
     result = models("[lm][enl][np]*", "--csv", str(tmp_path / "models.csv"))
     assert result.exit_code == 0, result.stderr
     rows = {row["name"]: row for row in csv.DictReader((tmp_path / "models.csv").read_text().splitlines())}
@@ -156,4 +157,4 @@ def test_an_interrupted_measurement_keeps_what_was_done(monkeypatch: pytest.Monk
     result = models("[lm][enl][np]*", "--measure")
     assert result.exit_code == 130
     assert "1 of 2 networks were measured and are kept" in result.stderr
-    assert [m.name for m in measure.load_measurements()] == ["lenet5"]
+    assert [m.name for m in load_measurements()] == ["lenet5"]

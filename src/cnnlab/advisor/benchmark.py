@@ -25,7 +25,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -33,8 +32,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from cnnlab.errors import CnnlabError, RunError, TrainingError
-from cnnlab.files import cache_dir, write_text
+from cnnlab.advisor.measurements import Measurement, save_measurement
+from cnnlab.errors import CnnlabError, TrainingError
 from cnnlab.hardware import Precision, choose_device, device_name, processor_name, synchronize, time_calls
 from cnnlab.training.optim import make_optimizer
 from cnnlab.training.precision import choose_precision, saved_precision, to_memory_format
@@ -42,59 +41,6 @@ from cnnlab.training.recipe import Recipe
 from cnnlab.training.step import Learner, infer, train_step
 from cnnlab.training.transfer import make_freeze
 from cnnlab.zoo import Network, create_model, models
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What was measured of a network.
-
-    Attributes:
-        name: of the network.
-        image_size: side of the images in pixels. ``asked_size``: what was asked for; None for the usual size. It is
-            less than ``image_size`` where the network takes no smaller images.
-        channels, classes, batch_size: the rest of the input and of the output.
-        settings: precision and memory layout, such as ``"bf16 channels_last"``.
-        train_images_per_second, images_per_second: of a training step, and of inference.
-        train_bytes, bytes: peak memory of both; None where the system does not tell.
-        device: ``"cpu"`` or the name of the GPU. ``threads``: of the CPU.
-        machine, processor: where it was. ``torch``: its version. ``date``: the day.
-    """
-
-    name: str
-    image_size: int
-    asked_size: int | None
-    channels: int
-    classes: int
-    batch_size: int
-    settings: str
-    train_images_per_second: float
-    images_per_second: float
-    train_bytes: int | None
-    bytes: int | None
-    device: str
-    threads: int
-    machine: str
-    processor: str
-    torch: str
-    date: str
-
-    @property
-    def is_from_here(self) -> bool:
-        """Whether it was made on this machine."""
-        return (self.machine, self.processor) == (platform.node(), processor_name())
-
-    @property
-    def conditions(self) -> tuple[Any, ...]:
-        """What has to be equal for two networks to be compared."""
-        return (self.asked_size, self.batch_size, self.device, self.threads, self.machine, self.processor, self.torch)
-
-    def describe_conditions(self) -> str:
-        """The conditions in a line."""
-        size = "at the usual sizes" if self.asked_size is None else f"at {self.asked_size}x{self.asked_size}"
-        where = self.processor if self.device == "cpu" else self.device
-        threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
-        return f"{size}, batches of {self.batch_size}, on {where}, {threads}, torch {self.torch}, {self.date}"
-
 
 # --- In this process ----------------------------------------------------------------------------------------------
 
@@ -111,10 +57,10 @@ def measure(
     """Measure speed and memory of a network on this machine, in two processes.
 
     Args:
-        name: of the network.
+        name: name of the network.
         image_size: side in pixels, raised to the least that the network takes; None for its usual size.
         batch_size: images per step.
-        device: as in recipes.
+        device: name of the device, as in recipes.
         seconds: how long training steps are timed; inference half as long.
         time_limit: seconds for each of the two processes.
 
@@ -148,6 +94,22 @@ def measure(
         **speed,
         **memory,
     )
+
+
+def measure_all(
+    names: list[str], *, image_size: int | None, batch_size: int, device: str, time_limit: float
+) -> Iterator[Measurement | CnnlabError]:
+    """Measure one network after the other and save each result at once; an error is yielded, and the next one follows."""
+    for name in names:
+        try:
+            measurement = measure(
+                name, image_size=image_size, batch_size=batch_size, device=device, time_limit=time_limit
+            )
+        except TrainingError as error:
+            yield error
+            continue
+        save_measurement(measurement)
+        yield measurement
 
 
 def measure_memory(recipe: Recipe, classes: int, *, time_limit: float = 60.0) -> int | None:
@@ -270,7 +232,7 @@ def _memory(job: dict[str, Any]) -> dict[str, Any]:
     device = choose_device(recipe.device)
     precision = saved_precision(recipe, device)
     _warm_up(recipe, device, precision)
-    watch = _Watch(device)
+    watch = _MemoryWatch(device)
     model = to_memory_format(_build(recipe, classes, device), precision.memory_format)
     assert isinstance(model, Network)
     images, labels = _batch(recipe, classes, device, precision)
@@ -304,8 +266,8 @@ def _warm_up(recipe: Recipe, device: torch.device, precision: Precision) -> None
     synchronize(device)
 
 
-class _Watch:
-    """The peak of memory since the watch was made."""
+class _MemoryWatch:
+    """Measures the peak of memory since it was made."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -318,7 +280,7 @@ class _Watch:
             self.before = _peak_resident()
 
     def peak(self) -> int | None:
-        """Bytes above the beginning; None where the system does not tell."""
+        """Return the bytes above those at the beginning; None where the system does not tell."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device) - (self.before or 0)
         if self.device.type != "cpu" or self.before is None:
@@ -328,76 +290,19 @@ class _Watch:
 
 
 def _peak_resident() -> int | None:
-    """The most bytes this process had resident.
+    """Return the most bytes this process had resident.
 
     Linux tells it of the running program; ``ru_maxrss`` would start with the size of the process that started this one.
     """
     with suppress(OSError):
-        found = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"), re.MULTILINE)
-        if found:
-            return int(found[1]) * 1024
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        if match := re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE):
+            return int(match[1]) * 1024
     with suppress(ImportError):
         import resource
 
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return None
-
-
-# --- What is kept -------------------------------------------------------------------------------------------------
-
-
-def measure_all(
-    names: list[str], *, image_size: int | None, batch_size: int, device: str, time_limit: float
-) -> Iterator[Measurement | CnnlabError]:
-    """Measure one network after the other and keep each result at once; a failure is yielded and the next one tried."""
-    for name in names:
-        try:
-            measured = measure(name, image_size=image_size, batch_size=batch_size, device=device, time_limit=time_limit)
-        except TrainingError as error:
-            yield error
-            continue
-        keep_measurement(measured)
-        yield measured
-
-
-def measurements_file() -> Path:
-    """Where measurements are kept: a file in this user's cache."""
-    return cache_dir() / "measured.json"
-
-
-def load_measurements() -> list[Measurement]:
-    """Return what was measured before, oldest first; what cannot be read is left out."""
-    try:
-        kept = json.loads(measurements_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return []
-    found = []
-    for values in kept if isinstance(kept, list) else []:
-        with suppress(TypeError):  # of another version
-            found.append(Measurement(**values))
-    return found
-
-
-def keep_measurement(measured: Measurement) -> None:
-    """Add a measurement to those kept, in place of an older one under the same conditions.
-
-    Raises:
-        RunError: the cache cannot be written.
-    """
-    same = (measured.name, measured.conditions)
-    others = [m for m in load_measurements() if (m.name, m.conditions) != same]
-    path = measurements_file()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"Cannot make the folder {path.parent}: {error.strerror}. Make it writable.") from None
-    write_text(path, json.dumps([asdict(m) for m in [*others, measured]], indent=1))
-
-
-def shown_here(measured: list[Measurement]) -> dict[str, Measurement]:
-    """Return a measurement per network: those made on this machine under the conditions of the latest one."""
-    here = [m for m in measured if m.is_from_here]
-    return {m.name: m for m in here if m.conditions == here[-1].conditions}
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from cnnlab.advisor.benchmark import Measurement, load_measurements, shown_here
+from cnnlab.advisor.measurements import Measurement, comparable, load_measurements
 from cnnlab.errors import RunError, UnknownNameError, UsageError, did_you_mean
 from cnnlab.files import cache_dir, write_text
 from cnnlab.zoo import ModelFacts, create_model, list_models, model_options, models
@@ -99,7 +99,7 @@ def catalogue(
     names = [n for n in names if _fits(models.get(n).facts, max_params, takes, years, pretrained)]
     macs = count_macs(names, counting)
     made = load_measurements()
-    shown = shown_here(made)
+    shown = comparable(made)
     rows = [
         Row(
             name,

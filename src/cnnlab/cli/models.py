@@ -166,7 +166,7 @@ def _write_csv(rows: list[Row], path: Path) -> None:
 def _measured_keys() -> list[str]:
     from dataclasses import fields
 
-    from cnnlab.advisor.benchmark import Measurement
+    from cnnlab.advisor.measurements import Measurement
 
     return [field.name for field in fields(Measurement)]
 
