@@ -99,7 +99,7 @@ def measure(
 def measure_all(
     names: list[str], *, image_size: int | None, batch_size: int, device: str, time_limit: float
 ) -> Iterator[Measurement | CnnlabError]:
-    """Measure one network after the other and save each result at once; an error is yielded, and the next one follows."""
+    """Measure one network after the other and save each result at once; after an error, which is yielded, go on."""
     for name in names:
         try:
             measurement = measure(
