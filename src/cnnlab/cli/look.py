@@ -151,8 +151,8 @@ def dream(
     Examples: `cnnlab dream efficientnet_lite0 clouds.jpg --size 448` ·
     `cnnlab dream efficientnet_lite0 clouds.jpg --target peacock`
     """
-    from cnnlab.runs.changed_photos import dream_photo
-    from cnnlab.runs.classifier import open_classifier, save_picture
+    from cnnlab.runs.changed_photos import dream_photo, save_picture
+    from cnnlab.runs.classifier import open_classifier
     from cnnlab.runs.folder import new_folder
 
     network = open_classifier(run, device, as_trained=False)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from cnnlab.data import ImageLike
 from cnnlab.errors import ModelError, UsageError
@@ -11,6 +15,7 @@ from cnnlab.explain import find_class
 from cnnlab.explain.adversarial.attacks import Fooled, fgsm, fool, pgd
 from cnnlab.explain.visualization.dream import Dream, dream
 from cnnlab.explain.visualization.objectives import logit
+from cnnlab.figures.images import to_picture
 from cnnlab.runs.classifier import Classifier, as_class
 from cnnlab.tracing.target_layer import list_layers
 
@@ -92,3 +97,10 @@ def fool_photo(
     wanted, classes = as_class(target, classifier.classes), classifier.classes
     image = classifier.input(photo)
     return attacks[method](classifier.model, image, wanted, classes=classes, **options, **classifier.pixel_range)
+
+
+def save_picture(picture: np.ndarray, path: Path) -> Path:
+    """Write a picture (H, W, 3) or (H, W) of 0..1 without loss, pixel for pixel; return the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(to_picture(picture, "HWC")).save(path)
+    return path

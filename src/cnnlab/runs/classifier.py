@@ -11,13 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from cnnlab.data import ImageLike, Preprocess
 from cnnlab.data.decoding import decode, to_tensor
 from cnnlab.errors import DeviceError, ModelError, UnknownNameError, UsageError
-from cnnlab.figures.images import to_picture
 from cnnlab.hardware import Precision, choose_device
 from cnnlab.runs.folder import RunFolder, is_run, run_folders
 from cnnlab.tracing.hooks import evaluating
@@ -134,6 +132,8 @@ class Classifier:
         Raises:
             DataError: the photo cannot be read.
         """
+        from cnnlab.figures.images import to_picture  # matplotlib takes half a second, and who predicts needs none
+
         path.parent.mkdir(parents=True, exist_ok=True)
         self.preprocess.surround(to_picture(picture, "HWC"), photo).save(path)
         return path
@@ -147,13 +147,6 @@ class Classifier:
 def as_class(target: int | str | None, classes: Sequence[str]) -> int | str | None:
     """Return a class as it is written on a command line: a name, or an index where no name is that number."""
     return int(target) if isinstance(target, str) and target.isdigit() and target not in classes else target
-
-
-def save_picture(picture: np.ndarray, path: Path) -> Path:
-    """Write a picture (H, W, 3) or (H, W) of 0..1 without loss, pixel for pixel; return the path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(to_picture(picture, "HWC")).save(path)
-    return path
 
 
 # Opening -------------------------------------------------------------------------------------------------------------

@@ -17,7 +17,6 @@ from torch import nn
 
 from cnnlab.data import ImageData
 from cnnlab.errors import CheckpointError
-from cnnlab.explain.settings import ExplainSettings
 from cnnlab.runs.classifier import Classifier, initial_model, open_classifier
 from cnnlab.runs.folder import RunFolder, run_folders
 from cnnlab.runs.predict import Inputs, Predictions, predict
@@ -49,6 +48,7 @@ class Run(RunFolder):
             methods: names of explanations.
             settings: the attributes of :class:`cnnlab.explain.settings.ExplainSettings`.
         """
+        from cnnlab.explain.settings import ExplainSettings
         from cnnlab.runs.explain import explain_photo
 
         return explain_photo(self, photo, methods, ExplainSettings(**settings))
