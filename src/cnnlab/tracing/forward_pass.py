@@ -11,6 +11,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -59,7 +60,7 @@ class Op:
         """Name without namespace and overload, such as ``convolution``."""
         return str(self.func).split(".")[1] if not isinstance(self.func, str) else self.func
 
-    @property
+    @cached_property
     def arguments(self) -> dict[str, Any]:
         """Arguments by name, with defaults."""
         if isinstance(self.func, str):

@@ -1,0 +1,205 @@
+"""The arithmetic of receptive fields: the first and the last pixel that each element of a tensor sees, per axis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cnnlab.tracing.forward_pass import Op, Value
+
+Array = npt.NDArray[np.int64]
+FAR = 2**40  # the first pixel, and minus the last one, of an element that sees none
+
+
+@dataclass(frozen=True, eq=False)
+class Axis:
+    """What the elements of a tensor see along one axis of the image.
+
+    ``bounds`` holds the first pixel and minus the last one, so that the minimum is the union of both; it is of shape
+    ``(2, ...)``, where the rest broadcasts to the tensor's. ``dim`` is the dimension of the tensor that runs along this
+    axis of the image, in steps of ``jump`` pixels. ``merged`` says that there is none since a dimension is made of
+    several, such as one of tokens, and elements have their place on the image all the same.
+    """
+
+    bounds: Array
+    dim: int | None = None
+    jump: Fraction | None = None
+    merged: bool = False
+
+    @property
+    def blind(self) -> bool:
+        """Whether the elements see no pixel."""
+        return bool((self.bounds >= FAR // 2).all())
+
+    @property
+    def placed(self) -> bool:
+        """Whether the elements differ in where they are on the image."""
+        return self.dim is not None or self.merged
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """What the elements of a tensor of ``shape`` see, along each axis of the image.
+
+    ``through`` names the kinds of modules by which values of the whole image join the local ones.
+    """
+
+    shape: tuple[int, ...]
+    axes: tuple[Axis, ...]
+    through: tuple[str, ...] = ()
+
+    @classmethod
+    def of_image(cls, shape: tuple[int, ...]) -> Field:
+        """Return the field of an image (N, C, ...): each pixel sees itself."""
+        axes = []
+        for dim in range(2, len(shape)):
+            pixels = np.arange(shape[dim]).reshape([-1 if d == dim else 1 for d in range(len(shape))])
+            axes.append(Axis(np.stack([pixels, -pixels]), dim, Fraction(1)))
+        return cls(shape, tuple(axes))
+
+    def to(self, shape: Sequence[int], change: Callable[[Axis], Axis]) -> Field:
+        """Return the field of a tensor of another shape, with each axis changed."""
+        return Field(tuple(shape), tuple(change(axis) for axis in self.axes), self.through)
+
+
+def gather(axis: Axis, dim: int, index: Array, scale: Fraction, valid: Array | None = None) -> Axis:
+    """Let each position of a dimension see what several positions of it saw.
+
+    Along the axis of the image positions may lie outside the map: there the image is taken to go on.
+
+    Args:
+        axis: what the elements see along one axis of the image.
+        dim: the dimension of the tensor.
+        index: the positions that position i is made from, in row i, (positions, taps).
+        scale: number of old steps that a new step along the dimension takes.
+        valid: which entries of ``index`` count, of the same shape; all when ``None``.
+    """
+    count = axis.bounds.shape[dim + 1]
+    if dim != axis.dim and count == 1:
+        return axis
+    if dim == axis.dim:
+        assert axis.jump is not None
+        # Where a map was enlarged, fields repeat only every so many positions.
+        period = axis.jump.denominator if axis.jump.denominator <= count else 1
+        periods = np.where(index < 0, index // period, np.maximum(index - count + period, 0) // period)
+        inside = index - periods * period
+        step = axis.jump * period
+        shift = np.stack(
+            [periods * step.numerator // step.denominator, -(periods * step.numerator // step.denominator)]
+        )
+    else:
+        inside = np.clip(index, 0, count - 1)
+        shift = np.zeros((2, *index.shape), dtype=np.int64)
+        within = (index >= 0) & (index < count)
+        valid = within if valid is None else valid & within
+    bounds = np.take(axis.bounds, inside, axis=dim + 1)  # (2, ..., positions, taps, ...)
+    bounds = bounds + shift.reshape([2, *[1] * dim, *index.shape, *[1] * (bounds.ndim - dim - 3)])
+    if valid is not None:
+        bounds = np.where(valid.reshape([*[1] * (dim + 1), *index.shape, *[1] * (bounds.ndim - dim - 3)]), bounds, FAR)
+    bounds = bounds.min(axis=dim + 2)
+    return replace(
+        axis, bounds=bounds, jump=axis.jump * scale if dim == axis.dim and axis.jump is not None else axis.jump
+    )
+
+
+def reduce(axis: Axis, dims: Iterable[int]) -> Axis:
+    """Let one position see what all positions of the dimensions see; the dimensions stay, of size 1."""
+    dims = tuple(dims)
+    bounds = axis.bounds.min(axis=tuple(d + 1 for d in dims), keepdims=True)
+    return _without_positions_if_same(Axis(bounds) if axis.dim in dims else replace(axis, bounds=bounds))
+
+
+def remove(axis: Axis, dims: Iterable[int], ndim: int) -> Axis:
+    """Take away dimensions of size 1."""
+    dims = set(dims)
+    rest = [d for d in range(ndim) if d not in dims]
+    bounds = axis.bounds.reshape([2, *(axis.bounds.shape[d + 1] for d in rest)])
+    if axis.dim is None:
+        return replace(axis, bounds=bounds)
+    return replace(axis, bounds=bounds, dim=rest.index(axis.dim)) if axis.dim in rest else Axis(bounds)
+
+
+def compress(axis: Axis) -> Axis:
+    """Write what does not change along a dimension once."""
+    bounds = axis.bounds
+    for dim in range(1, bounds.ndim):
+        if bounds.shape[dim] > 1 and dim - 1 != axis.dim:
+            once = bounds.take([0], axis=dim)
+            if (bounds == once).all():
+                bounds = once
+    return _without_positions_if_same(replace(axis, bounds=bounds))
+
+
+def _without_positions_if_same(axis: Axis) -> Axis:
+    """Return the axis without positions where all elements see the same."""
+    return Axis(axis.bounds) if axis.merged and axis.bounds.size == 2 else axis
+
+
+def find_dim(axis: Axis, jump: Fraction | None) -> Axis:
+    """Find the dimension along which the fields run, after dimensions were split or merged."""
+    axis = compress(Axis(axis.bounds))
+    along = [dim for dim in range(axis.bounds.ndim - 1) if axis.bounds.shape[dim + 1] > 1]
+    if len(along) == 1:
+        steps = set(np.diff(axis.bounds[0], axis=along[0]).reshape(-1).tolist())
+        if len(steps) == 1 and (step := steps.pop()) > 0:
+            return Axis(axis.bounds, along[0], Fraction(step))
+    return replace(axis, jump=jump, merged=True) if along else axis
+
+
+def union(fields: Sequence[Field], shape: Sequence[int], op: Op) -> Field:
+    """Return what a tensor sees that an operation makes elementwise, with broadcasting, from several tensors."""
+    through = [name for field in fields for name in field.through]
+    axes = []
+    for several in zip(*(field.axes for field in fields), strict=True):
+        aligned = []
+        for axis in several:
+            more = len(shape) - (axis.bounds.ndim - 1)
+            bounds = axis.bounds.reshape([2, *[1] * more, *axis.bounds.shape[1:]])
+            dim = None if axis.dim is None else axis.dim + more
+            if dim is not None and bounds.shape[dim + 1] == 1 and shape[dim] > 1:
+                dim = None  # one value for all positions
+            aligned.append(
+                Axis(bounds) if dim is None and axis.dim is not None else replace(axis, bounds=bounds, dim=dim)
+            )
+        placed = [axis for axis in aligned if axis.placed]
+        if placed and any(not axis.placed and not axis.blind for axis in aligned):
+            through.append(type(op.call.module).__name__)
+        used = placed or aligned
+        bounds = used[0].bounds
+        for axis in used[1:]:
+            bounds = np.minimum(bounds, axis.bounds)
+        along = next((axis for axis in used if axis.dim is not None), used[0])
+        axes.append(replace(along, bounds=bounds))
+    return Field(tuple(shape), tuple(axes), tuple(dict.fromkeys(through)))
+
+
+def insert(axis: Axis, dim: int) -> Axis:
+    """Insert a dimension of size 1 before dimension ``dim``."""
+    bounds = np.expand_dims(axis.bounds, dim + 1)
+    return replace(axis, bounds=bounds, dim=axis.dim + (axis.dim >= dim) if axis.dim is not None else None)
+
+
+Inputs = Mapping[Value, Field]
+"""What those inputs of an operation see that depend on an image."""
+
+
+class UnknownRuleError(Exception):
+    """There is no rule for this operation on a tensor with positions."""
+
+
+def field_of(value: Any, inputs: Inputs) -> Field:
+    """Return what an input sees; without it the image is where a weight was expected, and there is no rule."""
+    if value not in inputs:
+        raise UnknownRuleError("the image is where a weight was expected")
+    return inputs[value]
+
+
+def each(value: Any, count: int) -> list[Any]:
+    """Return a setting for each of ``count`` axes, which may be given once for all."""
+    value = list(value) if isinstance(value, Sequence) else [value]
+    return value * count if len(value) == 1 else value
