@@ -22,11 +22,12 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from cnnlab.data import ArraySplit, ImageData
-from cnnlab.errors import CheckpointError, DivergedError, ModelError, RunError
+from cnnlab.data import ArraySplit, ImageData, load_data
+from cnnlab.errors import CheckpointError, DataError, DivergedError, ModelError, OtherDataError, RunError
 from cnnlab.runs import Recorder, Run, create_run, extend, list_runs, open_run, resume, train
 from cnnlab.training import Event, Recipe, StepDone, fit, load_recipe
 from tests.helpers import make_bars, tiny_recipe
+from tests.runs.helpers_after import make_photos
 
 
 @pytest.fixture(autouse=True)
@@ -83,8 +84,19 @@ VARIANTS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("steps", [1, 4, 6, 13], ids=lambda s: f"after{s}")
-@pytest.mark.parametrize("change", VARIANTS, ids=lambda c: "-".join(c))
+# Within an epoch, at its end, and in the last one; each way of training once, and all of them with -m slow.
+SITTINGS = [(change, step) for change in VARIANTS for step in (1, 4, 6, 13)]
+QUICK = [(VARIANTS[0], 4), (VARIANTS[1], 6), (VARIANTS[2], 13), (VARIANTS[3], 1), (VARIANTS[4], 4)]
+
+
+@pytest.mark.parametrize(
+    ("change", "steps"),
+    [
+        pytest.param(change, steps, marks=[] if (change, steps) in QUICK else pytest.mark.slow)
+        for change, steps in SITTINGS
+    ],
+    ids=[f"after{steps}-{'-'.join(change)}" for change, steps in SITTINGS],
+)
 def test_resumed_equals_uninterrupted(change: dict[str, Any], steps: int, tmp_path: Path, bars_data: ImageData) -> None:
     recipe = tiny_recipe(**change)  # 3 epochs of 6 steps
     whole = train(recipe, out=tmp_path / "whole", data=bars_data)
@@ -134,9 +146,7 @@ def test_a_killed_process_loses_at_most_an_epoch(tmp_path: Path) -> None:
     assert not part.finished
     done = subprocess.run([*command, "resume", str(part.path)], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    whole = tmp_path / "whole"
-    subprocess.run([*command, "train", *overrides, "--out", str(whole)], env=env, capture_output=True, check=True)
-    assert_same(open_run(whole), part)
+    assert_same(train(part.recipe, out=tmp_path / "whole"), part)
 
 
 def test_ctrl_c_saves_says_how_to_go_on_and_exits_130(tmp_path: Path) -> None:
@@ -344,6 +354,25 @@ def test_changed_data_is_noticed(tmp_path: Path, bars_data: ImageData) -> None:
     with pytest.raises(CheckpointError, match="not what it was") as caught:
         resume(part, data=changed)
     assert "--previous" not in str(caught.value)
+
+
+def test_a_run_goes_on_where_its_photos_lie_now(tmp_path: Path) -> None:
+    """The folder was moved between the sittings; the recipe then names the new place."""
+    photos = make_photos(tmp_path / "photos")
+    recipe = tiny_recipe(data=str(photos), image_size=16, epochs=2)
+    run = stopped_after(recipe, load_data(str(photos)), tmp_path / "run", 2)
+    moved = photos.rename(tmp_path / "moved")
+    with pytest.raises(DataError, match="photos"):
+        resume(run)
+    run_all(resume(run, data=moved), Recorder(run=run))
+    assert run.finished
+    assert run.recipe.data == str(moved)
+    again = moved.rename(tmp_path / "again")
+    run_all(extend(run, 1, data=again), Recorder(run=run))
+    assert (len(run.metrics), run.recipe.data) == (3, str(again))
+    other = make_photos(tmp_path / "other", n=7)
+    with pytest.raises(OtherDataError):
+        extend(run, 1, data=other)
 
 
 def test_a_diverged_run_says_so_and_keeps_the_last_good_state(tmp_path: Path, bars_data: ImageData) -> None:
