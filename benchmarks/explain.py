@@ -13,7 +13,7 @@ What is compared, within one process, on one image and one network with random w
 - Grad-CAM: ``cnnlab``, captum, pytorch-grad-cam, and a bare forward and backward pass: the gradient of the score with
   respect to the image.
 - Score-CAM with every channel: ``cnnlab``, and pytorch-grad-cam.
-- several methods: ``explain_all`` without trust, and the sum of separate calls.
+- several methods: ``explain_all`` without metrics of faithfulness, and the sum of separate calls.
 
 The candidates of a group take turns: A B C ... A B C ..., so that a machine that gets slower gets slower for all.
 Before that, each runs once without being timed; for ``cnnlab`` this first call follows the network's layers, which is
@@ -55,8 +55,9 @@ from torch import Tensor, nn
 import cnnlab
 from cnnlab import explain
 from cnnlab.explain.perturbation import partial
-from cnnlab.explain.perturbation.sliding_windows import Windows
+from cnnlab.explain.perturbation.sliding_windows import SlidingWindows
 from cnnlab.hardware import has_fast_bf16, processor_name
+from cnnlab.tracing import list_layers
 from cnnlab.zoo import create_model
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -166,7 +167,7 @@ def occlusion_group(case: Case) -> Group:
     """Occlusion, and the bare passes that it consists of."""
     model, image, window, stride = case.model, case.image, case.window, case.stride
     height, width = image.shape[2:]
-    count = len(Windows((height, width), (window, window), (stride, stride)))
+    count = len(SlidingWindows((height, width), (window, window), (stride, stride)))
 
     def whole() -> np.ndarray:
         trial, partial.TRIAL = partial.TRIAL, sys.maxsize  # too many to be tried
@@ -262,7 +263,7 @@ def scorecam_group(case: Case) -> Group:
 
 def default_layer(case: Case) -> nn.Module:
     """The layer that ``cnnlab`` looks at by itself; the others look at it too."""
-    found = explain.list_layers(case.model, case.image).default
+    found = list_layers(case.model, case.image).default
     assert found is not None
     return case.model.get_submodule(found.name)
 
@@ -271,7 +272,7 @@ def several_group(case: Case) -> Group:
     """Methods that share a pass, together and one by one."""
 
     def together() -> None:
-        explain.explain_all(case.model, case.image, TARGET, SHARING, trust=False)
+        explain.explain_all(case.model, case.image, SHARING, explain.ExplainSettings(TARGET, faithfulness=False))
 
     def separately() -> None:
         for name in SHARING:
@@ -344,7 +345,7 @@ def measure_peak(case: Case, name: str, times: int) -> float:
         return used / (2**20 if sys.platform == "darwin" else 2**10)
 
     case.model(case.image)[0, TARGET].backward()  # libraries and kernels are loaded
-    explain.list_layers(case.model, case.image)
+    list_layers(case.model, case.image)
     before = peak()
     integrated(case, name, times)
     return peak() - before

@@ -125,7 +125,9 @@ lesson.figure(
 answer = explain.explain_all(relu, digit, methods=["occlusion", "saliency", "integrated_gradients", "gradcam"])
 print(answer)
 for one in answer:
-    lesson.number(f"{one.method}: insertion minus deletion", one.trust["insertion"] - one.trust["deletion"])
+    lesson.number(
+        f"{one.method}: insertion minus deletion", one.faithfulness["insertion"] - one.faithfulness["deletion"]
+    )
 lesson.figure(
     answer.figure(),
     "why",

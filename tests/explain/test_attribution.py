@@ -44,7 +44,7 @@ def test_the_figure_says_what_it_shows(answer: Attribution) -> None:
     assert f"score {answer.score:.3g}" in said
     assert "Completeness gap" in said
     assert "contribution to the score" in said
-    trusted = words(replace(answer, trust={"deletion": 0.125}).figure())
+    trusted = words(replace(answer, faithfulness={"deletion": 0.125}).figure())
     assert "deletion 0.125" in trusted
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from cnnlab import explain
 from cnnlab.errors import ModelError, UnknownNameError, UsageError
-from cnnlab.explain import Comparison, explain_all, explanations
+from cnnlab.explain import ExplainSettings, MethodComparison, explain_all, explanations
 from cnnlab.figures import comparison, to_png, trust_curves
 from cnnlab.figures.style import GREEN, INK, ORANGE
 from tests.explain.helpers_explain import Awkward, OneConv, awkward, linear, random_image, state_of
@@ -25,13 +25,16 @@ QUICK: dict[str, dict[str, Any]] = {
     "integrated_gradients": {"steps": 4},
 }
 
+UNSCORED = ExplainSettings(faithfulness=False)
+WRONG_OPTION = ExplainSettings(options={"occlusion": {"windows": 3}})
+
 
 @pytest.fixture(scope="module")
-def compared() -> Comparison:
-    return explain_all(awkward(), random_image(), "c", classes=NAMES, options=QUICK)
+def compared() -> MethodComparison:
+    return explain_all(awkward(), random_image(), settings=ExplainSettings("c", options=QUICK), classes=NAMES)
 
 
-def test_every_method_answers_as_on_its_own(compared: Comparison) -> None:
+def test_every_method_answers_as_on_its_own(compared: MethodComparison) -> None:
     assert sorted(answer.method for answer in compared) == explanations.names()
     assert len(compared) == len(explanations)
     assert compared.skipped == {}
@@ -42,19 +45,19 @@ def test_every_method_answers_as_on_its_own(compared: Comparison) -> None:
         assert (answer.target, answer.target_name, answer.layer) == (2, "c", alone.layer)
         assert answer.notes == alone.notes
         assert answer.options == QUICK.get(answer.method, {})
-        judged = explain.trust(awkward(), alone).trust
-        assert answer.trust == pytest.approx(judged, rel=1e-3, abs=1e-3)
+        judged = explain.score_faithfulness(awkward(), alone).faithfulness
+        assert answer.faithfulness == pytest.approx(judged, rel=1e-3, abs=1e-3)
     assert compared["gradcam"].method == "gradcam"
     assert compared[0] is next(iter(compared))
     assert compared.seconds > compared.shared_seconds > 0
 
 
-def test_the_best_stand_first(compared: Comparison) -> None:
-    gains = [answer.trust["insertion"] - answer.trust["deletion"] for answer in compared]
+def test_the_best_stand_first(compared: MethodComparison) -> None:
+    gains = [answer.faithfulness["insertion"] - answer.faithfulness["deletion"] for answer in compared]
     assert gains == sorted(gains, reverse=True)
-    plain = explain_all(awkward(), random_image(), methods=["saliency", "gradcam"], trust=False)
+    plain = explain_all(awkward(), random_image(), methods=["saliency", "gradcam"], settings=UNSCORED)
     assert [answer.method for answer in plain] == ["saliency", "gradcam"]
-    assert [answer.trust for answer in plain] == [{}, {}]
+    assert [answer.faithfulness for answer in plain] == [{}, {}]
 
 
 def test_they_share_one_forward_and_one_backward_pass() -> None:
@@ -65,7 +68,12 @@ def test_they_share_one_forward_and_one_backward_pass() -> None:
             Watched.passes += len(x) * (x.device.type != "meta")  # where only shapes are followed
             return super().forward(x)
 
-    explain_all(Watched(), random_image(), methods=["saliency", "gradcam", "gradcam_pp", "layercam"], trust=False)
+    explain_all(
+        Watched(),
+        random_image(),
+        methods=["saliency", "gradcam", "gradcam_pp", "layercam"],
+        settings=UNSCORED,
+    )
     assert Watched.passes == 1
 
 
@@ -82,7 +90,7 @@ def test_the_model_is_left_as_it_was() -> None:
 
 def test_methods_that_a_network_does_not_allow() -> None:
     model, image = linear([[1, 2, 3, 4], [4, 3, 2, 1]]), torch.ones(1, 2, 2).double()
-    found = explain_all(model, image, options=QUICK | {"occlusion": {"window": 1}})
+    found = explain_all(model, image, settings=ExplainSettings(options=QUICK | {"occlusion": {"window": 1}}))
     assert set(found.skipped) == {entry.name for entry in explanations if entry.facts.needs_layer}
     assert "no spatial layer" in found.skipped["gradcam"]
     assert "gradcam: Sequential has no spatial layer" in repr(found)
@@ -97,7 +105,7 @@ def test_without_gradients() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x.detach().mean((2, 3))
 
-    found = explain_all(NoGradient(), random_image(), options=QUICK)
+    found = explain_all(NoGradient(), random_image(), settings=ExplainSettings(options=QUICK))
     assert [answer.method for answer in found] == ["occlusion"]
     assert "no gradient" in found.skipped["saliency"]
 
@@ -106,10 +114,13 @@ def test_without_gradients() -> None:
     ("options", "message"),
     [
         ({"methods": ["gradcan"]}, 'Did you mean "gradcam"'),
-        ({"options": {"oclusion": {}}}, 'Did you mean "occlusion"'),
-        ({"methods": ["occlusion"], "options": {"occlusion": {"windows": 3}}}, 'Did you mean "window"'),
-        ({"target": "e", "classes": NAMES}, '"e"'),
-        ({"layer": "frist"}, 'Did you mean "first"'),
+        ({"settings": ExplainSettings(options={"oclusion": {}})}, 'Did you mean "occlusion"'),
+        (
+            {"methods": ["occlusion"], "settings": WRONG_OPTION},
+            'Did you mean "window"',
+        ),
+        ({"settings": ExplainSettings("e"), "classes": NAMES}, '"e"'),
+        ({"settings": ExplainSettings(layer="frist")}, 'Did you mean "first"'),
     ],
 )
 def test_unknown_names(options: dict[str, Any], message: str) -> None:
@@ -117,22 +128,26 @@ def test_unknown_names(options: dict[str, Any], message: str) -> None:
         explain_all(awkward(), random_image(), **options)
 
 
-def test_the_table(compared: Comparison) -> None:
+def test_the_table(compared: MethodComparison) -> None:
     lines = repr(compared).split("\n")
-    assert re.split(r"  +", lines[0]) == ["method", *max((answer.trust for answer in compared), key=len), "seconds"]
+    assert re.split(r"  +", lines[0]) == [
+        "method",
+        *max((answer.faithfulness for answer in compared), key=len),
+        "seconds",
+    ]
     first = compared[0]
     row = next(line for line in lines if line.startswith(first.method))
-    assert f"{first.trust['deletion']:.3f}" in row
+    assert f"{first.faithfulness['deletion']:.3f}" in row
     assert f"{first.seconds:.2f}" in row
 
 
-def test_the_figure_says_what_is_better_than_chance(compared: Comparison, tmp_path: Path) -> None:
+def test_the_figure_says_what_is_better_than_chance(compared: MethodComparison, tmp_path: Path) -> None:
     figure = compared.figure()
     texts = {text.get_text(): text.get_color() for text in figure.texts}
     for answer in compared:
         assert answer.method_title in texts
-        line = f"deletion {answer.trust['deletion']:.2f} (random {answer.trust['random']:.2f})"
-        gain = round(answer.trust["random"], 2) - round(answer.trust["deletion"], 2)
+        line = f"deletion {answer.faithfulness['deletion']:.2f} (random {answer.faithfulness['random']:.2f})"
+        gain = round(answer.faithfulness["random"], 2) - round(answer.faithfulness["deletion"], 2)
         assert texts[line] == (GREEN if gain > 0 else ORANGE if gain < 0 else INK)
     assert "“c”: " + f"{compared[0].probability:.1%}" in texts
     assert len(figure.axes) == len(compared) + 1
@@ -141,7 +156,7 @@ def test_the_figure_says_what_is_better_than_chance(compared: Comparison, tmp_pa
     assert compared._repr_png_().startswith(b"\x89PNG")
 
 
-def test_the_curves_of_all_and_of_random_maps(compared: Comparison) -> None:
+def test_the_curves_of_all_and_of_random_maps(compared: MethodComparison) -> None:
     figure = compared.curves_figure()
     assert [axes.get_title("left")[:9] for axes in figure.axes] == ["Deletion:", "Insertion"]
     for axes in figure.axes:
@@ -157,13 +172,18 @@ def test_the_curves_of_all_and_of_random_maps(compared: Comparison) -> None:
 def test_figures_of_nothing() -> None:
     with pytest.raises(UsageError, match="no method has an answer"):
         comparison([])
-    with pytest.raises(UsageError, match="trust=True"):
+    with pytest.raises(UsageError, match="faithfulness=True"):
         trust_curves([])
 
 
 @pytest.mark.parametrize("shape", [(12, 36), (36, 12), (3, 3)])
 def test_images_of_any_shape(shape: tuple[int, int]) -> None:
-    found = explain_all(awkward(), random_image(3, 36)[:, : shape[0], : shape[1]], methods=["saliency"], trust=False)
+    found = explain_all(
+        awkward(),
+        random_image(3, 36)[:, : shape[0], : shape[1]],
+        methods=["saliency"],
+        settings=UNSCORED,
+    )
     assert to_png(found.figure(), dpi=40).startswith(b"\x89PNG")
 
 
@@ -171,8 +191,8 @@ def test_a_class_that_an_empty_image_gets_too_is_warned_of() -> None:
     """The score of the first class does not depend on the image, so that its probability hardly does."""
     model = OneConv(head=((0.0, 0.0), (0.1, 0.0)))
     image = random_image(1, 12, dtype=torch.float64)
-    found = explain.explain_all(model, image, 0, ["saliency"], classes=["always", "never"])
+    found = explain.explain_all(model, image, ["saliency"], ExplainSettings(0), classes=["always", "never"])
     assert found.warning.startswith("Even an empty image keeps")
     assert "“always”" in found.warning
     assert found.warning in repr(found)
-    assert explain.explain_all(model, image, 0, ["saliency"], trust=False).warning == ""
+    assert explain.explain_all(model, image, ["saliency"], settings=UNSCORED).warning == ""

@@ -64,7 +64,7 @@ def test_the_answer_is_that_of_the_methods(tiny_run: Run, digit: Path) -> None:
     assert answer.top[0] == (tiny_run.classes[int(shares.argmax())], pytest.approx(float(shares.max()), abs=1e-6))
     assert [p for _, p in answer.top] == sorted((p for _, p in answer.top), reverse=True)
     assert answer.target == answer.top[0][0]
-    assert {"deletion", "insertion", "randomised agreement"} <= set(got.trust)
+    assert {"deletion", "insertion", "randomised agreement"} <= set(got.faithfulness)
 
 
 def test_the_page_holds_everything_and_says_what_python_says(tiny_run: Run, digit: Path, tmp_path: Path) -> None:
@@ -95,8 +95,8 @@ def test_the_page_holds_everything_and_says_what_python_says(tiny_run: Run, digi
     for one in answer.comparison:
         assert one.method in page.words
         for name in ("deletion", "insertion", "random"):
-            assert f"{one.trust[name]:.3f}" in page.words
-        assert f"{one.trust['randomised agreement']:.2f}" in page.words
+            assert f"{one.faithfulness[name]:.3f}" in page.words
+        assert f"{one.faithfulness['randomised agreement']:.2f}" in page.words
     assert f"{answer.comparison[0].score:.4g}" in page.words
     files = {file.name for file in path.parent.iterdir()}
     stem = path.stem
@@ -136,7 +136,11 @@ def test_the_contact_sheet_shows_one_method_for_all_photos(tiny_run: Run, digit:
     answers = []
     for place in (0, 1):
         maps = [
-            replace(one, trust=one.trust | dict(zip(("deletion", "insertion"), trust[one.method][place], strict=True)))
+            replace(
+                one,
+                faithfulness=one.faithfulness
+                | dict(zip(("deletion", "insertion"), trust[one.method][place], strict=True)),
+            )
             for one in answer.comparison
         ]
         answers.append((replace(answer, comparison=replace(answer.comparison, attributions=tuple(maps))), Path("x")))

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from cnnlab.errors import ModelError, UnknownNameError, UsageError
-from cnnlab.explain import Probe, recording, untouched
-from cnnlab.tracing.hooks import evaluating, recording_inputs, replacing_output
+from cnnlab.explain import Probe
+from cnnlab.tracing.hooks import evaluating, recording, recording_inputs, replacing_output, untouched
 from tests.explain.helpers_explain import OneConv, awkward, hooks_of, linear, random_image, state_of
 
 

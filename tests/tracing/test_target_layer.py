@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from cnnlab import explain, zoo
 from cnnlab.errors import ModelError, UsageError
 from cnnlab.explain import Probe
-from cnnlab.tracing import Layer, list_layers
+from cnnlab.tracing import Layer, list_layers, recording
 from cnnlab.zoo import create_model
 from tests.explain.helpers_explain import OneConv, awkward, linear, random_image, state_of
 
@@ -178,7 +178,7 @@ def test_tokens_become_maps(class_token: bool) -> None:
     probe = Probe(model, image, 1)
     assert probe.activation.shape == (1, 8, 4, 3)
     assert probe.gradient.abs().sum((0, 1)).min() > 0, "every patch has a say"
-    with explain.recording(model.eval(), [row.name]) as seen:
+    with recording(model.eval(), [row.name]) as seen:
         model(image[None])
     assert torch.equal(probe.activation[0, :, 1, 2], seen[row.name][0, class_token + 5])
     assert explain.gradcam(model, image, 1).values.shape == (16, 12)
@@ -241,7 +241,7 @@ class Shuffled(nn.Module):
 
 
 def test_shuffled_channels_stay_where_they_are() -> None:
-    row = explain.list_layers(Shuffled(), (3, 12, 16)).default
+    row = list_layers(Shuffled(), (3, 12, 16)).default
     assert row is not None
     assert (row.name, row.layout, row.grid) == ("last", "NCHW", (6, 8))
     assert row.field is not None
@@ -275,7 +275,7 @@ class Windows(nn.Module):
 
 def test_a_map_with_the_proportions_of_the_image_is_found_when_its_positions_cannot_be_followed() -> None:
     model, image = Windows(), torch.randn(3, 32, 32)
-    row = explain.list_layers(model, image).default
+    row = list_layers(model, image).default
     assert row is not None
     assert (row.name, row.layout, row.grid) == ("norm", "NHWC", (4, 4))
     answer = explain.gradcam(model, image, 1)

@@ -18,11 +18,12 @@ from cnnlab.explain.activations.filters import filters
 from cnnlab.explain.activations.top_images import top_images
 from cnnlab.explain.activations.watch import Watch, compare_trainings
 from cnnlab.explain.adversarial.attacks import fgsm, fool, pgd
-from cnnlab.explain.attribution import Attribution
-from cnnlab.explain.compare import Comparison, explain_all
-from cnnlab.explain.faithfulness.scores import Curve, completeness, deletion, insertion, randomisation, trust
+from cnnlab.explain.attribution import Attribution, ExplanationFacts
+from cnnlab.explain.compare import MethodComparison, explain_all
+from cnnlab.explain.faithfulness.curves import Curve
+from cnnlab.explain.faithfulness.scores import completeness, deletion, insertion, randomisation, score_faithfulness
 from cnnlab.explain.inputs import find_class
-from cnnlab.explain.method import ExplanationFacts, attribute, explanation, explanations, method_options
+from cnnlab.explain.method import attribute, explanation, explanations, method_options
 from cnnlab.explain.methods.gradcam import gradcam
 from cnnlab.explain.methods.gradcam_pp import gradcam_pp
 from cnnlab.explain.methods.gradient_x_input import gradient_x_input
@@ -33,23 +34,21 @@ from cnnlab.explain.methods.occlusion import occlusion
 from cnnlab.explain.methods.saliency import saliency
 from cnnlab.explain.methods.scorecam import scorecam
 from cnnlab.explain.methods.smoothgrad import smoothgrad
+from cnnlab.explain.pixel_range import PixelRange
 from cnnlab.explain.probe import Probe
+from cnnlab.explain.settings import ExplainSettings
 from cnnlab.explain.visualization.dream import dream
 from cnnlab.explain.visualization.visualize import visualize, visualize_class, visualize_unit
-from cnnlab.tracing.hooks import Recording, find_layer, recording, untouched
-from cnnlab.tracing.layers import Layer
-from cnnlab.tracing.target_layer import Layers, list_layers
 
 __all__ = [
     "KERNELS",
     "Attribution",
-    "Comparison",
     "Curve",
+    "ExplainSettings",
     "ExplanationFacts",
-    "Layer",
-    "Layers",
+    "MethodComparison",
+    "PixelRange",
     "Probe",
-    "Recording",
     "Watch",
     "all_kernels",
     "apply_kernel",
@@ -67,7 +66,6 @@ __all__ = [
     "fgsm",
     "filters",
     "find_class",
-    "find_layer",
     "fool",
     "gradcam",
     "gradcam_pp",
@@ -77,26 +75,34 @@ __all__ = [
     "integrated_gradients",
     "layer_pixel",
     "layercam",
-    "list_layers",
     "method_options",
     "occlusion",
     "output_pixel",
     "pgd",
     "randomisation",
-    "recording",
     "saliency",
+    "score_faithfulness",
     "scorecam",
     "smoothgrad",
     "top_images",
-    "trust",
-    "untouched",
     "visualize",
     "visualize_class",
     "visualize_unit",
 ]
 
-
 # Every method can be called as cnnlab.explain.NAME, those of files that are not imported above as well.
 globals().update({entry.name: entry.factory for entry in explanations})
 
-__getattr__ = renamed(__name__, {"layers": "cnnlab.tracing:list_layers"})
+__getattr__ = renamed(
+    __name__,
+    {
+        "Comparison": "cnnlab.explain.compare:MethodComparison",
+        "Layer": "cnnlab.tracing:Layer",
+        "Layers": "cnnlab.tracing:Layers",
+        "find_layer": "cnnlab.tracing:find_layer",
+        "layers": "cnnlab.tracing:list_layers",
+        "recording": "cnnlab.tracing:recording",
+        "trust": "cnnlab.explain.faithfulness.scores:score_faithfulness",
+        "untouched": "cnnlab.tracing:untouched",
+    },
+)

@@ -1,8 +1,9 @@
-"""The answer of every method: a map, and what belongs to it."""
+"""The answer of a method: a map with a value for each pixel, and what is needed to read it."""
 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,18 +20,19 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class ExplanationFacts:
-    """What is known about a method.
+    """The facts about a method that do not depend on the image.
 
     Attributes:
-        title: the method as people call it.
-        signed: whether negative values mean "against the class".
-        paper, url: where it comes from.
-        needs_layer: whether it looks at a layer, and so needs a network with positions.
-        meaning: a sentence that says what the colours of the figure mean, with ``{target}`` and ``{layer}`` for their
-            names; red is for large values, and blue for negative ones where there are any.
-        unit: what a value measures, in a few words.
-        direction: whether the sign says which way a pixel's value would have to move, and not whether the pixel speaks
-            for or against the class: then its size alone says how important the pixel is.
+        title: the name of the method as people write it.
+        signed: whether negative values mean that a pixel speaks against the class.
+        paper: authors and year of the paper that introduced the method.
+        url: the address of that paper.
+        needs_layer: whether the method uses the output of a layer, so that the network must have a spatial layer.
+        meaning: a sentence that says what the colours of the figure mean; ``{target}`` and ``{layer}`` stand for the
+            names of the class and of the layer. Red is drawn for large values, blue for negative ones.
+        unit: the quantity that a value measures, in a few words.
+        direction: whether the sign says in which direction a change of the pixel would raise the score. The importance
+            of a pixel is then the size of its value.
     """
 
     title: str
@@ -44,30 +46,30 @@ class ExplanationFacts:
 
     def __post_init__(self) -> None:
         if not self.meaning:
-            plain = "The redder, the more the network's answer {target} has to do with the place."
+            plain = "The redder, the more the network's answer {target} has to do with the position."
             meaning = "Red speaks for {target}, blue against it." if self.signed else plain
             object.__setattr__(self, "meaning", meaning)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Attribution:
-    """How much each pixel of an image has to do with a class, by one method.
+    """How much each pixel of an image contributes to the score of a class, according to one method.
 
     Attributes:
-        values: float32 (H, W), or (C, H, W) where the method tells the channels apart.
-        method: its registered name.
-        target: index of the class that was asked about.
-        target_name: its name, None when no names were given.
-        score: the class's logit for the image.
-        probability: the same after softmax.
-        seconds: what it took.
-        signed: whether there are negative values, which mean that a pixel speaks against the class.
-        layer: dotted name of the layer that was looked at, None for methods that need none.
-        image: float32 (C, H, W) as the model took it.
-        notes: what else there is to say, a sentence each.
-        trust: scores that say how far the map can be trusted; filled by :mod:`cnnlab.explain.faithfulness`.
-        options: of the method, those that were given; :mod:`cnnlab.explain.faithfulness` runs the method again.
-        facts: what is known about the method; None for a map that was made in another way.
+        values: float32 (H, W), or (C, H, W) where the method has a value for each channel.
+        method: the registered name of the method.
+        target: the index of the class that the map is about.
+        target_name: the name of that class, None when no names were given.
+        score: the score (logit) of the class for the image.
+        probability: the probability of the class: the softmax of the scores, their sigmoid where there is only one.
+        seconds: the time that the method took, in seconds.
+        signed: whether negative values mean that a pixel speaks against the class.
+        layer: the dotted name of the target layer, None for methods that need no layer.
+        image: float32 (C, H, W), the image as the network takes it.
+        notes: further remarks, a sentence each.
+        faithfulness: name of a metric -> its value; filled by :mod:`cnnlab.explain.faithfulness`.
+        options: the options that the method was called with.
+        facts: the facts about the method; None for a map that no registered method made.
     """
 
     values: Floats
@@ -81,18 +83,24 @@ class Attribution:
     layer: str | None
     image: Floats
     notes: tuple[str, ...] = ()
-    trust: Mapping[str, float] = field(default_factory=dict)
+    faithfulness: Mapping[str, float] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     facts: ExplanationFacts | None = None
 
     @property
+    def trust(self) -> Mapping[str, float]:
+        """The old name of :attr:`faithfulness`."""
+        warnings.warn("Attribution.trust is now Attribution.faithfulness.", DeprecationWarning, stacklevel=2)
+        return self.faithfulness
+
+    @property
     def map(self) -> Floats:
-        """The values of each pixel, (H, W): summed over the channels where the method tells them apart."""
+        """The value of each pixel, (H, W): the sum over the channels where there is a value for each."""
         return self.values if self.values.ndim == 2 else self.values.sum(axis=0)
 
     @property
     def importance(self) -> Floats:
-        """How much each pixel speaks for the class, (H, W): the map, or its size where the sign says something else."""
+        """How important each pixel is for the class, (H, W): the map, or the size of values that are directions."""
         if not self._facts.direction:
             return self.map
         size = np.abs(self.values)
@@ -100,24 +108,24 @@ class Attribution:
 
     @property
     def title(self) -> str:
-        """The method and the class, as people call them."""
+        """The method and the class, for the head of a figure."""
         return f"{self.method_title} for {self.subject}"
 
     @property
     def method_title(self) -> str:
-        """The method as people call it."""
+        """The name of the method as people write it."""
         return self._facts.title
 
     @property
     def subject(self) -> str:
-        """The class as it is called in sentences."""
+        """The class as a sentence names it."""
         from cnnlab.figures import shorten
 
         return f"class {self.target}" if self.target_name is None else f"“{shorten(self.target_name, 40)}”"
 
     @property
     def caption(self) -> str:
-        """What the colours of the figure mean."""
+        """The meaning of the colours in the figure."""
         return self._facts.meaning.format(target=self.subject, layer=self.layer)
 
     @property
@@ -128,15 +136,15 @@ class Attribution:
         """Draw the map over the picture, with a colour bar and a caption.
 
         Args:
-            picture: what the model saw as people see it, uint8 or 0..1, (H, W) or (H, W, 3); drawn from the model's
-                input, stretched to its range, when ``None``.
+            picture: the image as people see it, uint8 or 0..1, (H, W) or (H, W, 3); the network's input, stretched to
+                its range, when ``None``.
         """
         from cnnlab.figures import maps
         from cnnlab.figures.images import input_picture
 
         facts = [f"probability {self.probability:.1%}", f"score {self.score:.3g}", f"{self.seconds:.2g} s"]
         facts += [f"layer {self.layer}"] if self.layer is not None else []
-        facts += [f"{name} {value:.3g}" for name, value in self.trust.items()]
+        facts += [f"{name} {value:.3g}" for name, value in self.faithfulness.items()]
         return maps.overlay(
             self.map,
             input_picture(self.image) if picture is None else picture,
@@ -149,7 +157,12 @@ class Attribution:
         )
 
     def save(self, path: str | os.PathLike[str], picture: npt.ArrayLike | None = None) -> Path:
-        """Write the figure to a file whose suffix says the format; return the path."""
+        """Write the figure to a file whose suffix chooses the format (png, svg, pdf); return the path.
+
+        Args:
+            path: the path of the file.
+            picture: see :meth:`figure`.
+        """
         from cnnlab.figures import save
 
         return save(self.figure(picture), os.fspath(path))

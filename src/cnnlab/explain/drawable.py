@@ -1,4 +1,4 @@
-"""What every result of this room can do besides being plain arrays: show itself, and be saved."""
+"""The base of results that have a figure: notebooks show it, and it can be saved."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class Shown:
+class Drawable:
     """A result with a figure: notebooks show it, :meth:`save` writes it."""
 
     def figure(self) -> Figure:
-        """Draw it."""
+        """Draw the result."""
         raise NotImplementedError
 
     def save(self, path: str | Path) -> Path:
-        """Write the figure to ``path``; the ending chooses the format (png, svg, pdf). Returns the path.
+        """Write the figure to a file whose suffix chooses the format (png, svg, pdf); return the path.
 
         Raises:
             UsageError: a figure cannot be written in that format.

@@ -1,27 +1,31 @@
-"""What people give, as the methods take it: an image as a batch of one, a class as its index."""
+"""The arguments of the methods, checked and converted: the image, the class, the target layer, the network's output."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from cnnlab.errors import ModelError, UnknownNameError, UsageError
+from cnnlab.tracing.hooks import find_layer
+
+TargetLayer: TypeAlias = str | nn.Module
+"""The dotted name of a layer, or the module itself."""
 
 
 def as_batch(model: nn.Module, image: Any) -> Tensor:
     """Return an image as a copy (1, C, H, W) on the model's device and in its precision.
 
     Args:
-        model: that takes it.
-        image: (C, H, W) or (1, C, H, W), tensor or array.
+        model: the network that takes the image.
+        image: the image (C, H, W) or (1, C, H, W), a tensor or an array of floating-point numbers.
 
     Raises:
-        UsageError: another shape, whole numbers, or values that are not finite.
+        UsageError: the image has another shape, holds whole numbers, or values that are not finite.
     """
     if not isinstance(image, Tensor):
         try:
@@ -33,8 +37,9 @@ def as_batch(model: nn.Module, image: Any) -> Tensor:
     if image.ndim not in (3, 4) or not image.numel():
         raise UsageError(f"An image is (C, H, W) or (1, C, H, W), got shape {tuple(image.shape)}.")
     if not image.is_floating_point():
+        hint = f" {hint}" if (hint := axes_hint(image)) else ""
         raise UsageError(
-            f"The image holds {image.dtype}; give floating-point numbers, normalised as the model takes them."
+            f"The image holds {image.dtype}; give floating-point numbers, normalised as the model takes them.{hint}"
         )
     if not torch.isfinite(image).all():
         raise UsageError("The image holds NaN or infinite numbers. Look at where it was read and normalised.")
@@ -46,20 +51,59 @@ def as_batch(model: nn.Module, image: Any) -> Tensor:
         return image.to(device=weight.device, dtype=weight.dtype)
 
 
-def find_class(target: int | str, classes: Sequence[str] | None = None, count: int | None = None) -> int:
-    """Return the index of a class that was asked for by index or by name.
+def axes_hint(image: Tensor) -> str:
+    """Return a hint for an image (..., C, H, W) whose axes look like (H, W, C); an empty text for another image."""
+    if image.shape[-1] not in (1, 3, 4) or image.shape[-3] <= 4:
+        return ""
+    shape = tuple(image.shape[-3:])
+    return f"Its shape {shape} looks like (H, W, C); give (C, H, W), such as image.permute(2, 0, 1) of a tensor."
+
+
+def layer_names(model: nn.Module, layer: TargetLayer | Sequence[TargetLayer] | None) -> list[str]:
+    """Return the dotted names of target layers.
 
     Args:
-        target: index of the class, or its name (upper and lower case are the same).
-        classes: the names.
-        count: how many classes there are, where that is known.
+        model: the network.
+        layer: a name, a module of the network, or a list of them; no layer when ``None``.
 
     Raises:
-        UsageError: something else, an index that no class has, or a name that several classes have.
-        UnknownNameError: no class of that name.
+        UnknownNameError: the network has no layer of that name; the nearest ones are listed.
+        UsageError: the module is not in the network, the list is empty, or another type.
+    """
+    if layer is None:
+        return []
+    if isinstance(layer, list | tuple):
+        if not layer:
+            raise UsageError("The list of layers is empty. Name at least one, or leave layer out.")
+        return [name for each in layer for name in layer_names(model, each)]
+    if isinstance(layer, str):
+        find_layer(model, layer)
+        return [layer]
+    if isinstance(layer, nn.Module):
+        name = next((path for path, module in model.named_modules() if module is layer and path), None)
+        if name is None:
+            raise UsageError(
+                f"The {type(layer).__name__} given as layer is not a layer of this {type(model).__name__}. "
+                "`cnnlab.tracing.list_layers(model, image)` lists its layers."
+            )
+        return [name]
+    raise UsageError(f"A layer is its dotted name or a module of the network, not {type(layer).__name__}.")
+
+
+def find_class(target: int | str, classes: Sequence[str] | None = None, count: int | None = None) -> int:
+    """Return the index of a class.
+
+    Args:
+        target: the index of the class, or its name (upper and lower case are the same).
+        classes: the names of all classes.
+        count: the number of classes, where it is known.
+
+    Raises:
+        UsageError: another type, an index that no class has, or a name that several classes have.
+        UnknownNameError: no class has that name.
     """
     if isinstance(target, str):
-        return _by_name(target, classes)
+        return _class_by_name(target, classes)
     try:
         if isinstance(target, bool):
             raise TypeError
@@ -72,35 +116,35 @@ def find_class(target: int | str, classes: Sequence[str] | None = None, count: i
     return index
 
 
-def _by_name(name: str, classes: Sequence[str] | None) -> int:
+def _class_by_name(name: str, classes: Sequence[str] | None) -> int:
     if classes is None:
         raise UsageError(f'The target "{name}" is a name: give the names of the classes too, classes=[...].')
     word = name.strip().lower()
-    places = [index for index, known in enumerate(classes) if known.lower() == word]
-    if len(places) == 1:
-        return places[0]
-    if places:
-        raise UsageError(f'Several classes are called "{name}": give one of the indices {places}.')
-    holding = [known for known in classes if word in known.lower()]
-    hint = f"With these letters: {', '.join(holding[:8])}." if word and holding else ""
+    indices = [index for index, label in enumerate(classes) if label.lower() == word]
+    if len(indices) == 1:
+        return indices[0]
+    if indices:
+        raise UsageError(f'Several classes are called "{name}": give one of the indices {indices}.')
+    similar = [label for label in classes if word in label.lower()]
+    hint = f"With these letters: {', '.join(similar[:8])}." if word and similar else ""
     raise UnknownNameError("class", name, classes, hint)
 
 
 def class_name(index: int, classes: Sequence[str] | None = None) -> str:
-    """Return the name of a class, ``class 7`` where no names are known."""
+    """Return the name of a class, ``class 7`` where there are no names."""
     return f"class {index}" if classes is None else classes[index]
 
 
 def check_logits(outputs: Any, count: int | None = None, model: str = "The model") -> Tensor:
-    """Return the logits (N, K) of what a model returned.
+    """Return the logits (N, K) in the output of a network.
 
     Args:
-        outputs: a tensor, or something that has one as ``logits``.
-        count: how many images went in; not checked when ``None``.
-        model: how the message calls it.
+        outputs: the output: a tensor, or an object that has one as ``logits``.
+        count: the number of images that went in; not checked when ``None``.
+        model: the name of the network for messages.
 
     Raises:
-        ModelError: it is something else, or not finite.
+        ModelError: the output is something else, or not finite.
     """
     logits = getattr(outputs, "logits", outputs)
     if not isinstance(logits, Tensor) or logits.ndim != 2 or (count is not None and len(logits) != count):
@@ -114,3 +158,19 @@ def check_logits(outputs: Any, count: int | None = None, model: str = "The model
             "image is normalised as the model takes it."
         )
     return logits
+
+
+def ends_in_softmax(outputs: Tensor) -> bool:
+    """Return whether outputs (N, K) are probabilities that a softmax gave, and not logits.
+
+    Logits may by chance be positive and add up to 1; where the graph of the outputs is there, it must hold a softmax.
+    """
+    values = outputs.detach().double()
+    if outputs.shape[1] < 2 or (values < 0).any() or ((values.sum(1) - 1).abs() > 1e-3).any():
+        return False
+    names: list[str] = []
+    node = outputs.grad_fn
+    while node is not None and len(names) < 8:  # behind views and copies
+        names.append(node.name())
+        node = node.next_functions[0][0] if node.next_functions else None
+    return any(name.startswith(("Softmax", "Exp")) for name in names) if names else bool((values > 0).all())

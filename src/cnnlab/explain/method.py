@@ -1,15 +1,16 @@
-"""What every explanation shares: the registry, and the decorator that makes one of a function.
+"""The registry of explanations, and the decorator that makes an explanation of a function.
 
-A method is a file of this room that holds one function from a :class:`~cnnlab.explain.probe.Probe` to a map::
+A method is a file in ``cnnlab.explain.methods`` that holds one function from a :class:`~cnnlab.explain.probe.Probe` to
+a map::
 
     @explanation(title="Saliency", signed=False, paper="Simonyan, Vedaldi, Zisserman 2014", url="https://...")
     def saliency(probe: Probe) -> Tensor:
         \"\"\"How strongly each pixel would change the score: the largest |gradient| over the channels.\"\"\"
         return probe.input_gradient[0].abs().amax(0)
 
-The decorator makes of it what is called: ``saliency(model, image, target=None, *, layer=None, classes=None)``.
-Keyword-only parameters after ``probe`` are the method's options; it says something beside the map by
-:meth:`~cnnlab.explain.probe.Probe.note`.
+The decorated function is called as ``saliency(model, image, target=None, *, layer=None, classes=None)``. Keyword-only
+parameters after ``probe`` are the options of the method. :meth:`~cnnlab.explain.probe.Probe.note` adds a remark to the
+answer.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import functools
 import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,12 +27,14 @@ from torch import Tensor, nn
 
 from cnnlab.errors import ModelError, UnknownNameError, UsageError
 from cnnlab.explain.attribution import Attribution, ExplanationFacts
+from cnnlab.explain.inputs import TargetLayer, layer_names
 from cnnlab.explain.probe import Probe
 from cnnlab.registry import Entry, Registry
+from cnnlab.tracing.hooks import uncompiled
 
 
 class Method(Protocol):
-    """What people call; ``compute`` is the function that the decorator was given."""
+    """An explanation as it is called; ``compute`` is the decorated function."""
 
     compute: Callable[..., Tensor]
     __name__: str
@@ -41,7 +45,7 @@ class Method(Protocol):
         image: Any,
         target: int | str | None = None,
         *,
-        layer: str | None = None,
+        layer: TargetLayer | Sequence[TargetLayer] | None = None,
         classes: Sequence[str] | None = None,
         **options: Any,
     ) -> Attribution: ...
@@ -63,13 +67,14 @@ def explanation(
     unit: str = "",
     direction: bool = False,
 ) -> Callable[[Callable[..., Tensor]], Method]:
-    """Register the decorated function and make of it what people call; see :class:`ExplanationFacts`."""
+    """Return a decorator that registers a function as an explanation; see :class:`ExplanationFacts` for the facts."""
+    facts = ExplanationFacts(title, signed, paper, url, needs_layer, meaning, unit, direction)
 
     def decorate(compute: Callable[..., Tensor]) -> Method:
         options = list(inspect.signature(compute).parameters.values())[1:]
         if any(option.kind is not option.KEYWORD_ONLY for option in options):
             raise TypeError(f"{compute.__name__}: options of a method are keyword-only.")
-        name = compute.__name__
+        entry: Entry[ExplanationFacts] = Entry(compute.__name__, compute, facts)
 
         @functools.wraps(compute)
         def method(
@@ -77,66 +82,68 @@ def explanation(
             image: Any,
             target: int | str | None = None,
             *,
-            layer: str | None = None,
+            layer: TargetLayer | Sequence[TargetLayer] | None = None,
             classes: Sequence[str] | None = None,
             **options: Any,
         ) -> Attribution:
             if layer is not None and not needs_layer:
-                raise UsageError(f"{name} looks at the pixels and takes no layer, got layer={layer!r}. Leave it out.")
-            return _attribute(Probe(model, image, target, layer, classes, look_inside=needs_layer), entry, options)
+                raise UsageError(f"{entry.name} looks at the pixels and takes no layer. Leave layer out.")
+            names: list[str | None] = [*layer_names(uncompiled(model), layer)] or [None]
+            answers = []
+            for name in names:
+                probe = Probe(model, image, target, name, classes, look_inside=needs_layer)
+                answers.append(_attribute(probe, entry, compute, options))
+            return answers[0] if len(answers) == 1 else _mean_over_layers(answers)
 
-        shown = [
-            p
-            for p in inspect.signature(method, follow_wrapped=False).parameters.values()
-            if p.kind is not p.VAR_KEYWORD
-        ]
-        method.__signature__ = inspect.Signature([*shown, *options], return_annotation=Attribution)  # type: ignore[attr-defined]
-        method.__annotations__ = {p.name: p.annotation for p in (*shown, *options)} | {"return": Attribution}
+        common = list(inspect.signature(method, follow_wrapped=False).parameters.values())[:-1]  # without **options
+        signature = inspect.Signature([*common, *options], return_annotation=Attribution)
+        method.__signature__ = signature  # type: ignore[attr-defined]
+        method.__annotations__ = {p.name: p.annotation for p in (*common, *options)} | {"return": Attribution}
         method.compute = compute  # type: ignore[attr-defined]
-        facts = ExplanationFacts(title, signed, paper, url, needs_layer, meaning, unit, direction)
-        entry = Entry(name, method, facts)
-        explanations.register(entry.facts)(method)
+        explanations.register(facts)(method)
         return method  # type: ignore[return-value]
 
     return decorate
 
 
 def method_options(name: str) -> dict[str, Any]:
-    """Return the options of the method called ``name`` with their defaults."""
-    return _options(explanations.get(name))
+    """Return the options of the method called ``name`` with their default values."""
+    return _options(explanations.get(name).factory.compute)  # type: ignore[attr-defined]
 
 
-def _options(entry: Entry[ExplanationFacts]) -> dict[str, Any]:
-    compute = entry.factory.compute  # type: ignore[attr-defined]
+def _options(compute: Callable[..., Tensor]) -> dict[str, Any]:
     return {p.name: p.default for p in list(inspect.signature(compute).parameters.values())[1:]}
 
 
 def attribute(probe: Probe, name: str, **options: Any) -> Attribution:
-    """Explain by the method called ``name`` what the probe holds; methods that get the same probe share its pass.
+    """Return the answer of the method called ``name``; methods that get the same probe share its forward pass.
 
     Args:
-        probe: model, image and target.
-        name: of a registered method.
-        options: of the method.
+        probe: the network, the image, the class and the target layer.
+        name: the name of a registered method.
+        options: the options of the method.
 
     Raises:
-        UnknownNameError: no such method, or no such option of it.
-        ModelError: the method needs a layer with positions and the network has none; what the network or the method
-            computes is not finite.
+        UnknownNameError: there is no such method, or the method has no such option.
+        ModelError: the method needs a spatial layer and the network has none; a value of the network or of the map is
+            not finite.
     """
-    return _attribute(probe, explanations.get(name), options)
+    entry = explanations.get(name)
+    return _attribute(probe, entry, entry.factory.compute, options)  # type: ignore[attr-defined]
 
 
-def _attribute(probe: Probe, entry: Entry[ExplanationFacts], options: Mapping[str, Any]) -> Attribution:
-    name, known = entry.name, _options(entry)
+def _attribute(
+    probe: Probe, entry: Entry[ExplanationFacts], compute: Callable[..., Tensor], options: Mapping[str, Any]
+) -> Attribution:
+    name, defaults = entry.name, _options(compute)
     for key in options:
-        if key not in known:
-            hint = "" if known else f"{name} takes no options."
-            raise UnknownNameError(f"option of {name} called", key, known, hint)
+        if key not in defaults:
+            hint = "" if defaults else f"{name} takes no options."
+            raise UnknownNameError(f"option of {name} called", key, defaults, hint)
     started = time.perf_counter()
     with probe.session() as notes:
         layer = probe.layer if entry.facts.needs_layer else None
-        values = entry.factory.compute(probe, **options).detach()  # type: ignore[attr-defined]
+        values = compute(probe, **options).detach()
         image = probe.image[0].detach().float().cpu().numpy()
         array = np.ascontiguousarray(values.float().cpu().numpy())
         array = array[0] if array.ndim == 4 and len(array) == 1 else array
@@ -144,11 +151,13 @@ def _attribute(probe: Probe, entry: Entry[ExplanationFacts], options: Mapping[st
             raise ModelError(
                 f"The map of {name} is not finite. Look for NaN or infinite numbers in the weights, or use float32."
             )
-        if probe.found is not None and layer is not None and probe.found.calls > 1:
-            probe.note(f'The layer "{layer}" runs {probe.found.calls} times; its last call is shown.')
+        if layer is not None and probe.layer_row is not None and probe.layer_row.calls > 1:
+            probe.note(f'The layer "{layer}" runs {probe.layer_row.calls} times; its last call is shown.')
         if not array.any():
             probe.note("The map is zero everywhere: nothing that the method looks at speaks for the class.")
         score, probability = probe.score, probe.probability
+        if probe.gives_probabilities:
+            probe.note("The network ends in softmax: the score is the logarithm of the probability.")
     return Attribution(
         values=array,
         method=name,
@@ -163,4 +172,18 @@ def _attribute(probe: Probe, entry: Entry[ExplanationFacts], options: Mapping[st
         notes=tuple(notes),
         options=dict(options),
         facts=entry.facts,
+    )
+
+
+def _mean_over_layers(answers: Sequence[Attribution]) -> Attribution:
+    """Return one answer for several layers: the mean of their maps, each divided by its largest value."""
+    sizes = [float(np.abs(answer.values).max()) or 1.0 for answer in answers]
+    scaled = [answer.values / size for answer, size in zip(answers, sizes, strict=True)]
+    note = f"This is the mean over {len(answers)} layers, the map of each divided by its largest value."
+    return replace(
+        answers[0],
+        values=np.mean(scaled, axis=0, dtype=np.float32),
+        layer=", ".join(answer.layer or "" for answer in answers),
+        seconds=sum(answer.seconds for answer in answers),
+        notes=(*dict.fromkeys(text for answer in answers for text in answer.notes), note),
     )

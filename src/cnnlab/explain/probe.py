@@ -1,4 +1,4 @@
-"""A network, an image and a class: what every method needs of them, computed once and shared."""
+"""A network, an image and a class: the outputs and gradients that every method needs, computed once and shared."""
 
 from __future__ import annotations
 
@@ -12,38 +12,48 @@ from torch import Tensor, nn
 
 from cnnlab.errors import CnnlabError, ModelError, UsageError
 from cnnlab.explain.batch_size import BatchSize
-from cnnlab.explain.inputs import as_batch, check_logits, find_class
+from cnnlab.explain.inputs import (
+    TargetLayer,
+    as_batch,
+    axes_hint,
+    check_logits,
+    ends_in_softmax,
+    find_class,
+    layer_names,
+)
 from cnnlab.tracing.hooks import find_layer, recording, uncompiled, untouched
 from cnnlab.tracing.layers import Layer
 from cnnlab.tracing.target_layer import list_layers
 
 
 class Probe:
-    """What methods ask of a network about one image; each answer is computed when first asked for, and kept.
+    """A network, an image and a class; every quantity is computed when it is first asked for, and kept.
 
     Activation, gradient and input gradient come from one forward and one backward pass, in eval mode. The model is
-    left as it was (see :func:`~cnnlab.tracing.hooks.untouched`).
+    left as it was (see :func:`~cnnlab.tracing.hooks.untouched`). Where the network ends in softmax, the logarithm of
+    its probabilities stands for the logits: it differs from them by a number that is the same for all classes.
 
     Args:
-        model: any module that takes images (N, C, H, W) and returns logits (N, K).
-        image: (C, H, W) or (1, C, H, W) as the model takes it: tensor or array, on any device.
-        target: the class that is asked about: its index, or its name in ``classes``; the predicted one when ``None``.
-        layer: dotted name of the layer to look at; the last spatial layer when ``None``.
+        model: a module that takes images (N, C, H, W) and returns logits (N, K).
+        image: the image (C, H, W) or (1, C, H, W) as the model takes it: a tensor or an array, on any device.
+        target: the index of the class, or its name in ``classes``; the predicted class when ``None``.
+        layer: the target layer, its dotted name or the module; the last spatial layer when ``None``.
         classes: the names of the K classes.
-        look_inside: whether the layer will be asked for; where not, the time to find it is saved.
+        look_inside: whether a method will ask for the target layer; if not, the search for it is saved.
 
     Raises:
-        UsageError: an image of another shape or of whole numbers or with values that are not finite; a target that is
-            no class.
-        UnknownNameError: no such layer or class name; the nearest ones are listed.
-        ModelError: the weights were made in inference mode; or, when first computed: the model cannot take the image,
-            returns no logits, or values or gradients that are not finite.
+        UsageError: an image of another shape, of whole numbers or with values that are not finite; a target that is
+            no class; a layer that is not in the model.
+        UnknownNameError: no layer or class has the name; the nearest ones are listed.
+        ModelError: a TorchScript module, or weights made in inference mode; or, when first computed: the model cannot
+            take the image, returns no logits, or values or gradients that are not finite.
 
     Attributes:
         model: the module.
-        image: (1, C, H, W) on the model's device and in its precision.
-        classes: the names, or None.
-        notes: what methods said since the session began.
+        image: the image (1, C, H, W) on the model's device and in its precision.
+        classes: the names of the classes, or None.
+        notes: the remarks of methods since the session began.
+        gives_probabilities: whether the network ends in softmax; None before its first forward pass.
     """
 
     def __init__(
@@ -51,29 +61,36 @@ class Probe:
         model: nn.Module,
         image: Any,
         target: int | str | None = None,
-        layer: str | None = None,
+        layer: TargetLayer | Sequence[TargetLayer] | None = None,
         classes: Sequence[str] | None = None,
         *,
         look_inside: bool = True,
     ) -> None:
         self.model = model = uncompiled(model)
+        if isinstance(model, torch.jit.ScriptModule):
+            raise ModelError(
+                f"{getattr(model, 'original_name', type(model).__name__)} is a TorchScript module, whose layers cannot "
+                "be observed. Give the nn.Module that it was made from."
+            )
         self.image = as_batch(model, image)
         self.classes = None if classes is None else list(classes)
         self.notes: list[str] = []
         self._asked = None if target is None else find_class(target, self.classes)
-        self._layer = layer
+        names = layer_names(model, layer)
+        if len(names) > 1:
+            raise UsageError(f"Only one layer fits here, got {len(names)}: {', '.join(names[:4])}. Name one.")
+        self._layer = names[0] if names else None
         self._look_inside = look_inside
         self._depth = 0
         self._graph: tuple[Tensor, Tensor | None, Tensor] | None = None
-        self._seen: Tensor | None = None
+        self._output: Tensor | None = None
+        self.gives_probabilities: bool | None = None
         self._not_followed = ""
         on_cpu = self.image.device.type == "cpu"
         # A single image takes the overhead of a batch; a few large ones may take the memory.
         start = 4 if self.image[0, 0].numel() <= 512 * 512 else 1
         self._batch = BatchSize(start, 64 if on_cpu else 256)
         self._backward_batch = BatchSize(start, 8 if on_cpu else 64)  # a graph takes memory
-        if layer is not None:
-            find_layer(model, layer)
         if any(parameter.is_inference() for parameter in model.parameters()):
             raise ModelError(
                 f"The weights of {type(model).__name__} were made inside torch.inference_mode, and no gradient passes "
@@ -82,7 +99,7 @@ class Probe:
 
     @contextmanager
     def session(self) -> Iterator[list[str]]:
-        """While open, the model computes as at evaluation; yields the list that :meth:`note` fills."""
+        """While open, the model computes in eval mode; yields the list of remarks that :meth:`note` fills."""
         if self._depth:
             yield self.notes
             return
@@ -95,21 +112,21 @@ class Probe:
                 self._depth -= 1
 
     def note(self, text: str) -> None:
-        """Say something beside the map; it is kept in ``Attribution.notes``."""
+        """Add a remark to ``Attribution.notes``."""
         if text not in self.notes:
             self.notes.append(text)
 
-    # What the network says
+    # The answer of the network
 
     @cached_property
     def logits(self) -> Tensor:
-        """(1, K), detached."""
+        """The logits (1, K) of the image, detached."""
         with self.session():
             return self._forward_pass()[2].detach()
 
     @cached_property
     def target(self) -> int:
-        """Index of the class that is asked about."""
+        """The index of the class that is asked about."""
         count = self.logits.shape[1]
         if self.classes is not None and len(self.classes) != count:
             raise UsageError(f"There are {len(self.classes)} names of classes, but {count} outputs. Give one for each.")
@@ -119,7 +136,7 @@ class Probe:
 
     @property
     def target_name(self) -> str | None:
-        """Name of the class that is asked about, where names were given."""
+        """The name of that class, where names were given."""
         return None if self.classes is None else self.classes[self.target]
 
     @property
@@ -133,11 +150,11 @@ class Probe:
         logits = self.logits[0].double()
         return float(logits.sigmoid()[0] if len(logits) == 1 else logits.softmax(0)[self.target])
 
-    # What it does inside
+    # The target layer
 
     @cached_property
-    def found(self) -> Layer | None:
-        """The layer that is looked at: the one named, else the last spatial one; None where there is none."""
+    def layer_row(self) -> Layer | None:
+        """The facts about the target layer: the named one, else the last spatial one; None where there is none."""
         try:
             rows = list_layers(self.model, self.image)
         except CnnlabError as error:
@@ -160,13 +177,13 @@ class Probe:
 
     @property
     def layer(self) -> str:
-        """Dotted name of the layer that is looked at.
+        """The dotted name of the target layer.
 
         Raises:
-            ModelError: no layer has positions on the image.
+            ModelError: the network has no spatial layer.
         """
         kind = type(self.model).__name__
-        if self.found is None:
+        if self.layer_row is None:
             if self._not_followed:
                 raise ModelError(
                     f"Which layer of {kind} is the last spatial one cannot be told. Name it: layer=... "
@@ -176,32 +193,34 @@ class Probe:
                 f"{kind} has no spatial layer: nothing in it keeps apart where on the image something is. "
                 "Methods that look at the pixels do without: saliency, smoothgrad, integrated_gradients, occlusion."
             )
-        if not self.found.spatial:
+        if not self.layer_row.spatial:
             raise ModelError(
-                f'The layer "{self.found.name}" of {kind} is not spatial: its output of shape {self.found.output} has '
-                "one position only. `cnnlab.tracing.list_layers(model, image)` lists those with more."
+                f'The layer "{self.layer_row.name}" of {kind} is not spatial: its output of shape '
+                f"{self.layer_row.output} has one position only. `cnnlab.tracing.list_layers(model, image)` lists "
+                "those with more."
             )
-        return self.found.name
+        return self.layer_row.name
 
     @property
     def centres(self) -> tuple[tuple[float, float], tuple[float, float]] | None:
-        """Where the layer's positions look, in pixels: (the first one, the step to the next), down and across.
+        """The centres of the receptive fields of the layer's positions, in pixels, down and across.
 
-        None where that cannot be told.
+        For each direction the centre of the first position, and the distance to the next. None where the receptive
+        field is not known.
         """
-        seen = self.found.field if self.found is not None else None
-        if seen is None or len(seen.stride) != 2 or seen.stride[0] is None or seen.stride[1] is None:
+        field = self.layer_row.field if self.layer_row is not None else None
+        if field is None or len(field.stride) != 2 or field.stride[0] is None or field.stride[1] is None:
             return None
-        return (seen.centre[0], seen.stride[0]), (seen.centre[1], seen.stride[1])
+        return (field.centre[0], field.stride[0]), (field.centre[1], field.stride[1])
 
     @property
     def activation(self) -> Tensor:
-        """What leaves the layer, (1, C, h, w); it needs no gradient."""
+        """The output of the target layer, (1, C, h, w); it needs no gradient."""
         return self._as_map(self._activation)
 
     @property
     def gradient(self) -> Tensor:
-        """Gradient of the score with respect to :attr:`activation`, (1, C, h, w)."""
+        """The gradient of the score with respect to :attr:`activation`, (1, C, h, w)."""
         gradient = self._layer_gradient
         if gradient is None:
             raise ModelError(f'The score does not depend on the layer "{self.layer}" in a way that has a gradient.')
@@ -209,12 +228,12 @@ class Probe:
 
     @property
     def input_gradient(self) -> Tensor:
-        """Gradient of the score with respect to the image, (1, C, H, W)."""
+        """The gradient of the score with respect to the image, (1, C, H, W)."""
         return self._gradients[0]
 
     @cached_property
     def _layer_gradient(self) -> Tensor | None:
-        """That of the layer's output; the way back ends there, unless the image's gradient was asked for before."""
+        """The gradient of the layer's output; the backward pass ends there, unless it has reached the image already."""
         if "_gradients" in self.__dict__:
             return self._gradients[1]
         with self.session():
@@ -229,12 +248,12 @@ class Probe:
         with self.session():
             if "_gradients" not in self.__dict__:
                 self._forward_pass()
-        if self._seen is None:
+        if self._output is None:
             raise ModelError(f'The layer "{name}" did not run, or what it returns is no tensor.')
-        return self._seen
+        return self._output
 
     def _as_map(self, output: Tensor) -> Tensor:
-        row = self.found
+        row = self.layer_row
         if row is not None and output.ndim == (3 if row.layout == "tokens" else 4):
             return row.as_map(output)
         raise ModelError(
@@ -242,21 +261,21 @@ class Probe:
         )
 
     def _forward_pass(self) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Return image, activation and logits with their graph, until gradients were taken."""
+        """Return image, activation and logits with their graph, which is kept until gradients were taken."""
         if self._graph is None:
             image = self.image.clone().requires_grad_()
-            found = self.found if self._look_inside else None
-            names = [found.name] if found is not None and found.spatial else []
-            with recording(self.model, names) as seen:
+            row = self.layer_row if self._look_inside else None
+            names = [row.name] if row is not None and row.spatial else []
+            with recording(self.model, names) as outputs:
                 logits = self.run(image)
-            activation = seen[names[0]] if names else None
-            self._seen = None if activation is None else activation.detach()
+            activation = outputs[names[0]] if names else None
+            self._output = None if activation is None else activation.detach()
             self._graph = image, activation, logits
         return self._graph
 
     @cached_property
     def _gradients(self) -> tuple[Tensor, Tensor | None]:
-        """Gradients of the image and of the layer's output, from one backward pass."""
+        """The gradients of the image and of the layer's output, from one backward pass."""
         with self.session():
             target = self.target
             image, activation, logits = self._forward_pass()
@@ -266,7 +285,7 @@ class Probe:
                 raise ModelError("The score does not depend on the image in a way that has a gradient.")
             return gradients[0], gradients[1] if activation is not None else None
 
-    # What it says about other images
+    # Scores and gradients of other images
 
     def run(self, images: Tensor) -> Tensor:
         """Run the model on images (B, C, H, W), with the graph where one is wanted; return the logits (B, K).
@@ -281,11 +300,16 @@ class Probe:
         except (CnnlabError, torch.OutOfMemoryError):
             raise
         except Exception as error:
+            if hint := axes_hint(images):
+                raise ModelError(f"{kind} cannot take images of shape {tuple(images.shape)}. {hint}") from error
             raise ModelError(
                 f"{kind} cannot take images of shape {tuple(images.shape)}: {error} Give the image as the model takes "
                 "it: size, channels, normalised."
             ) from error
-        return check_logits(outputs, len(images), kind)
+        logits = check_logits(outputs, len(images), kind)
+        if self.gives_probabilities is None:
+            self.gives_probabilities = ends_in_softmax(logits)
+        return logits.clamp_min(torch.finfo(logits.dtype).tiny).log() if self.gives_probabilities else logits
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the score of the target for images (B, C, H, W), (B,); any number, run in batches without graph."""
@@ -299,9 +323,9 @@ class Probe:
         """Return the logits (count, K) of images that are made when they are needed, so that memory stays bounded.
 
         Args:
-            count: how many images there are.
-            make: from ``start`` and ``end`` to those images (end - start, C, H, W). The sizes of batches are found by
-                measuring.
+            count: the number of images.
+            make: a function from ``start`` and ``end`` to these images (end - start, C, H, W). The sizes of batches are
+                found by measuring.
         """
         parts, start = [], 0
         with self.session(), torch.inference_mode():
@@ -333,12 +357,12 @@ class Probe:
 
 
 def gradients_of(score: Tensor, inputs: Sequence[Tensor], keep_graph: bool = False) -> list[Tensor | None]:
-    """Return the gradients of a score (a scalar, or a sum of scores) with respect to tensors; None: no dependence.
+    """Return the gradients of a score with respect to tensors; None for a tensor that it does not depend on.
 
     Args:
-        score: of one image or several.
-        inputs: that it depends on.
-        keep_graph: other gradients will be asked for.
+        score: the score, a scalar; the sum of the scores of several images.
+        inputs: the tensors.
+        keep_graph: whether other gradients will be taken from the same graph.
 
     Raises:
         ModelError: there is no gradient, or it is not finite.

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cnnlab.explain.inputs import TargetLayer
+
 
 @dataclass(frozen=True)
 class ExplainSettings:
@@ -13,13 +15,14 @@ class ExplainSettings:
 
     Attributes:
         target: index or name of the class that the maps are about; the predicted class when ``None``.
-        layer: dotted name of the layer that class activation maps look at; the last spatial layer when ``None``.
+        layer: the target layer of class activation maps, its dotted name or the module; the last spatial layer when
+            ``None``.
         options: name of a method -> its keyword arguments, such as ``{"occlusion": {"window": 32}}``.
         faithfulness: whether every map is scored by deletion, insertion and randomised weights, which takes longer
             than the maps themselves.
     """
 
     target: int | str | None = None
-    layer: str | None = None
+    layer: TargetLayer | None = None
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     faithfulness: bool = True

@@ -24,7 +24,7 @@ def comparison(answers: Sequence[Any], picture: npt.ArrayLike | None = None, col
     """Draw the maps of several methods over the same picture, with their scores and times under them.
 
     Args:
-        answers: attributions of one image; those with trust say how they compare with random maps.
+        answers: attributions of one image; those with metrics of faithfulness say how they compare with random maps.
         picture: what the model saw as people see it; drawn from its input when ``None``.
         columns: how many beside each other at most; rows are made about equally long.
 
@@ -78,7 +78,7 @@ def comparison(answers: Sequence[Any], picture: npt.ArrayLike | None = None, col
 
 def _scores(answer: Any) -> list[tuple[str, str]]:
     """A line for each score: green where it is better than that of random maps, orange where it is worse."""
-    trust, lines = answer.trust, []
+    trust, lines = answer.faithfulness, []
     for kind, sign in (("deletion", -1), ("insertion", 1)):
         if kind in trust:
             by_chance = trust["random"]
@@ -93,7 +93,7 @@ def _scores(answer: Any) -> list[tuple[str, str]]:
 
 def _caption(answers: Sequence[Any]) -> list[str]:
     text = ["Red is the strongest of each map, blue speaks against; every map has a scale of its own."]
-    if any("deletion" in answer.trust for answer in answers):
+    if any("deletion" in answer.faithfulness for answer in answers):
         text.append(
             "Deletion: what is left of the probability, on average, while the reddest pixels go first (low is good). "
             "Insertion: the same while they come back first to an empty image (high is good). Green is better than "
@@ -114,7 +114,7 @@ def trust_curves(curves: Sequence[Any]) -> Figure:
         UsageError: no curves.
     """
     if not curves:
-        raise UsageError("There are no curves to draw. Compare the methods with trust=True.")
+        raise UsageError("There are no curves to draw. Compare the methods with faithfulness=True.")
     kinds = [kind for kind in ("deletion", "insertion") if any(one.kind == kind for one in curves)]
     names = list(dict.fromkeys(one.name for one in curves if one.name != "random maps"))
     figure = new_figure(4.6 * len(kinds) + 0.2, 4.4 + 0.2 * math.ceil(len(names) / 2))

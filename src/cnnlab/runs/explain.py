@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +62,9 @@ def explain_photo(
     comparison = explain_all(
         network.model,
         image,
-        as_class(settings.target, network.classes),
         None if "all" in methods else list(dict.fromkeys(methods)),
-        layer=settings.layer,
+        replace(settings, target=as_class(settings.target, network.classes)),
         classes=network.classes,
-        trust=settings.faithfulness,
-        options=settings.options,
         begins=begins,
     )
     top = network.top(softmax(comparison.logits[None])[0], TOP)

@@ -14,7 +14,7 @@ import torch
 import cnnlab
 from cnnlab import figures
 from cnnlab.explain import Attribution, explanations
-from cnnlab.explain.compare import Comparison
+from cnnlab.explain.compare import MethodComparison
 from cnnlab.explain.settings import ExplainSettings
 from cnnlab.figures import maps
 from cnnlab.files import write_text
@@ -40,7 +40,7 @@ class PhotoExplanation:
     classifier: Classifier
     picture: np.ndarray
     top: list[tuple[str, float]]
-    comparison: Comparison
+    comparison: MethodComparison
     settings: ExplainSettings
 
     @property
@@ -63,7 +63,7 @@ class PhotoExplanation:
             "score": self.comparison[0].score,
             "probability": self.comparison[0].probability,
             "methods": [
-                {"method": one.method, "layer": one.layer, "seconds": one.seconds, "trust": dict(one.trust)}
+                {"method": one.method, "layer": one.layer, "seconds": one.seconds, "trust": dict(one.faithfulness)}
                 | {"options": dict(one.options), "notes": list(one.notes)}
                 for one in self.comparison
             ],
@@ -99,7 +99,7 @@ def write_explanation(answer: PhotoExplanation, folder: str | os.PathLike[str], 
         small=max(answer.picture.shape[:2]) < PHOTO_SIDE,
         cards=[_card(one, answer.picture) for one in answer.comparison],
         curves=curves,
-        scored=any(one.trust for one in answer.comparison),
+        scored=any(one.faithfulness for one in answer.comparison),
         bars={signed: _gradient(signed) for signed in (False, True)},
         asked=_asked(answer),
     )
@@ -139,11 +139,11 @@ def write_contact_sheet(
     return path
 
 
-def _best_method(comparisons: Sequence[Comparison]) -> str:
+def _best_method(comparisons: Sequence[MethodComparison]) -> str:
     """The method whose maps have the best scores on average, so that all photos can be compared; the first without."""
 
     def score(method: str) -> float:
-        trust = [comparison[method].trust for comparison in comparisons]
+        trust = [comparison[method].faithfulness for comparison in comparisons]
         return float(np.mean([each.get("insertion", 0.0) - each.get("deletion", 0.0) for each in trust]))
 
     return max((one.method for one in comparisons[0]), key=score)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from cnnlab import figures
 from cnnlab.errors import ModelError, UnknownNameError, UsageError
-from cnnlab.explain import recording, untouched
 from cnnlab.explain.activations.embedding import embedding, layer_vectors, place
+from cnnlab.tracing.hooks import recording, untouched
 from tests.explain.helpers_explain import awkward, hooks_of, linear, state_of
 
 
@@ -74,14 +74,14 @@ def test_groups_stay_together_and_trust_is_stated(method: str) -> None:
     images, labels = groups(45)
     result = embedding(awkward(), [(images, labels)], "first", method=method)  # type: ignore[arg-type]
     assert result.points.shape == (45, 2)
-    assert result.trust == pytest.approx(trustworthiness(result.vectors, result.points, n_neighbors=10))
+    assert result.trustworthiness == pytest.approx(trustworthiness(result.vectors, result.points, n_neighbors=10))
     centres = np.stack([result.points[labels == kind].mean(0) for kind in range(3)])
     nearest = np.linalg.norm(result.points[:, None] - centres, axis=2).argmin(1)
     assert (nearest == labels.numpy()).all()
     figure = result.figure(["$5", "b", "c"])
     words = " ".join(text.get_text() for text in figure.findobj(Text)).replace("\n", " ")
     assert "$5" in words
-    assert f"{result.trust:.2f}" in words
+    assert f"{result.trustworthiness:.2f}" in words
     assert ("% of the variance" in words) == (method == "pca")
     assert figures.to_png(figure).startswith(b"\x89PNG")
 

@@ -17,7 +17,8 @@ from cnnlab import explain
 from cnnlab.data import load_data
 from cnnlab.errors import ModelError, UnknownNameError, UsageError
 from cnnlab.explain import Attribution, Probe, attribute, explanations
-from cnnlab.explain.faithfulness.curves import curve, mean_curve, random_map
+from cnnlab.explain.faithfulness import randomisation
+from cnnlab.explain.faithfulness.curves import mean_curve, perturbation_curve, random_map
 from cnnlab.figures import to_png
 from cnnlab.zoo import create_model
 from tests.explain.helpers_explain import OneConv, awkward, linear, random_image, state_of
@@ -67,17 +68,19 @@ def test_no_order_is_better_for_a_linear_network_than_that_of_the_contributions(
     best = explain.gradient_x_input(linear(WEIGHTS), IMAGE, 0).map
     for kind, better in (("deletion", np.less_equal), ("insertion", np.greater_equal)):
         of_all = [
-            curve(probe, np.reshape(order, (2, 2)), kind, 4, 0.0, "").auc  # type: ignore[arg-type]
+            perturbation_curve(probe, np.reshape(order, (2, 2)), kind, 4, 0.0, "").auc  # type: ignore[arg-type]
             for order in itertools.permutations([0.0, 1.0, 2.0, 3.0])
         ]
-        assert better(curve(probe, best, kind, 4, 0.0, "").auc, np.array(of_all) + 1e-12 * (kind == "deletion")).all()  # type: ignore[arg-type]
+        assert better(
+            perturbation_curve(probe, best, kind, 4, 0.0, "").auc, np.array(of_all) + 1e-12 * (kind == "deletion")
+        ).all()  # type: ignore[arg-type]
 
 
 def test_pixels_of_equal_importance_go_from_the_upper_left_and_every_pixel_goes_once() -> None:
     model = linear([list(range(1, 37)), [0] * 36], size=6)
     image = torch.ones(1, 6, 6, dtype=torch.float64) / 100
     probe = Probe(model, image, 0)
-    found = curve(probe, np.zeros((6, 6)), "deletion", 7, 0.0, "")
+    found = perturbation_curve(probe, np.zeros((6, 6)), "deletion", 7, 0.0, "")
     gone = np.round(np.arange(8) * 36 / 7)
     scores = [sum(range(int(n) + 1, 37)) / 100 for n in gone]
     np.testing.assert_allclose(found.share, gone / 36)
@@ -98,7 +101,7 @@ def test_signs_that_are_directions_do_not_count() -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"steps": 0}, "steps is 0"), ({"fill": "grey"}, '"mean" or "blur"')],
+    [({"steps": 0}, "steps is 0"), ({"fill": "black"}, '"grey" or "blur"')],
 )
 def test_wrong_options_of_curves(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
@@ -171,17 +174,17 @@ def test_the_method_runs_with_its_options_and_layer() -> None:
     found = explain.gradcam(model, image, 1, layer="first", aligned=False)
     assert found.options == {"aligned": False}
     asked: list[tuple[str | None, Any]] = []
-    original = explain.trust.__globals__["attribute"]
+    original = randomisation.attribute
 
     def watched(probe: Probe, name: str, **options: Any) -> Attribution:
         asked.append((probe.layer, options))
         return original(probe, name, **options)  # type: ignore[no-any-return]
 
-    explain.trust.__globals__["attribute"] = watched
+    randomisation.attribute = watched
     try:
         explain.randomisation(model, image, found)
     finally:
-        explain.trust.__globals__["attribute"] = original
+        randomisation.attribute = original
     assert asked == [("first", {"aligned": False})]
 
 
@@ -209,32 +212,37 @@ def test_networks_that_cannot_be_shuffled() -> None:
 def test_trust_fills_the_scores_in() -> None:
     model, image = awkward(), random_image()
     before = state_of(model)
-    found = explain.trust(model, explain.integrated_gradients(model, image, 1, steps=8), steps=5, randoms=2)
-    assert list(found.trust) == [
+    found = explain.score_faithfulness(
+        model, explain.integrated_gradients(model, image, 1, steps=8), steps=5, randoms=2
+    )
+    assert list(found.faithfulness) == [
         "deletion",
         "insertion",
         "random",
         "completeness gap",
         "randomised agreement",
     ]
-    assert found.trust["deletion"] == explain.deletion(model, image, found, steps=5).auc
-    assert found.trust["insertion"] == explain.insertion(model, image, found, steps=5).auc
-    assert found.trust["completeness gap"] == explain.completeness(model, image, found)
-    assert found.trust["randomised agreement"] == explain.randomisation(model, image, found)["first"]
+    assert found.faithfulness["deletion"] == explain.deletion(model, image, found, steps=5).auc
+    assert found.faithfulness["insertion"] == explain.insertion(model, image, found, steps=5).auc
+    assert found.faithfulness["completeness gap"] == explain.completeness(model, image, found)
+    assert found.faithfulness["randomised agreement"] == explain.randomisation(model, image, found)["first"]
     generator = np.random.default_rng(0)
     first = random_map(16, 16, generator)
     for score in (explain.deletion, explain.insertion):  # backwards, the one curve is the other
         by_chance = [score(model, image, replace(found, values=heat), steps=3).auc for heat in (first, -first)]
-        assert found.trust["random"] == pytest.approx(np.mean(by_chance))
+        assert found.faithfulness["random"] == pytest.approx(np.mean(by_chance))
     assert state_of(model) == before
-    assert "completeness gap" not in explain.trust(model, explain.saliency(model, image, 1), randoms=1).trust
+    assert (
+        "completeness gap"
+        not in explain.score_faithfulness(model, explain.saliency(model, image, 1), randoms=1).faithfulness
+    )
     with pytest.raises(UsageError, match="randoms is 0"):
-        explain.trust(model, found, randoms=0)
+        explain.score_faithfulness(model, found, randoms=0)
 
 
 def test_a_map_of_somebody_s_own_is_judged_as_far_as_it_can_be() -> None:
-    found = explain.trust(linear(WEIGHTS), answer([[3, 2], [-6, 8]], method="mine"))
-    assert list(found.trust) == ["deletion", "insertion", "random"]
+    found = explain.score_faithfulness(linear(WEIGHTS), answer([[3, 2], [-6, 8]], method="mine"))
+    assert list(found.faithfulness) == ["deletion", "insertion", "random"]
 
 
 def test_curves_show_themselves() -> None:
@@ -283,7 +291,7 @@ def digits() -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
 
 def deletions(model: nn.Module, image: torch.Tensor, target: int, maps: dict[str, np.ndarray]) -> dict[str, float]:
     probe = Probe(model, image, target)
-    return {name: curve(probe, heat, "deletion", 16, "mean", name).auc for name, heat in maps.items()}
+    return {name: perturbation_curve(probe, heat, "deletion", 16, "mean", name).auc for name, heat in maps.items()}
 
 
 def test_every_method_s_deletion_is_better_than_random_maps(
@@ -312,5 +320,5 @@ def test_every_method_s_deletion_is_better_than_random_maps(
 
 def test_every_map_is_a_figure(digits: tuple[nn.Module, torch.Tensor, torch.Tensor]) -> None:
     model, images, labels = digits
-    judged = explain.trust(model, explain.gradcam(model, images[0], int(labels[0])), steps=4, randoms=1)
+    judged = explain.score_faithfulness(model, explain.gradcam(model, images[0], int(labels[0])), steps=4, randoms=1)
     assert to_png(judged.figure(), dpi=40).startswith(b"\x89PNG")

@@ -20,8 +20,8 @@ from cnnlab.errors import ModelError, UsageError
 from cnnlab.explain import Probe
 from cnnlab.explain.methods.occlusion import Patched
 from cnnlab.explain.perturbation import precision
-from cnnlab.explain.perturbation.baselines import blurred, filling
-from cnnlab.explain.perturbation.sliding_windows import Windows
+from cnnlab.explain.perturbation.baselines import blurred, filled
+from cnnlab.explain.perturbation.sliding_windows import SlidingWindows
 from cnnlab.explain.rank_correlation import ranks, spearman
 from cnnlab.zoo import create_model
 from tests.explain.helpers_explain import OneConv, awkward, linear, random_image, state_of
@@ -30,14 +30,14 @@ from tests.explain.helpers_explain import OneConv, awkward, linear, random_image
 
 
 @st.composite
-def windows(draw: st.DrawFn) -> Windows:
+def windows(draw: st.DrawFn) -> SlidingWindows:
     image = draw(st.integers(1, 12)), draw(st.integers(1, 12))
     window = draw(st.integers(1, image[0])), draw(st.integers(1, image[1]))
-    return Windows(image, window, (draw(st.integers(1, window[0])), draw(st.integers(1, window[1]))))
+    return SlidingWindows(image, window, (draw(st.integers(1, window[0])), draw(st.integers(1, window[1]))))
 
 
 @given(windows(), st.integers(0, 99))
-def test_every_pixel_gets_the_mean_of_the_windows_that_cover_it(found: Windows, seed: int) -> None:
+def test_every_pixel_gets_the_mean_of_the_windows_that_cover_it(found: SlidingWindows, seed: int) -> None:
     values = np.random.default_rng(seed).standard_normal(len(found))
     total, count = np.zeros(found.image), np.zeros(found.image)
     for value, (rows, columns) in zip(values, found, strict=True):
@@ -49,7 +49,7 @@ def test_every_pixel_gets_the_mean_of_the_windows_that_cover_it(found: Windows, 
 
 def test_the_last_windows_are_cut_at_the_border() -> None:
     # 5 rows, windows of 2 every 2: 0-1, 2-3, 4; 4 columns, windows of 3 every 2: 0-2, 2-3
-    found = Windows((5, 4), (2, 3), (2, 2))
+    found = SlidingWindows((5, 4), (2, 3), (2, 2))
     assert found.counts == (3, 2)
     assert len(found) == 6
     assert next(iter(found)) == (slice(0, 2), slice(0, 3))
@@ -75,7 +75,7 @@ def test_of_a_linear_network_it_is_the_weights_times_the_values_in_the_window() 
 
 @settings(max_examples=25, deadline=None)
 @given(windows(), st.integers(1, 3), st.floats(-2, 2), st.integers(0, 99))
-def test_of_any_linear_network(found: Windows, channels: int, fill: float, seed: int) -> None:
+def test_of_any_linear_network(found: SlidingWindows, channels: int, fill: float, seed: int) -> None:
     random = np.random.default_rng(seed)
     image, weight = random.standard_normal((2, channels, *found.image))
     model = nn.Sequential(nn.Flatten(), nn.Linear(weight.size, 1, dtype=torch.float64))
@@ -142,7 +142,7 @@ def test_captum(name: str, window: tuple[int, int], stride: tuple[int, int], fil
 
 @settings(max_examples=25, deadline=None)
 @given(windows())
-def test_captum_with_any_window(found: Windows) -> None:
+def test_captum_with_any_window(found: SlidingWindows) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(
         nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 9)
@@ -157,25 +157,25 @@ def test_captum_with_any_window(found: Windows) -> None:
 
 def test_filling() -> None:
     image = random_image(3, 28)[None]
-    assert (filling(image, 0.5) == 0.5).all()
-    mean = filling(image, "mean")
+    assert (filled(image, 0.5) == 0.5).all()
+    mean = filled(image, "mean")
     torch.testing.assert_close(mean[0, :, 3, 5], image.mean((0, 2, 3)))
     assert (mean == mean[..., :1, :1]).all()
     # scipy's "mirror" is torch's "reflect"; its window ends at 3 standard deviations as well.
     expected = gaussian_filter(image.double().numpy(), 2.0, mode="mirror", truncate=3.0, axes=(2, 3))
-    np.testing.assert_allclose(filling(image, "blur"), expected, atol=1e-5)
+    np.testing.assert_allclose(filled(image, "blur"), expected, atol=1e-5)
     assert blurred(image[..., :1, :1], 2.0).shape == (1, 3, 1, 1)
 
 
-@pytest.mark.parametrize("fill", ["grey", math.nan, math.inf, True])
+@pytest.mark.parametrize("fill", ["black", math.nan, math.inf, True])
 def test_wrong_fill(fill: Any) -> None:
-    with pytest.raises(UsageError, match=r'"mean" or "blur"'):
+    with pytest.raises(UsageError, match=r'"mean", "grey" or "blur"'):
         explain.occlusion(awkward(), random_image(), fill=fill)
 
 
 def test_a_batch_is_used_again_and_only_patches_change() -> None:
     image = random_image(3, 8)[None]
-    found = Windows((8, 8), (3, 3), (2, 2))
+    found = SlidingWindows((8, 8), (3, 3), (2, 2))
     patched = Patched(image, torch.full_like(image, 9.0), found)
     seen = []
     for numbers in ([0], [1, 2, 3, 4], [5, 16], [6, 7, 8, 0]):
@@ -309,7 +309,7 @@ def test_wrong_options(options: dict[str, Any], message: str) -> None:
 
 
 def test_a_stride_beyond_the_window_is_fine_where_the_window_is_as_large_as_the_image() -> None:
-    assert len(Windows((16, 16), (16, 4), (99, 4))) == 4
+    assert len(SlidingWindows((16, 16), (16, 4), (99, 4))) == 4
 
 
 def test_numbers_that_are_not_finite() -> None:

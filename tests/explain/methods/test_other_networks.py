@@ -15,8 +15,9 @@ from torch import nn
 from cnnlab import explain
 from cnnlab.errors import ModelError
 from cnnlab.explain import Probe, attribute, explanations
+from cnnlab.tracing import list_layers
 from tests.explain.helpers_explain import random_image, state_of
-from tests.explain.methods.test_common import METHODS, quick
+from tests.explain.test_common import METHODS, quick
 
 # name -> side of the image, and how the last layer with positions is called, or where it is.
 TORCHVISION = {
@@ -60,7 +61,7 @@ def test_timm(timm: ModuleType, name: str) -> None:
 
 def check(model: nn.Module, size: int, layer: str) -> None:
     image, before = random_image(3, size), state_of(model)
-    found = explain.list_layers(model, image).default
+    found = list_layers(model, image).default
     assert found is not None
     assert found.name.startswith(layer), found.name
     probe = Probe(model, image, 3)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.explain import Probe, attribute
-from cnnlab.explain.faithfulness.curves import curve, random_map
+from cnnlab.explain.faithfulness.curves import perturbation_curve, random_map
 from cnnlab.explain.perturbation.baselines import blurred
 from cnnlab.runs import open_classifier
 
@@ -84,7 +84,7 @@ def test_the_heat_falls_on_the_animal_and_maps_beat_random_ones(photos: tuple[nn
             "smooth at random": random_map(224, 224, random),
         }
         for method, heat in maps.items():
-            scores.setdefault(method, []).append(curve(probe, heat, "deletion", 16, "mean", method).auc)
+            scores.setdefault(method, []).append(perturbation_curve(probe, heat, "deletion", 16, "mean", method).auc)
     means = {method: float(np.mean(values)) for method, values in scores.items()}
     table = "\n".join(
         f"{method}: {len(found)} of {len(BOXES)}, deletion {means[method]:.3f}" for method, found in hits.items()

@@ -16,10 +16,10 @@ from cnnlab.errors import ModelError
 from cnnlab.explain import Probe
 from cnnlab.explain.methods.occlusion import Patched
 from cnnlab.explain.perturbation import partial
-from cnnlab.explain.perturbation.baselines import filling
+from cnnlab.explain.perturbation.baselines import filled
 from cnnlab.explain.perturbation.cuts import Cut, cuts
 from cnnlab.explain.perturbation.partial import PatchedMap, fastest
-from cnnlab.explain.perturbation.sliding_windows import Windows
+from cnnlab.explain.perturbation.sliding_windows import SlidingWindows
 from cnnlab.zoo import create_model
 from tests.explain.helpers_explain import hooks_of, random_image, state_of
 
@@ -60,21 +60,25 @@ def classifier(body: nn.Module) -> nn.Module:
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> tuple[nn.Module, Windows, int]:
+def cases(draw: st.DrawFn) -> tuple[nn.Module, SlidingWindows, int]:
     seed = draw(st.integers(0, 99))
     torch.manual_seed(seed)
     model = classifier(layers(draw))
     image = draw(st.sampled_from([16, 24, 32])), draw(st.sampled_from([16, 20, 32]))
     window = draw(st.integers(1, image[0])), draw(st.integers(1, image[1]))
-    return model, Windows(image, window, (draw(st.integers(1, window[0])), draw(st.integers(1, window[1])))), seed
+    return (
+        model,
+        SlidingWindows(image, window, (draw(st.integers(1, window[0])), draw(st.integers(1, window[1])))),
+        seed,
+    )
 
 
 @settings(max_examples=30, deadline=None)
 @given(cases())
-def test_the_map_at_every_cut_is_that_of_the_covered_image(case: tuple[nn.Module, Windows, int]) -> None:
+def test_the_map_at_every_cut_is_that_of_the_covered_image(case: tuple[nn.Module, SlidingWindows, int]) -> None:
     model, windows, seed = case
     image = torch.randn(1, 2, *windows.image, generator=torch.Generator().manual_seed(seed)).double()
-    fill = filling(image, 0.7)
+    fill = filled(image, 0.7)
     numbers = sorted({0, 1, len(windows), *np.random.default_rng(seed).integers(0, len(windows) + 1, 4).tolist()})
     covered = Patched(image, fill, windows)(numbers)
     with torch.no_grad():
@@ -121,7 +125,7 @@ def test_no_cut_behind_what_depends_on_the_size_of_the_image() -> None:
     cut = Cut("0.0", (4, 4), (0, 0), (4, 4), (2.0, 1.0))
     image = torch.ones(1, 2, 16, 16).double()
     with pytest.raises(ModelError, match=r"4x4 positions for 4x4 pixels"):
-        PatchedMap(model, cut, image, image * 0, Windows((16, 16), (4, 4), (4, 4)))([0, 1])
+        PatchedMap(model, cut, image, image * 0, SlidingWindows((16, 16), (4, 4), (4, 4)))([0, 1])
 
 
 def test_no_cut_where_nothing_can_be_followed() -> None:
@@ -204,7 +208,7 @@ def test_a_network_that_changes_its_input_in_place() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Hardtanh(-0.5, 0.5, inplace=True), nn.Conv2d(3, 2, 3, padding=1))
     image = random_image(size=16)[None]
-    windows = Windows((16, 16), (4, 4), (4, 4))
+    windows = SlidingWindows((16, 16), (4, 4), (4, 4))
     maps = PatchedMap(model, Cut("1", (1, 1), (-1, -1), (3, 3), (2.0, 1.0)), image, image * 0, windows)
     covered = Patched(random_image(size=16)[None], image * 0, windows)
     with torch.no_grad():
@@ -240,7 +244,7 @@ def test_a_network_of_the_zoo_gives_the_same_either_way(monkeypatch: pytest.Monk
     options: dict[str, Any] = {"window": 8, "stride": 4}
     took = []
 
-    def forced(probe: Probe, make: Any, fill: Tensor, windows: Windows) -> Any:
+    def forced(probe: Probe, make: Any, fill: Tensor, windows: SlidingWindows) -> Any:
         cut = max(cuts(model, (1, 3, 32, 32)), key=lambda cut: cut.gain(windows))
         took.append(cut.layer)
         with probe.session(), torch.inference_mode():

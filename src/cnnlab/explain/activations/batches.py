@@ -55,7 +55,7 @@ def look_at(model: nn.Module, images: Tensor, layer: str | None) -> tuple[Probe,
     probe = Probe(model, images[:1], layer=layer)
     if layer is None:
         layer = probe.layer
-    found = probe.found
+    found = probe.layer_row
     assert found is not None
     return probe, found
 

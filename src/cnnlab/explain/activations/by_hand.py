@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.errors import ShapeError, UnknownNameError, UsageError
-from cnnlab.explain.drawable import Shown
+from cnnlab.explain.drawable import Drawable
 from cnnlab.explain.probe import Probe
 from cnnlab.tracing.hooks import find_layer, recording_inputs
 
@@ -58,7 +58,7 @@ def named_kernel(name: str) -> Array:
 
 
 @dataclass(frozen=True, eq=False)
-class OutputPixel(Shown):
+class OutputPixel(Drawable):
     """Where one number of a convolution's output comes from: ``value = products.sum() + bias``.
 
     Attributes:
@@ -113,7 +113,7 @@ class OutputPixel(Shown):
 
 
 @dataclass(frozen=True, eq=False)
-class Filtered(Shown):
+class Filtered(Drawable):
     """What a kernel made of an image; each channel was filtered on its own.
 
     Attributes:

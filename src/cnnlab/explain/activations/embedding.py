@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from cnnlab.errors import UsageError
 from cnnlab.explain.activations.batches import image_batches, look_at
-from cnnlab.explain.drawable import Shown
+from cnnlab.explain.drawable import Drawable
 from cnnlab.tracing.hooks import recording
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class Embedding(Shown):
+class Embedding(Drawable):
     """Images as points.
 
     Attributes:
@@ -38,7 +38,7 @@ class Embedding(Shown):
         labels: int64 (N,), None when there were none.
         layer: dotted name of the layer.
         method: ``"pca"`` or ``"tsne"``.
-        trust: trustworthiness, how near each point's ten nearest neighbours in the plane are in truth; 1 is perfect,
+        trustworthiness: how near each point's ten nearest neighbours in the plane are in truth; 1 is perfect,
             about 0.5 is chance (J. Venna, S. Kaski 2001).
         explained: the share of the variance that the two axes keep; None for t-SNE, which has no such number.
         seconds: it took.
@@ -49,7 +49,7 @@ class Embedding(Shown):
     labels: npt.NDArray[np.int64] | None
     layer: str
     method: str
-    trust: float
+    trustworthiness: float
     explained: float | None
     seconds: float
 
@@ -63,7 +63,7 @@ class Embedding(Shown):
         """Say what the picture is, and how far it can be trusted."""
         title = {"pca": "PCA", "tsne": "t-SNE"}[self.method]
         kept = "" if self.explained is None else f"; the axes keep {self.explained:.0%} of the variance"
-        trust = f"trustworthiness of neighbours {self.trust:.2f} of 1"
+        trust = f"trustworthiness of neighbours {self.trustworthiness:.2f} of 1"
         return f"{title} of {self.layer}, {len(self.points)} images{kept}; {trust}."
 
 

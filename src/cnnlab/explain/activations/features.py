@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from cnnlab.errors import ModelError, UsageError
-from cnnlab.explain.drawable import Shown
+from cnnlab.explain.drawable import Drawable
 from cnnlab.explain.probe import Probe
 from cnnlab.tracing.hooks import recording
 
@@ -28,7 +28,7 @@ View = Literal["grid", "strongest", "mean"]
 
 
 @dataclass(frozen=True, eq=False)
-class Features(Shown):
+class Features(Drawable):
     """The feature maps of a layer for an image.
 
     Attributes:
@@ -107,7 +107,7 @@ def features(model: nn.Module, image: Any, layer: str | None = None) -> Features
             raise ModelError(f"{type(model).__name__} has no 2-D convolution; name a layer.")
         layer = names[0]
     probe = Probe(model, image, layer=layer)
-    row = probe.found
+    row = probe.layer_row
     with probe.session(), torch.no_grad(), recording(model, [layer]) as seen:
         probe.run(probe.image)
     maps = seen[layer] if row is None else row.as_map(seen[layer])

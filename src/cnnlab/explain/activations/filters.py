@@ -15,7 +15,7 @@ import numpy.typing as npt
 from torch import nn
 
 from cnnlab.errors import ModelError, UsageError
-from cnnlab.explain.drawable import Shown
+from cnnlab.explain.drawable import Drawable
 from cnnlab.tracing.hooks import find_layer
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Filters(Shown):
+class Filters(Drawable):
     """The filters of a convolution, as they were when they were looked at: training on does not change them.
 
     Attributes:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from cnnlab.errors import UsageError
 from cnnlab.explain.activations.batches import image_batches, look_at
-from cnnlab.explain.drawable import Shown
+from cnnlab.explain.drawable import Drawable
 from cnnlab.explain.pixel_range import Channels, PixelRange
 from cnnlab.tracing.hooks import find_layer, recording
 
@@ -29,7 +29,7 @@ Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
-class TopImages(Shown):
+class TopImages(Drawable):
     """For each unit, the images that excite it most, the strongest first.
 
     Attributes:

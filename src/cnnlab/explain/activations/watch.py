@@ -34,7 +34,7 @@ from cnnlab.explain.activations.snapshots import (
     in_order,
     watched,
 )
-from cnnlab.explain.drawable import Shown
+from cnnlab.explain.drawable import Drawable
 from cnnlab.explain.inputs import check_logits
 from cnnlab.tracing.hooks import recording, untouched
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["SHARES", "LayerLook", "Look", "Rectifier", "Spread", "Watch", "compare_trainings"]
 
 
-class Watch(Shown):
+class Watch(Drawable):
     """Looks into a network during training, always with the same images.
 
     Args:

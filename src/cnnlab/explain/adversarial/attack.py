@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.errors import ModelError, UsageError
-from cnnlab.explain.drawable import Shown
+from cnnlab.explain.drawable import Drawable
 from cnnlab.explain.inputs import class_name, find_class
 from cnnlab.explain.pixel_range import Channels, PixelRange
 from cnnlab.explain.probe import Probe, gradients_of
@@ -26,7 +26,7 @@ Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class Fooled(Shown):
+class Fooled(Drawable):
     """An image, the changed image, and what the network says to both.
 
     Attributes:

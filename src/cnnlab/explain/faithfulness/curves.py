@@ -1,4 +1,4 @@
-"""Deletion and insertion: how fast the probability of a class goes, and comes back, with the pixels of a map.
+"""Deletion and insertion: how fast the probability of a class falls, and comes back, with the pixels of a map.
 
 Petsiuk, Das, Saenko: RISE: randomized input sampling for explanation of black-box models. BMVC 2018.
 https://arxiv.org/abs/1806.07421 (section 4.2)
@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cnnlab.errors import UsageError
-from cnnlab.explain.drawable import Shown
-from cnnlab.explain.perturbation.baselines import Fill, filling
+from cnnlab.explain.drawable import Drawable
+from cnnlab.explain.perturbation.baselines import Fill, filled
 from cnnlab.explain.probe import Probe
 
 if TYPE_CHECKING:
@@ -29,13 +29,13 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Curve(Shown):
-    """What becomes of the probability of a class when pixels are taken away, or given back, most important first.
+class Curve(Drawable):
+    """The probability of a class while pixels are replaced, or put back, the most important ones first.
 
     Attributes:
         kind: ``"deletion"`` or ``"insertion"``.
-        name: of the method whose map says which pixels are important.
-        share: (steps + 1,) which part of the pixels has been changed, from 0 to 1.
+        name: the name of the method whose map says which pixels are important.
+        share: (steps + 1,) the share of the pixels that have been changed, from 0 to 1.
         score: (steps + 1,) the probability then, divided by that for the whole image.
     """
 
@@ -56,16 +56,16 @@ class Curve(Shown):
         return trust_curves([self])
 
 
-def curve(probe: Probe, heat: npt.NDArray[Any], kind: Kind, steps: int, fill: Fill, name: str) -> Curve:
+def perturbation_curve(probe: Probe, heat: npt.NDArray[Any], kind: Kind, steps: int, fill: Fill, name: str) -> Curve:
     """Change the pixels of the image in the order of a map, equally many in each step, and follow the probability.
 
     Args:
-        probe: model, image and target.
-        heat: (H, W); the largest number is the most important pixel, and of equal ones the upper left one.
-        kind: take pixels away from the image, or give them back to what stands in for it.
-        steps: how many points the curve has after the first one.
-        fill: what stands in for pixels that are not there.
-        name: of the method.
+        probe: the network, the image and the class.
+        heat: the map (H, W); the largest value is the most important pixel, and of equal ones the upper left one.
+        kind: whether pixels of the image are replaced by the baseline, or those of the baseline by the image.
+        steps: the number of points of the curve after the first one.
+        fill: the baseline, see :func:`~cnnlab.explain.perturbation.baselines.filled`.
+        name: the name of the method.
 
     Raises:
         UsageError: a map of another size, or ``steps`` below 1.
@@ -76,21 +76,21 @@ def curve(probe: Probe, heat: npt.NDArray[Any], kind: Kind, steps: int, fill: Fi
     if steps < 1:
         raise UsageError(f"steps is {steps}; give at least 1.")
     order = np.argsort(-heat.ravel(), kind="stable")
-    place = np.empty(order.size, dtype=np.int64)
-    place[order] = np.arange(order.size)
-    places = torch.from_numpy(place).view(1, 1, *size).to(probe.image.device)
+    rank = np.empty(order.size, dtype=np.int64)
+    rank[order] = np.arange(order.size)
+    ranks = torch.from_numpy(rank).view(1, 1, *size).to(probe.image.device)
     # Whole pixels: the last point has all of them.
-    numbers = torch.tensor([round(order.size * step / steps) for step in range(steps + 1)], device=places.device)
-    empty = filling(probe.image, fill)
-    before, after = (probe.image, empty) if kind == "deletion" else (empty, probe.image)
+    counts = torch.tensor([round(order.size * step / steps) for step in range(steps + 1)], device=ranks.device)
+    baseline = filled(probe.image, fill)
+    before, after = (probe.image, baseline) if kind == "deletion" else (baseline, probe.image)
 
     def changed(start: int, end: int) -> Tensor:
-        images = torch.where(places < numbers[start:end, None, None, None], after, before)
+        images = torch.where(ranks < counts[start:end, None, None, None], after, before)
         return images.contiguous(memory_format=torch.channels_last)
 
     score = probabilities(probe.logits_for(steps + 1, changed), probe.target)
     whole = score[0 if kind == "deletion" else -1]
-    return Curve(kind, name, numbers.cpu().numpy() / order.size, (score / whole).cpu().numpy())
+    return Curve(kind, name, counts.cpu().numpy() / order.size, (score / whole).cpu().numpy())
 
 
 def mean_curve(curves: Sequence[Curve]) -> Curve:
@@ -100,16 +100,16 @@ def mean_curve(curves: Sequence[Curve]) -> Curve:
 
 
 def probabilities(logits: Tensor, target: int) -> Tensor:
-    """Return the probability of the target, (N,) float64: softmax of logits (N, K), sigmoid where K is 1."""
+    """Return the probability of a class, (N,) float64: the softmax of logits (N, K), their sigmoid where K is 1."""
     logits = logits.double()
     return logits.sigmoid()[:, 0] if logits.shape[1] == 1 else logits.softmax(1)[:, target]
 
 
 def random_map(height: int, width: int, generator: np.random.Generator) -> npt.NDArray[np.float32]:
-    """Return smooth random numbers, (H, W): what a map is worth that knows nothing.
+    """Return a smooth random map (H, W), whose scores are those of a map without any information.
 
     A coarse grid of seven by seven random numbers is enlarged. Random numbers for every pixel would be no fair
-    opponent: to change single pixels all over an image destroys it faster than to cover what is seen in it.
+    comparison: an image is destroyed faster by changes of single pixels everywhere than by covering its object.
     """
     coarse = torch.from_numpy(generator.standard_normal((1, 1, min(7, height), min(7, width)))).float()
     return F.interpolate(coarse, (height, width), mode="bicubic", align_corners=False)[0, 0].numpy()

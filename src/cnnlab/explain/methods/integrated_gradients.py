@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cnnlab.errors import UsageError, did_you_mean
 from cnnlab.explain.method import explanation
-from cnnlab.explain.perturbation.baselines import filling
+from cnnlab.explain.perturbation.baselines import as_baseline
 from cnnlab.explain.probe import Probe
 
 Rule = Literal["gauss-legendre", "midpoint"]
@@ -74,23 +74,3 @@ def _points(rule: Rule, steps: int) -> tuple[np.ndarray, np.ndarray]:
         return (np.arange(steps) + 0.5) / steps, np.full(steps, 1 / steps)
     near = did_you_mean(str(rule), get_args(Rule))
     raise UsageError(f"rule={rule!r} is not known. {near} Choose one of: {', '.join(get_args(Rule))}.")
-
-
-def as_baseline(baseline: Any, image: Tensor) -> Tensor:
-    """Return the baseline of :func:`integrated_gradients` as an image (1, C, H, W).
-
-    Raises:
-        UsageError: it is none of what may be given, or of another shape than the image.
-    """
-    if isinstance(baseline, str | int | float):
-        return filling(image, baseline)  # type: ignore[arg-type]  # it checks them
-    try:
-        given = torch.as_tensor(np.asarray(baseline.detach().cpu() if isinstance(baseline, Tensor) else baseline))
-        given = given.to(image).reshape(-1, *given.shape[-3:])
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise UsageError(f"A baseline is a number, mean, blur or an image (C, H, W), not {baseline!r}.") from error
-    if given.shape != image.shape:
-        raise UsageError(f"The baseline has shape {tuple(given.shape[1:])}, the image {tuple(image.shape[1:])}.")
-    if not torch.isfinite(given).all():
-        raise UsageError("The baseline holds NaN or infinite numbers.")
-    return given

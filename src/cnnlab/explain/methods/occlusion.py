@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from cnnlab.explain.method import explanation
-from cnnlab.explain.perturbation.baselines import Fill, filling
+from cnnlab.explain.perturbation.baselines import Fill, filled
 from cnnlab.explain.perturbation.partial import fastest
 from cnnlab.explain.perturbation.patched_copies import Reused
 from cnnlab.explain.perturbation.precision import Precision, scores_of
-from cnnlab.explain.perturbation.sliding_windows import NOTHING, Pair, Span, Windows, pair
+from cnnlab.explain.perturbation.sliding_windows import NOTHING, Pair, SlidingWindows, Span, pair
 from cnnlab.explain.probe import Probe
 
 
@@ -45,7 +45,7 @@ def occlusion(
         window: height and width of a patch in pixels; a seventh of the image's when ``None``.
         stride: by how much it moves, down and to the right, at most its size; a quarter of it when ``None``.
         fill: what it covers the image with: a number, ``"mean"`` or ``"blur"``; see
-            :func:`~cnnlab.explain.perturbation.baselines.filling`.
+            :func:`~cnnlab.explain.perturbation.baselines.filled`.
         precision: ``"bf16"`` computes in half precision; ``"auto"`` does so where that is faster and gives the same
             order of pixels.
 
@@ -55,8 +55,8 @@ def occlusion(
     height, width = probe.image.shape[2:]
     size = pair("window", (max(1, round(height / 7)), max(1, round(width / 7))) if window is None else window)
     step = pair("stride", (max(1, size[0] // 4), max(1, size[1] // 4)) if stride is None else stride)
-    windows = Windows((height, width), size, step)
-    cover = filling(probe.image, fill)
+    windows = SlidingWindows((height, width), size, step)
+    cover = filled(probe.image, fill)
     network, make = fastest(probe, Patched(probe.image, cover, windows), cover, windows)
     # The whole image goes the same way as the covered ones, so that its rounding errors cancel.
     scores = scores_of(network, probe.target, 1 + len(windows), make, precision).double()
@@ -66,7 +66,7 @@ def occlusion(
 class Patched:
     """Batches of an image, each with another patch covered; number 0 has none."""
 
-    def __init__(self, image: Tensor, fill: Tensor, windows: Windows) -> None:
+    def __init__(self, image: Tensor, fill: Tensor, windows: SlidingWindows) -> None:
         self.copies, self.fill = Reused(image), fill
         self.patches: list[Span] = [NOTHING, *windows]
 

@@ -1,45 +1,153 @@
-"""What stands in for pixels that are taken away: a number, the image's mean, or the image out of focus."""
+"""Baselines: the image that replaces removed pixels, and the choice of one that the network finds neutral."""
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from cnnlab.errors import UsageError
+from cnnlab.explain.probe import Probe
 
-Fill = float | Literal["mean", "blur"]
-"""A number in the units of the model's input, the mean of each channel, or the blurred image."""
+Fill = float | Literal["mean", "blur", "grey"]
+"""A number in the units of the network's input, the mean of each channel, the blurred image, or one grey."""
+
+CANDIDATES: tuple[Fill, ...] = ("mean", "grey", 0.0, "blur")
+_WORDS = {
+    "mean": "the mean colour",
+    "grey": "one grey",
+    "blur": "the blurred image",
+    0.0: "0, the mean of the data",
+}
 
 
-def filling(image: Tensor, fill: Fill) -> Tensor:
-    """Return the image that shines through where pixels are taken away.
+def filled(image: Tensor, fill: Fill) -> Tensor:
+    """Return the baseline of an image.
 
     Args:
-        image: (1, C, H, W).
-        fill: a finite number; ``"mean"``: the mean of each channel over the image; ``"blur"``: the image out of focus
-            (Gaussian with a standard deviation of a 14th of the shorter side), which leaves colours and takes shapes.
+        image: the image (1, C, H, W).
+        fill: a finite number; ``"mean"``: the mean of each channel over the image; ``"grey"``: the mean over all
+            channels and pixels; ``"blur"``: the image under a Gaussian with a standard deviation of a 14th of the
+            shorter side, which leaves colours and removes shapes.
 
     Returns:
-        (1, C, H, W).
+        The baseline (1, C, H, W).
 
     Raises:
         UsageError: another ``fill``.
     """
     if fill == "mean":
         return image.mean(dim=(2, 3), keepdim=True).expand_as(image).contiguous()
+    if fill == "grey":
+        return torch.full_like(image, float(image.mean()))
     if fill == "blur":
         return blurred(image, min(image.shape[2:]) / 14)
     if isinstance(fill, str | bool) or not math.isfinite(fill):
-        raise UsageError(f'fill is {fill!r}; give a finite number, "mean" or "blur".')
+        raise UsageError(f'fill is {fill!r}; give a finite number, "mean", "grey" or "blur".')
     return torch.full_like(image, fill)
 
 
+def as_baseline(baseline: Any, image: Tensor) -> Tensor:
+    """Return a baseline as an image (1, C, H, W).
+
+    Args:
+        baseline: a fill of :func:`filled`, or an image (C, H, W), a tensor or an array.
+        image: the image (1, C, H, W) that the baseline belongs to.
+
+    Raises:
+        UsageError: another type, another shape than that of the image, or values that are not finite.
+    """
+    if isinstance(baseline, str | int | float):
+        return filled(image, baseline)  # type: ignore[arg-type]  # it checks them
+    try:
+        array = np.asarray(baseline.detach().cpu() if isinstance(baseline, Tensor) else baseline)
+        values = torch.as_tensor(array).to(image)
+        values = values.reshape(-1, *values.shape[-3:])
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UsageError(
+            f"A baseline is a number, mean, grey, blur or an image (C, H, W), not {baseline!r}."
+        ) from error
+    if values.shape != image.shape:
+        raise UsageError(f"The baseline has shape {tuple(values.shape[1:])}, the image {tuple(image.shape[1:])}.")
+    if not torch.isfinite(values).all():
+        raise UsageError("The baseline holds NaN or infinite numbers.")
+    return values
+
+
+@dataclass(frozen=True)
+class NeutralBaseline:
+    """The baseline that replaces pixels in deletion and insertion.
+
+    Attributes:
+        fill: the fill of :func:`filled`.
+        probability: the probability of the class for the baseline.
+        note: a sentence that names the baseline where it is not the mean; empty for the mean.
+    """
+
+    fill: Fill
+    probability: float
+    note: str = ""
+
+
+def choose_baseline(probe: Probe) -> NeutralBaseline:
+    """Return a baseline that the network finds neutral: the mean, or where it favours the class a measured choice.
+
+    A network of few classes may give one of them even to an empty image; deletion and insertion against that image then
+    say little. Where the mean keeps the class (see :func:`keeps_class`), the candidate with the flattest answer is
+    taken, that with the largest entropy over the classes. The mean stays where the network is
+    undecided about the image itself.
+
+    Args:
+        probe: the network, the image and the class.
+    """
+
+    def shares(images: Tensor) -> Tensor:
+        logits = probe.logits_of(images).double()
+        if logits.shape[1] > 1:
+            return logits.softmax(1)
+        return torch.cat([logits.sigmoid(), (-logits).sigmoid()], 1)
+
+    (mean,) = shares(filled(probe.image, "mean")).tolist()
+    target = probe.target
+    undecided = probe.probability <= 1.5 / len(mean)
+    if undecided or not keeps_class(mean[target], probe.probability, len(mean)):
+        return NeutralBaseline("mean", mean[target])
+    answers = shares(torch.cat([filled(probe.image, fill) for fill in CANDIDATES]))
+    flattest = int(torch.special.entr(answers).sum(1).argmax())
+    fill, probability = CANDIDATES[flattest], float(answers[flattest, target])
+    if fill == "mean":
+        return NeutralBaseline("mean", probability)
+    return NeutralBaseline(
+        fill,
+        probability,
+        f"Pixels are replaced by {_WORDS[fill]}: the network's answer is flattest there ({probability:.0%} for the "
+        f"class), while the mean colour keeps {mean[target]:.0%}.",
+    )
+
+
+def keeps_class(probability: float, whole: float, classes: int) -> bool:
+    """Return whether a baseline keeps a class: more than half of its probability, and clearly more than by chance.
+
+    Args:
+        probability: the probability of the class for the baseline.
+        whole: the probability of the class for the image.
+        classes: the number of classes.
+    """
+    return probability > whole * max(0.5, min(0.9, 1.2 / classes / whole))
+
+
 def blurred(image: Tensor, sigma: float) -> Tensor:
-    """Return ``image`` (N, C, H, W) under a Gaussian of ``sigma`` pixels; the border is mirrored."""
+    """Return images under a Gaussian filter with mirrored borders.
+
+    Args:
+        image: the images (N, C, H, W).
+        sigma: the standard deviation in pixels.
+    """
     for axis in (2, 3):
         radius = min(math.ceil(3 * sigma), image.shape[axis] - 1)
         if radius < 1:

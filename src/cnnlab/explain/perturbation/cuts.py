@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from cnnlab.errors import CnnlabError
-from cnnlab.explain.perturbation.sliding_windows import Pair, Windows
+from cnnlab.explain.perturbation.sliding_windows import Pair, SlidingWindows
 from cnnlab.tracing import Op, Trace, Value, receptive_fields, trace
 
 
@@ -50,14 +50,14 @@ class Cut:
         end = min((positions.stop - 1) * step + first + size, side)
         return slice(begin, math.ceil(end / step) * step)
 
-    def gain(self, windows: Windows) -> float:
+    def gain(self, windows: SlidingWindows) -> float:
         """How many times as fast it should be to compute only what sees the windows."""
         whole, head = self.costs
         sides = self.crop_size(windows)
         share = sides[0] * sides[1] / (windows.image[0] * windows.image[1])
         return whole / (whole - head + share * head)
 
-    def crop_size(self, windows: Windows) -> Pair:
+    def crop_size(self, windows: SlidingWindows) -> Pair:
         """Height and width of a crop that is large enough around every window."""
         height, width = (
             max(crop.stop - crop.start for _, crop in self.around(windows.spans(axis), side, axis))

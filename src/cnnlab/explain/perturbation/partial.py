@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from cnnlab.errors import ModelError
 from cnnlab.explain.perturbation.cuts import Cut, cuts
 from cnnlab.explain.perturbation.patched_copies import Reused
-from cnnlab.explain.perturbation.sliding_windows import NOTHING, Span, Windows
+from cnnlab.explain.perturbation.sliding_windows import NOTHING, SlidingWindows, Span
 from cnnlab.explain.probe import Probe
 from cnnlab.tracing.hooks import replacing_output
 
@@ -40,7 +40,7 @@ class PatchedMap:
         windows: the patches.
     """
 
-    def __init__(self, model: nn.Module, cut: Cut, image: Tensor, fill: Tensor, windows: Windows) -> None:
+    def __init__(self, model: nn.Module, cut: Cut, image: Tensor, fill: Tensor, windows: SlidingWindows) -> None:
         self.head, self.image, self.fill = _Head(model, cut.layer), image, fill
         self.patches: list[Span] = [NOTHING, *windows]
         self.size = cut.crop_size(windows)
@@ -91,7 +91,7 @@ class PatchedMap:
 
 
 def fastest(
-    probe: Probe, make: Callable[[Sequence[int]], Tensor], fill: Tensor, windows: Windows
+    probe: Probe, make: Callable[[Sequence[int]], Tensor], fill: Tensor, windows: SlidingWindows
 ) -> tuple[Probe, Callable[[Sequence[int]], Tensor]]:
     """Return what computes the scores of covered images fastest: the network or its tail, and what is fed to it.
 

@@ -38,7 +38,7 @@ def pair(name: str, value: int | Sequence[int]) -> Pair:
 
 
 @dataclass(frozen=True)
-class Windows:
+class SlidingWindows:
     """Windows over an image from its top left corner on, a stride apart, until every pixel is covered.
 
     The last ones may hang over the right and lower border: they are cut there.

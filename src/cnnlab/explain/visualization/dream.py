@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cnnlab.errors import ModelError, UsageError
-from cnnlab.explain.drawable import Shown
+from cnnlab.explain.drawable import Drawable
 from cnnlab.explain.pixel_range import Channels, PixelRange
 from cnnlab.explain.probe import Probe, gradients_of
 from cnnlab.explain.visualization.objectives import Objective, Seen, energy
@@ -33,7 +33,7 @@ Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class Dream(Shown):
+class Dream(Drawable):
     """An image and what a network dreamed into it.
 
     Attributes:

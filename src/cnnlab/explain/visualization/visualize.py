@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.errors import ModelError, UsageError
-from cnnlab.explain.drawable import Shown
+from cnnlab.explain.drawable import Drawable
 from cnnlab.explain.inputs import class_name, find_class
 from cnnlab.explain.pixel_range import Channels, PixelRange
 from cnnlab.explain.probe import Probe, gradients_of
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Visualization(Shown):
+class Visualization(Drawable):
     """An invented image.
 
     Attributes:

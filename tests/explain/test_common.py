@@ -18,6 +18,7 @@ from cnnlab import explain
 from cnnlab.errors import ModelError
 from cnnlab.explain import Probe, attribute, explanations, method_options
 from cnnlab.figures import to_png
+from cnnlab.tracing import list_layers
 from cnnlab.zoo import create_model, models
 from tests.explain.helpers_explain import OneConv, random_image, state_of
 
@@ -69,7 +70,7 @@ def test_every_explanation_of_every_network_at_its_smallest_size(name: str) -> N
     before = state_of(model)
     probe = Probe(model, image, 3, classes=list("abcdefg"))
     for method in METHODS:
-        if explanations.get(method).facts.needs_layer and probe.found is None:
+        if explanations.get(method).facts.needs_layer and probe.layer_row is None:
             with pytest.raises(ModelError, match="no spatial layer"):
                 attribute(probe, method)
             continue
@@ -96,7 +97,7 @@ def test_networks_without_positions_are_the_dense_ones_only() -> None:
         size = min(facts.image_size, 64)
         with torch.device("meta"):
             model = create_model(name, image_size=size)
-        without += [name] if explain.list_layers(model, (facts.in_channels, size, size)).default is None else []
+        without += [name] if list_layers(model, (facts.in_channels, size, size)).default is None else []
     assert without == ["mlp"]
 
 
