@@ -1,7 +1,8 @@
-"""The command line: a command is a typed function that calls the rooms below; there is no logic in it.
+"""The command line: the command ``cnnlab X`` is the function ``X`` in the module ``X`` of this package.
 
-A module of this package whose name has no underscore in front adds its commands through ``register(app)``. Results
-go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted.
+A command is a typed function that calls the rooms below; there is no logic in it. Modules whose names begin with an
+underscore hold what commands share. Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed,
+2 wrong use, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-import cnnlab
+from cnnlab.cli._errors import refuse_addresses, said_by_another_process
 from cnnlab.errors import CnnlabError
 
 
@@ -25,11 +26,16 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except CnnlabError as error:
-            typer.echo(f"cnnlab: {error}", err=True)
+            if not said_by_another_process(str(error)):
+                typer.echo(f"cnnlab: {error}", err=True)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
             typer.echo("cnnlab: interrupted.", err=True)
             raise typer.Exit(130) from None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        refuse_addresses(args)
+        return super().resolve_command(ctx, args)
 
 
 app = typer.Typer(
@@ -44,6 +50,8 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
+        import cnnlab
+
         typer.echo(f"cnnlab {cnnlab.__version__}")
         raise typer.Exit
 
@@ -55,10 +63,12 @@ def _options(
     pass
 
 
-# The help lists commands in this order: training first, then by name of the module.
-for _module in sorted((module.name for module in pkgutil.iter_modules(__path__)), key=lambda n: (n != "train", n)):
-    if not _module.startswith("_"):
-        importlib.import_module(f"{__name__}.{_module}").register(app)
+# The help lists commands in this order: training first, then by name.
+for _name in sorted(
+    (module.name for module in pkgutil.iter_modules(__path__)), key=lambda name: (name != "train", name)
+):
+    if not _name.startswith("_"):
+        app.command(_name)(getattr(importlib.import_module(f"{__name__}.{_name}"), _name))
 
 
 def main(arguments: list[str] | None = None) -> None:

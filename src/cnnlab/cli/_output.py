@@ -42,3 +42,11 @@ def write_csv(path: Path, titles: Sequence[str], rows: Iterable[Sequence[Any]]) 
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror}. Choose another file with --csv.") from None
     typer.echo(f"table: {path}", err=True)
+
+
+def print_result(as_json: bool, values: dict[str, Any], lines: list[str]) -> None:
+    """Print a result: ``values`` as JSON or ``lines`` for people."""
+    if as_json:
+        print_json(values)
+    else:
+        typer.echo("\n".join(lines))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cnnlab.cli._options import DataDir, DataName, Device, Json, Seed
 from cnnlab.cli._output import print_json
 
 if TYPE_CHECKING:
@@ -15,30 +16,28 @@ if TYPE_CHECKING:
 
 
 def advise(
-    data: Annotated[str, typer.Argument(help="Data set, folder of photos, or CSV file.")],
+    data: DataName,
     minutes: Annotated[float, typer.Option("--minutes", "-m", help="How long the training may take.")] = 10.0,
     goal: Annotated[
         str, typer.Option(help="accuracy; or, among those nearly as accurate, speed or small.")
     ] = "accuracy",
     budget: Annotated[float, typer.Option(metavar="SECONDS", help="About how long the advice may take.")] = 120.0,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of samples, weights and order.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    data_dir: Annotated[str | None, typer.Option(help="Folder to look for data sets in first.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else.")] = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    data_dir: DataDir = None,
+    as_json: Json = False,
 ) -> None:
     """Shortlist three networks for these data on this machine: each is tried out, and the numbers are shown.
 
     Examples: `cnnlab advise photos/` · `cnnlab advise cifar10 --minutes 60` · `cnnlab advise mnist5k --goal small`
     """
-    from pathlib import Path
-
     from rich.console import Console
 
     from cnnlab.advisor.advice import Advice
     from cnnlab.advisor.clock import TrialStep
     from cnnlab.advisor.search import advise as find
 
-    folder = str(Path(data_dir).resolve()) if data_dir else None
+    folder = str(data_dir.resolve()) if data_dir else None
     console = Console(stderr=True)
     answer: Advice | None = None
     events = find(data, minutes=minutes, goal=goal, budget=budget, seed=seed, device=device, data_dir=folder)  # type: ignore[arg-type]
@@ -109,8 +108,3 @@ def _facts(choice: Choice) -> list[str]:
     )
     facts.append(f"{choice.epochs} epochs, about {duration(choice.seconds)}:")
     return facts
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the command line."""
-    app.command()(advise)

@@ -1,12 +1,14 @@
-"""``cnnlab data``: what data sets there are and how they look; ``cnnlab doctor``: what is wrong with one's own."""
+"""``cnnlab data``: what data sets there are and how they look."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cnnlab.cli._options import DataDir, Json, Seed, figure_option
 from cnnlab.cli._output import print_json, print_table
 from cnnlab.console import size, table
 from cnnlab.errors import UsageError
@@ -15,18 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from cnnlab.data import Augment, DataFacts, ImageData
-    from cnnlab.data.doctor import Diagnosis
 
-DataDir = Annotated[str | None, typer.Option(help="Folder to look for data sets in first.")]
-Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else.")]
 _MOST_CLASSES = 100  # rows of a figure
 _PHOTO_SIZE = 128  # pixels: side of the pictures of a figure when the files have various sizes
-
-
-def register(app: typer.Typer) -> None:
-    """Attach the commands of this module."""
-    app.command()(data)
-    app.command()(doctor)
 
 
 def data(
@@ -36,16 +29,14 @@ def data(
     changes: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Augmentation to show, such as cutout=8.")
     ] = None,
-    figure: Annotated[
-        Path | None, typer.Option("--figure", "-f", help="Draw samples of each class to this file.")
-    ] = None,
+    figure: Annotated[Path | None, figure_option("samples of each class")] = None,
     augmented: Annotated[bool, typer.Option("--augmented", help="Draw what the network sees in training.")] = False,
     recipe: Annotated[str | None, typer.Option("--recipe", "-r", help="Augmentation and size of this recipe.")] = None,
     split: Annotated[str, typer.Option(help="train, val or test: where the samples come from.")] = "train",
     per_class: Annotated[
         int | None, typer.Option(min=1, max=50, help="Samples of each class; 10 or 6 if not given.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of samples and augmentation.")] = 0,
+    seed: Seed = 0,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
@@ -65,36 +56,12 @@ def data(
 
     from cnnlab.data import data_sets, load_data
 
-    loaded = load_data(name, data_dir=data_dir, seed=seed, progress=_is_terminal() and not as_json)
+    loaded = load_data(name, data_dir=data_dir, seed=seed, progress=sys.stderr.isatty() and not as_json)
     facts = data_sets.get(name).facts if name in data_sets else None
     described = _describe(loaded, facts)
     if figure is not None:
         described["figure"] = str(_draw(loaded, facts, figure, shown, split, per_class, seed))
     _show(described, as_json)
-
-
-def doctor(
-    path: Annotated[str, typer.Argument(help="Folder of photos, CSV file, or name of a data set.")],
-    tiny: Annotated[int, typer.Option(min=1, help="Report pictures with a shorter side than this, in pixels.")] = 32,
-    data_dir: DataDir = None,
-    as_json: Json = False,
-) -> None:
-    """Examine data for what hurts training: broken files, copies across splits, missing classes, and the like.
-
-    Exit code 1 when something would hurt training.
-    """
-    from cnnlab.data.doctor import examine
-
-    diagnosis = examine(path, data_dir=data_dir, tiny=tiny, progress=_is_terminal() and not as_json)
-    if as_json:
-        print_json(diagnosis.to_dict())
-    else:
-        _show_diagnosis(diagnosis)
-    if diagnosis.harmful:
-        raise typer.Exit(1)
-
-
-# --- data ----------------------------------------------------------------------------------------------------------
 
 
 def _list(as_json: bool) -> None:
@@ -236,41 +203,3 @@ def _filled(pixels: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     grid = np.full((*chosen.shape, *pixels.shape[1:]), 255, np.uint8)
     grid[chosen >= 0] = pixels
     return grid
-
-
-# --- doctor --------------------------------------------------------------------------------------------------------
-
-
-def _show_diagnosis(diagnosis: Diagnosis) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(Text(f"{diagnosis.name}: {diagnosis.images} images examined", style="bold"))
-    for note in diagnosis.notes:
-        console.print(Text(f"  {note}"))
-    colours = {"error": "red", "warning": "yellow", "note": "cyan"}
-    for finding in diagnosis.findings:
-        console.print()
-        head = Text(f"{finding.severity:<8}", style=f"bold {colours[finding.severity]}")
-        console.print(head.append(f"{finding.kind}: {finding.message}", style="default"))
-        for line in _listed([" = ".join(group) for group in finding.groups] or list(finding.files)):
-            console.print(Text(f"          {line}", style="dim"))
-        console.print(Text(f"        → {finding.advice}"))
-    console.print()
-    errors = sum(finding.severity == "error" for finding in diagnosis.findings)
-    if errors:
-        console.print(Text(f"{errors} of these would hurt training.", style="bold red"))
-    else:
-        console.print(Text("Nothing here would hurt training.", style="bold green"))
-
-
-def _listed(lines: list[str], most: int = 5) -> list[str]:
-    more = len(lines) - most
-    return lines if more <= 1 else [*lines[:most], f"... and {more} more (--json lists them all)"]
-
-
-def _is_terminal() -> bool:
-    import sys
-
-    return sys.stderr.isatty()

@@ -7,38 +7,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cnnlab.cli._options import Device, Json, LooksFolder, Network, Photos, layer_option
 from cnnlab.cli._output import print_json
 
 if TYPE_CHECKING:
     from cnnlab.runs.explain import PhotoExplanation
 
 
-def register(app: typer.Typer) -> None:
-    """Attach the command of this module."""
-    app.command()(explain)
-
-
 def explain(
-    run: Annotated[
-        str,
-        typer.Argument(metavar="RUN|MODEL", help="Folder of a run, or a network, for its public ImageNet weights."),
-    ],
-    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO|FOLDER...", help="Photos; folders are searched.")],
+    run: Network,
+    photos: Photos,
     method: Annotated[
         list[str] | None,
         typer.Option("--method", "-m", help="A method; may be given several times, or all. Grad-CAM if not given."),
     ] = None,
     target: Annotated[str | None, typer.Option(help="The class to ask about; the predicted one if not given.")] = None,
-    layer: Annotated[str | None, typer.Option(help="The layer of class activation maps; the last spatial one.")] = None,
+    layer: Annotated[str | None, layer_option("the last spatial one")] = None,
     option: Annotated[
         list[str] | None, typer.Option("--option", help="METHOD.NAME=VALUE, such as occlusion.window=32.")
     ] = None,
     trust: Annotated[bool, typer.Option(help="Score the maps; takes longer than the maps themselves.")] = True,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder to write to; looks/explain-MODEL-N if not given. Never overwritten.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else.")] = False,
+    out: LooksFolder = None,
+    device: Device = "auto",
+    as_json: Json = False,
 ) -> None:
     """Show where on a photo a network finds its answer: a page, pictures, and scores of how far to trust them.
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cnnlab.cli._output import print_json
+from cnnlab.cli._options import CsvFile, Device, Json
+from cnnlab.cli._output import print_json, write_csv
 from cnnlab.console import amount, size, table
-from cnnlab.errors import RunError, UsageError
+from cnnlab.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -43,9 +44,9 @@ def models(
     time_limit: Annotated[
         float, typer.Option(min=1, metavar="SECONDS", help="With --measure: for each of a network's two processes.")
     ] = 120,
-    device: Annotated[str, typer.Option(help="With --measure: auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write everything to a CSV file.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON with everything instead of a table.")] = False,
+    device: Device = "auto",
+    csv_file: CsvFile = None,
+    as_json: Json = False,
 ) -> None:
     """List the networks: year, parameters, multiply-adds, smallest image, reported errors, measured speed and memory.
 
@@ -66,8 +67,8 @@ def models(
         listed = catalogue(pattern, **wanted, sort="macs")
         _measure([row.name for row in listed], image_size, batch_size, device, time_limit)
     rows = catalogue(pattern, **wanted, sort=sort, reverse=reverse)
-    if csv is not None:
-        _write_csv(rows, csv)
+    if csv_file is not None:
+        _write_csv(rows, csv_file)
     if as_json:
         print_json([row.to_dict() for row in rows])
         return
@@ -143,24 +144,17 @@ def _cut(text: str, width: int) -> str:
 
 def _write_csv(rows: list[Row], path: Path) -> None:
     """A row per network: the facts, and the measurement that the table shows."""
-    import csv
     from dataclasses import asdict
 
     left_out = ("options", "measured", "aliases", "pretrained")
-    try:
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            writer: csv.DictWriter[str] | None = None
-            for row in rows:
-                values = {key: value for key, value in row.to_dict().items() if key not in left_out}
-                values["weights_top1"] = row.facts.pretrained.top1 if row.facts.pretrained else None
-                measured = asdict(row.shown) if row.shown else dict.fromkeys(_measured_keys())
-                values |= {f"measured_{key}": value for key, value in measured.items() if key != "name"}
-                if writer is None:
-                    writer = csv.DictWriter(file, [key for key in values if key != "measured_name"])
-                    writer.writeheader()
-                writer.writerow({key: value for key, value in values.items() if key != "measured_name"})
-    except OSError as error:
-        raise RunError(f"{path} cannot be written: {error.strerror}. Choose another file with --csv.") from None
+    records = []
+    for row in rows:
+        values = {key: value for key, value in row.to_dict().items() if key not in left_out}
+        values["weights_top1"] = row.facts.pretrained.top1 if row.facts.pretrained else None
+        measured = asdict(row.shown) if row.shown else dict.fromkeys(_measured_keys())
+        records.append(values | {f"measured_{key}": value for key, value in measured.items() if key != "name"})
+    titles = list(records[0]) if records else []
+    write_csv(path, titles, [list(record.values()) for record in records])
 
 
 def _measured_keys() -> list[str]:
@@ -218,8 +212,3 @@ def _measure(names: list[str], image_size: str, batch_size: int, device: str, ti
         raise
     if names and not done:
         raise TrainingError("No network could be measured; the lines above say why.")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the command line."""
-    app.command()(models)

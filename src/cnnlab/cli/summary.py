@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cnnlab.cli._options import CsvFile, Json, figure_option
 from cnnlab.cli._output import print_json, write_csv
 from cnnlab.errors import UsageError
 
@@ -27,9 +28,9 @@ def summary(
     depth: Annotated[
         int | None, typer.Option(min=0, help="How deep to go into blocks; as fits 50 lines if not given.")
     ] = None,
-    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a line per layer to this file.")] = None,
-    figure: Annotated[Path | None, typer.Option(help="Draw the blocks to this file (svg, pdf, png).")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else.")] = False,
+    csv_file: CsvFile = None,
+    figure: Annotated[Path | None, figure_option("the blocks")] = None,
+    as_json: Json = False,
 ) -> None:
     """Show the layers of a network: shapes, parameters, multiply-adds, memory, receptive field and stride per stage.
 
@@ -76,8 +77,3 @@ def _summary(name: str, sizes: dict[str, Any], options: list[str]) -> Summary:
     chosen = arch["options"] | chosen
     sizes = {key: arch[key] for key in ("num_classes", "in_channels", "image_size")} | sizes
     return zoo.summary(arch["name"], **sizes, options=chosen)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the command line."""
-    app.command()(summary)

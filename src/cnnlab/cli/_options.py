@@ -1,0 +1,42 @@
+"""The arguments and options that several commands share, each declared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+_DEVICE = typer.Option(help="auto, cpu, cuda, cuda:N or mps.")
+_SEED = typer.Option(min=0, help="Seed of everything random: the same seed gives the same result.")
+
+Network = Annotated[
+    str, typer.Argument(metavar="RUN|MODEL", help="Folder of a run, or a network, for its public ImageNet weights.")
+]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, such as runs/lenet5-mnist5k-1.")]
+DataName = Annotated[str, typer.Argument(metavar="DATA", help="Data set, folder of photos, or CSV file.")]
+Photo = Annotated[Path, typer.Argument(metavar="PHOTO", help="A photo.")]
+Photos = Annotated[list[Path], typer.Argument(metavar="PHOTO|FOLDER...", help="Photos; folders are searched.")]
+
+Device = Annotated[str, _DEVICE]
+DeviceOfRecipe = Annotated[str | None, _DEVICE]
+Seed = Annotated[int, _SEED]
+SeedOfRecipe = Annotated[int | None, _SEED]
+DataDir = Annotated[Path | None, typer.Option(help="Folder to look for data sets in first.")]
+LooksFolder = Annotated[
+    Path | None,
+    typer.Option("--out", help="Folder to write to; looks/COMMAND-MODEL-N if not given. Never overwritten."),
+]
+CsvFile = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the table to this CSV file.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else.")]
+Tensorboard = Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard event files into the run.")]
+
+
+def layer_option(default: str) -> Any:
+    """Declare ``--layer``; ``default`` says which layer is taken when none is named."""
+    return typer.Option("--layer", help=f"Name of a layer, as `cnnlab summary` lists it; {default} if not given.")
+
+
+def figure_option(content: str) -> Any:
+    """Declare ``--figure``; ``content`` says what is drawn."""
+    return typer.Option("--figure", "-f", metavar="FILE", help=f"Draw {content} to this file (png, svg, pdf).")

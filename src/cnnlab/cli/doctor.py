@@ -1,0 +1,64 @@
+"""``cnnlab doctor``: what is wrong with one's data."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cnnlab.cli._options import DataDir, DataName, Json
+from cnnlab.cli._output import print_json
+
+if TYPE_CHECKING:
+    from cnnlab.data.doctor import Diagnosis
+
+
+def doctor(
+    data: DataName,
+    tiny: Annotated[int, typer.Option(min=1, help="Report pictures with a shorter side than this, in pixels.")] = 32,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Examine data for what hurts training: broken files, copies across splits, missing classes, and the like.
+
+    Exit code 1 when something would hurt training.
+    """
+    from cnnlab.data.doctor import examine
+
+    diagnosis = examine(data, data_dir=data_dir, tiny=tiny, progress=sys.stderr.isatty() and not as_json)
+    if as_json:
+        print_json(diagnosis.to_dict())
+    else:
+        _show_diagnosis(diagnosis)
+    if diagnosis.harmful:
+        raise typer.Exit(1)
+
+
+def _show_diagnosis(diagnosis: Diagnosis) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(Text(f"{diagnosis.name}: {diagnosis.images} images examined", style="bold"))
+    for note in diagnosis.notes:
+        console.print(Text(f"  {note}"))
+    colours = {"error": "red", "warning": "yellow", "note": "cyan"}
+    for finding in diagnosis.findings:
+        console.print()
+        head = Text(f"{finding.severity:<8}", style=f"bold {colours[finding.severity]}")
+        console.print(head.append(f"{finding.kind}: {finding.message}", style="default"))
+        for line in _listed([" = ".join(group) for group in finding.groups] or list(finding.files)):
+            console.print(Text(f"          {line}", style="dim"))
+        console.print(Text(f"        → {finding.advice}"))
+    console.print()
+    errors = sum(finding.severity == "error" for finding in diagnosis.findings)
+    if errors:
+        console.print(Text(f"{errors} of these would hurt training.", style="bold red"))
+    else:
+        console.print(Text("Nothing here would hurt training.", style="bold green"))
+
+
+def _listed(lines: list[str], most: int = 5) -> list[str]:
+    more = len(lines) - most
+    return lines if more <= 1 else [*lines[:most], f"... and {more} more (--json lists them all)"]

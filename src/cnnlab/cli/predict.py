@@ -1,0 +1,64 @@
+"""``cnnlab predict``: what is in images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cnnlab.cli._options import CsvFile, Device, Json, Network
+from cnnlab.cli._output import print_json, print_table, write_csv
+from cnnlab.console import percent, table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from cnnlab.runs.predict import Prediction
+
+
+def predict(
+    run: Network,
+    images: Annotated[list[Path], typer.Argument(metavar="FILES|FOLDER...", help="Images; folders are searched.")],
+    top_k: Annotated[int, typer.Option(min=1, help="How many classes to name per image.")] = 3,
+    csv_file: CsvFile = None,
+    device: Device = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 64,
+    as_json: Json = False,
+) -> None:
+    """Say what is in images. Unreadable files are named and left out; the exit code is then 1.
+
+    Examples: `cnnlab predict runs/lenet5-mnist5k-1 digit.png` · `cnnlab predict RUN photos/ --csv answers.csv` ·
+    `cnnlab predict efficientnet_lite0 photo.jpg`
+    """
+    from cnnlab.runs import open_classifier
+    from cnnlab.runs.predict import predict as predict_images
+
+    classifier = open_classifier(run, device)
+    typer.echo(f"network: {classifier.about}", err=True)
+    answers = predict_images(classifier, images, top_k=top_k, batch_size=batch_size)
+    k = max((len(answer.top) for answer in answers), default=0)
+    if csv_file is not None:
+        ranks = [f"{word}_{rank}" for rank in range(1, k + 1) for word in ("label", "confidence")]
+        rows = [[answer.file, *(value for pair in answer.top for value in pair)] for answer in answers]
+        write_csv(csv_file, ["file", *ranks], rows)
+    if as_json:
+        failed = [{"file": file, "reason": reason} for file, reason in answers.failed]
+        print_json({"predictions": [answer.to_dict() for answer in answers], "failed": failed})
+    elif answers:
+        print_table(_answer_table(answers, k))
+    for file, reason in answers.failed:
+        typer.echo(f"left out {file}: {reason}", err=True)
+    if answers.failed:
+        typer.echo(f"{len(answers.failed)} of {len(answers) + len(answers.failed)} files could not be read.", err=True)
+        raise typer.Exit(1)
+
+
+def _answer_table(answers: Sequence[Prediction], k: int) -> Table:
+    """A line per image: its file, the first answer, and the others of ``k`` in a row."""
+    rows = []
+    for answer in answers:
+        others = ", ".join(f"{name} {percent(share)}" for name, share in answer.top[1:])
+        rows.append((answer.file, answer.label, percent(answer.confidence), others)[: 4 if k > 1 else 3])
+    return table(("file", "prediction", ">confidence", "then")[: 4 if k > 1 else 3], rows)
