@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from cnnlab import explain
 from cnnlab.errors import ModelError, UnknownNameError, UsageError
 from cnnlab.explain import ExplainSettings, MethodComparison, explain_all, explanations
-from cnnlab.figures import comparison, to_png, trust_curves
+from cnnlab.figures import comparison, faithfulness_curves, to_png
 from cnnlab.figures.style import GREEN, INK, ORANGE
 from tests.explain.helpers_explain import Awkward, OneConv, awkward, linear, random_image, state_of
 
@@ -143,14 +143,14 @@ def test_the_table(compared: MethodComparison) -> None:
 
 def test_the_figure_says_what_is_better_than_chance(compared: MethodComparison, tmp_path: Path) -> None:
     figure = compared.figure()
-    texts = {text.get_text(): text.get_color() for text in figure.texts}
+    texts = {text.get_text(): text.get_color() for text in figure.axes[0].texts}
     for answer in compared:
         assert answer.method_title in texts
         line = f"deletion {answer.faithfulness['deletion']:.2f} (random {answer.faithfulness['random']:.2f})"
         gain = round(answer.faithfulness["random"], 2) - round(answer.faithfulness["deletion"], 2)
         assert texts[line] == (GREEN if gain > 0 else ORANGE if gain < 0 else INK)
     assert "“c”: " + f"{compared[0].probability:.1%}" in texts
-    assert len(figure.axes) == len(compared) + 1
+    assert len(figure.axes[0].images) == len(compared) + 1
     picture = np.zeros((32, 32, 3), dtype=np.uint8)
     assert compared.save(tmp_path / "all.png", picture).stat().st_size > 1000
     assert compared._repr_png_().startswith(b"\x89PNG")
@@ -173,7 +173,7 @@ def test_figures_of_nothing() -> None:
     with pytest.raises(UsageError, match="no method has an answer"):
         comparison([])
     with pytest.raises(UsageError, match="faithfulness=True"):
-        trust_curves([])
+        faithfulness_curves([])
 
 
 @pytest.mark.parametrize("shape", [(12, 36), (36, 12), (3, 3)])

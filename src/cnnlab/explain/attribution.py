@@ -139,13 +139,13 @@ class Attribution:
             picture: the image as people see it, uint8 or 0..1, (H, W) or (H, W, 3); the network's input, stretched to
                 its range, when ``None``.
         """
-        from cnnlab.figures import maps
+        from cnnlab.figures import overlay
         from cnnlab.figures.images import input_picture
 
         facts = [f"probability {self.probability:.1%}", f"score {self.score:.3g}", f"{self.seconds:.2g} s"]
         facts += [f"layer {self.layer}"] if self.layer is not None else []
         facts += [f"{name} {value:.3g}" for name, value in self.faithfulness.items()]
-        return maps.overlay(
+        return overlay(
             self.map,
             input_picture(self.image) if picture is None else picture,
             signed=self.signed,

@@ -98,9 +98,9 @@ class MethodComparison(Drawable):
         Raises:
             UsageError: there are none, because the methods were compared without metrics of faithfulness.
         """
-        from cnnlab.figures import trust_curves
+        from cnnlab.figures import faithfulness_curves
 
-        return trust_curves(self.curves)
+        return faithfulness_curves(self.curves)
 
     def save(self, path: str | os.PathLike[str], picture: npt.ArrayLike | None = None) -> Path:
         """Write the figure to a file whose suffix chooses the format; return the path."""

@@ -1,4 +1,4 @@
-"""Arrays and tensors as pictures, and pictures in rows and columns: any images, samples by class, filters."""
+"""Arrays and tensors as pictures, and pictures in rows and columns: any images, samples of each class."""
 
 from __future__ import annotations
 
@@ -11,8 +11,13 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from cnnlab.errors import UsageError
-from cnnlab.figures.style import INK, new_figure, shorten
+from cnnlab.figures.style import (
+    INK,
+    new_figure,
+    shorten,
+)
 
+Array = npt.NDArray[Any]
 Pixels = npt.NDArray[np.uint8]
 
 
@@ -156,21 +161,21 @@ def sample_grid(images: npt.ArrayLike, row_labels: Sequence[str], title: str = "
     return figure
 
 
-def filters(weights: npt.ArrayLike, limit: int = 96) -> Figure:
-    """Draw the filters of a convolution, each scaled by its own largest weight: mid-grey is zero.
+def mosaic(tiles: Pixels, columns: int, gap: int | None = None) -> Pixels:
+    """Return pictures of one size in rows, with white lines between them; small ones are enlarged.
 
     Args:
-        weights: (F, C, H, W). With C = 3 a filter is drawn in colour, else the mean over C in grey.
-        limit: how many filters to draw, the first ones.
+        tiles: uint8 (n, h, w, 3).
+        columns: number of pictures in a row.
+        gap: width of the lines in pixels; a sixteenth of a picture when ``None``.
     """
-    kernels = np.asarray(weights, dtype=float)
-    if kernels.ndim != 4:
-        raise UsageError(f"The weights of a convolution are (F, C, H, W), got an array of shape {kernels.shape}.")
-    kernels = kernels[:limit]
-    if kernels.shape[1] != 3:
-        kernels = kernels.mean(axis=1, keepdims=True)
-    largest = np.abs(kernels).max(axis=(1, 2, 3), keepdims=True)
-    tiles = 0.5 + kernels / (2 * np.where(largest > 0, largest, 1))
-    pictures = list(tiles.transpose(0, 2, 3, 1))
-    columns = min(len(pictures), 16 if len(pictures) > 24 else 8)
-    return image_grid(pictures, columns=columns, cell=0.55 if columns > 8 else 0.8)
+    factor = max(1, round(48 / max(tiles.shape[1:3])))
+    tiles = tiles.repeat(factor, axis=1).repeat(factor, axis=2)
+    count, height, width, _ = tiles.shape
+    gap = max(2, round(max(height, width) / 16)) if gap is None else gap
+    rows = math.ceil(count / columns)
+    pixels = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
+    for position, tile in enumerate(tiles):
+        top, left = position // columns * (height + gap), position % columns * (width + gap)
+        pixels[top : top + height, left : left + width] = tile
+    return pixels

@@ -31,6 +31,17 @@ _THEMED = {
 HEAT = LinearSegmentedColormap.from_list(
     "heat", ["#dff1fb", "#b3daf6", "#8ac3f1", "#65abe9", "#4692db", "#317ac8", "#2861af", "#274a91", "#263570"]
 )
+# Lightness (CIELAB) falls evenly: from 94 to 28, and on both sides of zero from 97 to 40.
+WARM = LinearSegmentedColormap.from_list(
+    "warm", ["#fcf09d", "#f3d47a", "#eab859", "#e39a3b", "#db7a1f", "#d35808", "#c72f05", "#ac0d18", "#870722"]
+)
+SIGNED = LinearSegmentedColormap.from_list(
+    "signed",
+    ["#115fad", "#1771c7", "#2484de", "#4198ef", "#75aaed", "#9abdec", "#bad0ed", "#d8e3f2", "#f7f7f7",
+     "#f0dfd0", "#ebc7ab", "#ebad80", "#ee9052", "#ed7027", "#e2520e", "#d13506", "#be0d04"],
+)  # fmt: skip
+#: Colours of Okabe and Ito (2008) in the order in which lines take them; beyond eight, dashes tell them apart.
+CYCLE = (BLUE, ORANGE, GREEN, "#cc79a7", "#e69f00", "#56b4e9", INK, "#b0a000")
 
 
 def save(figure: Figure, path: str | Path) -> Path:

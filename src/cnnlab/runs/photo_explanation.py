@@ -16,7 +16,8 @@ from cnnlab import figures
 from cnnlab.explain import Attribution, explanations
 from cnnlab.explain.compare import MethodComparison
 from cnnlab.explain.settings import ExplainSettings
-from cnnlab.figures import maps
+from cnnlab.figures import heatmaps
+from cnnlab.figures.style import SIGNED, WARM
 from cnnlab.files import write_text
 from cnnlab.runs.classifier import Classifier
 from cnnlab.runs.folder import file_name
@@ -151,30 +152,30 @@ def _best_method(comparisons: Sequence[MethodComparison]) -> str:
 
 def _overlay(one: Attribution, picture: np.ndarray) -> np.ndarray:
     """The map over the picture, as :meth:`Attribution.figure` draws it."""
-    return maps.blend(maps.smoothed(one.map, maps.grain(one.map)), picture, signed=one.signed)
+    return heatmaps.blend(heatmaps.smoothed(one.map, heatmaps.smoothing_width(one.map)), picture, signed=one.signed)
 
 
 def _card(one: Attribution, picture: np.ndarray) -> dict[str, Any]:
     """What the page shows of a method."""
-    spread = maps.grain(one.map)
-    heat = maps.smoothed(one.map, spread)
-    words = [one.caption, maps.where(heat, one.signed)]
+    spread = heatmaps.smoothing_width(one.map)
+    heat = heatmaps.smoothed(one.map, spread)
+    words = [one.caption, heatmaps.describe(heat, one.signed)]
     words += [f"Drawn as averages over about {round(3.5 * spread)} pixels."] if spread else []
-    top = maps.scale_of(heat)
+    top = heatmaps.colour_limit(heat)
     facts = explanations.get(one.method).facts
     return {
         "one": one,
         "facts": facts,
         "about": explanations.get(one.method).summary,
         "words": " ".join(words),
-        "source": picture_uri(maps.blend(heat, picture, signed=one.signed)),
+        "source": picture_uri(heatmaps.blend(heat, picture, signed=one.signed)),
         "ticks": [f"{t * top:.2g}" for t in ((1, 0, -1) if one.signed else (1, 0.5, 0))],
     }
 
 
 def _gradient(signed: bool) -> str:
     """The colours of a scale for a style sheet, from the top down."""
-    colours = (maps.SIGNED if signed else maps.WARM)(np.linspace(1, 0, 17))[:, :3]
+    colours = (SIGNED if signed else WARM)(np.linspace(1, 0, 17))[:, :3]
     return ", ".join(f"rgb({r:.0f} {g:.0f} {b:.0f})" for r, g, b in colours * 255)
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from cnnlab import figures
 from cnnlab.errors import ModelError, UnknownNameError, UsageError
 from cnnlab.explain.activations.filters import filters
-from cnnlab.figures._page import mosaic
+from cnnlab.figures.images import mosaic
 from tests.explain.helpers_explain import awkward, linear, state_of
 
 
@@ -76,13 +76,13 @@ def test_before_and_after_stand_side_by_side_and_say_how_far_they_moved() -> Non
 @pytest.mark.parametrize("shape", [(6, 1, 5, 5), (64, 3, 11, 11), (200, 300, 1, 1), (40, 2, 3, 3), (1, 1, 1, 1)])
 def test_filters_of_every_shape_are_drawn_and_the_rest_is_named(shape: tuple[int, ...]) -> None:
     weights = np.random.default_rng(0).normal(size=shape)
-    figure = figures.filter_grid(weights, "conv", weights / 2)
+    figure = figures.filters(weights, "conv", weights / 2)
     assert figures.to_png(figure).startswith(b"\x89PNG")
     text = " ".join(text.get_text() for text in figure.findobj(Text))
     assert f"{shape[0]} filter" in text
     assert ("the first" in text) == (shape[0] > 96 or (shape[1] not in (1, 3) and shape[0] > 16))
     with pytest.raises(UsageError, match=r"\(2, 3\)"):
-        figures.filter_grid(np.zeros((2, 3)), "conv")
+        figures.filters(np.zeros((2, 3)), "conv")
 
 
 def test_a_mosaic_has_every_tile_at_its_place() -> None:

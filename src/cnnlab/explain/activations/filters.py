@@ -50,7 +50,7 @@ class Filters(Drawable):
             raise UsageError(
                 f"Filters of shape {before.weights.shape} cannot be compared with those of shape {self.weights.shape}."
             )
-        return figures.filter_grid(self.weights, self.layer, None if before is None else before.weights, limit)
+        return figures.filters(self.weights, self.layer, None if before is None else before.weights, limit)
 
     def change(self, before: Filters) -> float:
         """How far the weights moved since ``before``, relative to how large they were then."""

@@ -51,9 +51,9 @@ class Curve(Drawable):
 
     def figure(self) -> Figure:
         """Draw the curve."""
-        from cnnlab.figures import trust_curves
+        from cnnlab.figures import faithfulness_curves
 
-        return trust_curves([self])
+        return faithfulness_curves([self])
 
 
 def perturbation_curve(probe: Probe, heat: npt.NDArray[Any], kind: Kind, steps: int, fill: Fill, name: str) -> Curve:

@@ -1,0 +1,235 @@
+"""Line charts: training curves, the search for a learning rate, studies, cross-validation, faithfulness curves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from cnnlab.errors import UsageError
+from cnnlab.figures.style import (
+    BLUE,
+    CYCLE,
+    INK,
+    MUTED,
+    ORANGE,
+    new_figure,
+    shorten,
+    styled,
+)
+
+Line = tuple[npt.ArrayLike, npt.ArrayLike]
+
+
+def curves(
+    rows: Sequence[Mapping[str, Any]],
+    panels: Sequence[str] = ("loss", "accuracy", "learning rate"),
+    marked: int = 0,
+    held_out: str = "validation",
+) -> Figure:
+    """Draw how a training went, one panel beside the other.
+
+    Args:
+        rows: one mapping per epoch with ``epoch`` and any of ``train_loss``, ``val_loss``, ``train_accuracy``,
+            ``val_accuracy`` (0..1) and ``lr``; a missing, ``None`` or NaN value leaves a gap.
+        panels: which panels, from left to right.
+        marked: the epoch whose weights were kept, marked by a vertical line; 0 for none.
+        held_out: what to call the split behind the ``val_`` columns.
+    """
+    series = {
+        "loss": (("training", "train_loss", BLUE), (held_out, "val_loss", ORANGE)),
+        "accuracy": (("training", "train_accuracy", BLUE), (held_out, "val_accuracy", ORANGE)),
+        "learning rate": (("", "lr", INK),),
+    }
+    if unknown := [panel for panel in panels if panel not in series]:
+        raise UsageError(f'There is no panel "{unknown[0]}". Choose from {", ".join(series)}.')
+    figure = new_figure(4.2 * len(panels), 3.1)
+    epochs = [row.get("epoch", position + 1) for position, row in enumerate(rows)]
+    for position, panel in enumerate(panels):
+        axes = styled(figure.add_subplot(1, len(panels), position + 1), x="epoch", title=panel)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        for label, key, colour in series[panel]:
+            values = _column(rows, key)
+            if np.isfinite(values).any():
+                # One epoch alone has no line: show the point.
+                axes.plot(
+                    epochs, values, color=colour, label=label, lw=1.8, marker="o" if len(rows) <= 12 else "", ms=4
+                )
+        if panel == "accuracy":
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        if len(rows) <= 12:
+            axes.set_xlim(min(epochs, default=1) - 0.5, max(epochs, default=1) + 0.5)
+        if panel == "loss":
+            axes.set_ylim(0, axes.get_ylim()[1])
+        if marked:
+            axes.axvline(marked, color=MUTED, lw=1, ls=":", label="kept" if panel != "learning rate" else "")
+        if panel != "learning rate" and axes.get_legend_handles_labels()[1]:
+            axes.legend(frameon=False, labelcolor=INK, fontsize=9)
+    return figure
+
+
+def find_lr_curve(lrs: npt.ArrayLike, losses: npt.ArrayLike, suggestion: float | None = None) -> Figure:
+    """Draw the loss against a rising learning rate (Smith 2017, section 3.3), with the suggested rate marked.
+
+    Args:
+        lrs: learning rates, rising.
+        losses: smoothed training loss at each of them.
+        suggestion: the learning rate to mark, or ``None``.
+    """
+    rates, values = np.asarray(lrs, dtype=float), np.asarray(losses, dtype=float)
+    figure = new_figure(6, 3.6)
+    axes = styled(figure.add_subplot(), x="learning rate", y="loss (smoothed)")
+    axes.set_xscale("log")
+    axes.plot(rates, values, color=BLUE, lw=1.8)
+    finite = values[np.isfinite(values)]
+    if finite.size:
+        # Past the best rate the loss explodes: keep the part that tells something in view.
+        low, start = finite.min(), finite[0]
+        axes.set_ylim(low - 0.08 * (start - low + 1e-9), min(finite.max(), start + 0.6 * (start - low + 1e-9)) + 1e-6)
+    if suggestion is not None:
+        axes.axvline(suggestion, color=ORANGE, lw=1.5, ls="--", label=f"suggested: {suggestion:.2g}")
+        axes.legend(frameon=False, labelcolor=INK, loc="best")
+    return figure
+
+
+def _column(rows: Sequence[Mapping[str, Any]], key: str) -> npt.NDArray[Any]:
+    return np.array([math.nan if row.get(key) is None else float(row[key]) for row in rows], dtype=float)
+
+
+def lines(
+    panels: Mapping[str, Mapping[str, Line]],
+    x: str = "",
+    y: str = "",
+    *,
+    percent: bool = False,
+    log_x: bool = False,
+    log_y: bool = False,
+    columns: int | None = None,
+) -> Figure:
+    """Draw lines in one or several panels; a name means the same colour in every panel, and stands in one legend.
+
+    Args:
+        panels: title of a panel to its lines, name of a line to (xs, ys); NaN leaves a gap.
+        x, y: what the axes are, in every panel.
+        percent: write y as percent of 1.
+        log_x, log_y: logarithmic axes.
+        columns: panels in a row; up to three when ``None``.
+
+    Raises:
+        UsageError: no panel, or xs and ys of different lengths.
+    """
+    if not panels:
+        raise UsageError("There is nothing to draw: give at least one panel.")
+    names = list(dict.fromkeys(name for panel in panels.values() for name in panel))
+    columns = columns or min(len(panels), 3)
+    rows = math.ceil(len(panels) / columns)
+    figure = new_figure(max(4.2 * columns, 5.0), 3.2 * rows + (0.35 if len(names) > 1 else 0))
+    handles: dict[str, Any] = {}
+    for position, (title, panel) in enumerate(panels.items()):
+        axes = styled(figure.add_subplot(rows, columns, position + 1), x=x, y=y, title=title)
+        for name, (xs, ys) in panel.items():
+            across, up = np.asarray(xs, dtype=float), np.asarray(ys, dtype=float)
+            if across.shape != up.shape or across.ndim != 1:
+                raise UsageError(f'The line "{name}" has {across.shape} xs and {up.shape} ys; give one y for each x.')
+            turn, colour = divmod(names.index(name), len(CYCLE))
+            (handles[name],) = axes.plot(
+                across, up, color=CYCLE[colour], ls=("-", "--", ":")[turn % 3], lw=1.6,
+                marker="o" if len(across) <= 25 else "", ms=3.5, label=name,
+            )  # fmt: skip
+        axes.set_xscale("log" if log_x else "linear")
+        axes.set_yscale("log" if log_y else "linear")
+        if not log_x:
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=_whole(panel)))
+        if percent:
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    if len(names) > 1:
+        figure.legend(
+            [handles[name] for name in names], [shorten(name, 40) for name in names], loc="outside lower center",
+            ncols=min(len(names), 2 if columns == 1 else 4), frameon=False, labelcolor=INK, fontsize=9,
+        )  # fmt: skip
+    return figure
+
+
+def cross_validation(
+    values: Sequence[float], scores: npt.ArrayLike, x: str = "k", y: str = "accuracy", *, log_x: bool = False
+) -> Figure:
+    """Draw the scores of every fold over a hyperparameter, their mean and standard deviation, and mark the best mean.
+
+    Args:
+        values: V values of the hyperparameter.
+        scores: (V, folds) in 0..1.
+        x, y: what the axes are.
+        log_x: a logarithmic axis.
+
+    Raises:
+        UsageError: another shape of ``scores``.
+    """
+    dots = np.asarray(scores, dtype=float)
+    if dots.ndim != 2 or len(dots) != len(values):
+        raise UsageError(f"{len(values)} values have scores of shape {dots.shape}; give (values, folds).")
+    where, mean, spread = np.asarray(values, dtype=float), dots.mean(axis=1), dots.std(axis=1)
+    best = int(mean.argmax())
+    figure = new_figure(6.4, 3.8)
+    axes = styled(figure.add_subplot(), x=x, y=y)
+    axes.plot(np.repeat(where, dots.shape[1]), dots.ravel(), "o", color=MUTED, ms=3.5, alpha=0.55, label="one fold")
+    axes.errorbar(where, mean, spread, color=BLUE, lw=1.8, capsize=3, label="mean ± standard deviation")
+    axes.plot(where[best], mean[best], "o", color=ORANGE, ms=8, label=f"best: {x} = {values[best]:g}, {mean[best]:.1%}")
+    if log_x:
+        axes.set_xscale("log")
+        axes.set_xticks(where, [f"{value:g}" for value in values])  # those that were tried, not powers of ten
+        axes.set_xticks([], minor=True)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.legend(frameon=False, labelcolor=INK, fontsize=9)
+    return figure
+
+
+def _whole(panel: Mapping[str, Line]) -> bool:
+    """Whether all xs are whole numbers, so that ticks between them would mean nothing."""
+    return all(np.equal(np.mod(np.asarray(xs, dtype=float), 1), 0).all() for xs, _ in panel.values())
+
+
+def faithfulness_curves(curves: Sequence[Any]) -> Figure:
+    """Draw what becomes of the probability while pixels go, and come back, most important first.
+
+    Args:
+        curves: of deletion and insertion; with ``kind``, ``name``, ``share``, ``score`` and ``auc``. Those called
+            "random maps" are drawn dashed in grey.
+
+    Raises:
+        UsageError: no curves.
+    """
+    if not curves:
+        raise UsageError("There are no curves to draw. Compare the methods with faithfulness=True.")
+    kinds = [kind for kind in ("deletion", "insertion") if any(one.kind == kind for one in curves)]
+    names = list(dict.fromkeys(one.name for one in curves if one.name != "random maps"))
+    figure = new_figure(4.6 * len(kinds) + 0.2, 4.4 + 0.2 * math.ceil(len(names) / 2))
+    words = {
+        "deletion": ("Deletion: lower is better", "share of the pixels taken away"),
+        "insertion": ("Insertion: higher is better", "share of the pixels given back"),
+    }
+    for number, kind in enumerate(kinds):
+        title, x = words[kind]
+        axes = styled(figure.add_subplot(1, len(kinds), number + 1), x=x, title=title)
+        axes.set_ylabel("probability of the class, of that for the whole image", color=INK, fontsize=9)
+        for one in sorted(
+            (one for one in curves if one.kind == kind), key=lambda one: one.auc, reverse=kind == "insertion"
+        ):
+            turn, colour = divmod(names.index(one.name), len(CYCLE)) if one.name in names else (0, 0)
+            look: dict[str, Any] = {"color": CYCLE[colour], "ls": ("-", "--", ":")[turn % 3], "lw": 1.6}
+            if one.name not in names:
+                look = {"color": MUTED, "ls": (0, (4, 3)), "lw": 2}
+            axes.plot(one.share, one.score, label=f"{one.auc:.2f}  {one.name}", **look)
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.set_xlim(0, 1)
+        legend = axes.legend(
+            title="area under the curve", loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False,
+            labelcolor=INK, fontsize=8.5, title_fontsize=8.5, alignment="left",
+        )  # fmt: skip
+        legend.get_title().set_color(INK)  # a page turns it light in the dark
+    return figure
