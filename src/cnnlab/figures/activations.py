@@ -198,7 +198,8 @@ def distributions(watches: Mapping[str, Sequence[Any]], columns: int = 6) -> Fig
     """Draw how outputs, gradients, weights and dead ReLUs of layers change in one or several trainings.
 
     Args:
-        watches: name of a training -> its records, :class:`cnnlab.explain.activations.watch.Look`, in the order of time.
+        watches: name of a training -> its records in the order of time,
+            :class:`cnnlab.explain.activations.watch.Look`.
         columns: how many layers are drawn, from the first to the last.
     """
     trainings = list(watches.values())
