@@ -131,7 +131,7 @@ def test_worst_mistakes_are_the_surest_with_their_own_pictures(tiny_run: Run, tm
     assert [m.name for m in found] == ["test #7", "test #3"]
     assert found[0].confidence == pytest.approx(np.exp(9) / (np.exp(9) + 2))
     assert found[0].truth == data.classes[labels[7]]
-    assert found[0].guess == data.classes[(labels[7] + 1) % 3]
+    assert found[0].prediction == data.classes[(labels[7] + 1) % 3]
     assert found[0].picture is not None
     assert data.test is not None
     assert (found[0].picture == data.test.pixels[7, 0].numpy()).all()  # type: ignore[attr-defined]
@@ -228,8 +228,8 @@ def test_most_confused_by_hand() -> None:
     guesses = np.array([1, 1, 0, 2, 1, 0, 2])
     rows = most_confused(evaluate_scores(np.eye(3)[guesses], labels, ["a", "b", "c"]), 2)
     assert rows == [
-        {"truth": "a", "guess": "b", "count": 2, "share": 0.5},
-        {"truth": "a", "guess": "c", "count": 1, "share": 0.25},
+        {"truth": "a", "prediction": "b", "count": 2, "share": 0.5},
+        {"truth": "a", "prediction": "c", "count": 1, "share": 0.25},
     ]
 
 

@@ -115,7 +115,7 @@ class Classifier:
         """
         decoded, size = decode(photo, self.preprocess.channels), self.preprocess.size
         image = self.preprocess.normalize(to_tensor(self.preprocess.fit(decoded))[None])[0].to(self.device)
-        # Of small images the pixels themselves are shown.
+        # People see the pixels of small images themselves.
         display = replace(self.preprocess, size=max(size, DISPLAY_SIZE)) if size >= 64 else self.preprocess
         return image, np.array(display.fit(decoded))
 

@@ -1,4 +1,4 @@
-"""Two or more runs side by side: what they reached, how sure that is, and what was done differently."""
+"""Two or more runs side by side: their metrics with intervals, paired tests, and the settings that differ."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MEASURED = ("n", "accuracy", "accuracy_interval", "top5", "loss", "macro_f1", "
 
 @dataclass(frozen=True)
 class RunFacts:
-    """The numbers of one run; those that are not known (unfinished run) are ``None``."""
+    """The numbers of one run; ``None`` where an unfinished run has none yet."""
 
     name: str
     path: str
@@ -53,9 +53,9 @@ class RunComparison:
     """Runs side by side.
 
     Attributes:
-        runs: the facts of each, in the order given.
-        differences: recipe key -> its value in each run, only where they differ.
-        pairs: every later run against the first.
+        runs: the facts of each run, in order.
+        differences: recipe key -> its value in each run, for keys whose values differ.
+        pairs: the paired test of every later run against the first.
     """
 
     runs: list[RunFacts]
@@ -137,7 +137,7 @@ def _pair(a: RunFolder, b: RunFolder) -> Pair:
 
 
 class _Answers:
-    """What a run was asked (which images, which true classes) and where it was right."""
+    """The images that a run was evaluated on, their true classes, and whether each answer is right."""
 
     def __init__(self, run: RunFolder) -> None:
         logits, labels = run.scores()

@@ -74,16 +74,17 @@ def evaluate(
     device: str = "auto",
     batch_size: int | None = None,
 ) -> Evaluation:
-    """Evaluate the kept weights of ``run``.
+    """Evaluate the selected weights of ``run``.
 
     Args:
         run: an opened run; it may be unfinished, as long as it has weights.
-        data: name or path of other data (or loaded data); the run's own when ``None``. Classes are matched by name.
+        data: name or path of other data, or loaded data; the run's own when ``None``. Classes are matched by name.
         split: ``"test"``, ``"val"`` or ``"train"``; by default the one the training ended with, or for other data
             the first of these that exists.
-        data_dir: folder to look for data sets in.
-        device: ``"auto"`` is where the run was trained, or else the best there is here.
-        batch_size: images at a time; by default as in training, which gives the same numbers to the last bit.
+        data_dir: folder in which data sets are looked for.
+        device: the device to compute on; ``"auto"`` is that of the training, or else the best here.
+        batch_size: number of images at a time; that of the training when ``None``, which gives the same numbers to
+            the last bit.
 
     Raises:
         DataError: the data has classes the network does not know, or cannot be read.

@@ -64,7 +64,12 @@ class PhotoExplanation:
             "score": self.comparison[0].score,
             "probability": self.comparison[0].probability,
             "methods": [
-                {"method": one.method, "layer": one.layer, "seconds": one.seconds, "trust": dict(one.faithfulness)}
+                {
+                    "method": one.method,
+                    "layer": one.layer,
+                    "seconds": one.seconds,
+                    "faithfulness": dict(one.faithfulness),
+                }
                 | {"options": dict(one.options), "notes": list(one.notes)}
                 for one in self.comparison
             ],
@@ -77,9 +82,9 @@ def write_explanation(answer: PhotoExplanation, folder: str | os.PathLike[str], 
     """Write a page and a PNG per method into a folder and return the path of the page.
 
     Args:
-        answer: of :func:`explain_photo`.
-        folder: is made where there is none.
-        name: of the files, without suffix; that of the photo when ``None``.
+        answer: the explanation of a photo.
+        folder: the folder to write into; it is made where there is none.
+        name: name of the files, without suffix; that of the photo when ``None``.
     """
     folder, name = Path(folder), name or file_name(Path(answer.photo).stem)
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,9 +121,9 @@ def write_contact_sheet(
     """Write ``index.html``, which links to the pages, and ``contact.png`` into a folder; return the page's path.
 
     Args:
-        answers: what :func:`explain_photos` returns: answers with their pages in that folder.
-        folder: that holds the pages.
-        failed: (file, reason) of photos that could not be read.
+        answers: explanations with their pages in that folder.
+        folder: the folder of the pages.
+        failed: (file, reason) of each photo that could not be read.
     """
     folder = Path(folder)
     sheet, rows = [], []
@@ -141,22 +146,22 @@ def write_contact_sheet(
 
 
 def _best_method(comparisons: Sequence[MethodComparison]) -> str:
-    """The method whose maps have the best scores on average, so that all photos can be compared; the first without."""
+    """Return the method whose maps have the best scores on average; the first method where none has scores."""
 
     def score(method: str) -> float:
-        trust = [comparison[method].faithfulness for comparison in comparisons]
-        return float(np.mean([each.get("insertion", 0.0) - each.get("deletion", 0.0) for each in trust]))
+        scores = [comparison[method].faithfulness for comparison in comparisons]
+        return float(np.mean([each.get("insertion", 0.0) - each.get("deletion", 0.0) for each in scores]))
 
     return max((one.method for one in comparisons[0]), key=score)
 
 
 def _overlay(one: Attribution, picture: np.ndarray) -> np.ndarray:
-    """The map over the picture, as :meth:`Attribution.figure` draws it."""
+    """Return the map over the picture, as :meth:`Attribution.figure` draws it."""
     return heatmaps.blend(heatmaps.smoothed(one.map, heatmaps.smoothing_width(one.map)), picture, signed=one.signed)
 
 
 def _card(one: Attribution, picture: np.ndarray) -> dict[str, Any]:
-    """What the page shows of a method."""
+    """Return the values of a method that its card on the page shows."""
     spread = heatmaps.smoothing_width(one.map)
     heat = heatmaps.smoothed(one.map, spread)
     words = [one.caption, heatmaps.describe(heat, one.signed)]
@@ -174,7 +179,7 @@ def _card(one: Attribution, picture: np.ndarray) -> dict[str, Any]:
 
 
 def _gradient(signed: bool) -> str:
-    """The colours of a scale for a style sheet, from the top down."""
+    """Return the colours of a scale for a style sheet, from the top down."""
     colours = (SIGNED if signed else WARM)(np.linspace(1, 0, 17))[:, :3]
     return ", ".join(f"rgb({r:.0f} {g:.0f} {b:.0f})" for r, g, b in colours * 255)
 

@@ -26,13 +26,13 @@ FEATURE_SAVE_SECONDS = 10.0
 
 
 class Recorder:
-    """Consumes training events, writes the run folder, passes the events on.
+    """A consumer of training events that writes the run folder and passes the events on.
 
     Args:
         out: the folder to make (see :func:`create_run`); the next free name in ``root`` when ``None``.
         root: the folder of runs.
-        run: record into this existing run (resume, extend) instead of making one.
-        stop: asked after every step; when it answers True the state is saved and the stream ends.
+        run: an existing run to record into (resume, extend), instead of making one.
+        stop: function that is called after every step; when it returns True the state is saved and the stream ends.
 
     Attributes:
         run: the run folder, once the first event has passed.

@@ -35,13 +35,22 @@ CONFUSIONS = 12  # most frequent mix-ups that are listed
 
 @dataclass(frozen=True)
 class Mistake:
-    """A picture that was taken for something else."""
+    """A wrong prediction.
+
+    Attributes:
+        name: file of the picture, or its split and position.
+        truth: name of the true class.
+        prediction: name of the predicted class.
+        confidence: probability of the predicted class.
+        picture: the picture as the network sees it, uint8 (H, W) or (H, W, 3); ``None`` where the data is gone.
+        photo: whether the picture is a photo, which is drawn larger than the network sees it.
+    """
 
     name: str
     truth: str
-    guess: str
+    prediction: str
     confidence: float
-    picture: np.ndarray | None  # uint8 (H, W) or (H, W, 3)
+    picture: np.ndarray | None
     photo: bool
 
 
@@ -54,7 +63,7 @@ def write_report(run: RunFolder, data: ImageData | None = None) -> Path:
         run: an opened run.
         data: the run's data, when it is loaded already; else it is loaded to show pictures of mistakes.
     """
-    # A run that was cut off does not say yet which weights it kept.
+    # The summary of a run that was interrupted does not name the selected weights yet.
     summary = {"selected_on": None, "kept_epoch": None} | run.summary
     page: dict[str, Any] = {"run": run, "summary": summary, "notes": []}
     page["data_name"] = Path(run.recipe.data).name
@@ -93,7 +102,12 @@ def mistakes(
     """Return the most confident wrong answers, the surest first, with their pictures where the data is still there.
 
     Args:
-        notes: why there are no pictures is appended to it.
+        run: an opened run.
+        logits: scores of the evaluated split, (N, K).
+        labels: true classes, (N,).
+        data: the run's data, when it is loaded already.
+        limit: largest number of mistakes.
+        notes: list to which the reason is appended when there are no pictures.
     """
     answers, confidence = logits.argmax(axis=1), softmax(logits).max(axis=1)
     wrong = np.flatnonzero(answers != labels)
@@ -124,7 +138,7 @@ def mistakes(
 
 
 def _model_part(run: RunFolder) -> dict[str, Any]:
-    """The network: its layers and the filters of its first convolution."""
+    """Return the values of the page about the network: its layers and the filters of its first convolution."""
     if not run.has_weights:
         return {"layers": [], "parameters": run.summary.get("parameters")}
     model = run.model()
@@ -137,13 +151,13 @@ def _model_part(run: RunFolder) -> dict[str, Any]:
         part["filters_about"] = {
             "name": first.layer,
             "shape": first.weights.shape,
-            "shown": min(len(first.weights), 96),
+            "count": min(len(first.weights), 96),
         }
     return part
 
 
 def _curves(run: RunFolder) -> list[Markup]:
-    """Loss, accuracy and learning rate, each a figure of its own so that they wrap in a narrow window."""
+    """Return loss, accuracy and learning rate, each a figure of its own so that they wrap in a narrow window."""
     rows = run.metrics
     if not rows:
         return []
@@ -157,13 +171,13 @@ def _curves(run: RunFolder) -> list[Markup]:
 
 
 def _scores_part(run: RunFolder, data: ImageData | None, notes: list[str]) -> dict[str, Any]:
-    """Everything that comes from the scores of the evaluated split."""
+    """Return the values of the page that come from the scores of the evaluated split."""
     logits, labels = run.scores()
     metrics = evaluate_scores(logits, labels, run.classes)
     worst = mistakes(run, logits, labels, data, MISTAKES, notes)
     pictures = [m.picture for m in worst if m.picture is not None]
     if pictures:
-        titles = [f"{m.name}\n{m.truth} → {m.guess}\n{m.confidence:.1%}" for m in worst if m.picture is not None]
+        titles = [f"{m.name}\n{m.truth} → {m.prediction}\n{m.confidence:.1%}" for m in worst if m.picture is not None]
         figures.save(figures.image_grid(pictures, titles), run.figures / "mistakes.png")
     return {
         "metrics": metrics,
@@ -178,7 +192,7 @@ def _scores_part(run: RunFolder, data: ImageData | None, notes: list[str]) -> di
 
 
 def reliability_figure(metrics: Metrics) -> Figure:
-    """The reliability diagram of ``metrics``."""
+    """Return the reliability diagram of ``metrics``."""
     bins = metrics.reliability
     confidence = [np.nan if b.confidence is None else b.confidence for b in bins]
     accuracy = [np.nan if b.accuracy is None else b.accuracy for b in bins]
@@ -194,7 +208,12 @@ def most_confused(metrics: Metrics, limit: int) -> list[dict[str, Any]]:
     rows, columns = np.nonzero(matrix)
     order = np.argsort(-matrix[rows, columns], kind="stable")[:limit]
     return [
-        {"truth": names[r], "guess": names[c], "count": int(matrix[r, c]), "share": float(matrix[r, c] / totals[r])}
+        {
+            "truth": names[r],
+            "prediction": names[c],
+            "count": int(matrix[r, c]),
+            "share": float(matrix[r, c] / totals[r]),
+        }
         for r, c in zip(rows[order].tolist(), columns[order].tolist(), strict=True)
     ]
 
@@ -206,7 +225,7 @@ def _figure(run: RunFolder, name: str, figure: Figure) -> Markup:
 
 
 def _recipe_rows(run: RunFolder) -> list[tuple[str, str, bool]]:
-    """Every key with its value, and whether it differs from the default; groups are written with dots."""
+    """Return every key with its value, and whether it differs from the default; groups are written with dots."""
     defaults = flatten(Recipe.make({}).values())
     rows = []
     for key, value in flatten(run.recipe.values()).items():
@@ -231,11 +250,11 @@ def next_steps(run: RunFolder) -> list[str]:
 
 
 def _picture(images: Split, index: int, preprocess: Preprocess) -> tuple[np.ndarray | None, bool]:
-    """Return a picture as the network sees it, uint8 (H, W) or (H, W, 3), and whether it is a photo (shown larger)."""
+    """Return a picture as the network sees it, uint8 (H, W) or (H, W, 3), and whether it is a photo."""
     photo = images.size is None or max(images.size) > 96
-    seen = replace(preprocess, size=max(preprocess.size, PHOTO_SIDE)) if photo else preprocess
+    display = replace(preprocess, size=max(preprocess.size, PHOTO_SIDE)) if photo else preprocess
     try:
-        pixels = images.image(index, seen)
+        pixels = images.image(index, display)
     except CnnlabError:
-        return None, photo  # the file has gone since: its name alone is shown
+        return None, photo  # the file was removed since: the page shows its name alone
     return to_picture(pixels), photo
