@@ -41,7 +41,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from cnnlab.runs.folder import processor_name
 from cnnlab.scratch.classifiers import KNearestNeighbor
 from cnnlab.scratch.classifiers.linear import svm_loss_vectorized
-from cnnlab.scratch.layers._lines import Layout
+from cnnlab.scratch.layers._im2col import Geometry
 from cnnlab.scratch.layers.conv import conv_backward, conv_forward
 from cnnlab.scratch.layers.conv_naive import conv_backward_naive, conv_forward_naive
 from cnnlab.scratch.layers.loss import svm_loss_naive
@@ -202,18 +202,19 @@ def conv_against_torch(conv: Conv, goal: float | None = None) -> Contest:
 def matrix_products(conv: Conv) -> Way:
     """The products of a forward and a backward pass, without what comes before and after: the least it can take."""
     x, w, b = conv.arrays()
-    layout = Layout.of(x, w, b, conv.param)
-    filters, (flat, _) = layout.grouped(w), layout.empty_responses()
-    columns = np.ones((conv.groups, filters.shape[2], layout.piece), layout.dtype)
+    geometry = Geometry.of(x, w, b, conv.param)
+    filters, (flat, _) = geometry.as_matrices(w), geometry.empty_outputs()
+    columns = np.ones((conv.groups, filters.shape[2], geometry.chunk), geometry.dtype)
     dcolumns = np.empty_like(columns)
 
     def products() -> None:
-        for images in layout.blocks():
-            for places in layout.pieces(images.stop - images.start):
-                seen, response = columns[:, :, : places.stop - places.start], flat[:, :, places]
-                np.matmul(filters, seen, out=response)
-                np.matmul(response, seen.swapaxes(1, 2))
-                np.matmul(filters.swapaxes(1, 2), response, out=dcolumns[:, :, : seen.shape[2]])
+        for images in geometry.blocks():
+            for positions in geometry.chunks(images.stop - images.start):
+                count = positions.stop - positions.start
+                part, output = columns[:, :, :count], flat[:, :, positions]
+                np.matmul(filters, part, out=output)
+                np.matmul(output, part.swapaxes(1, 2))
+                np.matmul(filters.swapaxes(1, 2), output, out=dcolumns[:, :, :count])
 
     return products
 
@@ -417,8 +418,8 @@ def what_limits(result: dict[str, Any]) -> str:
 
 def wasted(conv: Conv) -> float:
     """The share by which the matrix products are larger than they would have to be."""
-    layout = Layout.of(*conv.arrays(), conv.param)
-    return layout.height * layout.width / math.prod(layout.responses[2:]) - 1
+    geometry = Geometry.of(*conv.arrays(), conv.param)
+    return geometry.height * geometry.width / math.prod(geometry.out_shape[2:]) - 1
 
 
 def as_markdown(result: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cnnlab.errors import ShapeError, UnknownNameError, UsageError
-from cnnlab.scratch.layers import _lines, conv
+from cnnlab.scratch.layers import _im2col, conv
 from cnnlab.scratch.layers.conv import conv_backward, conv_forward
 from cnnlab.scratch.layers.conv_naive import conv_backward_naive, conv_forward_naive
 from tests.scratch.helpers_layers import Array, check_layer, run_untouched
@@ -91,7 +91,7 @@ class TestFast:
         dout = np.random.default_rng(1).standard_normal(case.forward(*case.inputs.values())[0].shape)
         whole = run_untouched(case.forward, conv_backward, list(case.inputs.values()), [dout])
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_lines, "COLUMNS_BYTES", 8 * limit)
+            patch.setattr(_im2col, "COLUMNS_BYTES", 8 * limit)
             parts = run_untouched(case.forward, conv_backward, list(case.inputs.values()), [dout])
         for one, other in zip(whole, parts, strict=True):
             np.testing.assert_allclose(one, other, rtol=0, atol=1e-12)
@@ -156,16 +156,16 @@ class TestFast:
             tracemalloc.stop()
         # Beyond out and dx: columns (of the gradients too; reserved but never used), and the rows of a block
         # of images, of their gradients and of their responses.
-        rows = 3 * max(x[:1].nbytes, _lines.COLUMNS_BYTES // 9) * 1.2
-        assert peak < out.nbytes + x.nbytes + 2 * _lines.COLUMNS_BYTES + rows
+        rows = 3 * max(x[:1].nbytes, _im2col.COLUMNS_BYTES // 9) * 1.2
+        assert peak < out.nbytes + x.nbytes + 2 * _im2col.COLUMNS_BYTES + rows
 
 
 def test_the_drawing_is_right() -> None:
     """The numbers in the docstring are what the code copies."""
     x = np.arange(1.0, 10).reshape(1, 1, 3, 3)
-    lines = _lines.Lines(_lines.Layout.of(x, np.ones((1, 1, 3, 3)), np.ones(1), {"stride": 1, "pad": 1}))
-    lines.put(x)
-    columns = lines.columns(slice(0, 12))[0]
+    rows = _im2col.Rows(_im2col.Geometry.of(x, np.ones((1, 1, 3, 3)), np.ones(1), {"stride": 1, "pad": 1}))
+    rows.load(x)
+    columns = rows.im2col(slice(0, 12))[0]
     drawn = re.findall(r"weight \((\d), (\d)\) ([\d ]+)", conv.__doc__ or "")
     assert len(drawn) == 5
     for i, j, numbers in drawn:

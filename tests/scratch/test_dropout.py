@@ -118,3 +118,11 @@ def test_errors() -> None:
         _, cache = dropout_forward(np.ones((2, 3)), {"mode": mode, "keep_prob": 0.5})
         with pytest.raises(ShapeError, match=r"dout must be of shape \(2, 3\) for x of shape \(2, 3\), got \(3,\)"):
             dropout_backward(np.ones(3), cache)
+
+
+def test_the_course_s_name_of_keep_prob() -> None:
+    x = np.ones((6, 7))
+    ours, theirs = (dropout_forward(x, {"mode": "train", key: 0.3, "seed": 5})[0] for key in ("keep_prob", "p"))
+    assert np.array_equal(ours, theirs)
+    with pytest.raises(UsageError, match="both keep_prob and p"):
+        dropout_forward(x, {"mode": "train", "keep_prob": 0.3, "p": 0.3})

@@ -268,9 +268,19 @@ class TestSpatialGroupNorm:
         ):
             spatial_groupnorm_forward(normal(2, 6, 3, 3), normal(1, 6, 1, 1), normal(1, 6, 1, 1), groups, {})
 
+    def test_gamma_and_beta_with_one_axis(self) -> None:
+        """As torch has them; the gradients have the shape of what was passed."""
+        check_layer(
+            lambda x, gamma, beta: spatial_groupnorm_forward(x, gamma, beta, 3, {"mode": "train"}),
+            spatial_groupnorm_backward,
+            {"x": normal(2, 6, 4, 5), **affine_params((6,), 0)},
+            lambda x, gamma, beta: F.group_norm(x, 3, gamma, beta),
+            float32_tolerance=1e-3,
+        )
+
     def test_shape_of_gamma(self) -> None:
-        with pytest.raises(ShapeError, match=r"gamma must be of shape \(1, 6, 1, 1\) for x .*got \(6,\)"):
-            spatial_groupnorm_forward(normal(2, 6, 3, 3), np.ones(6), np.zeros(6), 2, {})
+        with pytest.raises(ShapeError, match=r"gamma must be of shape \(6,\) or \(1, 6, 1, 1\) for x .*got \(6, 1\)"):
+            spatial_groupnorm_forward(normal(2, 6, 3, 3), np.ones((6, 1)), np.zeros(6), 2, {})
 
 
 BATCH = {
@@ -292,6 +302,18 @@ ALL: dict[str, Any] = BATCH | {
 
 def param(name: str) -> dict[str, Any]:
     return {"mode": "train"} if name in BATCH else {}
+
+
+@pytest.mark.parametrize("name", sorted(ALL.keys() - BATCH.keys()))
+def test_a_mode_changes_nothing_where_the_batch_does_not_count(name: str) -> None:
+    """The course's notebooks pass ``mode`` to every normalisation."""
+    forward, _, shape = ALL[name]
+    x, gamma, beta = normal(*shape), normal(3), normal(3)
+    plain, _ = forward(x, gamma, beta, {})
+    for mode in ("train", "test"):
+        assert np.array_equal(forward(x, gamma, beta, {"mode": mode})[0], plain)
+    with pytest.raises(UnknownNameError, match='Did you mean "train"'):
+        forward(x, gamma, beta, {"mode": "tran"})
 
 
 class TestErrors:

@@ -16,14 +16,15 @@ from rich.console import Console
 from sklearn.datasets import load_digits
 
 from cnnlab.errors import CheckpointError, DataError, DivergedError, ShapeError, UnknownNameError, UsageError
-from cnnlab.scratch import _display
+from cnnlab.scratch import solver_display
 from cnnlab.scratch.nets.captioning import CaptioningRNN
 from cnnlab.scratch.nets.convnet import ThreeLayerConvNet
 from cnnlab.scratch.nets.fully_connected import FullyConnectedNet
 from cnnlab.scratch.nets.two_layer import TwoLayerNet
 from cnnlab.scratch.optim import sgd, update_rules
 from cnnlab.scratch.saving import net_state
-from cnnlab.scratch.solver import Solver, Step
+from cnnlab.scratch.solver import Solver
+from cnnlab.scratch.solver_display import SolverStep
 
 
 def digits(train: int = 300, val: int = 100) -> dict[str, Any]:
@@ -316,7 +317,7 @@ class TestInterruption:
         assert [step.iteration for step in measured] == [1, 6, 12]
         assert [step.val_acc for step in measured] == solver.val_acc_history
         assert [step.train_acc for step in measured] == solver.train_acc_history
-        assert isinstance(steps[0], Step)
+        assert isinstance(steps[0], SolverStep)
 
 
 class TestCheckpoints:
@@ -552,9 +553,9 @@ class TestWhatIsShown:
     ) -> None:
         console = Console(file=io.StringIO(), force_jupyter=True)
         monkeypatch.setattr("rich.console.Console", lambda: console)
-        monkeypatch.setattr(_display.importlib.util, "find_spec", lambda _: object() if widgets else None)
-        shown = _display.show(iter([]), make_solver(verbose=True))
-        assert (shown.__name__ == "_bar") == bar  # type: ignore[attr-defined]
+        monkeypatch.setattr(solver_display.importlib.util, "find_spec", lambda _: object() if widgets else None)
+        steps = solver_display.show(iter([]), solver_display.RunLength(0, 10, 5, 20), True, 10)
+        assert (steps.__name__ == "_bar") == bar  # type: ignore[attr-defined]
 
 
 def test_importing_it_loads_numpy_alone() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from cnnlab.errors import ShapeError
 from cnnlab.scratch._checks import Array, expect_ndim
-from cnnlab.scratch.layers._windows import float_type
+from cnnlab.scratch.layers._geometry import float_type
 from cnnlab.scratch.layers.conv import conv_forward
 
 

@@ -3,40 +3,23 @@
 from __future__ import annotations
 
 import inspect
+import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from cnnlab.errors import DataError, DivergedError, ShapeError, UnknownNameError, UsageError
-from cnnlab.scratch._checkpoint import read_checkpoint, write_checkpoint
+from cnnlab.errors import CheckpointError, DataError, DivergedError, ShapeError, UnknownNameError, UsageError
 from cnnlab.scratch._checks import Array
-from cnnlab.scratch._display import show
 from cnnlab.scratch.optim import Config, Rule, update_rules
-from cnnlab.scratch.saving import Net, net_state, set_net_state
+from cnnlab.scratch.saving import Net, net_state, read_arrays, set_net_state, write_arrays
+from cnnlab.scratch.solver_display import RunLength, SolverStep, show
 
+FORMAT = 1  # of checkpoints; raised when an older cnnlab could not read a newer file
 
-@dataclass(frozen=True)
-class Step:
-    """What there is to say after an iteration.
-
-    Attributes:
-        iteration: how many are done, so that the first is 1.
-        epoch: how many are done.
-        loss: on the iteration's minibatch, before its update.
-        epoch_done: whether this was the last iteration of an epoch.
-        train_acc, val_acc: measured after the first iteration and each epoch, as far as wanted; else NaN.
-    """
-
-    iteration: int
-    epoch: int
-    loss: float
-    epoch_done: bool
-    train_acc: float = math.nan
-    val_acc: float = math.nan
+_HISTORIES = ("loss_history", "train_acc_history", "val_acc_history")
 
 
 class Solver:
@@ -50,6 +33,28 @@ class Solver:
     Minibatches are drawn with replacement from the global NumPy stream: the same ``np.random.seed`` gives the same
     history. After the first iteration and after every epoch the accuracy is measured on training and validation images.
     When :meth:`train` ends, also by Ctrl-C or an error, the net has the parameters that were best on validation.
+
+    Args:
+        model: the net; the arrays in its ``params`` are replaced as it learns.
+        data: ``X_train`` (N, ...), ``y_train`` (N, ...); to measure on other images ``X_val`` and ``y_val`` too.
+        update_rule: a name in :data:`cnnlab.scratch.optim.update_rules`, or a function of the same kind.
+        optim_config: settings of the rule; every parameter gets its own copy. The weight decay of adamw spares
+            parameters with one axis: biases, gamma and beta.
+        lr_decay: factor of the learning rate after each epoch.
+        batch_size: images in a minibatch.
+        num_epochs: how often to go over as many images as there are.
+        print_every: iterations from line to line with ``verbose="lines"``.
+        verbose: ``True`` for a bar on a terminal and in a notebook that can draw it, a line per epoch elsewhere;
+            ``"lines"`` for the lines that the course prints; ``False`` for silence.
+        num_train_samples: how many training images to measure the accuracy on, drawn anew each time; ``None`` for
+            all, 0 not to measure it.
+        num_val_samples: the same for validation images.
+        checkpoint_name: after each epoch write ``<checkpoint_name>_epoch_<epoch>.npz`` for :meth:`restore`.
+
+    Raises:
+        UnknownNameError: an argument, an update rule or a key of ``optim_config`` that does not exist.
+        UsageError: a value out of range.
+        DataError: ``data`` lacks an array, or arrays differ in length.
 
     Attributes:
         loss_history: the loss of every iteration.
@@ -79,39 +84,10 @@ class Solver:
         checkpoint_name: str | Path | None = None,
         **unknown: Any,
     ) -> None:
-        """Set up; nothing is drawn or trained yet.
-
-        Args:
-            model: the net; the arrays in its ``params`` are replaced as it learns.
-            data: ``X_train`` (N, ...), ``y_train`` (N, ...); to measure on other images ``X_val`` and ``y_val`` too.
-            update_rule: a name in :data:`cnnlab.scratch.optim.update_rules`, or a function of the same kind.
-            optim_config: settings of the rule; every parameter gets its own copy. The weight decay of adamw spares
-                parameters with one axis: biases, gamma and beta.
-            lr_decay: factor of the learning rate after each epoch.
-            batch_size: images in a minibatch.
-            num_epochs: how often to go over as many images as there are.
-            print_every: iterations from line to line with ``verbose="lines"``.
-            verbose: ``True`` for a bar on a terminal and in a notebook that can draw it, a line per epoch elsewhere;
-                ``"lines"`` for the lines that the course prints; ``False`` for silence.
-            num_train_samples: how many training images to measure the accuracy on, drawn anew each time; ``None`` for
-                all, 0 not to measure it.
-            num_val_samples: the same for validation images.
-            checkpoint_name: after each epoch write ``<checkpoint_name>_epoch_<epoch>.npz`` for :meth:`restore`.
-
-        Raises:
-            UnknownNameError: an argument, an update rule or a key of ``optim_config`` that does not exist.
-            UsageError: a value out of range.
-            DataError: ``data`` lacks an array, or arrays differ in length.
-        """
         for name in unknown:
-            known = [p for p, kind in inspect.signature(Solver).parameters.items() if kind.kind is kind.KEYWORD_ONLY]
-            raise UnknownNameError("argument of Solver", name, known)
-        for name, value in (("batch_size", batch_size), ("num_epochs", num_epochs), ("print_every", print_every)):
-            if value < 1:
-                raise UsageError(f"{name} must be at least 1, got {value}.")
-        for name, samples in (("num_train_samples", num_train_samples), ("num_val_samples", num_val_samples)):
-            if samples is not None and samples < 0:
-                raise UsageError(f"{name} must be 0 or more, or None for all images, got {samples}.")
+            raise UnknownNameError("argument of Solver", name, _keywords(Solver))
+        _expect_positive(batch_size=batch_size, num_epochs=num_epochs, print_every=print_every)
+        _expect_sample_counts(num_train_samples=num_train_samples, num_val_samples=num_val_samples)
         if verbose not in (True, False, "lines"):
             raise UsageError(f'verbose must be True, False or "lines", got {verbose!r}.')
         self.model = model
@@ -140,6 +116,9 @@ class Solver:
         self.best_state: dict[str, Array] | None = None
         self.last_state: dict[str, Array] | None = None
 
+    def _run_length(self) -> RunLength:
+        return RunLength(self.iteration, self.num_iterations, self.iterations_per_epoch, self.batch_size)
+
     @property
     def iterations_per_epoch(self) -> int:
         """How many minibatches hold as many images as there are."""
@@ -160,15 +139,15 @@ class Solver:
             UsageError: all epochs are over.
         """
         try:
-            for _ in show(self.steps(), self):
+            for _ in show(self.steps(), self._run_length(), self.verbose, self.print_every):
                 pass
         finally:
             if self.best_state is not None and self.last_state is None:
                 self.last_state = net_state(self.model)
                 set_net_state(self.model, self.best_state)
 
-    def steps(self) -> Iterator[Step]:
-        """Train as a stream: yield a :class:`Step` after each iteration. Between two the net may be looked at.
+    def steps(self) -> Iterator[SolverStep]:
+        """Train as a stream: yield a :class:`SolverStep` after each iteration. Between two, the net may be used.
 
         The net is left with its last parameters; the best are in ``best_state``.
         """
@@ -189,7 +168,9 @@ class Solver:
             accuracies = self._measure() if epoch_done or self.iteration == 1 else ()
             if epoch_done and self.checkpoint_name is not None:
                 self.save(f"{self.checkpoint_name}_epoch_{epoch}")
-            yield Step(self.iteration, epoch, loss, epoch_done, *accuracies)
+            losses = self.loss_history[-self.iterations_per_epoch :]
+            epoch_loss = sum(losses) / len(losses) if epoch_done else math.nan
+            yield SolverStep(self.iteration, epoch, loss, epoch_done, epoch_loss, *accuracies)
 
     def _step(self) -> float:
         rows = np.random.choice(len(self.X_train), self.batch_size)
@@ -236,13 +217,78 @@ class Solver:
         predicted = [np.argmax(self.model.loss(X[start : start + batch_size]), axis=1) for start in starts]
         return float(np.mean(np.concatenate(predicted) == y))
 
+    def state_dict(self) -> dict[str, Array]:
+        """Return all that is needed to go on to the same bits, as arrays by name.
+
+        ``model/...`` are parameters and buffers, ``best/...`` those that were best on validation,
+        ``optim/<parameter>/...`` settings and state of the update rule, ``*_history`` the histories, ``random`` the key
+        of the global NumPy stream, and ``facts`` the rest as JSON.
+        """
+        random: dict[str, Any] = dict(np.random.get_state(legacy=False))
+        stream = random.pop("state")
+        facts = {
+            "format": FORMAT,
+            "iteration": self.iteration,
+            "best_val_acc": self.best_val_acc,
+            "random": random | {"pos": stream["pos"]},
+            "made with": self._made_with(),
+        }
+        state = {"facts": np.array(json.dumps(facts)), "random": stream["key"]}
+        state |= {name: np.array(getattr(self, name), dtype=float) for name in _HISTORIES}
+        state |= _prefixed("model", self.last_state or net_state(self.model))
+        state |= _prefixed("best", self.best_state or {})
+        for name, config in self.optim_configs.items():
+            state |= _prefixed(f"optim/{name}", config)
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Array], source: str = "The state") -> None:
+        """Give the Solver, its net and the global NumPy stream the state that :meth:`state_dict` returned.
+
+        Args:
+            state: the arrays by name.
+            source: where they come from, for messages.
+
+        Raises:
+            CheckpointError: the state is of another net, rule, batch size or number of images, or of a newer version.
+        """
+        if "facts" not in state:
+            raise CheckpointError(f"{source} is no checkpoint of a Solver. A net alone is read by load_net.")
+        facts = json.loads(str(state["facts"]))
+        if facts["format"] > FORMAT:
+            raise CheckpointError(
+                f"{source} has format {facts['format']}, this cnnlab reads up to {FORMAT}. Upgrade cnnlab."
+            )
+        for name, value in self._made_with().items():
+            if facts["made with"][name] != value:
+                raise CheckpointError(
+                    f"{source} was made with {name} {facts['made with'][name]}, this Solver has {value}. "
+                    "Make it as at first."
+                )
+        set_net_state(self.model, _without_prefix("model", state))
+        self.best_state, self.last_state = _without_prefix("best", state) or None, None
+        for name in self.model.params:
+            config = _without_prefix(f"optim/{name}", state)
+            self.optim_configs[name] = {key: value if value.ndim else value.item() for key, value in config.items()}
+        for name in _HISTORIES:
+            setattr(self, name, state[name].tolist())
+        self.iteration, self.best_val_acc = facts["iteration"], facts["best_val_acc"]
+        random = facts["random"]
+        np.random.set_state({**random, "state": {"key": state["random"], "pos": random.pop("pos")}})
+
+    def _made_with(self) -> dict[str, Any]:
+        return {
+            "update rule": getattr(self.update_rule, "__name__", "without a name"),
+            "batch size": self.batch_size,
+            "number of training images": len(self.X_train),
+        }
+
     def save(self, path: str | Path) -> Path:
-        """Write all that is needed to go on to the same bits into an ``.npz`` file without pickle; return its path.
+        """Write the :meth:`state_dict` into an ``.npz`` file without pickle; return its path.
 
         Raises:
             RunError: the file cannot be written; what stood there before is untouched.
         """
-        return write_checkpoint(self, path)
+        return write_arrays(path, self.state_dict())
 
     def restore(self, path: str | Path) -> None:
         """Take up the training at a checkpoint: net, update rule, histories, and the global NumPy stream.
@@ -253,16 +299,41 @@ class Solver:
         Raises:
             CheckpointError: the file is missing, damaged, or of another net, rule, batch size or number of images.
         """
-        read_checkpoint(self, path)
+        self.load_state_dict(read_arrays(path), source=str(path))
 
     def _diverged(self, loss: float, X: Array) -> DivergedError:
-        what = f"The loss is {loss} at iteration {self.iteration + 1} of {self.num_iterations}."
+        fact = f"The loss is {loss} at iteration {self.iteration + 1} of {self.num_iterations}."
         if not np.isfinite(X).all():
-            return DivergedError(f"{what} The minibatch holds values that are not finite: see np.isfinite(X_train).")
+            return DivergedError(f"{fact} The minibatch holds values that are not finite: see np.isfinite(X_train).")
         if self.iteration == 0:
-            return DivergedError(f"{what} No step was taken yet: look at the net's weights and the range of X_train.")
+            return DivergedError(f"{fact} No step was taken yet: look at the net's weights and the range of X_train.")
         rate = next(iter(self.optim_configs.values()))["learning_rate"]
-        return DivergedError(f"{what} The learning rate {rate:g} is probably too high: try {rate / 10:g}.")
+        return DivergedError(f"{fact} The learning rate {rate:g} is probably too high: try {rate / 10:g}.")
+
+
+def _prefixed(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Array]:
+    return {f"{prefix}/{name}": np.asarray(array) for name, array in arrays.items()}
+
+
+def _without_prefix(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the arrays whose names begin with the prefix, under the rest of their names."""
+    return {name.removeprefix(f"{prefix}/"): array for name, array in arrays.items() if name.startswith(f"{prefix}/")}
+
+
+def _keywords(function: Any) -> list[str]:
+    return [name for name, p in inspect.signature(function).parameters.items() if p.kind is p.KEYWORD_ONLY]
+
+
+def _expect_positive(**numbers: int) -> None:
+    for name, value in numbers.items():
+        if value < 1:
+            raise UsageError(f"{name} must be at least 1, got {value}.")
+
+
+def _expect_sample_counts(**counts: int | None) -> None:
+    for name, count in counts.items():
+        if count is not None and count < 0:
+            raise UsageError(f"{name} must be 0 or more, or None for all images, got {count}.")
 
 
 def _pair(data: Mapping[str, Array], split: str) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""What all normalisations share; ``axes`` are those that are averaged over."""
+"""What all normalisations share; ``axes`` are the axes that are averaged over."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cnnlab.scratch._checks import Array, expect_floats, expect_keys, expect_sha
 
 
 class NormCache(NamedTuple):
-    """What the backward passes need."""
+    """The arrays that the backward passes need."""
 
     x_hat: Array  # the normalised input
     inv_std: Array  # 1 / sqrt(variance + eps), broadcasts against x_hat
@@ -31,8 +31,8 @@ def total(axes: tuple[int, ...], *arrays: Array) -> Array:
     operands: list[Any] = []
     for array in arrays:
         operands += [array, everything]
-    kept = [axis for axis in everything if axis not in axes]
-    summed: Array = np.einsum(*operands, kept)
+    remaining = [axis for axis in everything if axis not in axes]
+    summed: Array = np.einsum(*operands, remaining)
     return summed.reshape([1 if axis in axes else length for axis, length in enumerate(shape)])
 
 
@@ -59,7 +59,7 @@ def standardise(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Arr
 
 
 def standardise_backward(dx_hat: Array, x_hat: Array, inv_std: Array, axes: tuple[int, ...]) -> Array:
-    """Return dx: ``dx_hat`` without what would only shift or stretch x, divided by the standard deviation."""
+    """Return dx: ``dx_hat`` without its parts that only shift or stretch x, divided by the standard deviation."""
     count = count_over(axes, x_hat)
     dx = x_hat * (total(axes, dx_hat, x_hat) / -count)
     dx += dx_hat

@@ -13,7 +13,7 @@ import numpy as np
 
 from cnnlab.errors import ShapeError, UsageError
 from cnnlab.scratch._checks import Array, expect_ndim, expect_shape
-from cnnlab.scratch.layers._windows import float_type, whole_numbers, windows_along
+from cnnlab.scratch.layers._geometry import float_type, integer_settings, output_size
 
 Cache = tuple[Any, ...]
 
@@ -39,12 +39,12 @@ def conv_forward_naive(x: Array, w: Array, b: Array, conv_param: Mapping[str, An
     for key in ("dilation", "groups"):
         if key in conv_param:
             raise UsageError(f'The naive convolution has no "{key}", only stride and pad. conv_forward has all four.')
-    stride, pad = whole_numbers("conv_param", conv_param, {"stride": 1, "pad": 0})
+    stride, pad = integer_settings("conv_param", conv_param, {"stride": 1, "pad": 0})
     expect_convolvable(x, w, b)
     N, _, H, W = x.shape
     F, _, HH, WW = w.shape
-    out_H = windows_along("height", H, HH, stride, pad)
-    out_W = windows_along("width", W, WW, stride, pad)
+    out_H = output_size("height", H, HH, stride, pad)
+    out_W = output_size("width", W, WW, stride, pad)
 
     padded = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
     out = np.empty((N, F, out_H, out_W), dtype=float_type(x, w))

@@ -21,8 +21,9 @@ def dropout_forward(x: Array, dropout_param: Mapping[str, Any]) -> tuple[Array, 
 
     Args:
         x: any shape.
-        dropout_param: ``mode`` "train" or "test"; ``keep_prob``, above 0 and at most 1; ``seed``, which re-seeds the
-            stream at every call and so gives the same mask each time, as a gradient check needs (default: no seeding).
+        dropout_param: ``mode`` "train" or "test"; ``keep_prob``, above 0 and at most 1, which the course calls ``p``
+            (not PyTorch's ``p``, the probability of dropping); ``seed``, which re-seeds the stream at every call and so
+            gives the same mask each time, as a gradient check needs (default: no seeding).
 
     Returns:
         out of the shape of x (in test mode x itself), and the cache for :func:`dropout_backward`.
@@ -35,8 +36,10 @@ def dropout_forward(x: Array, dropout_param: Mapping[str, Any]) -> tuple[Array, 
     Source: Srivastava et al. 2014; CS231n, "Regularization".
     """
     expect_floats(x=x)
-    expect_keys("dropout_param", dropout_param, ("mode", "keep_prob", "seed"))
-    keep_prob = dropout_param.get("keep_prob")
+    expect_keys("dropout_param", dropout_param, ("mode", "keep_prob", "p", "seed"))
+    if "keep_prob" in dropout_param and "p" in dropout_param:
+        raise UsageError("dropout_param has both keep_prob and p, two names of the same number: leave one out.")
+    keep_prob = dropout_param.get("keep_prob", dropout_param.get("p"))
     if keep_prob is None or not 0 < keep_prob <= 1:
         raise UsageError(
             f"keep_prob, the share of values that dropout keeps, must be above 0 and at most 1, got {keep_prob}. "

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnlab.scratch._checks import Array, expect_floats, expect_keys, expect_ndim, expect_shape
+from cnnlab.scratch._checks import Array, expect_floats, expect_keys, expect_ndim, expect_shape, is_training
 from cnnlab.scratch.layers._normalise import (
     NormCache,
     normalise_batch,
@@ -108,14 +108,14 @@ def layernorm_forward(x: Array, gamma: Array, beta: Array, ln_param: Mapping[str
         x: (N, D).
         gamma: scale (D,).
         beta: shift (D,).
-        ln_param: ``eps`` added to the variance (1e-5).
+        ln_param: ``eps`` added to the variance (1e-5). A ``mode``, "train" or "test", changes nothing.
 
     Returns:
         out (N, D), and the cache for :func:`layernorm_backward`.
 
     Raises:
         ShapeError: shapes that do not fit each other, integers, or no features.
-        UnknownNameError: an unknown key.
+        UnknownNameError: an unknown mode or key.
 
     Source: Ba, Kiros & Hinton 2016.
     """
@@ -123,7 +123,9 @@ def layernorm_forward(x: Array, gamma: Array, beta: Array, ln_param: Mapping[str
     expect_ndim("x", x, 2, "(N, D)")
     for name, array in (("gamma", gamma), ("beta", beta)):
         expect_shape(name, array, x.shape[1:], f"x of shape {x.shape}")
-    expect_keys("ln_param", ln_param, ("eps",))
+    expect_keys("ln_param", ln_param, ("eps", "mode"))
+    if "mode" in ln_param:
+        is_training("ln_param", ln_param)  # refuses another mode
     x_hat, _, _, inv_std = standardise(x, (1,), float(ln_param.get("eps", 1e-5)))
     return scale_and_shift(x_hat, gamma, beta), NormCache(x_hat, inv_std, gamma, True)
 

@@ -1,4 +1,4 @@
-"""Pooling without loops over pixels: all windows at once, one place within the window after the other.
+"""Pooling without loops over pixels: all windows at once, one position within the window after the other.
 
 The pixels in the upper left corner of all windows are a view of the images, ``x[:, :, 0::stride, 0::stride]``; those
 beside them are ``x[:, :, 0::stride, 1::stride]``, and so on. Windows of 2x2 are four such views, and their maxima are
@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from cnnlab.scratch._checks import Array, expect_shape
-from cnnlab.scratch.layers._windows import float_type
+from cnnlab.scratch.layers._geometry import float_type
 from cnnlab.scratch.layers.pool_naive import pool_sizes
 
 Cache = tuple[Any, ...]
 
-_BLOCK_BYTES = 2**20  # of images at a time, so that what is computed on the way stays in the cache
+_BLOCK_BYTES = 2**20  # of images at a time, so that intermediate results stay in the processor's cache
 
 
 def max_pool_forward(x: Array, pool_param: Mapping[str, Any]) -> tuple[Array, Cache]:
@@ -26,7 +26,8 @@ def max_pool_forward(x: Array, pool_param: Mapping[str, Any]) -> tuple[Array, Ca
 
     Args:
         x: images (N, C, H, W).
-        pool_param: ``pool_height`` and ``pool_width`` of the window, and ``stride``, pixels from one to the next.
+        pool_param: ``pool_height`` and ``pool_width``, the size of the window, and ``stride``, the distance from one
+            window to the next, all in pixels.
 
     Returns:
         The largest values (N, C, 1 + (H - pool_height) / stride, 1 + (W - pool_width) / stride), and the cache for the
@@ -37,7 +38,7 @@ def max_pool_forward(x: Array, pool_param: Mapping[str, Any]) -> tuple[Array, Ca
         UsageError: a key of ``pool_param`` is unknown, missing, or not a whole number.
     """
     sizes = pool_sizes(x, pool_param)
-    pixels = _places(x, sizes)
+    pixels = _window_pixels(x, sizes)
     out = next(pixels).copy()
     for pixel in pixels:
         np.maximum(out, pixel, out=out)
@@ -51,7 +52,7 @@ def max_pool_backward(dout: Array, cache: Cache) -> Array:
 
     Args:
         dout: gradient with respect to the largest values, of their shape.
-        cache: what the forward pass returned.
+        cache: the cache that the forward pass returned.
 
     Raises:
         ShapeError: ``dout`` does not have the shape of the forward pass's output.
@@ -60,9 +61,9 @@ def max_pool_backward(dout: Array, cache: Cache) -> Array:
     expect_shape("dout", dout, out.shape, f"x of shape {x.shape}")
     dx = np.zeros(x.shape, float_type(x))
     for block in _blocks(x):
-        largest, rest = out[block], dout[block].astype(dx.dtype)  # rest: what no pixel has got yet
+        largest, rest = out[block], dout[block].astype(dx.dtype)  # rest: the gradient that no pixel has received yet
         any_nan = np.isnan(largest).any()
-        for pixel, dpixel in zip(_places(x[block], sizes), _places(dx[block], sizes), strict=True):
+        for pixel, dpixel in zip(_window_pixels(x[block], sizes), _window_pixels(dx[block], sizes), strict=True):
             hit = pixel == largest
             if any_nan:
                 hit |= np.isnan(pixel)
@@ -77,7 +78,8 @@ def avg_pool_forward(x: Array, pool_param: Mapping[str, Any]) -> tuple[Array, Ca
 
     Args:
         x: images (N, C, H, W).
-        pool_param: ``pool_height`` and ``pool_width`` of the window, and ``stride``, pixels from one to the next.
+        pool_param: ``pool_height`` and ``pool_width``, the size of the window, and ``stride``, the distance from one
+            window to the next, all in pixels.
 
     Returns:
         The means (N, C, 1 + (H - pool_height) / stride, 1 + (W - pool_width) / stride), and the cache for the backward
@@ -88,7 +90,7 @@ def avg_pool_forward(x: Array, pool_param: Mapping[str, Any]) -> tuple[Array, Ca
         UsageError: a key of ``pool_param`` is unknown, missing, or not a whole number.
     """
     height, width, *_ = sizes = pool_sizes(x, pool_param)
-    pixels = _places(x, sizes)
+    pixels = _window_pixels(x, sizes)
     out = next(pixels).astype(float_type(x))
     for pixel in pixels:
         out += pixel
@@ -101,7 +103,7 @@ def avg_pool_backward(dout: Array, cache: Cache) -> Array:
 
     Args:
         dout: gradient with respect to the means, of their shape.
-        cache: what the forward pass returned.
+        cache: the cache that the forward pass returned.
 
     Raises:
         ShapeError: ``dout`` does not have the shape of the forward pass's output.
@@ -110,13 +112,13 @@ def avg_pool_backward(dout: Array, cache: Cache) -> Array:
     expect_shape("dout", dout, out_shape, f"x of shape {shape}")
     height, width, *_ = sizes
     dx, share = np.zeros(shape, dtype), np.asarray(dout, dtype) / (height * width)
-    for dpixel in _places(dx, sizes):
+    for dpixel in _window_pixels(dx, sizes):
         dpixel += share
     return dx
 
 
-def _places(x: Array, sizes: tuple[int, int, int, int, int]) -> Iterator[Array]:
-    """Views of the first, second, ... pixel of all windows, line by line; each is (N, C, out_H, out_W)."""
+def _window_pixels(x: Array, sizes: tuple[int, int, int, int, int]) -> Iterator[Array]:
+    """Yield views of the first, second, ... pixel of all windows, line by line; each is (N, C, out_H, out_W)."""
     height, width, stride, out_H, out_W = sizes
     for i in range(height):
         for j in range(width):
@@ -124,6 +126,6 @@ def _places(x: Array, sizes: tuple[int, int, int, int, int]) -> Iterator[Array]:
 
 
 def _blocks(x: Array) -> Iterator[slice]:
-    """Which images to take at a time."""
+    """Yield the images to process at a time, as slices of N."""
     images = max(1, _BLOCK_BYTES // max(1, x[:1].nbytes))
     return (slice(start, start + images) for start in range(0, len(x), images))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cnnlab.scratch._checks import Array, expect_ndim, expect_shape
-from cnnlab.scratch.layers._windows import float_type, whole_numbers, windows_along
+from cnnlab.scratch.layers._geometry import float_type, integer_settings, output_size
 
 Cache = tuple[Any, ...]
 
@@ -75,8 +75,8 @@ def pool_sizes(x: Array, pool_param: Mapping[str, Any]) -> tuple[int, int, int, 
         UsageError: a key of ``pool_param`` is unknown, missing, or not a whole number.
     """
     smallest = {"pool_height": 1, "pool_width": 1, "stride": 1}
-    height, width, stride = whole_numbers("pool_param", pool_param, smallest)
+    height, width, stride = integer_settings("pool_param", pool_param, smallest)
     expect_ndim("x", x, 4, "(N, C, H, W)")
-    out_H = windows_along("height", x.shape[2], height, stride)
-    out_W = windows_along("width", x.shape[3], width, stride)
+    out_H = output_size("height", x.shape[2], height, stride)
+    out_W = output_size("width", x.shape[3], width, stride)
     return height, width, stride, out_H, out_W

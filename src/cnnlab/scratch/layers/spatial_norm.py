@@ -1,4 +1,4 @@
-"""Normalisation of images: every channel over batch and places (BatchNorm), or groups of channels of each image."""
+"""Normalisation of images: every channel over batch and positions (BatchNorm), or groups of channels of each image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from cnnlab.errors import ShapeError
-from cnnlab.scratch._checks import Array, expect_floats, expect_keys, expect_ndim, expect_shape
+from cnnlab.scratch._checks import Array, expect_floats, expect_keys, expect_ndim, expect_shape, is_training
 from cnnlab.scratch.layers._normalise import (
     NormCache,
     normalise_batch,
@@ -18,13 +18,13 @@ from cnnlab.scratch.layers._normalise import (
     total,
 )
 
-BATCH_AND_PLACES = (0, 2, 3)
+BATCH_AND_POSITIONS = (0, 2, 3)
 
 
 def spatial_batchnorm_forward(
     x: Array, gamma: Array, beta: Array, bn_param: MutableMapping[str, Any]
 ) -> tuple[Array, NormCache]:
-    """Normalise every channel over the batch and all places: a filter's output means the same everywhere.
+    """Normalise every channel over the batch and all positions: a filter's output means the same everywhere.
 
     Args:
         x: (N, C, H, W).
@@ -42,7 +42,7 @@ def spatial_batchnorm_forward(
     Source: Ioffe & Szegedy 2015, section 3.2.
     """
     expect_ndim("x", x, 4, "(N, C, H, W)")
-    return normalise_batch(x, gamma, beta, bn_param, BATCH_AND_PLACES)
+    return normalise_batch(x, gamma, beta, bn_param, BATCH_AND_POSITIONS)
 
 
 def spatial_batchnorm_backward(dout: Array, cache: NormCache) -> tuple[Array, Array, Array]:
@@ -51,7 +51,7 @@ def spatial_batchnorm_backward(dout: Array, cache: NormCache) -> tuple[Array, Ar
     Raises:
         ShapeError: ``dout`` is not of the shape of the output.
     """
-    return normalise_batch_backward(dout, cache, BATCH_AND_PLACES)
+    return normalise_batch_backward(dout, cache, BATCH_AND_POSITIONS)
 
 
 def spatial_groupnorm_forward(
@@ -63,36 +63,43 @@ def spatial_groupnorm_forward(
 
     Args:
         x: (N, C, H, W).
-        gamma: scale (1, C, 1, 1).
-        beta: shift (1, C, 1, 1).
+        gamma: scale (C,) or (1, C, 1, 1).
+        beta: shift (C,) or (1, C, 1, 1).
         G: number of groups, a divisor of C; neighbouring channels form a group.
-        gn_param: ``eps`` added to the variance (1e-5).
+        gn_param: ``eps`` added to the variance (1e-5). A ``mode``, "train" or "test", changes nothing.
 
     Returns:
         out (N, C, H, W), and the cache for :func:`spatial_groupnorm_backward`.
 
     Raises:
         ShapeError: shapes that do not fit each other, integers, G groups that do not divide C channels, or no values.
-        UnknownNameError: an unknown key.
+        UnknownNameError: an unknown mode or key.
 
     Source: Wu & He 2018.
     """
     expect_floats(x=x, gamma=gamma, beta=beta)
     expect_ndim("x", x, 4, "(N, C, H, W)")
     channels = x.shape[1]
+    per_channel = (1, channels, 1, 1)
     for name, array in (("gamma", gamma), ("beta", beta)):
-        expect_shape(name, array, (1, channels, 1, 1), f"x of shape {x.shape}")
-    expect_keys("gn_param", gn_param, ("eps",))
+        if array.shape not in ((channels,), per_channel):
+            raise ShapeError(
+                f"{name} must be of shape {(channels,)} or {per_channel} for x of shape {x.shape}, got {array.shape}."
+            )
+    expect_keys("gn_param", gn_param, ("eps", "mode"))
+    if "mode" in gn_param:
+        is_training("gn_param", gn_param)  # refuses another mode
     if G < 1 or channels % G:
         raise ShapeError(f"G = {G} groups do not divide the {channels} channels of x of shape {x.shape}.")
     groups = x.reshape(len(x), G, math.prod(x.shape[1:]) // G)
     x_hat, _, _, inv_std = standardise(groups, (2,), float(gn_param.get("eps", 1e-5)))
     x_hat = x_hat.reshape(x.shape)
-    return scale_and_shift(x_hat, gamma, beta), (NormCache(x_hat, inv_std, gamma, True), G)
+    out = scale_and_shift(x_hat, gamma.reshape(per_channel), beta.reshape(per_channel))
+    return out, (NormCache(x_hat, inv_std, gamma, True), G)
 
 
 def spatial_groupnorm_backward(dout: Array, cache: tuple[NormCache, int]) -> tuple[Array, Array, Array]:
-    """Return dx, dgamma (1, C, 1, 1), dbeta (1, C, 1, 1), in closed form.
+    """Return dx, dgamma, dbeta, in closed form; the last two have the shape of gamma.
 
     Raises:
         ShapeError: ``dout`` is not of the shape of the output.
@@ -100,5 +107,7 @@ def spatial_groupnorm_backward(dout: Array, cache: tuple[NormCache, int]) -> tup
     (x_hat, inv_std, gamma, _), G = cache
     expect_shape("dout", dout, x_hat.shape, f"x of shape {x_hat.shape}")
     groups = (len(x_hat), G, math.prod(x_hat.shape[1:]) // G)
-    dx = standardise_backward((dout * gamma).reshape(groups), x_hat.reshape(groups), inv_std, (2,))
-    return dx.reshape(x_hat.shape), total(BATCH_AND_PLACES, dout, x_hat), total(BATCH_AND_PLACES, dout)
+    dx_hat = dout * gamma.reshape(1, -1, 1, 1)
+    dx = standardise_backward(dx_hat.reshape(groups), x_hat.reshape(groups), inv_std, (2,))
+    dgamma, dbeta = total(BATCH_AND_POSITIONS, dout, x_hat), total(BATCH_AND_POSITIONS, dout)
+    return dx.reshape(x_hat.shape), dgamma.reshape(gamma.shape), dbeta.reshape(gamma.shape)

@@ -13,7 +13,7 @@ from typing import Any
 
 from cnnlab.errors import ShapeError, UsageError
 from cnnlab.scratch._checks import Array
-from cnnlab.scratch.layers._windows import windows_along
+from cnnlab.scratch.layers._geometry import output_size
 from cnnlab.scratch.layers.activation import relu_backward, relu_forward
 from cnnlab.scratch.layers.affine import affine_backward, affine_forward
 from cnnlab.scratch.layers.conv import conv_backward, conv_forward
@@ -198,6 +198,6 @@ def _windows(shape: Shape, size: int, stride: int, pad: int = 0) -> tuple[int, i
     if len(shape) != 3:
         raise ShapeError("it needs images (C, H, W). Put it before the affine layers.")
     return (
-        windows_along("height", shape[1], size, stride, pad),
-        windows_along("width", shape[2], size, stride, pad),
+        output_size("height", shape[1], size, stride, pad),
+        output_size("width", shape[2], size, stride, pad),
     )

@@ -1,4 +1,4 @@
-"""What convolution and pooling share: their settings, and how many windows fit into an image."""
+"""What convolution and pooling share: reading their settings, and the size of their outputs."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from cnnlab.errors import ShapeError, UnknownNameError, UsageError
 from cnnlab.scratch._checks import Array
 
 
-def whole_numbers(
-    name: str, given: Mapping[str, Any], smallest: Mapping[str, int], defaults: Mapping[str, int] | None = None
+def integer_settings(
+    name: str, param: Mapping[str, Any], smallest: Mapping[str, int], defaults: Mapping[str, int] | None = None
 ) -> tuple[int, ...]:
-    """Return the settings of a layer in the order of ``smallest``.
+    """Return the settings of a layer as integers, in the order of ``smallest``.
 
     Args:
-        name: of the dictionary, as in ``"conv_param"``.
-        given: the dictionary.
-        smallest: the keys it may have, and the smallest value of each.
-        defaults: the keys that may be missing, and what they are then.
+        name: name of the dictionary of settings, as in ``"conv_param"``.
+        param: the dictionary.
+        smallest: the keys it may have, with the smallest value of each.
+        defaults: the keys that may be missing, with their values.
 
     Raises:
         UnknownNameError: a key that the layer does not have.
         UsageError: a key is missing, or its value is not a whole number, or too small.
     """
-    for key in given:
+    for key in param:
         if key not in smallest:
             raise UnknownNameError(f"key of {name}", key, smallest)
-    settings = {**(defaults or {}), **given}
+    settings = {**(defaults or {}), **param}
     for key, least in smallest.items():
         if key not in settings:
-            raise UsageError(f'{name} lacks "{key}": give it a whole number of at least {least}. It has {dict(given)}.')
+            raise UsageError(f'{name} lacks "{key}": give it a whole number of at least {least}. It has {dict(param)}.')
         try:
             settings[key] = operator.index(settings[key])
         except TypeError:
@@ -45,36 +45,36 @@ def whole_numbers(
     return tuple(settings[key] for key in smallest)
 
 
-def windows_along(side: str, size: int, window: int, stride: int, pad: int = 0, dilation: int = 1) -> int:
-    """Return at how many places a window fits: ``(size + 2 * pad - extent) / stride + 1``.
+def output_size(side: str, size: int, window: int, stride: int, pad: int = 0, dilation: int = 1) -> int:
+    """Return the size of the output along one side: ``(size + 2 * pad - extent) / stride + 1``.
 
     Args:
         side: ``"height"`` or ``"width"``, for the message.
-        size: of the image along this side, in pixels.
-        window: of the filter or pool along this side.
-        stride: pixels from one place to the next.
-        pad: zeros on both ends.
-        dilation: pixels from one weight of a filter to the next, so that the window's extent is
+        size: size of the image along this side, in pixels.
+        window: size of the filter or pooling window along this side, in weights or pixels.
+        stride: distance from one position of the window to the next, in pixels.
+        pad: number of zeros added at both ends.
+        dilation: distance from one weight of a filter to the next, in pixels; the window's extent is
             ``dilation * (window - 1) + 1``.
 
     Raises:
         ShapeError: the window is larger than the padded image, or the stride does not divide what is left of it.
     """
     extent = dilation * (window - 1) + 1
-    called = f"a window of {side} {extent}" + (f" ({window} at dilation {dilation})" if dilation > 1 else "")
+    described = f"a window of {side} {extent}" + (f" ({window} at dilation {dilation})" if dilation > 1 else "")
     image = f"an image of {side} {size}" + (f" with pad {pad}" if pad else "")
     room = size + 2 * pad - extent
     if room < 0:
         padded = f", {size + 2 * pad} pixels in all" if pad else ""
         raise ShapeError(
-            f"{called.capitalize()} does not fit into {image}{padded}. "
+            f"{described.capitalize()} does not fit into {image}{padded}. "
             f"Use a smaller window, or an image of {side} {extent - 2 * pad} or more."
         )
     if left := room % stride:
         way = f"({size}{f' + 2 * {pad}' if pad else ''} - {extent}) / {stride}"
         fits = [str(size - left)] * (size > left) + [str(size - left + stride)]
         raise ShapeError(
-            f"Stride {stride} does not divide the way of {called} across {image}: "
+            f"Stride {stride} does not divide the way of {described} across {image}: "
             f"{way} = {room / stride:g} is not a whole number. "
             f"An image of {side} {' or '.join(fits)} fits, and so does a stride of 1."
         )
@@ -82,5 +82,5 @@ def windows_along(side: str, size: int, window: int, stride: int, pad: int = 0, 
 
 
 def float_type(*arrays: Array) -> np.dtype[Any]:
-    """Return the type to compute in: that of the widest array; float32 for whole numbers of few bytes."""
+    """Return the dtype to compute in: that of the widest array, and float32 for integers of few bytes."""
     return np.result_type(*arrays, np.float32)
