@@ -22,6 +22,7 @@ Device = Annotated[str, _DEVICE]
 DeviceOfRecipe = Annotated[str | None, _DEVICE]
 Seed = Annotated[int, _SEED]
 SeedOfRecipe = Annotated[int | None, _SEED]
+MovedData = Annotated[Path | None, typer.Option("--data", "-d", help="Where the run's data lies now, if it was moved.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder to look for data sets in first.")]
 LooksFolder = Annotated[
     Path | None,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cnnlab.cli._options import DeviceOfRecipe, Json, RunPath, Tensorboard
+from cnnlab.cli._options import DeviceOfRecipe, Json, MovedData, RunPath, Tensorboard
 from cnnlab.cli._training import run_to_end
 
 
@@ -16,6 +16,7 @@ def extend(
     lr: Annotated[
         float | None, typer.Option(min=0.0, help="Rate to start from; a tenth of the recipe's if not given.")
     ] = None,
+    data: MovedData = None,
     device: DeviceOfRecipe = None,
     tensorboard: Tensorboard = False,
     as_json: Json = False,
@@ -24,5 +25,5 @@ def extend(
     from cnnlab import runs
 
     opened = runs.open_run(run)
-    events = runs.extend(opened, epochs, lr, device=device)
+    events = runs.extend(opened, epochs, lr, data=data, device=device)
     run_to_end(events, runs.Recorder(run=opened), tensorboard, as_json)

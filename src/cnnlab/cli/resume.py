@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
-from cnnlab.cli._options import DeviceOfRecipe, Json, RunPath, Tensorboard
+from cnnlab.cli._options import DeviceOfRecipe, Json, MovedData, RunPath, Tensorboard
 from cnnlab.cli._training import run_to_end
 
 
 def resume(
     run: RunPath,
     previous: Annotated[bool, typer.Option("--previous", help="Go on from the state before the last one.")] = False,
+    data: MovedData = None,
     device: DeviceOfRecipe = None,
     tensorboard: Tensorboard = False,
     as_json: Json = False,
@@ -21,5 +22,5 @@ def resume(
     from cnnlab import runs
 
     opened = runs.open_run(run)
-    events = runs.resume(opened, device=device, previous=previous)
+    events = runs.resume(opened, data=data, device=device, previous=previous)
     run_to_end(events, runs.Recorder(run=opened), tensorboard, as_json)

@@ -148,11 +148,7 @@ def _model_part(run: RunFolder) -> dict[str, Any]:
     with suppress(ModelError):  # a network without a convolution has no filters
         first = filters(model)
         part["filters"] = _figure(run, "filters", figures.filters(first.weights))
-        part["filters_about"] = {
-            "name": first.layer,
-            "shape": first.weights.shape,
-            "count": min(len(first.weights), 96),
-        }
+        part["filters_layer"] = first.layer
     return part
 
 
