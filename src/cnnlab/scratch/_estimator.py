@@ -32,10 +32,10 @@ class Estimator:
         Raises:
             UnknownNameError: the constructor has no such argument.
         """
-        known = self.get_params()
+        parameters = self.get_params()
         for name in params:
-            if name not in known:
-                raise UnknownNameError(f"parameter of {type(self).__name__}", name, known)
+            if name not in parameters:
+                raise UnknownNameError(f"parameter of {type(self).__name__}", name, parameters)
         for name, value in params.items():
             setattr(self, name, value)
         return self

@@ -45,8 +45,8 @@ def cross_validate_k(X: npt.ArrayLike, y: npt.ArrayLike, ks: Sequence[int], num_
         raise UsageError("There is no k to try. Give for example ks=[1, 3, 5, 10].")
     scores = np.empty((len(ks), num_folds))
     for fold, held_out in enumerate(np.array_split(np.arange(len(y)), num_folds)):
-        kept = np.delete(np.arange(len(y)), held_out)
-        neighbours = KNearestNeighbor().fit(X[kept], y[kept])
+        training = np.delete(np.arange(len(y)), held_out)
+        neighbours = KNearestNeighbor().fit(X[training], y[training])
         distances = neighbours.compute_distances_no_loop(X[held_out])
         for row, k in enumerate(ks):
             scores[row, fold] = np.mean(neighbours.predict_labels(distances, k) == y[held_out])

@@ -22,8 +22,8 @@ class GradientError(CnnlabError, AssertionError):
 
     Attributes:
         name: the input whose gradient is wrong.
-        index: where in it the two differ most.
-        analytic: what the backward pass gave there.
+        index: position in the array at which the two differ most.
+        analytic: gradient of the backward pass at that position.
         numeric: the central difference there.
     """
 
@@ -79,14 +79,14 @@ def eval_numerical_gradient_array(f: Callable[[Array], Any], x: Array, dout: Arr
     _expect_float64("x", x)
     gradient = np.zeros(x.shape)
     for index in np.ndindex(x.shape):
-        kept = x[index]
+        original = x[index]
         try:
-            x[index] = kept + h
+            x[index] = original + h
             step, above = x[index], np.array(f(x))  # a copy: f may return x itself
-            x[index] = kept - h
+            x[index] = original - h
             step, below = step - x[index], np.array(f(x))  # 2h, as rounded
         finally:
-            x[index] = kept
+            x[index] = original
         expect_shape("f(x)", above, np.shape(dout), f"a dout of shape {np.shape(dout)}")
         gradient[index] = np.sum((above - below) * dout) / step
     return gradient
@@ -117,7 +117,7 @@ def check_gradients(
         inputs: name and float64 array of each input that has a gradient; afterwards they hold what they held before.
         h: half the distance between the two values of an input.
         rtol, atol: a difference of ``atol + rtol * |numerical|`` is allowed.
-        seed: of the upstream gradients.
+        seed: seed of the upstream gradients.
 
     Returns:
         The relative error of each gradient, by name.
@@ -158,7 +158,7 @@ def check_directions(
     however many values an input has. When one is wrong, halving the direction again and again finds the place.
 
     Args:
-        directions: how many for each input; the other arguments are those of :func:`check_gradients`.
+        directions: number of directions for each input; the other arguments are those of :func:`check_gradients`.
 
     Returns:
         The largest relative error of the slopes along each input, by name.
@@ -224,19 +224,19 @@ def _run(
 
 
 def _slope(f: Callable[[Array], Array], x: Array, direction: Array, dout: Array, h: float) -> float:
-    kept = x.copy()
+    original = x.copy()
     try:
-        x[...] = kept + h * direction
+        x[...] = original + h * direction
         above = f(x)
-        x[...] = kept - h * direction
+        x[...] = original - h * direction
         below = f(x)
     finally:
-        x[...] = kept
+        x[...] = original
     return float(np.sum((above - below) * dout) / (2 * h))
 
 
 def _worst(slopes: Callable[[Array], tuple[float, float]], direction: Array) -> tuple[int, ...]:
-    """Return the index that is left when the half of ``direction`` with the larger difference is kept each time."""
+    """Return the index that is left when the half of ``direction`` with the larger difference is original each time."""
     places = np.arange(direction.size)
     while len(places) > 1:
         halves, differences = np.array_split(places, 2), []

@@ -42,11 +42,11 @@ class Solver:
             parameters with one axis: biases, gamma and beta.
         lr_decay: factor of the learning rate after each epoch.
         batch_size: images in a minibatch.
-        num_epochs: how often to go over as many images as there are.
+        num_epochs: number of epochs; in each, as many images are drawn as there are.
         print_every: iterations from line to line with ``verbose="lines"``.
         verbose: ``True`` for a bar on a terminal and in a notebook that can draw it, a line per epoch elsewhere;
             ``"lines"`` for the lines that the course prints; ``False`` for silence.
-        num_train_samples: how many training images to measure the accuracy on, drawn anew each time; ``None`` for
+        num_train_samples: number of training images to measure the accuracy on, drawn anew each time; ``None`` for
             all, 0 not to measure it.
         num_val_samples: the same for validation images.
         checkpoint_name: after each epoch write ``<checkpoint_name>_epoch_<epoch>.npz`` for :meth:`restore`.
@@ -63,7 +63,7 @@ class Solver:
         best_val_acc: the best of ``val_acc_history``; NaN before the first.
         best_state: parameters and buffers at ``best_val_acc``; ``None`` before the first.
         last_state: parameters and buffers after the last step while the net has the best, else ``None``.
-        iteration: how many are done.
+        iteration: number of iterations done.
         optim_configs: settings and memory of the update rule for each parameter.
     """
 
@@ -208,7 +208,7 @@ class Solver:
             X: images (N, ...).
             y: labels (N,).
             num_samples: measure on as many, drawn with replacement, if there are more.
-            batch_size: how many images go through the net at a time.
+            batch_size: number of images that go through the net at a time.
         """
         if num_samples is not None and num_samples < len(X):
             rows = np.random.choice(len(X), num_samples)
@@ -246,7 +246,7 @@ class Solver:
 
         Args:
             state: the arrays by name.
-            source: where they come from, for messages.
+            source: name of their origin, for messages.
 
         Raises:
             CheckpointError: the state is of another net, rule, batch size or number of images, or of a newer version.

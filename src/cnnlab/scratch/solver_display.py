@@ -66,7 +66,7 @@ def show(
 
     Args:
         steps: the stream of steps.
-        length: how long the training is.
+        length: length of the training.
         verbose: ``True`` for a bar or a line per epoch, ``"lines"`` for the course's lines, ``False`` for silence.
         print_every: number of iterations from one of the course's lines to the next.
     """

@@ -26,8 +26,8 @@ class KNearestNeighbor(Classifier):
     label come first. So the order of the training examples makes no difference.
 
     Args:
-        k: how many neighbours vote.
-        num_loops: how ``predict`` computes distances: 0 by a matrix product, 1 or 2 by that many loops in Python.
+        k: number of neighbours that vote.
+        num_loops: number of Python loops with which ``predict`` computes distances: 0 (a matrix product), 1 or 2.
 
     Attributes:
         classes_: the labels, sorted.

@@ -133,7 +133,7 @@ class LinearSVM(_LinearClassifier):
         reg: strength of the regularisation ``0.5 * reg * sum(W_**2)``.
         num_iters: number of steps.
         batch_size: examples per step, drawn with replacement; ``None`` takes all of them at every step.
-        seed: where the drawing starts; ``None`` draws differently each time.
+        seed: seed of the random numbers; ``None`` draws others each time.
 
     Attributes:
         classes_: the C labels, sorted.

@@ -67,7 +67,7 @@ def conv_backward_naive(dout: Array, cache: Cache) -> tuple[Array, Array, Array]
 
     Args:
         dout: gradient with respect to the responses, of their shape.
-        cache: what the forward pass returned.
+        cache: the cache that the forward pass returned.
 
     Raises:
         ShapeError: ``dout`` does not have the shape of the responses.

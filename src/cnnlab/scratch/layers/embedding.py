@@ -43,7 +43,7 @@ def word_embedding_backward(dout: Array, cache: Cache) -> Array:
 
     Args:
         dout: gradient with respect to the output, (N, T, D).
-        cache: what the forward pass returned.
+        cache: the cache that the forward pass returned.
 
     Raises:
         ShapeError: ``dout`` does not have the shape of the output.

@@ -62,7 +62,7 @@ def lstm_step_backward(dnext_h: Array, dnext_c: Array, cache: Cache) -> tuple[Ar
     Args:
         dnext_h: gradient with respect to the next state, (N, H).
         dnext_c: gradient with respect to the next cell, (N, H).
-        cache: what the forward pass returned.
+        cache: the cache that the forward pass returned.
 
     Raises:
         ShapeError: a gradient does not have the shape of the state.
@@ -110,7 +110,7 @@ def lstm_backward(dh: Array, cache: Cache) -> tuple[Array, Array, Array, Array, 
     Args:
         dh: gradient with respect to the state after every step, (N, T, H), as it comes from what is above the layer;
             what comes from the next step is added here.
-        cache: what the forward pass returned.
+        cache: the cache that the forward pass returned.
 
     Raises:
         ShapeError: ``dh`` does not have the shape of the states.

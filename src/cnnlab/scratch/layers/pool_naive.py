@@ -47,7 +47,7 @@ def max_pool_backward_naive(dout: Array, cache: Cache) -> Array:
 
     Args:
         dout: gradient with respect to the largest values, of their shape.
-        cache: what the forward pass returned.
+        cache: the cache that the forward pass returned.
 
     Raises:
         ShapeError: ``dout`` does not have the shape of the forward pass's output.

@@ -52,7 +52,7 @@ def rnn_step_backward(dnext_h: Array, cache: Cache) -> tuple[Array, Array, Array
 
     Args:
         dnext_h: gradient with respect to the next state, (N, H).
-        cache: what the forward pass returned.
+        cache: the cache that the forward pass returned.
 
     Raises:
         ShapeError: ``dnext_h`` does not have the shape of the state.
@@ -96,7 +96,7 @@ def rnn_backward(dh: Array, cache: Cache) -> tuple[Array, Array, Array, Array, A
     Args:
         dh: gradient with respect to the state after every step, (N, T, H), as it comes from what is above the layer;
             what comes from the next step is added here.
-        cache: what the forward pass returned.
+        cache: the cache that the forward pass returned.
 
     Raises:
         ShapeError: ``dh`` does not have the shape of the states.

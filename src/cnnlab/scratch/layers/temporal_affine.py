@@ -39,7 +39,7 @@ def temporal_affine_backward(dout: Array, cache: Cache) -> tuple[Array, Array, A
 
     Args:
         dout: gradient with respect to the output, (N, T, M).
-        cache: what the forward pass returned.
+        cache: the cache that the forward pass returned.
 
     Raises:
         ShapeError: ``dout`` does not have the shape of the output.

@@ -1,4 +1,4 @@
-"""What every net does: draw weights, charge large ones, look at what it is given, keep the random stream."""
+"""What the nets share: Gaussian weights, the penalty on weights, the check of images, the random stream."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class CaptioningRNN:
         wordvec_dim: length of a word's vector.
         hidden_dim: length H of the state.
         cell_type: ``"rnn"`` or ``"lstm"``.
-        dtype: of parameters, loss and gradients.
+        dtype: type of parameters, loss and gradients.
 
     Attributes:
         params: W_embed (V, wordvec_dim); W_proj (input_dim, H), b_proj; Wx, Wh, b of the recurrent layer; W_vocab
@@ -88,7 +88,7 @@ class CaptioningRNN:
         """Return the loss of saying every word of ``captions`` after the words before it, and its gradients.
 
         Args:
-            features: of N images, (N, input_dim).
+            features: features of N images, (N, input_dim).
             captions: (N, T) words: ``<START>``, the sentence, ``<END>``, and ``<NULL>`` up to T.
 
         Returns:
@@ -122,7 +122,7 @@ class CaptioningRNN:
         """Describe images: the word with the highest score is said at every step, and heard at the next.
 
         Args:
-            features: of N images, (N, input_dim).
+            features: features of N images, (N, input_dim).
             max_length: number of words at most.
 
         Returns:
@@ -160,9 +160,9 @@ class CaptioningRNN:
         """Return the position of a special word, or say what a vocabulary must have."""
         position, V = self.word_to_idx.get(token), len(self.word_to_idx)
         if position is None or not 0 <= position < V:
-            found = "no such word" if position is None else f"it at {position}, behind the last of {V} words"
+            problem = "no such word" if position is None else f"it at {position}, behind the last of {V} words"
             raise UsageError(
-                f"The vocabulary needs {token}, and word_to_idx has {found}. It maps every word to its position, and "
+                f"The vocabulary needs {token}, and word_to_idx has {problem}. It maps every word to its position, and "
                 "beside the words it has <NULL>, which fills captions, <START>, which begins one, and <END>."
             )
         return position

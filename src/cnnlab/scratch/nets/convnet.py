@@ -31,7 +31,7 @@ class ThreeLayerConvNet:
         num_classes: C.
         weight_scale: standard deviation of the first weights.
         reg: strength of the penalty ``0.5 * reg * sum(W**2)``.
-        dtype: of parameters, scores, loss and gradients; images are converted to it.
+        dtype: type of parameters, scores, loss and gradients; images are converted to it.
 
     Attributes:
         params: W1 (F, D, filter_size, filter_size), b1 (F,), W2 (F * H/2 * W/2, M), b2 (M,), W3 (M, C), b3 (C,).

@@ -23,21 +23,21 @@ class ConvNet:
         ConvNet([Conv(32), BatchNorm(), ReLU(), MaxPool(2), Conv(64), BatchNorm(), ReLU(), MaxPool(2)])
 
     Args:
-        layers: of :mod:`cnnlab.scratch.nets.layer_list`, in order, without the last affine layer.
+        layers: layers of :mod:`cnnlab.scratch.nets.layer_list` in order, without the last affine layer.
         input_dim: shape of an image (C, H, W).
         num_classes: number of scores.
         reg: strength of the penalty ``0.5 * reg * sum(W**2)``.
         weight_scale: standard deviation of the first weights; ``"he"`` for ``sqrt(2 / inputs of a unit)``, which
             keeps the size of values through layers with ReLU (He et al. 2015, section 2.2).
-        dtype: of parameters, scores, loss and gradients; images are converted to it.
-        seed: of the dropout masks, which are the same at every call then, as a gradient check needs. NumPy's global
-            stream is left as it was.
+        dtype: type of parameters, scores, loss and gradients; images are converted to it.
+        seed: seed of the dropout masks, which are then the same at every call, as a gradient check needs.
+            NumPy's global stream is left as it was.
 
     Attributes:
         params: W1, b1, ... of convolutions and affine layers in order, gamma1, beta1, ... of BatchNorms in order.
             Weights are drawn from NumPy's global stream, layer by layer.
         buffers: running_mean1, running_var1, ... of BatchNorms.
-        shapes: of an image before the first layer, and after each.
+        shapes: shape of an image before the first layer and after each layer.
 
     Raises:
         ShapeError: a layer does not fit what it gets; the message names it.

@@ -34,9 +34,9 @@ class FullyConnectedNet:
         normalization: ``"batchnorm"``, ``"layernorm"`` or ``None``, before each ReLU.
         reg: strength of the penalty ``0.5 * reg * sum(W**2)``.
         weight_scale: standard deviation of the first weights.
-        dtype: of parameters, scores, loss and gradients; images are converted to it.
-        seed: of the dropout masks, which are the same at every call then, as a gradient check needs. NumPy's global
-            stream is left as it was.
+        dtype: type of parameters, scores, loss and gradients; images are converted to it.
+        seed: seed of the dropout masks, which are then the same at every call, as a gradient check needs.
+            NumPy's global stream is left as it was.
 
     Attributes:
         params: W1 (D, H1), b1 (H1,), gamma1 and beta1 (H1,) if normalised, W2 (H1, H2), and so on. Weights are drawn in

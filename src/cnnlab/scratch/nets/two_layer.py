@@ -23,7 +23,7 @@ class TwoLayerNet:
         num_classes: C.
         weight_scale: standard deviation of the first weights.
         reg: strength of the penalty ``0.5 * reg * sum(W**2)``.
-        dtype: of parameters, scores, loss and gradients; images are converted to it.
+        dtype: type of parameters, scores, loss and gradients; images are converted to it.
 
     Attributes:
         params: W1 (D, H), b1 (H,), W2 (H, C), b2 (C,). Weights are drawn in this order from NumPy's global stream.
