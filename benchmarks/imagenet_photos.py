@@ -32,7 +32,7 @@ from torch.nn import functional as F
 import cnnlab
 from cnnlab.data import Preprocess
 from cnnlab.errors import WeightsNotFoundError
-from cnnlab.runs.folder import processor_name
+from cnnlab.hardware import processor_name
 from cnnlab.training.metrics import wilson_interval
 from cnnlab.zoo import Network, create_model, imagenet_classes, models, weights_preprocess
 

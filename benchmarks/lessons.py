@@ -31,7 +31,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_info
 
-from cnnlab.runs.folder import processor_name
+from cnnlab.hardware import processor_name
 
 ROOT = Path(__file__).parents[1]
 

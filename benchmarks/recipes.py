@@ -22,8 +22,8 @@ import torch
 import yaml
 
 import cnnlab
+from cnnlab.hardware import processor_name
 from cnnlab.runs import Recorder, Run, open_run, resume
-from cnnlab.runs.folder import processor_name
 from cnnlab.training import EpochDone, Measured, fit, list_recipes, load_recipe
 
 RECIPES = Path(__file__).parents[1] / "src" / "cnnlab" / "recipes"
@@ -49,7 +49,7 @@ def one_run(name: str, seed: int, out: Path, data: str | None, data_dir: str | N
             reached = f"{event.split} {event.val_accuracy:.2%}, {event.seconds:.1f} s"
             print(f"{name} seed {seed} epoch {event.epoch}: {reached}", flush=True)
     assert recorder.run is not None
-    return recorder.run
+    return open_run(recorder.run.path)
 
 
 def summarise(runs: list[Run]) -> Measured:

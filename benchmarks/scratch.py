@@ -38,7 +38,7 @@ from sklearn.metrics import euclidean_distances
 from sklearn.neighbors import KNeighborsClassifier
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from cnnlab.runs.folder import processor_name
+from cnnlab.hardware import processor_name
 from cnnlab.scratch.classifiers import KNearestNeighbor
 from cnnlab.scratch.classifiers.linear import svm_loss_vectorized
 from cnnlab.scratch.layers._im2col import Geometry

@@ -56,8 +56,8 @@ import cnnlab
 from cnnlab.data import ArraySplit, ImageData, load_data
 from cnnlab.data.batch_augment import BatchAugment
 from cnnlab.errors import DataNotFoundError
+from cnnlab.hardware import processor_name
 from cnnlab.runs import Recorder
-from cnnlab.runs.folder import processor_name
 from cnnlab.training import Finished, Recipe, Session, Started, StepDone, fit, prepare
 from cnnlab.training.optim import learning_rate, make_optimizer, set_learning_rate
 from cnnlab.training.precision import to_memory_format

@@ -30,7 +30,7 @@ import torch
 
 import cnnlab
 from cnnlab.data import ImageData, load_data
-from cnnlab.runs.folder import processor_name
+from cnnlab.hardware import processor_name
 from cnnlab.training import Finished, Recipe, StepDone, fit, prepare
 from cnnlab.training.precision import choose_precision
 from cnnlab.zoo import create_model, list_models, models

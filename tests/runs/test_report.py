@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import fields
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,13 +12,15 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from typer.testing import CliRunner
 
+from cnnlab.cli import app
 from cnnlab.data import ArraySplit, ImageData
 from cnnlab.errors import ModelError
 from cnnlab.runs import Recorder, Run, train
 from cnnlab.runs.report import mistakes, model_table, most_confused, next_steps, write_report
 from cnnlab.training import StepDone, fit
-from cnnlab.training.metrics import evaluate_scores
+from cnnlab.training.metrics import CLASS_COLUMNS, ClassMetrics, evaluate_scores
 from tests.helpers import make_bars, tiny_recipe
 from tests.runs.helpers_after import copy_run, make_photos, with_scores
 
@@ -85,6 +88,17 @@ def test_the_page_of_a_finished_run(tiny_run: Run, tmp_path: Path) -> None:
     assert {file.name for file in (run.path / "figures").iterdir()} == names
     with Image.open(run.path / "figures" / "confusion.png") as image:
         assert image.width > 300
+
+
+def test_every_value_of_a_class_is_a_column_wherever_classes_are_listed(tiny_run: Run, tmp_path: Path) -> None:
+    assert ["name", *(column.key for column in CLASS_COLUMNS)] == [field.name for field in fields(ClassMetrics)]
+    page = Page(write_report(copy_run(tiny_run, tmp_path / "run"))).text
+    csv_file = tmp_path / "classes.csv"
+    table = CliRunner().invoke(app, ["evaluate", str(tiny_run.path), "--csv", str(csv_file)]).stdout
+    for column in CLASS_COLUMNS:
+        assert column.title in page
+        assert column.title in table
+    assert csv_file.read_text().splitlines()[0] == "class," + ",".join(column.key for column in CLASS_COLUMNS)
 
 
 def test_ids_of_the_figures_do_not_collide(tiny_run: Run, tmp_path: Path) -> None:
