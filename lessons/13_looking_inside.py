@@ -154,8 +154,8 @@ for name, normalise in watches.items():
                 watch.look(event.session.model, at=seen)
             seen += 1
     watches[name] = watch
-    spread = [look.inputs_of_activations[-2].outputs.std for look in watch.looks]  # of the last convolution
-    lesson.number(f"{name}: loss at the last look", watch.looks[-1].loss)
+    spread = [moment.inputs_of_activations[-2].outputs.std for moment in watch.snapshots]  # of the last convolution
+    lesson.number(f"{name}: loss at the last look", watch.snapshots[-1].loss)
     lesson.number(f"{name}: largest by smallest spread of the last convolution's outputs", max(spread) / min(spread))
 lesson.figure(
     explain.compare_trainings(watches),

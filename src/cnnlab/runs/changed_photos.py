@@ -12,7 +12,7 @@ from PIL import Image
 from cnnlab.data import ImageLike
 from cnnlab.errors import ModelError, UsageError
 from cnnlab.explain import find_class
-from cnnlab.explain.adversarial.attacks import Fooled, fgsm, fool, pgd
+from cnnlab.explain.adversarial.attacks import AdversarialExample, fgsm, fool, pgd
 from cnnlab.explain.visualization.dream import Dream, dream
 from cnnlab.explain.visualization.objectives import logit
 from cnnlab.figures.images import to_picture
@@ -46,7 +46,7 @@ def dream_photo(
     if layer is not None and target is not None:
         raise UsageError("A dream is of a layer or of a class: give --layer or --target, not both.")
     image = classifier.input(photo, size)
-    options |= classifier.pixel_range
+    options["pixels"] = classifier.pixel_range
     if (wanted := as_class(target, classifier.classes)) is not None:
         return dream(classifier.model, image, logit(find_class(wanted, classifier.classes)), **options)
     return dream(classifier.model, image, layer or layer_to_dream_of(classifier), **options)
@@ -78,7 +78,7 @@ def fool_photo(
     method: str = "ascent",
     steps: int | None = None,
     seed: int = 0,
-) -> Fooled:
+) -> AdversarialExample:
     """Change a photo until a network takes it for ``target``; see :mod:`cnnlab.explain.adversarial.attacks`.
 
     Args:
@@ -89,14 +89,14 @@ def fool_photo(
         steps: largest number of steps; that of the method when ``None``. FGSM has one.
         seed: seed of the random start of PGD.
     """
-    attacks: dict[str, Callable[..., Fooled]] = {"ascent": fool, "fgsm": fgsm, "pgd": pgd}
+    attacks: dict[str, Callable[..., AdversarialExample]] = {"ascent": fool, "fgsm": fgsm, "pgd": pgd}
     if method == "fgsm" and steps not in (None, 1):
         raise UsageError(f"FGSM makes one step, not {steps}. Leave --steps out, or take pgd.")
     options: dict[str, Any] = {} if steps is None or method == "fgsm" else {"steps": steps}
     options |= {"seed": seed} if method == "pgd" else {}
     wanted, classes = as_class(target, classifier.classes), classifier.classes
     image = classifier.input(photo)
-    return attacks[method](classifier.model, image, wanted, classes=classes, **options, **classifier.pixel_range)
+    return attacks[method](classifier.model, image, wanted, classes=classes, pixels=classifier.pixel_range, **options)
 
 
 def save_picture(picture: np.ndarray, path: Path) -> Path:

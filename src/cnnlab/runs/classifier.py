@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from cnnlab.data import ImageLike, Preprocess
 from cnnlab.data.decoding import decode, to_tensor
 from cnnlab.errors import DeviceError, ModelError, UnknownNameError, UsageError
+from cnnlab.explain.pixel_range import PixelRange
 from cnnlab.hardware import Precision, choose_device
 from cnnlab.runs.folder import RunFolder, is_run, run_folders
 from cnnlab.tracing.hooks import evaluating
@@ -139,9 +139,9 @@ class Classifier:
         return path
 
     @property
-    def pixel_range(self) -> dict[str, Any]:
-        """Mean and standard deviation of the input, as functions of :mod:`cnnlab.explain` take them."""
-        return {"mean": self.preprocess.mean, "std": self.preprocess.std}
+    def pixel_range(self) -> PixelRange:
+        """The values of black and white in the network's input."""
+        return PixelRange.normalised(self.preprocess.mean, self.preprocess.std)
 
 
 def as_class(target: int | str | None, classes: Sequence[str]) -> int | str | None:

@@ -14,6 +14,7 @@ from matplotlib.text import Text
 from torch import Tensor, nn
 
 from cnnlab.errors import ModelError, UnknownNameError, UsageError
+from cnnlab.explain import PixelRange
 from cnnlab.explain.activations.top_images import top_images
 from cnnlab.figures import to_png
 from tests.explain.helpers_explain import OneConv, awkward, hooks_of, linear, random_image, state_of
@@ -88,7 +89,7 @@ def test_pictures_are_seen_as_they_were_before_normalisation() -> None:
     pixels = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     model = awkward()
     images = (pixels - 0.4) / 0.2
-    found = top_images(model, images, "last", 1, k=4, mean=0.4, std=0.2)
+    found = top_images(model, images, "last", 1, k=4, pixels=PixelRange.normalised(0.4, 0.2))
     for index, picture in found.pictures.items():
         np.testing.assert_allclose(picture, pixels[index].permute(1, 2, 0).numpy(), atol=1e-6)
 

@@ -120,7 +120,7 @@ def test_dropout_is_the_same_at_every_look() -> None:
     first = watch.look(model)
     torch.rand(3)
     assert watch.look(model).layers == first.layers
-    assert [look.at for look in watch.looks] == [0, 1]
+    assert [look.at for look in watch.snapshots] == [0, 1]
 
 
 def test_a_training_that_is_watched_is_the_training_that_is_not(bars_data: ImageData) -> None:
@@ -141,8 +141,8 @@ def test_a_training_that_is_watched_is_the_training_that_is_not(bars_data: Image
         accuracies.append(weights.tolist())
     assert accuracies[:2] == accuracies[2:]
     assert watch is not None
-    assert len(watch.looks) == 2
-    assert watch.looks[-1].loss != watch.looks[0].loss
+    assert len(watch.snapshots) == 2
+    assert watch.snapshots[-1].loss != watch.snapshots[0].loss
 
 
 def test_tables_and_figures() -> None:

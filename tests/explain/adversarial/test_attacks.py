@@ -33,14 +33,14 @@ def test_fgsm_of_a_linear_model_is_known() -> None:
     image = torch.tensor([[[0.5, 0.5], [0.5, 0.99]]], dtype=torch.float64)
     result = fgsm(linear(W), image, epsilon=0.1)
     # The network says class 0. The loss of class 0 rises along w1 - w0 = (-2, 2, 0, -3).
-    np.testing.assert_allclose(result.fooled[0], [[0.4, 0.6], [0.5, 0.89]], atol=1e-6)
+    np.testing.assert_allclose(result.changed[0], [[0.4, 0.6], [0.5, 0.89]], atol=1e-6)
     assert (result.label, result.target, result.steps) == (0, None, 1)
     towards = fgsm(linear(W), image, 0, epsilon=0.1)
-    np.testing.assert_allclose(towards.fooled[0], [[0.6, 0.4], [0.5, 1.0]], atol=1e-6), "white stays white"
+    np.testing.assert_allclose(towards.changed[0], [[0.6, 0.4], [0.5, 1.0]], atol=1e-6), "white stays white"
     np.testing.assert_allclose(towards.difference[0], [[0.1, -0.1], [0, 0.01]], atol=1e-6)
     assert towards.success, "it was class 0 before"
     wrong_label = fgsm(linear(W), image, label=1, epsilon=0.1)
-    np.testing.assert_allclose(wrong_label.fooled, towards.fooled, atol=1e-6)
+    np.testing.assert_allclose(wrong_label.changed, towards.changed, atol=1e-6)
 
 
 def test_steps_count_in_grey_levels_whatever_the_normalisation() -> None:
@@ -57,14 +57,14 @@ def test_steps_count_in_grey_levels_whatever_the_normalisation() -> None:
             return self.inner((x * std + mean).double())
 
     model = linear(torch.randn(3, 18, generator=torch.Generator().manual_seed(1)).tolist(), channels=2, size=3)
-    options: dict[str, Any] = {"mean": (0.3, 0.6), "std": (0.5, 0.1)}
+    options: dict[str, Any] = {"pixels": PixelRange.normalised((0.3, 0.6), (0.5, 0.1))}
     for attack in (fgsm, pgd, lambda m, x, **o: fool(m, x, 2, steps=5, confidence=2.0, **o)):
         plain = attack(model, pixels)
         shifted = attack(Normalised(), (pixels - mean) / std, **options)
         np.testing.assert_allclose(shifted.difference, plain.difference, atol=1e-5)
-        np.testing.assert_allclose(shifted.fooled * std.numpy() + mean.numpy(), plain.fooled, atol=1e-5)
-        by_bounds = {"bounds": ((0 - mean) / std, (1 - mean) / std)}
-        np.testing.assert_allclose(attack(Normalised(), (pixels - mean) / std, **by_bounds).fooled, shifted.fooled)
+        np.testing.assert_allclose(shifted.changed * std.numpy() + mean.numpy(), plain.changed, atol=1e-5)
+        by_bounds = {"pixels": PixelRange((0 - mean) / std, (1 - mean) / std)}
+        np.testing.assert_allclose(attack(Normalised(), (pixels - mean) / std, **by_bounds).changed, shifted.changed)
 
 
 def test_a_step_of_gradient_ascent_has_the_length_that_was_asked_for() -> None:
@@ -105,13 +105,14 @@ def test_pgd_stays_within_epsilon_and_the_range(
     epsilon: float, steps: int, rate: float | None, seed: int, aimed: bool, std: float
 ) -> None:
     image = (photo(3, 6, 6, seed=seed) - 0.4) / std
+    pixels = PixelRange.normalised(0.4, std)
     result = pgd(
-        awkward(), image, 2 if aimed else None, epsilon=epsilon, steps=steps, rate=rate, seed=seed, mean=0.4, std=std
+        awkward(), image, 2 if aimed else None, epsilon=epsilon, steps=steps, rate=rate, seed=seed, pixels=pixels
     )
     low, high = (0 - 0.4) / std, (1 - 0.4) / std
-    assert result.fooled.min() >= low - 1e-6 / std
-    assert result.fooled.max() <= high + 1e-6 / std
-    assert np.abs(result.fooled - image.numpy()).max() * std <= epsilon + 1e-6
+    assert result.changed.min() >= low - 1e-6 / std
+    assert result.changed.max() <= high + 1e-6 / std
+    assert np.abs(result.changed - image.numpy()).max() * std <= epsilon + 1e-6
     assert result.largest <= epsilon + 1e-6
     assert result.steps == steps
 
@@ -122,8 +123,8 @@ def test_pgd_on_a_linear_model_reaches_the_corner_that_fgsm_goes_to_at_once() ->
     moving = near.difference != 0  # where the gradient is zero, PGD keeps its random start
     np.testing.assert_allclose(far.difference[moving], near.difference[moving], atol=1e-6)
     first, again, other = (pgd(linear(W), image, epsilon=0.1, steps=1, rate=0.01, seed=s) for s in (0, 0, 1))
-    assert np.array_equal(first.fooled, again.fooled)
-    assert not np.array_equal(first.fooled, other.fooled)
+    assert np.array_equal(first.changed, again.changed)
+    assert not np.array_equal(first.changed, other.changed)
 
 
 def test_rounding_to_a_file_is_tried() -> None:
@@ -139,7 +140,7 @@ def test_the_model_is_left_as_it_was_also_after_an_error() -> None:
     model, image = awkward(), photo(3, 16, 16)
     before = state_of(model)
     for result in (fgsm(model, image), pgd(model, image, 1, steps=2), fool(model, image, 3, steps=2)):
-        assert result.image.shape == result.fooled.shape == (3, 16, 16)
+        assert result.image.shape == result.changed.shape == (3, 16, 16)
         assert state_of(model) == before
     torch.testing.assert_close(image, photo(3, 16, 16))
     model.broken = True
@@ -167,16 +168,16 @@ def test_the_figure_says_what_was_done() -> None:
 
 def test_what_makes_no_sense_is_refused() -> None:
     model, image = awkward(), photo(3, 16, 16)
-    with pytest.raises(UsageError, match=r"outside the range 0 to 1.*mean=\.\.\. and std"):
+    with pytest.raises(UsageError, match=r"outside the range 0 to 1.*PixelRange\.normalised\(mean, std\)"):
         fgsm(model, random_image())
     with pytest.raises(UsageError, match="epsilon is 0"):
         fgsm(model, image, epsilon=0)
     with pytest.raises(UsageError, match="steps is 0"):
         pgd(model, image, steps=0)
     with pytest.raises(UsageError, match="std is"):
-        fgsm(model, image, std=0)
+        PixelRange.normalised(0.5, 0)
     with pytest.raises(UsageError, match="leave no room"):
-        fgsm(model, image, bounds=(1, 0))
+        PixelRange(1, 0)
     with pytest.raises(UsageError, match="The target 4 is no class"):
         fool(model, image, 4)
     with pytest.raises(UnknownNameError, match='Did you mean "owl"'):
@@ -188,14 +189,14 @@ def test_what_makes_no_sense_is_refused() -> None:
 def test_a_range_is_found_in_every_way() -> None:
     images = torch.tensor([[[[0.2]], [[-1.0]]]])
     for pixels in (
-        PixelRange.of(2, (0.2, 0.5), (0.4, 0.5)),
-        PixelRange.of(2, bounds=((-0.5, -1.0), (2.0, 1.0))),
-        PixelRange.of(2, np.array([0.2, 0.5]), torch.tensor([0.4, 0.5])),
+        PixelRange.normalised((0.2, 0.5), (0.4, 0.5)),
+        PixelRange((-0.5, -1.0), (2.0, 1.0)),
+        PixelRange.normalised(np.array([0.2, 0.5]), torch.tensor([0.4, 0.5])).on(images),
     ):
         torch.testing.assert_close(pixels.to_unit(images).flatten(), torch.tensor([0.28, 0.0]))
         torch.testing.assert_close(pixels.from_unit(pixels.to_unit(images)), images)
         torch.testing.assert_close(pixels.clip(images * 9).flatten(), torch.tensor([1.8, -1.0]))
-    assert PixelRange.for_drawing(images).picture(images).tolist() == pytest.approx(np.array([[0.5]]))
+    assert PixelRange.of_images(images).picture(images).tolist() == pytest.approx(np.array([[0.5]]))
 
 
 @pytest.mark.slow
@@ -208,7 +209,7 @@ def test_nine_of_ten_photos_are_taken_for_what_one_wants(real_data: Path) -> Non
     for number, row in enumerate(rows):
         image = preprocess([real_data / "imagenet" / "photos" / row["file"]])[0]
         target = (int(row["imagenet_index"]) + 500 + 7 * number) % 1000
-        result = fool(model, image, target, mean=preprocess.mean, std=preprocess.std)
+        result = fool(model, image, target, pixels=network.pixel_range)
         assert result.steps <= 100
         done.append(result.success and result.saved.argmax() == target and result.confidence[1] > 0.9)
         assert result.largest < 32 / 255, "nobody sees it"

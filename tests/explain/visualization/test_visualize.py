@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,12 +11,22 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from cnnlab.errors import ModelError, UnknownNameError, UsageError
+from cnnlab.explain import PixelRange
 from cnnlab.explain.visualization import transforms
 from cnnlab.explain.visualization.dream import dream, octave_sizes
-from cnnlab.explain.visualization.objectives import Objective, Seen, channel, energy, l2, logit, neuron, total_variation
+from cnnlab.explain.visualization.objectives import (
+    Objective,
+    Observation,
+    channel,
+    energy,
+    l2,
+    logit,
+    neuron,
+    total_variation,
+)
 from cnnlab.explain.visualization.parametrizations import PARAMETRISATIONS, Fourier
 from cnnlab.explain.visualization.transforms import compose
-from cnnlab.explain.visualization.visualize import usual_moves, visualize, visualize_class, visualize_unit
+from cnnlab.explain.visualization.visualize import usual_transforms, visualize, visualize_class, visualize_unit
 from cnnlab.figures import to_png
 from cnnlab.runs import Run, open_classifier
 from tests.explain.helpers_explain import OneConv, awkward, hooks_of, linear, random_image, state_of
@@ -23,11 +35,13 @@ STILL = compose()
 ASLEEP = torch.Generator()
 
 
-def seen() -> Seen:
+def seen() -> Observation:
     maps = torch.arange(24.0).reshape(1, 2, 3, 4)
     tokens = torch.arange(12.0).reshape(1, 4, 3)
     image = torch.tensor([[[[0.0, 1.0], [0.5, 0.5]]]])
-    return Seen(image, torch.tensor([[1.0, -2.0, 4.0]]), {"conv": maps, "fc": maps[:, :, 0, 0], "tokens": tokens})
+    return Observation(
+        image, torch.tensor([[1.0, -2.0, 4.0]]), {"conv": maps, "fc": maps[:, :, 0, 0], "tokens": tokens}
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,7 +119,7 @@ def test_the_blur_is_scipys_and_keeps_the_mean_of_a_flat_image() -> None:
 
 def test_transforms_follow_each_other_and_repeat_by_seed() -> None:
     image = random_image(1, 32)[None]
-    move = usual_moves(32)
+    move = usual_transforms(32)
     first, again = (move(image, torch.Generator().manual_seed(3)) for _ in range(2))
     assert torch.equal(first, again)
     assert first.shape == image.shape
@@ -179,17 +193,18 @@ def test_the_network_sees_the_image_normalised_and_bounds_say_the_same() -> None
 
     torch.manual_seed(0)
     model = Spy()
-    first = visualize(model, logit(0), size=5, steps=8, mean=(0.5, 0.2), std=(0.25, 2.0), start="pixels", rate=0.3)
+    options: dict[str, Any] = {"size": 5, "steps": 8, "start": "pixels", "rate": 0.3}
+    first = visualize(model, logit(0), pixels=PixelRange.normalised((0.5, 0.2), (0.25, 2.0)), **options)
     low, high = (0 - 0.5) / 0.25, (1 - 0.5) / 0.25
     assert min(float(x[:, 0].min()) for x in model.seen) >= low - 1e-6
     assert max(float(x[:, 0].max()) for x in model.seen) <= high + 1e-6
     np.testing.assert_allclose(first.image, model.seen[-1][0].numpy())
-    again = visualize(model, logit(0), size=5, steps=8, bounds=((low, -0.1), (high, 0.4)), start="pixels", rate=0.3)
+    again = visualize(model, logit(0), pixels=PixelRange((low, -0.1), (high, 0.4)), **options)
     np.testing.assert_allclose(again.image, first.image, atol=1e-6)
-    with pytest.raises(UsageError, match="not both"):
-        visualize(model, logit(0), size=5, mean=0.5, bounds=(0, 1))
+    with pytest.raises(UsageError, match="low has 2 values and high 3"):
+        PixelRange((0, 0), (1, 1, 1))
     with pytest.raises(UsageError, match="3 values for 2 channels"):
-        visualize(model, logit(0), size=5, mean=(1, 2, 3))
+        visualize(model, logit(0), size=5, pixels=PixelRange.normalised((1, 2, 3), 1))
 
 
 def test_the_seed_decides_and_nothing_else() -> None:
@@ -240,7 +255,7 @@ def test_what_makes_no_sense_is_refused() -> None:
         visualize_class(model, "kat", classes=["cat", "dog", "owl", "bee"], size=16)
     with pytest.raises(UsageError, match="steps is 0"):
         visualize_class(model, 0, size=16, steps=0)
-    with pytest.raises(UsageError, match="0 x 16 pixels"):
+    with pytest.raises(UsageError, match="at least 1 pixel"):
         visualize_class(model, 0, size=(0, 16))
     with pytest.raises(UsageError, match="fourier, pixels"):
         visualize_class(model, 0, size=16, start="noise")
@@ -282,7 +297,7 @@ def test_every_class_of_a_trained_network_is_reached(digits: nn.Module) -> None:
 
 
 def test_the_shown_confidence_is_what_the_network_says_to_the_image(digits: nn.Module) -> None:
-    result = visualize_class(digits, 3, size=8, steps=20, mean=0.0, std=1.0)
+    result = visualize_class(digits, 3, size=8, steps=20, pixels=PixelRange.normalised(0.0, 1.0))
     with torch.no_grad():
         expected = digits(torch.from_numpy(result.image)[None]).softmax(1)[0].numpy()
     np.testing.assert_allclose(result.probabilities, expected, atol=1e-5)
@@ -292,10 +307,9 @@ def test_the_shown_confidence_is_what_the_network_says_to_the_image(digits: nn.M
 
 def test_a_run_is_visualised(tiny_run: Run) -> None:
     preprocess = tiny_run.preprocess
-    result = visualize_class(
-        tiny_run.model(), 2, size=preprocess.size, mean=preprocess.mean, std=preprocess.std, steps=60,
-        classes=tiny_run.classes, penalty=0 * l2(), transform=STILL,
-    )  # fmt: skip
+    pixels = PixelRange.normalised(preprocess.mean, preprocess.std)
+    options: dict[str, Any] = {"size": preprocess.size, "steps": 60, "penalty": 0 * l2(), "transform": STILL}
+    result = visualize_class(tiny_run.model(), 2, pixels=pixels, classes=tiny_run.classes, **options)
     assert result.history[-1] > result.history[0]
     assert result.caption().startswith("2\n")
 
@@ -303,7 +317,7 @@ def test_a_run_is_visualised(tiny_run: Run) -> None:
 def test_deep_dream_gives_more_of_what_there_is_inside_the_range() -> None:
     model = OneConv()
     image = torch.rand(1, 64, 48, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    result = dream(model, image, "relu", octaves=2, steps=5, mean=0.2, std=0.5)
+    result = dream(model, image, "relu", octaves=2, steps=5, pixels=PixelRange.normalised(0.2, 0.5))
     assert result.sizes == ((46, 34), (64, 48))
     assert len(result.history) == 10
     assert result.history[4] > result.history[0]
@@ -311,7 +325,9 @@ def test_deep_dream_gives_more_of_what_there_is_inside_the_range() -> None:
     assert result.image.shape == (1, 64, 48)
     assert float(result.image.min()) >= -0.4 - 1e-6
     assert float(result.image.max()) <= 1.6 + 1e-6
-    assert np.array_equal(result.image, dream(model, image, "relu", octaves=2, steps=5, mean=0.2, std=0.5).image)
+    assert np.array_equal(
+        result.image, dream(model, image, "relu", octaves=2, steps=5, pixels=PixelRange.normalised(0.2, 0.5)).image
+    )
     assert to_png(result.figure())
 
 
@@ -337,8 +353,7 @@ def test_octaves_and_what_a_dream_refuses() -> None:
 @pytest.mark.parametrize("target", ["flamingo", "zebra", "lion"])
 def test_classes_of_imagenet_are_reached_within_a_minute(target: str) -> None:
     network = open_classifier("efficientnet_lite0")
-    preprocess = network.preprocess
-    result = visualize_class(network.model, target, classes=network.classes, mean=preprocess.mean, std=preprocess.std)
+    result = visualize_class(network.model, target, classes=network.classes, pixels=network.pixel_range)
     assert result.confidence > 0.9
     assert result.seconds < 60
     assert network.classes[result.answer] == target

@@ -1,4 +1,4 @@
-"""What is seen of a network at one moment of its training, and how."""
+"""The state of a network between two steps of its training: statistics of outputs and gradients, dead ReLUs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor, nn
 from torch.nn.modules import activation, batchnorm, conv, instancenorm, normalization
 from torch.overrides import TorchFunctionMode
 
-from cnnlab.explain.methods.guided_backprop import rectifies
+from cnnlab.explain.relu import is_relu
 
 SHARES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-"""Which quantiles of outputs and gradients are kept."""
+"""The quantiles of outputs and gradients that a :class:`Spread` holds."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """How many numbers are spread: mean, standard deviation, and the quantiles of :data:`SHARES`."""
+    """The distribution of many numbers: mean, standard deviation, and the quantiles of :data:`SHARES`."""
 
     mean: float
     std: float
@@ -30,20 +30,21 @@ class Spread:
         flat = values.detach().flatten().double().cpu()
         # torch.quantile refuses more than 16 million numbers; every n-th of them tells the same.
         some = flat[:: 1 + len(flat) // 1_000_000].numpy()
-        found = tuple(float(value) for value in np.quantile(some, SHARES))
-        return cls(float(flat.mean()), float(flat.std(correction=0)), found)
+        quantiles = tuple(float(value) for value in np.quantile(some, SHARES))
+        return cls(float(flat.mean()), float(flat.std(correction=0)), quantiles)
 
 
 @dataclass(frozen=True)
-class LayerLook:
+class LayerSnapshot:
     """One call of a layer.
 
     Attributes:
-        name: its dotted name; " (2)" and so on behind it when it runs several times.
+        name: the dotted name of the layer; " (2)" and so on behind it when it runs several times.
         kind: ``"weights"`` (convolution, dense), ``"norm"``, ``"activation"`` or ``"other"``.
-        outputs: how they are spread.
-        gradients: of the loss with respect to them; None where the loss does not depend on them.
-        weight_norm: the root of the summed squared weights; None for a layer without.
+        outputs: the distribution of the outputs.
+        gradients: the distribution of the loss's gradients with respect to the outputs; None where the loss does not
+            depend on them.
+        weight_norm: the root of the summed squared weights; None for a layer without weights.
     """
 
     name: str
@@ -59,8 +60,8 @@ class Rectifier:
 
     Attributes:
         name: "ReLU after ..." with the name of the layer before it.
-        dead: share of its channels (units) that are zero for all images, everywhere: they learn nothing from them.
-        zero: share of its outputs that are zero; about half is healthy.
+        dead: the share of its channels (units) that are zero for all images and positions, and so learn nothing.
+        zero: the share of its outputs that are zero; about half is healthy.
     """
 
     name: str
@@ -69,28 +70,35 @@ class Rectifier:
 
 
 @dataclass(frozen=True)
-class Look:
-    """A look into a network between two steps: its layers in the order in which they ran, and its ReLUs."""
+class Snapshot:
+    """A network between two steps of its training.
+
+    Attributes:
+        at: the name of the moment, such as the number of the step.
+        loss: the loss of the images.
+        layers: the layers in the order in which they ran.
+        rectifiers: the ReLUs in the order in which they ran.
+    """
 
     at: int
     loss: float
-    layers: tuple[LayerLook, ...]
+    layers: tuple[LayerSnapshot, ...]
     rectifiers: tuple[Rectifier, ...]
 
     @property
-    def inputs_of_activations(self) -> tuple[LayerLook, ...]:
-        """One for each convolution and dense layer: it, or the normalisation that follows it."""
-        found: list[LayerLook] = []
+    def inputs_of_activations(self) -> tuple[LayerSnapshot, ...]:
+        """Each convolution and dense layer, or in its place the normalisation that follows it."""
+        inputs: list[LayerSnapshot] = []
         for layer in self.layers:
             if layer.kind == "weights":
-                found.append(layer)
-            elif layer.kind == "norm" and found and found[-1].kind == "weights":
-                found[-1] = layer
-        return tuple(found)
+                inputs.append(layer)
+            elif layer.kind == "norm" and inputs and inputs[-1].kind == "weights":
+                inputs[-1] = layer
+        return tuple(inputs)
 
     @property
     def dead(self) -> float:
-        """The mean of the shares of dead channels; NaN without any ReLU."""
+        """The mean share of dead channels over the ReLUs; NaN without any ReLU."""
         return float(np.mean([each.dead for each in self.rectifiers])) if self.rectifiers else float("nan")
 
 
@@ -110,8 +118,8 @@ def _kind(module: nn.Module) -> str:
     return "activation" if isinstance(module, _ACTIVATIONS) else "other"
 
 
-def watched(model: nn.Module) -> Iterator[str]:
-    """The names of the layers that have weights, or are activations."""
+def watched_layers(model: nn.Module) -> Iterator[str]:
+    """Yield the names of the layers that have weights, or are activations."""
     for name, module in model.named_modules():
         own = next(module.parameters(recurse=False), None) is not None
         if name and next(module.children(), None) is None and (own or _kind(module) != "other"):
@@ -119,29 +127,36 @@ def watched(model: nn.Module) -> Iterator[str]:
 
 
 class Rectifiers(TorchFunctionMode):
-    """While open, look at what every ReLU and ReLU6 lets through, also where it is only a function."""
+    """While open, measure the outputs of every ReLU and ReLU6, also of those that are functions and no modules."""
 
     def __init__(self, order: list[str]) -> None:
         super().__init__()
-        self.order, self.found = order, list[Rectifier]()
+        self.order, self.rectifiers = order, list[Rectifier]()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        if rectifies(func, args, kwargs or {}) and out.ndim > 1:
+        if is_relu(func, args, kwargs or {}) and out.ndim > 1:
             zero = out.detach() == 0
             channel = out.ndim - 1 if out.ndim == 3 else 1  # tokens have their channels last
             never = zero.movedim(channel, 0).flatten(1).all(1)
             before = self.order[-1] if self.order else "the image"
-            self.found.append(
+            self.rectifiers.append(
                 Rectifier(f"ReLU after {before}", float(never.double().mean()), float(zero.double().mean()))
             )
         return out
 
 
-def in_order(
+def layer_snapshots(
     model: nn.Module, order: Sequence[str], outputs: Sequence[tuple[str, Tensor]], gradients: Sequence[Tensor | None]
-) -> Iterator[LayerLook]:
-    """Yield what was seen of each call, in the order in which the layers ran."""
+) -> Iterator[LayerSnapshot]:
+    """Yield the statistics of each call, in the order in which the layers ran.
+
+    Args:
+        model: the network.
+        order: the dotted names of the layers in the order of their calls.
+        outputs: dotted name and output of each call.
+        gradients: the gradient of the loss for each output, None where the loss does not depend on it.
+    """
     calls: dict[str, list[tuple[Tensor, Tensor | None]]] = {}
     for (name, output), gradient in zip(outputs, gradients, strict=True):
         calls.setdefault(name, []).append((output, gradient))
@@ -151,7 +166,7 @@ def in_order(
         output, gradient = calls[name][number - 1]
         module = model.get_submodule(name)
         weight = getattr(module, "weight", None)
-        yield LayerLook(
+        yield LayerSnapshot(
             name if number == 1 else f"{name} ({number})",
             _kind(module),
             Spread.of(output),

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from cnnlab.errors import UsageError
 from cnnlab.explain.activations.batches import image_batches, look_at
 from cnnlab.explain.drawable import Drawable
-from cnnlab.explain.pixel_range import Channels, PixelRange
+from cnnlab.explain.pixel_range import PixelRange
 from cnnlab.tracing.hooks import find_layer, recording
 
 if TYPE_CHECKING:
@@ -81,20 +81,18 @@ def top_images(
     units: int | Sequence[int],
     *,
     k: int = 9,
-    mean: Channels | None = None,
-    std: Channels | None = None,
-    bounds: tuple[Channels, Channels] | None = None,
+    pixels: PixelRange | None = None,
 ) -> TopImages:
-    """Run a data set through a network once and keep the images that most excite units of a layer.
+    """Run a data set through a network once and return the images for which units of a layer are largest.
 
     Args:
-        model: any network; it is left as it was.
+        model: the network; it is left as it was.
         batches: images (N, C, H, W); or an iterable of them, of ``(images, labels)``, or of objects with ``images``.
-        layer: its dotted name.
-        units: one channel, or several.
-        k: how many images for each unit.
-        mean, std: how the images were normalised; or ``bounds``, the lowest and the highest value of each channel. Only
-            for the pictures, which are stretched to their range without.
+        layer: the dotted name of the layer.
+        units: the index of a channel, or several indices.
+        k: the number of images for each unit.
+        pixels: the values of black and white in the images, for the pictures; each picture is stretched to its own
+            range when ``None``.
 
     Raises:
         UnknownNameError: there is no such layer.
@@ -112,7 +110,7 @@ def top_images(
         with probe.session(), torch.inference_mode(), recording(model, [layer]) as seen:
             probe.run(images)
             values, places = _largest(row.as_map(seen[layer]), chosen, layer)
-        best.add(values.float().cpu(), places.cpu(), start, images, (mean, std, bounds))
+        best.add(values.float().cpu(), places.cpu(), start, images, pixels)
         start += len(images)
     field = None if row.field is None or row.field.whole or row.field.through else row.field
     boxes = np.empty((*best.indices.shape, 4), np.int64)
@@ -133,7 +131,7 @@ class _Best:
         self.places = torch.empty(units, 0, 2, dtype=torch.int64)
         self.pictures: dict[int, npt.NDArray[np.float32]] = {}
 
-    def add(self, values: Tensor, places: Tensor, start: int, images: Tensor, prepared: Any) -> None:
+    def add(self, values: Tensor, places: Tensor, start: int, images: Tensor, pixels: PixelRange | None) -> None:
         """Take in (N, U) values at (N, U, 2) places of images whose first has the number ``start``."""
         indices = torch.arange(start, start + len(images)).expand(values.shape[1], -1)
         values = torch.cat([self.values, values.T], 1)
@@ -146,7 +144,7 @@ class _Best:
         self.pictures = {index: picture for index, picture in self.pictures.items() if index in wanted}
         for index in sorted(wanted - set(self.pictures)):
             image = images[index - start : index - start + 1]
-            self.pictures[index] = PixelRange.for_drawing(image, *prepared).picture(image)
+            self.pictures[index] = (pixels or PixelRange.of_images(image)).on(image).picture(image)
 
 
 def _largest(outputs: Tensor, units: Sequence[int], layer: str) -> tuple[Tensor, Tensor]:

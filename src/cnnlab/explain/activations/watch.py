@@ -1,8 +1,8 @@
-"""What happens inside a network while it trains: how its outputs and gradients are spread, which ReLUs are dead.
+"""A network during its training: the distributions of its outputs and gradients, and its dead ReLUs.
 
 ::
 
-    watch = Watch(images, labels)                     # the same few images at every look
+    watch = Watch(images, labels)                     # the same few images every time
     for event in cnnlab.fit(recipe):
         if isinstance(event, StepDone) and event.step % 20 == 1:
             watch.look(event.session.model)
@@ -26,13 +26,13 @@ from torch.nn import functional as F
 from cnnlab.errors import ModelError, UsageError
 from cnnlab.explain.activations.snapshots import (
     SHARES,
-    LayerLook,
-    Look,
+    LayerSnapshot,
     Rectifier,
     Rectifiers,
+    Snapshot,
     Spread,
-    in_order,
-    watched,
+    layer_snapshots,
+    watched_layers,
 )
 from cnnlab.explain.drawable import Drawable
 from cnnlab.explain.inputs import check_logits
@@ -41,20 +41,21 @@ from cnnlab.tracing.hooks import recording, untouched
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["SHARES", "LayerLook", "Look", "Rectifier", "Spread", "Watch", "compare_trainings"]
+__all__ = ["SHARES", "LayerSnapshot", "Rectifier", "Snapshot", "Spread", "Watch", "compare_trainings"]
 
 
 class Watch(Drawable):
-    """Looks into a network during training, always with the same images.
+    """Snapshots of a network during its training, always with the same images.
 
     Args:
-        images: (N, C, H, W), as the network takes them; a few dozen.
-        labels: (N,) their classes.
-        layers: dotted names of the layers to look at; all layers with weights and all activations when ``None``.
-        loss: from what the network returns and the labels to a scalar; cross entropy of the logits when ``None``.
+        images: the images (N, C, H, W) as the network takes them; a few dozen.
+        labels: the classes (N,) of the images.
+        layers: the dotted names of the layers; all layers with weights and all activations when ``None``.
+        loss: a function from the output of the network and the labels to a scalar; cross entropy of the logits when
+            ``None``.
 
     Attributes:
-        looks: what was seen, in order.
+        snapshots: the snapshots, in order.
 
     Raises:
         UsageError: not as many labels as images.
@@ -74,27 +75,27 @@ class Watch(Drawable):
             )
         self.images, self.labels, self.layers = images, labels, layers
         self.loss = loss or _cross_entropy
-        self.looks: list[Look] = []
+        self.snapshots: list[Snapshot] = []
 
-    def look(self, model: nn.Module, at: int | None = None) -> Look:
-        """Run the images forward and back, and keep what was seen. The network is left as it was.
+    def look(self, model: nn.Module, at: int | None = None) -> Snapshot:
+        """Run the images forward and back, and keep a snapshot. The network is left as it was.
 
-        Every module runs in the mode that it is in, so that in training BatchNorm is seen with the statistics of the
-        batch; its running ones are put back.
+        Every module runs in its own mode, so that in training BatchNorm uses the statistics of the batch; its running
+        statistics are restored.
 
         Args:
             model: the network.
-            at: what to call this moment, such as the number of the step; how many looks there were when ``None``.
+            at: the name of this moment, such as the number of the step; the number of snapshots so far when ``None``.
 
         Raises:
             UnknownNameError: there is no such layer.
             ModelError: the loss is not a scalar that depends on the network.
         """
-        names = list(watched(model) if self.layers is None else self.layers)
+        names = list(watched_layers(model) if self.layers is None else self.layers)
         like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
         with untouched(model, evaluate=False), recording(model, names) as record:
             relus = Rectifiers(record.order)
-            torch.manual_seed(0)  # dropout is the same at every look; the caller's random state comes back
+            torch.manual_seed(0)  # dropout is the same every time; the caller's random state comes back
             with relus:
                 returned = model(self.images.to(like).detach().clone().requires_grad_())
             loss = self.loss(returned, self.labels.to(like.device))
@@ -102,17 +103,18 @@ class Watch(Drawable):
                 raise ModelError("The loss is not a scalar that depends on the network, so there are no gradients.")
             outputs = [(name, tensor) for name in names for tensor in record.calls[name]]
             gradients = torch.autograd.grad(loss, [tensor for _, tensor in outputs], allow_unused=True)
-            found = in_order(model, record.order, outputs, gradients)
-        look = Look(len(self.looks) if at is None else at, float(loss.detach()), tuple(found), tuple(relus.found))
-        self.looks.append(look)
-        return look
+            layers = layer_snapshots(model, record.order, outputs, gradients)
+        moment = len(self.snapshots) if at is None else at
+        snapshot = Snapshot(moment, float(loss.detach()), tuple(layers), tuple(relus.rectifiers))
+        self.snapshots.append(snapshot)
+        return snapshot
 
     def rows(self) -> list[dict[str, Any]]:
-        """Everything as a table, a row for each look and layer, ready for a CSV file."""
+        """Return a table with a row for each snapshot and layer, ready for a CSV file."""
         table = []
-        for look in self.looks:
-            for layer in look.layers:
-                row = {"at": look.at, "loss": look.loss, "layer": layer.name, "weight_norm": layer.weight_norm}
+        for snapshot in self.snapshots:
+            for layer in snapshot.layers:
+                row = {"at": snapshot.at, "loss": snapshot.loss, "layer": layer.name, "weight_norm": layer.weight_norm}
                 for what, spread in (("output", layer.outputs), ("gradient", layer.gradients)):
                     row[f"{what}_mean"] = None if spread is None else spread.mean
                     row[f"{what}_std"] = None if spread is None else spread.std
@@ -122,7 +124,7 @@ class Watch(Drawable):
         return table
 
     def figure(self) -> Figure:
-        """Draw how outputs, gradients, weights and dead ReLUs change from look to look."""
+        """Draw how outputs, gradients, weights and dead ReLUs change from snapshot to snapshot."""
         return compare_trainings({"": self})
 
 
@@ -137,12 +139,12 @@ def compare_trainings(watches: Mapping[str, Watch], columns: int = 6) -> Figure:
     """
     from cnnlab import figures
 
-    if not watches or any(not watch.looks for watch in watches.values()):
+    if not watches or any(not watch.snapshots for watch in watches.values()):
         raise UsageError("There is nothing to draw: call look(model) at least once.")
-    depths = {name: len(watch.looks[0].inputs_of_activations) for name, watch in watches.items()}
+    depths = {name: len(watch.snapshots[0].inputs_of_activations) for name, watch in watches.items()}
     if len(set(depths.values())) != 1:
         raise UsageError(f"Networks of different depths cannot be compared: {depths} convolutions and dense layers.")
-    return figures.distributions({name: watch.looks for name, watch in watches.items()}, columns)
+    return figures.distributions({name: watch.snapshots for name, watch in watches.items()}, columns)
 
 
 def _cross_entropy(outputs: Any, labels: Tensor) -> Tensor:

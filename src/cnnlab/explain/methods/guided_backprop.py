@@ -13,45 +13,30 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from cnnlab.errors import ModelError
 from cnnlab.explain.method import explanation
 from cnnlab.explain.probe import Probe, gradients_of
-
-_RECTIFIERS = {
-    torch.relu,
-    torch.relu_,
-    torch.Tensor.relu,
-    torch.Tensor.relu_,
-    functional.relu,
-    functional.relu6,
-}
+from cnnlab.explain.relu import is_relu
 
 
 class GuidedReLU(TorchFunctionMode):
     """While open, gradients pass backwards through ReLU and ReLU6, in place or not, only where they are positive.
 
     Attributes:
-        count: how many have been met.
+        count: the number of ReLUs that ran.
     """
 
     count = 0
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        if rectifies(func, args, kwargs or {}):
+        if is_relu(func, args, kwargs or {}):
             self.count += 1
             if out.requires_grad:
                 out.register_hook(torch.relu)
         return out
-
-
-def rectifies(func: Any, args: Any, kwargs: Any) -> bool:
-    if func is functional.hardtanh:  # nn.ReLU6 calls it
-        return (args[1] if len(args) > 1 else kwargs.get("min_val", -1.0)) == 0
-    return func in _RECTIFIERS
 
 
 @explanation(

@@ -1,9 +1,9 @@
-"""Deep dream: show a network an image, and give it more of whatever it sees in it.
+"""Deep dream: an image is changed so that the outputs of a layer grow, whatever they stand for.
 
 A. Mordvintsev, C. Olah, M. Tyka: Inceptionism, 2015, https://research.google/blog/inceptionism-going-deeper-into-neural-networks.
-Gradient ascent starts from the image, small at first, then larger and larger (octaves): what a network finds in a small
-image becomes a large form, to which each octave adds finer ones. Shifting the image at every step hides the grid of the
-network's strides.
+Gradient ascent starts from the image at a small size, then at larger and larger ones (octaves): a small image gives
+large forms, to which each octave adds finer ones. A shift of the image at every step hides the grid of the network's
+strides.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from torch.nn import functional as F
 
 from cnnlab.errors import ModelError, UsageError
 from cnnlab.explain.drawable import Drawable
-from cnnlab.explain.pixel_range import Channels, PixelRange
+from cnnlab.explain.pixel_range import PixelRange
 from cnnlab.explain.probe import Probe, gradients_of
-from cnnlab.explain.visualization.objectives import Objective, Seen, energy
+from cnnlab.explain.visualization.objectives import Objective, Observation, energy
 from cnnlab.explain.visualization.transforms import jitter
 from cnnlab.tracing.hooks import recording
 
@@ -32,17 +32,47 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, eq=False)
-class Dream(Drawable):
-    """An image and what a network dreamed into it.
+@dataclass(frozen=True)
+class DreamSettings:
+    """How a deep dream is made.
 
     Attributes:
-        image: float32 (C, H, W), as the network takes it.
-        pictures: before and after as people see them, float32 (H, W, 3) or (H, W) of 0..1.
-        objective: what there was to be more of.
-        history: its value before each step, over all octaves.
-        sizes: (height, width) of each octave.
-        seconds: it took.
+        octaves: number of sizes, the last of which is that of the image. Those below 32 pixels are left out.
+        ratio: ratio of the sizes of one octave and the next.
+        steps: number of steps in each octave.
+        rate: mean change of a pixel in a step, as a share of the pixel range.
+        shift: largest shift of the image, in pixels.
+        seed: the seed of the shifts.
+
+    Raises:
+        UsageError: a value that makes no sense.
+    """
+
+    octaves: int = 4
+    ratio: float = 1.4
+    steps: int = 10
+    rate: float = 0.01
+    shift: int = 16
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.octaves < 1 or self.steps < 1:
+            raise UsageError(f"octaves is {self.octaves} and steps {self.steps}; both must be at least 1.")
+        if not self.ratio > 1 or not self.rate > 0:
+            raise UsageError(f"ratio is {self.ratio} and rate {self.rate}; ratio must be above 1 and rate above 0.")
+
+
+@dataclass(frozen=True, eq=False)
+class Dream(Drawable):
+    """The result of a deep dream.
+
+    Attributes:
+        image: float32 (C, H, W), the changed image as the network takes it.
+        pictures: the images before and after as people see them, float32 (H, W, 3) or (H, W) of 0..1.
+        objective: the name of the objective that grew.
+        history: the value of the objective before each step, over all octaves.
+        sizes: (height, width) of each octave in pixels.
+        seconds: the time that it took, in seconds.
     """
 
     image: Array
@@ -60,61 +90,41 @@ class Dream(Drawable):
 
 
 def dream(
-    model: nn.Module,
-    image: Any,
-    what: str | Objective,
-    *,
-    octaves: int = 4,
-    ratio: float = 1.4,
-    steps: int = 10,
-    rate: float = 0.01,
-    shift: int = 16,
-    seed: int = 0,
-    mean: Channels | None = None,
-    std: Channels | None = None,
-    bounds: tuple[Channels, Channels] | None = None,
+    model: nn.Module, image: Any, what: str | Objective, *, pixels: PixelRange | None = None, **settings: Any
 ) -> Dream:
-    """Change an image so that a network sees more of what it sees in it already.
+    """Change an image so that the outputs of a layer, or another objective, grow.
 
     Args:
-        model: any network that takes images of several sizes; it is left as it was. Layers early in it dream of strokes
-            and eyes, late ones of things.
-        image: (C, H, W) or (1, C, H, W), normalised as the network takes it; it may be larger than in training.
-        what: dotted name of a layer, all of whose outputs are to grow; or an objective, such as ``logit(84)``.
-        octaves: how many sizes, the last of which is the image's. Those below 32 pixels are left out.
-        ratio: of the sizes of one octave and the next.
-        steps: in each octave.
-        rate: by how much the mean pixel changes in a step, as a share of the pixel range.
-        shift: how far the image is shifted at most, in pixels.
-        seed: of the shifts.
-        mean, std: how the image was normalised; or ``bounds``, the lowest and the highest value of each channel.
+        model: a network that takes images of several sizes; it is left as it was. Early layers give strokes and eyes,
+            late layers give objects.
+        image: the image (C, H, W) or (1, C, H, W) as the network takes it; it may be larger than in training.
+        what: the dotted name of a layer, the mean square of whose outputs is to grow; or an objective, such as
+            ``logit(84)``.
+        pixels: the values of black and white in the network's input; 0 and 1 when ``None``.
+        settings: the fields of :class:`DreamSettings`: ``octaves``, ``steps``, ``rate``, ``seed``, ...
 
     Raises:
         UnknownNameError: there is no such layer.
         UsageError: an option that makes no sense, or an image outside the range.
         ModelError: the network cannot take the image in these sizes.
     """
-    begun = time.perf_counter()
-    if octaves < 1 or steps < 1:
-        raise UsageError(f"octaves is {octaves} and steps {steps}; both must be at least 1.")
-    if not ratio > 1 or not rate > 0:
-        raise UsageError(f"ratio is {ratio} and rate {rate}; ratio must be above 1 and rate above 0.")
+    started, options = time.perf_counter(), DreamSettings(**settings)
     objective = energy(what) if isinstance(what, str) else what
     probe = Probe(model, image)
-    given = probe.image
-    pixels = PixelRange.of(given.shape[1], mean, std, bounds, given)
-    pixels.check(given)
-    original = pixels.to_unit(given).clamp(0, 1)
-    sizes = octave_sizes(original.shape[2:], octaves, ratio)
-    generator, move, history = torch.Generator().manual_seed(seed), jitter(shift), []
+    values = (pixels or PixelRange()).on(probe.image)
+    values.check(probe.image)
+    original = values.to_unit(probe.image).clamp(0, 1)
+    sizes = octave_sizes(original.shape[2:], options.octaves, options.ratio)
+    generator, move = torch.Generator().manual_seed(options.seed), jitter(options.shift)
+    history: list[float] = []
 
-    def gradient_at(now: Tensor) -> Tensor:
-        now = now.detach().requires_grad_()
+    def gradient_at(unit: Tensor) -> Tensor:
+        unit = unit.detach().requires_grad_()
         with recording(model, objective.layers) as layers:
-            logits = probe.run(pixels.from_unit(move(now, generator)))
-        value = objective(Seen(now, logits, layers))
+            logits = probe.run(values.from_unit(move(unit, generator)))
+        value = objective(Observation(unit, logits, layers))
         history.append(float(value.detach()))
-        (gradient,) = gradients_of(value, [now])
+        (gradient,) = gradients_of(value, [unit])
         if gradient is None:
             raise ModelError(f"The objective ({objective.name}) does not depend on the image.")
         return gradient
@@ -123,27 +133,27 @@ def dream(
     with probe.session():
         for size in sizes:
             base = _resized(original, size)
-            now = (base + _resized(detail, size)).clamp(0, 1)
-            for _ in range(steps):
-                gradient = gradient_at(now)
-                now = (now + rate * gradient / gradient.abs().mean().clamp_min(1e-20)).clamp(0, 1)
-            detail = now - base
-    result = pixels.from_unit(now)
+            unit = (base + _resized(detail, size)).clamp(0, 1)
+            for _ in range(options.steps):
+                gradient = gradient_at(unit)
+                unit = (unit + options.rate * gradient / gradient.abs().mean().clamp_min(1e-20)).clamp(0, 1)
+            detail = unit - base
+    result = values.from_unit(unit)
     return Dream(
-        image=pixels.clip(result)[0].float().cpu().numpy(),
-        pictures=(pixels.picture(given), pixels.picture(result)),
+        image=values.clip(result)[0].float().cpu().numpy(),
+        pictures=(values.picture(probe.image), values.picture(result)),
         objective=objective.name,
         history=tuple(history),
         sizes=sizes,
-        seconds=time.perf_counter() - begun,
+        seconds=time.perf_counter() - started,
     )
 
 
 def octave_sizes(size: tuple[int, ...], octaves: int, ratio: float) -> tuple[tuple[int, int], ...]:
-    """Return (height, width) of each octave, the smallest first; the last is ``size``."""
+    """Return (height, width) of each octave in pixels, the smallest first; the last is ``size``."""
     height, width = size
-    found = [(round(height / ratio**k), round(width / ratio**k)) for k in reversed(range(octaves))]
-    return tuple(each for each in found if min(each) >= 32 or each == (height, width))
+    sizes = [(round(height / ratio**k), round(width / ratio**k)) for k in reversed(range(octaves))]
+    return tuple(each for each in sizes if min(each) >= 32 or each == (height, width))
 
 
 def _resized(images: Tensor, size: tuple[int, int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""What an invented image is to bring about in a network; objectives add, subtract and scale.
+"""Objectives of feature visualisation: quantities of a network that are to grow. They add, subtract and scale.
 
 ::
 
@@ -22,8 +22,14 @@ from cnnlab.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What an objective may look at: images (N, C, H, W) of 0..1, logits (N, K), and the outputs of its layers."""
+class Observation:
+    """What an objective is computed from.
+
+    Attributes:
+        image: the images (N, C, H, W) of 0..1.
+        logits: the logits (N, K).
+        layers: dotted name of a layer -> its output.
+    """
 
     image: Tensor
     logits: Tensor
@@ -32,35 +38,35 @@ class Seen:
 
 @dataclass(frozen=True)
 class Objective:
-    """A number that is to grow.
+    """A quantity that is to grow.
 
     Attributes:
-        name: what it is, for captions.
-        compute: from :class:`Seen` to a scalar tensor.
-        layers: the dotted names of the layers it looks at.
+        name: the name of the objective, for captions.
+        compute: a function from :class:`Observation` to a scalar tensor.
+        layers: the dotted names of the layers whose outputs it uses.
     """
 
     name: str
-    compute: Callable[[Seen], Tensor]
+    compute: Callable[[Observation], Tensor]
     layers: tuple[str, ...] = ()
 
-    def __call__(self, seen: Seen) -> Tensor:
-        return self.compute(seen)
+    def __call__(self, observed: Observation) -> Tensor:
+        return self.compute(observed)
 
     def __add__(self, other: Objective) -> Objective:
         return Objective(
             f"{self.name} + {other.name}",
-            lambda seen: self(seen) + other(seen),
+            lambda observed: self(observed) + other(observed),
             tuple(dict.fromkeys((*self.layers, *other.layers))),
         )
 
     def __mul__(self, factor: float) -> Objective:
-        return Objective(f"{factor:g} × {self._grouped}", lambda seen: factor * self(seen), self.layers)
+        return Objective(f"{factor:g} × {self._grouped}", lambda observed: factor * self(observed), self.layers)
 
     __rmul__ = __mul__
 
     def __neg__(self) -> Objective:
-        return Objective(f"−{self._grouped}", lambda seen: -self(seen), self.layers)
+        return Objective(f"−{self._grouped}", lambda observed: -self(observed), self.layers)
 
     def __sub__(self, other: Objective) -> Objective:
         return Objective(f"{self.name} − {other._grouped}", (self + -other).compute, (self + other).layers)
@@ -71,28 +77,28 @@ class Objective:
 
 
 def logit(index: int, name: str = "") -> Objective:
-    """The score of class ``index`` before softmax; ``name`` is what captions call it."""
+    """Return the logit of the class ``index``; ``name`` stands in captions."""
 
-    def compute(seen: Seen) -> Tensor:
-        return _entry(seen.logits, index, "class").mean()
+    def compute(observed: Observation) -> Tensor:
+        return _entry(observed.logits, index, "class").mean()
 
     return Objective(name or f"class {index}", compute)
 
 
 def channel(layer: str, index: int) -> Objective:
-    """The mean of one channel of a layer, wherever in the image."""
+    """Return the mean of one channel of a layer over all positions."""
 
-    def compute(seen: Seen) -> Tensor:
-        return _entry(seen.layers[layer], index, f'channel of "{layer}"').mean()
+    def compute(observed: Observation) -> Tensor:
+        return _entry(observed.layers[layer], index, f'channel of "{layer}"').mean()
 
     return Objective(f"{layer}, channel {index}", compute, (layer,))
 
 
 def neuron(layer: str, index: int, row: int | None = None, column: int | None = None) -> Objective:
-    """One output of a layer: channel ``index`` at a row and column, by default in the middle."""
+    """Return one output of a layer: channel ``index`` at a row and column, by default in the middle."""
 
-    def compute(seen: Seen) -> Tensor:
-        maps = _entry(seen.layers[layer], index, f'channel of "{layer}"')
+    def compute(observed: Observation) -> Tensor:
+        maps = _entry(observed.layers[layer], index, f'channel of "{layer}"')
         if maps.ndim != 3:
             return maps.mean()
         height, width = maps.shape[1:]
@@ -106,27 +112,27 @@ def neuron(layer: str, index: int, row: int | None = None, column: int | None = 
 
 
 def energy(layer: str) -> Objective:
-    """The mean square of all outputs of a layer: whatever it sees, more of it (what deep dream maximises)."""
-    return Objective(f"everything in {layer}", lambda seen: seen.layers[layer].square().mean(), (layer,))
+    """Return the mean square of all outputs of a layer, which deep dream maximises."""
+    return Objective(f"everything in {layer}", lambda observed: observed.layers[layer].square().mean(), (layer,))
 
 
 def l2() -> Objective:
-    """The mean square distance of the pixels from mid-grey; subtract it to keep colours pale."""
-    return Objective("L2", lambda seen: (seen.image - 0.5).square().mean())
+    """Return the mean square distance of the pixels from mid-grey; subtracted, it keeps colours pale."""
+    return Objective("L2", lambda observed: (observed.image - 0.5).square().mean())
 
 
 def total_variation() -> Objective:
-    """The mean difference between neighbouring pixels; subtract it to keep the image smooth."""
+    """Return the mean difference between neighbouring pixels; subtracted, it keeps the image smooth."""
 
-    def compute(seen: Seen) -> Tensor:
-        down, across = seen.image.diff(dim=2), seen.image.diff(dim=3)
+    def compute(observed: Observation) -> Tensor:
+        down, across = observed.image.diff(dim=2), observed.image.diff(dim=3)
         return down.abs().mean() + across.abs().mean()
 
     return Objective("total variation", compute)
 
 
 def _entry(values: Tensor, index: int, what: str) -> Tensor:
-    """Channel ``index`` of (N, C), (N, C, H, W), or of tokens (N, T, C)."""
+    """Return channel ``index`` of outputs (N, C), (N, C, H, W), or of tokens (N, T, C)."""
     dim = 2 if values.ndim == 3 else 1
     if not 0 <= index < values.shape[dim]:
         raise UsageError(f"There is no {what} with number {index}: there are {values.shape[dim]}, from 0.")

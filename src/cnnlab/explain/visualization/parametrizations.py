@@ -1,9 +1,9 @@
-"""How an invented image is written down: what gradient ascent turns is not always the pixels.
+"""Parametrisations of an image: gradient ascent optimises waves or pixels.
 
-:class:`Fourier` turns the amplitudes of waves, large waves faster than small ones, and colours along the axes in which
-photos vary (C. Olah, A. Mordvintsev, L. Schubert: Feature visualization, 2017,
-https://distill.pub/2017/feature-visualization). The steepest way up then is no longer a pattern of single pixels.
-:class:`Pixels` are the pixels themselves, as in Simonyan et al. 2013.
+:class:`Fourier` optimises the amplitudes of waves, large waves faster than small ones, and colours along the axes in
+which photos vary (C. Olah, A. Mordvintsev, L. Schubert: Feature visualization, 2017,
+https://distill.pub/2017/feature-visualization). The direction of steepest ascent then is no longer a pattern of single
+pixels. :class:`Pixels` are the pixels themselves, as in Simonyan et al. 2013.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from torch import Tensor
 _COLOURS = torch.tensor([[0.592, 0.247, -0.128], [0.551, 0.050, 0.213], [0.587, -0.295, -0.071]])
 
 
-class InventedImage(Protocol):
-    """An image that is being invented.
+class Parametrisation(Protocol):
+    """An image that is optimised.
 
     Attributes:
-        values: what is optimised.
-        rate: a step size of Adam that suits them.
+        values: the tensor of parameters.
+        rate: a learning rate of Adam that suits them.
     """
 
     values: Tensor
     rate: float
 
     def image(self) -> Tensor:
-        """The image (1, C, H, W) of 0..1 that ``values`` stand for."""
+        """Return the image (1, C, H, W) of 0..1 that ``values`` stand for."""
         ...
 
     def settle(self) -> None:

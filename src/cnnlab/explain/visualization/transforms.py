@@ -1,8 +1,8 @@
-"""Small random changes of an image before a network sees it, so that an invented image works however it is moved.
+"""Random transforms of an image before each step of gradient ascent.
 
 Without them gradient ascent finds a pattern of single pixels that nobody recognises (Mordvintsev et al. 2015, Olah et
-al. 2017). A transform is a function of images (N, C, H, W) and a random generator; they follow each other in a
-:func:`compose`. What leaves the image on one side comes back on the other, or is mirrored: no border appears.
+al. 2017). A transform is a function of images (N, C, H, W) and a random generator; :func:`compose` applies several.
+Pixels that are shifted out on one side come back on the other, or are mirrored, so that no border appears.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Transform: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
 
 
 def compose(*transforms: Transform) -> Transform:
-    """One after the other, from left to right."""
+    """Return a transform that applies others from left to right."""
 
     def apply(images: Tensor, generator: torch.Generator) -> Tensor:
         for transform in transforms:
@@ -32,7 +32,7 @@ def compose(*transforms: Transform) -> Transform:
 
 
 def jitter(pixels: int) -> Transform:
-    """Shift by up to ``pixels`` in each direction."""
+    """Return a shift by up to ``pixels`` in each direction."""
     if pixels < 0:
         raise UsageError(f"A shift of up to {pixels} pixels makes no sense; give 0 or more.")
 
@@ -44,7 +44,7 @@ def jitter(pixels: int) -> Transform:
 
 
 def scale(least: float = 0.9, most: float = 1.1) -> Transform:
-    """Enlarge by a factor between ``least`` and ``most``, around the middle; the image keeps its size."""
+    """Return an enlargement by a factor between ``least`` and ``most`` around the middle; the image keeps its size."""
     if not 0 < least <= most:
         raise UsageError(f"The factors {least} to {most} make no sense; give 0 < least <= most.")
 
@@ -56,7 +56,7 @@ def scale(least: float = 0.9, most: float = 1.1) -> Transform:
 
 
 def rotate(degrees: float) -> Transform:
-    """Turn by up to ``degrees`` either way, around the middle."""
+    """Return a rotation by up to ``degrees`` in either direction around the middle."""
 
     def apply(images: Tensor, generator: torch.Generator) -> Tensor:
         angle = degrees * (2 * torch.rand((), generator=generator).item() - 1)
@@ -66,7 +66,7 @@ def rotate(degrees: float) -> Transform:
 
 
 def blur(sigma: float) -> Transform:
-    """Blur by a Gaussian whose standard deviation is ``sigma`` pixels."""
+    """Return a blur by a Gaussian with a standard deviation of ``sigma`` pixels."""
     if not sigma > 0:
         raise UsageError(f"A blur of {sigma} pixels makes no sense; give more than 0.")
     radius = math.ceil(3 * sigma)
@@ -83,7 +83,7 @@ def blur(sigma: float) -> Transform:
 
 
 def _turned(images: Tensor, zoom: float, angle: float) -> Tensor:
-    """Sample an image at points turned by ``angle`` and moved out by ``zoom``, in pixels whatever its shape."""
+    """Return images sampled at points rotated by ``angle`` and scaled by ``zoom``, in pixels for any aspect ratio."""
     height, width = images.shape[2:]
     cos, sin, ratio = zoom * math.cos(angle), zoom * math.sin(angle), height / width
     matrix = torch.tensor([[cos, -sin * ratio, 0], [sin / ratio, cos, 0]]).to(images).expand(len(images), 2, 3)

@@ -1,12 +1,11 @@
-"""The image that a class, or a unit inside a network, would most like to see.
+"""Feature visualisation: the image that makes the score of a class, or the output of a unit, as large as possible.
 
-A network is a function; gradient ascent on its input finds what makes an output large (Erhan et al. 2009, Simonyan et
-al. 2013). That alone finds noise. What makes it a picture is how the image is written down
-(:mod:`~cnnlab.explain.visualization.parametrizations`), that it is moved about at every step
-(:mod:`~cnnlab.explain.visualization.transforms`), and what is subtracted from the objective
-(:mod:`~cnnlab.explain.visualization.objectives`): J. Yosinski et al.: Understanding neural networks through deep
-visualization, 2015, https://arxiv.org/abs/1506.06579; C. Olah et al.: Feature visualization, 2017,
-https://distill.pub/2017/feature-visualization.
+Gradient ascent on the input of a network finds an image that makes an output large (Erhan et al. 2009, Simonyan et al.
+2013). By itself it finds noise. The image becomes a picture by its parametrisation
+(:mod:`~cnnlab.explain.visualization.parametrizations`), by random transforms at every step
+(:mod:`~cnnlab.explain.visualization.transforms`), and by penalties (:mod:`~cnnlab.explain.visualization.objectives`):
+J. Yosinski et al.: Understanding neural networks through deep visualization, 2015, https://arxiv.org/abs/1506.06579;
+C. Olah et al.: Feature visualization, 2017, https://distill.pub/2017/feature-visualization.
 """
 
 from __future__ import annotations
@@ -24,31 +23,70 @@ from torch import Tensor, nn
 from cnnlab.errors import ModelError, UsageError
 from cnnlab.explain.drawable import Drawable
 from cnnlab.explain.inputs import class_name, find_class
-from cnnlab.explain.pixel_range import Channels, PixelRange
+from cnnlab.explain.pixel_range import PixelRange
 from cnnlab.explain.probe import Probe, gradients_of
-from cnnlab.explain.visualization import transforms as moves
-from cnnlab.explain.visualization.objectives import Objective, Seen, channel, l2, logit, total_variation
+from cnnlab.explain.visualization.objectives import Objective, Observation, channel, l2, logit, total_variation
 from cnnlab.explain.visualization.parametrizations import PARAMETRISATIONS
-from cnnlab.explain.visualization.transforms import Transform
+from cnnlab.explain.visualization.transforms import Transform, compose, jitter, rotate, scale
 from cnnlab.tracing.hooks import recording
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, eq=False)
-class Visualization(Drawable):
-    """An invented image.
+@dataclass(frozen=True)
+class VisualizationSettings:
+    """How an image is optimised.
 
     Attributes:
-        image: float32 (C, H, W), as the network takes it.
-        picture: float32 (H, W, 3) or (H, W) of 0..1, as people see it.
-        objective: what was to grow.
-        history: its value before each step, for the moved image, and at the end, for the image as it is.
-        probabilities: (K,) what the network says to the image.
-        target: the class that was asked for; None when it was none.
-        classes: the names of the classes, if given.
-        seconds: it took.
+        size: height and width of the image in pixels, or one number for both.
+        channels: number of channels of the image; that of the first convolution when ``None``.
+        steps: number of steps of Adam.
+        start: the parametrisation, ``"fourier"`` (amplitudes of waves) or ``"pixels"``.
+        transform: the random transform of every step; shifts, scales and turns by a little when ``None``.
+            ``compose()`` transforms nothing.
+        rate: the learning rate of Adam; that of the parametrisation when ``None``.
+        seed: the seed of the start and of the transforms.
+
+    Raises:
+        UsageError: a value that makes no sense.
+    """
+
+    size: int | tuple[int, int] = 224
+    channels: int | None = None
+    steps: int = 128
+    start: Literal["fourier", "pixels"] = "fourier"
+    transform: Transform | None = None
+    rate: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise UsageError(f"steps is {self.steps}; at least 1 is needed.")
+        if self.start not in PARAMETRISATIONS:
+            raise UsageError(f'start is "{self.start}"; choose from {", ".join(PARAMETRISATIONS)}.')
+        if min(self.sides) < 1:
+            raise UsageError(f"size is {self.size}; an image has at least 1 pixel in each direction.")
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width of the image in pixels."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+
+@dataclass(frozen=True, eq=False)
+class Visualization(Drawable):
+    """The result of a feature visualisation.
+
+    Attributes:
+        image: float32 (C, H, W), the image as the network takes it.
+        picture: float32 (H, W, 3) or (H, W) of 0..1, the image as people see it.
+        objective: the name of the objective.
+        history: the value of the objective before each step, for the transformed image, and at the end, for the image.
+        probabilities: (K,), the probabilities of the classes for the image.
+        target: the index of the class that was asked for; None when it was none.
+        classes: the names of the classes, or None.
+        seconds: the time that it took, in seconds.
     """
 
     image: npt.NDArray[np.float32]
@@ -67,11 +105,11 @@ class Visualization(Drawable):
 
     @property
     def answer(self) -> int:
-        """The class that the network takes the image for."""
+        """The index of the likeliest class."""
         return int(self.probabilities.argmax())
 
     def caption(self) -> str:
-        """Say in a line what it is."""
+        """Return the class or the objective, and how far it was reached."""
         if self.target is None:
             return f"{self.objective}\n{self.history[0]:.3g} → {self.history[-1]:.3g}"
         taken = "" if self.answer == self.target else f", but taken for {class_name(self.answer, self.classes)}"
@@ -88,131 +126,115 @@ def visualize(
     model: nn.Module,
     objective: Objective,
     *,
-    size: int | tuple[int, int] = 224,
-    channels: int | None = None,
-    steps: int = 128,
-    start: Literal["fourier", "pixels"] = "fourier",
-    transform: Transform | None = None,
-    rate: float | None = None,
-    seed: int = 0,
+    pixels: PixelRange | None = None,
     classes: Sequence[str] | None = None,
-    mean: Channels | None = None,
-    std: Channels | None = None,
-    bounds: tuple[Channels, Channels] | None = None,
+    **settings: Any,
 ) -> Visualization:
-    """Invent an image that makes ``objective`` large.
+    """Return an image that makes an objective large.
 
     Args:
-        model: any network; it is left as it was.
-        objective: what is to grow; objectives add, subtract and scale.
-        size: height and width of the image in pixels, or one number for both.
-        channels: of the image; those of the first convolution when ``None``.
-        steps: of Adam.
-        start: how the image is written down: as waves, or as pixels.
-        transform: how it is moved at every step; by default shifted, scaled and turned a little. ``compose()`` leaves
-            it alone.
-        rate: step size of Adam; what suits ``start`` when ``None``.
-        seed: of the start and of the moves.
-        classes: names of the classes.
-        mean, std: of the network's preprocessing; or ``bounds``, the lowest and the highest value of each channel.
+        model: the network; it is left as it was.
+        objective: the quantity that is to grow; objectives add, subtract and scale.
+        pixels: the values of black and white in the network's input; 0 and 1 when ``None``.
+        classes: the names of the classes.
+        settings: the fields of :class:`VisualizationSettings`: ``size``, ``steps``, ``seed``, ...
 
     Raises:
         UnknownNameError: the objective names a layer that the network does not have.
         UsageError: an option that makes no sense, or a class or channel that is not there.
         ModelError: the network cannot take such an image, or the objective is not finite.
     """
-    begun = time.perf_counter()
-    if steps < 1:
-        raise UsageError(f"steps is {steps}; at least 1 is needed.")
-    if start not in PARAMETRISATIONS:
-        raise UsageError(f'start is "{start}"; choose from {", ".join(PARAMETRISATIONS)}.')
-    height, width = (size, size) if isinstance(size, int) else size
-    if min(height, width) < 1:
-        raise UsageError(f"An image of {height} x {width} pixels cannot be invented; give a size of at least 1.")
-    depth = channels or _channels(model)
+    started, options = time.perf_counter(), VisualizationSettings(**settings)
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
-    pixels = PixelRange.of(depth, mean, std, bounds, like)
-    generator = torch.Generator().manual_seed(seed)
-    invented = PARAMETRISATIONS[start]((depth, height, width), generator, like)
-    transform = usual_moves(min(height, width)) if transform is None else transform
-    probe = Probe(model, torch.zeros(depth, height, width))
-    history = []
-
-    def look(image: Tensor) -> tuple[Tensor, Tensor]:
-        with recording(model, objective.layers) as layers:
-            logits = probe.run(pixels.from_unit(image))
-        value = objective(Seen(image, logits, layers))
-        if not torch.isfinite(value).all():
-            raise ModelError(f"The objective ({objective.name}) became {float(value)}. Try a smaller rate.")
-        history.append(float(value.detach()))
-        return value, logits
-
-    with probe.session():
-        optimizer = torch.optim.Adam([invented.values], rate or invented.rate)
-        for _ in range(steps):
-            value, _ = look(transform(invented.image(), generator))
-            (gradient,) = gradients_of(-value, [invented.values])
+    shape = (options.channels or _channels(model), *options.sides)
+    values = (pixels or PixelRange()).on(like.new_empty(1, *shape))
+    ascent = _Ascent(Probe(model, torch.zeros(shape)), objective, values)
+    generator = torch.Generator().manual_seed(options.seed)
+    image = PARAMETRISATIONS[options.start](shape, generator, like)
+    transform = usual_transforms(min(options.sides)) if options.transform is None else options.transform
+    with ascent.probe.session():
+        optimizer = torch.optim.Adam([image.values], options.rate or image.rate)
+        for _ in range(options.steps):
+            value, _ = ascent.evaluate(transform(image.image(), generator))
+            (gradient,) = gradients_of(-value, [image.values])
             if gradient is None:
                 raise ModelError(f"The objective ({objective.name}) does not depend on the image.")
-            invented.values.grad = gradient
+            image.values.grad = gradient
             optimizer.step()
-            invented.settle()
+            image.settle()
         with torch.no_grad():
-            image = invented.image().detach()
-            logits = look(image)[1]
+            unit = image.image().detach()
+            _, logits = ascent.evaluate(unit)
             probabilities = (logits.softmax(1) if logits.shape[1] > 1 else logits.sigmoid())[0]
     return Visualization(
-        image=pixels.from_unit(image)[0].float().cpu().numpy(),
-        picture=pixels.picture(pixels.from_unit(image)),
+        image=values.from_unit(unit)[0].float().cpu().numpy(),
+        picture=values.picture(values.from_unit(unit)),
         objective=objective.name,
-        history=tuple(history),
+        history=tuple(ascent.history),
         probabilities=probabilities.float().cpu().numpy(),
         target=None,
         classes=classes,
-        seconds=time.perf_counter() - begun,
+        seconds=time.perf_counter() - started,
     )
+
+
+class _Ascent:
+    """Evaluates an objective for images of 0..1, and keeps its values."""
+
+    def __init__(self, probe: Probe, objective: Objective, pixels: PixelRange) -> None:
+        self.probe, self.objective, self.pixels = probe, objective, pixels
+        self.history: list[float] = []
+
+    def evaluate(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the objective for an image (1, C, H, W) of 0..1, a scalar, and the logits (1, K)."""
+        with recording(self.probe.model, self.objective.layers) as layers:
+            logits = self.probe.run(self.pixels.from_unit(image))
+        value = self.objective(Observation(image, logits, layers))
+        if not torch.isfinite(value).all():
+            raise ModelError(f"The objective ({self.objective.name}) became {float(value)}. Try a smaller rate.")
+        self.history.append(float(value.detach()))
+        return value, logits
 
 
 def visualize_class(
     model: nn.Module,
     target: int | str,
     *,
-    size: int | tuple[int, int] = 224,
     penalty: Objective | None = None,
     classes: Sequence[str] | None = None,
     **options: Any,
 ) -> Visualization:
-    """Invent the image that looks most like a class to the network: the one with the largest logit.
+    """Return an image that makes the logit of a class large.
 
     Args:
-        model: any network; it is left as it was.
-        target: the class: its number, or its name in ``classes``.
-        size: height and width of the image in pixels, or one number for both.
-        penalty: what is subtracted; by default what keeps colours pale and the image smooth.
-        classes: names of the classes.
-        options: of :func:`visualize`: ``mean``, ``std``, ``steps``, ``seed``, ...
+        model: the network; it is left as it was.
+        target: the index of the class, or its name in ``classes``.
+        penalty: the objective that is subtracted; that of :func:`usual_penalty` when ``None``.
+        classes: the names of the classes.
+        options: the other arguments of :func:`visualize`: ``pixels``, ``size``, ``steps``, ``seed``, ...
 
     Raises:
         UnknownNameError: no class has that name.
         UsageError, ModelError: see :func:`visualize`.
     """
     index = find_class(target, classes)
+    size = options.get("size", VisualizationSettings.size)
     penalty = usual_penalty(size if isinstance(size, int) else min(size)) if penalty is None else penalty
     objective = logit(index, class_name(index, classes)) - penalty
-    return replace(visualize(model, objective, size=size, classes=classes, **options), target=index)
+    return replace(visualize(model, objective, classes=classes, **options), target=index)
 
 
 def visualize_unit(
     model: nn.Module, layer: str, unit: int, *, penalty: Objective | None = None, **options: Any
 ) -> Visualization:
-    """Invent the image that excites a unit of a layer: the mean of a channel, or an output of a dense layer.
+    """Return an image that makes the output of a unit large: the mean of a channel, or an output of a dense layer.
 
     Args:
-        model: any network; it is left as it was.
-        layer: its dotted name.
-        unit: the channel.
-        penalty: what is subtracted; nothing when ``None``, because units of different layers have different scales.
-        options: of :func:`visualize`: ``size``, ``mean``, ``std``, ``steps``, ``seed``, ...
+        model: the network; it is left as it was.
+        layer: the dotted name of the layer.
+        unit: the index of the channel.
+        penalty: the objective that is subtracted; nothing when ``None``, because the scales of units differ.
+        options: the other arguments of :func:`visualize`: ``pixels``, ``size``, ``steps``, ``seed``, ...
 
     Raises:
         UnknownNameError: there is no such layer.
@@ -224,25 +246,25 @@ def visualize_unit(
 
 
 def usual_penalty(size: int) -> Objective:
-    """For logits: L2 and twice as much total variation, less for small images; found by looking at what came out.
+    """Return L2 and total variation with weights that suit logits; they were chosen by looking at the results.
 
     Args:
-        size: of the image, in pixels.
+        size: the shorter side of the image in pixels.
     """
     return 0.27 * size * l2() + 0.45 * size * total_variation()
 
 
-def usual_moves(size: int) -> Transform:
-    """Shifts, sizes and turns; found by looking at what came out.
+def usual_transforms(size: int) -> Transform:
+    """Return small random shifts, scales and rotations; their sizes were chosen by looking at the results.
 
     Args:
-        size: of the image, in pixels.
+        size: the shorter side of the image in pixels.
     """
-    return moves.compose(moves.jitter(size // 14), moves.scale(0.8, 1.3), moves.rotate(10), moves.jitter(size // 56))
+    return compose(jitter(size // 14), scale(0.8, 1.3), rotate(10), jitter(size // 56))
 
 
 def _channels(model: nn.Module) -> int:
-    """The channels that the first convolution takes; a convolution in groups over the image takes all of them."""
+    """Return the number of channels that the first convolution takes."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             return module.in_channels
