@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # matplotlib takes a moment to load
     from matplotlib.figure import Figure
 
-    from cnnlab.tracing.summary import Summary
+    from cnnlab.tracing import Summary
 
 __all__ = ["draw"]
 
 
 def draw(summary: Summary) -> Figure:
     """Draw the blocks of a summarised network, with its stages and the shapes after them, as papers do."""
-    from cnnlab.diagram.blocks import block_diagram
-    from cnnlab.diagram.from_trace import diagram
+    from cnnlab.diagram.from_summary import diagram
+    from cnnlab.diagram.page import block_diagram
 
     return block_diagram(diagram(summary))

@@ -17,8 +17,9 @@ from torch.nn import functional as F
 
 from cnnlab import figures, zoo
 from cnnlab.diagram import draw
-from cnnlab.diagram.blocks import Box, Diagram, Item, Parallel, Series, Tangle, block_diagram
-from cnnlab.diagram.from_trace import diagram
+from cnnlab.diagram.from_summary import diagram
+from cnnlab.diagram.items import Box, Diagram, Item, Parallel, Series, Tangle
+from cnnlab.diagram.page import block_diagram
 from cnnlab.zoo import summary
 
 

@@ -1,0 +1,121 @@
+"""Folding: what is repeated is drawn once, with how often it comes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+
+from cnnlab.diagram.graph import Piece
+from cnnlab.diagram.items import Box, Item, Parallel, Series, Tangle
+from cnnlab.diagram.operations import Unit
+from cnnlab.tracing import Call
+
+_LONGEST = 8  # items that are repeated together, at most
+_FEW = 4  # items of a block that is framed, at most
+
+
+def fold(items: Sequence[Item], many: bool) -> list[Item]:
+    """Return items in which neighbours that are the same stand once, with how often they come.
+
+    Args:
+        items: items one after the other.
+        many: whether runs of single boxes are folded too.
+    """
+    folded: list[Item] = []
+    i = 0
+    while i < len(items):
+        best = (1, 1)
+        for period in range(1, min(_LONGEST, len(items) - i) + 1):
+            count = _runs(items, i, period)
+            plain = all(isinstance(item, Box) for item in items[i : i + period])
+            worth = count > 1 and (not plain or many or (period > 1 and count > 2))
+            if worth and period * (count - 1) > best[0] * (best[1] - 1):
+                best = (period, count)
+        period, count = best
+        # Of runs that are as long, the one that ends with the stage shows the blocks as they were meant.
+        later = len(items) - period * count - i
+        if count > 1 and 0 < later < period and _runs(items, i + later, period) == count:
+            folded += items[i : i + later]
+            i += later
+        part = [_fold_inside(item, many) for item in items[i : i + period]]
+        if count > 1:
+            folded.append(replace(part[0], times=count) if period == 1 else Series(tuple(part), times=count))
+        else:
+            folded += part
+        i += period * count
+    return folded
+
+
+def _runs(items: Sequence[Item], start: int, period: int) -> int:
+    """Return how often the ``period`` items from ``start`` on come one after the other."""
+    count = 1
+    while items[start + count * period : start + (count + 1) * period] == items[start : start + period]:
+        count += 1
+    return count
+
+
+def _fold_inside(item: Item, many: bool) -> Item:
+    """Return an item with its branches folded."""
+    if isinstance(item, Parallel):
+        branches = (Series(tuple(fold(branch.items, many))) for branch in item.branches)
+        return replace(item, branches=tuple(branches))
+    return item
+
+
+def framed_blocks(line: list[Piece]) -> list[Piece]:
+    """Return the main line with the items of a block together: of a module with branches, or whose class has some.
+
+    The first block of a stage often has no shortcut, and is a block all the same.
+    """
+    kinds = {
+        type(call.module) for piece in line if isinstance(piece.item, Parallel) for call in _calls_of(piece.units, line)
+    }
+    together: list[Piece] = []
+    i = 0
+    while i < len(line):
+        inside = line[i : i + 1]
+        for call in line[i].units[0].chain[1:]:
+            within = [piece for piece in line if all(call in unit.chain for unit in piece.units)]
+            units = [unit for piece in within for unit in piece.units]
+            exactly = len(units) == sum(call in unit.chain for piece in line for unit in piece.units)
+            branched = any(isinstance(piece.item, Parallel) for piece in within)
+            own = not type(call.module).__module__.startswith("torch.nn")
+            few = 1 < len(fold([piece.item for piece in within], True)) <= _FEW
+            is_block = exactly and within[0] is line[i] and len(within) > 1
+            if is_block and ((own and branched and few) or (not branched and type(call.module) in kinds)):
+                inside = within
+                break
+        items = [piece.item for piece in inside]
+        units_inside = tuple(itertools.chain.from_iterable(piece.units for piece in inside))
+        item = items[0] if len(items) == 1 else Series(tuple(fold(items, False)))
+        together.append(Piece(item, units_inside, inside[-1].at))
+        i += len(inside)
+    return together
+
+
+def _calls_of(units: Sequence[Unit], line: Sequence[Piece]) -> list[Call]:
+    """Return the modules that consist of these units and of nothing else on the line."""
+    shared = [call for call in units[0].chain if all(call in unit.chain for unit in units)]
+    inside = {call: sum(call in unit.chain for piece in line for unit in piece.units) for call in shared}
+    return [call for call in shared if inside[call] == len(units)]
+
+
+def fold_runs(item: Tangle) -> Tangle:
+    """Write neighbours with the same label and the same connections, counted backwards, once."""
+    feeds = [tuple(sorted(b - a for a, b in item.edges if b == i)) for i in range(len(item.boxes))]
+    boxes: list[Box] = []
+    new: dict[int, int] = {-1: -1}
+    for i, box in enumerate(item.boxes):
+        same = (
+            boxes
+            and replace(boxes[-1], times=1) == replace(box, stage="", shape="")
+            and feeds[i] == feeds[i - 1]
+        )  # fmt: skip
+        if same:
+            boxes[-1] = replace(boxes[-1], times=boxes[-1].times + 1, stage=box.stage, shape=box.shape)
+        else:
+            boxes.append(box)
+        new[i] = len(boxes) - 1
+    edges = dict.fromkeys((new.get(a, a), new[b]) for a, b in item.edges)
+    return replace(item, boxes=tuple(boxes), edges=tuple((a, b) for a, b in edges if a != b))

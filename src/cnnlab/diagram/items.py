@@ -1,0 +1,114 @@
+"""What a drawing of a network shows: boxes, series of items, parallel branches, and tangles of boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Box:
+    """A layer: its label, what follows it (``note``) and comes before it in smaller letters, the kind for its colour.
+
+    Every item may be repeated (``times``) and end a stage, whose name and output shape then stand beside it.
+    A box of the kind ``"join"`` is where branches meet: its label is ``"add"``, ``"multiply"`` or ``"concat"``.
+    """
+
+    label: str
+    note: str = ""
+    before: str = ""
+    kind: str = "conv"
+    times: int = 1
+    stage: str = ""
+    shape: str = ""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Items one after the other."""
+
+    items: tuple[Item, ...]
+    times: int = 1
+    stage: str = ""
+    shape: str = ""
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """Branches from one place that meet in ``join``; a branch without items is a shortcut."""
+
+    branches: tuple[Series, ...]
+    join: Box | None
+    times: int = 1
+    stage: str = ""
+    shape: str = ""
+
+
+@dataclass(frozen=True)
+class Tangle:
+    """Boxes with connections (from, to) of any other sort; -1, -2, ... are its inputs, called ``entries``."""
+
+    boxes: tuple[Box, ...]
+    edges: tuple[tuple[int, int], ...]
+    entries: tuple[str, ...] = ()
+    times: int = 1
+    stage: str = ""
+    shape: str = ""
+
+
+Item = Box | Series | Parallel | Tangle
+
+
+@dataclass(frozen=True)
+class Diagram:
+    """What a page shows: the main line from the input, and drawings of the blocks that it names."""
+
+    title: str
+    input: str
+    body: Series
+    details: tuple[tuple[str, Item], ...] = ()
+    subtitle: str = ""
+
+
+def items_in(item: Item) -> Iterator[Item]:
+    """Yield an item and all items inside it."""
+    yield item
+    inside: Sequence[Item] = ()
+    if isinstance(item, Series):
+        inside = item.items
+    elif isinstance(item, Parallel):
+        inside = item.branches
+    for each in inside:
+        yield from items_in(each)
+
+
+def boxes_in(item: Item) -> Iterator[Box]:
+    """Yield the boxes of an item, without those where branches meet."""
+    if isinstance(item, Box):
+        yield item
+    elif isinstance(item, Tangle):
+        yield from item.boxes
+    else:
+        for each in item.items if isinstance(item, Series) else item.branches:
+            yield from boxes_in(each)
+
+
+def count_boxes(item: Item) -> int:
+    """Return how many boxes an item shows, without those where branches meet."""
+    if isinstance(item, Series):
+        return sum(count_boxes(each) for each in item.items)
+    if isinstance(item, Parallel):
+        return sum(count_boxes(each) for each in item.branches)
+    return len(item.boxes) if isinstance(item, Tangle) else 1
+
+
+def each_box(item: Item, change: Callable[[Box], Box]) -> Item:
+    """Return an item with each of its boxes changed."""
+    if isinstance(item, Box):
+        return change(item)
+    if isinstance(item, Series):
+        return replace(item, items=tuple(each_box(each, change) for each in item.items))
+    if isinstance(item, Parallel):
+        branches = tuple(replace(b, items=tuple(each_box(each, change) for each in b.items)) for b in item.branches)
+        return replace(item, branches=branches, join=None if item.join is None else change(item.join))
+    return replace(item, boxes=tuple(change(box) for box in item.boxes))
