@@ -53,7 +53,7 @@ class Canvas:
     ) -> None:
         """Write a text whose middle is at height ``y``; ``size`` is in points."""
         if text:
-            place = {"ha": align, "va": "center", "zorder": _TEXTS}
+            place: dict[str, Any] = {"ha": align, "va": "center", "zorder": _TEXTS}
             self.axes.text(x, y, text, size=size, color=colour, weight=weight, parse_math=False, **place)
 
     def box(
