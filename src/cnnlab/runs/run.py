@@ -11,7 +11,7 @@ import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -23,6 +23,9 @@ from cnnlab.runs.predict import Inputs, Predictions, predict
 from cnnlab.runs.recorder import Recorder
 from cnnlab.training.loop import fit
 from cnnlab.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from cnnlab.runs.photo_explanation import PhotoExplanation
 
 
 class Run(RunFolder):
@@ -40,7 +43,7 @@ class Run(RunFolder):
         """Predict images (paths, a folder, arrays, PIL images); see :func:`cnnlab.runs.predict.predict`."""
         return predict(self, images, **options)
 
-    def explain(self, photo: Any, methods: Sequence[str] | None = None, **settings: Any) -> Any:
+    def explain(self, photo: Any, methods: Sequence[str] | None = None, **settings: Any) -> PhotoExplanation:
         """Say why the network answers as it does to a photo; see :func:`cnnlab.runs.explain.explain_photo`.
 
         Args:
