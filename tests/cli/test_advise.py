@@ -7,11 +7,10 @@ import shlex
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from cnnlab.advisor import screening
-from cnnlab.cli import app
 from cnnlab.runs import open_run
+from tests.cli.helpers import cnnlab
 
 
 @pytest.fixture(autouse=True)
@@ -21,12 +20,8 @@ def few_networks_in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(screening, "list_models", lambda: ["convnet", "mlp", "mnist_cnn"])
 
 
-def cnnlab(*arguments: str) -> Result:
-    return CliRunner().invoke(app, list(arguments))
-
-
 def test_the_printed_command_runs() -> None:
-    result = cnnlab("advise", "digits", "--minutes", "0.1", "--budget", "10", "--device", "cpu", "--seed", "3")
+    result = cnnlab("advise", "digits", "--minutes", "0.1", "--budget", "4", "--device", "cpu", "--seed", "3")
     assert result.exit_code == 0, result.stderr
     text = result.stdout
     assert "1,438 images to learn from" in text
@@ -40,7 +35,7 @@ def test_the_printed_command_runs() -> None:
 
 
 def test_json_and_nothing_else() -> None:
-    result = cnnlab("advise", "digits", "--minutes", "0.1", "--budget", "10", "--goal", "small", "--json")
+    result = cnnlab("advise", "digits", "--minutes", "0.1", "--budget", "4", "--goal", "small", "--json")
     assert result.exit_code == 0, result.stderr
     answer = json.loads(result.stdout)
     assert result.stderr == ""

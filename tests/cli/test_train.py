@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
-import subprocess
+import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from cnnlab.cli import app
 from cnnlab.runs import Run, list_runs, open_run
 from cnnlab.training import list_recipes
+from tests.cli.helpers import cnnlab
 
 FAST = ["device=cpu", "precision=fp32", "channels_last=false", "train_limit=300", "model_options.widths=[4,8,8]"]
 
@@ -29,16 +29,15 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
 
 
-def cnnlab(*arguments: str) -> Result:
-    return CliRunner().invoke(app, list(arguments))
-
-
 def train(*arguments: str) -> Result:
     return cnnlab("train", "convnet", "--data", "digits", "epochs=1", *FAST, *arguments)
 
 
-def test_train_makes_a_run_with_a_report() -> None:
-    result = train()
+def test_train_makes_a_run_with_a_report_and_tensorboard_files() -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    result = train("--tensorboard")
     assert result.exit_code == 0, result.stderr
     assert "convnet on digits: test accuracy" in result.stdout
     assert f"report: {Path('runs/convnet-digits-1/report.html')}" in result.stdout
@@ -46,6 +45,12 @@ def test_train_makes_a_run_with_a_report() -> None:
     assert result.stderr.count("cnnlab ") == 3  # the three commands to try next
     assert "epoch   1" in result.stderr
     assert [run.name for run in list_runs()] == ["convnet-digits-1"]
+    events = EventAccumulator("runs/convnet-digits-1/tensorboard")
+    events.Reload()
+    rows = open_run("runs/convnet-digits-1").metrics
+    assert [event.value for event in events.Scalars("accuracy/test")] == pytest.approx(
+        [row["val_accuracy"] for row in rows]
+    )
 
 
 def test_the_first_command_needs_no_argument() -> None:
@@ -56,32 +61,29 @@ def test_the_first_command_needs_no_argument() -> None:
     assert len(run.scores()[1]) == 500
 
 
-def test_json_lines_and_nothing_else() -> None:
-    result = train("--json", "--out", "here")
+def test_json_lines_and_nothing_else_and_options_set_recipe_keys(tmp_path: Path) -> None:
+    options = ["--seed", "3", "--device", "cpu", "--data-dir", str(tmp_path), "optimizer=sgd"]
+    result = train("--json", "--out", "here", *options)
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert [line["event"] for line in lines] == ["Started", "EpochDone", "Finished", "Report"]
     assert lines[-1] == {"event": "Report", "run": "here", "report": str(Path("here/report.html"))}
-
-
-def test_options_set_recipe_keys(tmp_path: Path) -> None:
-    train("--seed", "3", "--device", "cpu", "--data-dir", str(tmp_path), "optimizer=sgd", "--out", "here")
     recipe = open_run("here").recipe
     assert (recipe.seed, recipe.device, recipe.data_dir, recipe.optimizer) == (3, "cpu", str(tmp_path), "sgd")
 
 
-def test_a_saved_recipe_runs_again_with_the_same_result() -> None:
-    train("--out", "first")
-    result = cnnlab("train", "--recipe", "first/recipe.yaml", "--out", "second")
+def test_a_saved_recipe_runs_again_with_the_same_result(tiny_run: Run) -> None:
+    result = cnnlab("train", "--recipe", tiny_run.path / "recipe.yaml", "--out", "second")
     assert result.exit_code == 0, result.stderr
-    assert np.array_equal(open_run("first").scores()[0], open_run("second").scores()[0])
+    assert np.array_equal(tiny_run.scores()[0], open_run("second").scores()[0])
 
 
-def test_extend_says_what_the_rate_will_do() -> None:
-    train("--out", "run", "lr=0.01")
+def test_extend_says_what_the_rate_will_do(tiny_run: Run) -> None:
+    assert tiny_run.recipe.lr == 0.01
+    shutil.copytree(tiny_run.path, "run")
     result = cnnlab("extend", "run", "--epochs", "2")
     assert result.exit_code == 0, result.stderr
     assert "the learning rate starts at 0.001 and falls to 0" in result.stderr
-    assert len(open_run("run").metrics) == 3
+    assert len(open_run("run").metrics) == 4
     assert cnnlab("resume", "run").exit_code == 1
 
 
@@ -92,18 +94,6 @@ def test_find_lr_draws_and_suggests() -> None:
     with Image.open("curve.png") as figure:
         assert figure.width > 500
     assert list_runs() == []
-
-
-def test_tensorboard_files_can_be_read() -> None:
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    assert train("--tensorboard", "--out", "run").exit_code == 0
-    events = EventAccumulator("run/tensorboard")
-    events.Reload()
-    rows = open_run("run").metrics
-    values = [event.value for event in events.Scalars("accuracy/test")]
-    assert values == pytest.approx([row["val_accuracy"] for row in rows])
 
 
 def write_photos(root: Path, classes: tuple[str, ...] = ("cat", "dog"), n: int = 6) -> None:
@@ -208,13 +198,15 @@ def test_recipes() -> None:
     assert cnnlab("recipes", "lenet").exit_code == 2
 
 
-def test_main_py_serves_those_who_come_from_a_teaching_repository(tmp_path: Path) -> None:
-    main = Path(__file__).parents[2] / "main.py"
-    command = [sys.executable, str(main), "--model=mlp", "--data=digits", "epochs=1", "device=cpu"]
-    env = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=env, check=False, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "mlp on digits: test accuracy" in done.stdout
+def test_main_py_serves_those_who_come_from_a_teaching_repository(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main = str(Path(__file__).parents[2] / "main.py")
+    monkeypatch.setattr(sys, "argv", [main, "--model=mlp", "--data=digits", "epochs=1", "device=cpu"])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_path(main, run_name="__main__")
+    assert not left.value.code
+    assert "mlp on digits: test accuracy" in capsys.readouterr().out
 
 
 def test_weights_are_a_path_from_any_folder_or_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import time
 from collections.abc import Iterator
 
@@ -35,12 +36,28 @@ def _json_lines(events: Iterator[Event]) -> Iterator[Event]:
 
 
 def _lines(events: Iterator[Event], console: Console) -> Iterator[Event]:
-    for event in events:
-        if isinstance(event, Started):
-            _say_notes(event, console)
-        elif isinstance(event, EpochDone):
-            console.print(epoch_line(event), soft_wrap=True, highlight=False)
-        yield event
+    """Print a line per epoch, at most one a second; the last epoch always gets one."""
+    printed, pending = -math.inf, ""
+
+    def print_pending() -> None:
+        nonlocal printed, pending
+        if pending:
+            console.print(pending, soft_wrap=True, highlight=False)
+            printed, pending = time.monotonic(), ""
+
+    try:
+        for event in events:
+            if isinstance(event, Started):
+                _say_notes(event, console)
+            elif isinstance(event, EpochDone):
+                pending = epoch_line(event)
+                if time.monotonic() - printed >= 1:
+                    print_pending()
+            elif isinstance(event, Finished):
+                print_pending()
+            yield event
+    finally:
+        print_pending()
 
 
 def _bar(events: Iterator[Event], console: Console) -> Iterator[Event]:
@@ -83,7 +100,10 @@ def _say_notes(event: Started, console: Console) -> None:
         for file, reason in skipped[:10]:
             console.print(f"    {file}: {reason}", style="yellow", soft_wrap=True, markup=False)
         if len(skipped) > 10:
-            console.print(f"    and {len(skipped) - 10} more; `cnnlab doctor` lists them all", style="yellow")
+            command = shlex.join(["cnnlab", "doctor", event.session.recipe.data, "--json"])
+            console.print(
+                f"    and {len(skipped) - 10} more; `{command}` lists them all", style="yellow", soft_wrap=True
+            )
 
 
 def epoch_line(event: EpochDone) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -112,7 +113,8 @@ def _show(described: dict[str, Any], as_json: bool) -> None:
         typer.echo(f"  mean {mean}, std {std} (of pixels in 0..1)")
         typer.echo(f"  {described['citation']}; {described['url']}")
     if described["skipped"]:
-        typer.echo(f"Unreadable files were left out; `cnnlab doctor {described['source']}` lists them.", err=True)
+        command = shlex.join(["cnnlab", "doctor", described["source"], "--json"])
+        typer.echo(f"Unreadable files were left out; `{command}` lists them all.", err=True)
     if "figure" in described:
         typer.echo(f"figure: {described['figure']}")
 
