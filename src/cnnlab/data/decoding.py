@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -52,7 +51,7 @@ def decode(source: ImageLike, channels: int, *, least: int | None = None) -> Ima
                 return to_channels(upright(image), channels)
         except Exception as error:
             # Pillow raises OSError, SyntaxError, ValueError, struct.error, ... for broken files.
-            advice = f"Remove or replace it; `cnnlab doctor {Path(path).parent}` lists every unreadable file."
+            advice = "Remove or replace it; `cnnlab doctor` on the folder of a data set lists every unreadable file."
             if isinstance(error, FileNotFoundError):
                 advice = "Check the path."
             raise DataError(f"Cannot read the image {path}: {reason(error)}. {advice}") from error
