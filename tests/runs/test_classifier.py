@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -140,3 +142,9 @@ def test_the_old_name_still_opens(tiny_run: Run) -> None:
 
     with pytest.warns(DeprecationWarning, match="open_classifier"):
         assert inside.open_network(tiny_run).classes == tiny_run.classes
+
+
+def test_who_predicts_loads_nothing_that_draws() -> None:
+    code = "import sys, cnnlab.runs; print(*{'matplotlib', 'jinja2', 'cnnlab.explain'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == []

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,7 +16,6 @@ from torch import Tensor, nn
 from cnnlab.data import ImageLike, Preprocess
 from cnnlab.data.decoding import decode, to_tensor
 from cnnlab.errors import DeviceError, ModelError, UnknownNameError, UsageError
-from cnnlab.explain.pixel_range import PixelRange
 from cnnlab.hardware import Precision, choose_device
 from cnnlab.runs.folder import RunFolder, is_run, run_folders
 from cnnlab.tracing.hooks import evaluating
@@ -25,6 +25,9 @@ from cnnlab.training.precision import saved_precision, to_memory_format
 from cnnlab.training.recipe import Recipe
 from cnnlab.training.session import begin_network
 from cnnlab.zoo import create_model, imagenet_classes, models, pretrained
+
+if TYPE_CHECKING:
+    from cnnlab.explain.pixel_range import PixelRange
 
 DISPLAY_SIZE = 448  # pixels of a photo as people see it
 
@@ -141,6 +144,8 @@ class Classifier:
     @property
     def pixel_range(self) -> PixelRange:
         """The values of black and white in the network's input."""
+        from cnnlab.explain.pixel_range import PixelRange  # all of cnnlab.explain comes with it
+
         return PixelRange.normalised(self.preprocess.mean, self.preprocess.std)
 
 
