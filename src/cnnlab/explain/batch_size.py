@@ -1,4 +1,4 @@
-"""How many images to run at a time, found by measuring."""
+"""The number of images per batch, found by measuring."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from contextlib import contextmanager
 
 
 class BatchSize:
-    """Doubles the size of batches as long as that makes an image cheaper, measured on the work itself.
+    """Doubles the size of batches as long as the time per image falls.
 
-    One size that is no better may be an accident of a busy machine; two in a row are an answer.
+    One size that is no better may be an accident of a busy machine; after two in a row the best size stays.
+
+    Args:
+        start: the first size.
+        largest: the largest size.
     """
 
     def __init__(self, start: int, largest: int) -> None:

@@ -73,8 +73,10 @@ class MethodComparison(Drawable):
     @property
     def warning(self) -> str:
         """Remarks on the metrics: which baseline they use, and whether it keeps the class; ``""`` for none."""
-        left = next((curve.score[-1] for curve in self.curves if curve.kind == "deletion"), 0.0)
-        whole = self.attributions[0].probability if self.attributions else 1.0
+        left = next((curve.score[-1] for curve in self.curves if curve.kind == "deletion"), None)
+        if left is None:
+            return ""
+        whole = self.attributions[0].probability
         if not keeps_class(left * whole, whole, max(2, len(self.logits))):
             return self.baseline_note
         return (
@@ -153,7 +155,7 @@ def explain_all(
     with suppress(ModelError):  # methods that need it say what is missing
         _ = probe.input_gradient
     shared = time.perf_counter() - started
-    scorer = FaithfulnessScorer(probe)
+    scorer = FaithfulnessScorer(probe) if settings.faithfulness else None
     answers: list[tuple[Attribution, tuple[Curve, ...]]] = []
     skipped: dict[str, str] = {}
     for position, name in enumerate(names):
@@ -165,17 +167,18 @@ def explain_all(
                 raise
             skipped[name] = str(error)
             continue
-        scores, curves = scorer.score(answer) if settings.faithfulness else ({}, ())
+        scores, curves = scorer.score(answer) if scorer else ({}, ())
         answers.append((replace(answer, faithfulness=scores), curves))
-    scored = settings.faithfulness and bool(answers)
-    if scored:
+    random: tuple[Curve, ...] = ()
+    if scorer and answers:
+        random = scorer.random
         answers.sort(key=lambda one: one[0].faithfulness["deletion"] - one[0].faithfulness["insertion"])
     return MethodComparison(
         attributions=tuple(answer for answer, _ in answers),
-        curves=tuple(curve for _, pair in answers for curve in pair) + (scorer.random if scored else ()),
+        curves=tuple(curve for _, pair in answers for curve in pair) + random,
         skipped=skipped,
         shared_seconds=shared,
         seconds=time.perf_counter() - started,
         logits=probe.logits[0].float().cpu().numpy(),
-        baseline_note=scorer.baseline.note if scored else "",
+        baseline_note=scorer.baseline.note if scorer and answers else "",
     )

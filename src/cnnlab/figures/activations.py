@@ -199,7 +199,7 @@ def distributions(watches: Mapping[str, Sequence[Any]], columns: int = 6) -> Fig
 
     Args:
         watches: name of a training -> its records in the order of time,
-            :class:`cnnlab.explain.activations.watch.Look`.
+            :class:`cnnlab.explain.activations.snapshots.Snapshot`.
         columns: how many layers are drawn, from the first to the last.
     """
     trainings = list(watches.values())

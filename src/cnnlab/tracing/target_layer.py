@@ -114,7 +114,7 @@ def _default(record: Trace, rows: Sequence[Layer], fields: Fields) -> Layer | No
             candidates = [layer for layer in candidates if layer.grid == grid] or candidates
             outputs = {layer.name: last[layer.name].outputs[0] for layer in candidates}
             # Not one branch of several: the whole answer depends on it.
-            bottlenecks = (value for value in reversed(outputs.values()) if _all_goes_through(record, value))
+            bottlenecks = (value for value in reversed(outputs.values()) if all_goes_through(record, value))
             value = next(bottlenecks, outputs[candidates[-1].name])
             # Of several names for one tensor the shortest, of a module that runs once.
             same = [layer for layer in candidates if outputs[layer.name] is value]
@@ -122,8 +122,8 @@ def _default(record: Trace, rows: Sequence[Layer], fields: Fields) -> Layer | No
     return None
 
 
-def _all_goes_through(record: Trace, value: Value) -> bool:
-    """Whether no way leads from the image to the output past ``value``."""
+def all_goes_through(record: Trace, value: Value) -> bool:
+    """Return whether every path from the image to the outputs passes through a tensor."""
     reached = set(record.inputs) - {value}
     for op in record.ops:
         if not reached.isdisjoint(op.inputs):

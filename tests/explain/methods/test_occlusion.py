@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from cnnlab import explain
 from cnnlab.errors import ModelError, UsageError
 from cnnlab.explain import Probe
-from cnnlab.explain.methods.occlusion import Patched
 from cnnlab.explain.perturbation import precision
 from cnnlab.explain.perturbation.baselines import blurred, filled
+from cnnlab.explain.perturbation.patched_copies import CoveredImages
 from cnnlab.explain.perturbation.sliding_windows import SlidingWindows
 from cnnlab.explain.rank_correlation import ranks, spearman
 from cnnlab.zoo import create_model
@@ -176,7 +176,7 @@ def test_wrong_fill(fill: Any) -> None:
 def test_a_batch_is_used_again_and_only_patches_change() -> None:
     image = random_image(3, 8)[None]
     found = SlidingWindows((8, 8), (3, 3), (2, 2))
-    patched = Patched(image, torch.full_like(image, 9.0), found)
+    patched = CoveredImages(image, torch.full_like(image, 9.0), found)
     seen = []
     for numbers in ([0], [1, 2, 3, 4], [5, 16], [6, 7, 8, 0]):
         batch = patched(numbers)

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from cnnlab import explain
 from cnnlab.errors import ModelError
 from cnnlab.explain import Probe
-from cnnlab.explain.methods.occlusion import Patched
 from cnnlab.explain.perturbation import partial
 from cnnlab.explain.perturbation.baselines import filled
 from cnnlab.explain.perturbation.cuts import Cut, cuts
-from cnnlab.explain.perturbation.partial import PatchedMap, fastest
+from cnnlab.explain.perturbation.partial import PatchedMaps, fastest
+from cnnlab.explain.perturbation.patched_copies import CoveredImages
 from cnnlab.explain.perturbation.sliding_windows import SlidingWindows
 from cnnlab.zoo import create_model
 from tests.explain.helpers_explain import hooks_of, random_image, state_of
@@ -80,10 +80,10 @@ def test_the_map_at_every_cut_is_that_of_the_covered_image(case: tuple[nn.Module
     image = torch.randn(1, 2, *windows.image, generator=torch.Generator().manual_seed(seed)).double()
     fill = filled(image, 0.7)
     numbers = sorted({0, 1, len(windows), *np.random.default_rng(seed).integers(0, len(windows) + 1, 4).tolist()})
-    covered = Patched(image, fill, windows)(numbers)
+    covered = CoveredImages(image, fill, windows)(numbers)
     with torch.no_grad():
         for cut in cuts(model, tuple(image.shape)):
-            maps = PatchedMap(model, cut, image, fill, windows)
+            maps = PatchedMaps(model, cut, image, fill, windows)
             expected = maps.head(covered)
             torch.testing.assert_close(maps(numbers), expected, rtol=1e-9, atol=1e-12)
             tail = partial._Tail(model, cut.layer, image[:, :, : maps.size[0], : maps.size[1]])
@@ -125,7 +125,7 @@ def test_no_cut_behind_what_depends_on_the_size_of_the_image() -> None:
     cut = Cut("0.0", (4, 4), (0, 0), (4, 4), (2.0, 1.0))
     image = torch.ones(1, 2, 16, 16).double()
     with pytest.raises(ModelError, match=r"4x4 positions for 4x4 pixels"):
-        PatchedMap(model, cut, image, image * 0, SlidingWindows((16, 16), (4, 4), (4, 4)))([0, 1])
+        PatchedMaps(model, cut, image, image * 0, SlidingWindows((16, 16), (4, 4), (4, 4)))([0, 1])
 
 
 def test_no_cut_where_nothing_can_be_followed() -> None:
@@ -209,8 +209,8 @@ def test_a_network_that_changes_its_input_in_place() -> None:
     model = nn.Sequential(nn.Hardtanh(-0.5, 0.5, inplace=True), nn.Conv2d(3, 2, 3, padding=1))
     image = random_image(size=16)[None]
     windows = SlidingWindows((16, 16), (4, 4), (4, 4))
-    maps = PatchedMap(model, Cut("1", (1, 1), (-1, -1), (3, 3), (2.0, 1.0)), image, image * 0, windows)
-    covered = Patched(random_image(size=16)[None], image * 0, windows)
+    maps = PatchedMaps(model, Cut("1", (1, 1), (-1, -1), (3, 3), (2.0, 1.0)), image, image * 0, windows)
+    covered = CoveredImages(random_image(size=16)[None], image * 0, windows)
     with torch.no_grad():
         for numbers in ([0, 1], [5, 16]):
             torch.testing.assert_close(maps(numbers), model(covered(numbers).clone()))
@@ -248,7 +248,7 @@ def test_a_network_of_the_zoo_gives_the_same_either_way(monkeypatch: pytest.Monk
         cut = max(cuts(model, (1, 3, 32, 32)), key=lambda cut: cut.gain(windows))
         took.append(cut.layer)
         with probe.session(), torch.inference_mode():
-            maps = PatchedMap(model, cut, probe.image, fill, windows)
+            maps = PatchedMaps(model, cut, probe.image, fill, windows)
             small = probe.image[:, :, : maps.size[0], : maps.size[1]]
             return Probe(partial._Tail(model, cut.layer, small), maps.head(probe.image), 1), maps
 

@@ -1,13 +1,14 @@
-"""A patch changes little: of a network's first layers only what sees it is computed anew.
+"""Partial recomputation: a covered window changes few outputs of the first layers, and only these are computed again.
 
-All that the scores depend on passes through some layers, such as the end of a stage. Cut there, the network has a head
-and a tail::
+At some layers, such as the end of a stage, a network can be cut into a head and a tail
+(:mod:`~cnnlab.explain.perturbation.cuts`)::
 
     image --head--> map --tail--> scores
 
-Only the positions of the map that see the patch change. For them the head needs a crop around the patch; all others are
-those of the image without a patch. In most networks the head, which works on large maps, takes half of the time.
-Receptive fields say which positions and pixels these are, and a trial whether scores and time are as expected.
+Only the positions of the map whose receptive fields overlap the window change. For them the head needs a crop around
+the window; all others are those of the image without a covered window. In most networks the head, which works on large
+maps, takes half of the time. Receptive fields say which positions and pixels these are, and a trial whether scores and
+time are as expected.
 """
 
 from __future__ import annotations
@@ -21,44 +22,47 @@ from torch import Tensor, nn
 
 from cnnlab.errors import ModelError
 from cnnlab.explain.perturbation.cuts import Cut, cuts
-from cnnlab.explain.perturbation.patched_copies import Reused
-from cnnlab.explain.perturbation.sliding_windows import NOTHING, SlidingWindows, Span
+from cnnlab.explain.perturbation.patched_copies import PatchedCopies
+from cnnlab.explain.perturbation.sliding_windows import NO_WINDOW, SlidingWindows, Window
 from cnnlab.explain.probe import Probe
 from cnnlab.tracing.hooks import replacing_output
 
-WORTHWHILE = 1.15  # an expected gain below that is not tried
-TRIAL = 8  # patches that are computed both ways
+WORTHWHILE = 1.15  # a cut with a smaller expected speedup is not tried
+TRIAL = 8  # windows that are computed both ways
+
+MakeBatch = Callable[[Sequence[int]], Tensor]
+"""A function from numbers of covered images to a batch of them; number 0 has no covered window."""
 
 
-class PatchedMap:
-    """Batches of the map at a cut, each as it is with another patch on the image; number 0 has none.
+class PatchedMaps:
+    """Batches of the map at a cut, each as it is when another window of the image is covered; number 0 has none.
 
     Args:
-        model: that is cut.
-        cut: where.
-        image, fill: (1, C, H, W), what is seen and what covers it.
-        windows: the patches.
+        model: the network.
+        cut: the layer at which it is cut.
+        image: the image (1, C, H, W).
+        fill: the image (1, C, H, W) that covers it.
+        windows: the windows.
     """
 
     def __init__(self, model: nn.Module, cut: Cut, image: Tensor, fill: Tensor, windows: SlidingWindows) -> None:
         self.head, self.image, self.fill = _Head(model, cut.layer), image, fill
-        self.patches: list[Span] = [NOTHING, *windows]
-        self.size = cut.crop_size(windows)
-        self.stride = cut.stride
+        self.windows: list[Window] = [NO_WINDOW, *windows]
+        self.size, self.stride = cut.crop_size(windows), cut.stride
         (height, width), (tall, wide) = windows.image, self.size
-        self.changed, self.corners = [NOTHING], [(0, 0)]
+        self.changed, self.corners = [NO_WINDOW], [(0, 0)]
         for rows, down in cut.around(windows.spans(0), height, 0):
             for columns, across in cut.around(windows.spans(1), width, 1):
                 self.changed.append((rows, columns))
                 # All crops have one size; those at the lower and right border begin earlier than they need to.
                 self.corners.append((min(down.start, height - tall), min(across.start, width - wide)))
-        self.kept: dict[bool, Reused] = {}  # by precision
+        self.copies: dict[bool, PatchedCopies] = {}  # by precision
 
     def __call__(self, numbers: Sequence[int]) -> Tensor:
         """Return the maps with these numbers, (len(numbers), C, h, w); valid until the next call."""
         half = torch.is_autocast_enabled(self.image.device.type)
-        if half not in self.kept:
-            self.kept[half] = Reused(self.head(self.image))
+        if half not in self.copies:
+            self.copies[half] = PatchedCopies(self.head(self.image))
         maps = self.head(self._crops(numbers))
         if [count * step for count, step in zip(maps.shape[2:], self.stride, strict=True)] != list(self.size):
             raise ModelError(
@@ -66,23 +70,23 @@ class PatchedMap:
                 f"{maps.shape[2]}x{maps.shape[3]} positions for {self.size[0]}x{self.size[1]} pixels."
             )
         contents = []
-        for near, number in zip(maps, numbers, strict=True):
+        for crop, number in zip(maps, numbers, strict=True):
             rows, columns = (
                 slice(span.start - corner // step, span.stop - corner // step)
                 for span, corner, step in zip(self.changed[number], self.corners[number], self.stride, strict=True)
             )
-            contents.append(near[:, rows, columns])
-        return self.kept[half]([self.changed[number] for number in numbers], contents)
+            contents.append(crop[:, rows, columns])
+        return self.copies[half]([self.changed[number] for number in numbers], contents)
 
     def _crops(self, numbers: Sequence[int]) -> Tensor:
-        """Return the surroundings of the patches, with the patches on them."""
+        """Return the crops around the windows, with the windows covered."""
         shape = (len(numbers), self.image.shape[1], *self.size)
         crops = self.image.new_empty(shape).contiguous(memory_format=torch.channels_last)
         for crop, number in zip(crops, numbers, strict=True):
             (top, left), (tall, wide) = self.corners[number], self.size
-            rows, columns = self.patches[number]
             crop.copy_(self.image[0, :, top : top + tall, left : left + wide])
-            # Pixels of the patch that no position sees may lie outside.
+            rows, columns = self.windows[number]
+            # Pixels of the window in no receptive field may lie outside of the crop.
             rows = slice(min(max(rows.start, top), top + tall), max(min(rows.stop, top + tall), top))
             columns = slice(min(max(columns.start, left), left + wide), max(min(columns.stop, left + wide), left))
             patch = self.fill[0, :, rows, columns]
@@ -90,18 +94,16 @@ class PatchedMap:
         return crops
 
 
-def fastest(
-    probe: Probe, make: Callable[[Sequence[int]], Tensor], fill: Tensor, windows: SlidingWindows
-) -> tuple[Probe, Callable[[Sequence[int]], Tensor]]:
-    """Return what computes the scores of covered images fastest: the network or its tail, and what is fed to it.
+def fastest(probe: Probe, make: MakeBatch, fill: Tensor, windows: SlidingWindows) -> tuple[Probe, MakeBatch]:
+    """Return the faster way to the scores of covered images: a probe of the network or of its tail, and its inputs.
 
     The tail is taken where a trial shows that it gives the same scores in less time.
 
     Args:
-        probe: the network and the image.
-        make: from numbers to covered images, 0 without a patch.
-        fill: (1, C, H, W), what covers the image.
-        windows: the patches.
+        probe: the network, the image and the class.
+        make: the covered images.
+        fill: the image (1, C, H, W) that covers the image.
+        windows: the windows.
     """
     if len(windows) < 16 * TRIAL:
         return probe, make
@@ -111,37 +113,36 @@ def fastest(
     target = probe.target
     try:
         with probe.session(), torch.inference_mode():
-            maps = PatchedMap(probe.model, best, probe.image, fill, windows)
+            maps = PatchedMaps(probe.model, best, probe.image, fill, windows)
             small = probe.image[:, :, : maps.size[0], : maps.size[1]]
             tail = Probe(_Tail(probe.model, best.layer, small), maps.head(probe.image), target)
-        # Patches from everywhere, the corners among them; the first round warms up.
+        # Windows from everywhere, the corners among them; the first round warms up.
         numbers = [1 + round(place * (len(windows) - 1) / (TRIAL - 1)) for place in range(TRIAL)]
         for _ in range(2):
-            whole, first = _timed(probe, make, numbers, target)
-            partial, second = _timed(tail, maps, numbers, target)
-    except Exception:  # a network that takes no crops, or none of what its layer gives
+            whole, whole_seconds = _timed(probe, make, numbers, target)
+            partial, tail_seconds = _timed(tail, maps, numbers, target)
+    except Exception:  # a network that takes no crops, or no map at its layer
         return probe, make
     same = (partial - whole).abs().max() <= 1e-5 * max(1.0, float(probe.logits.abs().max()))
-    return (tail, maps) if same and second < first else (probe, make)
+    return (tail, maps) if same and tail_seconds < whole_seconds else (probe, make)
 
 
-def _timed(
-    probe: Probe, make: Callable[[Sequence[int]], Tensor], numbers: Sequence[int], target: int
-) -> tuple[Tensor, float]:
+def _timed(probe: Probe, make: MakeBatch, numbers: Sequence[int], target: int) -> tuple[Tensor, float]:
+    """Return the scores of images, and the seconds that they took."""
     started = time.perf_counter()
     logits = probe.logits_for(len(numbers), lambda start, end: make(numbers[start:end]))
     return logits[:, target].cpu(), time.perf_counter() - started
 
 
-class _Reached(Exception):
-    """What leaves the layer that is looked for; there is nothing more to compute."""
+class _LayerReached(Exception):
+    """Ends a forward pass at a layer, and carries its output."""
 
     def __init__(self, output: Tensor) -> None:
         self.output = output
 
 
 class _Head(nn.Module):
-    """A network up to a layer: images to what leaves it."""
+    """The network up to a layer: from images to the output of the layer."""
 
     def __init__(self, model: nn.Module, layer: str) -> None:
         super().__init__()
@@ -149,18 +150,21 @@ class _Head(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         def stop(inputs: Any, output: Tensor) -> None:
-            raise _Reached(output)
+            raise _LayerReached(output)
 
         try:
             with replacing_output(self.model, self.layer, stop):
                 self.model(images.clone())  # it may begin with a layer that works in place
-        except _Reached as reached:
+        except _LayerReached as reached:
             return reached.output
         raise ModelError(f'The layer "{self.layer}" was not reached.')
 
 
 class _Tail(nn.Module):
-    """A network from a layer on: what leaves the layer to logits. What comes before sees a small image in vain."""
+    """The network from a layer on: from the output of the layer to logits.
+
+    The whole network runs on a small image, and the output of the layer is replaced.
+    """
 
     def __init__(self, model: nn.Module, layer: str, small: Tensor) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Many forward passes in half precision, where that is faster and puts the images into the same order."""
+"""The scores of many images, in half precision where that is faster and ranks the images alike."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def scores_of(
     """Return the score of a class for ``count`` images that are made when they are needed, (count,).
 
     Args:
-        probe: whose model is run, in batches whose size is found by measuring.
-        target: the class.
-        count: how many images there are.
-        make: from numbers 0 .. count - 1 to these images, (len(numbers), C, H, W).
+        probe: the network, which runs in batches whose size is found by measuring.
+        target: the index of the class.
+        count: the number of images.
+        make: a function from numbers 0 .. count - 1 to these images, (len(numbers), C, H, W).
         precision: ``"fp32"`` (that of the model), ``"bf16"``, or ``"auto"``: on a machine that computes in bf16, both
             are tried on images from everywhere, and bf16 goes on if it is faster and their order is the same.
 
@@ -62,8 +62,8 @@ def scores_of(
             seconds[bf16] = time.perf_counter() - started
     faster = WORTHWHILE * seconds[True] < seconds[False]
     bf16 = faster and spearman(torch.cat(parts[True]), torch.cat(parts[False])) >= SAME_ORDER
-    found = torch.cat([*parts[bf16], run(rest, bf16)])
-    return found[torch.tensor(order, device=found.device).argsort()]
+    scores = torch.cat([*parts[bf16], run(rest, bf16)])
+    return scores[torch.tensor(order, device=scores.device).argsort()]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The arithmetic of windows that slide over an image, and of what a pixel gets from all windows that cover it."""
+"""Windows that slide over an image, and the mean over the windows that cover a pixel."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy.typing as npt
 from cnnlab.errors import UsageError
 
 Pair = tuple[int, int]
-Span = tuple[slice, slice]
-"""Rows and columns."""
+Window = tuple[slice, slice]
+"""The rows and columns of a window."""
 
-NOTHING: Span = (slice(0, 0), slice(0, 0))
+NO_WINDOW: Window = (slice(0, 0), slice(0, 0))
 
 
 def pair(name: str, value: int | Sequence[int]) -> Pair:
@@ -26,9 +26,9 @@ def pair(name: str, value: int | Sequence[int]) -> Pair:
         UsageError: something else.
     """
     try:
-        given = list(value) if isinstance(value, Sequence) else [value, value]
-        vertical, horizontal = (operator.index(v) for v in given)
-        if isinstance(value, str) or bool in map(type, given) or min(vertical, horizontal) < 1:
+        values = list(value) if isinstance(value, Sequence) else [value, value]
+        vertical, horizontal = (operator.index(v) for v in values)
+        if isinstance(value, str) or bool in map(type, values) or min(vertical, horizontal) < 1:
             raise ValueError
     except (TypeError, ValueError):
         raise UsageError(
@@ -44,9 +44,9 @@ class SlidingWindows:
     The last ones may hang over the right and lower border: they are cut there.
 
     Attributes:
-        image: (H, W).
-        window: (h, w).
-        stride: (sy, sx).
+        image: height and width of the image in pixels.
+        window: height and width of a window in pixels.
+        stride: the distance of neighbouring windows in pixels, (vertical, horizontal).
 
     Raises:
         UsageError: the window is larger than the image, or the stride leaves pixels between the windows uncovered.
@@ -72,7 +72,7 @@ class SlidingWindows:
 
     @property
     def counts(self) -> Pair:
-        """How many windows below each other, and beside each other."""
+        """The numbers of windows below each other, and beside each other."""
         down, across = (
             math.ceil((side - long) / step) + 1
             for side, long, step in zip(self.image, self.window, self.stride, strict=True)
@@ -82,8 +82,8 @@ class SlidingWindows:
     def __len__(self) -> int:
         return self.counts[0] * self.counts[1]
 
-    def __iter__(self) -> Iterator[Span]:
-        """Yield rows and columns of every window, line by line."""
+    def __iter__(self) -> Iterator[Window]:
+        """Yield the rows and columns of every window, line by line."""
         rows, columns = self.spans(0), self.spans(1)
         return ((row, column) for row in rows for column in columns)
 
@@ -93,20 +93,17 @@ class SlidingWindows:
         return [slice(start, min(start + long, side)) for start in range(0, self.counts[axis] * step, step)]
 
     def average(self, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Give each pixel the mean of the windows that cover it.
+        """Return for each pixel the mean of the values of the windows that cover it, (H, W).
 
         Args:
             values: one number for each window, in their order.
-
-        Returns:
-            (H, W).
         """
         down, across = self._cover(0), self._cover(1)
         total = down.T @ np.asarray(values, dtype=np.float64).reshape(self.counts) @ across
         return total / np.outer(down.sum(axis=0), across.sum(axis=0))
 
     def _cover(self, axis: int) -> npt.NDArray[np.float64]:
-        """(number of windows, pixels) with 1 where a window covers a pixel, along one axis."""
+        """Return (number of windows, pixels) with 1 where a window covers a pixel, along one axis."""
         cover = np.zeros((self.counts[axis], self.image[axis]))
         for line, span in zip(cover, self.spans(axis), strict=True):
             line[span] = 1
