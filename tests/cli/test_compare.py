@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cnnlab.runs import Run
 from tests.cli.helpers import cnnlab
-from tests.runs.helpers_after import copy_run
+from tests.runs.helpers_runs import copy_run
 
 
 def test_compare(tiny_run: Run, tmp_path: Path) -> None:

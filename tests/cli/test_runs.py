@@ -9,7 +9,7 @@ import pytest
 
 from cnnlab.runs import Run
 from tests.cli.helpers import cnnlab
-from tests.runs.helpers_after import copy_run
+from tests.runs.helpers_runs import copy_run
 
 
 def test_runs_lists_finished_and_damaged_ones(tiny_run: Run, tmp_path: Path) -> None:

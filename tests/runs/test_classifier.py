@@ -23,7 +23,7 @@ from cnnlab.errors import CheckpointError, ModelError, RunError, UsageError
 from cnnlab.runs import Classifier, Run, open_classifier
 from cnnlab.runs.classifier import initial_model
 from cnnlab.runs.predict import predict
-from tests.runs.helpers_after import copy_run
+from tests.runs.helpers_runs import copy_run
 
 
 @pytest.fixture

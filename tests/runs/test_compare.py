@@ -14,7 +14,7 @@ from cnnlab.errors import UsageError
 from cnnlab.runs import Run, train
 from cnnlab.runs.compare import compare, flatten
 from tests.helpers import tiny_recipe
-from tests.runs.helpers_after import copy_run, with_scores
+from tests.runs.helpers_runs import copy_run, with_scores
 
 
 def perfect(labels: np.ndarray) -> np.ndarray:

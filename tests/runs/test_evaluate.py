@@ -16,7 +16,7 @@ from cnnlab.errors import DataError, DeviceError, UsageError
 from cnnlab.runs import Run, train
 from cnnlab.runs.evaluate import evaluate, match_classes
 from tests.helpers import make_bars, tiny_recipe
-from tests.runs.helpers_after import copy_run, make_photos
+from tests.runs.helpers_runs import copy_run, make_photos
 
 
 @pytest.fixture(scope="module")

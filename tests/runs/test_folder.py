@@ -15,7 +15,7 @@ from cnnlab.runs import Run, RunFolder
 from cnnlab.runs.folder import EPOCH_COLUMNS
 from cnnlab.training.events import EpochDone
 from tests.helpers import bars
-from tests.runs.helpers_after import copy_run
+from tests.runs.helpers_runs import copy_run
 
 HOSTILE = [
     "=1+1",

@@ -27,7 +27,7 @@ from cnnlab.errors import CheckpointError, DataError, DivergedError, ModelError,
 from cnnlab.runs import Recorder, Run, create_run, extend, list_runs, open_run, resume, train
 from cnnlab.training import Event, Recipe, StepDone, fit, load_recipe
 from tests.helpers import make_bars, tiny_recipe
-from tests.runs.helpers_after import make_photos
+from tests.runs.helpers_runs import make_photos
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,7 @@ from cnnlab.runs.report import mistakes, model_table, most_confused, next_steps,
 from cnnlab.training import StepDone, fit
 from cnnlab.training.metrics import CLASS_COLUMNS, ClassMetrics, evaluate_scores
 from tests.helpers import make_bars, tiny_recipe
-from tests.runs.helpers_after import copy_run, make_photos, with_scores
+from tests.runs.helpers_runs import copy_run, make_photos, with_scores
 
 
 class Page(HTMLParser):

@@ -14,7 +14,7 @@ from cnnlab import compare_runs
 from cnnlab.data import load_data
 from cnnlab.runs import Recorder, Run, extend, open_run, resume
 from cnnlab.runs.evaluate import evaluate
-from tests.runs.helpers_after import make_photos
+from tests.runs.helpers_runs import make_photos
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "run_0_1"
 
