@@ -20,12 +20,23 @@ from cnnlab.data import ImageData
 from cnnlab.errors import RecipeError, TrainingError, UsageError
 from cnnlab.runs import Recorder, Run, extend, open_run, resume, train
 from cnnlab.runs import recorder as recorder_module
-from cnnlab.training import EpochDone, FeaturesComputed, Finished, Recipe, Session, Started, StepDone, fit, prepare
-from cnnlab.training import session as session_module
+from cnnlab.training import (
+    EpochDone,
+    FeaturesComputed,
+    Finished,
+    Recipe,
+    Session,
+    Started,
+    StepDone,
+    feature_cache,
+    fit,
+    prepare,
+)
+from cnnlab.training.feature_cache import Body
 from cnnlab.training.recipe import load_recipe, recipe_for
-from cnnlab.training.session import seeded
+from cnnlab.training.seeding import seeded
 from cnnlab.training.step import train_step
-from cnnlab.training.transfer import Body, module_stages, parameter_stages, trained_tail
+from cnnlab.training.transfer import module_stages, parameter_stages, trained_tail
 from cnnlab.zoo import create_model, split_outputs
 from tests.helpers import make_bars, tiny_recipe
 
@@ -91,7 +102,7 @@ def test_a_frozen_backbone_does_not_change_by_a_bit(
 ) -> None:
     """Weights, and the running statistics of BatchNorm, whether or not features are cached."""
     if not cached:
-        monkeypatch.setattr(session_module, "feature_limit", lambda device: 0)
+        monkeypatch.setattr(feature_cache, "feature_limit", lambda device: 0)
     recipe = tiny_recipe(model=name, model_options={}, image_size=32, freeze="backbone", epochs=2)
     before = copy.deepcopy(prepare(recipe, bars).model.state_dict())
     session, _, _ = run_out(recipe, bars)
@@ -150,7 +161,7 @@ def test_cached_features_change_nothing(change: dict[str, Any], monkeypatch: pyt
     recipe = tiny_recipe(freeze="backbone", epochs=3, **change)
     session, finished, epochs = run_out(recipe, data)
     assert session.on_features
-    monkeypatch.setattr(session_module, "feature_limit", lambda device: 0)
+    monkeypatch.setattr(feature_cache, "feature_limit", lambda device: 0)
     session, plain, plain_epochs = run_out(recipe, data)
     assert not session.on_features
     np.testing.assert_allclose(finished.logits, plain.logits, rtol=1e-4, atol=1e-5)
@@ -193,7 +204,7 @@ def test_on_features_the_state_is_saved_now_and_then(
 def test_features_are_kept_where_they_fit(bars: ImageData, monkeypatch: pytest.MonkeyPatch) -> None:
     """72 images of 8 numbers of 4 bytes; what will happen is said before it begins."""
     for limit, fits in ((72 * 8 * 4, True), (72 * 8 * 4 - 1, False)):
-        monkeypatch.setattr(session_module, "feature_limit", lambda device, limit=limit: limit)
+        monkeypatch.setattr(feature_cache, "feature_limit", lambda device, limit=limit: limit)
         started, *_, finished = fit(tiny_recipe(freeze="backbone", epochs=1), data=bars)
         assert any("computed once" in note for note in started.notes) is fits
         assert any("would not fit into memory" in note for note in started.notes) is not fits

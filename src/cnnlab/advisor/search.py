@@ -37,7 +37,7 @@ from cnnlab.errors import CnnlabError, TrainingError, UsageError, did_you_mean
 from cnnlab.hardware import busy_note
 from cnnlab.training.precision import choose_precision
 from cnnlab.training.recipe import Recipe
-from cnnlab.training.session import seeded
+from cnnlab.training.seeding import seeded
 from cnnlab.zoo import create_model
 
 ROUNDS = (0.2, 0.3, 0.5)  # shares of the time for trials

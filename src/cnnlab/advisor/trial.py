@@ -19,12 +19,14 @@ from cnnlab.data import ImageData, Split
 from cnnlab.errors import DivergedError
 from cnnlab.hardware import Precision
 from cnnlab.tracing.hooks import evaluating
+from cnnlab.training.build import prepare
+from cnnlab.training.evaluation import evaluate
 from cnnlab.training.events import EpochDone, FeaturesComputed
-from cnnlab.training.loop import evaluate, fit
+from cnnlab.training.loop import fit
 from cnnlab.training.metrics import wilson_interval
 from cnnlab.training.precision import images_per_second, to_memory_format, training_rate, usual_precision
 from cnnlab.training.recipe import Recipe
-from cnnlab.training.session import Session, evaluation_loader, prepare
+from cnnlab.training.session import Session, evaluation_loader
 from cnnlab.training.step import infer
 from cnnlab.training.transfer import make_freeze
 from cnnlab.zoo import create_model

@@ -19,11 +19,11 @@ from cnnlab.errors import DeviceError, ModelError, UnknownNameError, UsageError
 from cnnlab.hardware import Precision, choose_device
 from cnnlab.runs.folder import RunFolder, is_run, run_folders
 from cnnlab.tracing.hooks import evaluating
+from cnnlab.training.build import begin_network
 from cnnlab.training.checkpoint import ModelFile
 from cnnlab.training.metrics import softmax
 from cnnlab.training.precision import saved_precision, to_memory_format
 from cnnlab.training.recipe import Recipe
-from cnnlab.training.session import begin_network
 from cnnlab.zoo import create_model, imagenet_classes, models, pretrained
 
 if TYPE_CHECKING:

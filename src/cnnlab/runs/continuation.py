@@ -14,10 +14,10 @@ from cnnlab.data import ImageData
 from cnnlab.errors import CheckpointError, OtherDataError, RunError
 from cnnlab.runs.folder import RunFolder
 from cnnlab.training import distributed
+from cnnlab.training.build import prepare
 from cnnlab.training.events import Event
 from cnnlab.training.loop import fit
 from cnnlab.training.recipe import Recipe
-from cnnlab.training.session import prepare
 from cnnlab.training.state import restore_state
 
 

@@ -17,9 +17,9 @@ from cnnlab.data.file_split import FileSplit
 from cnnlab.errors import DataError, UsageError, did_you_mean
 from cnnlab.runs.classifier import open_classifier
 from cnnlab.runs.folder import RunFolder
-from cnnlab.training.loop import evaluate as evaluate_split
+from cnnlab.training.build import hold_out
+from cnnlab.training.evaluation import evaluate as evaluate_split
 from cnnlab.training.metrics import Metrics, evaluate_scores
-from cnnlab.training.session import hold_out
 
 SPLITS = ("test", "val", "train")  # in the order of preference
 

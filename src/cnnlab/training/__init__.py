@@ -16,11 +16,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cnnlab.training.build import prepare
     from cnnlab.training.checkpoint import ModelFile
+    from cnnlab.training.evaluation import evaluate
     from cnnlab.training.events import EpochDone, Event, FeaturesComputed, Finished, Started, StepDone
-    from cnnlab.training.loop import evaluate, fit
+    from cnnlab.training.loop import fit
     from cnnlab.training.recipe import Measured, Recipe, list_recipes, load_recipe, recipe_for
-    from cnnlab.training.session import Session, prepare
+    from cnnlab.training.session import Session
 
 _MODULE_OF = {
     "EpochDone": "events",
@@ -33,11 +35,11 @@ _MODULE_OF = {
     "Session": "session",
     "Started": "events",
     "StepDone": "events",
-    "evaluate": "loop",
+    "evaluate": "evaluation",
     "fit": "loop",
     "list_recipes": "recipe",
     "load_recipe": "recipe",
-    "prepare": "session",
+    "prepare": "build",
     "recipe_for": "recipe",
 }
 

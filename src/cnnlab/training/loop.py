@@ -7,7 +7,7 @@ A single step is :func:`cnnlab.training.step.train_step`.
         if isinstance(event, EpochDone) and event.val_accuracy > 0.99:
             break
 
-Randomness is a pure function of the seed and the position in the run (see :func:`cnnlab.training.session.seeded`), so
+Randomness is a pure function of the seed and the position in the run (see :func:`cnnlab.training.seeding.seeded`), so
 a run that is stopped anywhere and resumed gives the same bits as one that was not, and two networks trained with
 ``zip`` do not disturb each other.
 """
@@ -18,29 +18,21 @@ import math
 import time
 from collections.abc import Iterator
 
-import numpy as np
 import torch
-from torch import nn
 
 from cnnlab.data import ImageData, Loader
 from cnnlab.errors import TrainingError
-from cnnlab.hardware import Precision
-from cnnlab.tracing.hooks import evaluating
 from cnnlab.training import distributed
+from cnnlab.training.build import prepare
+from cnnlab.training.evaluation import evaluate, loss_and_accuracy
 from cnnlab.training.events import EpochDone, Event, FeaturesComputed, Finished, Started, StepDone
+from cnnlab.training.feature_cache import Body, FeatureCache, FeatureLoader, fill_features
 from cnnlab.training.optim import learning_rate, set_learning_rate
 from cnnlab.training.recipe import Recipe
-from cnnlab.training.session import (
-    Session,
-    check_weights,
-    diverged,
-    evaluation_loader,
-    prepare,
-    seeded,
-    unfreeze_when_due,
-)
+from cnnlab.training.seeding import seeded
+from cnnlab.training.session import Session, check_weights, diverged, evaluation_loader, unfreeze_when_due
 from cnnlab.training.step import train_step
-from cnnlab.training.transfer import Body, FeatureLoader, trained_tail
+from cnnlab.training.transfer import trained_tail
 
 # A GPU and other processes are asked only this often whether the loss is still a number: each look waits for them.
 CHECK_EVERY = 10
@@ -68,8 +60,8 @@ def fit(recipe: Recipe, *, data: ImageData | None = None, session: Session | Non
         parameters=sum(p.numel() for p in session.model.parameters()),
         notes=tuple(session.notes),
     )
-    if session.features is not None:
-        yield from cache_features(session, session.features)
+    if session.cache and not session.cache.is_filled:
+        yield from cache_features(session, session.cache)
     while session.epoch < recipe.total_epochs and not session.out_of_patience:
         unfreeze_when_due(session)
         yield from train_epoch(session)
@@ -80,13 +72,13 @@ def fit(recipe: Recipe, *, data: ImageData | None = None, session: Session | Non
 def train_epoch(session: Session) -> Iterator[StepDone]:
     """Make the remaining steps of the current epoch."""
     recipe, loader = session.recipe, session.train_loader
-    rank, world = distributed.rank(), distributed.world()
+    position, rank, world = session.position, distributed.rank(), distributed.world()
     started = time.perf_counter()
-    for batch in loader.epoch(session.epoch, start_step=session.step):
-        total_step = session.epoch * len(loader) + session.step
+    for batch in loader.epoch(position.epoch, start_step=position.step):
+        total_step = position.epoch * len(loader) + position.step
         lr = learning_rate(recipe, total_step, len(loader))
         set_learning_rate(session.optimizer, lr)
-        images = loader.images_in(session.step)
+        images = loader.images_in(position.step)
         # Processes average their gradients as equals, so one with a smaller part of a batch must count less.
         share = len(batch.labels) * world / images
         # The same on every process, and never parts of a single image: BatchNorm cannot train on one.
@@ -101,130 +93,109 @@ def train_epoch(session: Session) -> Iterator[StepDone]:
                 f"accumulate={2 * recipe.accumulate} (the same batch in smaller parts) or "
                 f"batch_size={max(1, recipe.batch_size // 2)}."
             ) from None
-        if session.average:
-            session.average.update(session.model, total_step)
-        session.step += 1
-        session.sums += torch.stack([loss * len(batch.labels), correct, torch.full_like(loss, len(batch.labels))])
+        if session.ema:
+            session.ema.update(session.model, total_step)
+        position.step += 1
+        position.sums += torch.stack([loss * len(batch.labels), correct, torch.full_like(loss, len(batch.labels))])
         cheap = session.device.type == "cpu" and world == 1
-        if cheap or session.step % CHECK_EVERY == 0 or session.step == len(loader):
+        if cheap or position.step % CHECK_EVERY == 0 or position.step == len(loader):
             check_finite(loss, session)
         now = time.perf_counter()
-        session.epoch_seconds, started = session.epoch_seconds + now - started, now
-        yield StepDone(session, session.epoch + 1, session.step, len(batch.labels), lr, loss)
+        position.epoch_seconds, started = position.epoch_seconds + now - started, now
+        yield StepDone(session, position.epoch + 1, position.step, len(batch.labels), lr, loss)
         started = time.perf_counter()  # what the consumer did is not training time
 
 
-def evaluate(
-    model: nn.Module, loader: Loader | FeatureLoader, device: torch.device, precision: Precision
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the logits (N, K) float32 and labels (N,) int64 of a whole split, in its order, on every process.
-
-    Every part of the network is left in the mode it was in.
-    """
-    parts = list(_outputs(model, loader, device, precision))
-    mine = tuple(torch.cat(column) for column in zip(*parts, strict=True)) if parts else None
-    shares = [share for share in distributed.gather(mine) if share is not None]
-    outputs, labels, positions = (torch.cat(column) for column in zip(*shares, strict=True))
-    order = positions.argsort()
-    return outputs[order].numpy(), labels[order].numpy()
-
-
-Part = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-"""Outputs (n, ...) float32, labels (n,) and positions in the split (n,) of a batch, on the CPU."""
-
-
-@torch.no_grad()
-def _outputs(
-    model: nn.Module, loader: Loader | FeatureLoader, device: torch.device, precision: Precision
-) -> Iterator[Part]:
-    """Yield what the network in eval mode makes of each batch."""
-    with evaluating(model):
-        for batch in loader.epoch(0):
-            with precision.autocast(device):
-                outputs = model(batch.images).float().cpu()
-            yield outputs, batch.labels.cpu(), batch.indices.cpu()
-
-
-def cache_features(session: Session, shape: tuple[int, ...]) -> Iterator[FeaturesComputed]:
-    """Run the frozen part over the images once, and let the steps and epochs to come see only what follows it.
+def cache_features(session: Session, cache: FeatureCache) -> Iterator[FeaturesComputed]:
+    """Run the frozen part over the images once; the steps and evaluations to come run only the last layer.
 
     Args:
-        session: its loaders and network change.
-        shape: of the features of an image.
+        session: the training, whose loaders and network change.
+        cache: the cache to fill.
     """
     started = time.perf_counter()
     shown = session.data.val or session.data.test
     splits = [split for split in (session.data.train, shown) if split is not None]
     total = sum(len(split) for split in splits)
     body = Body(session.model)
-    features, done = [], 0
+    filled, done = [], 0
     for split in splits:
-        # Filled in place, by each process at its positions: there is never a second copy.
-        kept = torch.zeros(len(split), *shape, device=session.device)
-        for outputs, _, indices in _outputs(body, evaluation_loader(session, split), session.device, session.precision):
-            kept[indices.to(session.device)] = outputs.to(session.device)
-            done += len(outputs) * distributed.world()
+        features = torch.zeros(len(split), *cache.shape, device=session.device)
+        for count in fill_features(features, body, evaluation_loader(session, split), session.precision):
+            done += count
             yield FeaturesComputed(session, min(done, total), total)
-        distributed.add_up(kept)
-        features.append(kept)
+        filled.append(features)
     assert isinstance(session.train_loader, Loader)
-    session.train_loader = FeatureLoader(session.train_loader, features[0])
+    session.train_loader = FeatureLoader(session.train_loader, filled[0])
     if isinstance(session.val_loader, Loader):
-        session.val_loader = FeatureLoader(session.val_loader, features[1])
+        session.val_loader = FeatureLoader(session.val_loader, filled[1])
     session.network = session.wrapped(trained_tail(session.model))
-    session.on_features = True
-    session.seconds += time.perf_counter() - started
+    cache.is_filled = True
+    session.position.seconds += time.perf_counter() - started
 
 
 def finish_epoch(session: Session) -> EpochDone:
     """Evaluate after an epoch, decide whether its weights are the ones to keep, and move to the next epoch."""
     started = time.perf_counter()
+    position = session.position
     distributed.share_buffers(session.model)
-    if session.average:
-        distributed.share_buffers(session.average.model)
+    if session.ema:
+        distributed.share_buffers(session.ema.model)
     check_weights(session)
-    sums = sum(distributed.gather(session.sums.cpu()))
-    loss_sum, correct, seen = sums.tolist()
-    training_seconds = session.epoch_seconds
-    split = "" if session.val_loader is None else "val" if session.selects else "test"
-    val_loss = val_accuracy = math.nan
-    if session.val_loader is not None:
-        logits, labels = evaluate(session.shown, session.val_loader, session.device, session.precision)
-        val_loss, val_accuracy = loss_and_accuracy(logits, labels)
-        if not math.isfinite(val_loss):
-            raise diverged(session, f"The loss on {split} became {val_loss}")
-    session.epoch += 1
-    is_best = not session.selects or (val_accuracy, -val_loss) > (session.best_accuracy, -session.best_loss)
-    if is_best:
-        session.best_accuracy, session.best_loss, session.best_epoch = val_accuracy, val_loss, session.epoch
-        if session.selects:
-            session.best_weights = {k: v.detach().cpu().clone() for k, v in session.evaluated.state_dict().items()}
+    loss_sum, correct, images = sum(distributed.gather(position.sums.cpu())).tolist()
+    split, val_loss, val_accuracy = evaluate_epoch(session)
+    is_best = keep_if_best(session, val_loss, val_accuracy)
+    training_seconds = position.epoch_seconds
     seconds = training_seconds + time.perf_counter() - started
-    session.seconds += seconds
-    total_steps = session.epoch * len(session.train_loader)
-    lr = learning_rate(session.recipe, total_steps - 1, len(session.train_loader))
-    session.step, session.epoch_seconds = 0, 0.0
-    session.sums = torch.zeros_like(session.sums)
+    position.next_epoch(seconds)
+    total_steps = position.epoch * len(session.train_loader)
     return EpochDone(
         session,
-        epoch=session.epoch,
+        epoch=position.epoch,
         step=total_steps,
-        lr=lr,
-        train_loss=loss_sum / max(seen, 1),
-        train_accuracy=correct / max(seen, 1),
+        lr=learning_rate(session.recipe, total_steps - 1, len(session.train_loader)),
+        train_loss=loss_sum / max(images, 1),
+        train_accuracy=correct / max(images, 1),
         split=split,
         val_loss=val_loss,
         val_accuracy=val_accuracy,
         seconds=seconds,
-        images_per_second=seen / max(training_seconds, 1e-9),
+        images_per_second=images / max(training_seconds, 1e-9),
         is_best=is_best,
     )
 
 
+def evaluate_epoch(session: Session) -> tuple[str, float, float]:
+    """Return the name of the split that is evaluated after every epoch ("" without one), the loss and the accuracy.
+
+    Raises:
+        DivergedError: the loss is not a number.
+    """
+    if session.val_loader is None:
+        return "", math.nan, math.nan
+    split = "val" if session.selects else "test"
+    network = trained_tail(session.evaluated) if session.on_features else session.evaluated
+    loss, accuracy = loss_and_accuracy(*evaluate(network, session.val_loader, session.device, session.precision))
+    if not math.isfinite(loss):
+        raise diverged(session, f"The loss on {split} became {loss}")
+    return split, loss, accuracy
+
+
+def keep_if_best(session: Session, loss: float, accuracy: float) -> bool:
+    """Keep the weights of the epoch that ends here if none was better; return whether they are kept."""
+    best = session.best
+    if session.selects and (accuracy, -loss) <= (best.accuracy, -best.loss):
+        return False
+    best.accuracy, best.loss, best.epoch = accuracy, loss, session.epoch + 1
+    if session.selects:
+        best.weights = {k: v.detach().cpu().clone() for k, v in session.evaluated.state_dict().items()}
+    return True
+
+
 def finish_run(session: Session, reason: str) -> Finished:
     """Put the kept weights into ``session.evaluated`` and evaluate them on the test split, or on val without one."""
-    if session.best_weights:
-        session.evaluated.load_state_dict(session.best_weights)
+    if session.best.weights:
+        session.evaluated.load_state_dict(session.best.weights)
     split = "test" if session.data.test is not None else "val"
     held_out = session.data.test or session.data.val
     if held_out is None:
@@ -232,15 +203,8 @@ def finish_run(session: Session, reason: str) -> Finished:
     loader = evaluation_loader(session, held_out)
     logits, labels = evaluate(session.evaluated, loader, session.device, session.precision)
     loss, accuracy = loss_and_accuracy(logits, labels)
-    return Finished(
-        session, reason, session.best_epoch or session.epoch, split, accuracy, loss, logits, labels, session.seconds
-    )
-
-
-def loss_and_accuracy(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Mean cross entropy and accuracy of ``logits`` (N, K) for ``labels`` (N,)."""
-    scores, truth = torch.from_numpy(logits).double(), torch.from_numpy(labels)
-    return float(nn.functional.cross_entropy(scores, truth)), float((scores.argmax(1) == truth).double().mean())
+    kept_epoch = session.best.epoch or session.epoch
+    return Finished(session, reason, kept_epoch, split, accuracy, loss, logits, labels, session.position.seconds)
 
 
 def check_finite(loss: torch.Tensor, session: Session) -> None:

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnnlab.data import Batch, ImageData, Loader
+from cnnlab.data import Batch, ImageData
 from cnnlab.errors import TrainingError
+from cnnlab.training.build import prepare
+from cnnlab.training.evaluation import Batches
 from cnnlab.training.optim import set_learning_rate
 from cnnlab.training.recipe import Recipe
-from cnnlab.training.session import prepare, seeded
+from cnnlab.training.seeding import seeded
 from cnnlab.training.step import train_step
-from cnnlab.training.transfer import FeatureLoader
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def find_lr(
     return RangeTest(np.array(lrs), np.array(losses), np.array(smoothed), round_to_1_2_5(lrs[best] / 10))
 
 
-def _endless(loader: Loader | FeatureLoader) -> Iterator[Batch]:
+def _endless(loader: Batches) -> Iterator[Batch]:
     for epoch in itertools.count():
         yield from loader.epoch(epoch)
 

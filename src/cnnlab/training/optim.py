@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
 
 from cnnlab.training.recipe import Recipe
 from cnnlab.training.rules import OPTIMIZERS, SCHEDULES, cosine, find_rule
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 def make_optimizer(
@@ -83,19 +85,19 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
         group["lr"] = lr * group.get("factor", 1.0)  # none in states saved before there were factors
 
 
-class EMA:
+class EMA(Generic[Model]):
     """Exponential moving average of the weights (Polyak and Juditsky 1992), held as a second network.
 
     The decay rises as ``min(decay, (1 + t) / (10 + t))``, so that the random start is forgotten at once. Buffers
     (BatchNorm's running statistics) are copied: they are averages already.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: Model, decay: float) -> None:
         self.decay = decay
         self.model = copy.deepcopy(model).requires_grad_(False).eval()
 
     @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
+    def update(self, model: Model, step: int) -> None:
         """Move the average towards ``model`` after optimizer step number ``step`` (0-based)."""
         decay = min(self.decay, (1 + step) / (10 + step))
         for average, current in zip(self.model.parameters(), model.parameters(), strict=True):

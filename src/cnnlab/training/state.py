@@ -1,7 +1,7 @@
 """The training state in one file: everything needed to go on as if nothing had happened.
 
 There are no random states in it: randomness is a pure function of the seed and the position (see
-:func:`cnnlab.training.session.seeded`). The schedule is a function of the position too. What is left is the weights,
+:func:`cnnlab.training.seeding.seeded`). The schedule is a function of the position too. What is left is the weights,
 their average, the optimizer, the weights kept so far, the position, and the running sums of the epoch.
 """
 
@@ -37,27 +37,30 @@ def save_state(session: Session, path: Path) -> None:
         DivergedError: the weights are not numbers; nothing is written.
     """
     check_weights(session)
-    sums = sum(distributed.gather(session.sums.cpu()))
+    sums = sum(distributed.gather(session.position.sums.cpu()))
     if distributed.rank() != 0:
         return
     optimizer, plain = pack_optimizer(session.optimizer)
     tensors = {f"model.{k}": v for k, v in session.model.state_dict().items()}
     tensors |= {f"optimizer.{k}": v for k, v in optimizer.items()}
-    tensors |= {f"best.{k}": v for k, v in session.best_weights.items()}
-    if session.average:
-        tensors |= {f"average.{k}": v for k, v in session.average.model.state_dict().items()}
+    tensors |= {f"best.{k}": v for k, v in session.best.weights.items()}
+    if session.ema:
+        tensors |= {f"average.{k}": v for k, v in session.ema.model.state_dict().items()}
     tensors["sums"] = torch.as_tensor(sums)
     facts = {
         "format": FORMAT,
         "cnnlab": cnnlab.__version__,
         "optimizer": plain,
-        "position": {key: getattr(session, key) for key in _POSITION},
+        "position": _position(session),
         "data": data_fingerprint(session.data),
     }
     save_tensors(path, tensors, {"cnnlab": json.dumps(facts)})
 
 
-_POSITION = ("epoch", "step", "seconds", "epoch_seconds", "best_loss", "best_accuracy", "best_epoch")
+def _position(session: Session) -> dict[str, float]:
+    """Return the position and the facts about the best epoch under the names that they have in the file."""
+    values = {key: getattr(session.position, key) for key in ("epoch", "step", "seconds", "epoch_seconds")}
+    return values | {f"best_{key}": getattr(session.best, key) for key in ("loss", "accuracy", "epoch")}
 
 
 def restore_state(session: Session, path: Path) -> None:
@@ -84,16 +87,19 @@ def restore_state(session: Session, path: Path) -> None:
             groups[group][rest] = tensor
     try:
         session.model.load_state_dict(groups["model"])
-        if session.average:
-            session.average.model.load_state_dict(groups["average"])
+        if session.ema:
+            session.ema.model.load_state_dict(groups["average"])
     except RuntimeError as error:
         raise CheckpointError(f"{path} does not fit the network of the recipe: {error}") from None
     unpack_optimizer(session.optimizer, groups["optimizer"], facts["optimizer"])
-    session.best_weights = groups["best"]
+    session.best.weights = groups["best"]
     for key, value in facts["position"].items():
-        setattr(session, key, value)
+        if key.startswith("best_"):
+            setattr(session.best, key.removeprefix("best_"), value)
+        else:
+            setattr(session.position, key, value)
     if distributed.rank() == 0:  # the sum over the processes: held by one of them
-        session.sums = tensors["sums"].to(session.sums)
+        session.position.sums = tensors["sums"].to(session.position.sums)
 
 
 def data_fingerprint(data: ImageData) -> dict[str, list[int]]:

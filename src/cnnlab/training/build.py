@@ -1,0 +1,368 @@
+"""Building a session from a recipe: data, network, precision, loaders, optimizer."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from cnnlab.data import ImageData, Loader, Preprocess, channel_statistics, load_data
+from cnnlab.data.doctor import class_findings
+from cnnlab.errors import DataError, RecipeError, TrainingError, UsageError
+from cnnlab.hardware import Precision, choose_device
+from cnnlab.training import distributed
+from cnnlab.training.feature_cache import FeatureCache, caches_features, plan_cache
+from cnnlab.training.optim import EMA, make_optimizer
+from cnnlab.training.precision import choose_precision, to_memory_format
+from cnnlab.training.recipe import Recipe
+from cnnlab.training.seeding import seeded
+from cnnlab.training.session import Position, Session, evaluation_loader
+from cnnlab.training.step import sum_type
+from cnnlab.training.transfer import Freeze, layer_factors, make_freeze
+from cnnlab.zoo import (
+    SMALL_IMAGE,
+    Network,
+    create_model,
+    imagenet_classes,
+    model_options,
+    models,
+    weights_facts,
+    weights_preprocess,
+)
+
+Shape = tuple[int, int, int]
+"""Channels, height and width of an image as the network takes it."""
+
+
+def prepare(recipe: Recipe, data: ImageData | None = None, *, load_weights: bool = True) -> Session:
+    """Build everything that ``recipe`` names: data, network, optimizer, loaders; decide precision by a trial.
+
+    Args:
+        recipe: the recipe of the training.
+        data: the images to use instead of loading ``recipe.data``.
+        load_weights: False leaves the weights of the recipe aside, because a saved state will replace them.
+
+    Raises:
+        TrainingError: the recipe and the data do not fit together.
+        DataError, ModelError, DeviceError: from the parts.
+    """
+    device = _start_device(recipe)
+    data = _load_data(recipe, data)
+    shape, size_note = _input_shape(recipe, data)
+    model = _build_model(recipe, data, shape, device, load_weights)
+    freeze = make_freeze(recipe, model, shape)
+    if freeze:
+        freeze.apply(model)
+    _check_batch_size(recipe, model, freeze)
+    precision = distributed.broadcast(choose_precision(recipe, model, shape, len(data.classes), device))
+    to_memory_format(model, precision.memory_format)
+    cache = plan_cache(recipe, data, model, shape, device)
+    notes = [*_data_notes(data), *size_note, _network_note(recipe, model, shape)]
+    notes += _weights_notes(recipe, shape) if load_weights else []
+    notes += [*_freeze_notes(recipe, model, freeze, cache), _device_note(device, precision)]
+    recipe = _resolved(recipe, shape, device, precision)
+    if load_weights and recipe.weights:
+        # Written down: the run must be resumed and repeated as it was, also when the weights are gone.
+        recipe = recipe.model_copy(update=_settled(recipe, model, shape[0]))
+    preprocess = _preprocess(recipe, data)
+    session = Session(
+        model=model,
+        network=model,
+        criterion=_criterion(recipe, data).to(device),
+        optimizer=make_optimizer(recipe, model, layer_factors(recipe, model, shape) if recipe.layer_decay < 1 else {}),
+        precision=precision,
+        clip_norm=recipe.clip_norm,
+        recipe=recipe,
+        data=data,
+        ema=EMA(model, recipe.ema) if recipe.ema else None,
+        device=device,
+        preprocess=preprocess,
+        train_loader=_train_loader(recipe, data, preprocess, device, precision),
+        val_loader=None,
+        position=Position(torch.zeros(3, dtype=sum_type(device), device=device)),
+        freeze=freeze,
+        cache=cache,
+        notes=notes,
+    )
+    session.network = session.wrapped(model)
+    shown = data.val or data.test
+    if shown is not None:
+        session.val_loader = evaluation_loader(session, shown)
+    return session
+
+
+# Device and data -------------------------------------------------------------------------------------------------
+
+
+def _start_device(recipe: Recipe) -> torch.device:
+    """Return the device of this process, and join the other processes if there are any."""
+    device = distributed.local_device(choose_device(recipe.device))
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # shapes do not change: the fastest convolution is looked for once
+        torch.set_float32_matmul_precision("high")  # TF32 where the run is in fp32
+    distributed.start(device)
+    return device
+
+
+def _load_data(recipe: Recipe, data: ImageData | None) -> ImageData:
+    """Return the data of the recipe, divided as it says.
+
+    Raises:
+        TrainingError: there is no validation split to stop early by.
+        DataError: the data cannot be read, or there is less than two training images.
+    """
+    models.get(recipe.model)  # a wrong name of a network is said before data are loaded
+    if data is None:
+        with distributed.first_process_first():
+            data = load_data(recipe.data, data_dir=recipe.data_dir, seed=recipe.seed)
+    data = hold_out(recipe, data)
+    if recipe.early_stopping and data.val is None:
+        raise TrainingError(
+            f"early_stopping={recipe.early_stopping} needs a validation split and {data.name} has none. "
+            "Set val_fraction=0.1 to hold out a part of the training split."
+        )
+    if len(data.train) < 2:
+        raise DataError(f"{data.name} has {len(data.train)} training images; at least 2 are needed.")
+    return data
+
+
+def hold_out(recipe: Recipe, data: ImageData) -> ImageData:
+    """Return ``data`` with the validation split and the limit of training images that ``recipe`` asks for.
+
+    Raises:
+        UsageError: the limit is less than one image for each class.
+        DataError: the training split is too small to be divided.
+    """
+    if recipe.val_fraction and data.val is None:
+        data = data.with_validation(recipe.val_fraction, recipe.seed)
+    if recipe.train_limit and recipe.train_limit < len(data.train):
+        if recipe.train_limit < len(data.classes):
+            raise UsageError(f"train_limit={recipe.train_limit} is less than one image for each class.")
+        data = data.limited(recipe.train_limit, seed=recipe.seed)
+    return data
+
+
+def _input_shape(recipe: Recipe, data: ImageData) -> tuple[Shape, list[str]]:
+    """Return the shape of an image as the network takes it, and a note where that is not the data's own size."""
+    channels = recipe.in_channels or data.train.channels
+    facts = models.get(recipe.model).facts
+    if recipe.image_size:
+        return (channels, recipe.image_size, recipe.image_size), []
+    if data.train.photos or data.train.size is None:
+        size = facts.image_size
+        note = f"photos are brought to {size}x{size}, the usual size of {recipe.model} (image_size=...)"
+        return (channels, size, size), [note]
+    side, least = max(data.train.size), facts.min_size
+    if side < least:
+        note = f"{side}x{side} images are enlarged to {least}x{least}, the least {recipe.model} takes"
+        return (channels, least, least), [note]
+    return (channels, side, side), []
+
+
+def _preprocess(recipe: Recipe, data: ImageData) -> Preprocess:
+    assert recipe.image_size
+    assert recipe.in_channels
+    blank = Preprocess(
+        size=recipe.image_size,
+        channels=recipe.in_channels,
+        mean=recipe.mean or (0.0,) * recipe.in_channels,
+        std=recipe.std or (1.0,) * recipe.in_channels,
+        resize="crop" if data.train.photos else "stretch",
+        crop_fraction=(recipe.crop_fraction or 1.0) if data.train.photos else 1.0,
+        interpolation=recipe.interpolation or "bilinear",
+    )
+    if recipe.mean is None:
+        mean, std = channel_statistics(data.train, blank)
+        return replace(blank, mean=mean, std=std)
+    return blank
+
+
+def _train_loader(
+    recipe: Recipe, data: ImageData, preprocess: Preprocess, device: torch.device, precision: Precision
+) -> Loader:
+    return Loader(
+        data.train,
+        preprocess,
+        recipe.batch_size,
+        augment=recipe.augment,
+        shuffle=True,
+        sampling=recipe.sampling,
+        classes=len(data.classes),
+        seed=recipe.seed,
+        device=device,
+        channels_last=precision.channels_last,
+        rank=distributed.rank(),
+        world=distributed.world(),
+    )
+
+
+# Network and loss ------------------------------------------------------------------------------------------------
+
+
+def _build_model(recipe: Recipe, data: ImageData, shape: Shape, device: torch.device, load_weights: bool) -> Network:
+    if load_weights:
+        _check_kept_head(recipe, data)
+    arch = {
+        "name": recipe.model,
+        "num_classes": len(data.classes),
+        "in_channels": shape[0],
+        "image_size": shape[1],
+        "options": recipe.model_options,
+    }
+    # Public weights are downloaded once. The same random ones on every process.
+    public = load_weights and recipe.weights == "imagenet"
+    with distributed.first_process_first() if public else contextlib.nullcontext():
+        return begin_network(recipe, arch, device, load_weights).to(device)
+
+
+def begin_network(recipe: Recipe, arch: Mapping[str, Any], device: torch.device, load_weights: bool = True) -> Network:
+    """Build a network as the training begins with it: drawn from the recipe's seed, or with its weights.
+
+    Args:
+        recipe: of the run.
+        arch: arguments of :func:`cnnlab.zoo.create_model`, without weights.
+        device: whose random numbers are set; the network is on the CPU.
+        load_weights: False leaves the weights of the recipe aside.
+    """
+    weights, head = (recipe.weights, _head(recipe)) if load_weights else (None, None)
+    with seeded(device, recipe.seed):
+        return create_model(**arch, weights=weights, head=head)
+
+
+def _head(recipe: Recipe) -> Literal["reset", "refuse"] | None:
+    """What to do with the last layer of the weights; a head of another size cannot be kept here."""
+    if recipe.weights is None:
+        return None
+    return "reset" if recipe.head == "reset" else "refuse"
+
+
+def _check_kept_head(recipe: Recipe, data: ImageData) -> None:
+    """Refuse to keep a last layer whose outputs mean other classes, where it is known what they mean."""
+    if recipe.weights is None or recipe.head == "reset":
+        return
+    known = imagenet_classes() if recipe.weights == "imagenet" else weights_facts(recipe.weights).get("classes")
+    if known is not None and list(known) != list(data.classes):
+        raise RecipeError(
+            f"head=keep: the weights tell apart {_few(known)}, and {data.name} has {_few(data.classes)}. "
+            "Their last layer is of use for the same classes in the same order only; set head=reset."
+        )
+
+
+def _few(names: list[str]) -> str:
+    return f"{len(names)} classes ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+
+
+def _check_batch_size(recipe: Recipe, model: nn.Module, freeze: Freeze | None) -> None:
+    frozen = set(freeze.evaluating) if freeze and not recipe.unfreeze_at else set()
+    normalised = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules() if m not in frozen)
+    least = 2 * distributed.world()
+    if normalised and recipe.batch_size < least:
+        raise TrainingError(
+            f"{recipe.model} has BatchNorm, which cannot learn from single images: batch_size={recipe.batch_size} "
+            f"over {distributed.world()} process(es). Set batch_size={least} or more."
+        )
+
+
+def _criterion(recipe: Recipe, data: ImageData) -> nn.CrossEntropyLoss:
+    """The sum over images, not the mean: it adds up over parts of a batch and over processes, also when weighted."""
+    weight = None
+    if recipe.class_weights == "auto":
+        weight = data.class_weights()
+    elif isinstance(recipe.class_weights, dict):
+        if set(recipe.class_weights) != set(data.classes):
+            missing = sorted(set(data.classes) - set(recipe.class_weights))
+            unknown = sorted(set(recipe.class_weights) - set(data.classes))
+            raise TrainingError(
+                "class_weights needs a weight for every class, by name."
+                + (f" Missing: {', '.join(missing)}." if missing else "")
+                + (f" No such class: {', '.join(unknown)}." if unknown else "")
+            )
+        weight = torch.tensor([recipe.class_weights[name] for name in data.classes])
+        # Mean 1 over the training images, as the automatic ones: weights set priorities, not the learning rate.
+        weight = weight / weight[data.train.labels].mean()
+    return nn.CrossEntropyLoss(weight=weight, label_smoothing=recipe.label_smoothing, reduction="sum")
+
+
+# The resolved recipe ---------------------------------------------------------------------------------------------
+
+
+def _resolved(recipe: Recipe, shape: Shape, device: torch.device, precision: Precision) -> Recipe:
+    """Return the recipe with what it left open as it was decided here."""
+    return recipe.model_copy(
+        update={
+            "in_channels": shape[0],
+            "image_size": shape[1],
+            "device": device.type if distributed.launched() else str(device),
+            **precision.keys,
+        }
+    )
+
+
+def _settled(recipe: Recipe, model: Network, channels: int) -> dict[str, Any]:
+    """What the weights know and the recipe leaves open, as values of the recipe.
+
+    These are the options of the network, when the weights are a run's, and how images were normalised and resized.
+    """
+    usual = model_options(recipe.model)
+    options = {key: value for key, value in model.arch["options"].items() if value != usual[key]}
+    settled: dict[str, Any] = {"model_options": options | recipe.model_options}
+    known = weights_preprocess(recipe.model, recipe.weights, channels)
+    if known is None:
+        return settled
+    numbers = {key: tuple(known[key]) for key in ("mean", "std") if recipe.mean is None}
+    resized = {key: getattr(recipe, key) or known[key] for key in ("interpolation", "crop_fraction")}
+    return settled | numbers | resized
+
+
+# Notes -----------------------------------------------------------------------------------------------------------
+
+
+def _data_notes(data: ImageData) -> list[str]:
+    notes = [f"data: {data.name}, {data.notes[0]}" if data.notes else f"data: {data.name}", *data.notes[1:]]
+    return notes + [f"{f.severity}: {f.message}. {f.advice}" for f in class_findings(data) if f.severity != "note"]
+
+
+def _network_note(recipe: Recipe, model: Network, shape: Shape) -> str:
+    count = sum(p.numel() for p in model.parameters())
+    return f"network: {recipe.model}, {count:,} parameters, {' x '.join(map(str, shape))} images"
+
+
+def _device_note(device: torch.device, precision: Precision) -> str:
+    count = torch.get_num_threads()
+    threads = f", {count} thread{'s' * (count > 1)}" if device.type == "cpu" else ""
+    return f"device: {device}{threads}, {precision.describe()}"
+
+
+def _weights_notes(recipe: Recipe, shape: Shape) -> list[str]:
+    if recipe.weights is None:
+        return []
+    head = "a new last layer" if recipe.head == "reset" else "their own last layer"
+    notes = [f"weights: {recipe.weights}, with {head}"]
+    public = models.get(recipe.model).facts.pretrained
+    if recipe.weights == "imagenet" and public and shape[1] <= SMALL_IMAGE < public.size:
+        notes.append(
+            f"warning: at {shape[1]} pixels {recipe.model} may stride less than where its weights come from, and what "
+            f"they have learned does not fit; image_size={public.size} uses them as they were trained"
+        )
+    return notes
+
+
+def _freeze_notes(recipe: Recipe, model: Network, freeze: Freeze | None, cache: FeatureCache | None) -> list[str]:
+    notes = []
+    if freeze:
+        count = sum(p.numel() for name, p in model.named_parameters() if name not in freeze.parameters)
+        until = f" until epoch {recipe.unfreeze_at} is done" if recipe.unfreeze_at else ""
+        notes.append(f"frozen: {recipe.freeze}{until}; {count:,} parameters are trained")
+        if recipe.weights is None:
+            notes.append("warning: what is frozen has random weights. Name better ones, such as weights=imagenet.")
+        if cache:
+            notes.append("features of the frozen part are computed once, before the first step")
+        elif caches_features(recipe):
+            notes.append("features of all images would not fit into memory, so the frozen part runs in every epoch")
+        elif recipe.freeze == "backbone" and recipe.unfreeze_at is None:
+            notes.append("images are augmented, so the frozen part runs in every epoch; without, it would run once")
+    return notes

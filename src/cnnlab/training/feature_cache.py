@@ -1,0 +1,166 @@
+"""Features of a frozen network, computed once instead of in every epoch.
+
+When everything but the last layer is frozen and images are not augmented, the features that reach that layer are the
+same in every epoch. They are computed before the first step and kept in memory; from then on steps and evaluations run
+only the last layer, and an epoch takes as long as a dense layer does.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cnnlab.data import Batch, ImageData, Loader
+from cnnlab.hardware import Precision
+from cnnlab.tracing.hooks import evaluating, recording, recording_inputs
+from cnnlab.training import distributed
+from cnnlab.training.evaluation import outputs_of
+from cnnlab.training.recipe import Recipe
+from cnnlab.training.transfer import tail_start
+from cnnlab.zoo import Network
+
+FEATURE_SHARE = 4  # cached features may take one part in so many of the memory
+
+
+@dataclass
+class FeatureCache:
+    """What is known of the features that are to be computed once.
+
+    Attributes:
+        shape: the shape of one image's features.
+        is_filled: whether the features have been computed; steps and evaluations then run the last layer only.
+    """
+
+    shape: tuple[int, ...]
+    is_filled: bool = False
+
+
+def plan_cache(
+    recipe: Recipe, data: ImageData, model: Network, input_shape: tuple[int, int, int], device: torch.device
+) -> FeatureCache | None:
+    """Return a cache to be filled, where features are the same in every epoch and those of all images fit into memory.
+
+    Args:
+        recipe: the recipe of the training.
+        data: the images; those of the training split, and of the split shown after every epoch, are counted.
+        model: the network; left as it was.
+        input_shape: shape (C, H, W) of an image.
+        device: the device on which the features would be kept.
+    """
+    if not caches_features(recipe):
+        return None
+    shown = data.val or data.test
+    images = len(data.train) + (len(shown) if shown is not None else 0)
+    shape = feature_shape(model, input_shape)
+    fit = 4 * math.prod(shape) * images <= feature_limit(device)
+    return None if distributed.any_process(not fit) else FeatureCache(shape)
+
+
+def fill_features(features: Tensor, body: nn.Module, loader: Loader, precision: Precision) -> Iterator[int]:
+    """Compute the features of all images of a split in place; yield the number of images after each batch.
+
+    Each process fills the rows of its own images; at the end all have all rows. There is never a second copy.
+
+    Args:
+        features: zeros (N, ...) for the features of the N images, in their order.
+        body: the frozen part of the network, see :class:`Body`.
+        loader: the loader over the split, without augmentation.
+        precision: the precision in which the frozen part computes.
+    """
+    for outputs, _, positions in outputs_of(body, loader, features.device, precision):
+        features[positions.to(features.device)] = outputs.to(features.device)
+        yield len(outputs) * distributed.world()
+    distributed.add_up(features)
+
+
+class Body(nn.Module):
+    """The frozen part of the network: from images (N, C, S, S) to the features that :func:`trained_tail` takes."""
+
+    def __init__(self, model: Network) -> None:
+        super().__init__()
+        self.model = model
+        self.layer = model.stages["head"]
+        self.record = recording_inputs
+        head = model.get_submodule(self.layer)
+        if isinstance(head, nn.Sequential) and tail_start(head):
+            last_frozen = list(head._modules)[tail_start(head) - 1]
+            self.layer, self.record = f"{self.layer}.{last_frozen}", recording
+
+    def forward(self, images: Tensor) -> Tensor:
+        with self.record(self.model, [self.layer]) as features:
+            self.model(images)
+        return features[self.layer]
+
+
+def caches_features(recipe: Recipe) -> bool:
+    """Whether the features of an image are the same in every epoch."""
+    return recipe.freeze == "backbone" and recipe.unfreeze_at is None and not recipe.augment.active
+
+
+@torch.no_grad()
+def feature_shape(model: Network, input_shape: tuple[int, int, int]) -> tuple[int, ...]:
+    """Return the shape of one image's features.
+
+    Args:
+        model: the network; left as it was.
+        input_shape: shape (C, H, W) of an image.
+    """
+    with evaluating(model):
+        return tuple(Body(model)(_black_image(model, input_shape)).shape[1:])
+
+
+def _black_image(model: nn.Module, input_shape: tuple[int, int, int]) -> Tensor:
+    """Return a black image (1, C, H, W) on the device and of the type of the network."""
+    parameter = next(model.parameters())
+    return torch.zeros(1, *input_shape, device=parameter.device, dtype=parameter.dtype)
+
+
+def feature_limit(device: torch.device) -> int:
+    """Return how many bytes of features a process may keep on ``device``.
+
+    It is a share of the free memory of a GPU; on other devices a share of the memory of this machine, which is taken to
+    be 8 GiB where the system does not tell. Each of the processes on a machine keeps all features.
+    """
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] // FEATURE_SHARE
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        memory = 8 * 2**30
+    return memory // FEATURE_SHARE // distributed.on_this_machine()
+
+
+class FeatureLoader:
+    """Batches of features instead of images, in the order and with the batches of the loader they replace.
+
+    Args:
+        loader: the loader over the images.
+        features: the features of all images of the split in its order, (N, ...) float32.
+    """
+
+    def __init__(self, loader: Loader, features: Tensor) -> None:
+        self.loader, self.features = loader, features
+        self.labels = loader.split.labels.to(features.device)
+
+    def __len__(self) -> int:
+        """Return the number of steps of an epoch."""
+        return len(self.loader)
+
+    def images_in(self, step: int) -> int:
+        """Return the number of images of a step over all processes."""
+        return self.loader.images_in(step)
+
+    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch from ``start_step`` on."""
+        order = self.loader.order(epoch)
+        for step in range(start_step, len(self)):
+            indices = self.loader.share_of(order, step)
+            if len(indices):
+                rows = indices.to(self.features.device)
+                labels = self.labels[rows]
+                yield Batch(self.features[rows], labels, labels, indices)
