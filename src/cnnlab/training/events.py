@@ -69,6 +69,9 @@ class EpochDone(Event):
 
     ``train_*`` are running means over the epoch's batches, augmented and in training mode; ``val_*`` come from
     ``split`` ("val", or "test" where no validation split exists: then shown only, and never used to choose weights).
+
+    Each value is a column of ``metrics.csv`` and a key of the JSON lines; a new one is declared
+    here and computed in :func:`cnnlab.training.loop.finish_epoch`.
     """
 
     epoch: int  # 1-based

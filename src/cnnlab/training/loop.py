@@ -135,7 +135,10 @@ def cache_features(session: Session, cache: FeatureCache) -> Iterator[FeaturesCo
 
 
 def finish_epoch(session: Session) -> EpochDone:
-    """Evaluate after an epoch, decide whether its weights are the ones to keep, and move to the next epoch."""
+    """Evaluate after an epoch, decide whether its weights are the ones to keep, and move to the next epoch.
+
+    A value that :class:`~cnnlab.training.events.EpochDone` declares is a column of ``metrics.csv``.
+    """
     started = time.perf_counter()
     position = session.position
     distributed.share_buffers(session.model)
