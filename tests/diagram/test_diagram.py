@@ -50,6 +50,11 @@ def labels(found: Diagram) -> list[str]:
     return [box.label for box, times in boxes(found.body) for _ in range(times)]
 
 
+def slow(*cases: tuple[object, ...]) -> list[object]:
+    """The cases, marked slow: one per kind of network runs by default."""
+    return [pytest.param(*case, marks=pytest.mark.slow) for case in cases]
+
+
 # What is drawn -----------------------------------------------------------------------------------------------------
 
 
@@ -57,16 +62,11 @@ def labels(found: Diagram) -> list[str]:
     ("name", "gates"),
     [
         ("lenet5", 0),
-        ("alexnet", 0),
-        ("vgg16", 0),
         ("resnet18", 0),
-        ("resnet50", 0),
         ("googlenet", 0),
-        ("densenet121", 0),
-        ("mobilenet_v2", 0),
         ("mobilenet_v3_small", 9),
-        ("efficientnet_b0", 16),
-        ("convnext_tiny", 0),
+        *slow(("alexnet", 0), ("vgg16", 0), ("resnet50", 0), ("densenet121", 0), ("mobilenet_v2", 0)),
+        *slow(("efficientnet_b0", 16), ("convnext_tiny", 0)),
     ],
 )
 def test_every_layer_with_weights_is_drawn_once(name: str, gates: int) -> None:
@@ -204,9 +204,12 @@ def page(figure: Figure) -> tuple[list[tuple[float, float, float, float]], list[
 
 
 @pytest.mark.parametrize(
-    "name", ["lenet5", "vgg16", "resnet18", "googlenet", "inception_v3", "densenet121", "efficientnet_b0",
-             "nasnet_mobile", "pnasnet5_large"]
-)  # fmt: skip
+    "name",
+    [
+        *("lenet5", "resnet18", "googlenet", "nasnet_mobile"),
+        *slow(("vgg16",), ("inception_v3",), ("densenet121",), ("efficientnet_b0",), ("pnasnet5_large",)),
+    ],
+)
 def test_boxes_do_not_overlap_and_hold_their_texts(name: str) -> None:
     figure = draw(summary(name))
     width, height = figure.get_size_inches()

@@ -1,4 +1,4 @@
-"""One forward pass, written down: which module was called when, which operation made which tensor from which.
+"""The record of a forward pass: which modules were called, and which operation made which tensor from which.
 
 The pass runs on a copy whose parameters live on the ``meta`` device: shapes are exact, nothing is allocated or
 computed, and the model itself is not touched. Everything that is said about a network without looking at its values
@@ -28,9 +28,13 @@ Inputs = Tensor | Sequence[Any] | Mapping[str, Any] | None
 
 @dataclass(eq=False, repr=False)
 class Value:
-    """A tensor of the pass at one moment: what an in-place operation leaves behind is another value.
+    """A tensor of the pass at one moment: after an in-place operation it is another value.
 
-    ``storage`` numbers the memory behind it, which views and in-place results share with what they came from.
+    Attributes:
+        shape, dtype: those of the tensor.
+        storage: number of the memory behind it, which views and in-place results share with their sources.
+        made_by: the operation that made it; None for an input or a parameter.
+        parameter: the parameter of the network that it is, where it is one.
     """
 
     shape: tuple[int, ...]
@@ -42,7 +46,15 @@ class Value:
 
 @dataclass(eq=False, repr=False)
 class Op:
-    """An operation of torch's ATen library, with values where tensors were. ``macs`` are multiply-adds."""
+    """An operation of torch's ATen library.
+
+    Attributes:
+        func: the operation; the name of one that the record adds.
+        args, kwargs: its arguments, with values in the place of tensors.
+        outputs, inputs: the values that it makes and takes.
+        call: the call of the module in whose ``forward`` it runs.
+        macs: its multiply-adds.
+    """
 
     func: Any
     args: tuple[Any, ...]
@@ -72,9 +84,15 @@ class Op:
 
 @dataclass(eq=False, repr=False)
 class Call:
-    """A module that ran: what went in and out, the operations of its own ``forward`` and the calls inside it.
+    """A call of a module.
 
-    ``steps`` holds both in the order in which they happened; ``end`` counts the operations of the whole pass by then.
+    Attributes:
+        path: dotted name of the module; empty for the network.
+        module: the module, as a copy.
+        parent: the call inside which it happened.
+        inputs, outputs: the values that go in and come out.
+        steps: the operations of its own ``forward`` and the calls inside it, in order.
+        end: number of operations of the whole pass when it was done.
     """
 
     path: str
@@ -87,12 +105,19 @@ class Call:
 
     @property
     def own_macs(self) -> int:
+        """Multiply-adds of the module's own ``forward``, without those of modules inside it."""
         return sum(step.macs for step in self.steps if isinstance(step, Op))
 
 
 @dataclass(eq=False, repr=False)
 class Trace:
-    """The record of a pass: ``root`` is the call of the network itself; ``ops`` and ``calls`` are in order."""
+    """The record of a forward pass.
+
+    Attributes:
+        root: the call of the network itself.
+        inputs, outputs: the values that go in and come out.
+        ops, calls: all operations, and all calls of modules, in the order in which they began.
+    """
 
     root: Call
     inputs: list[Value]
@@ -113,11 +138,16 @@ def _finished(call: Call) -> Iterator[Call]:
 
 
 def trace(model: nn.Module, inputs: Inputs) -> Trace:
-    """Write down a forward pass of ``model`` in eval mode, without gradients.
+    """Record a forward pass of a model in eval mode, without gradients.
 
     Weights, buffers, mode, hooks and gradients of ``model`` and the states of random generators stay as they are; its
     own forward hooks do not fire. A network that cannot run without values, because what it does depends on them, is
     run with them, on a copy.
+
+    Args:
+        model: any module.
+        inputs: tensors or shapes such as ``(1, 3, 224, 224)``: one, a sequence for several arguments, or a mapping for
+            arguments by keyword.
 
     Raises:
         UsageError: the inputs are neither tensors nor shapes.
@@ -126,24 +156,24 @@ def trace(model: nn.Module, inputs: Inputs) -> Trace:
     if any(nn.parameter.is_lazy(parameter) for parameter in model.parameters()):
         raise ModelError(f"{type(model).__name__} has lazy layers without shapes yet. Run it once on images first.")
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-    where = {parameter.device for parameter in model.parameters()} - {torch.device("meta")}
+    devices = {parameter.device for parameter in model.parameters()} - {torch.device("meta")}
     try:
         return _run(model, _as_arguments(inputs, dtype, torch.device("meta")), torch.device("meta"))
     except UsageError:
         raise
     except Exception as error:
-        failed = error
-    if where or not list(model.parameters()):  # a network that is nowhere but on meta has no values to run with
-        device = next(iter(where), torch.device("cpu"))
+        failure = error
+    if devices or not list(model.parameters()):  # a network that is nowhere but on meta has no values to run with
+        device = next(iter(devices), torch.device("cpu"))
         try:
             return _run(model, _as_arguments(inputs, dtype, device), device)
         except Exception as error:
-            failed = error
+            failure = error
     shapes = ", ".join(str(tuple(t.shape)) for t in tree_leaves(_as_arguments(inputs, dtype, torch.device("meta"))))
     raise ModelError(
-        f"{type(model).__name__} cannot run on inputs of shape {shapes}: {failed} "
+        f"{type(model).__name__} cannot run on inputs of shape {shapes}: {failure} "
         "Give the shape it takes, batch first, or the inputs themselves."
-    ) from failed
+    ) from failure
 
 
 def _as_arguments(
@@ -151,28 +181,28 @@ def _as_arguments(
 ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
     """Return positional and keyword arguments for a forward pass on ``device``."""
 
-    def tensor(given: Any) -> Tensor:
-        if isinstance(given, Tensor):
-            return torch.empty_like(given, device=device) if device.type == "meta" else given.detach().to(device)
-        if _is_shape(given):
-            return torch.zeros(tuple(given), dtype=dtype, device=device)
-        raise UsageError(f"An input must be a tensor or a shape such as (1, 3, 224, 224), not {given!r}.")
+    def tensor(value: Any) -> Tensor:
+        if isinstance(value, Tensor):
+            return torch.empty_like(value, device=device) if device.type == "meta" else value.detach().to(device)
+        if _is_shape(value):
+            return torch.zeros(tuple(value), dtype=dtype, device=device)
+        raise UsageError(f"An input must be a tensor or a shape such as (1, 3, 224, 224), not {value!r}.")
 
     if isinstance(inputs, Mapping):
-        return (), {key: tensor(given) for key, given in inputs.items()}
+        return (), {key: tensor(value) for key, value in inputs.items()}
     if isinstance(inputs, Tensor) or _is_shape(inputs):
         return (tensor(inputs),), {}
     if isinstance(inputs, Sequence) and not isinstance(inputs, str) and inputs:
-        return tuple(tensor(given) for given in inputs), {}
+        return tuple(tensor(value) for value in inputs), {}
     raise UsageError(f"Give the inputs as tensors or shapes such as (1, 3, 224, 224), not {inputs!r}.")
 
 
-def _is_shape(given: Any) -> bool:
+def _is_shape(value: Any) -> bool:
     return (
-        isinstance(given, Sequence)
-        and not isinstance(given, str)
-        and bool(given)
-        and all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in given)
+        isinstance(value, Sequence)
+        and not isinstance(value, str)
+        and bool(value)
+        and all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in value)
     )
 
 
@@ -261,11 +291,11 @@ class _Recorder(TorchDispatchMode):
 
     def watch(self) -> None:
         for path, module in self.model.named_modules(remove_duplicate=False):
-            known = self.paths.setdefault(id(module), [])
-            if not known:
+            paths = self.paths.setdefault(id(module), [])
+            if not paths:
                 module.register_forward_pre_hook(self._enter, with_kwargs=True)
                 module.register_forward_hook(self._leave, with_kwargs=True)
-            known.append(path)
+            paths.append(path)
 
     def _enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         parent = self.stack[-1] if self.stack else None
@@ -275,7 +305,7 @@ class _Recorder(TorchDispatchMode):
             (c.path + "." for c in reversed(self.stack) if any(p.startswith(c.path + ".") for p in paths if c.path)), ""
         )
         path = next((path for path in paths if path.startswith(above)), paths[0])
-        call = Call(path, module, parent, inputs=self._found((args, kwargs)))
+        call = Call(path, module, parent, inputs=self._values((args, kwargs)))
         if parent is not None:
             parent.steps.append(call)
         self.calls.append(call)
@@ -283,15 +313,15 @@ class _Recorder(TorchDispatchMode):
 
     def _leave(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         call = self.stack.pop()
-        call.outputs = self._found(output)
+        call.outputs = self._values(output)
         call.end = len(self.ops)
 
-    def _found(self, tree: Any) -> list[Value]:
+    def _values(self, tree: Any) -> list[Value]:
         return [self.value(leaf) for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
     def value(self, tensor: Tensor) -> Value:
-        known = self.values.get(id(tensor))
-        return known if known is not None else self._new(tensor, None)
+        value = self.values.get(id(tensor))
+        return value if value is not None else self._new(tensor, None)
 
     def _new(self, tensor: Tensor, op: Op | None) -> Value:
         storage = tensor.untyped_storage()._cdata
@@ -311,20 +341,20 @@ class _Recorder(TorchDispatchMode):
                 made_of = func.decompose(*args, **kwargs)
             if made_of is not NotImplemented:
                 return made_of
-        given_args, given_kwargs = tree_map(self._seen, (tuple(args), kwargs))
+        value_args, value_kwargs = tree_map(self._as_value, (tuple(args), kwargs))
         out = func(*args, **kwargs)
         call = self.stack[-1]
-        op = Op(func, given_args, given_kwargs, [], call)
+        op = Op(func, value_args, value_kwargs, [], call)
         if func._overloadpacket in flop_registry:
             op.macs = flop_registry[func._overloadpacket](*args, **kwargs, out_val=out) // 2
         op.outputs = [self._new(leaf, op) for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
         self._append(op, call)
-        for argument, given in zip(func._schema.arguments, args, strict=False):
-            if argument.alias_info is not None and argument.alias_info.is_write and isinstance(given, Tensor):
-                self._written(given, op, call)
+        for argument, tensor in zip(func._schema.arguments, args, strict=False):
+            if argument.alias_info is not None and argument.alias_info.is_write and isinstance(tensor, Tensor):
+                self._written(tensor, op, call)
         return out
 
-    def _seen(self, leaf: Any) -> Any:
+    def _as_value(self, leaf: Any) -> Any:
         return self.value(leaf) if isinstance(leaf, Tensor) else leaf
 
     def _append(self, op: Op, call: Call) -> None:
@@ -336,7 +366,7 @@ class _Recorder(TorchDispatchMode):
         if self.values[id(tensor)].made_by is not op:
             self._new(tensor, op)
         if len(op.inputs) == 1:
-            return  # each number became something made from itself alone, wherever it is seen from
+            return  # each number became something made from itself alone, whichever view one looks at
         for other in self.aliases[tensor.untyped_storage()._cdata]:
             if other is not tensor:
                 write = Op("write", (self.value(other), self.value(tensor)), {}, [], call)
