@@ -14,7 +14,7 @@ import time
 import numpy as np
 from common import Lesson
 
-from cnnlab.figures import cross_validation, heat_map, image_grid
+from cnnlab.figures import cross_validation, heat_map, image_grid, to_picture
 from cnnlab.scratch.classifiers import KNearestNeighbor
 from cnnlab.scratch.cross_validation import cross_validate_k
 
@@ -92,7 +92,7 @@ lesson.figure(
 
 def as_pictures(rows):
     """Return rows of 3,072 numbers as pictures (32, 32, 3)."""
-    return list(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1).astype(np.uint8))
+    return [to_picture(image / 255) for image in rows.reshape(-1, 3, 32, 32)]
 
 
 order = np.argsort(distances.mean(axis=0))

@@ -15,7 +15,7 @@ import time
 import numpy as np
 from common import Lesson
 
-from cnnlab.figures import BLUE, GRID, confusion, heat_map, lines, sample_grid
+from cnnlab.figures import BLUE, GRID, confusion, heat_map, lines, sample_grid, to_picture
 from cnnlab.figures.style import new_figure
 from cnnlab.scratch.classifiers import LinearSVM
 from cnnlab.scratch.cross_validation import grid_search
@@ -42,7 +42,7 @@ examples = data["X_test"][:6]
 figure = new_figure(9, 3.2)
 for position, (image, hog) in enumerate(zip(examples, hog_feature(examples).reshape(-1, 4, 4, 9), strict=True)):
     above, below = figure.add_subplot(2, 6, 1 + position), figure.add_subplot(2, 6, 7 + position)
-    above.imshow(image.transpose(1, 2, 0).astype(np.uint8))
+    above.imshow(to_picture(image / 255))
     for row, column, direction in np.ndindex(4, 4, 9):
         angle = np.radians(20 * direction + 10) + np.pi / 2  # an edge runs across its gradient
         length = 4 * hog[row, column, direction] / hog.max()
@@ -107,10 +107,10 @@ lesson.number("linear SVM on features, test accuracy", svm.score(X["test"], data
 # Often one sees why: ships and airplanes are both on blue, cars and trucks have the same lines.
 
 predicted = svm.predict(X["test"])
-shown = 8
-mistakes = np.full((len(classes), shown, 32, 32, 3), 255, np.uint8)
+per_class = 8
+mistakes = np.full((len(classes), per_class, 32, 32, 3), 255, np.uint8)
 for label in range(len(classes)):
-    wrong = np.flatnonzero((predicted == label) & (data["y_test"] != label))[:shown]
+    wrong = np.flatnonzero((predicted == label) & (data["y_test"] != label))[:per_class]
     mistakes[label, : len(wrong)] = data["X_test"][wrong].transpose(0, 2, 3, 1)
 lesson.figure(
     sample_grid(mistakes, list(classes), "test images that the linear classifier takes for ..."),

@@ -95,9 +95,9 @@ for title, curves in panels.items():
 # Without dropout the net soon knows its 500 images by heart. With it, it knows them a little less well, and new images
 # a little better. Dropout does not replace more images, but narrows the gap.
 
-for (label, (_, seen)), (_, new) in zip(
+for (label, (_, training)), (_, validation) in zip(
     panels["training accuracy"].items(), panels["validation accuracy"].values(), strict=True
 ):
-    lesson.number(f"gap between training and validation, {label}", seen[-1] - new[-1])
+    lesson.number(f"gap between training and validation, {label}", training[-1] - validation[-1])
 
 # sphinx_gallery_thumbnail_path = "images/lessons/06_dropout/curves.png"

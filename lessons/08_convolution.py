@@ -16,7 +16,7 @@ import numpy as np
 from common import Lesson
 from sklearn.datasets import load_sample_image
 
-from cnnlab.figures import image_grid
+from cnnlab.figures import image_grid, to_picture
 from cnnlab.scratch.gradcheck import rel_error
 from cnnlab.scratch.kernels import BLUR, GREY, LAPLACIAN, SHARPEN, SOBEL_X, SOBEL_Y, apply_kernel
 from cnnlab.scratch.layers.conv import conv_backward, conv_forward
@@ -91,7 +91,7 @@ pictures = {
     "Laplacian": signed(2 * apply_kernel(grey, LAPLACIAN)),
 }
 lesson.figure(
-    image_grid([picture[0].transpose(1, 2, 0) for picture in pictures.values()], list(pictures), columns=4, cell=2.4),
+    image_grid([to_picture(picture[0]) for picture in pictures.values()], list(pictures), columns=4, cell=2.4),
     "kernels",
     "A photo and what seven filters make of it; no weight was learned.",
 )

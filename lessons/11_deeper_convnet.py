@@ -12,7 +12,7 @@ Source: CS231n, assignment 2, "Train the best model that you can".
 import numpy as np
 from common import Lesson
 
-from cnnlab.figures import confusion, image_grid, lines
+from cnnlab.figures import confusion, image_grid, lines, to_picture
 from cnnlab.scratch.nets.deep import ConvNet
 from cnnlab.scratch.nets.layer_list import BatchNorm, Conv, MaxPool, ReLU
 from cnnlab.scratch.solver import Solver
@@ -109,10 +109,10 @@ probabilities = np.exp(scores - scores.max(axis=1, keepdims=True))
 sure = (probabilities / probabilities.sum(axis=1, keepdims=True)).max(axis=1)
 wrong = np.flatnonzero(predicted != y_test)
 wrong = wrong[np.argsort(-sure[wrong])][:16]
-pictures = (data["X_test"][wrong] + data["mean_image"]).clip(0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
+pictures = [to_picture(image / 255) for image in data["X_test"][wrong] + data["mean_image"]]
 titles = [f"{classes[predicted[i]]}?\n{classes[y_test[i]]}" for i in wrong]
 lesson.figure(
-    image_grid(list(pictures), titles=titles, columns=8),
+    image_grid(pictures, titles=titles, columns=8),
     "mistakes",
     "Test images that the net was most certain and wrong about: what it said, and what it is.",
 )

@@ -189,7 +189,7 @@ def marked(caption, sentence):
 
 
 titles = [
-    "\n".join(f"{known}: {marked(captions[n], new_sentences[n])}" for known, captions in said.items())
+    "\n".join(f"{count}: {marked(captions[n], new_sentences[n])}" for count, captions in said.items())
     for n in range(12)
 ]
 lesson.figure(

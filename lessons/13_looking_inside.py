@@ -108,9 +108,9 @@ lesson.number("accuracy with a covered corner", left[0, 0])
 lesson.number("accuracy with a covered middle", left[len(places) // 2, len(places) // 2])
 lesson.figure(
     heat_map(
-        left, x="left side of the patch", y="upper side of the patch", title="accuracy with a patch covered",
+        left, x="left side of the patch", y="upper side of the patch",
         rows=[str(place) for place in places], columns=[str(place) for place in places], percent=True,
-        label=f"accuracy; {whole:.1%} without a patch",
+        label=f"accuracy with a patch covered; {whole:.1%} without",
     ),
     "accuracy_covered",
     "Accuracy on test images while a patch covers a part of each: the middle cannot be spared.",
@@ -147,12 +147,12 @@ for name, normalise in watches.items():
     watch = explain.Watch(images[::8], labels[::8])
     changes = ["model=convnet", "model_options={widths: [8, 16, 32]}", f"model_options.batch_norm={normalise}"]
     changes += ["optimizer=sgd", "lr=0.1", "schedule=constant", f"epochs={lesson.scale(4, 1)}"]
-    seen = 0
+    steps = 0
     for event in cnnlab.fit(cnnlab.load_recipe("lenet5-mnist5k").with_overrides([*quick, "device=cpu", *changes])):
         if isinstance(event, StepDone):
-            if seen % lesson.scale(10, 4) == 0:
-                watch.look(event.session.model, at=seen)
-            seen += 1
+            if steps % lesson.scale(10, 4) == 0:
+                watch.look(event.session.model, at=steps)
+            steps += 1
     watches[name] = watch
     spread = [moment.inputs_of_activations[-2].outputs.std for moment in watch.snapshots]  # of the last convolution
     lesson.number(f"{name}: loss at the last look", watch.snapshots[-1].loss)

@@ -23,12 +23,12 @@ class Lesson:
     """The frame of a lesson: options from the command line, a seed, results in a folder.
 
     Args:
-        name: of the lesson, as its file is called.
-        arguments: instead of those of the command line.
+        name: name of the lesson, which is that of its file.
+        arguments: command-line arguments that replace those of the process.
 
     Attributes:
         quick: whether the lesson runs at small scale, to be tried in seconds; the numbers are those of toys then.
-        seed: of NumPy's global random stream, which the layers draw from, and of ``rng``.
+        seed: seed of NumPy's global random stream, which the layers draw from, and of ``rng``.
         out: folder for figures and ``numbers.json``.
     """
 
@@ -37,16 +37,16 @@ class Lesson:
             prog=f"python lessons/{name}.py", description=f"cnnlab, lesson {name.replace('_', ' ')}"
         )
         parser.add_argument("--quick", action="store_true", help="small scale: seconds, with the numbers of a toy")
-        parser.add_argument("--seed", type=int, default=0, help="of all random numbers (default 0)")
+        parser.add_argument("--seed", type=int, default=0, help="seed of all random numbers (default 0)")
         parser.add_argument("--data", choices=["cifar10", "mnist5k"], default="cifar10", help="the images")
         parser.add_argument("--data-dir", type=Path, help="folder where CIFAR-10 is looked for first")
         parser.add_argument("--out", type=Path, help="folder for results (default: lessons_out/NAME)")
         if arguments is None and "ipykernel" in sys.modules:
             arguments = []  # a notebook's command line is Jupyter's, not the reader's
-        given = parser.parse_args(arguments)
-        self.name, self.quick, self.seed = name, given.quick, given.seed
-        self.out = given.out or Path("lessons_out") / name
-        self._data, self._data_dir = given.data, given.data_dir
+        options = parser.parse_args(arguments)
+        self.name, self.quick, self.seed = name, options.quick, options.seed
+        self.out = options.out or Path("lessons_out") / name
+        self._data, self._data_dir = options.data, options.data_dir
         self._results: dict[str, Any] = {"lesson": name, "quick": self.quick, "seed": self.seed, "data": self._data}
         self._results |= {"numbers": [], "figures": []}
         self.rng = np.random.default_rng(self.seed)
@@ -70,10 +70,10 @@ class Lesson:
         """Print a result and keep it in ``numbers.json``.
 
         Args:
-            name: what it is.
+            name: name of the number.
             value: the number; a share of 0..1 for accuracies.
-            goal: what should be reached at full scale.
-            below: whether the goal is reached from below.
+            goal: value that should be reached at full scale.
+            below: whether smaller values are better.
         """
         reached = None if goal is None else bool(value <= goal if below else value >= goal)
         sign = "at most" if below else "at least"
@@ -96,7 +96,7 @@ class Lesson:
 
 
 def _as_cifar(data: ImageData) -> ImageData:
-    """Digits (N, 1, 28, 28), sorted by class, as images (N, 3, 32, 32) in a random order that is always the same."""
+    """Return digits (N, 1, 28, 28) as images (N, 3, 32, 32); they are shuffled, in the same way each time."""
 
     def changed(split: Any) -> ArraySplit:
         order = np.random.RandomState(0).permutation(len(split))

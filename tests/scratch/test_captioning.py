@@ -55,7 +55,7 @@ def torch_loss(cell: str, params: dict[str, Tensor], features: Tensor, words: Te
 
 class TestLoss:
     @cells
-    @settings(max_examples=20)
+    @settings(max_examples=20, deadline=None)
     @given(N=st.integers(1, 4), T=st.integers(2, 8), seed=st.integers(0, 99))
     def test_equals_torch(self, cell: str, N: int, T: int, seed: int) -> None:
         model = network(cell, seed=seed)

@@ -223,7 +223,7 @@ class TestDistances:
         np.testing.assert_allclose(distances, expected, rtol=tolerance)
         assert distances.dtype == knn.X_.dtype
 
-    @settings(max_examples=40)
+    @settings(max_examples=40, deadline=None)
     @given(st.integers(1, 8), st.integers(1, 6), st.integers(1, 9), st.sampled_from(["f4", "f8"]), st.integers(0, 99))
     def test_three_ways_agree(self, train: int, test: int, features: int, dtype: str, seed: int) -> None:
         rng = np.random.default_rng(seed)
@@ -275,7 +275,7 @@ class TestKNearestNeighbor:
         assert knn.predict_labels(distances, 3)[0] == 0  # 1, 0, 2: a tie
         assert knn.predict_labels(distances, 4)[0] == 2  # 1, 0, 2, 2
 
-    @settings(max_examples=60)
+    @settings(max_examples=60, deadline=None)
     @given(
         arrays(np.int8, st.tuples(st.integers(1, 12), st.integers(1, 3)), elements=st.integers(-3, 3), unique=False),
         st.data(),
@@ -359,7 +359,7 @@ class TestLosses:
             numerical = eval_numerical_gradient(lambda w: fast(w, X, y, reg)[0], W)
             np.testing.assert_allclose(dW, numerical, rtol=1e-6, atol=1e-8)
 
-    @settings(max_examples=30)
+    @settings(max_examples=30, deadline=None)
     @given(st.integers(1, 6), st.integers(1, 5), st.integers(2, 5), st.integers(0, 99))
     def test_equal_torch(self, count: int, features: int, classes: int, seed: int) -> None:
         rng = np.random.default_rng(seed)

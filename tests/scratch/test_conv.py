@@ -74,17 +74,17 @@ def cases(draw: st.DrawFn, plain: bool = False, largest: int = 4) -> Case:
 
 
 class TestFast:
-    @settings(max_examples=150)
+    @settings(max_examples=150, deadline=None)
     @given(cases())
     def test_equals_torch(self, case: Case) -> None:
         check_layer(case.forward, conv_backward, case.inputs, case.torch, rtol=0, numeric=False)
 
-    @settings(max_examples=25)
+    @settings(max_examples=25, deadline=None)
     @given(cases(largest=3))
     def test_gradients_are_central_differences(self, case: Case) -> None:
         check_layer(case.forward, conv_backward, case.inputs, case.torch)
 
-    @settings(max_examples=100)
+    @settings(max_examples=40, deadline=None)
     @given(cases(), st.integers(1, 2000))
     def test_blocks_and_pieces_make_no_difference(self, case: Case, limit: int) -> None:
         """From one place at a time up to a few images, with a remainder in the last block."""
@@ -197,12 +197,12 @@ class TestNaive:
             assert dw[0, 1, 1, 2] == 1 * 1 + 1 * 100
             assert db == [1111]
 
-    @settings(max_examples=40)
+    @settings(max_examples=40, deadline=None)
     @given(cases(plain=True, largest=3))
     def test_equals_torch(self, case: Case) -> None:
         check_layer(case.naive, conv_backward_naive, case.inputs, case.torch, rtol=0)
 
-    @settings(max_examples=40)
+    @settings(max_examples=40, deadline=None)
     @given(cases(plain=True, largest=3))
     def test_fast_equals_naive(self, case: Case) -> None:
         inputs = list(case.inputs.values())

@@ -22,7 +22,7 @@ sizes = st.integers(1, 5)
 
 
 class TestWordEmbedding:
-    @settings(max_examples=30)
+    @settings(max_examples=30, deadline=None)
     @given(sizes, st.integers(0, 6), sizes, sizes, st.integers(0, 99))
     def test_equals_torch(self, N: int, T: int, V: int, D: int, seed: int) -> None:
         """With few words in the vocabulary most occur several times: each occurrence counts."""
@@ -81,7 +81,7 @@ class TestWordEmbedding:
 
 
 class TestTemporalAffine:
-    @settings(max_examples=30)
+    @settings(max_examples=30, deadline=None)
     @given(sizes, st.integers(0, 6), sizes, sizes, st.integers(0, 99))
     def test_equals_torch(self, N: int, T: int, D: int, M: int, seed: int) -> None:
         rng = np.random.default_rng(seed)
@@ -104,7 +104,7 @@ class TestTemporalAffine:
 
 
 class TestTemporalSoftmaxLoss:
-    @settings(max_examples=30)
+    @settings(max_examples=30, deadline=None)
     @given(sizes, sizes, st.integers(1, 6), st.floats(0, 1), st.sampled_from([0.1, 1.0, 100.0]), st.integers(0, 99))
     def test_equals_torch(self, N: int, T: int, V: int, share: float, spread: float, seed: int) -> None:
         """Where the mask is False, torch's label to be ignored stands; that one is fixed by F.cross_entropy."""

@@ -29,7 +29,7 @@ def grey(values: Any) -> Any:
 
 
 class TestHog:
-    @settings(max_examples=20)
+    @settings(max_examples=20, deadline=None)
     @given(st.integers(8, 35), st.integers(8, 35), st.integers(0, 99))
     def test_equals_scikit_image_before_it_normalises(self, height: int, width: int, seed: int) -> None:
         """In one block of all cells the L1 norm divides everything by one number: the sum, plus its epsilon of 1e-5."""
@@ -110,7 +110,7 @@ class TestHue:
     def test_colours(self, colour: tuple[int, ...], hue: float, dtype: Any) -> None:
         assert rgb_to_hue(np.array(colour, dtype).reshape(1, 3, 1, 1)).item() == pytest.approx(hue, abs=1e-7)
 
-    @settings(max_examples=30)
+    @settings(max_examples=30, deadline=None)
     @given(st.integers(1, 12), st.integers(1, 9), st.integers(1, 9), st.integers(0, 99))
     def test_histogram_equals_numpy(self, nbin: int, height: int, width: int, seed: int) -> None:
         images = pictures(3, height, width, seed)

@@ -281,6 +281,8 @@ class TestSpatialGroupNorm:
     def test_shape_of_gamma(self) -> None:
         with pytest.raises(ShapeError, match=r"gamma must be of shape \(6,\) or \(1, 6, 1, 1\) for x .*got \(6, 1\)"):
             spatial_groupnorm_forward(normal(2, 6, 3, 3), np.ones((6, 1)), np.zeros(6), 2, {})
+        with pytest.raises(ShapeError, match=r"beta must be of shape \(6,\) for gamma"):
+            spatial_groupnorm_forward(normal(2, 6, 3, 3), np.ones(6), np.zeros((1, 6, 1, 1)), 2, {})
 
 
 BATCH = {

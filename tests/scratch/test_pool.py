@@ -40,7 +40,7 @@ def in_torch(function: Any, param: dict[str, int]) -> Any:
 
 @pytest.mark.parametrize(("forward", "backward"), MAX)
 class TestMax:
-    @settings(max_examples=40)
+    @settings(max_examples=40, deadline=None)
     @given(case=cases())
     def test_equals_torch(self, forward: Any, backward: Any, case: tuple[Array, dict[str, int]]) -> None:
         x, param = case
@@ -48,7 +48,7 @@ class TestMax:
         if x.size:
             check_layer(lambda x: forward(x, param), backward, {"x": x}, in_torch(F.max_pool2d, param))
 
-    @settings(max_examples=40)
+    @settings(max_examples=40, deadline=None)
     @given(case=cases(ties=True))
     def test_ties_go_to_the_first(self, forward: Any, backward: Any, case: tuple[Array, dict[str, int]]) -> None:
         x, param = case
@@ -78,7 +78,7 @@ class TestMax:
         assert backward(np.full(out.shape, 0.5, np.float32), cache).sum() == 2
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(cases(ties=True), st.integers(1, 500))
 def test_fast_equals_naive_in_blocks_of_any_size(case: tuple[Array, dict[str, int]], limit: int) -> None:
     x, param = case
@@ -92,7 +92,7 @@ def test_fast_equals_naive_in_blocks_of_any_size(case: tuple[Array, dict[str, in
 
 
 class TestAverage:
-    @settings(max_examples=60)
+    @settings(max_examples=60, deadline=None)
     @given(cases())
     def test_equals_torch(self, case: tuple[Array, dict[str, int]]) -> None:
         x, param = case

@@ -38,7 +38,7 @@ def arrays(N: int, T: int | None, D: int, H: int, gates: int, seed: int) -> dict
 class TestEqualsTorch:
     """Values, every gradient, central differences, types, inputs untouched (``check_layer``)."""
 
-    @settings(max_examples=30)
+    @settings(max_examples=30, deadline=None)
     @given(sizes, sizes, sizes, st.integers(0, 99))
     def test_rnn_step(self, N: int, D: int, H: int, seed: int) -> None:
         def reference(x: Tensor, h: Tensor, *weights: Tensor) -> Tensor:
@@ -46,12 +46,12 @@ class TestEqualsTorch:
 
         check_layer(rnn_step_forward, rnn_step_backward, arrays(N, None, D, H, 1, seed), reference)
 
-    @settings(max_examples=30)
+    @settings(max_examples=30, deadline=None)
     @given(sizes, st.integers(1, 6), sizes, sizes, st.integers(0, 99))
     def test_rnn(self, N: int, T: int, D: int, H: int, seed: int) -> None:
         check_layer(rnn_forward, rnn_backward, arrays(N, T, D, H, 1, seed), torch_rnn)
 
-    @settings(max_examples=30)
+    @settings(max_examples=30, deadline=None)
     @given(sizes, sizes, sizes, st.integers(0, 99))
     def test_lstm_step(self, N: int, D: int, H: int, seed: int) -> None:
         def reference(x: Tensor, h: Tensor, c: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,7 +63,7 @@ class TestEqualsTorch:
         inputs = dict(zip(("x", "prev_h", "prev_c", "Wx", "Wh", "b"), (x, h, c, *weights), strict=True))
         check_layer(lstm_step_forward, lstm_step_backward, inputs, reference)
 
-    @settings(max_examples=30)
+    @settings(max_examples=30, deadline=None)
     @given(sizes, st.integers(1, 6), sizes, sizes, st.integers(0, 99))
     def test_lstm(self, N: int, T: int, D: int, H: int, seed: int) -> None:
         check_layer(lstm_forward, lstm_backward, arrays(N, T, D, H, 4, seed), torch_lstm_from_zero)

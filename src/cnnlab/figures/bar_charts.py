@@ -31,11 +31,11 @@ def histograms(
     """Draw a grid of histograms, all over the same range, so that widths can be compared at a glance.
 
     Args:
-        rows: name of a row to one array of any shape per column.
-        columns: titles.
-        limits: of the horizontal axis; from the smallest to the largest value when ``None``. Values outside count to
+        rows: name of a row -> one array of any shape for each column.
+        columns: titles of the columns.
+        limits: ends of the horizontal axis; from the smallest to the largest value when ``None``. Values outside count to
             the first and last bar.
-        bins: how many bars.
+        bins: number of bars.
 
     Raises:
         UsageError: no rows, or a row with another number of arrays than there are titles.

@@ -19,7 +19,7 @@ from cnnlab.errors import UsageError
 from cnnlab.figures.canvas import MARGIN, Canvas
 from cnnlab.figures.heatmaps import signed_colours
 from cnnlab.figures.images import Array, Pixels, input_picture, mosaic, to_picture
-from cnnlab.figures.style import GRID, MUTED, SIGNED
+from cnnlab.figures.style import GRID, MUTED, SIGNED, ink_on
 
 _GREY = colormaps["gray"]
 
@@ -292,11 +292,10 @@ def _matrix(
     texts = [[write(value) for value in row] for row in values]
     size = min(9.0, cell * 72 / (0.62 * max(3, *(len(text) for row in texts for text in row))))
     for row, column in np.ndindex(rows, columns):
-        bright = fills[row, column] @ (0.299, 0.587, 0.114) > 0.5
         centre = left + (column + 0.5) * cell, top + (row + 0.5) * cell
         style: dict[str, Any] = {
             "size": size,
-            "colour": "#000000" if bright else "#ffffff",
+            "colour": ink_on(fills[row, column]),
             "ha": "center",
             "va": "center",
         }

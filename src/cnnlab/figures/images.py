@@ -58,7 +58,8 @@ def input_picture(image: npt.ArrayLike, like: npt.ArrayLike | None = None) -> Pi
     """Return the picture of a network's input: its smallest value becomes black, its largest white.
 
     Args:
-        image: (C, H, W) numbers of any range; of other than 3 channels the mean is drawn, in grey.
+        image: input of the network, (C, H, W), numbers of any range; of other than 3 channels the mean is drawn, in
+            grey.
         like: array whose smallest and largest values become black and white instead.
 
     Raises:
@@ -79,9 +80,9 @@ def image_grid(
     """Draw pictures in rows and columns, each whole and undistorted, with a title under it.
 
     Args:
-        images: arrays (H, W), (H, W, 1) or (H, W, 3); uint8, or floats of 0..1. Sizes may differ.
-        titles: one text per picture; lines are kept, long lines are shortened in the middle.
-        columns: pictures per row; a number that gives a wide rectangle when ``None``.
+        images: pictures (H, W), (H, W, 1) or (H, W, 3); uint8, or floats of 0..1. Sizes may differ.
+        titles: one text per picture; it may have several lines, of which long ones are shortened in the middle.
+        columns: number of pictures in a row; one that gives a wide rectangle when ``None``.
         cell: width of a picture in inches.
     """
     if titles is not None and len(titles) != len(images):
@@ -96,8 +97,8 @@ def image_grid(
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     fits = int(cell * 72 / (size * 0.62))  # letters, or digits, that fit the width of a picture
-    for position, given in enumerate(images):
-        pixels = to_picture(given, "HWC")
+    for position, image in enumerate(images):
+        pixels = to_picture(image, "HWC")
         left, top = (position % columns) * step_x, (position // columns) * step_y
         height, width = (side / max(pixels.shape[:2]) for side in pixels.shape[:2])
         x, y = left + (1 - width) / 2, top + (1 - height) / 2
@@ -120,9 +121,9 @@ def sample_grid(images: npt.ArrayLike, row_labels: Sequence[str], title: str = "
     pixel stays a square.
 
     Args:
-        images: uint8 (K, M, H, W, C), M pictures of each of K classes, C 1 or 3.
-        row_labels: K names.
-        title: a line above.
+        images: M pictures of each of K classes, uint8 (K, M, H, W, C), C 1 or 3.
+        row_labels: names of the K classes.
+        title: line above the pictures.
 
     Raises:
         UsageError: another shape, or another number of names.

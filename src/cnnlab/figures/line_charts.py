@@ -37,9 +37,9 @@ def curves(
     Args:
         rows: one mapping per epoch with ``epoch`` and any of ``train_loss``, ``val_loss``, ``train_accuracy``,
             ``val_accuracy`` (0..1) and ``lr``; a missing, ``None`` or NaN value leaves a gap.
-        panels: which panels, from left to right.
-        marked: the epoch whose weights were kept, marked by a vertical line; 0 for none.
-        held_out: what to call the split behind the ``val_`` columns.
+        panels: names of the panels, from left to right.
+        marked: number of the epoch whose weights were kept, which gets a vertical line; 0 for none.
+        held_out: name of the split behind the ``val_`` columns.
     """
     series = {
         "loss": (("training", "train_loss", BLUE), (held_out, "val_loss", ORANGE)),
@@ -114,11 +114,11 @@ def lines(
     """Draw lines in one or several panels; a name means the same colour in every panel, and stands in one legend.
 
     Args:
-        panels: title of a panel to its lines, name of a line to (xs, ys); NaN leaves a gap.
-        x, y: what the axes are, in every panel.
-        percent: write y as percent of 1.
-        log_x, log_y: logarithmic axes.
-        columns: panels in a row; up to three when ``None``.
+        panels: title of a panel -> its lines, name of a line -> (xs, ys); NaN leaves a gap.
+        x, y: names of the axes, in every panel.
+        percent: whether y is written as percent of 1.
+        log_x, log_y: whether the axes are logarithmic.
+        columns: number of panels in a row; up to three when ``None``.
 
     Raises:
         UsageError: no panel, or xs and ys of different lengths.
@@ -161,10 +161,10 @@ def cross_validation(
     """Draw the scores of every fold over a hyperparameter, their mean and standard deviation, and mark the best mean.
 
     Args:
-        values: V values of the hyperparameter.
-        scores: (V, folds) in 0..1.
-        x, y: what the axes are.
-        log_x: a logarithmic axis.
+        values: the V values of the hyperparameter.
+        scores: scores of every fold, (V, folds), in 0..1.
+        x, y: names of the axes.
+        log_x: whether the horizontal axis is logarithmic.
 
     Raises:
         UsageError: another shape of ``scores``.
@@ -172,16 +172,18 @@ def cross_validation(
     dots = np.asarray(scores, dtype=float)
     if dots.ndim != 2 or len(dots) != len(values):
         raise UsageError(f"{len(values)} values have scores of shape {dots.shape}; give (values, folds).")
-    where, mean, spread = np.asarray(values, dtype=float), dots.mean(axis=1), dots.std(axis=1)
+    points, mean, spread = np.asarray(values, dtype=float), dots.mean(axis=1), dots.std(axis=1)
     best = int(mean.argmax())
     figure = new_figure(6.4, 3.8)
     axes = styled(figure.add_subplot(), x=x, y=y)
-    axes.plot(np.repeat(where, dots.shape[1]), dots.ravel(), "o", color=MUTED, ms=3.5, alpha=0.55, label="one fold")
-    axes.errorbar(where, mean, spread, color=BLUE, lw=1.8, capsize=3, label="mean ± standard deviation")
-    axes.plot(where[best], mean[best], "o", color=ORANGE, ms=8, label=f"best: {x} = {values[best]:g}, {mean[best]:.1%}")
+    axes.plot(np.repeat(points, dots.shape[1]), dots.ravel(), "o", color=MUTED, ms=3.5, alpha=0.55, label="one fold")
+    axes.errorbar(points, mean, spread, color=BLUE, lw=1.8, capsize=3, label="mean ± standard deviation")
+    axes.plot(
+        points[best], mean[best], "o", color=ORANGE, ms=8, label=f"best: {x} = {values[best]:g}, {mean[best]:.1%}"
+    )
     if log_x:
         axes.set_xscale("log")
-        axes.set_xticks(where, [f"{value:g}" for value in values])  # those that were tried, not powers of ten
+        axes.set_xticks(points, [f"{value:g}" for value in values])  # those that were tried, not powers of ten
         axes.set_xticks([], minor=True)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.legend(frameon=False, labelcolor=INK, fontsize=9)
@@ -197,7 +199,7 @@ def faithfulness_curves(curves: Sequence[Any]) -> Figure:
     """Draw what becomes of the probability while pixels go, and come back, most important first.
 
     Args:
-        curves: of deletion and insertion; with ``kind``, ``name``, ``share``, ``score`` and ``auc``. Those called
+        curves: curves of deletion and insertion, with ``kind``, ``name``, ``share``, ``score``, ``auc``. Those called
             "random maps" are drawn dashed in grey.
 
     Raises:

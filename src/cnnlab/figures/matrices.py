@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
@@ -17,6 +18,7 @@ from cnnlab.figures.style import (
     HEAT,
     INK,
     MUTED,
+    ink_on,
     new_figure,
     shorten,
     styled,
@@ -34,8 +36,11 @@ def confusion(matrix: npt.ArrayLike, classes: Sequence[str]) -> Figure:
     image stay empty. Up to 20 classes the numbers stand in the cells, up to 120 every class is named.
 
     Args:
-        matrix: (K, K) numbers of images.
-        classes: K names.
+        matrix: numbers of images, (K, K).
+        classes: names of the K classes.
+
+    Raises:
+        UsageError: the matrix has another shape.
     """
     counts = np.asarray(matrix)
     k = len(classes)
@@ -51,9 +56,8 @@ def confusion(matrix: npt.ArrayLike, classes: Sequence[str]) -> Figure:
     axes = styled(figure.add_subplot(), x="predicted", y="true", grid=False)
     totals = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
-    shown = np.ma.masked_equal(share, 0)
     norm = PowerNorm(0.5, 0, 1)
-    image = axes.imshow(shown, cmap=HEAT, norm=norm, interpolation="nearest")
+    image = axes.imshow(np.ma.masked_equal(share, 0), cmap=HEAT, norm=norm, interpolation="nearest")
     bar = figure.colorbar(
         image,
         ax=axes,
@@ -67,12 +71,7 @@ def confusion(matrix: npt.ArrayLike, classes: Sequence[str]) -> Figure:
     bar.ax.tick_params(labelsize=8, colors=MUTED)
     bar.outline.set_visible(False)
     if k <= _LABELS_UP_TO:
-        upright = k <= 12 and max(len(name) for name in names) * size * 0.6 < cell * 72
-        turn: dict[str, Any] = {} if upright else {"rotation": 90 if k > _NUMBERS_UP_TO else 45, "ha": "right"}
-        if turn:
-            turn |= {"rotation_mode": "anchor", "va": "center" if k > _NUMBERS_UP_TO else "top"}
-        axes.set_xticks(range(k), names, fontsize=size, parse_math=False, **turn)
-        axes.set_yticks(range(k), names, fontsize=size, parse_math=False)
+        _name_classes(axes, names, size, cell)
     axes.tick_params(length=0)
     axes.set_xticks(np.arange(k + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(k + 1) - 0.5, minor=True)
@@ -82,17 +81,27 @@ def confusion(matrix: npt.ArrayLike, classes: Sequence[str]) -> Figure:
         longest = max(len(str(counts.max())), 2)
         number = min(10.0, cell * 72 * 0.85 / (longest * 0.62))
         for row, column in zip(*np.nonzero(counts), strict=True):
-            red, green, blue, _ = HEAT(norm(share[row, column]))
-            ink = "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "#ffffff"
+            ink = ink_on(HEAT(norm(share[row, column])))
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=ink, fontsize=number)
     return figure
+
+
+def _name_classes(axes: Axes, names: Sequence[str], size: float, cell: float) -> None:
+    """Write the names along both axes, turned where they are longer than a cell of ``cell`` inches."""
+    k = len(names)
+    turn: dict[str, Any] = {}
+    if k > _NUMBERS_UP_TO:
+        turn = {"rotation": 90, "ha": "right", "va": "center", "rotation_mode": "anchor"}
+    elif k > 12 or max(len(name) for name in names) * size * 0.6 >= cell * 72:
+        turn = {"rotation": 45, "ha": "right", "va": "top", "rotation_mode": "anchor"}
+    axes.set_xticks(range(k), names, fontsize=size, parse_math=False, **turn)
+    axes.set_yticks(range(k), names, fontsize=size, parse_math=False)
 
 
 def heat_map(
     values: npt.ArrayLike,
     x: str = "",
     y: str = "",
-    title: str = "",
     *,
     rows: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
@@ -103,11 +112,11 @@ def heat_map(
     """Draw a matrix as colours, pale for small and dark for large, with a colour bar.
 
     Args:
-        values: (H, W); NaN stays empty.
-        x, y, title: what the axes and the whole are.
-        rows, columns: a name for each.
-        numbers: write the value into each cell.
-        percent: numbers and colour bar in percent of 1.
+        values: the matrix, (H, W); NaN stays empty.
+        x, y: names of the axes.
+        rows, columns: names of the H rows and of the W columns.
+        numbers: whether the value is written into each cell.
+        percent: whether numbers and colour bar are in percent of 1.
         label: what the colour means.
 
     Raises:
@@ -125,7 +134,7 @@ def heat_map(
     # Long and flat or narrow matrices are stretched: a cell need not be a square to be seen.
     high = float(np.clip(0.5 * height + 1.4, 2.4, 12)) if named else float(np.clip(7.5 * height / width, 2.4, 7.5))
     figure = new_figure(wide, high)
-    axes = styled(figure.add_subplot(), x=x, y=y, title=title, grid=False)
+    axes = styled(figure.add_subplot(), x=x, y=y, grid=False)
     image = axes.imshow(matrix, cmap=HEAT, aspect="auto", interpolation="nearest")
     bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02, format=PercentFormatter(1.0) if percent else None)
     bar.set_label(label, color=INK, fontsize=9)
@@ -138,8 +147,7 @@ def heat_map(
     if numbers:
         for (row, column), value in np.ndenumerate(matrix):
             if np.isfinite(value):
-                red, green, blue, _ = HEAT(image.norm(value))
-                ink = "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "#ffffff"
                 text = f"{value:.1%}" if percent else f"{value:.3g}"
+                ink = ink_on(HEAT(image.norm(value)))
                 axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=9)
     return figure

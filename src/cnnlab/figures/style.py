@@ -51,9 +51,9 @@ def save(figure: Figure, path: str | Path) -> Path:
         UsageError: matplotlib cannot write that format.
     """
     path = Path(path)
-    known = figure.canvas.get_supported_filetypes()
+    formats = figure.canvas.get_supported_filetypes()
     ending = path.suffix.lstrip(".").lower()
-    if ending not in known:
+    if ending not in formats:
         raise UsageError(f'A figure cannot be written as "{path.name}". Name it .png, .svg or .pdf.')
     path.parent.mkdir(parents=True, exist_ok=True)
     with quiet():
@@ -76,7 +76,8 @@ def to_svg(figure: Figure, name: str = "figure") -> str:
     ``--muted``, ``--grid``, ``--blue``, ``--orange``, ``--green``. Nothing in it refers to another file.
 
     Args:
-        name: a word that keeps the ids inside apart from those of the page's other figures.
+        figure: the figure; it stays as it is.
+        name: word that keeps the ids inside apart from those of the page's other figures.
     """
     buffer = io.StringIO()
     settings: Any = {"svg.fonttype": "none", "svg.hashsalt": name}
@@ -121,6 +122,12 @@ def styled(axes: Axes, x: str = "", y: str = "", title: str = "", grid: bool = T
         axes.grid(color=GRID, lw=0.6)
         axes.set_axisbelow(True)
     return axes
+
+
+def ink_on(colour: Any) -> str:
+    """Return the colour of texts, black or white, that can be read on a colour (red, green, blue, ...) of 0..1."""
+    red, green, blue = colour[:3]
+    return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "#ffffff"
 
 
 @contextmanager

@@ -86,6 +86,7 @@ def spatial_groupnorm_forward(
             raise ShapeError(
                 f"{name} must be of shape {(channels,)} or {per_channel} for x of shape {x.shape}, got {array.shape}."
             )
+    expect_shape("beta", beta, gamma.shape, f"gamma of shape {gamma.shape}")
     expect_keys("gn_param", gn_param, ("eps", "mode"))
     if "mode" in gn_param:
         is_training("gn_param", gn_param)  # refuses another mode
