@@ -33,7 +33,7 @@ def histograms(
     Args:
         rows: name of a row -> one array of any shape for each column.
         columns: titles of the columns.
-        limits: ends of the horizontal axis; from the smallest to the largest value when ``None``. Values outside count to
+        limits: ends of the horizontal axis; the smallest and the largest value when ``None``. Values outside count to
             the first and last bar.
         bins: number of bars.
 
