@@ -16,6 +16,7 @@ from cnnlab.errors import DataError, RecipeError, TrainingError, UsageError
 from cnnlab.hardware import Precision, choose_device
 from cnnlab.training import distributed
 from cnnlab.training.feature_cache import FeatureCache, caches_features, plan_cache
+from cnnlab.training.file_contents import shared_files
 from cnnlab.training.optim import EMA, make_optimizer
 from cnnlab.training.precision import choose_precision, to_memory_format
 from cnnlab.training.recipe import Recipe
@@ -323,7 +324,15 @@ def _settled(recipe: Recipe, model: Network, channels: int) -> dict[str, Any]:
 
 def _data_notes(data: ImageData) -> list[str]:
     notes = [f"data: {data.name}, {data.notes[0]}" if data.notes else f"data: {data.name}", *data.notes[1:]]
-    return notes + [f"{f.severity}: {f.message}. {f.advice}" for f in class_findings(data) if f.severity != "note"]
+    notes += [f"{f.severity}: {f.message}. {f.advice}" for f in class_findings(data) if f.severity != "note"]
+    for name, split in data.splits().items():
+        if name != "train" and (pairs := shared_files(data.train, split)):
+            notes.append(
+                f"warning: {len(pairs)} of the {len(split)} images of {name} {'is' if len(pairs) == 1 else 'are'} in "
+                f"train too, such as {pairs[0][0]} "
+                f"(there {pairs[0][1]}): the accuracy on {name} comes out too high. `cnnlab doctor` lists them."
+            )
+    return notes
 
 
 def _network_note(recipe: Recipe, model: Network, shape: Shape) -> str:

@@ -78,6 +78,7 @@ class Session(Learner):
         best: the best epoch so far.
         freeze: the frozen part of the network; None where everything is trained.
         cache: the features of the frozen part, where they are computed once.
+        contents: checksums of the pixels of each split, once a state has been saved or restored.
         notes: what the reader of the run should know, a line each.
     """
 
@@ -94,6 +95,7 @@ class Session(Learner):
     best: Best = field(default_factory=Best)
     freeze: Freeze | None = None
     cache: FeatureCache | None = None
+    contents: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -173,7 +175,8 @@ def check_weights(session: Session) -> None:
     Raises:
         DivergedError: naming the epoch and what to try.
     """
-    finite = all(bool(torch.isfinite(p).all()) for p in session.model.parameters())
+    numbers = [t for t in (*session.model.parameters(), *session.model.buffers()) if t.is_floating_point()]
+    finite = all(bool(torch.isfinite(tensor).all()) for tensor in numbers)
     if distributed.any_process(not finite):
         raise diverged(session, "The weights are not numbers any more")
 

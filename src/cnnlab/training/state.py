@@ -26,6 +26,7 @@ from cnnlab.training.checkpoint import (
     save_tensors,
     unpack_optimizer,
 )
+from cnnlab.training.file_contents import contents
 from cnnlab.training.session import Session, check_weights
 
 
@@ -40,6 +41,7 @@ def save_state(session: Session, path: Path) -> None:
     sums = sum(distributed.gather(session.position.sums.cpu()))
     if distributed.rank() != 0:
         return
+    session.contents = session.contents or contents(session.data)
     optimizer, plain = pack_optimizer(session.optimizer)
     tensors = {f"model.{k}": v for k, v in session.model.state_dict().items()}
     tensors |= {f"optimizer.{k}": v for k, v in optimizer.items()}
@@ -53,6 +55,7 @@ def save_state(session: Session, path: Path) -> None:
         "optimizer": plain,
         "position": _position(session),
         "data": data_fingerprint(session.data),
+        "contents": session.contents,
     }
     save_tensors(path, tensors, {"cnnlab": json.dumps(facts)})
 
@@ -79,6 +82,13 @@ def restore_state(session: Session, path: Path) -> None:
         raise OtherDataError(
             f"{session.data.source} is not what it was when {path} was saved (images, labels or split differ). "
             "Put the data back as it was, or start a new run."
+        )
+    session.contents = contents(session.data)
+    # States of cnnlab 0.1.0 do not say what was in the files.
+    if changed := [name for name, value in facts.get("contents", {}).items() if session.contents.get(name) != value]:
+        raise OtherDataError(
+            f"The pixels of {' and '.join(changed)} in {session.data.source} are not what they were when {path} was "
+            "saved, though names and labels are. Put the images back as they were, or start a new run."
         )
     groups: dict[str, dict[str, torch.Tensor]] = {"model": {}, "optimizer": {}, "best": {}, "average": {}}
     for name, tensor in tensors.items():
