@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 from cnnlab.diagram.graph import Piece
 from cnnlab.diagram.items import Box, Item, Parallel, Series, Tangle
-from cnnlab.diagram.operations import Unit
 from cnnlab.tracing import Call
 
 _LONGEST = 8  # items that are repeated together, at most
@@ -68,37 +68,48 @@ def framed_blocks(line: list[Piece]) -> list[Piece]:
 
     The first block of a stage often has no shortcut, and is a block all the same.
     """
+    counts = Counter(call for piece in line for unit in piece.units for call in unit.chain)
+
+    def is_all_of(pieces: Sequence[Piece], call: Call) -> bool:
+        """Whether a module consists of the units in some pieces, and of nothing else on the line."""
+        units = [unit for piece in pieces for unit in piece.units]
+        return len(units) == counts[call] and all(call in unit.chain for unit in units)
+
     kinds = {
-        type(call.module) for piece in line if isinstance(piece.item, Parallel) for call in _calls_of(piece.units, line)
+        type(call.module)
+        for piece in line
+        if isinstance(piece.item, Parallel)
+        for call in piece.units[0].chain
+        if is_all_of([piece], call)
     }
-    together: list[Piece] = []
-    i = 0
-    while i < len(line):
-        inside = line[i : i + 1]
-        for call in line[i].units[0].chain[1:]:
-            within = [piece for piece in line if all(call in unit.chain for unit in piece.units)]
-            units = [unit for piece in within for unit in piece.units]
-            exactly = len(units) == sum(call in unit.chain for piece in line for unit in piece.units)
-            branched = any(isinstance(piece.item, Parallel) for piece in within)
-            own = not type(call.module).__module__.startswith("torch.nn")
-            few = 1 < len(fold([piece.item for piece in within], True)) <= _FEW
-            is_block = exactly and within[0] is line[i] and len(within) > 1
-            if is_block and ((own and branched and few) or (not branched and type(call.module) in kinds)):
-                inside = within
+    framed: list[Piece] = []
+    start = 0
+    while start < len(line):
+        pieces = line[start : start + 1]
+        for call in line[start].units[0].chain[1:]:
+            inside = list(itertools.takewhile(lambda piece: call in piece.units[0].chain, line[start:]))  # noqa: B023
+            if len(inside) > 1 and is_all_of(inside, call) and _is_block(call, inside, kinds):
+                pieces = inside
                 break
-        items = [piece.item for piece in inside]
-        units_inside = tuple(itertools.chain.from_iterable(piece.units for piece in inside))
+        items = [piece.item for piece in pieces]
         item = items[0] if len(items) == 1 else Series(tuple(fold(items, False)))
-        together.append(Piece(item, units_inside, inside[-1].at))
-        i += len(inside)
-    return together
+        framed.append(Piece(item, tuple(unit for piece in pieces for unit in piece.units), pieces[-1].at))
+        start += len(pieces)
+    return framed
 
 
-def _calls_of(units: Sequence[Unit], line: Sequence[Piece]) -> list[Call]:
-    """Return the modules that consist of these units and of nothing else on the line."""
-    shared = [call for call in units[0].chain if all(call in unit.chain for unit in units)]
-    inside = {call: sum(call in unit.chain for piece in line for unit in piece.units) for call in shared}
-    return [call for call in shared if inside[call] == len(units)]
+def _is_block(call: Call, pieces: Sequence[Piece], kinds: set[type]) -> bool:
+    """Whether a module is a block of its own: a short one with branches, or one of a class of which others have some.
+
+    Args:
+        call: a call of the module.
+        pieces: what it consists of.
+        kinds: the classes of modules with branches.
+    """
+    if not any(isinstance(piece.item, Parallel) for piece in pieces):
+        return type(call.module) in kinds
+    from_torch = type(call.module).__module__.startswith("torch.nn")
+    return not from_torch and 1 < len(fold([piece.item for piece in pieces], True)) <= _FEW
 
 
 def fold_runs(item: Tangle) -> Tangle:
@@ -107,12 +118,8 @@ def fold_runs(item: Tangle) -> Tangle:
     boxes: list[Box] = []
     new: dict[int, int] = {-1: -1}
     for i, box in enumerate(item.boxes):
-        same = (
-            boxes
-            and replace(boxes[-1], times=1) == replace(box, stage="", shape="")
-            and feeds[i] == feeds[i - 1]
-        )  # fmt: skip
-        if same:
+        alike = boxes and replace(boxes[-1], times=1) == replace(box, stage="", shape="")
+        if alike and feeds[i] == feeds[i - 1]:
             boxes[-1] = replace(boxes[-1], times=boxes[-1].times + 1, stage=box.stage, shape=box.shape)
         else:
             boxes.append(box)

@@ -84,22 +84,16 @@ def items_in(item: Item) -> Iterator[Item]:
 
 def boxes_in(item: Item) -> Iterator[Box]:
     """Yield the boxes of an item, without those where branches meet."""
-    if isinstance(item, Box):
-        yield item
-    elif isinstance(item, Tangle):
-        yield from item.boxes
-    else:
-        for each in item.items if isinstance(item, Series) else item.branches:
-            yield from boxes_in(each)
+    for each in items_in(item):
+        if isinstance(each, Box):
+            yield each
+        elif isinstance(each, Tangle):
+            yield from each.boxes
 
 
 def count_boxes(item: Item) -> int:
     """Return how many boxes an item shows, without those where branches meet."""
-    if isinstance(item, Series):
-        return sum(count_boxes(each) for each in item.items)
-    if isinstance(item, Parallel):
-        return sum(count_boxes(each) for each in item.branches)
-    return len(item.boxes) if isinstance(item, Tangle) else 1
+    return sum(1 for _ in boxes_in(item))
 
 
 def each_box(item: Item, change: Callable[[Box], Box]) -> Item:
