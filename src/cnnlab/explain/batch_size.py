@@ -24,10 +24,12 @@ class BatchSize:
         self.warm = self.settled = False
 
     def next(self) -> int:
+        """Return the size of the next batch."""
         return self.size
 
     @contextmanager
     def timing(self, count: int) -> Iterator[None]:
+        """Time a batch of ``count`` images."""
         started = time.perf_counter()
         yield
         if self.settled or count != self.size:

@@ -1,4 +1,4 @@
-"""From the map of a layer to one of the image's size."""
+"""Maps of a layer, resized to the image."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from cnnlab.explain.probe import Probe
 
 
 def enlarged(maps: Tensor, probe: Probe, aligned: bool = True) -> Tensor:
-    """Return the map (1, h, w) of the probe's layer at the size of the image, (H, W), bilinearly.
+    """Return a map (1, h, w) of the target layer at the size of the image, (H, W), by bilinear interpolation.
 
     Args:
-        maps: of the layer.
-        probe: of the image.
-        aligned: put each position where the middle of what it sees is. ``False`` stretches the map over the image, as
-            the papers do it; padding makes the two differ, by half a position in most ResNets, which is said in a note.
-            On photos the heat of aligned maps lies on the animal more often (``tests/explain/methods/test_photos.py``).
+        maps: the map.
+        probe: the image and the target layer.
+        aligned: whether each position is drawn at the centre of its receptive field. ``False`` stretches the map over
+            the image, as the papers do; padding makes the two differ, by half a position in most ResNets, which a note
+            says. On photos the heat of aligned maps lies on the animal more often
+            (``tests/explain/methods/test_photos.py``).
     """
     size = probe.image.shape[2:]
     centres = probe.centres

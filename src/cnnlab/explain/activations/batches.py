@@ -1,4 +1,4 @@
-"""Images of a whole data set, in whatever batches they come."""
+"""The images of a data set, from batches of several kinds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def image_batches(model: nn.Module, batches: Iterable[Any] | Tensor) -> Iterator
     """Yield images (N, C, H, W) on the model's device and in its precision, with their labels (N,) where there are any.
 
     Args:
-        model: that takes the images.
+        model: the network that takes the images.
         batches: images (N, C, H, W); or an iterable of them, of ``(images, labels)``, or of objects with ``images`` and
             maybe ``labels``, such as the batches of a ``cnnlab.data.Loader``.
 
@@ -40,13 +40,13 @@ def image_batches(model: nn.Module, batches: Iterable[Any] | Tensor) -> Iterator
         raise UsageError("There are no images. Give at least one batch.")
 
 
-def look_at(model: nn.Module, images: Tensor, layer: str | None) -> tuple[Probe, Layer]:
-    """Return what runs the model on such images (N, C, H, W), and what is known about the layer.
+def probe_layer(model: nn.Module, images: Tensor, layer: str | None) -> tuple[Probe, Layer]:
+    """Return a probe that runs the model on such images (N, C, H, W), and the facts about the layer.
 
     Args:
-        model: any network.
-        images: the first ones.
-        layer: its dotted name; the last one with positions when ``None``.
+        model: the network.
+        images: the first images.
+        layer: the dotted name of the layer; the last spatial layer when ``None``.
 
     Raises:
         UnknownNameError: there is no such layer.
@@ -55,9 +55,9 @@ def look_at(model: nn.Module, images: Tensor, layer: str | None) -> tuple[Probe,
     probe = Probe(model, images[:1], layer=layer)
     if layer is None:
         layer = probe.layer
-    found = probe.layer_row
-    assert found is not None
-    return probe, found
+    row = probe.layer_row
+    assert row is not None
+    return probe, row
 
 
 def _parts(batch: Any) -> tuple[Tensor, Any]:

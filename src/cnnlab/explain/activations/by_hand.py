@@ -62,13 +62,14 @@ class OutputPixel(Drawable):
     """Where one number of a convolution's output comes from: ``value = products.sum() + bias``.
 
     Attributes:
-        image: (C, H, W), what the window moves over.
-        kernel: (C, kh, kw), the weights.
-        bias: what is added to the sum.
-        patch: (C, kh, kw), the pixels under the window; 0 where it hangs over the border (or as the layer pads).
-        output: (H', W'), the channel of the output that the number is in.
-        row, column: where it is there.
-        rows, columns: (kh,) and (kw,), which of the image's the patch is; below 0 or past the end is padding.
+        image: the image (C, H, W).
+        kernel: the weights (C, kh, kw).
+        bias: the bias that is added to the sum.
+        patch: the pixels (C, kh, kw) under the window; beyond the border the padding.
+        output: the channel (H', W') of the output that holds the number.
+        row, column: the position of the number in that channel.
+        rows, columns: the rows (kh,) and columns (kw,) of the image under the window; below 0 or past the end is
+            padding.
     """
 
     image: Array
@@ -83,7 +84,7 @@ class OutputPixel(Drawable):
 
     @property
     def products(self) -> Array:
-        """(C, kh, kw), patch times kernel."""
+        """Patch times kernel, (C, kh, kw)."""
         return self.patch * self.kernel
 
     @property
@@ -114,14 +115,16 @@ class OutputPixel(Drawable):
 
 @dataclass(frozen=True, eq=False)
 class Filtered(Drawable):
-    """What a kernel made of an image; each channel was filtered on its own.
+    """An image filtered by a kernel, each channel on its own.
 
     Attributes:
-        image: (C, H, W) float64, as it was given.
-        kernel: (kh, kw).
-        name: of the kernel.
-        values: (C, H', W').
-        bias, stride, padding: how it was done.
+        image: the image, float64 (C, H, W).
+        kernel: the weights (kh, kw).
+        name: the name of the kernel.
+        values: the results (C, H', W').
+        bias: the number that was added.
+        stride: the distance of neighbouring windows in pixels, (vertical, horizontal).
+        padding: rows and columns of zeros, ((above, below), (left, right)).
     """
 
     image: Array
@@ -164,8 +167,8 @@ def apply_kernel(
     Args:
         image: (H, W) or (C, H, W); every channel is filtered on its own.
         kernel: a name from :data:`KERNELS`, or weights (kh, kw).
-        bias: is added to every sum.
-        stride: how far the window moves each time, in pixels.
+        bias: the number that is added to every sum.
+        stride: the distance of neighbouring windows, in pixels.
         padding: rows and columns of zeros around the image; ``"same"`` gives an output of the image's size at stride 1.
 
     Raises:
@@ -209,12 +212,12 @@ def output_pixel(
     Args:
         image: (H, W) or (C, H, W).
         kernel: (kh, kw) or (C, kh, kw).
-        row, column: of the number in the output.
-        bias: is added to the sum.
-        stride: how far the window moves; one number, or (down, across).
+        row, column: the position of the number in the output.
+        bias: the number that is added to the sum.
+        stride: the distance of neighbouring windows in pixels; one number, or (down, across).
         padding: rows and columns around the image; one number, or ((above, below), (left, right)).
         dilation: distance between neighbouring pixels under the window; 1 is the next.
-        padding_mode: what is in the padding, as in ``torch.nn.Conv2d``.
+        padding_mode: the contents of the padding, as in ``torch.nn.Conv2d``.
 
     Raises:
         ShapeError: image and kernel do not fit each other.
@@ -250,11 +253,11 @@ def layer_pixel(
     """Take one output of a network's convolution apart, with the numbers it has for this image.
 
     Args:
-        model: any network; it is left as it was.
-        image: (C, H, W) or (1, C, H, W), as the network takes it.
+        model: the network; it is left as it was.
+        image: the image (C, H, W) or (1, C, H, W) as the network takes it.
         layer: the dotted name of a ``torch.nn.Conv2d``.
-        channel: of the output.
-        row, column: of the output; where the channel has its largest value when left out.
+        channel: the channel of the output.
+        row, column: the position in the output; that of the largest value of the channel when left out.
 
     Raises:
         UnknownNameError: there is no such layer.
@@ -273,7 +276,7 @@ def layer_pixel(
         probe.run(probe.image)
     per_group = module.in_channels // module.groups
     first = channel // (module.out_channels // module.groups) * per_group
-    seen = inputs[layer][0, first : first + per_group].double().cpu().numpy()
+    source = inputs[layer][0, first : first + per_group].double().cpu().numpy()
     weight = module.weight.detach()[channel].double().cpu().numpy()
     left, right, top, bottom = module._reversed_padding_repeated_twice
     options: dict[str, Any] = {
@@ -284,16 +287,16 @@ def layer_pixel(
         "padding_mode": module.padding_mode,
     }
     if row is None or column is None:
-        output = output_pixel(seen, weight, 0, 0, **options).output
+        output = output_pixel(source, weight, 0, 0, **options).output
         row, column = (int(i) for i in np.unravel_index(output.argmax(), output.shape))
-    return output_pixel(seen, weight, row, column, **options)
+    return output_pixel(source, weight, row, column, **options)
 
 
 _NUMPY_PADDING: dict[str, Any] = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
 def _convolve(padded: Array, weights: Array, stride: Pair, dilation: Pair) -> Array:
-    """The sum over the window's cells: each adds its weight times the image, shifted to where the cell lies."""
+    """Return the sum over the cells of the window of their weights times the shifted image."""
     (down, across), (gap_y, gap_x) = stride, dilation
     if min(*stride, *dilation) < 1:
         raise UsageError(f"stride is {stride} and dilation {dilation}; every step must be at least 1.")
@@ -319,7 +322,7 @@ def _padded(channels: Array, border: tuple[Pair, Pair], mode: Any) -> Array:
 
 
 def _same(kernel: Sequence[int], dilation: Pair) -> tuple[Pair, Pair]:
-    """The padding that keeps the size; of an even kernel's odd number the larger half comes after, as in torch."""
+    """Return the padding that keeps the size; of an odd number the larger half comes after, as in torch."""
     total = [gap * (size - 1) for size, gap in zip(kernel, dilation, strict=True)]
     return (total[0] // 2, total[0] - total[0] // 2), (total[1] // 2, total[1] - total[1] // 2)
 

@@ -1,4 +1,4 @@
-"""Where a layer puts images: its outputs, of hundreds of numbers each, drawn as points on a plane.
+"""Embeddings: the outputs of a layer for many images, of hundreds of numbers each, drawn as points on a plane.
 
 Principal components (K. Pearson 1901) keep as much of the variance as a flat shadow can; t-SNE keeps neighbours
 neighbours, and nothing else: distances between groups and their sizes mean little. L. van der Maaten, G. Hinton:
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.errors import UsageError
-from cnnlab.explain.activations.batches import image_batches, look_at
+from cnnlab.explain.activations.batches import image_batches, probe_layer
 from cnnlab.explain.drawable import Drawable
 from cnnlab.tracing.hooks import recording
 
@@ -30,18 +30,18 @@ Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Embedding(Drawable):
-    """Images as points.
+    """The outputs of a layer for images, as points on a plane.
 
     Attributes:
-        points: float32 (N, 2).
-        vectors: float32 (N, D), the outputs of the layer that they stand for.
-        labels: int64 (N,), None when there were none.
-        layer: dotted name of the layer.
+        points: float32 (N, 2), the points.
+        vectors: float32 (N, D), the outputs of the layer.
+        labels: int64 (N,), the classes, None when there were none.
+        layer: the dotted name of the layer.
         method: ``"pca"`` or ``"tsne"``.
-        trustworthiness: how near each point's ten nearest neighbours in the plane are in truth; 1 is perfect,
+        trustworthiness: how near each point's ten nearest neighbours in the plane are among the vectors; 1 is perfect,
             about 0.5 is chance (J. Venna, S. Kaski 2001).
         explained: the share of the variance that the two axes keep; None for t-SNE, which has no such number.
-        seconds: it took.
+        seconds: the time that it took, in seconds.
     """
 
     points: Array
@@ -60,23 +60,23 @@ class Embedding(Drawable):
         return figures.embedding(self.points, self.labels, classes, self.caption())
 
     def caption(self) -> str:
-        """Say what the picture is, and how far it can be trusted."""
+        """Return the method, the layer, the number of images, and how far neighbours can be trusted."""
         title = {"pca": "PCA", "tsne": "t-SNE"}[self.method]
-        kept = "" if self.explained is None else f"; the axes keep {self.explained:.0%} of the variance"
+        variance = "" if self.explained is None else f"; the axes keep {self.explained:.0%} of the variance"
         trust = f"trustworthiness of neighbours {self.trustworthiness:.2f} of 1"
-        return f"{title} of {self.layer}, {len(self.points)} images{kept}; {trust}."
+        return f"{title} of {self.layer}, {len(self.points)} images{variance}; {trust}."
 
 
 def layer_vectors(
     model: nn.Module, batches: Iterable[Any] | Tensor, layer: str | None = None, limit: int | None = None
 ) -> tuple[Array, npt.NDArray[np.int64] | None, str]:
-    """Return what leaves a layer for each image, as vectors: maps are averaged over their positions.
+    """Return the outputs of a layer for each image as vectors; maps are averaged over their positions.
 
     Args:
-        model: any network; it is left as it was.
+        model: the network; it is left as it was.
         batches: images (N, C, H, W); or an iterable of them, of ``(images, labels)``, or of objects with ``images``.
-        layer: its dotted name; the last one with positions when ``None``.
-        limit: stop after so many images.
+        layer: the dotted name of the layer; the last spatial layer when ``None``.
+        limit: the largest number of images.
 
     Returns:
         Vectors (N, D) float32, labels (N,) int64 or None, and the layer's name.
@@ -91,20 +91,20 @@ def layer_vectors(
     count = 0
     for images, named in image_batches(model, batches):
         if not vectors:
-            probe, row = look_at(model, images, layer)
+            probe, row = probe_layer(model, images, layer)
         if limit is not None:
             images = images[: limit - count]
-        with probe.session(), torch.inference_mode(), recording(model, [row.name]) as seen:
+        with probe.session(), torch.inference_mode(), recording(model, [row.name]) as recorded:
             probe.run(images)
-            outputs = row.as_map(seen[row.name])
+            outputs = row.as_map(recorded[row.name])
         vectors.append((outputs.flatten(2).mean(2) if outputs.ndim > 2 else outputs).float().cpu())
         labels.append(None if named is None else named[: len(images)])
         count += len(images)
         if limit is not None and count >= limit:
             break
-    known = [part for part in labels if part is not None]
-    together = torch.cat(known).to(torch.int64).numpy() if len(known) == len(labels) else None
-    return torch.cat(vectors).numpy().copy(), together, row.name
+    parts = [part for part in labels if part is not None]
+    classes = torch.cat(parts).to(torch.int64).numpy() if len(parts) == len(labels) else None
+    return torch.cat(vectors).numpy().copy(), classes, row.name
 
 
 def embedding(
@@ -117,13 +117,14 @@ def embedding(
     perplexity: float = 30.0,
     seed: int = 0,
 ) -> Embedding:
-    """Put what a layer makes of images on a plane.
+    """Project the outputs of a layer for images to a plane.
 
     Args:
         model, batches, layer, limit: see :func:`layer_vectors`.
         method: ``"pca"`` or ``"tsne"``; t-SNE starts from the first 50 principal components.
-        perplexity: of t-SNE: about how many neighbours each point has; at most a third of the images.
-        seed: of t-SNE.
+        perplexity: the perplexity of t-SNE, about the number of neighbours of each point; at most a third of the
+            images.
+        seed: the seed of t-SNE.
 
     Raises:
         UnknownNameError, ModelError: see :func:`layer_vectors`.
@@ -153,10 +154,10 @@ def place(
     if not rows.std(axis=0).any():
         raise UsageError("The layer gives the same numbers for every image. Choose another layer.")
     pca = PCA(min(50, *rows.shape), svd_solver="full", random_state=seed)
-    found = pca.fit_transform(rows)
+    components = pca.fit_transform(rows)
     if method == "pca":
         flat = np.zeros((len(rows), 2), np.float32)
-        flat[:, : min(2, found.shape[1])] = found[:, :2]
+        flat[:, : min(2, components.shape[1])] = components[:, :2]
         return flat, float(pca.explained_variance_ratio_[:2].sum())
     tsne = TSNE(2, perplexity=min(perplexity, len(rows) / 3), init="pca", random_state=seed)
-    return tsne.fit_transform(found).astype(np.float32), None
+    return tsne.fit_transform(components).astype(np.float32), None

@@ -1,4 +1,4 @@
-"""What a layer makes of an image: one feature map per channel, bright where the channel found what it looks for.
+"""Feature maps: the output of a layer for an image, one map per channel.
 
 M. Zeiler, R. Fergus: Visualizing and understanding convolutional networks, 2013, https://arxiv.org/abs/1311.2901;
 J. Yosinski et al.: Understanding neural networks through deep visualization, 2015, https://arxiv.org/abs/1506.06579.
@@ -32,9 +32,9 @@ class Features(Drawable):
     """The feature maps of a layer for an image.
 
     Attributes:
-        layer: its dotted name.
-        maps: float32 (C, h, w).
-        image: float32 (C, H, W), as the network took it.
+        layer: the dotted name of the layer.
+        maps: float32 (C, h, w), the output of the layer.
+        image: float32 (C, H, W), the image as the network takes it.
     """
 
     layer: str
@@ -43,17 +43,17 @@ class Features(Drawable):
 
     @property
     def mean(self) -> Array:
-        """(h, w), the mean over the channels: where the layer sees much."""
+        """The mean over the channels, (h, w)."""
         return self.maps.mean(axis=0)
 
     @property
     def order(self) -> npt.NDArray[np.int64]:
-        """(C,) the channels, the strongest first: by the mean square of their map."""
+        """The channels, (C,), that with the largest mean square first."""
         return np.argsort(-np.square(self.maps).mean(axis=(1, 2)), kind="stable")
 
     @property
     def silent(self) -> int:
-        """How many channels are zero everywhere in this image."""
+        """The number of channels that are zero at all positions."""
         return int((self.maps == 0).all(axis=(1, 2)).sum())
 
     def strongest(self, count: int = 8) -> npt.NDArray[np.int64]:
@@ -64,10 +64,10 @@ class Features(Drawable):
         """Draw the maps.
 
         Args:
-            view: ``"grid"`` is the channels in their order, ``"strongest"`` the eight strongest, ``"mean"`` their mean.
+            view: ``"grid"`` draws the channels in order, ``"strongest"`` the eight strongest, ``"mean"`` their mean.
             picture: the image as people see it, uint8 or 0..1, (H, W) or (H, W, 3); drawn from the network's input when
                 ``None``.
-            limit: how many channels a grid has at most; the strongest ones of more.
+            limit: the largest number of channels in a grid; of more, the strongest are drawn.
 
         Raises:
             UsageError: there is no such view.
@@ -90,12 +90,12 @@ class Features(Drawable):
 
 
 def features(model: nn.Module, image: Any, layer: str | None = None) -> Features:
-    """Return what a layer makes of an image.
+    """Return the feature maps of a layer for an image.
 
     Args:
-        model: any network; it is left as it was.
-        image: (C, H, W) or (1, C, H, W), as the network takes it.
-        layer: dotted name of a layer with positions; the first convolution when ``None``.
+        model: the network; it is left as it was.
+        image: the image (C, H, W) or (1, C, H, W) as the network takes it.
+        layer: the dotted name of a spatial layer; the first convolution when ``None``.
 
     Raises:
         UnknownNameError: there is no such layer.
@@ -108,9 +108,9 @@ def features(model: nn.Module, image: Any, layer: str | None = None) -> Features
         layer = names[0]
     probe = Probe(model, image, layer=layer)
     row = probe.layer_row
-    with probe.session(), torch.no_grad(), recording(model, [layer]) as seen:
+    with probe.session(), torch.no_grad(), recording(model, [layer]) as outputs:
         probe.run(probe.image)
-    maps = seen[layer] if row is None else row.as_map(seen[layer])
+    maps = outputs[layer] if row is None else row.as_map(outputs[layer])
     if maps.ndim != 4:
         raise ModelError(f'The output of "{layer}" has the shape {tuple(maps.shape)}: it has no positions to draw.')
     return Features(layer, maps[0].float().cpu().numpy(), probe.image[0].float().cpu().numpy())
@@ -120,8 +120,8 @@ def compare_features(views: Mapping[str, Features], channels: int = 8) -> Figure
     """Draw the strongest maps of several networks for one image in rows, such as ReLU against tanh.
 
     Args:
-        views: what to call a row, and its maps.
-        channels: how many maps in a row.
+        views: name of a network -> its feature maps.
+        channels: the number of maps in a row.
     """
     from cnnlab import figures
 

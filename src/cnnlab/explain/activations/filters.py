@@ -1,6 +1,6 @@
-"""The filters of a convolution: the only weights of a network that are themselves small pictures.
+"""The filters of a convolution, which are small pictures themselves.
 
-Filters of the first layer, which see colours, come out as edges, spots and colour contrasts in every network that
+Filters of the first layer come out as edges, spots and colour contrasts in every network that
 learned from photos (A. Krizhevsky et al.: ImageNet classification with deep convolutional neural networks, 2012, figure
 3; A. Karpathy's notes for CS231n call noisy ones a sign of a network that was not trained long enough).
 """
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Filters(Drawable):
-    """The filters of a convolution, as they were when they were looked at: training on does not change them.
+    """A copy of the filters of a convolution, which further training does not change.
 
     Attributes:
-        layer: its dotted name.
-        weights: float32 (F, C, kh, kw): F filters, each with a slice for each of the C channels that it sees.
+        layer: the dotted name of the layer.
+        weights: float32 (F, C, kh, kw): F filters, each with a slice for each of its C input channels.
     """
 
     layer: str
     weights: npt.NDArray[np.float32]
 
     def figure(self, before: Filters | None = None, limit: int = 0) -> Figure:
-        """Draw them: in colour where they see three channels, otherwise slice by slice, blue below zero and red above.
+        """Draw the filters: in colour for three input channels, otherwise slice by slice (blue negative, red positive).
 
         Args:
             before: the same filters at another time, drawn beside them.
-            limit: how many filters and slices to draw, the first ones; what fits when 0.
+            limit: the number of filters and slices to draw, the first ones; as many as fit when 0.
 
         Raises:
             UsageError: the filters of ``before`` have another shape.
@@ -53,7 +53,7 @@ class Filters(Drawable):
         return figures.filters(self.weights, self.layer, None if before is None else before.weights, limit)
 
     def change(self, before: Filters) -> float:
-        """How far the weights moved since ``before``, relative to how large they were then."""
+        """Return the norm of the change of the weights since ``before``, relative to their norm then."""
         return float(np.linalg.norm(self.weights - before.weights) / np.linalg.norm(before.weights))
 
 
@@ -61,8 +61,8 @@ def filters(model: nn.Module, layer: str | None = None) -> Filters:
     """Return a copy of the filters of a convolution.
 
     Args:
-        model: any network.
-        layer: dotted name of a 2-D convolution; the first one when ``None``.
+        model: the network.
+        layer: the dotted name of a 2-D convolution; the first one when ``None``.
 
     Raises:
         UnknownNameError: there is no such layer.

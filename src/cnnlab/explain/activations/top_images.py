@@ -1,4 +1,4 @@
-"""The images of a data set that excite a unit most: what it looks for, told by examples.
+"""The images of a data set for which the output of a unit is largest.
 
 R. Girshick et al.: Rich feature hierarchies, 2013, https://arxiv.org/abs/1311.2524, section 3.1; M. Zeiler, R. Fergus:
 Visualizing and understanding convolutional networks, 2013, https://arxiv.org/abs/1311.2901, who show the part of each
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.errors import UsageError
-from cnnlab.explain.activations.batches import image_batches, look_at
+from cnnlab.explain.activations.batches import image_batches, probe_layer
 from cnnlab.explain.drawable import Drawable
 from cnnlab.explain.pixel_range import PixelRange
 from cnnlab.tracing.hooks import find_layer, recording
@@ -33,14 +33,14 @@ class TopImages(Drawable):
     """For each unit, the images that excite it most, the strongest first.
 
     Attributes:
-        layer: its dotted name.
-        units: (U,) which channels.
+        layer: the dotted name of the layer.
+        units: (U,), the indices of the channels.
         values: (U, k), the largest output of the unit for the image.
-        indices: (U, k), which image it was, counted from 0 over all batches.
-        boxes: (U, k, 4), what the unit saw where it was largest: top, left, bottom, right in pixels, the ends excluded;
-            the whole image where that is not known.
-        pictures: by index: the image as people see it, float32 (H, W, 3) or (H, W) of 0..1.
-        count: how many images there were.
+        indices: (U, k), the index of the image, counted from 0 over all batches.
+        boxes: (U, k, 4), the receptive field of the largest output: top, left, bottom, right in pixels, the ends
+            excluded; the whole image where the receptive field is not known.
+        pictures: index -> the image as people see it, float32 (H, W, 3) or (H, W) of 0..1.
+        count: the number of images.
     """
 
     layer: str
@@ -55,7 +55,7 @@ class TopImages(Drawable):
         """Draw a row of pictures for each unit.
 
         Args:
-            show: ``"seen"`` cuts out what the unit saw; ``"whole"`` draws the image with a frame around it.
+            show: ``"seen"`` cuts out the receptive field; ``"whole"`` draws the image with a frame around it.
 
         Raises:
             UsageError: there is no such way.
@@ -106,10 +106,10 @@ def top_images(
     best, start = _Best(len(chosen), k), 0
     for images, _ in image_batches(model, batches):
         if start == 0:
-            (probe, row), size = look_at(model, images, layer), (images.shape[2], images.shape[3])
-        with probe.session(), torch.inference_mode(), recording(model, [layer]) as seen:
+            (probe, row), size = probe_layer(model, images, layer), (images.shape[2], images.shape[3])
+        with probe.session(), torch.inference_mode(), recording(model, [layer]) as outputs:
             probe.run(images)
-            values, places = _largest(row.as_map(seen[layer]), chosen, layer)
+            values, places = _largest(row.as_map(outputs[layer]), chosen, layer)
         best.add(values.float().cpu(), places.cpu(), start, images, pixels)
         start += len(images)
     field = None if row.field is None or row.field.whole or row.field.through else row.field
@@ -122,7 +122,7 @@ def top_images(
 
 
 class _Best:
-    """The k largest values of each unit so far, where they were, and the pictures that are still needed."""
+    """The k largest values of each unit so far, their positions, and the pictures that are still needed."""
 
     def __init__(self, units: int, k: int) -> None:
         self.k = k
@@ -148,18 +148,18 @@ class _Best:
 
 
 def _largest(outputs: Tensor, units: Sequence[int], layer: str) -> tuple[Tensor, Tensor]:
-    """Return (N, U) the largest output of each unit and (N, U, 2) its row and column, (0, 0) without positions."""
+    """Return the largest output of each unit, (N, U), and its row and column, (N, U, 2); (0, 0) without positions."""
     for unit in units:
         if not 0 <= unit < outputs.shape[1]:
             raise UsageError(f'"{layer}" has {outputs.shape[1]} units, 0 to {outputs.shape[1] - 1}, not {unit}.')
-    kept = outputs[:, list(units)].flatten(2) if outputs.ndim > 2 else outputs[:, list(units), None]
-    values, flat = kept.max(dim=2)
+    chosen = outputs[:, list(units)].flatten(2) if outputs.ndim > 2 else outputs[:, list(units), None]
+    values, flat = chosen.max(dim=2)
     width = outputs.shape[3] if outputs.ndim == 4 else 1
     return values, torch.stack([flat // width, flat % width], dim=-1)
 
 
 def _box(field: Any, place: Sequence[int], size: tuple[int, int]) -> Box:
-    """What a position sees of an image of ``size``: top, left, bottom, right."""
+    """Return the receptive field of a position, cut at the border of the image: top, left, bottom, right in pixels."""
     low, high = [], []
     for at, step, centre, extent, side in zip(place, field.stride, field.centre, field.size, size, strict=True):
         first = centre + at * (step or 0) - (extent - 1) / 2

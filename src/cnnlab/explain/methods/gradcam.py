@@ -1,4 +1,4 @@
-"""Grad-CAM: where the features of a layer speak for the class.
+"""Grad-CAM: the output of a layer, its channels weighted by their mean gradients.
 
 Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra: Grad-CAM: visual explanations from deep networks via gradient-based
 localization. ICCV 2017. https://arxiv.org/abs/1610.02391 (section 3)
@@ -18,17 +18,17 @@ from cnnlab.explain.upsampling import enlarged
     signed=False,
     needs_layer=True,
     paper="Selvaraju et al. 2017",
-    meaning="The redder, the more the layer {layer} finds there that speaks for {target}.",
+    meaning="The redder, the more the outputs of the layer {layer} there speak for {target}.",
     unit="weighted features",
     url="https://arxiv.org/abs/1610.02391",
 )
 def gradcam(probe: Probe, *, aligned: bool = True) -> Tensor:
-    """Where the features of the layer speak for the class: its maps weighted by their mean gradients, (H, W).
+    """Return the positive part of the channels of the layer weighted by their mean gradients, (H, W).
 
     Args:
-        probe: model, image, target and layer.
-        aligned: put each position where the middle of what it sees is; ``False`` stretches the map over the image, as
-            the paper does.
+        probe: the network, the image, the class and the target layer.
+        aligned: whether each position is drawn at the centre of its receptive field; ``False`` stretches the map over
+            the image, as the paper does.
     """
     weights = probe.gradient.mean((2, 3), keepdim=True)
     return enlarged((weights * probe.activation).sum(1).relu(), probe, aligned)

@@ -1,4 +1,4 @@
-"""Grad-CAM++: Grad-CAM whose weights see every occurrence of a class, and not only the largest.
+"""Grad-CAM++: Grad-CAM with weights that count small and repeated objects of a class as well as large ones.
 
 Chattopadhyay, Sarkar, Howlader, Balasubramanian: Grad-CAM++: improved visual explanations for deep convolutional
 networks. WACV 2018. https://arxiv.org/abs/1710.11063 (section 3.2, equations 10, 11 and 19)
@@ -19,19 +19,19 @@ from cnnlab.explain.upsampling import enlarged
     signed=False,
     needs_layer=True,
     paper="Chattopadhyay et al. 2018",
-    meaning="The redder, the more the layer {layer} finds there that speaks for {target}.",
+    meaning="The redder, the more the outputs of the layer {layer} there speak for {target}.",
     unit="weighted features",
     url="https://arxiv.org/abs/1710.11063",
 )
 def gradcam_pp(probe: Probe, *, aligned: bool = True) -> Tensor:
-    """Where the features of the layer speak for the class, small and repeated objects included, (H, W).
+    """Return the positive part of the channels of the layer weighted by the sums of their positive gradients, (H, W).
 
     The score is the exponential of the logit, as in the paper; its derivatives are then powers of the logit's.
 
     Args:
-        probe: model, image, target and layer.
-        aligned: put each position where the middle of what it sees is; ``False`` stretches the map over the image, as
-            the paper does.
+        probe: the network, the image, the class and the target layer.
+        aligned: whether each position is drawn at the centre of its receptive field; ``False`` stretches the map over
+            the image, as the paper does.
     """
     gradient, activation = probe.gradient, probe.activation
     square, cube = gradient**2, gradient**3

@@ -1,4 +1,4 @@
-"""Gradient x input: what each pixel contributes, as if the network were linear near the image.
+"""Gradient x input: the contribution of each pixel, as if the network were linear near the image.
 
 Shrikumar, Greenside, Shcherbina, Kundaje: Not just a black box: learning important features through propagating
 activation differences. 2016. https://arxiv.org/abs/1605.01713 (section 2)
@@ -21,7 +21,7 @@ from cnnlab.explain.probe import Probe
     unit="contribution to the score",
 )
 def gradient_x_input(probe: Probe) -> Tensor:
-    """Contribution of each pixel by the first-order Taylor expansion: its value times its gradient, (C, H, W).
+    """Return the first-order contribution of each pixel, its value times its gradient, (C, H, W).
 
     A value of 0, which is the mean colour where images are normalised, never contributes.
     """

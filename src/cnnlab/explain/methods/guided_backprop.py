@@ -1,4 +1,4 @@
-"""Guided backpropagation: the gradient, of which each ReLU on the way back lets only the positive part pass.
+"""Guided backpropagation: each ReLU lets only the positive part of the gradient pass backwards.
 
 Springenberg, Dosovitskiy, Brox, Riedmiller: Striving for simplicity: the all convolutional net. ICLR workshop 2015.
 https://arxiv.org/abs/1412.6806 (section 3.4)
@@ -49,7 +49,7 @@ class GuidedReLU(TorchFunctionMode):
     direction=True,
 )
 def guided_backprop(probe: Probe) -> Tensor:
-    """The gradient whose negative parts are cut off at each ReLU on the way back, (C, H, W)."""
+    """Return the gradient whose negative parts are cut off at each ReLU in the backward pass, (C, H, W)."""
     image = probe.image.clone().requires_grad_()
     with GuidedReLU() as mode:
         score = probe.run(image)[0, probe.target]

@@ -1,4 +1,4 @@
-"""Integrated gradients: the gradient summed up on the way from an empty image to this one.
+"""Integrated gradients: the integral of the gradient along the line from a baseline to the image.
 
 Sundararajan, Taly, Yan: Axiomatic attribution for deep networks. ICML 2017. https://arxiv.org/abs/1703.01365
 (section 3; completeness: proposition 1)
@@ -31,30 +31,30 @@ Rule = Literal["gauss-legendre", "midpoint"]
 def integrated_gradients(
     probe: Probe, *, steps: int = 64, baseline: Any = 0.0, rule: Rule = "gauss-legendre"
 ) -> Tensor:
-    """Contribution of each pixel to the score's difference between the image and the baseline, (C, H, W).
+    """Return the contribution of each pixel to the difference of the scores of image and baseline, (C, H, W).
 
-    The contributions add up to that difference, but for the error of the sum that stands for the integral; it is said
-    in the notes, and more steps make it smaller.
+    The contributions add up to that difference, but for the error of the numerical integral; a note says how large it
+    is, and more steps make it smaller.
 
     Args:
-        probe: model, image and target.
-        steps: gradients on the way; they are taken in batches, so that memory does not grow with them.
-        baseline: the image that stands for nothing: a number for all of it, ``"mean"`` of its channels, ``"blur"``, or
-            an image (C, H, W). 0 is the mean colour where images are normalised.
-        rule: where on the way gradients are taken: ``"gauss-legendre"`` is the most exact for smooth scores,
-            ``"midpoint"`` takes equal steps.
+        probe: the network, the image and the class.
+        steps: the number of gradients; they are taken in batches, so that memory does not grow with them.
+        baseline: a number for all pixels, ``"mean"``, ``"grey"`` or ``"blur"`` of the image, or an image (C, H, W). 0
+            is the mean colour of the data where images are normalised.
+        rule: the rule of integration: ``"gauss-legendre"`` is the most exact for smooth scores, ``"midpoint"`` takes
+            equal steps.
     """
     if steps < 1:
         raise UsageError(f"steps={steps} makes no sense; give at least 1.")
     image, start_image = probe.image, as_baseline(baseline, probe.image)
     difference = image - start_image
-    where, weights = (torch.as_tensor(a, dtype=image.dtype, device=image.device) for a in _points(rule, steps))
+    positions, weights = (torch.as_tensor(a, dtype=image.dtype, device=image.device) for a in _points(rule, steps))
 
-    def on_the_way(start: int, end: int) -> Tensor:
-        return start_image + where[start:end, None, None, None] * difference
+    def interpolated(start: int, end: int) -> Tensor:
+        return start_image + positions[start:end, None, None, None] * difference
 
     total, done = torch.zeros_like(image), 0
-    for gradients in probe.gradients_for(steps, on_the_way):
+    for gradients in probe.gradients_for(steps, interpolated):
         total += (weights[done : done + len(gradients), None, None, None] * gradients).sum(0, keepdim=True)
         done += len(gradients)
     values = (total * difference)[0]
@@ -66,10 +66,10 @@ def integrated_gradients(
 
 
 def _points(rule: Rule, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return where between 0 and 1 the gradients are taken, and their weights, which add up to 1."""
+    """Return positions between 0 and 1, and their weights in the integral, which add up to 1."""
     if rule == "gauss-legendre":
-        places, weights = np.polynomial.legendre.leggauss(steps)
-        return (places + 1) / 2, weights / 2
+        positions, weights = np.polynomial.legendre.leggauss(steps)
+        return (positions + 1) / 2, weights / 2
     if rule == "midpoint":
         return (np.arange(steps) + 0.5) / steps, np.full(steps, 1 / steps)
     near = did_you_mean(str(rule), get_args(Rule))

@@ -1,4 +1,4 @@
-"""Occlusion: what the score loses when a patch of the image is covered.
+"""Occlusion: the drop of the score when a window of the image is covered.
 
 Zeiler, Fergus: Visualizing and understanding convolutional networks. ECCV 2014. https://arxiv.org/abs/1311.2901
 (section 4.2)
@@ -23,7 +23,7 @@ from cnnlab.explain.probe import Probe
     signed=True,
     paper="Zeiler, Fergus 2014",
     url="https://arxiv.org/abs/1311.2901",
-    meaning="Red where covering a patch costs {target} score, blue where it is gained.",
+    meaning="Red where covering a patch lowers the score of {target}, blue where it raises it.",
     unit="drop of the score",
 )
 def occlusion(

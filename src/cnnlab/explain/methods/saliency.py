@@ -21,5 +21,5 @@ from cnnlab.explain.probe import Probe
     url="https://arxiv.org/abs/1312.6034",
 )
 def saliency(probe: Probe) -> Tensor:
-    """How strongly each pixel would change the score: the largest absolute gradient over the channels, (H, W)."""
+    """Return the largest absolute gradient of the score over the channels of each pixel, (H, W)."""
     return probe.input_gradient[0].abs().amax(0)

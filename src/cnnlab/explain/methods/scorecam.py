@@ -1,4 +1,4 @@
-"""Score-CAM: the maps of a layer, each weighted by what the network says of the image seen through it.
+"""Score-CAM: the channels of a layer, each weighted by the score of the image masked by it.
 
 Wang, Wang, Du, Yang, Zhang, Ding, Mardziel, Hu: Score-CAM: score-weighted visual explanations for convolutional neural
 networks. CVPR workshop 2020. https://arxiv.org/abs/1910.01279 (algorithm 1)
@@ -21,19 +21,18 @@ from cnnlab.explain.upsampling import enlarged
     needs_layer=True,
     paper="Wang et al. 2020",
     url="https://arxiv.org/abs/1910.01279",
-    meaning="The redder, the more the layer {layer} finds there that is enough for {target} when all else is dimmed.",
+    meaning="The redder, the more the outputs of the layer {layer} there suffice for {target} when all else is dimmed.",
 )
 def scorecam(probe: Probe, *, channels: int | None = None, aligned: bool = True) -> Tensor:
-    """Where maps of the layer are bright that let the class through when the image is seen through them, (H, W).
+    """Return the channels of the layer weighted by the scores of the image masked by them, (H, W).
 
-    No gradient is needed, but a forward pass for each channel of the layer. Channels that are even say nothing about
-    where, and are left out.
+    No gradient is needed, but a forward pass for each channel of the layer. Constant channels are left out.
 
     Args:
-        probe: model, image, target and layer.
-        channels: look at this many only: those that differ most over the image; all when ``None``.
-        aligned: put each position where the middle of what it sees is; ``False`` stretches the map over the image, as
-            the paper does.
+        probe: the network, the image, the class and the target layer.
+        channels: the number of channels to use, those that vary most over the image; all when ``None``.
+        aligned: whether each position is drawn at the centre of its receptive field; ``False`` stretches the map over
+            the image, as the paper does.
 
     Raises:
         UsageError: ``channels`` is below 1.
@@ -50,11 +49,11 @@ def scorecam(probe: Probe, *, channels: int | None = None, aligned: bool = True)
         probe.note(f"{len(chosen)} of {len(maps)} channels.")
     maps = maps[chosen]
 
-    def seen_through(start: int, end: int) -> Tensor:
+    def masked_images(start: int, end: int) -> Tensor:
         masks = torch.stack([enlarged(one[None], probe, aligned) for one in maps[start:end]])[:, None]
         least, most = masks.amin((2, 3), keepdim=True), masks.amax((2, 3), keepdim=True)
         masks = (masks - least) / (most - least).clamp_min(torch.finfo(masks.dtype).tiny)
         return (probe.image * masks).contiguous(memory_format=torch.channels_last)
 
-    scores = probe.logits_for(len(maps), seen_through)[:, probe.target]
+    scores = probe.logits_for(len(maps), masked_images)[:, probe.target]
     return enlarged(torch.einsum("c,chw->hw", scores.softmax(0), maps).relu()[None], probe, aligned)

@@ -1,4 +1,4 @@
-"""SmoothGrad: the gradient as it is on average near the image, without its flicker.
+"""SmoothGrad: the mean gradient over noisy copies of the image.
 
 Smilkov, Thorat, Kim, Viégas, Wattenberg: SmoothGrad: removing noise by adding noise. 2017.
 https://arxiv.org/abs/1706.03825 (section 3)
@@ -23,13 +23,13 @@ from cnnlab.explain.probe import Probe
     unit="|change of the score| per unit of the pixel",
 )
 def smoothgrad(probe: Probe, *, samples: int = 32, noise: float = 0.15, seed: int = 0) -> Tensor:
-    """Saliency of the mean gradient over noisy copies of the image, (H, W).
+    """Return the saliency of the mean gradient over noisy copies of the image, (H, W).
 
     Args:
-        probe: model, image and target.
-        samples: how many copies.
-        noise: standard deviation of what is added, as a share of the image's range; the paper advises 0.1 to 0.2.
-        seed: of the noise.
+        probe: the network, the image and the class.
+        samples: the number of copies.
+        noise: the standard deviation of the noise, as a share of the image's range; the paper advises 0.1 to 0.2.
+        seed: the seed of the noise.
     """
     if samples < 1 or noise < 0:
         raise UsageError(f"samples={samples} and noise={noise} make no sense; give at least 1 and at least 0.")
