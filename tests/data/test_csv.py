@@ -13,7 +13,7 @@ from PIL import Image
 
 from cnnlab.data import ArraySplit, FileSplit, class_counts, load_data
 from cnnlab.data.readers.csv import load_csv
-from cnnlab.errors import DataError, DataNotFoundError
+from cnnlab.errors import DataError, DataNotFoundError, UsageError
 
 labelled_rows = st.tuples(st.sampled_from(["cat", "dog", "7"]), st.lists(st.integers(0, 255), min_size=4, max_size=4))
 
@@ -136,7 +136,7 @@ class TestPixels:
 
     def test_bad_split_value(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match='line 3: the split is "dev", expected train, val or test'):
-            load_csv(write(tmp_path / "x.csv", "label,split,a", "0,train,1", "1,dev,2"))
+            load_csv(write(tmp_path / "x.csv", "label,split,a,b,c,d", "0,train,1,1,1,1", "1,dev,2,2,2,2"))
 
     def test_number_of_pixels(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"5 columns of pixels.*neither S\*S"):
@@ -159,8 +159,8 @@ class TestHeader:
             load_csv(write(tmp_path / "x.csv", "5,0,0,0,0", "1,0,0,0,0"))
 
     def test_needs_a_label(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match=r'no column "label" \(file, kind\)'):
-            load_csv(write(tmp_path / "x.csv", "file,kind", "a.png,1"))
+        with pytest.raises(DataError, match=r'no column "label" \(file, kind, age\).*--label-column'):
+            load_csv(write(tmp_path / "x.csv", "file,kind,age", "a.png,1,2"))
 
     def test_empty_files(self, tmp_path: Path) -> None:
         (tmp_path / "x.csv").write_text("")
@@ -205,9 +205,13 @@ class TestFiles:
         data = load_csv(write(pictures / "labels.csv", *lines))
         assert "img/a, b.png" in {row["name"] for row in data.split_rows()}
 
-    def test_missing_file_is_named_by_line(self, pictures: Path) -> None:
-        with pytest.raises(DataError, match=r'line 3: there is no file "img/77\.png"'):
-            load_csv(write(pictures / "labels.csv", "file,label", "img/1.png,0", "img/77.png,1"))
+    def test_missing_files_are_listed_as_unreadable_ones_are(self, pictures: Path) -> None:
+        lines = ["file,label", *(f"img/{i}.png,{i % 2}" for i in range(12))]
+        data = load_csv(write(pictures / "labels.csv", *lines))
+        assert data.skipped == [("img/10.png", "there is no such file"), ("img/11.png", "there is no such file")]
+        assert len(data.split_rows()) == 10
+        with pytest.raises(DataError, match=r'none of the 1 files of the column "file".*"no.png", looked for in.*img'):
+            load_csv(write(pictures / "labels.csv", "file,label", "no.png,0"))
 
     def test_bad_rows(self, pictures: Path) -> None:
         with pytest.raises(DataError, match="line 2: 3 columns, the header has 2"):
@@ -241,3 +245,66 @@ class TestFiles:
 def test_torch_labels_are_int64(tmp_path: Path) -> None:
     data = load_csv(write(tmp_path / "x.csv", *table_of(np.zeros((4, 4), int), ["0", "1"] * 2)))
     assert data.train.labels.dtype == torch.int64
+
+
+class TestKaggle:
+    @pytest.mark.parametrize("header", ["id,label", "id,breed", "image_id,species"])
+    @pytest.mark.parametrize("folder", ["train", "images", "."])
+    def test_ids_without_endings_beside_a_folder_of_images(self, pictures: Path, header: str, folder: str) -> None:
+        if folder != ".":
+            (pictures / "img").rename(pictures / folder)
+        else:
+            for path in (pictures / "img").iterdir():
+                path.rename(pictures / path.name)
+        data = load_csv(
+            write(pictures / "labels.csv", header, *(f"{i},{'cat' if i < 5 else 'dog'}" for i in range(10)))
+        )
+        assert isinstance(data.train, FileSplit)
+        assert data.classes == ["cat", "dog"]
+        assert data.train.size == (6, 8)
+        for name, label in zip(data.train.names, data.train.labels.tolist(), strict=True):
+            assert (pictures / name).is_file()
+            assert label == int(int(Path(name).stem) >= 5)
+
+    def test_columns_by_name(self, pictures: Path) -> None:
+        lines = ["who,what,why", *(f"img/{i}.png,{i % 2},{i % 3}" for i in range(10))]
+        table = write(pictures / "labels.csv", *lines)
+        with pytest.raises(DataError, match=r'no column "label" \(who, what, why\).*--label-column'):
+            load_csv(table)
+        assert load_data(table, label_column="What").classes == ["0", "1"]
+        assert load_data(table, label_column="why", file_column="who").classes == ["0", "1", "2"]
+        with pytest.raises(UsageError, match=r'no column "whi". Did you mean'):
+            load_csv(table, label_column="whi")
+
+    @pytest.mark.parametrize("column", ["7", "1000"])
+    def test_a_single_column_is_no_image(self, tmp_path: Path, column: str) -> None:
+        rows = [f"{column},{i % 2}" for i in range(6)]
+        with pytest.raises(DataError, match=r'beside the labels there is "id".*--file-column'):
+            load_csv(write(tmp_path / "x.csv", "id,label", *rows))
+
+    def test_a_column_that_counts_rows_is_no_pixel(self, tmp_path: Path) -> None:
+        lines = ["id,label,a,b,c,d", *(f"{900 + i},{i % 2},{i},0,0,0" for i in range(6))]
+        data = load_csv(write(tmp_path / "x.csv", *lines))
+        assert isinstance(data.train, ArraySplit)
+        assert data.train.size == (2, 2)
+
+    def test_backslashes_and_line_ends_in_labels(self, pictures: Path) -> None:
+        lines = ["file,label", *(f'img\\{i}.png,"big\n{i % 2}"' for i in range(10))]
+        data = load_csv(write(pictures / "labels.csv", *lines))
+        assert data.classes == ["big\n0", "big\n1"]
+        assert data.train.names is not None
+        assert all(name.startswith("img/") for name in data.train.names)
+
+    def test_numbers_as_labels(self, pictures: Path) -> None:
+        def labelled(*labels: str) -> list[str]:
+            return load_csv(
+                write(pictures / "l.csv", "file,label", *(f"img/{i}.png,{labels[i % len(labels)]}" for i in range(10)))
+            ).classes
+
+        assert labelled("1.0", "2", "1", "10.0") == ["1", "2", "10"]
+        assert labelled("-1", "1") == ["1", "-1"]  # the two sides of a classifier
+        assert labelled("1.0", "v2") == ["1.0", "v2"]
+        with pytest.raises(DataError, match='label is "-1" in 3 rows, which looks like an image without a class'):
+            labelled("-1", "0", "1", "2")
+        with pytest.raises(DataError, match=r'label is "0\.5" in 5 rows, which looks like a quantity'):
+            labelled("0.5", "1")

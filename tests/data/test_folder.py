@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from cnnlab.data import FileSplit, Loader, Preprocess, class_counts, load_data
-from cnnlab.data.readers.folder import load_folder, natural_key
-from cnnlab.errors import DataError, DataNotFoundError, UnknownNameError
+from cnnlab.data.readers.folder import load_folder
+from cnnlab.data.walk import find_images, image_files, natural_key
+from cnnlab.errors import DataError, DataNotFoundError, UnknownNameError, UsageError
 
 SHARED = Path(os.environ.get("CNNLAB_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -252,3 +253,99 @@ def test_ants_and_bees() -> None:
     top, left = round((resized.shape[0] - 32) / 2), round((resized.shape[1] - 32) / 2)
     expected = resized[top : top + 32, left : left + 32].transpose(2, 0, 1)
     assert np.array_equal(data.train.fetch(rows, preprocess)[1].numpy(), expected)
+
+
+class TestReadings:
+    """Layouts are told by what lies in the folders, not by names alone."""
+
+    @pytest.mark.parametrize("inside", ["", "/2020"])
+    def test_a_class_may_be_called_train(self, tmp_path: Path, inside: str) -> None:
+        put(tmp_path, *photos("car", 3), *photos(f"train{inside}", 3), *photos("bus", 3))
+        if inside:  # train/2020 beside car and bus: a class of the split train, or a folder in the class train
+            with pytest.raises(DataError, match='two ways: "bus", "car", "train".*layout=classes.*layout=splits'):
+                load_folder(tmp_path)
+            assert load_folder(tmp_path, layout="classes").classes == ["bus", "car", "train"]
+            put(tmp_path, *photos("train/2021", 3))
+            assert load_folder(tmp_path, layout="splits").classes == ["2020", "2021"]
+        else:
+            assert load_folder(tmp_path).classes == ["bus", "car", "train"]
+
+    @pytest.mark.parametrize(("train", "test"), [("train", "test"), ("train/steam", "test/alpha")])
+    def test_classes_called_train_and_test(self, tmp_path: Path, train: str, test: str) -> None:
+        put(tmp_path, *photos(train, 3), *photos(test, 3))
+        with pytest.raises(DataError, match=r"two ways.*--layout classes"):
+            load_folder(tmp_path)
+        data = load_data(tmp_path, layout="classes")
+        assert data.classes == ["test", "train"]
+        assert len(data.split_rows()) == 6
+
+    def test_a_folder_one_level_too_high(self, tmp_path: Path) -> None:
+        put(tmp_path, *photos("x/dataset/a", 2), *photos("x/dataset/b", 2), *photos("__MACOSX/a", 2))
+        data = load_folder(tmp_path)
+        assert data.classes == ["a", "b"]
+        assert f"read from {Path('x/dataset')}, the only folder with images in it" in data.notes
+        put(tmp_path, *photos("y/train/a", 2), *photos("y/train/b", 2), *photos("y/val/a", 2))
+        assert load_folder(tmp_path / "y").val is not None
+
+    def test_classes_in_the_names_of_files(self, tmp_path: Path) -> None:
+        put(tmp_path, *(f"{animal}.{i}.jpg" for animal in ("cat", "dog") for i in range(3)))
+        data = load_folder(tmp_path)
+        assert data.classes == ["cat", "dog"]
+        assert 'classes are the beginnings of the names: cat.0.jpg is of "cat"' in data.notes
+        # Kaggle's dogs and cats: the images for testing have numbers only.
+        put(tmp_path / "k", *(f"train/{animal}_{i}.jpg" for animal in ("cat", "dog") for i in range(3)), "test/1.jpg")
+        data = load_folder(tmp_path / "k")
+        assert data.classes == ["cat", "dog"]
+        assert "test: 1 images whose names tell no class, left out" in data.notes
+
+    def test_names_that_cameras_give_are_no_classes_unless_one_says_so(self, tmp_path: Path) -> None:
+        put(tmp_path, *(f"{animal}_{i}.jpg" for animal in ("IMG", "DSC") for i in range(3)))
+        with pytest.raises(DataError, match=r"6 images but no class folder.*\(DSC, IMG\), say layout=flat"):
+            load_folder(tmp_path)
+        assert load_folder(tmp_path, layout="flat").classes == ["DSC", "IMG"]
+        with pytest.raises(UsageError, match="expected auto, classes, splits or flat"):
+            load_folder(tmp_path, layout="flats")  # type: ignore[arg-type]
+
+    def test_case_and_composed_letters(self, tmp_path: Path) -> None:
+        put(tmp_path, *photos("train/cat", 2), *photos("train/dog", 2), *photos("val/Cat", 2), *photos("val/dog", 1))
+        with pytest.raises(DataError, match='val has the class "Cat" and train "cat"; only the case'):
+            load_folder(tmp_path)
+        composed, decomposed = "\u00e9t\u00e9", "e\u0301te\u0301"
+        put(tmp_path / "u", *photos(f"train/{composed}", 2), *photos("train/a", 2), *photos(f"val/{decomposed}", 2))
+        assert load_folder(tmp_path / "u").classes == ["a", composed]
+        put(tmp_path / "c", *photos("Cat", 2), *photos("cat", 2))
+        assert any("differ only in the case" in note for note in load_folder(tmp_path / "c").notes)
+
+
+class TestWalk:
+    def test_links_are_followed_once_and_never_in_circles(self, tmp_path: Path) -> None:
+        put(tmp_path, *photos("a", 2), *photos("elsewhere", 2))
+        (tmp_path / "a" / "more").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+        (tmp_path / "a" / "again").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+        (tmp_path / "a" / "up").symlink_to(tmp_path, target_is_directory=True)
+        (tmp_path / "a" / "self.png").symlink_to(tmp_path / "a" / "self.png")
+        (tmp_path / "a" / "gone.png").symlink_to(tmp_path / "nothing.png")
+        images = find_images(tmp_path / "a")
+        assert [path.relative_to(tmp_path / "a").as_posix() for path in images.paths] == [
+            "0.png",
+            "1.png",
+            "gone.png",
+            "self.png",
+            "again/0.png",
+            "again/1.png",
+        ]
+        assert [Path(path).name for path in images.ignored.repeated] == ["more", "up"]
+
+    def test_what_is_left_aside_is_said(self, tmp_path: Path) -> None:
+        put(tmp_path, "@eaDir/x.png", ".hidden/x.png")
+        for name in (".DS_Store", "Thumbs.db", "._1.png", "1.HEIC", "notes.txt"):
+            (tmp_path / name).write_bytes(b"x")
+        assert find_images(tmp_path).ignored.notes() == [
+            "files that are no images, ignored: .heic 1, .txt 1, hidden 3",
+            '1 of them may be photos. HEIC photos need a package: pip install "cnnlab[heic]"',
+            "hidden and system folders, ignored: .hidden, @eaDir",
+        ]
+        with pytest.raises(DataError, match=r"no image in the folder.*\.heic 1.*cnnlab\[heic\]"):
+            image_files([tmp_path])
+        with pytest.raises(DataError, match=r"no class folders with images.*cnnlab\[heic\]"):
+            load_folder(tmp_path)

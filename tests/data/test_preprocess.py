@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageCms, PngImagePlugin
 
 from cnnlab.data import ArraySplit, Preprocess
-from cnnlab.data.decoding import decode, to_bytes
+from cnnlab.data.decoding import decode, to_bytes, to_channels
 from cnnlab.errors import DataError, UsageError
 
 
@@ -330,3 +331,55 @@ class TestErrors:
             Preprocess.from_dict({**preprocess.to_dict(), "crop_fractoin": 1})
         with pytest.raises(UsageError, match="needs size, std"):
             Preprocess.from_dict({"channels": 1, "mean": [0.5]})
+
+
+def test_lab_becomes_grey_and_colour(tmp_path: Path) -> None:
+    """Pillow converts LAB to RGB only."""
+    lab = Image.new("RGB", (6, 6), (200, 30, 60))
+    profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    converted = ImageCms.applyTransform(lab, ImageCms.buildTransform(*profiles, "RGB", "LAB"))
+    assert converted is not None
+    converted.save(tmp_path / "lab.tif")
+    red, green, blue = decode(tmp_path / "lab.tif", 3).getpixel((0, 0))  # type: ignore[misc]
+    assert (abs(red - 200), abs(green - 30), abs(blue - 60)) <= (2, 2, 2)
+    grey = decode(tmp_path / "lab.tif", 1).getpixel((0, 0))
+    assert abs(grey - (0.299 * 200 + 0.587 * 30 + 0.114 * 60)) < 3  # type: ignore[operator]
+
+
+def test_what_a_file_is_stands_in_the_message(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    for content, message in [
+        (b"<!DOCTYPE html><html>404</html>", "it is an HTML page, as a failed download leaves it, not an image"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS.*git lfs pull"),
+        (b"", "an empty file"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", r"it is a HEIC photo.*cnnlab\[heic\]"),
+        (b"\xff\xd8\xffgarbage", "begins like a JPEG image but is damaged"),
+    ]:
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=message):
+            decode(path, 3)
+
+
+def test_huge_photos_are_read_without_pillows_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("L", (20, 10), 7).save(tmp_path / "x.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 150)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert decode(tmp_path / "x.png", 1).getpixel((0, 0)) == 7
+    assert caught == []
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
+    with pytest.raises(DataError, match="million pixels, or claims to; save it smaller"):
+        decode(tmp_path / "x.png", 1)
+
+
+def test_depth_is_the_range_that_16_bits_are_used_for(tmp_path: Path) -> None:
+    values = np.array([[0, 1023, 512, 2000]], np.uint16)
+    Image.fromarray(values).save(tmp_path / "x.png")
+    with Image.open(tmp_path / "x.png") as image:
+        assert np.asarray(to_channels(image, 1)).tolist() == [[0, 4, 2, 8]]  # 1/257
+        assert np.asarray(to_channels(image, 1, depth=10)).tolist() == [[0, 255, 128, 255]]
+    preprocess = Preprocess(4, 1, (0.5,), (0.5,), depth=10)
+    assert Preprocess.from_dict(preprocess.to_dict()) == preprocess
+    assert "depth" not in Preprocess(4, 1, (0.5,), (0.5,)).to_dict()  # files of models stay as they were
+    with pytest.raises(UsageError, match="depth is 7"):
+        Preprocess(4, 1, (0.5,), (0.5,), depth=7)

@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits, load_sample_image
 
+from cnnlab.data.walk import find_images
 from cnnlab.errors import DataError, ModelError, RunError, UnknownNameError, UsageError
 from cnnlab.runs import Run, open_classifier
-from cnnlab.runs.predict import find_images, predict
+from cnnlab.runs.predict import predict
 from cnnlab.zoo import create_model, imagenet_classes
 
 
@@ -33,7 +34,7 @@ def digit_files(tmp_path: Path) -> Path:
 
 def test_answers_are_those_of_the_network(tiny_run: Run, digit_files: Path) -> None:
     answers = predict(tiny_run, digit_files, batch_size=4, top_k=3)
-    files = find_images(digit_files)
+    files = find_images(digit_files).paths
     assert [answer.file for answer in answers] == [str(path) for path in files]
     with torch.inference_mode():
         expected = tiny_run.model()(tiny_run.preprocess(files)).softmax(1)

@@ -24,6 +24,11 @@ Seed = Annotated[int, _SEED]
 SeedOfRecipe = Annotated[int | None, _SEED]
 MovedData = Annotated[Path | None, typer.Option("--data", "-d", help="Where the run's data lies now, if it was moved.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder to look for data sets in first.")]
+Layout = Annotated[
+    str | None, typer.Option(metavar="LAYOUT", help="How a folder is read: auto, classes, splits or flat.")
+]
+LabelColumn = Annotated[str | None, typer.Option(help="Column of a CSV file with the labels; guessed if not given.")]
+FileColumn = Annotated[str | None, typer.Option(help="Column of a CSV file with the image files; likewise.")]
 LooksFolder = Annotated[
     Path | None,
     typer.Option("--out", help="Folder to write to; looks/COMMAND-MODEL-N if not given. Never overwritten."),
@@ -31,6 +36,12 @@ LooksFolder = Annotated[
 CsvFile = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the table to this CSV file.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else.")]
 Tensorboard = Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard event files into the run.")]
+
+
+def reading_of(layout: str | None, label_column: str | None, file_column: str | None) -> dict[str, Any]:
+    """Return the options about reading a folder or CSV file that were given, as arguments of ``load_data``."""
+    options = {"layout": layout, "label_column": label_column, "file_column": file_column}
+    return {key: value for key, value in options.items() if value is not None}
 
 
 def layer_option(default: str) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cnnlab.cli._options import DataDir, Json, Seed, figure_option
+from cnnlab.cli._options import DataDir, FileColumn, Json, LabelColumn, Layout, Seed, figure_option, reading_of
 from cnnlab.cli._output import print_json, print_table
 from cnnlab.console import size, table
 from cnnlab.errors import UsageError
@@ -39,6 +39,9 @@ def data(
     ] = None,
     seed: Seed = 0,
     data_dir: DataDir = None,
+    layout: Layout = None,
+    label_column: LabelColumn = None,
+    file_column: FileColumn = None,
     as_json: Json = False,
 ) -> None:
     """List the data sets; or say what one is, your own included, and draw samples of it.
@@ -57,7 +60,8 @@ def data(
 
     from cnnlab.data import data_sets, load_data
 
-    loaded = load_data(name, data_dir=data_dir, seed=seed, progress=sys.stderr.isatty() and not as_json)
+    reading = reading_of(layout, label_column, file_column)
+    loaded = load_data(name, data_dir=data_dir, seed=seed, progress=sys.stderr.isatty() and not as_json, **reading)
     facts = data_sets.get(name).facts if name in data_sets else None
     described = _describe(loaded, facts)
     if figure is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnnlab.cli._options import DataDir, DataName, Json
+from cnnlab.cli._options import DataDir, DataName, FileColumn, Json, LabelColumn, Layout, reading_of
 from cnnlab.cli._output import print_json
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ def doctor(
     data: DataName,
     tiny: Annotated[int, typer.Option(min=1, help="Report pictures with a shorter side than this, in pixels.")] = 32,
     data_dir: DataDir = None,
+    layout: Layout = None,
+    label_column: LabelColumn = None,
+    file_column: FileColumn = None,
     as_json: Json = False,
 ) -> None:
     """Examine data for what hurts training: broken files, copies across splits, missing classes, and the like.
@@ -26,7 +29,9 @@ def doctor(
     """
     from cnnlab.data.doctor import examine
 
-    diagnosis = examine(data, data_dir=data_dir, tiny=tiny, progress=sys.stderr.isatty() and not as_json)
+    reading = reading_of(layout, label_column, file_column)
+    progress = sys.stderr.isatty() and not as_json
+    diagnosis = examine(data, data_dir=data_dir, tiny=tiny, progress=progress, **reading)
     if as_json:
         print_json(diagnosis.to_dict())
     else:

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnnlab.cli._options import DataDir, DeviceOfRecipe, Json, SeedOfRecipe, Tensorboard
+from cnnlab.cli._options import (
+    DataDir,
+    DeviceOfRecipe,
+    FileColumn,
+    Json,
+    LabelColumn,
+    Layout,
+    SeedOfRecipe,
+    Tensorboard,
+    reading_of,
+)
 from cnnlab.cli._output import print_json
 from cnnlab.cli._training import run_to_end
 from cnnlab.errors import UsageError
@@ -32,6 +42,9 @@ def train(
     seed: SeedOfRecipe = None,
     device: DeviceOfRecipe = None,
     data_dir: DataDir = None,
+    layout: Layout = None,
+    label_column: LabelColumn = None,
+    file_column: FileColumn = None,
     weights: Annotated[
         str | None, typer.Option(help="Start from these: imagenet, a weights file, or the folder of a run.")
     ] = None,
@@ -63,6 +76,7 @@ def train(
     start = _choose(names[0] if names else model, data, recipe, weights, freeze)
     options = {"weights": _absolute(weights), "freeze": freeze, "unfreeze_at": unfreeze_at}
     options |= {"seed": seed, "device": device, "data_dir": str(data_dir.resolve()) if data_dir else None}
+    options |= reading_of(layout, label_column, file_column)
     chosen = start.with_overrides(settings, **{key: value for key, value in options.items() if value is not None})
     if find_lr:
         _find_lr(chosen, out, as_json)

@@ -61,12 +61,14 @@ class Split(ABC):
         names: file of each image relative to the root of the data, or None for images in memory.
         channels: native channels, 1 or 3.
         size: native (height, width) in pixels, None when files differ.
+        depth: number of bits that grey files with 16 bits per pixel use.
     """
 
     labels: Tensor
     names: list[str] | None
     channels: int
     size: tuple[int, int] | None
+    depth: int = 16
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -125,6 +127,8 @@ class ImageData:
         notes: what was understood, line by line.
         skipped: (file, reason) of each file that was left out.
         divided: whether train and val were one, and were divided here by a seed.
+        ignored_files: number of files that were left aside: no images, or images without a class.
+        ignored_folders: number of folders that were left aside.
     """
 
     name: str
@@ -136,6 +140,8 @@ class ImageData:
     notes: list[str] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     divided: bool = False
+    ignored_files: int = 0
+    ignored_folders: int = 0
 
     def __post_init__(self) -> None:
         if len(self.train) == 0:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from typing import TypeAlias
+import warnings
+from pathlib import Path
+from typing import IO, TypeAlias
 
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from cnnlab.data.image_formats import HEIC_ADVICE, register_heic
 from cnnlab.errors import DataError
+from cnnlab.files import kind_of_file
 
 #: What :meth:`Preprocess.pixels` takes: a path, a PIL image, an array (H, W) or (H, W, C), a tensor (H, W) or
 #: (C, H, W).
@@ -30,7 +34,19 @@ _UPRIGHT = {
 _GREY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 
-def decode(source: ImageLike, channels: int, *, least: int | None = None) -> Image.Image:
+def open_image(path: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
+    """Open an image file with Pillow: HEIC too where pillow-heif is installed, huge photos without Pillow's warning.
+
+    Pillow still refuses more than twice ``Image.MAX_IMAGE_PIXELS`` (179 million pixels).
+    """
+    register_heic()
+    # Checked each time: whoever runs this may have set the filters anew.
+    if not any(entry[0] == "ignore" and entry[2] is Image.DecompressionBombWarning for entry in warnings.filters):
+        warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+    return Image.open(path)
+
+
+def decode(source: ImageLike, channels: int, *, least: int | None = None, depth: int = 16) -> Image.Image:
     """Return a picture upright, with 8 bits in ``channels`` channels: mode ``L`` (1) or ``RGB`` (3).
 
     Args:
@@ -38,6 +54,7 @@ def decode(source: ImageLike, channels: int, *, least: int | None = None) -> Ima
         channels: 1 or 3.
         least: a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as both sides keep this many pixels;
             much faster for photos of many megapixels, and not bit-identical. ``None`` decodes exactly.
+        depth: number of bits that grey pixels stored in 16 bits use; see :attr:`Preprocess.depth`.
 
     Raises:
         DataError: it cannot be read or is no picture; the message has the path.
@@ -45,19 +62,19 @@ def decode(source: ImageLike, channels: int, *, least: int | None = None) -> Ima
     if isinstance(source, str | os.PathLike):
         path = os.fspath(source)
         try:
-            with Image.open(path) as image:
+            with open_image(path) as image:
                 if least is not None:
                     image.draft(None, (least, least))
-                return to_channels(upright(image), channels)
+                return to_channels(upright(image), channels, depth)
         except Exception as error:
             # Pillow raises OSError, SyntaxError, ValueError, struct.error, ... for broken files.
             advice = "Remove or replace it; `cnnlab doctor` on the folder of a data set lists every unreadable file."
             if isinstance(error, FileNotFoundError):
                 advice = "Check the path."
-            raise DataError(f"Cannot read the image {path}: {reason(error)}. {advice}") from error
+            raise DataError(f"Cannot read the image {path}: {reason(error, path)}. {advice}") from error
     if isinstance(source, Image.Image):
         try:
-            return to_channels(upright(source), channels)
+            return to_channels(upright(source), channels, depth)
         except (OSError, SyntaxError, ValueError) as error:  # truncated, or a mode that Pillow cannot convert
             name = getattr(source, "filename", "") or "given"
             raise DataError(f"Cannot read the image {name}: {reason(error)}. Open it again or replace it.") from error
@@ -75,17 +92,37 @@ def decode(source: ImageLike, channels: int, *, least: int | None = None) -> Ima
     )
 
 
-def reason(error: BaseException) -> str:
-    """Say in a few words why Pillow could not read a file."""
+def reason(error: BaseException, path: str | os.PathLike[str] | None = None) -> str:
+    """Say in a few words why Pillow could not read a file, and what the file is where it is no image.
+
+    Args:
+        error: what Pillow raised.
+        path: the file.
+    """
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
     if isinstance(error, IsADirectoryError):
         return "it is a folder"
     if isinstance(error, PermissionError):
         return "no permission to read it"
+    if isinstance(error, Image.DecompressionBombError):
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+        return f"it has more than {limit:.0f} million pixels, or claims to; save it smaller"
     if isinstance(error, UnidentifiedImageError):
-        return "it is not an image that Pillow knows"
+        kind = _kind(path)
+        if kind == "a HEIC photo":
+            return f"it is a HEIC photo. {HEIC_ADVICE}"
+        if kind.endswith(" image"):
+            return f"it begins like {kind} but is damaged, or Pillow cannot read this kind"
+        return f"it is {kind}, not an image" if kind else "it is not an image that Pillow knows"
     return str(error).rstrip(".") or type(error).__name__
+
+
+def _kind(path: str | os.PathLike[str] | None) -> str:
+    try:
+        return "" if path is None else kind_of_file(Path(path))
+    except OSError:
+        return ""
 
 
 def orientation(image: Image.Image) -> int:
@@ -109,24 +146,35 @@ def is_grey(mode: str) -> bool:
     return mode in _GREY_MODES
 
 
-def to_channels(image: Image.Image, channels: int) -> Image.Image:
+def to_channels(image: Image.Image, channels: int, depth: int = 16) -> Image.Image:
     """Make 8-bit grey (``channels`` 1) or RGB (3) of any Pillow mode.
 
-    Transparency is laid on white. Grey of 16 bits is scaled by 1/257; see :func:`to_bytes` for integers of 32 bits and
-    floats. RGB becomes grey by the luma of ITU-R 601-2, as in Pillow.
+    Transparency is laid on white. Grey of 16 bits is scaled by 1/257, or so that the largest number of ``depth`` bits
+    becomes white; see :func:`to_bytes` for integers of 32 bits and floats. RGB becomes grey by the luma of ITU-R 601-2,
+    as in Pillow.
     """
     mode = "L" if channels == 1 else "RGB"
-    if image.mode.startswith("I;16"):
+    if depth < 16 and is_deep(image.mode):
+        scaled = np.asarray(image, dtype=np.float64) * (255 / (2**depth - 1))
+        image = Image.fromarray(scaled.round().clip(0, 255).astype(np.uint8))
+    elif image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image, dtype=np.float64) / 257).round().astype(np.uint8))
     elif image.mode in ("I", "F"):
         image = Image.fromarray(to_bytes(np.asarray(image), stretch=True))
     elif image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
         image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    elif image.mode == "LAB":  # Pillow converts it to RGB only
+        image = image.convert("RGB")
     if image.mode == mode:
         image.load()
         return image
     return image.convert(mode)
+
+
+def is_deep(mode: str) -> bool:
+    """Whether a Pillow mode stores grey in more than 8 bits, as integers."""
+    return mode == "I" or mode.startswith("I;16")
 
 
 def to_bytes(values: np.ndarray, *, stretch: bool = False) -> np.ndarray:

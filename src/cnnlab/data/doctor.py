@@ -86,6 +86,7 @@ def examine(
     imbalance: float = 10.0,
     seed: int = 0,
     progress: bool | None = None,
+    **reading: Any,
 ) -> Diagnosis:
     """Examine a folder, a CSV file or a named data set.
 
@@ -96,6 +97,8 @@ def examine(
         imbalance: a largest class with more than this many times the images of the smallest is reported.
         seed: of the division of data without splits.
         progress: show a progress bar on stderr.
+        reading: how a folder or CSV file is read: ``layout``, ``label_column``, ``file_column`` of
+            :func:`cnnlab.load_data`.
 
     Returns:
         The diagnosis. Data that cannot be trained on at all gives a diagnosis with the reason, no exception.
@@ -105,7 +108,7 @@ def examine(
     """
     named = str(data) in data_sets
     try:
-        loaded = load_data(data, data_dir=data_dir, seed=seed, progress=progress)
+        loaded = load_data(data, data_dir=data_dir, seed=seed, progress=progress, **reading)
     except DataNotFoundError:
         raise
     except DataError as error:

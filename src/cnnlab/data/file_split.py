@@ -15,7 +15,7 @@ from torch import Tensor
 from cnnlab.data.base import Crops, Split, memory_budget
 from cnnlab.data.decoding import decode, is_grey, to_tensor
 from cnnlab.data.preprocess import Preprocess, resize_box, resize_short_side
-from cnnlab.data.scanning import Scanned, workers
+from cnnlab.data.scanning import Scanned, depth_of, workers
 from cnnlab.errors import DataError
 
 # Square pictures of one size up to this many pixels are used whole, not cropped like photographs.
@@ -65,6 +65,7 @@ class FileSplit(Split):
         self.channels = 1 if self.scanned and all(is_grey(found.mode) for found in self.scanned) else 3
         sizes = {found.size for found in self.scanned or ()}
         self.size = sizes.pop() if len(sizes) == 1 else None
+        self.depth = depth_of(self.scanned or ())
         self._cache_bytes = cache_bytes
         self._squares: tuple[tuple[Any, ...], Tensor, np.ndarray] | None = None
         self._sources: tuple[tuple[Any, ...], list[np.ndarray | None]] | None = None
@@ -138,7 +139,7 @@ class FileSplit(Split):
     def _source(self, index: int, preprocess: Preprocess) -> Image.Image:
         """Return the picture that random boxes are cut from: the whole photo, made smaller when it is large."""
         short = _source_short_side(preprocess)
-        image = decode(self.paths[index], preprocess.channels, least=2 * short)
+        image = decode(self.paths[index], preprocess.channels, least=2 * short, depth=preprocess.depth)
         return resize_short_side(image, short, preprocess.interpolation) if min(image.size) > short else image
 
     def _budget(self) -> int:

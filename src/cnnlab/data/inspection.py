@@ -14,7 +14,7 @@ import numpy as np
 from cnnlab.data import near_duplicates
 from cnnlab.data.array_split import ArraySplit
 from cnnlab.data.base import ImageData
-from cnnlab.data.decoding import orientation, reason, to_channels, upright
+from cnnlab.data.decoding import open_image, orientation, reason, to_channels, upright
 from cnnlab.data.file_split import FileSplit
 from cnnlab.data.scanning import workers
 
@@ -59,9 +59,9 @@ def _inspect_files(split_name: str, split: FileSplit, progress: bool | None) -> 
     def inspect(path: Path, name: str, label: int) -> InspectedImage:
         try:
             content = path.read_bytes()
-            thumb, file = _thumb(content)
+            thumb, file = _thumb(content, split.depth)
         except Exception as error:  # Pillow raises many kinds for broken files
-            return InspectedImage(name, split_name, label, error=reason(error))
+            return InspectedImage(name, split_name, label, error=reason(error, path))
         return InspectedImage(name, split_name, label, hashlib.blake2b(content).digest(), thumb, file)
 
     with ThreadPoolExecutor(workers()) as pool:
@@ -69,14 +69,14 @@ def _inspect_files(split_name: str, split: FileSplit, progress: bool | None) -> 
         return list(_tracked(inspected, len(split), f"Examining {split_name}", progress))
 
 
-def _thumb(content: bytes) -> tuple[np.ndarray, FileFacts]:
+def _thumb(content: bytes, depth: int) -> tuple[np.ndarray, FileFacts]:
     from PIL import Image
 
-    with Image.open(io.BytesIO(content)) as image:
+    with open_image(io.BytesIO(content)) as image:
         kind, mode, (width, height) = image.format or "", image.mode, image.size
         image.draft("L", (2 * near_duplicates.THUMB,) * 2)  # a JPEG is decoded at 1/2 to 1/8 of its size
         turned = orientation(image)
-        grey = to_channels(upright(image), 1)
+        grey = to_channels(upright(image), 1, depth)
         side = (near_duplicates.THUMB, near_duplicates.THUMB)
         thumb = np.asarray(grey.resize(side, Image.Resampling.LANCZOS))
     size = (width, height) if turned >= 5 else (height, width)

@@ -9,7 +9,7 @@ from pathlib import Path
 from cnnlab.data.base import ImageData
 from cnnlab.data.facts import data_sets
 from cnnlab.data.readers.csv import load_csv
-from cnnlab.data.readers.folder import load_folder
+from cnnlab.data.readers.folder import Layout, load_folder
 from cnnlab.errors import DataError, DataNotFoundError
 
 
@@ -25,6 +25,9 @@ def load_data(
     seed: int = 0,
     progress: bool | None = None,
     download: bool = True,
+    layout: Layout = "auto",
+    label_column: str | None = None,
+    file_column: str | None = None,
 ) -> ImageData:
     """Load a data set.
 
@@ -35,6 +38,10 @@ def load_data(
         seed: of the division into train and val, where data come without one.
         progress: show progress bars on stderr; None shows them when it is a terminal.
         download: fetch a named data set that is not on this machine.
+        layout: how a folder is read: ``"auto"``, ``"classes"``, ``"splits"`` or ``"flat"``; see
+            :data:`cnnlab.data.readers.folder.Layout`.
+        label_column: name of the column of a CSV file that holds the labels; guessed if None.
+        file_column: name of the column of a CSV file that holds the names of the image files; guessed if None.
 
     Raises:
         UnknownNameError: neither a name nor a path.
@@ -49,10 +56,11 @@ def load_data(
         return data
     path = Path(text).expanduser()
     if path.is_dir():
-        return load_folder(path, seed=seed, progress=progress)
+        return load_folder(path, seed=seed, progress=progress, layout=layout)
     if path.is_file():
         if path.suffix.lower() in (".csv", ".tsv"):
-            return load_csv(path, seed=seed, progress=progress)
+            columns = {"label_column": label_column, "file_column": file_column}
+            return load_csv(path, seed=seed, progress=progress, **columns)
         raise DataError(f"{path} is neither a folder nor a .csv file. Unpack archives first; give the folder.")
     looks_like_path = os.sep in text or "/" in text or path.suffix.lower() in (".csv", ".tsv")
     if looks_like_path or not isinstance(name_or_path, str):

@@ -46,6 +46,7 @@ class Preprocess:
             ``round(size / crop_fraction)`` and cuts the centre square of ``size``, as is usual for photos.
         crop_fraction: side of the square relative to the resized short side, in (0, 1]; 0.875 is 224 of 256.
         interpolation: ``"bilinear"`` or ``"bicubic"``, both antialiased when shrinking.
+        depth: number of bits that grey files with 16 bits per pixel use, 8 to 16; the largest such number is white.
 
     Raises:
         UsageError: a value makes no sense.
@@ -58,6 +59,7 @@ class Preprocess:
     resize: Literal["stretch", "crop"] = "stretch"
     crop_fraction: float = 1.0
     interpolation: Resampling = "bilinear"
+    depth: int = 16
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mean", tuple(float(m) for m in self.mean))
@@ -79,11 +81,13 @@ class Preprocess:
             raise UsageError(f"crop_fraction is {self.crop_fraction}; it must be in (0, 1], e.g. 0.875.")
         if self.interpolation not in _FILTERS:
             raise UsageError(f'interpolation is "{self.interpolation}"; expected "bilinear" or "bicubic".')
+        if not 8 <= self.depth <= 16:
+            raise UsageError(f"depth is {self.depth}; pixels stored in 16 bits use 8 to 16 of them.")
 
     @property
-    def geometry(self) -> tuple[int, int, str, float, str]:
+    def geometry(self) -> tuple[int, int, str, float, str, int]:
         """Everything that decides the uint8 pixels; two preprocessings with equal geometry share decoded images."""
-        return (self.size, self.channels, self.resize, self.crop_fraction, self.interpolation)
+        return (self.size, self.channels, self.resize, self.crop_fraction, self.interpolation, self.depth)
 
     @property
     def short_side(self) -> int:
@@ -104,7 +108,7 @@ class Preprocess:
         Raises:
             DataError: it cannot be read or is no picture; the message has the path.
         """
-        return to_tensor(self.fit(decode(image, self.channels)))
+        return to_tensor(self.fit(decode(image, self.channels, depth=self.depth)))
 
     def fit(self, image: Image.Image) -> Image.Image:
         """Resize and crop a decoded picture (mode ``L`` or ``RGB``) to size x size."""
@@ -124,7 +128,7 @@ class Preprocess:
         Raises:
             DataError: the photo cannot be read.
         """
-        inside, around = Image.fromarray(pixels), self._resized(decode(image, self.channels)).copy()
+        inside, around = Image.fromarray(pixels), self._resized(decode(image, self.channels, depth=self.depth)).copy()
         around.paste(inside, self._corner(around))
         return around
 
@@ -192,8 +196,9 @@ class Preprocess:
         return self.normalize(torch.stack([self.pixels(image) for image in many]))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON types; :meth:`from_dict` reads them back."""
-        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        """Return plain JSON types; :meth:`from_dict` reads them back. The usual depth of 16 bits is left out."""
+        values = {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        return {key: value for key, value in values.items() if key != "depth" or value != 16}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Preprocess:

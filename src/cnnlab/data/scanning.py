@@ -8,14 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
+import numpy as np
 
-from cnnlab.data.decoding import orientation, reason, to_channels
-
-#: Endings that count as images; other files in a folder are left alone.
-IMAGE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .apng .bmp .dib .gif .webp .tif .tiff .ppm .pgm .pbm .pnm .tga .avif .jp2".split()  # noqa: SIM905
-)
+from cnnlab.data.decoding import is_deep, open_image, orientation, reason, to_channels
 
 #: Up to this many files, :func:`scan` decodes every one; above, it reads the headers only.
 FULL_SCAN_FILES = 5000
@@ -29,11 +24,26 @@ class Scanned:
         size: (height, width) in pixels after turning upright; (0, 0) when unreadable.
         mode: Pillow's mode; "" when unreadable.
         error: why it cannot be read, or None.
+        largest: largest pixel value of grey images with more than 8 bits, where it was looked at; else 0.
     """
 
     size: tuple[int, int]
     mode: str
     error: str | None = None
+    largest: int = 0
+
+
+#: Of so many files with more than 8 bits the pixels are looked at, where only headers are read.
+_DEEP_SAMPLE = 300
+
+
+def depth_of(scanned: Sequence[Scanned]) -> int:
+    """Return how many bits the grey images stored in 16 bits use, over all of them: 8, 10, 12, 14 or 16.
+
+    Cameras and microscopes store 10, 12 or 14 bits in 16: taken for 16 bits, such pictures are nearly black.
+    """
+    largest = max((look.largest for look in scanned), default=0)
+    return next(bits for bits in (8, 10, 12, 14, 16) if largest < 2**bits) if 0 < largest < 2**16 else 16
 
 
 def workers() -> int:
@@ -63,7 +73,13 @@ def scan(paths: Sequence[Path], *, full: bool | None = None, progress: bool | No
 
             console = Console(stderr=True)
             found = track(found, "Looking at the images", total=len(paths), transient=True, console=console)
-        return list(found)
+        scanned = list(found)
+        deep = [i for i, look in enumerate(scanned) if is_deep(look.mode) and look.error is None]
+        if not decode_all and deep:
+            chosen = deep[:: -(-len(deep) // _DEEP_SAMPLE)]
+            for i, look in zip(chosen, pool.map(lambda i: scan_file(paths[i], full=True), chosen), strict=True):
+                scanned[i] = look
+    return scanned
 
 
 def scan_file(path: Path, *, full: bool) -> Scanned:
@@ -75,9 +91,9 @@ def scan_file(path: Path, *, full: bool) -> Scanned:
     try:
         if path.stat().st_size == 0:
             return Scanned((0, 0), "", "the file is empty (0 bytes)")
-        with Image.open(path) as image:
+        with open_image(path) as image:
             height, width = image.height, image.width
-            mode = image.mode
+            mode, largest = image.mode, 0
             # Pillow turns TIFF files by itself. Asking a PNG for EXIF data decodes all of it, and cameras write none.
             tells = image.format != "TIFF" and (full or image.format != "PNG")
             if tells and orientation(image) >= 5:  # a quarter turn
@@ -86,13 +102,15 @@ def scan_file(path: Path, *, full: bool) -> Scanned:
                 # 1/8 of the size for JPEG: reads the whole file and saves most of the work.
                 image.draft(None, (1, 1))
                 to_channels(image, 3)
+                if is_deep(mode):
+                    largest = int(np.asarray(image).max())
             else:
                 image.verify()
                 if image.format == "JPEG" and not _ends_well(path):
                     return scan_file(path, full=True)
-        return Scanned((height, width), mode)
+        return Scanned((height, width), mode, largest=max(0, largest))
     except Exception as error:  # Pillow raises many kinds for broken files
-        return Scanned((0, 0), "", reason(error))
+        return Scanned((0, 0), "", reason(error, path))
 
 
 def _ends_well(path: Path) -> bool:

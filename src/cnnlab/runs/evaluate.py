@@ -17,7 +17,7 @@ from cnnlab.data.file_split import FileSplit
 from cnnlab.errors import DataError, UsageError, did_you_mean
 from cnnlab.runs.classifier import open_classifier
 from cnnlab.runs.folder import RunFolder
-from cnnlab.training.build import hold_out
+from cnnlab.training.build import hold_out, load_recipe_data
 from cnnlab.training.evaluation import evaluate as evaluate_split
 from cnnlab.training.metrics import Metrics, evaluate_scores
 
@@ -135,7 +135,9 @@ def _chosen(
         own = load_own_data(run, data_dir)
         split = split or run.summary.get("split") or _first_split(own)
         return own, own_split(run, own, split, notes), split
-    other = data if isinstance(data, ImageData) else load_data(os.fspath(data), data_dir=data_dir)
+    other = (
+        data if isinstance(data, ImageData) else load_data(os.fspath(data), data_dir=data_dir, layout=run.recipe.layout)
+    )
     if other.divided and split is None and other.val is not None:
         # A folder without splits: all of it is new to the network, not only the part that was set aside here.
         return other, other.train.joined(other.val), "all"
@@ -150,7 +152,7 @@ def load_own_data(run: RunFolder, data_dir: str | os.PathLike[str] | None = None
         DataError: it is not there any more.
     """
     recipe = run.recipe
-    return hold_out(recipe, load_data(recipe.data, data_dir=data_dir or recipe.data_dir, seed=recipe.seed))
+    return hold_out(recipe, load_recipe_data(recipe, data_dir))
 
 
 def own_split(run: RunFolder, data: ImageData, split: str, notes: list[str]) -> Split:

@@ -18,13 +18,13 @@ from typing import Any
 
 import yaml
 
+from cnnlab.data.walk import image_files
 from cnnlab.errors import DataError, UsageError
 from cnnlab.explain import explain_all, explanations
 from cnnlab.explain.settings import ExplainSettings
 from cnnlab.runs.classifier import Classifier, as_class, open_classifier
 from cnnlab.runs.folder import RunFolder, file_name
 from cnnlab.runs.photo_explanation import PhotoExplanation, write_contact_sheet, write_explanation
-from cnnlab.runs.predict import image_files
 from cnnlab.tracing.target_layer import list_layers
 from cnnlab.training.metrics import softmax
 

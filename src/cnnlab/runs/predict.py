@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,7 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from cnnlab.data import ImageLike, Preprocess
-from cnnlab.data.scanning import IMAGE_SUFFIXES, workers
+from cnnlab.data.scanning import workers
+from cnnlab.data.walk import image_files
 from cnnlab.errors import DataError, UsageError
 from cnnlab.runs.classifier import Classifier, open_classifier
 from cnnlab.runs.folder import RunFolder
@@ -100,27 +100,6 @@ def predict(
                     top = network.top(probabilities, top_k)
                     predictions.append(Prediction(name, *top[0], top))
     return predictions
-
-
-def find_images(folder: Path) -> list[Path]:
-    """Return the images in ``folder`` and its subfolders, sorted; hidden files and folders are left alone."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
-
-
-def image_files(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """Return files as they are, and of folders the images in them and their subfolders.
-
-    Raises:
-        DataError: a folder holds no image.
-    """
-    files: list[Path] = []
-    for path in map(Path, paths):
-        images = find_images(path) if path.is_dir() else [path]
-        if not images:
-            raise DataError(f"There is no image in the folder {path} or below it. Name another folder, or files.")
-        files += images
-    return files
 
 
 def _sources(inputs: Inputs) -> Iterator[tuple[str, ImageLike]]:

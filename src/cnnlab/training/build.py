@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
@@ -119,7 +120,7 @@ def _load_data(recipe: Recipe, data: ImageData | None) -> ImageData:
     models.get(recipe.model)  # a wrong name of a network is said before data are loaded
     if data is None:
         with distributed.first_process_first():
-            data = load_data(recipe.data, data_dir=recipe.data_dir, seed=recipe.seed)
+            data = load_recipe_data(recipe)
     data = hold_out(recipe, data)
     if recipe.early_stopping and data.val is None:
         raise TrainingError(
@@ -129,6 +130,26 @@ def _load_data(recipe: Recipe, data: ImageData | None) -> ImageData:
     if len(data.train) < 2:
         raise DataError(f"{data.name} has {len(data.train)} training images; at least 2 are needed.")
     return data
+
+
+def load_recipe_data(recipe: Recipe, data_dir: str | os.PathLike[str] | None = None) -> ImageData:
+    """Load the data that a recipe names, read as it says.
+
+    Args:
+        recipe: recipe of the run.
+        data_dir: folder to look for data sets in, instead of the recipe's.
+
+    Raises:
+        DataError: the data is not there or cannot be used.
+    """
+    return load_data(
+        recipe.data,
+        data_dir=data_dir or recipe.data_dir,
+        seed=recipe.seed,
+        layout=recipe.layout,
+        label_column=recipe.label_column,
+        file_column=recipe.file_column,
+    )
 
 
 def hold_out(recipe: Recipe, data: ImageData) -> ImageData:
@@ -175,6 +196,7 @@ def _preprocess(recipe: Recipe, data: ImageData) -> Preprocess:
         resize="crop" if data.train.photos else "stretch",
         crop_fraction=(recipe.crop_fraction or 1.0) if data.train.photos else 1.0,
         interpolation=recipe.interpolation or "bilinear",
+        depth=data.train.depth,
     )
     if recipe.mean is None:
         mean, std = channel_statistics(data.train, blank)

@@ -67,6 +67,11 @@ class Recipe(BaseModel):
     model_options: dict[str, Any] = Field(default_factory=dict, description="options of the network")
     data: str = Field("mnist5k", description="registered name of a data set, a folder of photos, or a CSV file")
     data_dir: str | None = Field(None, description="folder to look for data sets in")
+    layout: Literal["auto", "classes", "splits", "flat"] = Field(
+        "auto", description="how a folder is read: all folders are classes, or splits; flat: file names begin with them"
+    )
+    label_column: str | None = Field(None, description="column of a CSV file with the labels; guessed if null")
+    file_column: str | None = Field(None, description="column of a CSV file with the image files; guessed if null")
     image_size: int | None = Field(
         None, ge=1, le=2048, description="side in pixels; the data's own, or the network's, if null"
     )

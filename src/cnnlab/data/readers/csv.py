@@ -3,44 +3,53 @@
 from __future__ import annotations
 
 import csv
-import math
-from collections.abc import Iterator, Sequence
-from operator import itemgetter
+import itertools
+from collections.abc import Sequence, Set
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from cnnlab.data.array_split import ArraySplit
 from cnnlab.data.base import ImageData
-from cnnlab.data.readers.folder import SPLIT_NAMES, VALIDATION_SHARE, build_image_data, check_classes, natural_key
+from cnnlab.data.readers.csv_pixels import load_pixels
+from cnnlab.data.readers.csv_table import FEW_COLUMNS, HEADER, NUMBERING, Table, classes_of, is_integer
+from cnnlab.data.readers.labelled_files import build_image_data
 from cnnlab.data.scanning import scan
-from cnnlab.data.stratify import stratified_split
-from cnnlab.errors import DataError, DataNotFoundError
+from cnnlab.data.walk import list_folder
+from cnnlab.errors import DataError, DataNotFoundError, UsageError, did_you_mean
 
 _FILE_COLUMNS = ("file", "filename", "file_name", "path", "filepath", "image", "image_path")
 _LABEL_COLUMNS = ("label", "class", "target", "category")
-_HEADER = 'Expected a header such as "file,label", "file,label,split" or "label,pixel0,pixel1,..."'
+_TRIED = 50  # rows that are looked at to guess which column names files
 
 
-def load_csv(path: str | Path, *, seed: int = 0, progress: bool | None = None) -> ImageData:
+def load_csv(
+    path: str | Path,
+    *,
+    seed: int = 0,
+    progress: bool | None = None,
+    label_column: str | None = None,
+    file_column: str | None = None,
+) -> ImageData:
     """Read a CSV file with a header.
 
-    With a column ``file`` (or ``filename``, ``path``, ``image``) there is one image file per row, its path relative to
-    the folder of the CSV file. Without, the other columns are the pixels, 0..255: S*S of them are a grey image by
-    rows, 3*S*S are the red, green and blue planes of a colour image. ``label`` (or ``class``, ``target``,
-    ``category``) may be a number or a name. A column ``split`` says train, val or test; without it 20 % of each class
-    become the validation split. Separated by commas, semicolons or tabs.
+    With a column ``file`` (or ``filename``, ``path``, ``image``) there is one image file per row, in the folder of the
+    CSV file or a folder in it, with or without its ending. A column of another name is taken for it when its values
+    are names of images there. Without, the other columns are the pixels, 0..255: S*S of them are a grey image by rows,
+    3*S*S are the red, green and blue planes of a colour image. ``label`` (or ``class``, ``target``, ``category``) may
+    be a number or a name. A column ``split`` says train, val or test; without it 20 % of each class become the
+    validation split. Separated by commas, semicolons or tabs. Files that are missing or unreadable are left out and
+    listed in ``skipped``.
 
     Args:
-        path: the file.
-        seed: of the division into train and val.
-        progress: show a progress bar while image files are looked at.
+        path: CSV file to read.
+        seed: seed of the division into train and val.
+        progress: whether to show a progress bar while image files are looked at.
+        label_column: name of the column with the labels, where it is none of those above.
+        file_column: name of the column with the image files, likewise.
 
     Raises:
         DataNotFoundError: there is no such file.
-        DataError: no usable header, a bad row (named by its line), fewer than two classes, or a class in val or test
-            that train lacks.
+        UsageError: there is no column of that name.
+        DataError: no usable header, a bad row (named by its line), labels that are no classes, fewer than two classes,
+            or a class in val or test that train lacks.
     """
     table = Path(path).expanduser()
     if not table.is_file():
@@ -50,97 +59,145 @@ def load_csv(path: str | Path, *, seed: int = 0, progress: bool | None = None) -
     except UnicodeDecodeError as error:
         raise DataError(f"{table} is not text in UTF-8 ({error.reason}). Save it as CSV in UTF-8.") from error
     if not lines or not lines[0].strip():
-        raise DataError(f"{table} is empty or its first line is. {_HEADER}.")
+        raise DataError(f"{table} is empty or its first line is. {HEADER}.")
     separator = max(",;\t", key=lines[0].count)
     header = [name.strip().lower() for name in next(csv.reader(lines[:1], delimiter=separator))]
-    label_column = _column(header, _LABEL_COLUMNS)
-    if label_column is None:
-        start = ", ".join(header[:4]) + (", ..." if len(header) > 4 else "")
-        if all(_is_integer(name) for name in header):
-            raise DataError(
-                f"{table}: line 1 has no column names but numbers ({start}). Add the header line. {_HEADER}."
-            )
-        raise DataError(f'{table}: line 1 has no column "label" ({start}). {_HEADER}.')
-    file_column = _column(header, _FILE_COLUMNS)
-    split_column = _column(header, ("split",))
-    reader = _Table(table, lines, header, separator, label_column, split_column)
-    if file_column is not None:
-        return _load_files(reader, file_column, seed, progress)
-    return _load_pixels(reader, seed)
+    reader = Table(table, lines, header, separator, *_columns(table, header, label_column, file_column))
+    pictures = _Pictures(table)
+    if reader.file is None and len(header) <= FEW_COLUMNS:
+        reader.file = _guessed_file_column(reader, pictures)
+    if reader.label < 0:
+        reader.label = _guessed_label_column(reader)
+    if reader.file is not None:
+        return _load_files(reader, reader.file, pictures, seed, progress)
+    return load_pixels(reader, seed)
 
 
-class _Table:
-    """The lines of a CSV file and which columns are what."""
+def _columns(
+    path: Path, header: list[str], label_column: str | None, file_column: str | None
+) -> tuple[int, int | None, int | None]:
+    """Return the positions of the columns of labels (-1: not known), splits and files (None: there is none)."""
 
-    def __init__(
-        self, path: Path, lines: list[str], header: list[str], separator: str, label: int, split: int | None
-    ) -> None:
-        self.path, self.lines, self.header, self.separator = path, lines, header, separator
-        self.label, self.split = label, split
+    def named(name: str | None) -> int | None:
+        if name is None:
+            return None
+        if name.strip().lower() not in header:
+            hint = did_you_mean(name, header) or f"The columns are {', '.join(header[:12])}."
+            raise UsageError(f'{path} has no column "{name}". {hint}')
+        return header.index(name.strip().lower())
 
-    def rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield (line number, cells) of every row; empty lines are passed over.
-
-        Raises:
-            DataError: a row has another number of columns than the header, or quotes that do not close.
-        """
-        reader = csv.reader(self.lines[1:], delimiter=self.separator, strict=True)
-        last, found = 1, False
-        try:
-            for cells in reader:
-                line, last = last + 1, reader.line_num + 1
-                if not cells or (len(cells) == 1 and not cells[0].strip()):
-                    continue
-                if len(cells) != len(self.header):
-                    raise self.bad(line, f"{len(cells)} columns, the header has {len(self.header)}")
-                found = True
-                yield line, cells
-        except csv.Error as error:
-            raise self.bad(last + 1, f"it is no CSV ({error})") from error
-        if not found:
-            raise DataError(f"{self.path} has a header and no rows. Add a row per image.")
-
-    def bad(self, line: int, what: str) -> DataError:
-        return DataError(f"{self.path}, line {line}: {what}. Correct or remove this row.")
-
-    def label_of(self, line: int, cells: Sequence[str]) -> str:
-        label = cells[self.label].strip()
-        if not label:
-            raise self.bad(line, "the label is empty")
-        return label
-
-    def split_of(self, line: int, cells: Sequence[str]) -> str:
-        if self.split is None:
-            return "train"
-        value = cells[self.split].strip()
-        if value.lower() not in SPLIT_NAMES:
-            raise self.bad(line, f'the split is "{value}", expected train, val or test')
-        return SPLIT_NAMES[value.lower()]
+    label, file = named(label_column), named(file_column)
+    if label is None:
+        label = _column(header, _LABEL_COLUMNS, {file})
+    if file is None:
+        file = _column(header, _FILE_COLUMNS, {label})
+    return -1 if label is None else label, _column(header, ("split",), {label, file}), file
 
 
-def _column(header: list[str], names: Sequence[str]) -> int | None:
-    return next((header.index(name) for name in names if name in header), None)
+def _guessed_file_column(table: Table, pictures: _Pictures) -> int | None:
+    """Return the column whose values are names of images beside the CSV file; None when there is none."""
+    rows = [cells for _, cells in itertools.islice(table.rows(), _TRIED)]
+    for column in range(len(table.header)):
+        if column not in (table.label, table.split):
+            hits = sum(pictures.find(cells[column]) is not None for cells in rows)
+            if 2 * hits > len(rows):
+                return column
+    return None
 
 
-def _is_integer(text: str) -> bool:
-    try:
-        int(text)
-    except ValueError:
-        return False
-    return True
+def _guessed_label_column(table: Table) -> int:
+    """Return the column that is left when all others are accounted for.
+
+    Raises:
+        DataError: it is not plain which one holds the labels.
+    """
+    rest = [
+        i
+        for i, name in enumerate(table.header)
+        if i not in (table.file, table.split) and not (table.file is not None and name in NUMBERING)
+    ]
+    if table.file is not None and len(rest) == 1:
+        return rest[0]
+    start = ", ".join(table.header[:4]) + (", ..." if len(table.header) > 4 else "")
+    if all(is_integer(name) for name in table.header):
+        raise DataError(
+            f"{table.path}: line 1 has no column names but numbers ({start}). Add the header line. {HEADER}."
+        )
+    raise DataError(
+        f'{table.path}: line 1 has no column "label" ({start}). Name the column with --label-column '
+        f"(label_column=...). {HEADER}."
+    )
 
 
-def _load_files(table: _Table, file_column: int, seed: int, progress: bool | None) -> ImageData:
+class _Pictures:
+    """The images that a CSV file may mean: in its folder and in the folders directly in it, with or without ending."""
+
+    def __init__(self, table: Path) -> None:
+        self.root = table.parent
+        self._inner: list[Path] | None = None
+        self._names: dict[Path, dict[str, Path]] = {}
+        self._stem = table.stem.lower()
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders that are searched: that of the CSV file, then the one called like it, then the others."""
+        if self._inner is None:
+            inner = list_folder(self.root)[1]
+            self._inner = [self.root, *sorted(inner, key=lambda folder: folder.name.lower() != self._stem)]
+        return self._inner
+
+    def find(self, name: str) -> Path | None:
+        """Return the image that a cell names; None when there is none."""
+        name = name.strip()
+        if not name:
+            return None
+        if (self.root / name).is_file():
+            return self.root / name
+        name = name.replace("\\", "/")
+        for folder in self.folders:
+            path = folder / name
+            images = self._images_in(path.parent)
+            if path.name in images:
+                return images[path.name]
+        return None
+
+    def _images_in(self, folder: Path) -> dict[str, Path]:
+        """Return the images of a folder by name, and by name without ending."""
+        if folder not in self._names:
+            images = list_folder(folder)[0] if folder.is_dir() else []
+            self._names[folder] = {path.stem: path for path in reversed(images)} | {path.name: path for path in images}
+        return self._names[folder]
+
+
+def _column(header: list[str], names: Sequence[str], taken: Set[int | None]) -> int | None:
+    return next((header.index(name) for name in names if name in header and header.index(name) not in taken), None)
+
+
+def _load_files(table: Table, file_column: int, pictures: _Pictures, seed: int, progress: bool | None) -> ImageData:
     names, paths, labels, splits = [], [], [], []
+    missing = 0
     for line, cells in table.rows():
         name = cells[file_column].strip()
-        path = table.path.parent / name
-        if not name or not path.is_file():
-            raise table.bad(line, f'there is no file "{name}" in {table.path.parent}')
-        names.append(name)
+        if not name:
+            raise table.bad(line, f'the column "{table.header[file_column]}" is empty')
+        path = pictures.find(name)
+        missing += path is None
+        # A file that is not there is listed with those that cannot be read.
+        path = table.path.parent / name if path is None else path
         paths.append(path)
+        inside = path.is_relative_to(table.path.parent)
+        names.append(path.relative_to(table.path.parent).as_posix() if inside else name)
         labels.append(table.label_of(line, cells))
         splits.append(table.split_of(line, cells))
+    if missing == len(paths):
+        inner = ", ".join(folder.name for folder in pictures.folders[1:4])
+        searched = f"{table.path.parent}{f' and its folders {inner}' if inner else ''}"
+        raise DataError(
+            f'{table.path}: none of the {missing} files of the column "{table.header[file_column]}" is there; the '
+            f'first is "{names[0]}", looked for in {searched}. '
+            "Put the images there, or name another column with --file-column (file_column=...)."
+        )
+    labels = classes_of(table.path, labels)
     if "train" not in splits:
         raise DataError(f'{table.path}: no row has the split "train". Say which images are to be learnt from.')
     return build_image_data(
@@ -154,105 +211,3 @@ def _load_files(table: _Table, file_column: int, seed: int, progress: bool | Non
         seed=seed,
         kind="CSV of image files",
     )
-
-
-def _load_pixels(table: _Table, seed: int) -> ImageData:
-    columns = [i for i in range(len(table.header)) if i not in (table.label, table.split)]
-    channels, side = _image_shape(table, len(columns))
-    read = _read_fast(table, columns)
-    pixels, labels, splits = _read_slowly(table, columns) if read is None else read
-    images = torch.from_numpy(pixels.reshape(len(pixels), channels, side, side))
-    kinds = np.array(splits)
-    names = np.array(labels)
-    trained = names[kinds == "train"]
-    if not len(trained):
-        raise DataError(f'{table.path}: no row has the split "train". Say which images are to be learnt from.')
-    classes = sorted(set(trained.tolist()), key=natural_key)
-    check_classes(str(table.path), classes, list(zip(splits, labels, strict=True)))
-    number = {label: position for position, label in enumerate(classes)}
-    targets = torch.tensor([number[label] for label in labels])
-    rows = {split: torch.from_numpy(np.flatnonzero(kinds == split)) for split in ("train", "val", "test")}
-    divided = len(rows["train"]) == len(images)
-    if divided:
-        rows["train"], rows["val"] = stratified_split(targets, VALIDATION_SHARE, seed)
-    parts = {split: ArraySplit(images[at], targets[at]) for split, at in rows.items() if len(at)}
-    colour = "grey" if channels == 1 else "RGB"
-    sizes = ", ".join(f"{split} {len(at)}" if len(at) else f"no {split}" for split, at in rows.items())
-    notes = [f"CSV of pixels: {len(images)} {colour} images of {side}x{side}, {len(classes)} classes, {sizes}"]
-    if divided:
-        notes.append(f"divided here into train and val, by class, seed {seed}")
-    return ImageData(
-        table.path.stem,
-        classes,
-        parts["train"],
-        parts.get("val"),
-        parts.get("test"),
-        str(table.path),
-        notes,
-        divided=divided,
-    )
-
-
-def _image_shape(table: _Table, count: int) -> tuple[int, int]:
-    """Return (channels, side) of images with this many values."""
-    for channels in (1, 3):
-        side = math.isqrt(count // channels)
-        if count and side * side * channels == count:
-            return channels, side
-    raise DataError(
-        f"{table.path}: the header has {count} columns of pixels, which is neither S*S (grey) nor 3*S*S (red, green, "
-        f"blue planes) for any side S. {_HEADER}."
-    )
-
-
-def _read_fast(table: _Table, columns: list[int]) -> tuple[np.ndarray, list[str], list[str]] | None:
-    """Read a flawless table with NumPy's parser; None when anything is wrong with it."""
-    body = [line for line in table.lines[1:] if line.strip()]
-    separators = len(table.header) - 1
-    if not body or any(line.count(table.separator) != separators or '"' in line for line in body):
-        return None
-    try:
-        values = np.loadtxt(body, dtype=np.int16, delimiter=table.separator, usecols=columns, comments=None, ndmin=2)
-    except (ValueError, OverflowError):
-        return None
-    if values.min() < 0 or values.max() > 255:
-        return None
-    # Only the few cells that are not pixels are cut out in Python.
-    wanted = table.label if table.split is None else max(table.label, table.split)
-    last = [line.split(table.separator, wanted + 1) for line in body]
-    labels = [cells[table.label].strip() for cells in last]
-    splits = ["train"] * len(body)
-    if table.split is not None:
-        values_of_split = [cells[table.split].strip().lower() for cells in last]
-        if not all(value in SPLIT_NAMES for value in values_of_split):
-            return None
-        splits = [SPLIT_NAMES[value] for value in values_of_split]
-    if not all(labels):
-        return None
-    return values.astype(np.uint8), labels, splits
-
-
-def _read_slowly(table: _Table, columns: list[int]) -> tuple[np.ndarray, list[str], list[str]]:
-    """Read row by row, so that a bad one is named by its line."""
-    pixels, labels, splits = [], [], []
-    pick = itemgetter(slice(0, 0), *columns)  # with a slice first, it gives a tuple even for one column
-    for line, cells in table.rows():
-        labels.append(table.label_of(line, cells))
-        splits.append(table.split_of(line, cells))
-        try:
-            # bytearray takes integers 0..255 only.
-            pixels.append(np.frombuffer(bytearray(map(int, pick(cells)[1:])), dtype=np.uint8))
-        except ValueError:
-            raise _bad_pixel(table, line, columns, cells) from None
-    return np.stack(pixels), labels, splits
-
-
-def _bad_pixel(table: _Table, line: int, columns: list[int], cells: list[str]) -> DataError:
-    """Say which cell of a row is no integer in 0..255."""
-    for column in columns:
-        text = cells[column].strip()
-        if not _is_integer(text):
-            return table.bad(line, f'column "{table.header[column]}" is "{text}", expected an integer 0..255')
-        if not 0 <= int(text) <= 255:
-            return table.bad(line, f'column "{table.header[column]}" is {text}, expected 0..255')
-    raise AssertionError("no bad pixel in this row")
