@@ -262,7 +262,7 @@ class TestReadings:
     def test_a_class_may_be_called_train(self, tmp_path: Path, inside: str) -> None:
         put(tmp_path, *photos("car", 3), *photos(f"train{inside}", 3), *photos("bus", 3))
         if inside:  # train/2020 beside car and bus: a class of the split train, or a folder in the class train
-            with pytest.raises(DataError, match='two ways: "bus", "car", "train".*layout=classes.*layout=splits'):
+            with pytest.raises(DataError, match=r'two ways: "bus", "car", "train".*layout=classes.*layout=splits'):
                 load_folder(tmp_path)
             assert load_folder(tmp_path, layout="classes").classes == ["bus", "car", "train"]
             put(tmp_path, *photos("train/2021", 3))
