@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+import cnnlab
 from cnnlab.errors import ModelError, UnknownNameError, UsageError
 from cnnlab.explain import Probe
 from cnnlab.tracing.hooks import evaluating, recording, recording_inputs, replacing_output, untouched
@@ -131,6 +133,12 @@ def test_no_hook_remains_after_an_error(record: Callable[..., object]) -> None:
     with pytest.raises(UnknownNameError), record(model, ["first", "norm", "no such layer"]):  # type: ignore[attr-defined]
         pass
     assert hooks_of(model) == 0
+
+
+def test_no_other_room_has_hooks_of_its_own() -> None:
+    package = Path(cnnlab.__file__).parent
+    rooms = {path.parent.name for path in package.rglob("*.py") if ".register_forward_" in path.read_text("utf-8")}
+    assert rooms == {"tracing"}, "record with cnnlab.tracing.recording, change with replacing_output"
 
 
 def used(model: nn.Module) -> None:

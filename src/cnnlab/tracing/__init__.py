@@ -1,7 +1,15 @@
 """What a network does with its input: recorded forward passes, layer outputs, receptive fields, layers, summaries."""
 
 from cnnlab.tracing.forward_pass import Call, Inputs, Op, Trace, Value, trace
-from cnnlab.tracing.hooks import Recording, evaluating, find_layer, recording, recording_inputs, untouched
+from cnnlab.tracing.hooks import (
+    Recording,
+    evaluating,
+    find_layer,
+    recording,
+    recording_inputs,
+    replacing_output,
+    untouched,
+)
 from cnnlab.tracing.layers import Layer
 from cnnlab.tracing.receptive_field import ReceptiveField, receptive_fields
 from cnnlab.tracing.stages import Stage
@@ -26,6 +34,7 @@ __all__ = [
     "receptive_fields",
     "recording",
     "recording_inputs",
+    "replacing_output",
     "summarise",
     "trace",
     "untouched",
