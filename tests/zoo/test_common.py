@@ -12,8 +12,6 @@ import importlib
 import inspect
 import re
 import warnings
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
@@ -51,11 +49,8 @@ def built(name: str) -> Network:
     return create_model(name, num_classes=10, image_size=quick_size(name)).eval()
 
 
-SMALLEST = smallest_of_each_file()
-# What computes runs for these with `pytest -m slow` only; their counts and shapes always do. They are larger ones of a
-# file whose smallest is always run, and two that take minutes on one core.
-HEAVY = {name for name in NAMES if name not in SMALLEST and models.get(name).facts.parameters > 35e6}
-HEAVY |= {"nasnet_large", "pnasnet5_large"}
+# Networks are run for one of each paper, and for all of them with `pytest -m slow`. The two left out take minutes.
+SMALLEST = smallest_of_each_file() - {"nasnet_large", "pnasnet5_large"}
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -64,19 +59,11 @@ def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def slow_if(wanted: Callable[[str], bool]) -> list[Any]:
-    return [pytest.param(name, marks=pytest.mark.slow) if wanted(name) else name for name in NAMES]
-
-
-@pytest.fixture(scope="module", params=slow_if(lambda name: name in HEAVY))
+@pytest.fixture(
+    scope="module", params=[name if name in SMALLEST else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+)
 def computed(request: pytest.FixtureRequest) -> str:
-    """Every network, for tests that run it."""
-    return request.param
-
-
-@pytest.fixture(scope="module", params=slow_if(lambda name: name in HEAVY or name not in SMALLEST))
-def one_of_each(request: pytest.FixtureRequest) -> str:
-    """One network per paper, for tests that take long; the others of a file differ in width and depth only."""
+    """One network per paper, for tests that run it; the others differ in width and depth, and are slow tests."""
     return request.param
 
 
@@ -90,11 +77,11 @@ def test_parameters_are_exact_and_output_has_the_declared_shape(name: str) -> No
 
 
 @pytest.mark.parametrize(("channels", "extra"), [(1, 0), (3, 1), (4, 33), (1, 64)])
-def test_other_classes_channels_and_sizes(name: str, channels: int, extra: int) -> None:
+def test_other_classes_channels_and_sizes(computed: str, channels: int, extra: int) -> None:
     """From the minimum up, on both sides of the size where stems change."""
-    size = models.get(name).facts.min_size + extra
+    size = models.get(computed).facts.min_size + extra
     with torch.device("meta"):
-        model = create_model(name, num_classes=7, in_channels=channels, image_size=size)
+        model = create_model(computed, num_classes=7, in_channels=channels, image_size=size)
         logits, auxiliary = split_outputs(model(torch.empty(3, channels, size, size)))
     assert logits.shape == (3, 7)
     assert [a.shape for a in auxiliary] == [(3, 7)] * len(model.auxiliary)
@@ -142,17 +129,17 @@ def test_every_parameter_gets_a_gradient_and_a_step_lowers_the_loss(computed: st
         assert loss_of(model, images, labels) < before
 
 
-def test_random_start_is_of_a_sensible_size(one_of_each: str) -> None:
+def test_random_start_is_of_a_sensible_size(computed: str) -> None:
     """Untrained logits neither vanish nor saturate: the loss starts near log(classes)."""
-    model = copy.deepcopy(built(one_of_each)).train()
+    model = copy.deepcopy(built(computed)).train()
     with torch.no_grad():
-        logits, _ = split_outputs(model(images_for(one_of_each, quick_size(one_of_each), batch=32)))
+        logits, _ = split_outputs(model(images_for(computed, quick_size(computed), batch=32)))
     assert 2.0 < F.cross_entropy(logits, torch.arange(32) % 10).item() < 6.0
     assert logits.std(0).mean() > 1e-4, "all images get the same answer"
 
 
-def test_eval_is_deterministic_and_does_not_depend_on_the_batch(one_of_each: str) -> None:
-    model, images = built(one_of_each), images_for(one_of_each, quick_size(one_of_each))
+def test_eval_is_deterministic_and_does_not_depend_on_the_batch(computed: str) -> None:
+    model, images = built(computed), images_for(computed, quick_size(computed))
     with torch.inference_mode():
         together = model(images)
         assert isinstance(together, torch.Tensor)
@@ -160,11 +147,11 @@ def test_eval_is_deterministic_and_does_not_depend_on_the_batch(one_of_each: str
         torch.testing.assert_close(model(images[1:2]), together[1:2], rtol=1e-3, atol=1e-4)
 
 
-def test_state_dict_round_trip(one_of_each: str) -> None:
-    first = built(one_of_each)
+def test_state_dict_round_trip(computed: str) -> None:
+    first = built(computed)
     torch.manual_seed(99)
     second = create_model(**first.arch).eval()
-    images = images_for(one_of_each, quick_size(one_of_each))
+    images = images_for(computed, quick_size(computed))
     with torch.inference_mode():
         assert not torch.equal(first(images), second(images))
         second.load_state_dict(first.state_dict())
@@ -181,9 +168,9 @@ def test_arch_rebuilds_the_same_network(name: str) -> None:
     assert repr(second) == repr(first)
 
 
-def test_channels_last_gives_the_same_logits(one_of_each: str) -> None:
+def test_channels_last_gives_the_same_logits(computed: str) -> None:
     """Only the order of summation may differ, which for float32 is far below 1e-3 of the logits' size."""
-    model, images = built(one_of_each), images_for(one_of_each, quick_size(one_of_each))
+    model, images = built(computed), images_for(computed, quick_size(computed))
     with torch.inference_mode():
         plain = model(images)
         last = copy.deepcopy(model).to(memory_format=torch.channels_last)
@@ -191,9 +178,9 @@ def test_channels_last_gives_the_same_logits(one_of_each: str) -> None:
     assert (logits - plain).norm() / plain.norm() < 1e-3
 
 
-def test_bfloat16_autocast_agrees(one_of_each: str) -> None:
+def test_bfloat16_autocast_agrees(computed: str) -> None:
     """bf16 rounds to 2**-9 at every layer; the errors add up like a random walk, to a few percent in deep networks."""
-    model, images = built(one_of_each), images_for(one_of_each, quick_size(one_of_each))
+    model, images = built(computed), images_for(computed, quick_size(computed))
     with torch.inference_mode():
         plain = model(images)
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -201,9 +188,9 @@ def test_bfloat16_autocast_agrees(one_of_each: str) -> None:
     assert (rounded - plain).norm() / plain.norm() < 0.1
 
 
-def test_export_without_torchscript(one_of_each: str) -> None:
+def test_export_without_torchscript(computed: str) -> None:
     """torch.export traces the whole forward; the program it makes answers as the network does."""
-    model, images = built(one_of_each), images_for(one_of_each, quick_size(one_of_each), batch=2)
+    model, images = built(computed), images_for(computed, quick_size(computed), batch=2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's own deprecations
         program = torch.export.export(model, (images,))
