@@ -15,12 +15,8 @@ from cnnlab.console import size, table
 from cnnlab.errors import UsageError
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from cnnlab.data import Augment, DataFacts, ImageData
-
-_MOST_CLASSES = 100  # rows of a figure
-_PHOTO_SIZE = 128  # pixels: side of the pictures of a figure when the files have various sizes
+    from cnnlab.data import DataFacts, ImageData
+    from cnnlab.data.samples import TrainingView
 
 
 def data(
@@ -56,7 +52,7 @@ def data(
         return
     if (augmented or recipe or changes or split != "train" or per_class) and figure is None:
         raise UsageError("Name the file to draw to: --figure grid.png.")
-    shown = _augmentation_wanted(changes or [], recipe) if augmented or recipe or changes else None
+    view = _training_view(changes or [], recipe) if augmented or recipe or changes else None
 
     from cnnlab.data import data_sets, load_data
 
@@ -65,7 +61,12 @@ def data(
     facts = data_sets.get(name).facts if name in data_sets else None
     described = _describe(loaded, facts)
     if figure is not None:
-        described["figure"] = str(_draw(loaded, facts, figure, shown, split, per_class, seed))
+        from cnnlab import figures
+        from cnnlab.data.samples import draw_samples
+
+        mean = facts.mean if facts else None
+        samples = draw_samples(loaded, split, view=view, mean=mean, per_class=per_class, seed=seed)
+        described["figure"] = str(figures.save(samples, figure))
     _show(described, as_json)
 
 
@@ -123,89 +124,14 @@ def _show(described: dict[str, Any], as_json: bool) -> None:
         typer.echo(f"figure: {described['figure']}")
 
 
-def _augmentation_wanted(changes: list[str], recipe: str | None) -> tuple[Augment | None, int | None, float]:
-    """Return (augmentation, image size, crop fraction) of a recipe with changes; None where the default is meant."""
+def _training_view(changes: list[str], recipe: str | None) -> TrainingView:
+    """Return how the training of a recipe with changes sees images; without both, the customary augmentation."""
+    from cnnlab.data.samples import TrainingView
     from cnnlab.training import Recipe, load_recipe
 
     chosen = load_recipe(recipe) if recipe else Recipe.make({})
-    keys = [change if change.startswith("augment.") else f"augment.{change}" for change in changes]
-    chosen = chosen.with_overrides(keys)
-    given = chosen.augment if recipe or changes else None
-    return given, chosen.image_size if recipe else None, chosen.crop_fraction or 1.0
-
-
-def _draw(
-    loaded: ImageData,
-    facts: DataFacts | None,
-    path: Path,
-    shown: tuple[Augment | None, int | None, float] | None,
-    split: str,
-    per_class: int | None,
-    seed: int,
-) -> Path:
-    from cnnlab import figures
-    from cnnlab.data import Augment, Loader, Preprocess
-    from cnnlab.errors import did_you_mean
-
-    splits = loaded.splits()
-    if split not in splits:
-        raise UsageError(
-            f'{loaded.name} has no split "{split}", only {", ".join(splits)}. {did_you_mean(split, splits)}'
-        )
-    part = splits[split]
-    augment, size, crop_fraction = shown or (Augment(), None, 1.0)
-    varied = part.photos
-    size = size or (_PHOTO_SIZE if varied or part.size is None else max(part.size))
-    if augment is None:
-        # What recipes for these kinds of images do: colour photos are shifted by an eighth and mirrored.
-        colour = part.channels == 3
-        augment = Augment(flip=colour, crop=0 if varied else max(1, size // (8 if colour else 14)))
-        augment = augment.model_copy(update={"crop_scale": 0.35}) if varied else augment
-    preprocess = Preprocess(
-        size=size,
-        channels=part.channels,
-        mean=facts.mean if facts else (0.5,) * part.channels,
-        std=(0.5,) * part.channels,
-        resize="crop" if varied else "stretch",
-        crop_fraction=crop_fraction if varied else 1.0,
+    chosen = chosen.with_overrides(
+        change if change.startswith("augment.") else f"augment.{change}" for change in changes
     )
-    classes = loaded.classes[:_MOST_CLASSES]
-    count = per_class or (10 if len(classes) <= 25 else 6)
-    chosen = _samples(part.labels.numpy(), len(classes), count, seed)
-    rows = part.subset(chosen[chosen >= 0].tolist())
-    loader = Loader(rows, preprocess, len(rows), classes=len(loaded.classes), augment=augment, seed=seed)
-    batch = next(iter(loader.epoch(0)))
-    pixels = preprocess.denormalize(batch.images.contiguous()).permute(0, 2, 3, 1).numpy()
-    grid = _filled(pixels, chosen)
-    title = f"{loaded.name}, {split}"
-    if shown:
-        on = {key: value for key, value in augment.model_dump().items() if value}
-        title += " as the network sees it: " + (", ".join(_setting(k, v) for k, v in on.items()) or "unchanged")
-    if len(classes) < len(loaded.classes):
-        title += f" (the first {len(classes)} of {len(loaded.classes)} classes)"
-    return figures.save(figures.sample_grid(grid, classes, title), path)
-
-
-def _setting(key: str, value: Any) -> str:
-    return key if value is True else f"{key} {value}"
-
-
-def _samples(labels: np.ndarray, classes: int, count: int, seed: int) -> np.ndarray:
-    """Return int64 (classes, count): positions drawn from each class, -1 where a class has too few."""
-    import numpy as np
-
-    rng = np.random.default_rng(seed)
-    chosen = np.full((classes, count), -1)
-    for label in range(classes):
-        drawn = rng.permutation(np.flatnonzero(labels == label))[:count]
-        chosen[label, : len(drawn)] = drawn
-    return chosen
-
-
-def _filled(pixels: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Arrange pixels (n, S, S, C) as (classes, count, S, S, C), white where there is no image."""
-    import numpy as np
-
-    grid = np.full((*chosen.shape, *pixels.shape[1:]), 255, np.uint8)
-    grid[chosen >= 0] = pixels
-    return grid
+    augment = chosen.augment if recipe or changes else None
+    return TrainingView(augment, chosen.image_size if recipe else None, chosen.crop_fraction or 1.0)
