@@ -8,12 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 from sklearn.datasets import load_digits, load_sample_image
+from torch import nn
+from typer.testing import CliRunner
 
+from cnnlab.cli import app
+from cnnlab.data import Preprocess
+from cnnlab.data.file_split import FileSplit
 from cnnlab.data.walk import find_images
 from cnnlab.errors import DataError, ModelError, RunError, UnknownNameError, UsageError
-from cnnlab.runs import Run, open_classifier
+from cnnlab.figures.images import to_picture
+from cnnlab.runs import Classifier, Run, open_classifier
 from cnnlab.runs.predict import predict
 from cnnlab.zoo import create_model, imagenet_classes
 
@@ -83,6 +89,46 @@ def test_nothing_to_predict(tiny_run: Run, tmp_path: Path) -> None:
         predict(tiny_run, [])
     with pytest.raises(UsageError, match="top_k is 0"):
         predict(tiny_run, tmp_path, top_k=0)
+
+
+def test_folders_are_walked_as_for_training_and_what_is_left_aside_is_said(
+    tiny_run: Run, digit_files: Path, tmp_path: Path
+) -> None:
+    for junk in ("@eaDir", "__MACOSX"):
+        (digit_files / junk).mkdir()
+        shutil.copy(digit_files / "digit_00.png", digit_files / junk)
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copy(digit_files / "digit_00.png", tmp_path / "elsewhere" / "linked.png")
+    (digit_files / "link").symlink_to(tmp_path / "elsewhere")
+    (digit_files / "deeper").symlink_to(digit_files)  # leads in circles
+    answers = predict(tiny_run, digit_files)
+    assert [Path(answer.file).name for answer in answers].count("linked.png") == 1
+    assert len(answers) == 12
+    result = CliRunner().invoke(app, ["predict", str(tiny_run.path), str(digit_files)])
+    for words in ("files that are no images, ignored: .txt 1, hidden 1", "@eaDir, __MACOSX", "links to folders"):
+        assert words in result.stderr
+    assert result.exit_code == 0
+
+
+@pytest.mark.parametrize("mode", ["LAB", "I;16"])
+def test_unusual_files_are_read_alike_by_training_prediction_and_explanation(tmp_path: Path, mode: str) -> None:
+    if mode == "LAB":
+        grey = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).convert("RGB")
+        profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+        picture = ImageCms.profileToProfile(grey, *profiles, outputMode="LAB")
+        assert picture is not None
+    else:
+        picture = Image.fromarray((np.arange(256).reshape(16, 16) * 16).astype(np.uint16))  # 12 bits
+    picture.save(tmp_path / "x.tif")
+    for channels in (1, 3):
+        preprocess = Preprocess(16, channels, (0.5,) * channels, (0.5,) * channels, depth=12)
+        classifier = Classifier("c", "", nn.Flatten().eval(), preprocess, ["a", "b"])
+        split = FileSplit([tmp_path / "x.tif"], [0])
+        image, seen = classifier.views(tmp_path / "x.tif")
+        pixels = split.image(0, preprocess)
+        assert torch.equal(image[None], preprocess.normalize(pixels[None]))
+        assert np.array_equal(seen, to_picture(pixels))
+        assert pixels.float().mean() == pytest.approx(127, abs=6), "neither dark nor lost"
 
 
 # Public networks -----------------------------------------------------------------------------------------------------

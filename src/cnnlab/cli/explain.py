@@ -38,6 +38,7 @@ def explain(
     """
     from rich.console import Console
 
+    from cnnlab.data.walk import image_files
     from cnnlab.explain.settings import ExplainSettings
     from cnnlab.runs import open_classifier
     from cnnlab.runs.explain import explain_photos, method_options
@@ -45,11 +46,12 @@ def explain(
 
     settings = ExplainSettings(target, layer, method_options(option or []), trust)
     network = open_classifier(run, device, as_trained=False)
-    typer.echo(f"network: {network.about}", err=True)
+    files = image_files(photos)
+    typer.echo("\n".join([f"network: {network.about}", *files.ignored.notes()]), err=True)
     folder = new_folder(out, f"explain-{network.name}", "looks")
     with Console(stderr=True).status("opening the first photo") as status:  # drawn on a terminal only
         answers, failed = explain_photos(
-            network, photos, folder, method, settings,
+            network, files.paths, folder, method, settings,
             begins=lambda name, place, count: status.update(f"{name}, method {place + 1} of {count}"),
             done=lambda answer, page: None if as_json else _print(answer, page),
         )  # fmt: skip

@@ -32,12 +32,13 @@ def predict(
     Examples: `cnnlab predict runs/lenet5-mnist5k-1 digit.png` · `cnnlab predict RUN photos/ --csv answers.csv` ·
     `cnnlab predict efficientnet_lite0 photo.jpg`
     """
+    from cnnlab.data.walk import image_files
     from cnnlab.runs import open_classifier
     from cnnlab.runs.predict import predict as predict_images
 
-    classifier = open_classifier(run, device)
-    typer.echo(f"network: {classifier.about}", err=True)
-    answers = predict_images(classifier, images, top_k=top_k, batch_size=batch_size)
+    classifier, files = open_classifier(run, device), image_files(images)
+    typer.echo("\n".join([f"network: {classifier.about}", *files.ignored.notes()]), err=True)
+    answers = predict_images(classifier, files.paths, top_k=top_k, batch_size=batch_size)
     k = max((len(answer.top) for answer in answers), default=0)
     if csv_file is not None:
         ranks = [f"{word}_{rank}" for rank in range(1, k + 1) for word in ("label", "confidence")]

@@ -65,14 +65,14 @@ class Ignored:
 
 @dataclass
 class ImageFiles:
-    """The images under a folder, in natural order, and what was left aside."""
+    """Images, in natural order below each folder, and what was left aside in the folders."""
 
     paths: list[Path] = field(default_factory=list)
     ignored: Ignored = field(default_factory=Ignored)
 
 
-def image_files(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """Return files as they are, and of folders the images in them and the folders below.
+def image_files(paths: Iterable[str | os.PathLike[str]]) -> ImageFiles:
+    """Return files as they are, and of folders the images in them and in the folders below.
 
     Args:
         paths: files and folders.
@@ -80,10 +80,10 @@ def image_files(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     Raises:
         DataError: a folder holds no image; the message says what it holds.
     """
-    files: list[Path] = []
+    files = ImageFiles()
     for path in map(Path, paths):
         if not path.is_dir():
-            files.append(path)
+            files.paths.append(path)
             continue
         search = find_images(path)
         if not search.paths:
@@ -91,7 +91,8 @@ def image_files(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
             raise DataError(
                 f"There is no image in the folder {path} or below it{notes}. Name another folder, or files."
             )
-        files += search.paths
+        files.paths += search.paths
+        files.ignored.add(search.ignored)
     return files
 
 

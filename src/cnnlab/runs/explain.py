@@ -102,7 +102,7 @@ def explain_photos(
     failed: list[tuple[str, str]] = []
     used = {"index", "contact"}
     try:
-        for photo in image_files(photos):
+        for photo in image_files(photos).paths:
             try:
                 answer = explain_photo(classifier, photo, methods, settings, begins=begins)
             except DataError as error:

@@ -112,7 +112,7 @@ def _sources(inputs: Inputs) -> Iterator[tuple[str, ImageLike]]:
         many = inputs
     for position, item in enumerate(many):
         if isinstance(item, str | os.PathLike):
-            yield from ((str(file), file) for file in image_files([item]))
+            yield from ((str(file), file) for file in image_files([item]).paths)
         else:
             yield str(getattr(item, "filename", "") or f"#{position}"), item
 
