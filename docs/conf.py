@@ -101,11 +101,9 @@ def recipe_keys() -> str:
     """A table of the keys of a recipe."""
     from cnnlab.training import Recipe
 
-    defaults = Recipe().values()
     rows = [
-        f"| `{key}` | `{defaults[key]!r}` | {(field.description or '').replace('|', ' or ')} |"
-        for key, field in Recipe.model_fields.items()
-        if key in defaults
+        f"| `{key}` | {f'`{default}`' if default else ''} | {meaning.replace('|', ' or ')} |"
+        for key, default, meaning in Recipe.describe_keys()
     ]
     return "\n".join(["| key | default | meaning |", "|---|---|---|", *rows])
 

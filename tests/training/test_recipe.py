@@ -10,10 +10,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cnnlab.data import Augment
 from cnnlab.errors import RecipeError, UnknownNameError
 from cnnlab.training import Recipe, list_recipes, load_recipe, recipe_for
-from cnnlab.training.recipe import apply_overrides, parse_yaml
+from cnnlab.training.recipe import apply_overrides
 from cnnlab.training.rules import OPTIMIZERS
+from cnnlab.training.yaml_text import parse_yaml
 from cnnlab.zoo import create_model, models
 
 
@@ -185,5 +187,10 @@ def test_a_derived_recipe_forgets_what_was_measured() -> None:
 
 
 def test_every_key_is_documented() -> None:
-    assert all(field.description for field in Recipe.model_fields.values())
+    rows = {key: (default, meaning) for key, default, meaning in Recipe.describe_keys()}
+    assert all(meaning for _, meaning in rows.values())
+    assert set(Recipe.model_fields) | {f"augment.{key}" for key in Augment.model_fields} == set(rows)
+    assert rows["epochs"] == ("10", "passes over the training split")
+    assert rows["augment.crop"][0] == "0"
+    assert "black pixels" in rows["augment.crop"][1]
     assert yaml.safe_load(Recipe().to_yaml()).keys() == Recipe.model_fields.keys()

@@ -33,8 +33,8 @@ from cnnlab.training import (
     prepare,
 )
 from cnnlab.training.feature_cache import Body
-from cnnlab.training.recipe import load_recipe, recipe_for
 from cnnlab.training.seeding import seeded
+from cnnlab.training.shipped import load_recipe, recipe_for
 from cnnlab.training.step import train_step
 from cnnlab.training.transfer import module_stages, parameter_stages, trained_tail
 from cnnlab.zoo import create_model, split_outputs

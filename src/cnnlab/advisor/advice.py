@@ -13,7 +13,8 @@ from cnnlab.advisor.forecast import Candidate, Forecast
 from cnnlab.advisor.profile import DataProfile
 from cnnlab.hardware import device_name
 from cnnlab.training.metrics import paired_test
-from cnnlab.training.recipe import Recipe, recipe_for
+from cnnlab.training.recipe import Recipe
+from cnnlab.training.shipped import recipe_for
 
 GOALS = {"speed": "fastest to answer", "small": "smallest"}
 

@@ -15,7 +15,8 @@ from cnnlab.advisor.profile import DataProfile, profile
 from cnnlab.data import FileSplit, ImageData, Split, data_sets, load_data
 from cnnlab.errors import DataError
 from cnnlab.hardware import choose_device
-from cnnlab.training.recipe import Recipe, recipe_for
+from cnnlab.training.recipe import Recipe
+from cnnlab.training.shipped import recipe_for
 from cnnlab.zoo import create_model, models
 
 Goal = Literal["accuracy", "speed", "small"]

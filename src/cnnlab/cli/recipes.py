@@ -32,7 +32,7 @@ def recipes(
     rows: list[tuple[object, ...]]
     titles: tuple[str, ...]
     if keys:
-        rows = [(key, str(Recipe().values()[key]), field.description) for key, field in Recipe.model_fields.items()]
+        rows = [*Recipe.describe_keys()]
         titles = ("key", "default", "meaning")
     else:
         shipped = [load_recipe(each) for each in list_recipes()]

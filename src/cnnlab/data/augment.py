@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,34 +10,54 @@ from pydantic import BaseModel, ConfigDict, Field
 class Augment(BaseModel):
     """What is changed at random in the training images. Everything is off by default.
 
-    Args:
-        flip: mirror left and right with probability 1/2 (Krizhevsky et al., ImageNet Classification with Deep
-            Convolutional Neural Networks, 2012, section 4.1).
-        crop: pad with this many black pixels on each side and cut the original size at a random place (He et al., Deep
-            Residual Learning for Image Recognition, 2016, section 4.2).
-        crop_scale: cut a box of a random share of the area, from this to 1, of aspect ratio 3/4..4/3, and resize it
-            (Szegedy et al., Going Deeper with Convolutions, 2015, section 6). 0.08 is usual for ImageNet.
-        cutout: side in pixels of a square at a random place that is set to the mean colour; it may stick out at the
-            border (DeVries and Taylor, Improved Regularization of Convolutional Neural Networks with Cutout, 2017,
-            section 3.2).
-        mixup: alpha of Beta(alpha, alpha), the share of the first image when pairs are blended (Zhang et al., mixup:
-            Beyond Empirical Risk Minimization, 2018, section 2); one share per batch, as in the authors' code.
-        cutmix: alpha of Beta(alpha, alpha), the share of the first image when a box of another one is pasted into it
-            (Yun et al., CutMix, 2019, section 3.1); one box per batch. With mixup as well, each batch takes one of
-            the two with probability 1/2.
-        kornia: transforms of ``kornia.augmentation`` by name with their arguments, such as
-            ``{"name": "RandomAffine", "degrees": 10}``. Needs ``pip install "cnnlab[augment]"``.
+    A new augmentation is a field here, with its description, and its lines in :mod:`cnnlab.data.batch_augment`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    flip: bool = False
-    crop: Annotated[int, Field(ge=0)] = 0
-    crop_scale: Annotated[float, Field(gt=0, le=1)] | None = None
-    cutout: Annotated[int, Field(ge=0)] = 0
-    mixup: Annotated[float, Field(ge=0)] = 0.0
-    cutmix: Annotated[float, Field(ge=0)] = 0.0
-    kornia: list[dict[str, Any]] = []
+    flip: bool = Field(
+        False,
+        description="mirror left and right with probability 1/2 (Krizhevsky et al., ImageNet Classification with Deep "
+        "Convolutional Neural Networks, 2012, section 4.1)",
+    )
+    crop: int = Field(
+        0,
+        ge=0,
+        description="pad with this many black pixels on each side and cut the original size at a random place "
+        "(He et al., Deep Residual Learning for Image Recognition, 2016, section 4.2)",
+    )
+    crop_scale: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="cut a box of a random share of the area, from this to 1, of aspect ratio 3/4..4/3, and resize it "
+        "(Szegedy et al., Going Deeper with Convolutions, 2015, section 6); 0.08 is usual for ImageNet",
+    )
+    cutout: int = Field(
+        0,
+        ge=0,
+        description="side in pixels of a square at a random place that is set to the mean colour; it may stick out at "
+        "the border (DeVries and Taylor, Improved Regularization of Convolutional Neural Networks with Cutout, 2017, "
+        "section 3.2)",
+    )
+    mixup: float = Field(
+        0.0,
+        ge=0,
+        description="alpha of Beta(alpha, alpha), the share of the first image when pairs are blended (Zhang et al., "
+        "mixup: Beyond Empirical Risk Minimization, 2018, section 2); one share per batch, as in the authors' code",
+    )
+    cutmix: float = Field(
+        0.0,
+        ge=0,
+        description="alpha of Beta(alpha, alpha), the share of the first image when a box of another one is pasted "
+        "into it (Yun et al., CutMix, 2019, section 3.1); one box per batch; with mixup as well, each batch takes one "
+        "of the two with probability 1/2",
+    )
+    kornia: list[dict[str, Any]] = Field(
+        [],
+        description="transforms of kornia.augmentation by name with their arguments, such as "
+        '{"name": "RandomAffine", "degrees": 10}; needs `pip install "cnnlab[augment]"`',
+    )
 
     @property
     def active(self) -> bool:

@@ -45,7 +45,8 @@ from cnnlab.hardware import processor_name
 from cnnlab.training.checkpoint import FORMAT, ModelFile, read_json
 from cnnlab.training.events import EpochDone, Event
 from cnnlab.training.metrics import softmax
-from cnnlab.training.recipe import Recipe, load_recipe
+from cnnlab.training.recipe import Recipe
+from cnnlab.training.shipped import load_recipe
 
 # The columns of metrics.csv with their types: what an epoch reports about itself, see training/events.py.
 EPOCH_COLUMNS = {field.name: str(field.type) for field in fields(EpochDone) if field not in fields(Event)}

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from cnnlab.training.evaluation import evaluate
     from cnnlab.training.events import EpochDone, Event, FeaturesComputed, Finished, Started, StepDone
     from cnnlab.training.loop import fit
-    from cnnlab.training.recipe import Measured, Recipe, list_recipes, load_recipe, recipe_for
+    from cnnlab.training.recipe import Measured, Recipe
     from cnnlab.training.session import Session
+    from cnnlab.training.shipped import list_recipes, load_recipe, recipe_for
 
 _MODULE_OF = {
     "EpochDone": "events",
@@ -37,10 +38,10 @@ _MODULE_OF = {
     "StepDone": "events",
     "evaluate": "evaluation",
     "fit": "loop",
-    "list_recipes": "recipe",
-    "load_recipe": "recipe",
+    "list_recipes": "shipped",
+    "load_recipe": "shipped",
     "prepare": "build",
-    "recipe_for": "recipe",
+    "recipe_for": "shipped",
 }
 
 __all__ = [

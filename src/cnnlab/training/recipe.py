@@ -1,24 +1,22 @@
 """A recipe is everything that decides a training: network, data, optimizer, schedule, augmentation, precision, seed.
 
-It is validated (pydantic), read from YAML, changed by ``key=value`` overrides, and saved resolved in the run folder,
-from where it runs again unchanged. Recipes that ship with the package say what they reproduce and what was measured.
+It is validated (pydantic), changed by ``key=value`` overrides, and saved resolved in the run folder, from where it runs
+again unchanged. :mod:`cnnlab.training.shipped` loads the recipes that come with the package, and YAML files.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from importlib import resources
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from cnnlab.data import Augment, data_sets
-from cnnlab.errors import RecipeError, UnknownNameError, did_you_mean
+from cnnlab.data import Augment
+from cnnlab.errors import RecipeError, did_you_mean
 from cnnlab.hardware import DEVICE_NAME
 from cnnlab.training.rules import OPTIMIZERS, SCHEDULES
+from cnnlab.training.yaml_text import parse_yaml, write_yaml
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
@@ -51,7 +49,8 @@ class Recipe(BaseModel):
     """Every setting of a training run; unknown keys and wrong types are refused.
 
     Raises:
-        RecipeError: from :meth:`make` and :meth:`load`, naming the key, the value and the nearest known key.
+        RecipeError: from :meth:`make`, :meth:`with_overrides` and :meth:`derived`, naming the key, the value and the
+            nearest known key. The constructor raises pydantic's ``ValidationError``, with the same text.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
@@ -111,14 +110,14 @@ class Recipe(BaseModel):
     epochs: int = Field(10, ge=1, description="passes over the training split")
     batch_size: int = Field(64, ge=1, description="images per step, over all processes")
     accumulate: int = Field(1, ge=1, description="parts that a batch is split into to save memory; same gradient")
-    optimizer: str = Field("adamw", description="update rule")
+    optimizer: str = Field("adamw", description=f"update rule: {', '.join(OPTIMIZERS)}")
     lr: float = Field(1e-3, gt=0, description="peak learning rate")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd and rmsprop")
     nesterov: bool = Field(True, description="Nesterov momentum (sgd)")
     betas: tuple[Decay, Decay] = Field((0.9, 0.999), description="moment decay of adam and adamw")
     weight_decay: float = Field(0.0, ge=0, description="L2 penalty (decoupled for adamw)")
     decay_all: bool = Field(False, description="decay biases and normalisation parameters too")
-    schedule: str = Field("onecycle", description="shape of the learning rate over the run")
+    schedule: str = Field("onecycle", description=f"learning rate over the run: {', '.join(SCHEDULES)}")
     warmup_epochs: float = Field(
         0.0, ge=0, description="linear warm-up (constant, step, cosine), at most half of the run"
     )
@@ -130,7 +129,12 @@ class Recipe(BaseModel):
         "none", description="auto: inverse class frequency; or a weight per class name"
     )
     sampling: Literal["shuffle", "balanced"] = Field("shuffle", description="balanced: classes equally often")
-    ema: float = Field(0.0, ge=0, lt=1, description="decay of the weight average that is evaluated and kept; 0 is off")
+    ema: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="decay of the moving average of the weights (EMA) that is evaluated and kept; 0: off",
+    )
     clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0 is off")
     early_stopping: int = Field(0, ge=0, description="stop after this many epochs without improvement; 0 is off")
     augment: Augment = Field(default_factory=Augment, description="random changes to the training images")
@@ -142,8 +146,8 @@ class Recipe(BaseModel):
     # On what it runs
     seed: int = Field(0, ge=0, description="of weights, order, augmentation and splits")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: by a measured probe")
-    channels_last: Literal["auto"] | bool = Field("auto", description="memory format; auto: by a measured probe")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: by a short trial")
+    channels_last: Literal["auto"] | bool = Field("auto", description="memory layout NHWC; auto: by a short trial")
     compile: bool = Field(False, description="torch.compile the network")
 
     @field_validator("device")
@@ -254,12 +258,20 @@ class Recipe(BaseModel):
             changed["augment"] = {k: v for k, v in changed["augment"].items() if v != defaults["augment"][k]}
         return changed
 
+    @classmethod
+    def describe_keys(cls) -> list[tuple[str, str, str]]:
+        """Return the name, the default and the meaning of every key, those of ``augment`` one by one."""
+        defaults, rows = cls().values(), []
+        for key, field in cls.model_fields.items():
+            rows.append((key, "" if key == "augment" else str(defaults[key]), field.description or ""))
+            if key == "augment":
+                for name, inner in Augment.model_fields.items():
+                    rows.append((f"augment.{name}", str(defaults[key][name]), inner.description or ""))
+        return rows
+
     def to_yaml(self, *, full: bool = True) -> str:
         """YAML text: every value, or only those that differ from the defaults."""
-        values = self.values() if full else self.changed()
-        # PyYAML writes these line separators as they are and reads them back as spaces: escape them.
-        plain = not re.search("[\x85\u2028\u2029]", "".join(_texts(values)))
-        return yaml.safe_dump(values, sort_keys=False, allow_unicode=plain, width=100)
+        return write_yaml(self.values() if full else self.changed())
 
 
 def _one_of(table: Iterable[str], value: str) -> str:
@@ -268,37 +280,6 @@ def _one_of(table: Iterable[str], value: str) -> str:
         expected = f"{', '.join(map(repr, names[:-1]))} or {names[-1]!r}"
         raise ValueError(f"expected {expected}, got {value!r}. {did_you_mean(value, names)}".strip())
     return value
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Yield every text inside nested values."""
-    if isinstance(value, dict):
-        yield from (text for item in value.items() for part in item for text in _texts(part))
-    elif isinstance(value, list):
-        yield from (text for part in value for text in _texts(part))
-    elif isinstance(value, str):
-        yield value
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the one in C is ten times faster
-    """YAML whose floats may be written ``1e-3``: plain YAML 1.1 reads that as text."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)$"),
-    list("-+.0123456789"),
-)
-
-
-def parse_yaml(text: str, source: str) -> Any:
-    """Parse YAML; a syntax error becomes a :class:`RecipeError` that names ``source`` and the line."""
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" line {mark.line + 1}" if mark else ""
-        raise RecipeError(f"{source}{where}: not valid YAML ({getattr(error, 'problem', error)}).") from None
 
 
 def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
@@ -358,78 +339,3 @@ def _explain(error: ValidationError) -> str:
 def _fields_of(group: str) -> list[str]:
     annotation = Recipe.model_fields[group].annotation
     return list(getattr(annotation, "model_fields", ()))
-
-
-def list_recipes() -> list[str]:
-    """Return the names of the recipes that ship with the package."""
-    folder = resources.files("cnnlab.recipes")
-    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
-
-
-def load_recipe(name: str | Path) -> Recipe:
-    """Load a shipped recipe by name, or a YAML file by path.
-
-    Raises:
-        UnknownNameError: neither a shipped recipe nor a file.
-        RecipeError: the file is not valid.
-    """
-    path = Path(name)
-    if path.suffix in (".yaml", ".yml") or path.is_file():
-        if not path.is_file():
-            raise RecipeError(f'There is no recipe file "{path}".')
-        try:
-            text, source = path.read_text(encoding="utf-8"), str(path)
-        except (OSError, UnicodeDecodeError) as error:
-            raise RecipeError(f"{path} cannot be read as UTF-8 text: {error}. Save it as UTF-8.") from None
-    else:
-        if str(name) not in list_recipes():
-            raise UnknownNameError("recipe", str(name), list_recipes(), "A path to a YAML file works too.")
-        text = resources.files("cnnlab.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
-        source = f"recipe {name}"
-    values = parse_yaml(text, source) or {}
-    if not isinstance(values, dict):
-        raise RecipeError(f"{source}: expected `key: value` lines, got {type(values).__name__}.")
-    values.setdefault("name", path.stem if path.is_file() else str(name))
-    return Recipe.make(values, source)
-
-
-def recipe_for(
-    model: str | None = None, data: str | None = None, *, weights: str | None = None, freeze: str | None = None
-) -> Recipe:
-    """Choose where to start from when only a network or data (or neither) was named.
-
-    Nothing named: ``lenet5-mnist5k``. A path: ``folder``. A network and data that a shipped recipe is about: that
-    recipe. Otherwise the defaults of :class:`Recipe`, which suit most networks (AdamW, one-cycle).
-
-    With ``weights`` to start from and a path: ``transfer`` if the backbone is to be frozen, else ``finetune``. With
-    weights and a registered data set: what it would be without them, at a tenth of the learning rate, so that the
-    beginning does not undo what the weights know; the last layer alone starts anew and keeps the full rate.
-    """
-    shipped = {name: load_recipe(name) for name in list_recipes()}
-    if weights not in (None, "null", "None"):
-        if model is None:
-            model = "efficientnet_lite0" if weights == "imagenet" else _network_of(weights)
-        if data is None or data in data_sets:
-            start = recipe_for(model, data)
-            changes = {"name": "", "about": "", "reproduces": "", "measured": ()}
-            return start.model_copy(update=changes | {"lr": start.lr if freeze == "backbone" else start.lr / 10})
-        return shipped["transfer" if freeze == "backbone" else "finetune"].derived(model=model, data=data)
-    if data is not None and data not in data_sets and Path(data).exists():
-        return shipped["folder"].derived(model=model, data=data)
-    wanted = (model or "lenet5", data or "mnist5k")
-    if model is None and data is not None:
-        # The network is free: any recipe about this data will do; the shortest name is the plainest.
-        for name in sorted(shipped, key=lambda n: (len(n), n)):
-            if shipped[name].data == data:
-                return shipped[name]
-    for name in sorted(shipped, key=lambda n: (len(n), n)):
-        if (shipped[name].model, shipped[name].data) == wanted:
-            return shipped[name]
-    return Recipe(model=wanted[0], data=wanted[1])
-
-
-def _network_of(weights: str) -> str | None:
-    """The network of a run's weights; None for a file that does not say."""
-    from cnnlab.zoo import weights_facts  # torch takes a second to load, and a list of recipes needs none
-
-    return weights_facts(weights).get("arch", {}).get("name") if Path(weights).exists() else None

@@ -1,0 +1,86 @@
+"""The recipes that come with the package, recipes in YAML files, and the one to start from when little was named."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from cnnlab.data import data_sets
+from cnnlab.errors import RecipeError, UnknownNameError
+from cnnlab.training.recipe import Recipe
+from cnnlab.training.yaml_text import parse_yaml
+
+
+def list_recipes() -> list[str]:
+    """Return the names of the recipes that ship with the package."""
+    folder = resources.files("cnnlab.recipes")
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def load_recipe(name: str | Path) -> Recipe:
+    """Load a shipped recipe by name, or a YAML file by path.
+
+    Raises:
+        UnknownNameError: neither a shipped recipe nor a file.
+        RecipeError: the file is not valid.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") or path.is_file():
+        if not path.is_file():
+            raise RecipeError(f'There is no recipe file "{path}".')
+        try:
+            text, source = path.read_text(encoding="utf-8"), str(path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"{path} cannot be read as UTF-8 text: {error}. Save it as UTF-8.") from None
+    else:
+        if str(name) not in list_recipes():
+            raise UnknownNameError("recipe", str(name), list_recipes(), "A path to a YAML file works too.")
+        text = resources.files("cnnlab.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+        source = f"recipe {name}"
+    values = parse_yaml(text, source) or {}
+    if not isinstance(values, dict):
+        raise RecipeError(f"{source}: expected `key: value` lines, got {type(values).__name__}.")
+    values.setdefault("name", path.stem if path.is_file() else str(name))
+    return Recipe.make(values, source)
+
+
+def recipe_for(
+    model: str | None = None, data: str | None = None, *, weights: str | None = None, freeze: str | None = None
+) -> Recipe:
+    """Choose where to start from when only a network or data (or neither) was named.
+
+    Nothing named: ``lenet5-mnist5k``. A path: ``folder``. A network and data that a shipped recipe is about: that
+    recipe. Otherwise the defaults of :class:`Recipe`, which suit most networks (AdamW, one-cycle).
+
+    With ``weights`` to start from and a path: ``transfer`` if the backbone is to be frozen, else ``finetune``. With
+    weights and a registered data set: what it would be without them, at a tenth of the learning rate, so that the
+    beginning does not undo what the weights know; the last layer alone starts anew and keeps the full rate.
+    """
+    shipped = {name: load_recipe(name) for name in list_recipes()}
+    if weights not in (None, "null", "None"):
+        if model is None:
+            model = "efficientnet_lite0" if weights == "imagenet" else _network_of(weights)
+        if data is None or data in data_sets:
+            start = recipe_for(model, data)
+            changes = {"name": "", "about": "", "reproduces": "", "measured": ()}
+            return start.model_copy(update=changes | {"lr": start.lr if freeze == "backbone" else start.lr / 10})
+        return shipped["transfer" if freeze == "backbone" else "finetune"].derived(model=model, data=data)
+    if data is not None and data not in data_sets and Path(data).exists():
+        return shipped["folder"].derived(model=model, data=data)
+    wanted = (model or "lenet5", data or "mnist5k")
+    if model is None and data is not None:
+        # The network is free: any recipe about this data will do; the shortest name is the plainest.
+        for name in sorted(shipped, key=lambda n: (len(n), n)):
+            if shipped[name].data == data:
+                return shipped[name]
+    for name in sorted(shipped, key=lambda n: (len(n), n)):
+        if (shipped[name].model, shipped[name].data) == wanted:
+            return shipped[name]
+    return Recipe(model=wanted[0], data=wanted[1])
+
+
+def _network_of(weights: str) -> str | None:
+    """The network of a run's weights; None for a file that does not say."""
+    from cnnlab.zoo import weights_facts  # torch takes a second to load, and a list of recipes needs none
+
+    return weights_facts(weights).get("arch", {}).get("name") if Path(weights).exists() else None
