@@ -1,12 +1,13 @@
 """One suite over everything that is registered: every explanation explains every network of the zoo.
 
-A file dropped into ``cnnlab.explain`` is tested without another line, and so is one dropped into ``cnnlab.zoo``.
+A file dropped into ``cnnlab.explain.methods`` is tested without another line, and so is one dropped into ``cnnlab.zoo``.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import pkgutil
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,10 @@ def smallest_of_each_file() -> set[str]:
     return set(smallest.values())
 
 
-FAST = smallest_of_each_file() - {"nasnet_large", "pnasnet5_large"}  # those two take minutes on one core
+# One of each kind of network: dense, tanh, residual, parallel branches, concatenation, depthwise with squeeze and
+# excitation, channels last, tokens. The others run with -m slow.
+KINDS = {"mlp", "lenet5", "resnet20", "googlenet", "densenet121", "mobilenet_v3_small", "convnext_tiny", "mixer_s16"}
+PAPERS = smallest_of_each_file() - {"nasnet_large", "pnasnet5_large"}  # those two take minutes on one core
 
 
 def built(name: str) -> tuple[nn.Module, torch.Tensor]:
@@ -64,7 +68,7 @@ def built(name: str) -> tuple[nn.Module, torch.Tensor]:
     return model, random_image(facts.in_channels, facts.min_size)
 
 
-@pytest.mark.parametrize("name", [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in NETWORKS])
+@pytest.mark.parametrize("name", [n if n in KINDS else pytest.param(n, marks=pytest.mark.slow) for n in NETWORKS])
 def test_every_explanation_of_every_network_at_its_smallest_size(name: str) -> None:
     model, image = built(name)
     before = state_of(model)
@@ -90,9 +94,10 @@ def test_every_explanation_of_every_network_at_its_smallest_size(name: str) -> N
     assert answer.score == pytest.approx(float(logits[0, 3]), rel=1e-4, abs=1e-5)
 
 
-def test_networks_without_positions_are_the_dense_ones_only() -> None:
+@pytest.mark.parametrize("names", [KINDS, pytest.param(PAPERS - {"inception_v3"}, marks=pytest.mark.slow)])
+def test_networks_without_positions_are_the_dense_ones_only(names: set[str]) -> None:
     without = []
-    for name in sorted(FAST - {"inception_v3"}):
+    for name in sorted(names):
         facts = models.get(name).facts
         size = min(facts.image_size, 64)
         with torch.device("meta"):
@@ -157,3 +162,12 @@ def test_broken_networks_leave_no_trace(method: str) -> None:
         explanations.get(method).factory(model, np.ones((2, 4, 4)), 1)
     assert state_of(model) == before
     assert state_of(nan)["hooks"] == 0
+
+
+def test_methods_are_the_files_of_their_room_and_callable_from_the_package() -> None:
+    """A file in ``cnnlab.explain.methods`` is all that a new method needs."""
+    files = {module.name for module in pkgutil.iter_modules(explain.methods.__path__)}
+    assert files == set(METHODS)
+    for name in METHODS:
+        assert explanations.get(name).factory.__module__ == f"cnnlab.explain.methods.{name}"
+        assert getattr(explain, name) is explanations.get(name).factory

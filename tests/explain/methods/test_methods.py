@@ -361,7 +361,12 @@ def real(name: str, **options: Any) -> nn.Module:
 REAL = {"resnet18": "layer4", "squeezenet1_1": "features", "mobilenet_v2": "features"}
 
 
-@pytest.fixture(scope="module", params=REAL)
+SLOW = pytest.mark.slow
+
+
+@pytest.fixture(
+    scope="module", params=[name if name != "mobilenet_v2" else pytest.param(name, marks=SLOW) for name in REAL]
+)
 def network(request: pytest.FixtureRequest) -> tuple[nn.Module, str]:
     return real(request.param), request.param
 

@@ -100,6 +100,8 @@ def test_the_defaults_are_a_seventh_of_the_image_and_a_quarter_of_that() -> None
     assert explain.occlusion(model, image[:, :3, :1], 1).values.shape == (3, 1)
 
 
+SLOW = pytest.mark.slow
+
 # captum --------------------------------------------------------------------------------------------------------------
 
 
@@ -123,7 +125,9 @@ def theirs(model: nn.Module, image: Tensor, window: tuple[int, int], stride: tup
     return found[0, 0]
 
 
-@pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "mobilenet_v2"])
+@pytest.mark.parametrize(
+    "name", ["squeezenet1_1", *(pytest.param(n, marks=SLOW) for n in ("resnet18", "mobilenet_v2"))]
+)
 @pytest.mark.parametrize(
     ("window", "stride", "fill"),
     [((12, 12), (6, 6), 0.0), ((20, 9), (13, 9), 0.0), ((48, 15), (7, 10), 0.25)],
