@@ -1,6 +1,6 @@
 """One suite over everything that is registered: every explanation explains every network of the zoo.
 
-A file dropped into ``cnnlab.explain.methods`` is tested without another line, and so is one dropped into ``cnnlab.zoo``.
+A file dropped into ``cnnlab.explain.methods`` or ``cnnlab.zoo`` is tested without another line.
 """
 
 from __future__ import annotations
