@@ -12,11 +12,12 @@ from pathlib import Path
 import imagehash
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cnnlab.data import ArraySplit, ImageData, doctor, near_duplicates
+from cnnlab.data import ArraySplit, ImageData, Preprocess, doctor, load_data, near_duplicates
 from cnnlab.data.doctor import Diagnosis, Finding, examine
 from cnnlab.errors import DataNotFoundError, UnknownNameError
 
@@ -338,3 +339,60 @@ def test_fifty_thousand_images_take_seconds() -> None:
     hashes = np.random.default_rng(0).integers(0, 256, (50_000, 8), dtype=np.uint8)
     hashes[40_000:40_010] = hashes[:10]
     assert near_duplicates.near_pairs(hashes, 4).tolist() == [[i, 40_000 + i] for i in range(10)]
+
+
+def save(root: Path, name: str, pixels: np.ndarray) -> None:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def kinds(diagnosis: Diagnosis) -> dict[str, Finding]:
+    return {finding.kind: finding for finding in diagnosis.findings}
+
+
+def test_ten_bits_in_sixteen_are_no_blank_pictures(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        for i in range(4):
+            save(tmp_path, f"{name}/{i}.png", rng.integers(0, 1024, (40, 40)).astype(np.uint16))
+    diagnosis = examine(tmp_path)
+    assert "grey pixels stored in 16 bits use 10 of them: 1023 is taken for white" in diagnosis.notes
+    assert not {"blank", "few values"} & set(kinds(diagnosis))
+    train = load_data(tmp_path).train
+    assert train.depth == 10
+    preprocess = Preprocess(40, 1, (0.5,), (0.5,), depth=train.depth)
+    assert int(train.fetch(torch.arange(len(train)), preprocess).max()) > 250
+
+
+def test_dark_data_are_not_to_be_deleted(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        for i in range(3):
+            save(tmp_path, f"{name}/{i}.png", rng.integers(0, 4, (40, 40, 3), dtype=np.uint8))
+    found = kinds(examine(tmp_path))
+    assert "blank" not in found
+    assert found["few values"].message.startswith("all pixels of all pictures are within ")
+
+
+def test_what_was_left_aside_is_questioned(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        for i in range(2):
+            save(tmp_path, f"{name}/{i}.png", rng.integers(0, 256, (40, 40, 3), dtype=np.uint8))
+    for i in range(6):
+        (tmp_path / "a" / f"{i}.raw").write_bytes(b"x")
+        (tmp_path / f"empty{i}").mkdir()
+    save(tmp_path, "a/dot.png", np.zeros((1, 1, 3), np.uint8))
+    found = kinds(examine(tmp_path))
+    assert found["most files ignored"].message == "5 images are used and 6 other files are not"
+    assert found["most folders ignored"].message == "2 folders are classes and 6 folders are ignored"
+    assert found["no pictures"].files == ("a/dot.png",)
+
+
+def test_a_folder_without_classes_still_gets_its_unreadable_files_listed(tmp_path: Path) -> None:
+    save(tmp_path, "1.png", np.zeros((40, 40, 3), np.uint8))
+    (tmp_path / "2.jpg").write_bytes(b"<html>404</html>")
+    found = kinds(examine(tmp_path))
+    assert set(found) == {"unusable", "unreadable"}
+    assert found["unreadable"].files == ("2.jpg: it is an HTML page, as a failed download leaves it, not an image",)

@@ -6,46 +6,29 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from cnnlab.data import near_duplicates
+from cnnlab.data.array_split import ArraySplit
 from cnnlab.data.base import ImageData, class_counts
 from cnnlab.data.facts import data_sets
+from cnnlab.data.findings import Finding, Severity, class_findings, counted, left_aside
 from cnnlab.data.inspection import FileFacts, InspectedImage, inspect_images
 from cnnlab.data.load import load_data
+from cnnlab.data.scanning import scan
+from cnnlab.data.walk import find_images
 from cnnlab.errors import DataError, DataNotFoundError
-
-Severity = Literal["error", "warning", "note"]
 
 # At these values 150 of the pairs found in CIFAR-10 were looked at, and all showed the same motif; under a correlation
 # of 0.9 mere likeness came in. Of photos that were resized, recompressed, trimmed by 1 %, or made grey or paler, all
 # are found.
 NEAR_BITS = 6
 NEAR_CORRELATION = 0.9
+_FEW_LEVELS = 64  # grey levels: data that use fewer have a wrong scale
+_LINE = 2  # pixels: pictures that are no wider or higher show nothing
 _BLANK = 1.5  # grey levels: below this standard deviation a picture shows nothing
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was found.
-
-    Args:
-        kind: short name of the problem, such as ``"unreadable"``.
-        severity: ``error`` hurts training, ``warning`` may, ``note`` is handled or harmless.
-        message: what it is, with counts.
-        advice: what to do.
-        files: the files concerned; ``train[12]`` for images in memory.
-        groups: for duplicates: the files of each picture.
-    """
-
-    kind: str
-    severity: Severity
-    message: str
-    advice: str
-    files: tuple[str, ...] = ()
-    groups: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass
@@ -113,7 +96,7 @@ def examine(
         raise
     except DataError as error:
         finding = Finding("unusable", "error", str(error), "Training refuses it for the same reason.")
-        return Diagnosis(Path(data).name, str(data), findings=[finding])
+        return Diagnosis(Path(data).name, str(data), findings=[finding, *_unreadable_under(Path(data).expanduser())])
     images = inspect_images(loaded, progress)
     divided = loaded.divided
     findings = [
@@ -121,6 +104,7 @@ def examine(
         *class_findings(loaded, imbalance),
         *_duplicated(loaded, images, official=named, divided=divided),
         *_pictures(images, tiny),
+        *left_aside(loaded),
     ]
     order = ("error", "warning", "note")
     return Diagnosis(
@@ -137,55 +121,48 @@ def examine(
 
 
 def _unreadable(data: ImageData, images: Sequence[InspectedImage]) -> Iterator[Finding]:
-    broken = [*data.skipped, *((image.name, image.error) for image in images if image.error is not None)]
-    if broken:
+    yield from _broken([*data.skipped, *((image.name, image.error) for image in images if image.error is not None)])
+
+
+def _unreadable_under(path: Path) -> Iterator[Finding]:
+    """Yield what cannot be read in a folder that is no data set, such as a folder of photos without classes."""
+    if path.is_dir():
+        paths = find_images(path).paths
+        looks = zip(paths, scan(paths, full=True), strict=True)
+        yield from _broken(
+            [(str(file.relative_to(path)), look.error) for file, look in looks if look.error is not None]
+        )
+
+
+def _broken(files: Sequence[tuple[str, str]]) -> Iterator[Finding]:
+    if files:
         yield Finding(
             "unreadable",
             "error",
-            f"{_count(len(broken), 'file')} cannot be read",
+            f"{counted(len(files), 'file')} cannot be read",
             "Replace or delete them; training goes on without them and lists them.",
-            tuple(f"{name}: {why}" for name, why in broken),
+            tuple(f"{name}: {why}" for name, why in files),
         )
 
 
-def class_findings(data: ImageData, imbalance: float = 10.0) -> Iterator[Finding]:
-    """Yield what the labels alone tell: a single class, classes missing in a split, imbalance. Takes no time.
+def _value_range(data: ImageData, images: Sequence[InspectedImage]) -> tuple[int, int]:
+    """Return the smallest and the largest value of all pixels; of files, of their small copies."""
+    thumbs = [image.thumb for image in images if image.thumb is not None]
+    arrays = [split.pixels for split in data.splits().values() if isinstance(split, ArraySplit)]
+    if arrays:
+        return min(int(pixels.min()) for pixels in arrays), max(int(pixels.max()) for pixels in arrays)
+    return (
+        (min(int(thumb.min()) for thumb in thumbs), max(int(thumb.max()) for thumb in thumbs)) if thumbs else (0, 255)
+    )
 
-    Args:
-        data: loaded data.
-        imbalance: see :func:`examine`.
-    """
-    if len(data.classes) < 2:
+
+def _values(low: int, high: int) -> Iterator[Finding]:
+    if high - low < _FEW_LEVELS:
         yield Finding(
-            "single class",
-            "error",
-            f'the only class is "{data.classes[0]}"',
-            "Add images of what it is to be told from.",
-        )
-    counts = {name: class_counts(split, data.classes).numpy() for name, split in data.splits().items()}
-    for name, per_class in counts.items():
-        missing = [label for label, count in zip(data.classes, per_class, strict=True) if count == 0]
-        if missing:
-            yield Finding(
-                "missing class",
-                "warning" if name == "test" else "error",
-                f"{name} has no image of {_some(missing)}",
-                f"Add images of {'this class' if len(missing) == 1 else 'these classes'} to {name}: "
-                "what is not there is not measured.",
-            )
-    train = counts["train"]
-    present = train[train > 0]
-    ratio = present.max() / present.min()
-    if ratio > imbalance:
-        most, least = (
-            data.classes[int(train.argmax())],
-            data.classes[int(np.where(train > 0, train, train.max()).argmin())],
-        )
-        yield Finding(
-            "imbalance",
+            "few values",
             "warning",
-            f'train has {present.max()} images of "{most}" and {present.min()} of "{least}": {ratio:.0f} to 1',
-            "Add images of the rare classes, or train with class_weights=auto; accuracy alone will mislead.",
+            f"all pixels of all pictures are within {low}..{high} of 0..255",
+            "The network sees them nearly uniform: write them anew so that black is 0 and white is 255.",
         )
 
 
@@ -205,12 +182,15 @@ def _duplicated(
         -1, near_duplicates.THUMB, near_duplicates.THUMB
     )
     blank = near_duplicates.contrast(thumbs) < _BLANK
-    if blank.any():
+    low, high = _value_range(data, readable)
+    yield from _values(low, high)
+    # Where all is dark, nothing is blank: the range has to be mended first.
+    if blank.any() and high - low >= _FEW_LEVELS:
         files = tuple(readable[i].name for i, flat in zip(firsts, blank, strict=True) if flat)
         yield Finding(
             "blank",
             "warning",
-            f"{_count(len(files), 'picture')} of a single colour",
+            f"{counted(len(files), 'picture')} of a single colour",
             "Look at them, and delete them.",
             files,
         )
@@ -288,12 +268,21 @@ def _pictures(images: Sequence[InspectedImage], tiny: int) -> Iterator[Finding]:
     def where(holds: Callable[[FileFacts], bool]) -> tuple[str, ...]:
         return tuple(name for name, file in files if holds(file))
 
-    small = where(lambda file: min(file.size) < tiny)
+    single = where(lambda file: min(file.size) <= _LINE)
+    if single:
+        yield Finding(
+            "no pictures",
+            "error",
+            f"{counted(len(single), 'picture')} of one or two pixels in height or width",
+            "They show nothing: something else than images was read, or the files are placeholders.",
+            single,
+        )
+    small = where(lambda file: _LINE < min(file.size) < tiny)
     if small:
         yield Finding(
             "tiny",
             "warning",
-            f"{_count(len(small), 'picture')} with a short side under {tiny} pixels",
+            f"{counted(len(small), 'picture')} with a short side under {tiny} pixels",
             "Enlarging adds nothing: find larger originals, or delete them.",
             small,
         )
@@ -302,7 +291,7 @@ def _pictures(images: Sequence[InspectedImage], tiny: int) -> Iterator[Finding]:
         yield Finding(
             "EXIF rotation",
             "note",
-            f"{_count(len(turned), 'photo')} turned by their EXIF data",
+            f"{counted(len(turned), 'photo')} turned by their EXIF data",
             "Handled everywhere.",
             turned,
         )
@@ -321,7 +310,7 @@ def _pictures(images: Sequence[InspectedImage], tiny: int) -> Iterator[Finding]:
         yield Finding(
             "wrong ending",
             "note",
-            f"{_count(len(wrong), 'file')} whose ending is that of another format",
+            f"{counted(len(wrong), 'file')} whose ending is that of another format",
             "Read by content here; other programs may refuse them: rename them.",
             wrong,
         )
@@ -335,14 +324,5 @@ def _suffix_fits(name: str, kind: str) -> bool:
     return expected is None or expected == kind or {expected, kind} in ({"JPEG", "MPO"}, {"BMP", "DIB"})
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
 def _occur(groups: Sequence[object]) -> str:
     return "1 picture occurs" if len(groups) == 1 else f"{len(groups)} pictures occur"
-
-
-def _some(names: Sequence[str], most: int = 5) -> str:
-    listed = ", ".join(names[:most])
-    return listed if len(names) <= most else f"{listed} and {len(names) - most} more"

@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from cnnlab.data import ImageData, Loader, Preprocess, channel_statistics, load_data
-from cnnlab.data.doctor import class_findings
+from cnnlab.data.file_contents import shared_files
+from cnnlab.data.findings import class_findings
 from cnnlab.errors import DataError, RecipeError, TrainingError, UsageError
 from cnnlab.hardware import Precision, choose_device
 from cnnlab.training import distributed
 from cnnlab.training.feature_cache import FeatureCache, caches_features, plan_cache
-from cnnlab.training.file_contents import shared_files
 from cnnlab.training.optim import EMA, make_optimizer
 from cnnlab.training.precision import choose_precision, to_memory_format
 from cnnlab.training.recipe import Recipe

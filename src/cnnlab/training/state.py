@@ -16,6 +16,7 @@ import torch
 
 import cnnlab
 from cnnlab.data import ImageData
+from cnnlab.data.file_contents import contents
 from cnnlab.errors import CheckpointError, OtherDataError
 from cnnlab.training import distributed
 from cnnlab.training.checkpoint import (
@@ -26,7 +27,6 @@ from cnnlab.training.checkpoint import (
     save_tensors,
     unpack_optimizer,
 )
-from cnnlab.training.file_contents import contents
 from cnnlab.training.session import Session, check_weights
 
 

@@ -6,12 +6,13 @@ and dates are left out of account, so that a copy of a folder counts as the same
 
 from __future__ import annotations
 
+import filecmp
 import os
 import zlib
 from collections import defaultdict
 from pathlib import Path
 
-from cnnlab.data import ImageData, Split
+from cnnlab.data.base import ImageData, Split
 from cnnlab.data.file_split import FileSplit
 
 SAMPLE_BYTES = 1024  # read at the beginning, in the middle and at the end of a file
@@ -60,10 +61,16 @@ def shared_files(train: Split, held_out: Split) -> list[tuple[str, str]]:
         by_size[_size(path)].append(row)
     candidates = [(row, by_size[size]) for row, path in enumerate(held_out.paths) if (size := _size(path)) in by_size]
     rows = dict.fromkeys(row for _, twins in candidates[:SAMPLED_FILES] for row in twins)
-    names = {file_checksum(train.paths[row]): train.names[row] for row in list(rows)[:SAMPLED_FILES]}
-    names.pop(0, None)
+    twins = {file_checksum(train.paths[row]): row for row in list(rows)[:SAMPLED_FILES]}
+    twins.pop(0, None)
     checksums = ((row, file_checksum(held_out.paths[row])) for row, _ in candidates[:SAMPLED_FILES])
-    return [(held_out.names[row], names[checksum]) for row, checksum in checksums if checksum in names]
+    pairs = [(row, twins[checksum]) for row, checksum in checksums if checksum in twins]
+    # Small files without compression may agree where they were sampled: pictures of things on white, for example.
+    return [
+        (held_out.names[row], train.names[twin])
+        for row, twin in pairs
+        if filecmp.cmp(held_out.paths[row], train.paths[twin], shallow=False)
+    ]
 
 
 def _size(path: Path) -> int:

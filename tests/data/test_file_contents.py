@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 
 from cnnlab.data import ArraySplit
+from cnnlab.data.file_contents import file_checksum, shared_files, split_checksum
 from cnnlab.data.file_split import FileSplit
 from cnnlab.errors import OtherDataError
 from cnnlab.training import fit, prepare
 from cnnlab.training.checkpoint import load_tensors, save_tensors
-from cnnlab.training.file_contents import file_checksum, shared_files, split_checksum
 from cnnlab.training.state import restore_state, save_state
 from tests.helpers import tiny_recipe
 

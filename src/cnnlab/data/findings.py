@@ -1,0 +1,104 @@
+"""What the data doctor says: one finding, and the findings that need no look at the images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from cnnlab.data.base import ImageData, class_counts
+
+Severity = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found.
+
+    Args:
+        kind: short name of the problem, such as ``"unreadable"``.
+        severity: ``error`` hurts training, ``warning`` may, ``note`` is handled or harmless.
+        message: what it is, with counts.
+        advice: what to do.
+        files: the files concerned; ``train[12]`` for images in memory.
+        groups: for duplicates: the files of each picture.
+    """
+
+    kind: str
+    severity: Severity
+    message: str
+    advice: str
+    files: tuple[str, ...] = ()
+    groups: tuple[tuple[str, ...], ...] = ()
+
+
+def class_findings(data: ImageData, imbalance: float = 10.0) -> Iterator[Finding]:
+    """Yield what the labels alone tell: a single class, classes missing in a split, imbalance. Takes no time.
+
+    Args:
+        data: loaded data.
+        imbalance: see :func:`examine`.
+    """
+    if len(data.classes) < 2:
+        yield Finding(
+            "single class",
+            "error",
+            f'the only class is "{data.classes[0]}"',
+            "Add images of what it is to be told from.",
+        )
+    counts = {name: class_counts(split, data.classes).numpy() for name, split in data.splits().items()}
+    for name, per_class in counts.items():
+        missing = [label for label, count in zip(data.classes, per_class, strict=True) if count == 0]
+        if missing:
+            yield Finding(
+                "missing class",
+                "warning" if name == "test" else "error",
+                f"{name} has no image of {_some(missing)}",
+                f"Add images of {'this class' if len(missing) == 1 else 'these classes'} to {name}: "
+                "what is not there is not measured.",
+            )
+    train = counts["train"]
+    present = train[train > 0]
+    ratio = present.max() / present.min()
+    if ratio > imbalance:
+        most, least = (
+            data.classes[int(train.argmax())],
+            data.classes[int(np.where(train > 0, train, train.max()).argmin())],
+        )
+        yield Finding(
+            "imbalance",
+            "warning",
+            f'train has {present.max()} images of "{most}" and {present.min()} of "{least}": {ratio:.0f} to 1',
+            "Add images of the rare classes, or train with class_weights=auto; accuracy alone will mislead.",
+        )
+
+
+def left_aside(data: ImageData) -> Iterator[Finding]:
+    """Question data of which more was left aside than used."""
+    used = sum(len(split) for split in data.splits().values())
+    if data.ignored_files > used:
+        yield Finding(
+            "most files ignored",
+            "warning",
+            f"{used} images are used and {data.ignored_files} other files are not",
+            "The notes say which: convert them, or move them into class folders.",
+        )
+    if data.ignored_folders > len(data.classes):
+        yield Finding(
+            "most folders ignored",
+            "warning",
+            f"{len(data.classes)} folders are classes and {data.ignored_folders} folders are ignored",
+            "The notes say which: name the folder that holds the classes, or choose with --layout.",
+        )
+
+
+def counted(number: int, what: str) -> str:
+    """Return the number with the noun, in the plural where it is not one."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    listed = ", ".join(names[:most])
+    return listed if len(names) <= most else f"{listed} and {len(names) - most} more"
