@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from cnnlab.figures.canvas import MARGIN, Canvas
+from cnnlab.figures.canvas import MARGIN, Canvas, letters
 from cnnlab.figures.images import to_picture
 from cnnlab.figures.style import shorten
 
@@ -38,13 +38,16 @@ def fooling(
     pictures = to_picture(before, "HWC"), to_picture(0.5 + factor * change), to_picture(after, "HWC")
     titles = answers[0], f"the difference, {factor:g} times magnified", answers[1]
     side, sign = 2.6, 0.42
+    fits = letters(side + 2 * MARGIN, 10, bold=True)
     height = side * pictures[0].shape[0] / pictures[0].shape[1]
     canvas = Canvas(3 * side + 2 * sign + 2 * MARGIN)
     for position, (picture, title) in enumerate(zip(pictures, titles, strict=True)):
         left = MARGIN + position * (side + sign)
         canvas.picture(picture, left, canvas.top, side, height)
         weight = "normal" if position == 1 else "bold"
-        canvas.text(left + side / 2, canvas.top + height + 0.1, shorten(title, 40), size=10, ha="center", weight=weight)
+        canvas.text(
+            left + side / 2, canvas.top + height + 0.1, shorten(title, fits), size=10, ha="center", weight=weight
+        )
         if position < 2:
             centre = left + side + sign / 2, canvas.top + height / 2
             canvas.text(*centre, "+="[position], size=16, ha="center", va="center")
