@@ -59,7 +59,7 @@ def test_two_processes_equal_one(both: Run, tmp_path: Path) -> None:
 
 
 def test_normalised_weighted_and_uneven(tmp_path: Path) -> None:
-    """BatchNorm, class weights, a weight average, and a last batch whose shares split into unequal parts."""
+    """BatchNorm, class weights, an EMA, and a last batch whose shares split into unequal parts."""
     path = tmp_path / "run"
     settings = [text for text in SETTINGS if "hidden" not in text] + ["model_options.widths=[4,8,8]", "batch_size=16"]
     settings += ["accumulate=2", "class_weights=auto", "ema=0.5", "train_limit=103", "val_fraction=0.2", "epochs=3"]

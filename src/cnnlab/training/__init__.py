@@ -1,4 +1,4 @@
-"""Training: recipes, the loop and its events, optimizers, speed, checkpoints, several processes.
+"""Training: recipes, the loop and its events, optimizers, precision, checkpoints, several processes.
 
 ::
 

@@ -91,9 +91,9 @@ def prepare(recipe: Recipe, data: ImageData | None = None, *, load_weights: bool
         notes=notes,
     )
     session.network = session.wrapped(model)
-    shown = data.val or data.test
-    if shown is not None:
-        session.val_loader = evaluation_loader(session, shown)
+    held_out = data.val or data.test
+    if held_out is not None:
+        session.val_loader = evaluation_loader(session, held_out)
     return session
 
 
@@ -246,9 +246,9 @@ def begin_network(recipe: Recipe, arch: Mapping[str, Any], device: torch.device,
     """Build a network as the training begins with it: drawn from the recipe's seed, or with its weights.
 
     Args:
-        recipe: of the run.
-        arch: arguments of :func:`cnnlab.zoo.create_model`, without weights.
-        device: whose random numbers are set; the network is on the CPU.
+        recipe: the recipe of the run.
+        arch: the arguments of :func:`cnnlab.zoo.create_model`, without weights.
+        device: the device whose random numbers are set; the network is built on the CPU.
         load_weights: False leaves the weights of the recipe aside.
     """
     weights, head = (recipe.weights, _head(recipe)) if load_weights else (None, None)
@@ -257,7 +257,7 @@ def begin_network(recipe: Recipe, arch: Mapping[str, Any], device: torch.device,
 
 
 def _head(recipe: Recipe) -> Literal["reset", "refuse"] | None:
-    """What to do with the last layer of the weights; a head of another size cannot be kept here."""
+    """Return what :func:`cnnlab.zoo.create_model` does with the last layer of the weights; None without weights."""
     if recipe.weights is None:
         return None
     return "reset" if recipe.head == "reset" else "refuse"
@@ -267,10 +267,10 @@ def _check_kept_head(recipe: Recipe, data: ImageData) -> None:
     """Refuse to keep a last layer whose outputs mean other classes, where it is known what they mean."""
     if recipe.weights is None or recipe.head == "reset":
         return
-    known = imagenet_classes() if recipe.weights == "imagenet" else weights_facts(recipe.weights).get("classes")
-    if known is not None and list(known) != list(data.classes):
+    classes = imagenet_classes() if recipe.weights == "imagenet" else weights_facts(recipe.weights).get("classes")
+    if classes is not None and list(classes) != list(data.classes):
         raise RecipeError(
-            f"head=keep: the weights tell apart {_few(known)}, and {data.name} has {_few(data.classes)}. "
+            f"head=keep: the weights tell apart {_few(classes)}, and {data.name} has {_few(data.classes)}. "
             "Their last layer is of use for the same classes in the same order only; set head=reset."
         )
 
@@ -291,7 +291,7 @@ def _check_batch_size(recipe: Recipe, model: nn.Module, freeze: Freeze | None) -
 
 
 def _criterion(recipe: Recipe, data: ImageData) -> nn.CrossEntropyLoss:
-    """The sum over images, not the mean: it adds up over parts of a batch and over processes, also when weighted."""
+    """Return the cross entropy, summed over images: a sum adds up over parts of a batch and over processes."""
     weight = None
     if recipe.class_weights == "auto":
         weight = data.class_weights()
@@ -326,18 +326,19 @@ def _resolved(recipe: Recipe, shape: Shape, device: torch.device, precision: Pre
 
 
 def _settled(recipe: Recipe, model: Network, channels: int) -> dict[str, Any]:
-    """What the weights know and the recipe leaves open, as values of the recipe.
+    """Return what the weights settle and the recipe leaves open, as values of the recipe.
 
-    These are the options of the network, when the weights are a run's, and how images were normalised and resized.
+    These are the options of the network, when the weights are those of a run, and how its images were normalised and
+    resized.
     """
     usual = model_options(recipe.model)
     options = {key: value for key, value in model.arch["options"].items() if value != usual[key]}
     settled: dict[str, Any] = {"model_options": options | recipe.model_options}
-    known = weights_preprocess(recipe.model, recipe.weights, channels)
-    if known is None:
+    preprocess = weights_preprocess(recipe.model, recipe.weights, channels)
+    if preprocess is None:
         return settled
-    numbers = {key: tuple(known[key]) for key in ("mean", "std") if recipe.mean is None}
-    resized = {key: getattr(recipe, key) or known[key] for key in ("interpolation", "crop_fraction")}
+    numbers = {key: tuple(preprocess[key]) for key in ("mean", "std") if recipe.mean is None}
+    resized = {key: getattr(recipe, key) or preprocess[key] for key in ("interpolation", "crop_fraction")}
     return settled | numbers | resized
 
 

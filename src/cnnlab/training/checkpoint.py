@@ -1,7 +1,8 @@
-"""Two kinds of files: a model file that knows how to be used, and a training state that can go on.
+"""Files of tensors: the model file that knows how to be used, and the parts of a training state.
 
-Both are safetensors with JSON beside or inside; nothing is pickled. Every file is written under another name, flushed
-to the disk and renamed, so that a full disk or a killed process leaves the file that was there before.
+A file is safetensors with JSON beside or inside; nothing is pickled. Every file is written under another name, flushed
+to the disk and renamed, so that a full disk or a killed process leaves the file that was there before. What goes into
+the state of a training, and how it is restored, is said in :mod:`cnnlab.training.state`.
 """
 
 from __future__ import annotations
@@ -61,10 +62,10 @@ class ModelFile:
     """A trained network and what is needed to use it.
 
     Attributes:
-        arch: arguments of :func:`cnnlab.zoo.create_model`.
-        classes: class names, in the order of the outputs.
-        preprocess: from an image to the input tensor.
-        metrics: accuracy and so on, as far as known when it was written.
+        arch: the arguments of :func:`cnnlab.zoo.create_model`.
+        classes: the class names, in the order of the outputs.
+        preprocess: the way from an image to the input tensor.
+        metrics: the accuracy and other figures that were computed before the file was written.
     """
 
     arch: dict[str, Any]
@@ -133,10 +134,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def check_format(values: Mapping[str, Any], path: Path) -> None:
     """Refuse a file whose format number is above this version's."""
-    found = values.get("format", 1)
-    if not isinstance(found, int) or found > FORMAT:
+    version = values.get("format", 1)
+    if not isinstance(version, int) or version > FORMAT:
         raise CheckpointError(
-            f"{path} has format {found}, written by cnnlab {values.get('cnnlab', '?')}; this is cnnlab "
+            f"{path} has format {version}, written by cnnlab {values.get('cnnlab', '?')}; this is cnnlab "
             f"{cnnlab.__version__}, which reads up to format {FORMAT}. Upgrade cnnlab to use it."
         )
 

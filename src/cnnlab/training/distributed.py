@@ -39,17 +39,17 @@ def stop() -> None:
 
 
 def rank() -> int:
-    """Number of this process, 0 when it is alone."""
+    """Return the number of this process, 0 when it is alone."""
     return dist.get_rank() if dist.is_initialized() else int(os.environ.get("RANK", "0")) if launched() else 0
 
 
 def world() -> int:
-    """How many processes take part."""
+    """Return how many processes take part."""
     return dist.get_world_size() if dist.is_initialized() else int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def local_device(device: torch.device) -> torch.device:
-    """The GPU of this process on its machine, when it is one of several."""
+    """Return the GPU of this process on its machine, when it is one of several; else ``device``."""
     if launched() and device.type == "cuda":
         number = int(os.environ.get("LOCAL_RANK", "0"))
         if number >= torch.cuda.device_count():
@@ -61,7 +61,7 @@ def local_device(device: torch.device) -> torch.device:
 
 
 def wrap(model: nn.Module, device: torch.device) -> nn.Module:
-    """Average gradients over the processes. BatchNorm normalises each process's part of the batch by itself."""
+    """Return the network with gradients averaged over the processes; BatchNorm normalises each one's part by itself."""
     if not dist.is_initialized():
         return model
     return nn.parallel.DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
@@ -109,12 +109,12 @@ def add_up(tensor: torch.Tensor) -> None:
 
 
 def on_this_machine() -> int:
-    """How many of the processes share the memory of this machine."""
+    """Return how many of the processes share the memory of this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", world()))
 
 
 def any_process(flag: bool) -> bool:
-    """Whether ``flag`` is set on any process (a Ctrl-C reaches them at different moments)."""
+    """Return whether ``flag`` is set on any process (a Ctrl-C reaches them at different moments)."""
     if not dist.is_initialized():
         return flag
     device = "cuda" if dist.get_backend() == "nccl" else "cpu"

@@ -47,15 +47,15 @@ def plan_cache(
 
     Args:
         recipe: the recipe of the training.
-        data: the images; those of the training split, and of the split shown after every epoch, are counted.
+        data: the images; those of train, and of the split that is evaluated after every epoch, are counted.
         model: the network; left as it was.
         input_shape: shape (C, H, W) of an image.
         device: the device on which the features would be kept.
     """
     if not caches_features(recipe):
         return None
-    shown = data.val or data.test
-    images = len(data.train) + (len(shown) if shown is not None else 0)
+    held_out = data.val or data.test
+    images = len(data.train) + (len(held_out) if held_out is not None else 0)
     shape = feature_shape(model, input_shape)
     fit = 4 * math.prod(shape) * images <= feature_limit(device)
     return None if distributed.any_process(not fit) else FeatureCache(shape)

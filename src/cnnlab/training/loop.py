@@ -42,9 +42,9 @@ def fit(recipe: Recipe, *, data: ImageData | None = None, session: Session | Non
     """Train as ``recipe`` says, yielding an event per step and per epoch.
 
     Args:
-        recipe: what to do.
-        data: use this instead of loading ``recipe.data``.
-        session: go on from this state instead of starting anew (see :func:`prepare`).
+        recipe: the recipe of the training.
+        data: the images to use instead of loading ``recipe.data``.
+        session: the state to go on from instead of starting anew (see :func:`cnnlab.training.build.prepare`).
 
     Raises:
         TrainingError: the recipe and the data do not fit together.
@@ -70,7 +70,7 @@ def fit(recipe: Recipe, *, data: ImageData | None = None, session: Session | Non
 
 
 def train_epoch(session: Session) -> Iterator[StepDone]:
-    """Make the remaining steps of the current epoch."""
+    """Make the remaining steps of the current epoch, and yield an event for each."""
     recipe, loader = session.recipe, session.train_loader
     position, rank, world = session.position, distributed.rank(), distributed.world()
     started = time.perf_counter()
@@ -114,8 +114,8 @@ def cache_features(session: Session, cache: FeatureCache) -> Iterator[FeaturesCo
         cache: the cache to fill.
     """
     started = time.perf_counter()
-    shown = session.data.val or session.data.test
-    splits = [split for split in (session.data.train, shown) if split is not None]
+    held_out = session.data.val or session.data.test
+    splits = [split for split in (session.data.train, held_out) if split is not None]
     total = sum(len(split) for split in splits)
     body = Body(session.model)
     filled, done = [], 0

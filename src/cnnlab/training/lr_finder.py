@@ -24,12 +24,12 @@ from cnnlab.training.step import train_step
 
 @dataclass(frozen=True)
 class RangeTest:
-    """Result of the test.
+    """The result of a learning-rate range test.
 
     Attributes:
-        lrs: (n,) the rates tried, rising geometrically.
-        losses: (n,) the loss of each step.
-        smoothed: (n,) bias-corrected exponential average of the losses.
+        lrs: the rates that were tried, rising geometrically, (n,).
+        losses: the loss of each step, (n,).
+        smoothed: the bias-corrected exponential average of the losses, (n,).
         suggestion: a peak rate to train with.
     """
 

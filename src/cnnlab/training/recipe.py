@@ -324,8 +324,8 @@ def _explain(error: ValidationError) -> str:
     path = [str(part) for part in first["loc"]]
     key = ".".join(path)
     if first["type"] == "extra_forbidden":
-        known = Recipe.model_fields if len(path) == 1 else _fields_of(path[0])
-        return f'there is no key "{key}". {did_you_mean(path[-1], known)}'.strip()
+        names = Recipe.model_fields if len(path) == 1 else _fields_of(path[0])
+        return f'there is no key "{key}". {did_you_mean(path[-1], names)}'.strip()
     if first["type"] == "literal_error":
         choices = first["ctx"]["expected"]
         near = did_you_mean(str(first["input"]), re.findall(r"'([^']*)'", choices))

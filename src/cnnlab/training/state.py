@@ -2,7 +2,7 @@
 
 There are no random states in it: randomness is a pure function of the seed and the position (see
 :func:`cnnlab.training.seeding.seeded`). The schedule is a function of the position too. What is left is the weights,
-their average, the optimizer, the weights kept so far, the position, and the running sums of the epoch.
+their moving average, the optimizer, the best weights so far, the position, and the running sums of the epoch.
 """
 
 from __future__ import annotations

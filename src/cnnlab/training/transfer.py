@@ -18,10 +18,10 @@ from cnnlab.zoo import Network
 
 @dataclass(frozen=True)
 class Freeze:
-    """What is frozen.
+    """The frozen part of a network.
 
     Attributes:
-        parameters: names of the parameters that get no gradient.
+        parameters: the names of the parameters that get no gradient.
         evaluating: the modules that stay in eval mode.
     """
 
@@ -29,7 +29,7 @@ class Freeze:
     evaluating: tuple[nn.Module, ...]
 
     def apply(self, model: nn.Module) -> None:
-        """Take the gradients from the frozen parameters."""
+        """Let the frozen parameters have no gradient, and all others one."""
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name not in self.parameters)
 
@@ -41,14 +41,14 @@ class Freeze:
 
 
 def module_stages(model: Network, input_shape: tuple[int, int, int]) -> dict[str, str]:
-    """Return in which stage each submodule runs: dotted name -> stage.
+    """Return the stage in which each submodule runs, by its dotted name.
 
     A stage reaches from the end of the one before it to the end of its own submodule (see :class:`Network.stages`).
     Submodules that do not run at evaluation, which are the auxiliary heads, belong to the head.
 
     Args:
         model: the network; left as it was.
-        input_shape: (C, H, W) of an image.
+        input_shape: shape (C, H, W) of an image.
     """
     ends = list(model.stages.items())
     stages: dict[str, str] = {}
@@ -61,13 +61,13 @@ def module_stages(model: Network, input_shape: tuple[int, int, int]) -> dict[str
 
 
 def parameter_stages(model: Network, input_shape: tuple[int, int, int]) -> dict[str, str]:
-    """Return in which stage each parameter is used: name -> stage; arguments as :func:`module_stages`."""
+    """Return the stage in which each parameter is used, by its dotted name; see :func:`module_stages`."""
     stages = module_stages(model, input_shape)
     return {name: stages[name.rpartition(".")[0]] for name, _ in model.named_parameters()}
 
 
 def make_freeze(recipe: Recipe, model: Network, input_shape: tuple[int, int, int]) -> Freeze | None:
-    """Return what ``recipe.freeze`` freezes of ``model``, None for nothing.
+    """Return the part of ``model`` that ``recipe.freeze`` names; None where nothing is frozen.
 
     Raises:
         RecipeError: there is no such stage, or nothing is left to be trained.
@@ -92,10 +92,10 @@ def make_freeze(recipe: Recipe, model: Network, input_shape: tuple[int, int, int
 
 
 def trained_tail(model: Network) -> nn.Module:
-    """Return what runs after the frozen part when all but the last layer is frozen.
+    """Return the part of the network that runs after the frozen part when all but the last layer is frozen.
 
-    This is the last layer with what stands around it in the head: dropout before it, pooling after it. The modules
-    are the network's own.
+    It is the last layer with the layers around it in the head, such as dropout before it and pooling after it. Its
+    modules are the network's own.
     """
     head = model.get_submodule(model.stages["head"])
     if not isinstance(head, nn.Sequential):
