@@ -21,7 +21,7 @@ def few_networks_in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_printed_command_runs() -> None:
-    result = cnnlab("advise", "digits", "--minutes", "0.1", "--budget", "4", "--device", "cpu", "--seed", "3")
+    result = cnnlab("advise", "digits", "--minutes", "0.1", "--budget", "10", "--device", "cpu", "--seed", "3")
     assert result.exit_code == 0, result.stderr
     text = result.stdout
     assert "1,438 images to learn from" in text
@@ -35,7 +35,7 @@ def test_the_printed_command_runs() -> None:
 
 
 def test_json_and_nothing_else() -> None:
-    result = cnnlab("advise", "digits", "--minutes", "0.1", "--budget", "4", "--goal", "small", "--json")
+    result = cnnlab("advise", "digits", "--minutes", "0.1", "--budget", "10", "--goal", "small", "--json")
     assert result.exit_code == 0, result.stderr
     answer = json.loads(result.stdout)
     assert result.stderr == ""

@@ -123,6 +123,7 @@ def test_recipe_decides_what_is_shown(tmp_path: Path) -> None:
         (["mnist5k", "cutuot=3", "-f", "x.png"], 'Did you mean "cutout"'),
         (["mnist5k", "cutout=many", "-f", "x.png"], "cutout"),
         (["mnist5k", "--augmented"], "--figure grid.png"),
+        (["mnist5k", "digits"], '"digits" is no key=value'),
         (["--augmented"], "Which data set"),
         (["mnist5k", "-f", "x.png", "--split", "val"], 'no split "val", only train, test'),
         (["mnist5k", "-f", "x.gif2"], "Name it .png"),

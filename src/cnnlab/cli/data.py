@@ -50,6 +50,8 @@ def data(
             raise UsageError("Which data set? Write `cnnlab data NAME --figure FILE`; `cnnlab data` lists the names.")
         _list(as_json)
         return
+    if wrong := [text for text in changes or [] if "=" not in text]:
+        raise UsageError(f'"{wrong[0]}" is no key=value. One data set at a time; augmentation is as in cutout=8.')
     if (augmented or recipe or changes or split != "train" or per_class) and figure is None:
         raise UsageError("Name the file to draw to: --figure grid.png.")
     view = _training_view(changes or [], recipe) if augmented or recipe or changes else None
