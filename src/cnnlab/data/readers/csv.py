@@ -200,7 +200,7 @@ def _load_files(table: Table, file_column: int, pictures: _Pictures, seed: int, 
     labels = classes_of(table.path, labels)
     if "train" not in splits:
         raise DataError(f'{table.path}: no row has the split "train". Say which images are to be learnt from.')
-    return build_image_data(
+    data = build_image_data(
         name=table.path.stem,
         source=str(table.path),
         paths=paths,
@@ -211,3 +211,6 @@ def _load_files(table: Table, file_column: int, pictures: _Pictures, seed: int, 
         seed=seed,
         kind="CSV of image files",
     )
+    columns = table.header[file_column], table.header[table.label]
+    data.notes.append(f'the column "{columns[0]}" names the files, the column "{columns[1]}" their classes')
+    return data

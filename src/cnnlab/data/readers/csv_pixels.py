@@ -80,8 +80,8 @@ def _image_shape(table: Table, columns: Sequence[int]) -> tuple[int, int]:
     names = ", ".join(f'"{table.header[i]}"' for i in columns[:4])
     if len(columns) < 4:
         raise DataError(
-            f"{table.path}: beside the labels there is {names or 'nothing'}, which are neither the pixels of an image "
-            f"nor names of images in {table.path.parent} or the folders in it. Put the images there, or name the "
+            f"{table.path}: beside the labels there is {names or 'nothing'}, which holds neither the pixels of an "
+            f"image nor names of images in {table.path.parent} or the folders in it. Put the images there, or name the "
             "column of their files with --file-column (file_column=...)."
         )
     raise DataError(

@@ -180,7 +180,11 @@ def _layout_of(base: Path, folders: _Folders) -> Literal["classes", "splits", "f
             return "flat"
         if len(filled) == 1:
             return "splits"  # which fails, and says what is missing
-        raise _ambiguous(base, filled, "without class folders, so that no image has a class")
+        names = ", ".join(f'"{folder.name}"' for folder in filled)
+        raise DataError(
+            f"{base} has the folders {names} with images but without class folders, so it can be read in two ways. If "
+            f"these are classes, say {_choose('classes')}; if they are splits, put the images into class folders."
+        )
     if any(folders.names(folder) & learnt for folder in [*others, *strangers]):
         return "splits"
     if any(folders.filled(folder) for folder in others):
