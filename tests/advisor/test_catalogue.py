@@ -44,40 +44,12 @@ def test_resnet18_is_counted_as_everybody_counts_it() -> None:
     assert round(macs_at("resnet18") / 1e9, 2) == 1.81
 
 
-def test_what_was_counted_is_kept_until_the_source_changes(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    counted: list[str] = []
-    first = count_macs(["mlp", "lenet5"], lambda names: counted.extend(names) or counted)  # type: ignore[func-returns-value]
-    assert sorted(counted) == ["lenet5", "mlp"]
-    monkeypatch.setattr(module, "macs_at", lambda name, *size: pytest.fail(f"{name} was counted again"))
-    assert count_macs(["lenet5", "mlp"]) == first
+def test_multiply_adds_of_the_usual_input_are_declared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "macs_at", lambda *arguments: 7)
-    monkeypatch.setattr(module, "_fingerprint", lambda name: "another")
-    assert count_macs(["mlp"]) == {"mlp": 7}
-    kept = json.loads((own_cache / "macs.json").read_text())
-    assert [key for key in kept if key.startswith("mlp ")] == ["mlp 10x1x28 another"]
-
-
-def test_an_interruption_keeps_what_was_counted(own_cache: Path) -> None:
-    def interrupted(names: list[str]):
-        yield names[0]
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        count_macs(["mlp", "lenet5"], interrupted)
-    assert [key.split()[0] for key in json.loads((own_cache / "macs.json").read_text())] == ["mlp"]
-
-
-@pytest.mark.parametrize("content", ["", "not JSON", "[1]", '{"mlp": "many"}'])
-def test_a_damaged_cache_is_no_trouble(own_cache: Path, content: str) -> None:
-    (own_cache / "macs.json").write_text(content)
-    assert count_macs(["mlp"])["mlp"] == macs_at("mlp")
-
-
-def test_the_source_of_a_network_includes_what_it_takes_from_other_files() -> None:
-    from cnnlab.advisor.catalogue import _sources
-
-    assert {"cnnlab.zoo.lenet", "cnnlab.zoo._network"} <= _sources("cnnlab.zoo.lenet")
-    assert "cnnlab.zoo.vgg" not in _sources("cnnlab.zoo.lenet")
+    assert count_macs(["mlp", "lenet5"]) == {"mlp": 535_040, "lenet5": 416_520}
+    assert count_macs(["mlp"], classes=3) == {"mlp": 7}
+    assert count_macs(["mlp"], channels=3) == {"mlp": 7}
+    assert count_macs(["mlp"], image_size=32) == {"mlp": 7}
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from cnnlab.errors import ModelError, UnknownNameError
 from cnnlab.zoo import Network, create_model, model_options, models, split_outputs, stage_outputs
@@ -74,6 +75,15 @@ def test_parameters_are_exact_and_output_has_the_declared_shape(name: str) -> No
         assert sum(p.numel() for p in model.parameters()) == facts.parameters
         images = torch.empty(2, facts.in_channels, facts.image_size, facts.image_size)
         assert model(images).shape == (2, facts.num_classes)
+
+
+def test_multiply_adds_are_exact(computed: str) -> None:
+    """Counted by torch as two operations each; all networks with `pytest -m slow`."""
+    facts = models.get(computed).facts
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model = create_model(computed).eval()
+        model(torch.empty(1, facts.in_channels, facts.image_size, facts.image_size))
+    assert counter.get_total_flops() == 2 * facts.macs
 
 
 @pytest.mark.parametrize(("channels", "extra"), [(1, 0), (3, 1), (4, 33), (1, 64)])

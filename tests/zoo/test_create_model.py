@@ -12,7 +12,15 @@ from cnnlab.errors import ModelError, UnknownNameError, UsageError
 from cnnlab.zoo import create_model, list_models, models, register_model, stage_outputs
 from cnnlab.zoo._registry import ModelRegistry
 
-FACTS = {"paper": "p", "year": 2000, "url": "https://example.org", "introduced": "i.", "parameters": 1, "min_size": 1}
+FACTS = {
+    "paper": "p",
+    "year": 2000,
+    "url": "https://example.org",
+    "introduced": "i.",
+    "parameters": 1,
+    "macs": 1,
+    "min_size": 1,
+}
 
 
 def test_list_models_takes_wildcards() -> None:

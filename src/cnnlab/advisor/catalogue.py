@@ -1,29 +1,21 @@
-"""The networks side by side: declared facts, counted multiplications, what was measured here; filtered and sorted.
+"""The networks side by side: declared facts and what was measured here; filtered and sorted.
 
-Multiplications are counted, not declared: they follow from the code, so a number typed into each file could only be
-right or stale, and a new network would need one more fact. Counting runs the network once on torch's meta device, where
-nothing is computed (a tenth of a second each), and what was counted is kept in the user's cache until the network's
-source or torch changes.
+Multiply-adds are declared for the usual input; for another size, or other channels or classes, they are counted on
+torch's meta device, where nothing is computed (a tenth of a second each).
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from importlib import import_module
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
 
 from cnnlab.advisor.measurements import Measurement, comparable, load_measurements
-from cnnlab.errors import RunError, UnknownNameError, UsageError, did_you_mean
-from cnnlab.files import cache_dir, write_text
+from cnnlab.errors import UnknownNameError, UsageError, did_you_mean
 from cnnlab.zoo import ModelFacts, create_model, list_models, model_options, models
 
 SortKey = Literal["name", "year", "parameters", "macs", "min-size", "error", "speed", "memory"]
@@ -38,7 +30,6 @@ class Row:
         name: its registered name.
         facts: what it declares.
         summary: the first sentence of its docstring.
-        macs: multiply-accumulate operations of one image at the usual input; None when they were not counted.
         shown: the measurement that the table shows; None when there is none.
         measurements: all that were made on this machine.
     """
@@ -46,7 +37,6 @@ class Row:
     name: str
     facts: ModelFacts
     summary: str
-    macs: int | None = None
     shown: Measurement | None = None
     measurements: list[Measurement] = field(default_factory=list)
 
@@ -55,7 +45,6 @@ class Row:
         return {
             "name": self.name,
             **asdict(self.facts),
-            "macs": self.macs,
             "summary": self.summary,
             "options": model_options(self.name),
             "measured": [asdict(measurement) for measurement in self.measurements],
@@ -72,7 +61,6 @@ def catalogue(
     pretrained: bool = False,
     sort: str = "name",
     reverse: bool = False,
-    counting: Callable[[Iterable[str]], Iterable[str]] = iter,
 ) -> list[Row]:
     """Return the networks that match, sorted; those without the number sorted by come last.
 
@@ -85,7 +73,6 @@ def catalogue(
         sort: one of :data:`SORT_KEYS`. Errors are ImageNet top-1 as the paper reports them; networks with only a
             top-5 error follow, sorted by that. Speed is sorted fastest first.
         reverse: the other way round.
-        counting: passes the names on whose multiplications are being counted now, for a progress bar.
 
     Raises:
         UnknownNameError: nothing is called like the pattern.
@@ -96,8 +83,7 @@ def catalogue(
     names = list_models(pattern)
     if not names:
         raise UnknownNameError("model matching", pattern, list_models(), "`cnnlab models` lists them all.")
-    names = [n for n in names if _fits(models.get(n).facts, max_params, takes, years, pretrained)]
-    macs = count_macs(names, counting)
+    names = [n for n in names if _fits(models.get(n).facts, max_params, max_macs, takes, years, pretrained)]
     made = load_measurements()
     shown = comparable(made)
     rows = [
@@ -105,12 +91,10 @@ def catalogue(
             name,
             models.get(name).facts,
             models.get(name).summary,
-            macs[name],
             shown.get(name),
             [m for m in made if m.name == name and m.is_from_here],
         )
         for name in names
-        if max_macs is None or macs[name] <= max_macs
     ]
     if sort in ("speed", "memory") and rows and not any(row.shown for row in rows):
         raise UsageError(
@@ -120,10 +104,16 @@ def catalogue(
 
 
 def _fits(
-    facts: ModelFacts, max_params: int | None, takes: int | None, years: tuple[int, int] | None, pretrained: bool
+    facts: ModelFacts,
+    max_params: int | None,
+    max_macs: int | None,
+    takes: int | None,
+    years: tuple[int, int] | None,
+    pretrained: bool,
 ) -> bool:
     return (
         (max_params is None or facts.parameters <= max_params)
+        and (max_macs is None or facts.macs <= max_macs)
         and (takes is None or facts.min_size <= takes)
         and (years is None or years[0] <= facts.year <= years[1])
         and (not pretrained or facts.pretrained is not None)
@@ -135,7 +125,7 @@ def _sorted(rows: list[Row], sort: str, reverse: bool) -> list[Row]:
         "name": lambda row: row.name,
         "year": lambda row: (row.facts.year, row.name),
         "parameters": lambda row: row.facts.parameters,
-        "macs": lambda row: row.macs,
+        "macs": lambda row: row.facts.macs,
         "min-size": lambda row: (row.facts.min_size, row.name),
         "error": _error,
         "speed": lambda row: -row.shown.train_images_per_second if row.shown else None,
@@ -157,45 +147,34 @@ def _error(row: Row) -> tuple[bool, float] | None:
 
 
 def count_macs(
-    names: Iterable[str],
-    counting: Callable[[Iterable[str]], Iterable[str]] = iter,
-    *,
-    classes: int | None = None,
-    channels: int | None = None,
-    image_size: int | None = None,
+    names: Iterable[str], *, classes: int | None = None, channels: int | None = None, image_size: int | None = None
 ) -> dict[str, int]:
-    """Return the multiply-accumulate operations of each network for one image.
-
-    Those of convolutions and dense layers at evaluation, as torch counts them (two operations each), halved. Other
-    layers are left out, as is customary.
+    """Return the multiply-adds of each network for one image: those declared, or counted where the input is another.
 
     Args:
-        names: of networks.
-        counting: passes the names on that are not in the cache, while they are counted.
-        classes, channels, image_size: the network's own by default; the size is raised to the least that it takes.
+        names: names of networks.
+        classes, channels, image_size: number of classes and of channels, and side of the images in pixels; the
+            network's own by default. The size is raised to the least that the network takes.
     """
-    path = cache_dir() / "macs.json"
-    known = _read(path)
-    inputs, keys = {}, {}
+    macs = {}
     for name in names:
         facts = models.get(name).facts
         size = max(image_size or facts.image_size, facts.min_size)
-        inputs[name] = (classes or facts.num_classes, channels or facts.in_channels, size)
-        keys[name] = " ".join([name, "x".join(map(str, inputs[name])), _fingerprint(name)])
-    todo = [name for name, key in keys.items() if key not in known]
-    try:
-        for name in counting(todo) if todo else ():
-            known[keys[name]] = macs_at(name, *inputs[name])
-    finally:
-        if todo:  # also what was counted before an interruption
-            _keep(path, known)
-    return {name: known[key] for name, key in keys.items()}
+        asked = (classes or facts.num_classes, channels or facts.in_channels, size)
+        usual = (facts.num_classes, facts.in_channels, facts.image_size)
+        macs[name] = facts.macs if asked == usual else macs_at(name, *asked)
+    return macs
 
 
+@cache
 def macs_at(
     name: str, num_classes: int | None = None, in_channels: int | None = None, image_size: int | None = None
 ) -> int:
-    """Count the multiply-accumulate operations of one image; arguments as for :func:`cnnlab.create_model`."""
+    """Count the multiply-adds of one image at evaluation; arguments as for :func:`cnnlab.create_model`.
+
+    Those of convolutions and dense layers count, as torch counts them (two operations each), halved. Other layers are
+    left out, as is customary.
+    """
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.device("meta"), torch.no_grad():
@@ -205,43 +184,6 @@ def macs_at(
         with FlopCounterMode(display=False) as counter:
             model(image)
     return counter.get_total_flops() // 2
-
-
-@cache
-def _fingerprint(name: str) -> str:
-    """A checksum of what decides how much a network computes: its file, the files it takes parts from, torch."""
-    digest = hashlib.sha256(str(torch.__version__).encode())
-    for module in sorted(_sources(models.get(name).factory.__module__)):
-        file = import_module(module).__file__
-        digest.update(Path(file).read_bytes() if file else b"")
-    return digest.hexdigest()[:16]
-
-
-def _sources(module: str, found: frozenset[str] = frozenset()) -> frozenset[str]:
-    """Return ``module`` and the other modules of the zoo that anything in it comes from."""
-    found |= {module}
-    for value in vars(import_module(module)).values():
-        home = getattr(value, "__module__", None)
-        if isinstance(home, str) and home.startswith("cnnlab.zoo.") and home not in found:
-            found |= _sources(home, found)
-    return found
-
-
-def _read(path: Path) -> dict[str, int]:
-    """What was counted before; nothing when the file is missing or damaged, since counting again costs little."""
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return {k: v for k, v in kept.items() if isinstance(v, int)} if isinstance(kept, dict) else {}
-
-
-def _keep(path: Path, known: dict[str, int]) -> None:
-    """Write the cache; entries of an older source go when the network's new ones come."""
-    newest = {key.rpartition(" ")[0]: key for key in known if key.split()[0] in models}  # later entries are newer
-    with suppress(OSError, RunError):  # a home that cannot be written: it is counted again next time
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps({key: known[key] for key in newest.values()}, indent=0))
 
 
 # --- What people type ---------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,7 +60,6 @@ def models(
         "takes": takes,
         "years": parse_years(year) if year else None,
         "pretrained": pretrained,
-        "counting": _counting,
     }
     if measure:
         listed = catalogue(pattern, **wanted, sort="macs")
@@ -91,7 +89,7 @@ def _table(rows: list[Row], width: int) -> Table:
         "name": [row.name for row in rows],
         "year": [str(row.facts.year) for row in rows],
         "params": [amount(row.facts.parameters) for row in rows],
-        "MACs": [amount(row.macs) for row in rows],
+        "MACs": [amount(row.facts.macs) for row in rows],
         "min": [str(row.facts.min_size) for row in rows],
         "input": [f"{row.facts.in_channels}x{row.facts.image_size}" for row in rows],
         "top-1": [_number(row.facts.imagenet_top1_error) for row in rows],
@@ -166,19 +164,6 @@ def _measured_keys() -> list[str]:
 
 
 # --- Work in progress ---------------------------------------------------------------------------------------------
-
-
-def _counting(names: Iterable[str]) -> Iterator[str]:
-    """Say that multiplications are being counted, which happens once; a bar on a terminal, a line otherwise."""
-    from rich.console import Console
-    from rich.progress import track
-
-    names, console = list(names), Console(stderr=True)
-    if len(names) > 10 and not console.is_terminal:
-        console.print(f"Counting the multiply-adds of {len(names)} networks, this once ...")
-    yield from track(
-        names, "Counting multiply-adds, this once", console=console, transient=True, disable=not console.is_terminal
-    )
 
 
 def _measure(names: list[str], image_size: str, batch_size: int, device: str, time_limit: float) -> None:

@@ -77,7 +77,8 @@ class Pretrained:
 class ModelFacts:
     """What is known about a network without building it.
 
-    ``parameters`` is exact at ``num_classes``, ``in_channels`` and ``image_size``, the defaults of the factory.
+    ``parameters`` and ``macs``, the multiply-adds that convolutions and dense layers do for one image, are exact at
+    ``num_classes``, ``in_channels`` and ``image_size``, the defaults of the factory.
     Errors on ImageNet are percentages as the paper reports them, None where it reports none.
     """
 
@@ -86,6 +87,7 @@ class ModelFacts:
     url: str
     introduced: str
     parameters: int
+    macs: int
     in_channels: int
     image_size: int
     num_classes: int
@@ -140,6 +142,7 @@ def register_model(
     url: str,
     introduced: str,
     parameters: int,
+    macs: int,
     min_size: int,
     reported: str = "",
     imagenet_top1_error: float | None = None,
@@ -160,6 +163,7 @@ def register_model(
             url=url,
             introduced=introduced,
             parameters=parameters,
+            macs=macs,
             in_channels=signature["in_channels"].default,
             image_size=signature["image_size"].default,
             num_classes=signature["num_classes"].default,

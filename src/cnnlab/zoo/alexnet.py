@@ -91,6 +91,7 @@ def dense(inputs: int, outputs: int) -> nn.Linear:
     introduced="A large network with ReLU and dropout, trained on GPUs, that won ImageNet by a wide margin.",
     reported="18.2 % top-5 error on ImageNet for one network, two towers, ten crops",
     parameters=61_100_840,
+    macs=714_188_480,
     min_size=63,
     imagenet_top1_error=40.7,
     imagenet_top5_error=18.2,

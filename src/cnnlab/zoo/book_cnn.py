@@ -78,6 +78,7 @@ class BookCNN(Network):
     url="https://papers.nips.cc/paper/4824-imagenet-classification-with-deep-convolutional-neural-networks",
     introduced="The plan of textbooks after AlexNet: features, an adaptive pooling, a dense classifier with dropout.",
     parameters=589_642,
+    macs=30_968_320,
     min_size=16,
 )
 def book_cnn(num_classes: int = 10, in_channels: int = 3, image_size: int = 32, *, dropout: Rate = 0.5) -> BookCNN:

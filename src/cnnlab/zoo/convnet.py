@@ -76,6 +76,7 @@ class ConvNet(Network):
     url="https://arxiv.org/abs/1409.1556",
     introduced="Blocks of 3x3 convolutions, with normalisation inside the network.",
     parameters=288_746,
+    macs=38_634_752,
     min_size=8,
 )
 def convnet(

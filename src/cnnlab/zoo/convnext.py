@@ -130,6 +130,7 @@ class ConvNeXt(Network):
     introduced="A purely convolutional network with the design of the vision transformers.",
     reported="17.9 % top-1 error on ImageNet, one crop",
     parameters=28_589_128,
+    macs=4_455_531_264,
     min_size=16,
     imagenet_top1_error=17.9,
     aliases=("convnext",),

@@ -139,6 +139,7 @@ register_densenet = partial(
 @register_densenet(
     reported="25.02 % top-1 error on ImageNet, one crop",
     parameters=7_978_856,
+    macs=2_834_161_664,
     imagenet_top1_error=25.02,
     imagenet_top5_error=7.71,
     aliases=("densenet",),
@@ -156,6 +157,7 @@ def densenet121(
 
 @register_densenet(
     parameters=28_681_000,
+    macs=7_727_907_072,
     pretrained=Pretrained("https://download.pytorch.org/models/densenet161-8d451a50.pth", top1=77.138),
 )
 def densenet161(
@@ -168,6 +170,7 @@ def densenet161(
 @register_densenet(
     reported="23.80 % top-1 error on ImageNet, one crop",
     parameters=14_149_480,
+    macs=3_359_843_328,
     imagenet_top1_error=23.80,
     imagenet_top5_error=6.85,
     pretrained=Pretrained("https://download.pytorch.org/models/densenet169-b2777c0a.pth", top1=75.6),
@@ -182,6 +185,7 @@ def densenet169(
 @register_densenet(
     reported="22.58 % top-1 error on ImageNet, one crop",
     parameters=20_013_928,
+    macs=4_291_365_888,
     imagenet_top1_error=22.58,
     imagenet_top5_error=6.34,
     pretrained=Pretrained("https://download.pytorch.org/models/densenet201-c1103571.pth", top1=76.896),

@@ -150,6 +150,7 @@ def weights(file: str, top1: float, size: int, resize: int) -> Pretrained:
 
 @efficientnet(
     parameters=5_288_548,
+    macs=385_814_752,
     reported="22.9 % top-1 error on ImageNet",
     imagenet_top1_error=22.9,
     imagenet_top5_error=6.7,
@@ -168,6 +169,7 @@ def efficientnet_b0(
 
 @efficientnet(
     parameters=7_794_184,
+    macs=686_802_832,
     reported="20.9 % top-1 error on ImageNet",
     imagenet_top1_error=20.9,
     imagenet_top5_error=5.6,
@@ -182,6 +184,7 @@ def efficientnet_b1(
 
 @efficientnet(
     parameters=9_109_994,
+    macs=993_561_872,
     reported="19.9 % top-1 error on ImageNet",
     imagenet_top1_error=19.9,
     imagenet_top5_error=5.1,
@@ -196,6 +199,7 @@ def efficientnet_b2(
 
 @efficientnet(
     parameters=12_233_232,
+    macs=1_827_141_392,
     reported="18.4 % top-1 error on ImageNet",
     imagenet_top1_error=18.4,
     imagenet_top5_error=4.3,
@@ -210,6 +214,7 @@ def efficientnet_b3(
 
 @efficientnet(
     parameters=19_341_616,
+    macs=4_393_771_024,
     reported="17.1 % top-1 error on ImageNet",
     imagenet_top1_error=17.1,
     imagenet_top5_error=3.6,
@@ -224,6 +229,7 @@ def efficientnet_b4(
 
 @efficientnet(
     parameters=30_389_784,
+    macs=10_266_384_752,
     reported="16.4 % top-1 error on ImageNet",
     imagenet_top1_error=16.4,
     imagenet_top5_error=3.3,
@@ -238,6 +244,7 @@ def efficientnet_b5(
 
 @efficientnet(
     parameters=43_040_704,
+    macs=19_067_593_536,
     reported="16.0 % top-1 error on ImageNet",
     imagenet_top1_error=16.0,
     imagenet_top5_error=3.2,
@@ -252,6 +259,7 @@ def efficientnet_b6(
 
 @efficientnet(
     parameters=66_347_960,
+    macs=37_745_884_192,
     reported="15.7 % top-1 error on ImageNet",
     imagenet_top1_error=15.7,
     imagenet_top5_error=3.0,

@@ -132,6 +132,7 @@ class EfficientNetLite(Network):
     introduced="EfficientNet-B0 for phones: ReLU6, and no squeeze-and-excitation.",
     reported="24.9 % top-1 error on ImageNet",
     parameters=4_652_008,
+    macs=385_187_552,
     min_size=8,
     imagenet_top1_error=24.9,
     aliases=("efficientnet_lite",),

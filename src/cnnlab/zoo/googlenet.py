@@ -150,6 +150,7 @@ class GoogLeNet(Network):
     introduced="The Inception block, which looks at several scales side by side behind 1x1 convolutions.",
     reported="10.07 % top-5 error on ImageNet, one crop",
     parameters=13_004_888,
+    macs=1_498_376_192,
     min_size=8,
     imagenet_top5_error=10.07,
     aliases=("inception_v1",),

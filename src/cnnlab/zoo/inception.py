@@ -230,6 +230,7 @@ class InceptionV3(Network):
     introduced="Convolutions factorised into small and one-sided ones, such as 7x7 into 1x7 and 7x1.",
     reported="21.2 % top-1 and 5.6 % top-5 error on ImageNet, one crop",
     parameters=27_161_264,
+    macs=5_713_216_096,
     min_size=75,
     imagenet_top1_error=21.2,
     imagenet_top5_error=5.6,

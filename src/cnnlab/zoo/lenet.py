@@ -92,6 +92,7 @@ def glorot_init(model: nn.Module) -> None:
     introduced="Convolution, sub-sampling and dense layers trained together from pixels to classes.",
     reported="0.95 % error on MNIST",
     parameters=61_706,
+    macs=416_520,
     min_size=28,
     aliases=("lenet",),
 )

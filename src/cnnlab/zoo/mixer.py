@@ -111,6 +111,7 @@ class Mixer(Network):
     introduced="An image network without convolution: perceptrons that mix patches and channels in turn.",
     reported="26.17 % top-1 error on ImageNet after training on JFT-300M",
     parameters=18_528_264,
+    macs=3_776_958_464,
     min_size=8,
     imagenet_top1_error=26.17,
     aliases=("mixer",),
@@ -131,6 +132,7 @@ def mixer_s16(num_classes: int = 1000, in_channels: int = 3, image_size: int = 2
     introduced="An image network without convolution: perceptrons that mix patches and channels in turn.",
     reported="23.56 % top-1 error on ImageNet",
     parameters=59_880_472,
+    macs=12_601_767_936,
     min_size=8,
     imagenet_top1_error=23.56,
     pretrained=Pretrained(

@@ -64,6 +64,7 @@ class MLP(Network):
     url="https://doi.org/10.1038/323533a0",
     introduced="Hidden layers trained by propagating the error backwards.",
     parameters=535_818,
+    macs=535_040,
     min_size=1,
 )
 def mlp(

@@ -95,6 +95,7 @@ def stage(in_channels: int, channels: int, depth: int, stride: int) -> nn.Sequen
     introduced="A network of depthwise separable convolutions, and a width multiplier to make it smaller.",
     reported="29.4 % top-1 error on ImageNet",
     parameters=4_231_976,
+    macs=568_740_352,
     min_size=8,
     imagenet_top1_error=29.4,
 )

@@ -99,6 +99,7 @@ class MobileNetV2(Network):
     introduced="Inverted residual blocks: shortcuts between narrow layers that have no activation.",
     reported="28.0 % top-1 error on ImageNet",
     parameters=3_504_872,
+    macs=300_774_272,
     min_size=8,
     imagenet_top1_error=28.0,
     pretrained=Pretrained(url="https://download.pytorch.org/models/mobilenet_v2-b0353104.pth", top1=71.878),

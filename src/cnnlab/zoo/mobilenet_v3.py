@@ -143,6 +143,7 @@ mobilenet_v3 = partial(
 
 @mobilenet_v3(
     parameters=2_542_856,
+    macs=56_510_400,
     reported="32.6 % top-1 error on ImageNet",
     imagenet_top1_error=32.6,
     pretrained=Pretrained(url="https://download.pytorch.org/models/mobilenet_v3_small-047dcff4.pth", top1=67.668),
@@ -165,6 +166,7 @@ def mobilenet_v3_small(
 
 @mobilenet_v3(
     parameters=5_483_032,
+    macs=216_589_760,
     reported="24.8 % top-1 error on ImageNet",
     imagenet_top1_error=24.8,
     aliases=("mobilenet_v3",),

@@ -105,6 +105,7 @@ def initialise(model: nn.Module, last: nn.Conv2d) -> None:
     introduced="The 1x1 convolution, and global average pooling over one map per class.",
     reported="8.81 % error on CIFAR-10 with augmentation",
     parameters=7_595_176,
+    macs=1_100_188_800,
     min_size=8,
 )
 def nin(num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.5) -> NIN:

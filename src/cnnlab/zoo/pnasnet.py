@@ -130,6 +130,7 @@ class PNASNet(Network):
     introduced="A search that grows cells sum by sum and trains only what a learned predictor recommends.",
     reported="17.1 % top-1 error on ImageNet, one crop at 331x331",
     parameters=86_057_668,
+    macs=24_937_395_792,
     min_size=8,
     imagenet_top1_error=17.1,
     imagenet_top5_error=3.8,

@@ -175,6 +175,7 @@ register_resnet = partial(
 @register_resnet(
     reported="27.88 % top-1 error on ImageNet, ten crops",
     parameters=11_689_512,
+    macs=1_814_073_344,
     imagenet_top1_error=27.88,
     aliases=("resnet",),
     pretrained=Pretrained("https://download.pytorch.org/models/resnet18-f37072fd.pth", top1=69.758),
@@ -199,6 +200,7 @@ def resnet18(
 @register_resnet(
     reported="24.52 % top-1 error on ImageNet, ten crops",
     parameters=21_797_672,
+    macs=3_663_761_408,
     imagenet_top1_error=24.52,
     imagenet_top5_error=7.46,
     pretrained=Pretrained("https://download.pytorch.org/models/resnet34-b627a593.pth", top1=73.314),
@@ -219,6 +221,7 @@ def resnet34(
 @register_resnet(
     reported="22.85 % top-1 error on ImageNet, ten crops",
     parameters=25_557_032,
+    macs=4_089_184_256,
     imagenet_top1_error=22.85,
     imagenet_top5_error=6.71,
     pretrained=Pretrained("https://download.pytorch.org/models/resnet50-0676ba61.pth", top1=76.13),
@@ -239,6 +242,7 @@ def resnet50(
 @register_resnet(
     reported="21.75 % top-1 error on ImageNet, ten crops",
     parameters=44_549_160,
+    macs=7_801_405_440,
     imagenet_top1_error=21.75,
     imagenet_top5_error=6.05,
     pretrained=Pretrained("https://download.pytorch.org/models/resnet101-63fe2227.pth", top1=77.374),
@@ -259,6 +263,7 @@ def resnet101(
 @register_resnet(
     reported="21.43 % top-1 error on ImageNet, ten crops",
     parameters=60_192_808,
+    macs=11_513_626_624,
     imagenet_top1_error=21.43,
     imagenet_top5_error=5.71,
     pretrained=Pretrained("https://download.pytorch.org/models/resnet152-394f9c45.pth", top1=78.312),

@@ -111,7 +111,7 @@ register_resnet = partial(
 )
 
 
-@register_resnet(reported="8.75 % error on CIFAR-10", parameters=269_722)
+@register_resnet(reported="8.75 % error on CIFAR-10", parameters=269_722, macs=40_551_040)
 def resnet20(
     num_classes: int = 10, in_channels: int = 3, image_size: int = 32, *, drop_path: Rate = 0.0
 ) -> CifarResNet:
@@ -123,7 +123,7 @@ def resnet20(
     return CifarResNet(3, num_classes, in_channels, drop_path)
 
 
-@register_resnet(reported="7.51 % error on CIFAR-10", parameters=464_154)
+@register_resnet(reported="7.51 % error on CIFAR-10", parameters=464_154, macs=68_862_592)
 def resnet32(
     num_classes: int = 10, in_channels: int = 3, image_size: int = 32, *, drop_path: Rate = 0.0
 ) -> CifarResNet:
@@ -131,7 +131,7 @@ def resnet32(
     return CifarResNet(5, num_classes, in_channels, drop_path)
 
 
-@register_resnet(reported="7.17 % error on CIFAR-10", parameters=658_586)
+@register_resnet(reported="7.17 % error on CIFAR-10", parameters=658_586, macs=97_174_144)
 def resnet44(
     num_classes: int = 10, in_channels: int = 3, image_size: int = 32, *, drop_path: Rate = 0.0
 ) -> CifarResNet:
@@ -139,7 +139,7 @@ def resnet44(
     return CifarResNet(7, num_classes, in_channels, drop_path)
 
 
-@register_resnet(reported="6.97 % error on CIFAR-10", parameters=853_018)
+@register_resnet(reported="6.97 % error on CIFAR-10", parameters=853_018, macs=125_485_696)
 def resnet56(
     num_classes: int = 10, in_channels: int = 3, image_size: int = 32, *, drop_path: Rate = 0.0
 ) -> CifarResNet:
@@ -147,7 +147,7 @@ def resnet56(
     return CifarResNet(9, num_classes, in_channels, drop_path)
 
 
-@register_resnet(reported="6.43 % error on CIFAR-10", parameters=1_727_962)
+@register_resnet(reported="6.43 % error on CIFAR-10", parameters=1_727_962, macs=252_887_680)
 def resnet110(
     num_classes: int = 10, in_channels: int = 3, image_size: int = 32, *, drop_path: Rate = 0.0
 ) -> CifarResNet:

@@ -72,6 +72,7 @@ register_resnext = partial(
 @register_resnext(
     reported="22.2 % top-1 error on ImageNet, one crop",
     parameters=25_028_904,
+    macs=4_230_479_872,
     imagenet_top1_error=22.2,
     aliases=("resnext",),
     pretrained=Pretrained("https://download.pytorch.org/models/resnext50_32x4d-7cdf4587.pth", top1=77.618),
@@ -95,6 +96,7 @@ def resnext50_32x4d(
 
 @register_resnext(
     parameters=88_791_336,
+    macs=16_414_015_488,
     pretrained=Pretrained("https://download.pytorch.org/models/resnext101_32x8d-8ba56ff5.pth", top1=79.312),
 )
 def resnext101_32x8d(

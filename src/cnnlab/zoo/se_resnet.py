@@ -86,7 +86,7 @@ register_se_resnet = partial(
 )
 
 
-@register_se_resnet(parameters=11_779_624, aliases=("senet",))
+@register_se_resnet(parameters=11_779_624, macs=1_814_161_408, aliases=("senet",))
 def se_resnet18(
     num_classes: int = 1000,
     in_channels: int = 3,
@@ -107,6 +107,7 @@ def se_resnet18(
 @register_se_resnet(
     reported="23.29 % top-1 error on ImageNet, one crop",
     parameters=28_088_024,
+    macs=4_091_699_200,
     imagenet_top1_error=23.29,
     imagenet_top5_error=6.62,
     pretrained=Pretrained(

@@ -119,7 +119,12 @@ def weights(file: str, top1: float) -> Pretrained:
 
 
 @register_model(
-    **PAPER, **errors(29.6, 10.4), parameters=132_863_336, pretrained=weights("vgg11-8a719046", 69.02), aliases=("vgg",)
+    **PAPER,
+    **errors(29.6, 10.4),
+    parameters=132_863_336,
+    macs=7_609_090_048,
+    pretrained=weights("vgg11-8a719046", 69.02),
+    aliases=("vgg",),
 )
 def vgg11(num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.5) -> VGG:
     """VGG-11, configuration A, with a small head for images up to 64x64 (Simonyan & Zisserman 2014).
@@ -129,49 +134,67 @@ def vgg11(num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, 
     return VGG(11, num_classes, in_channels, image_size, dropout)
 
 
-@register_model(**PAPER, **errors(28.7, 9.9), parameters=133_047_848, pretrained=weights("vgg13-19584684", 69.928))
+@register_model(
+    **PAPER,
+    **errors(28.7, 9.9),
+    parameters=133_047_848,
+    macs=11_308_466_176,
+    pretrained=weights("vgg13-19584684", 69.928),
+)
 def vgg13(num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.5) -> VGG:
     """VGG-13, configuration B; sizes and options as for VGG-11 (Simonyan & Zisserman 2014)."""
     return VGG(13, num_classes, in_channels, image_size, dropout)
 
 
-@register_model(**PAPER, **errors(27.0, 8.8), parameters=138_357_544, pretrained=weights("vgg16-397923af", 71.592))
+@register_model(
+    **PAPER,
+    **errors(27.0, 8.8),
+    parameters=138_357_544,
+    macs=15_470_264_320,
+    pretrained=weights("vgg16-397923af", 71.592),
+)
 def vgg16(num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.5) -> VGG:
     """VGG-16, configuration D; sizes and options as for VGG-11 (Simonyan & Zisserman 2014)."""
     return VGG(16, num_classes, in_channels, image_size, dropout)
 
 
-@register_model(**PAPER, **errors(27.3, 9.0), parameters=143_667_240, pretrained=weights("vgg19-dcbb9e9d", 72.376))
+@register_model(
+    **PAPER,
+    **errors(27.3, 9.0),
+    parameters=143_667_240,
+    macs=19_632_062_464,
+    pretrained=weights("vgg19-dcbb9e9d", 72.376),
+)
 def vgg19(num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.5) -> VGG:
     """VGG-19, configuration E; sizes and options as for VGG-11 (Simonyan & Zisserman 2014)."""
     return VGG(19, num_classes, in_channels, image_size, dropout)
 
 
-@register_model(**PAPER, parameters=132_868_840, pretrained=weights("vgg11_bn-6002323d", 70.37))
+@register_model(**PAPER, parameters=132_868_840, macs=7_609_090_048, pretrained=weights("vgg11_bn-6002323d", 70.37))
 def vgg11_bn(num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.5) -> VGG:
     """VGG-11 with BatchNorm (after Simonyan & Zisserman 2014, Ioffe & Szegedy 2015)."""
     return VGG(11, num_classes, in_channels, image_size, dropout, batch_norm=True)
 
 
-@register_model(**PAPER, parameters=133_053_736, pretrained=weights("vgg13_bn-abd245e5", 71.586))
+@register_model(**PAPER, parameters=133_053_736, macs=11_308_466_176, pretrained=weights("vgg13_bn-abd245e5", 71.586))
 def vgg13_bn(num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.5) -> VGG:
     """VGG-13 with BatchNorm (after Simonyan & Zisserman 2014, Ioffe & Szegedy 2015)."""
     return VGG(13, num_classes, in_channels, image_size, dropout, batch_norm=True)
 
 
-@register_model(**PAPER, parameters=138_365_992, pretrained=weights("vgg16_bn-6c64b313", 73.36))
+@register_model(**PAPER, parameters=138_365_992, macs=15_470_264_320, pretrained=weights("vgg16_bn-6c64b313", 73.36))
 def vgg16_bn(num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.5) -> VGG:
     """VGG-16 with BatchNorm (after Simonyan & Zisserman 2014, Ioffe & Szegedy 2015)."""
     return VGG(16, num_classes, in_channels, image_size, dropout, batch_norm=True)
 
 
-@register_model(**PAPER, parameters=143_678_248, pretrained=weights("vgg19_bn-c79401a0", 74.218))
+@register_model(**PAPER, parameters=143_678_248, macs=19_632_062_464, pretrained=weights("vgg19_bn-c79401a0", 74.218))
 def vgg19_bn(num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.5) -> VGG:
     """VGG-19 with BatchNorm (after Simonyan & Zisserman 2014, Ioffe & Szegedy 2015)."""
     return VGG(19, num_classes, in_channels, image_size, dropout, batch_norm=True)
 
 
-@register_model(**PAPER, parameters=9_075_272)
+@register_model(**PAPER, parameters=9_075_272, macs=492_593_152)
 def vgg11_quarter(num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.5) -> VGG:
     """VGG-11 with a quarter of the channels and dense units, for lessons (after Simonyan & Zisserman 2014)."""
     return VGG(11, num_classes, in_channels, image_size, dropout, width=16)
