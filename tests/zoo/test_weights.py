@@ -66,7 +66,7 @@ def test_weights_from_safetensors(trained: nn.Module, tmp_path: Path) -> None:
     assert equal(load(str(tmp_path / "w.safetensors")), trained)
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".pt", ".th"])
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".th", ".ckpt"])
 @pytest.mark.parametrize("wrapper", [None, "state_dict", "model_state_dict", "model"])
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
 def test_weights_from_pickles_in_any_wrapper(

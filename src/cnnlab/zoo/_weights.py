@@ -25,7 +25,7 @@ Head: TypeAlias = Literal["refuse", "reset", "keep"]
 
 State: TypeAlias = dict[str, Tensor]
 
-PICKLED = (".pth", ".pt", ".th", ".pth.tar")
+PICKLED = (".pth", ".pt", ".th", ".ckpt", ".pth.tar")
 SUFFIXES = (".safetensors", ".npz", *PICKLED)
 # Where training scripts put the state dict beside the optimizer and the epoch; averaged weights are the better ones.
 WRAPPERS = ("state_dict_ema", "model_ema", "ema", "state_dict", "model_state_dict", "model", "net")
