@@ -5,15 +5,16 @@ from __future__ import annotations
 import html
 import io
 from collections.abc import Iterable, Mapping, Sequence
-
-from rich.console import Console, RenderableType
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from cnnlab.console import amount, table
 from cnnlab.tracing.layers import Layer, Shapes
 from cnnlab.tracing.receptive_field import ReceptiveField
 from cnnlab.tracing.stages import Stage
+
+if TYPE_CHECKING:  # rich is loaded when a table is made: who builds a network prints none
+    from rich.console import RenderableType
+    from rich.table import Table
 
 Lines = Sequence[Sequence[str]]
 
@@ -25,6 +26,8 @@ _LEAST = 8  # characters that a cut name has at least
 
 def as_text(parts: Iterable[RenderableType], width: int = 100) -> str:
     """Return tables as text without colours, in lines of at most ``width`` characters."""
+    from rich.console import Console
+
     file = io.StringIO()
     console = Console(file=file, width=width, color_system=None, legacy_windows=False)
     for part in parts:
@@ -118,12 +121,16 @@ def stage_table(stages: Sequence[Stage], width: int) -> list[RenderableType]:
         through = dict.fromkeys(name for field in fields for name in field.through)
         if through:
             notes.append(f"* The whole image too, through {', '.join(through)}.")
+        from rich.text import Text
+
         parts.append(Text("\n".join(notes)))
     return parts
 
 
 def totals_table(totals: Mapping[str, str]) -> Table:
     """Return a table of names and values."""
+    from rich.table import Table
+
     grid = Table.grid(padding=(0, _GAP))
     for name, value in totals.items():
         grid.add_row(name, value)

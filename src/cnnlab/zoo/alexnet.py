@@ -89,13 +89,12 @@ def dense(inputs: int, outputs: int) -> nn.Linear:
     year=2012,
     url="https://papers.nips.cc/paper/4824-imagenet-classification-with-deep-convolutional-neural-networks",
     introduced="A large network with ReLU and dropout, trained on GPUs, that won ImageNet by a wide margin.",
-    reported="18.2 % top-5 error on ImageNet for one network, two towers, ten crops",
     parameters=61_100_840,
     macs=714_188_480,
     min_size=63,
-    imagenet_top1_error=40.7,
-    imagenet_top5_error=18.2,
     pretrained=Pretrained("https://download.pytorch.org/models/alexnet-owt-7be5be79.pth", top1=56.522),
+    errors=(40.7, 18.2),
+    protocol="one network, two towers, ten crops",
 )
 def alexnet(num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.5) -> AlexNet:
     """AlexNet with one tower (Krizhevsky et al. 2012, Krizhevsky 2014).

@@ -128,15 +128,15 @@ class ConvNeXt(Network):
     year=2022,
     url="https://arxiv.org/abs/2201.03545",
     introduced="A purely convolutional network with the design of the vision transformers.",
-    reported="17.9 % top-1 error on ImageNet, one crop",
     parameters=28_589_128,
     macs=4_455_531_264,
     min_size=16,
-    imagenet_top1_error=17.9,
     aliases=("convnext",),
     pretrained=Pretrained(
         url="https://download.pytorch.org/models/convnext_tiny-983f1562.pth", top1=82.520, size=224, resize=236
     ),
+    errors=(17.9, None),
+    protocol="one crop",
 )
 def convnext_tiny(
     num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, drop_path: Rate = 0.1

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from cnnlab.zoo._layers import he_init
 from cnnlab.zoo._network import SMALL_IMAGE, Network
-from cnnlab.zoo._registry import Pretrained, Rate, register_model
+from cnnlab.zoo._registry import Paper, Rate, Variant, torchvision
 
 
 class DenseLayer(nn.Module):
@@ -76,7 +76,11 @@ def transition(in_channels: int, channels: int, dropout: float) -> nn.Sequential
 
 
 class DenseNet(Network):
-    """A stem, four dense blocks with transitions that halve channels and side, and a dense head."""
+    """A stem, four dense blocks with transitions that halve channels and side, and a dense head.
+
+    Options:
+        dropout: rate after each convolution but the first.
+    """
 
     stages: Mapping[str, str] = {
         "stem": "features.pool0",
@@ -94,7 +98,8 @@ class DenseNet(Network):
         num_classes: int,
         in_channels: int,
         image_size: int,
-        dropout: float,
+        *,
+        dropout: Rate = 0.0,
     ) -> None:
         super().__init__()
         small = image_size <= SMALL_IMAGE
@@ -126,72 +131,57 @@ class DenseNet(Network):
         return self.classifier(x)  # (N, num_classes)
 
 
-register_densenet = partial(
-    register_model,
-    paper="Huang, Liu, van der Maaten, Weinberger: Densely connected convolutional networks",
+PAPER = Paper(
+    "Huang, Liu, van der Maaten, Weinberger: Densely connected convolutional networks",
     year=2016,
     url="https://arxiv.org/abs/1608.06993",
     introduced="Every layer of a block sees the outputs of all layers before it.",
     min_size=8,
+    small="with a small stem",
+    protocol="one crop",
 )
 
-
-@register_densenet(
-    reported="25.02 % top-1 error on ImageNet, one crop",
-    parameters=7_978_856,
-    macs=2_834_161_664,
-    imagenet_top1_error=25.02,
-    imagenet_top5_error=7.71,
-    aliases=("densenet",),
-    pretrained=Pretrained("https://download.pytorch.org/models/densenet121-a639ec97.pth", top1=74.434),
+densenet121 = PAPER.register(
+    partial(DenseNet, (6, 12, 24, 16), 32),
+    Variant(
+        "densenet121",
+        "DenseNet-121 of growth rate 32",
+        parameters=7_978_856,
+        macs=2_834_161_664,
+        errors=(25.02, 7.71),
+        aliases=("densenet",),
+    ),
+    torchvision("densenet121-a639ec97", top1=74.434),
 )
-def densenet121(
-    num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.0
-) -> DenseNet:
-    """DenseNet-121 (Huang et al. 2016) of growth rate 32, with a small stem for images up to 64x64.
-
-    ``dropout``: rate after each convolution but the first. Images of 8x8 pixels and more.
-    """
-    return DenseNet((6, 12, 24, 16), 32, num_classes, in_channels, image_size, dropout)
-
-
-@register_densenet(
-    parameters=28_681_000,
-    macs=7_727_907_072,
-    pretrained=Pretrained("https://download.pytorch.org/models/densenet161-8d451a50.pth", top1=77.138),
+densenet161 = PAPER.register(
+    partial(DenseNet, (6, 12, 36, 24), 48),
+    Variant(
+        "densenet161",
+        "DenseNet-161 of growth rate 48",
+        parameters=28_681_000,
+        macs=7_727_907_072,
+    ),
+    torchvision("densenet161-8d451a50", top1=77.138),
 )
-def densenet161(
-    num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.0
-) -> DenseNet:
-    """DenseNet-161 (Huang et al. 2016) of growth rate 48; stem and option are those of ``densenet121``."""
-    return DenseNet((6, 12, 36, 24), 48, num_classes, in_channels, image_size, dropout)
-
-
-@register_densenet(
-    reported="23.80 % top-1 error on ImageNet, one crop",
-    parameters=14_149_480,
-    macs=3_359_843_328,
-    imagenet_top1_error=23.80,
-    imagenet_top5_error=6.85,
-    pretrained=Pretrained("https://download.pytorch.org/models/densenet169-b2777c0a.pth", top1=75.6),
+densenet169 = PAPER.register(
+    partial(DenseNet, (6, 12, 32, 32), 32),
+    Variant(
+        "densenet169",
+        "DenseNet-169 of growth rate 32",
+        parameters=14_149_480,
+        macs=3_359_843_328,
+        errors=(23.8, 6.85),
+    ),
+    torchvision("densenet169-b2777c0a", top1=75.6),
 )
-def densenet169(
-    num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.0
-) -> DenseNet:
-    """DenseNet-169 (Huang et al. 2016) of growth rate 32; stem and option are those of ``densenet121``."""
-    return DenseNet((6, 12, 32, 32), 32, num_classes, in_channels, image_size, dropout)
-
-
-@register_densenet(
-    reported="22.58 % top-1 error on ImageNet, one crop",
-    parameters=20_013_928,
-    macs=4_291_365_888,
-    imagenet_top1_error=22.58,
-    imagenet_top5_error=6.34,
-    pretrained=Pretrained("https://download.pytorch.org/models/densenet201-c1103571.pth", top1=76.896),
+densenet201 = PAPER.register(
+    partial(DenseNet, (6, 12, 48, 32), 32),
+    Variant(
+        "densenet201",
+        "DenseNet-201 of growth rate 32",
+        parameters=20_013_928,
+        macs=4_291_365_888,
+        errors=(22.58, 6.34),
+    ),
+    torchvision("densenet201-c1103571", top1=76.896),
 )
-def densenet201(
-    num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.0
-) -> DenseNet:
-    """DenseNet-201 (Huang et al. 2016) of growth rate 32; stem and option are those of ``densenet121``."""
-    return DenseNet((6, 12, 48, 32), 32, num_classes, in_channels, image_size, dropout)

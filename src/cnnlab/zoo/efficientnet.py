@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from cnnlab.zoo._layers import DropPath, SqueezeExcitation, conv_norm, depthwise_he_init, round_channels
 from cnnlab.zoo._network import SMALL_IMAGE, Network
-from cnnlab.zoo._registry import Pretrained, Rate, register_model
+from cnnlab.zoo._registry import Paper, Rate, Variant, torchvision
 
 
 class MBConv(nn.Module):
@@ -67,7 +67,10 @@ class EfficientNet(Network):
     A stage ends where the next block halves the image.
 
     Args:
-        width: what the channels are multiplied by. ``depth``: what the blocks are, rounded up in every row.
+        width: factor of the numbers of channels. ``depth``: factor of the numbers of blocks, rounded up in every row.
+        norm: function from a number of channels to the normalisation.
+
+    Options:
         dropout: rate before the last layer.
         drop_path: rate that the last block would have if there were one more; it rises linearly from 0 at the first.
     """
@@ -86,12 +89,13 @@ class EfficientNet(Network):
         self,
         width: float,
         depth: float,
+        norm: Callable[[int], nn.Module],
         num_classes: int,
         in_channels: int,
         image_size: int,
-        dropout: float,
-        drop_path: float,
-        norm: Callable[[int], nn.Module] = nn.BatchNorm2d,
+        *,
+        dropout: Rate = 0.2,
+        drop_path: Rate = 0.2,
     ) -> None:
         super().__init__()
         early = 1 if image_size <= SMALL_IMAGE else 2
@@ -132,141 +136,109 @@ class EfficientNet(Network):
 
 authors_norm = partial(nn.BatchNorm2d, eps=1e-3, momentum=0.01)
 
-efficientnet = partial(
-    register_model,
-    paper="Tan, Le: EfficientNet: rethinking model scaling for convolutional neural networks",
+
+PAPER = Paper(
+    "Tan, Le: EfficientNet: rethinking model scaling for convolutional neural networks",
     year=2019,
     url="https://arxiv.org/abs/1905.11946",
     introduced="Compound scaling: width, depth and image size grow together from a base network found by a search.",
     min_size=8,
+    small="with fewer strides",
 )
 
-
-def weights(file: str, top1: float, size: int, resize: int) -> Pretrained:
-    """What torchvision publishes; images are resized with bicubic interpolation."""
-    url = f"https://download.pytorch.org/models/{file}.pth"
-    return Pretrained(url, top1, size, resize, interpolation="bicubic")
-
-
-@efficientnet(
-    parameters=5_288_548,
-    macs=385_814_752,
-    reported="22.9 % top-1 error on ImageNet",
-    imagenet_top1_error=22.9,
-    imagenet_top5_error=6.7,
-    aliases=("efficientnet",),
-    pretrained=weights("efficientnet_b0_rwightman-7f5810bc", 77.692, size=224, resize=256),
+efficientnet_b0 = PAPER.register(
+    partial(EfficientNet, 1.0, 1.0, nn.BatchNorm2d),
+    Variant(
+        "efficientnet_b0",
+        "EfficientNet-B0",
+        parameters=5_288_548,
+        macs=385_814_752,
+        errors=(22.9, 6.7),
+        aliases=("efficientnet",),
+    ),
+    torchvision("efficientnet_b0_rwightman-7f5810bc", top1=77.692, interpolation="bicubic"),
 )
-def efficientnet_b0(
-    num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.2, drop_path: Rate = 0.2
-) -> EfficientNet:
-    """EfficientNet-B0 (Tan and Le 2019), with fewer strides for images up to 64x64.
-
-    ``dropout`` acts before the last layer, ``drop_path`` on whole blocks. Images of 8x8 pixels and more.
-    """
-    return EfficientNet(1.0, 1.0, num_classes, in_channels, image_size, dropout, drop_path)
-
-
-@efficientnet(
-    parameters=7_794_184,
-    macs=686_802_832,
-    reported="20.9 % top-1 error on ImageNet",
-    imagenet_top1_error=20.9,
-    imagenet_top5_error=5.6,
-    pretrained=weights("efficientnet_b1_rwightman-bac287d4", 78.642, size=240, resize=256),
+efficientnet_b1 = PAPER.register(
+    partial(EfficientNet, 1.0, 1.1, nn.BatchNorm2d),
+    Variant(
+        "efficientnet_b1",
+        "EfficientNet-B1: B0 with 1.1 times the blocks",
+        parameters=7_794_184,
+        macs=686_802_832,
+        errors=(20.9, 5.6),
+        image_size=240,
+    ),
+    torchvision("efficientnet_b1_rwightman-bac287d4", top1=78.642, size=240, interpolation="bicubic"),
 )
-def efficientnet_b1(
-    num_classes: int = 1000, in_channels: int = 3, image_size: int = 240, *, dropout: Rate = 0.2, drop_path: Rate = 0.2
-) -> EfficientNet:
-    """EfficientNet-B1 (Tan and Le 2019): B0 with 1.1 times the blocks."""
-    return EfficientNet(1.0, 1.1, num_classes, in_channels, image_size, dropout, drop_path)
-
-
-@efficientnet(
-    parameters=9_109_994,
-    macs=993_561_872,
-    reported="19.9 % top-1 error on ImageNet",
-    imagenet_top1_error=19.9,
-    imagenet_top5_error=5.1,
-    pretrained=weights("efficientnet_b2_rwightman-c35c1473", 80.608, size=288, resize=288),
+efficientnet_b2 = PAPER.register(
+    partial(EfficientNet, 1.1, 1.2, nn.BatchNorm2d, dropout=0.3),
+    Variant(
+        "efficientnet_b2",
+        "EfficientNet-B2: B0 with 1.1 times the channels and 1.2 times the blocks",
+        parameters=9_109_994,
+        macs=993_561_872,
+        errors=(19.9, 5.1),
+        image_size=260,
+    ),
+    torchvision("efficientnet_b2_rwightman-c35c1473", top1=80.608, size=288, resize=288, interpolation="bicubic"),
 )
-def efficientnet_b2(
-    num_classes: int = 1000, in_channels: int = 3, image_size: int = 260, *, dropout: Rate = 0.3, drop_path: Rate = 0.2
-) -> EfficientNet:
-    """EfficientNet-B2 (Tan and Le 2019): B0 with 1.1 times the channels and 1.2 times the blocks."""
-    return EfficientNet(1.1, 1.2, num_classes, in_channels, image_size, dropout, drop_path)
-
-
-@efficientnet(
-    parameters=12_233_232,
-    macs=1_827_141_392,
-    reported="18.4 % top-1 error on ImageNet",
-    imagenet_top1_error=18.4,
-    imagenet_top5_error=4.3,
-    pretrained=weights("efficientnet_b3_rwightman-b3899882", 82.008, size=300, resize=320),
+efficientnet_b3 = PAPER.register(
+    partial(EfficientNet, 1.2, 1.4, nn.BatchNorm2d, dropout=0.3),
+    Variant(
+        "efficientnet_b3",
+        "EfficientNet-B3: B0 with 1.2 times the channels and 1.4 times the blocks",
+        parameters=12_233_232,
+        macs=1_827_141_392,
+        errors=(18.4, 4.3),
+        image_size=300,
+    ),
+    torchvision("efficientnet_b3_rwightman-b3899882", top1=82.008, size=300, resize=320, interpolation="bicubic"),
 )
-def efficientnet_b3(
-    num_classes: int = 1000, in_channels: int = 3, image_size: int = 300, *, dropout: Rate = 0.3, drop_path: Rate = 0.2
-) -> EfficientNet:
-    """EfficientNet-B3 (Tan and Le 2019): B0 with 1.2 times the channels and 1.4 times the blocks."""
-    return EfficientNet(1.2, 1.4, num_classes, in_channels, image_size, dropout, drop_path)
-
-
-@efficientnet(
-    parameters=19_341_616,
-    macs=4_393_771_024,
-    reported="17.1 % top-1 error on ImageNet",
-    imagenet_top1_error=17.1,
-    imagenet_top5_error=3.6,
-    pretrained=weights("efficientnet_b4_rwightman-23ab8bcd", 83.384, size=380, resize=384),
+efficientnet_b4 = PAPER.register(
+    partial(EfficientNet, 1.4, 1.8, nn.BatchNorm2d, dropout=0.4),
+    Variant(
+        "efficientnet_b4",
+        "EfficientNet-B4: B0 with 1.4 times the channels and 1.8 times the blocks",
+        parameters=19_341_616,
+        macs=4_393_771_024,
+        errors=(17.1, 3.6),
+        image_size=380,
+    ),
+    torchvision("efficientnet_b4_rwightman-23ab8bcd", top1=83.384, size=380, resize=384, interpolation="bicubic"),
 )
-def efficientnet_b4(
-    num_classes: int = 1000, in_channels: int = 3, image_size: int = 380, *, dropout: Rate = 0.4, drop_path: Rate = 0.2
-) -> EfficientNet:
-    """EfficientNet-B4 (Tan and Le 2019): B0 with 1.4 times the channels and 1.8 times the blocks."""
-    return EfficientNet(1.4, 1.8, num_classes, in_channels, image_size, dropout, drop_path)
-
-
-@efficientnet(
-    parameters=30_389_784,
-    macs=10_266_384_752,
-    reported="16.4 % top-1 error on ImageNet",
-    imagenet_top1_error=16.4,
-    imagenet_top5_error=3.3,
-    pretrained=weights("efficientnet_b5_lukemelas-1a07897c", 83.444, size=456, resize=456),
+efficientnet_b5 = PAPER.register(
+    partial(EfficientNet, 1.6, 2.2, authors_norm, dropout=0.4),
+    Variant(
+        "efficientnet_b5",
+        "EfficientNet-B5: B0 with 1.6 times the channels and 2.2 times the blocks",
+        parameters=30_389_784,
+        macs=10_266_384_752,
+        errors=(16.4, 3.3),
+        image_size=456,
+    ),
+    torchvision("efficientnet_b5_lukemelas-1a07897c", top1=83.444, size=456, resize=456, interpolation="bicubic"),
 )
-def efficientnet_b5(
-    num_classes: int = 1000, in_channels: int = 3, image_size: int = 456, *, dropout: Rate = 0.4, drop_path: Rate = 0.2
-) -> EfficientNet:
-    """EfficientNet-B5 (Tan and Le 2019): B0 with 1.6 times the channels and 2.2 times the blocks."""
-    return EfficientNet(1.6, 2.2, num_classes, in_channels, image_size, dropout, drop_path, authors_norm)
-
-
-@efficientnet(
-    parameters=43_040_704,
-    macs=19_067_593_536,
-    reported="16.0 % top-1 error on ImageNet",
-    imagenet_top1_error=16.0,
-    imagenet_top5_error=3.2,
-    pretrained=weights("efficientnet_b6_lukemelas-24a108a5", 84.008, size=528, resize=528),
+efficientnet_b6 = PAPER.register(
+    partial(EfficientNet, 1.8, 2.6, authors_norm, dropout=0.5),
+    Variant(
+        "efficientnet_b6",
+        "EfficientNet-B6: B0 with 1.8 times the channels and 2.6 times the blocks",
+        parameters=43_040_704,
+        macs=19_067_593_536,
+        errors=(16.0, 3.2),
+        image_size=528,
+    ),
+    torchvision("efficientnet_b6_lukemelas-24a108a5", top1=84.008, size=528, resize=528, interpolation="bicubic"),
 )
-def efficientnet_b6(
-    num_classes: int = 1000, in_channels: int = 3, image_size: int = 528, *, dropout: Rate = 0.5, drop_path: Rate = 0.2
-) -> EfficientNet:
-    """EfficientNet-B6 (Tan and Le 2019): B0 with 1.8 times the channels and 2.6 times the blocks."""
-    return EfficientNet(1.8, 2.6, num_classes, in_channels, image_size, dropout, drop_path, authors_norm)
-
-
-@efficientnet(
-    parameters=66_347_960,
-    macs=37_745_884_192,
-    reported="15.7 % top-1 error on ImageNet",
-    imagenet_top1_error=15.7,
-    imagenet_top5_error=3.0,
-    pretrained=weights("efficientnet_b7_lukemelas-c5b4e57e", 84.122, size=600, resize=600),
+efficientnet_b7 = PAPER.register(
+    partial(EfficientNet, 2.0, 3.1, authors_norm, dropout=0.5),
+    Variant(
+        "efficientnet_b7",
+        "EfficientNet-B7: B0 with twice the channels and 3.1 times the blocks",
+        parameters=66_347_960,
+        macs=37_745_884_192,
+        errors=(15.7, 3.0),
+        image_size=600,
+    ),
+    torchvision("efficientnet_b7_lukemelas-c5b4e57e", top1=84.122, size=600, resize=600, interpolation="bicubic"),
 )
-def efficientnet_b7(
-    num_classes: int = 1000, in_channels: int = 3, image_size: int = 600, *, dropout: Rate = 0.5, drop_path: Rate = 0.2
-) -> EfficientNet:
-    """EfficientNet-B7 (Tan and Le 2019): B0 with twice the channels and 3.1 times the blocks."""
-    return EfficientNet(2.0, 3.1, num_classes, in_channels, image_size, dropout, drop_path, authors_norm)

@@ -130,11 +130,9 @@ class EfficientNetLite(Network):
     year=2020,
     url="https://blog.tensorflow.org/2020/03/higher-accuracy-on-vision-models-with-efficientnet-lite.html",
     introduced="EfficientNet-B0 for phones: ReLU6, and no squeeze-and-excitation.",
-    reported="24.9 % top-1 error on ImageNet",
     parameters=4_652_008,
     macs=385_187_552,
     min_size=8,
-    imagenet_top1_error=24.9,
     aliases=("efficientnet_lite",),
     # The authors' weights, converted by ML Illustrated; Apache-2.0. The inputs were (pixel - 127) / 128.
     pretrained=Pretrained(
@@ -146,6 +144,7 @@ class EfficientNetLite(Network):
         std=(128 / 255, 128 / 255, 128 / 255),
         bn_eps=1e-3,
     ),
+    errors=(24.9, None),
 )
 def efficientnet_lite0(
     num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.2, drop_path: Rate = 0.2

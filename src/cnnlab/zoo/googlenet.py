@@ -148,11 +148,9 @@ class GoogLeNet(Network):
     year=2014,
     url="https://arxiv.org/abs/1409.4842",
     introduced="The Inception block, which looks at several scales side by side behind 1x1 convolutions.",
-    reported="10.07 % top-5 error on ImageNet, one crop",
     parameters=13_004_888,
     macs=1_498_376_192,
     min_size=8,
-    imagenet_top5_error=10.07,
     aliases=("inception_v1",),
     pretrained=Pretrained(
         "https://download.pytorch.org/models/googlenet-1378be20.pth",
@@ -160,6 +158,8 @@ class GoogLeNet(Network):
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
     ),
+    errors=(None, 10.07),
+    protocol="one crop",
 )
 def googlenet(
     num_classes: int = 1000,

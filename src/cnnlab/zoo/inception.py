@@ -228,12 +228,9 @@ class InceptionV3(Network):
     year=2015,
     url="https://arxiv.org/abs/1512.00567",
     introduced="Convolutions factorised into small and one-sided ones, such as 7x7 into 1x7 and 7x1.",
-    reported="21.2 % top-1 and 5.6 % top-5 error on ImageNet, one crop",
     parameters=27_161_264,
     macs=5_713_216_096,
     min_size=75,
-    imagenet_top1_error=21.2,
-    imagenet_top5_error=5.6,
     pretrained=Pretrained(
         "https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth",
         top1=77.294,
@@ -242,6 +239,8 @@ class InceptionV3(Network):
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
     ),
+    errors=(21.2, 5.6),
+    protocol="one crop",
 )
 def inception_v3(
     num_classes: int = 1000,

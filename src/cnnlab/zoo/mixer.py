@@ -20,13 +20,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cnnlab.zoo._layers import DropPath
 from cnnlab.zoo._network import SMALL_IMAGE, Network
-from cnnlab.zoo._registry import Pretrained, Rate, register_model
+from cnnlab.zoo._registry import Paper, Pretrained, Rate, Variant
 
 
 class Patches(nn.Module):
@@ -79,10 +80,14 @@ class Mixer(Network):
     """Patches, ``depth`` blocks of one shape, the average over the tokens, and a dense head.
 
     Shapes are for S/16 at 224x224. No block changes the resolution; the stages are four groups of as many blocks each.
+    The weights belong to one image size.
+
+    Options:
+        drop_path: probability of dropping the branches of the last block in training; it rises linearly from the first.
     """
 
     def __init__(
-        self, depth: int, channels: int, num_classes: int, in_channels: int, image_size: int, drop_path: float
+        self, depth: int, channels: int, num_classes: int, in_channels: int, image_size: int, *, drop_path: Rate = 0.0
     ) -> None:
         super().__init__()
         self.stem = Patches(in_channels, channels, image_size, patch=4 if image_size <= SMALL_IMAGE else 16)
@@ -104,49 +109,35 @@ class Mixer(Network):
         return self.head(x)  # (N, num_classes)
 
 
-@register_model(
-    paper="Tolstikhin, Houlsby, Kolesnikov, Beyer et al.: MLP-Mixer: An all-MLP architecture for vision",
+PAPER = Paper(
+    "Tolstikhin, Houlsby, Kolesnikov, Beyer et al.: MLP-Mixer: An all-MLP architecture for vision",
     year=2021,
     url="https://arxiv.org/abs/2105.01601",
     introduced="An image network without convolution: perceptrons that mix patches and channels in turn.",
-    reported="26.17 % top-1 error on ImageNet after training on JFT-300M",
-    parameters=18_528_264,
-    macs=3_776_958_464,
     min_size=8,
-    imagenet_top1_error=26.17,
-    aliases=("mixer",),
+    small="with 4x4 patches",
 )
-def mixer_s16(num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, drop_path: Rate = 0.0) -> Mixer:
-    """Mixer-S/16 (Tolstikhin et al. 2021), with 4x4 patches for images up to 64x64.
 
-    ``drop_path``: probability of dropping the branches of the last block in training, that of the others rises to it
-    from 0. Images of 8x8 pixels and more; the weights belong to one image size.
-    """
-    return Mixer(8, 512, num_classes, in_channels, image_size, drop_path)
-
-
-@register_model(
-    paper="Tolstikhin, Houlsby, Kolesnikov, Beyer et al.: MLP-Mixer: An all-MLP architecture for vision",
-    year=2021,
-    url="https://arxiv.org/abs/2105.01601",
-    introduced="An image network without convolution: perceptrons that mix patches and channels in turn.",
-    reported="23.56 % top-1 error on ImageNet",
-    parameters=59_880_472,
-    macs=12_601_767_936,
-    min_size=8,
-    imagenet_top1_error=23.56,
-    pretrained=Pretrained(
-        url="https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-vitjx/jx_mixer_b16_224-76587d61.pth",
+mixer_s16 = PAPER.register(
+    partial(Mixer, 8, 512),
+    Variant(
+        "mixer_s16",
+        "Mixer-S/16",
+        parameters=18_528_264,
+        macs=3_776_958_464,
+        errors=(26.17, None),
+        reported="26.17 % top-1 error on ImageNet after training on JFT-300M",
+        aliases=("mixer",),
+    ),
+)
+mixer_b16 = PAPER.register(
+    partial(Mixer, 12, 768),
+    Variant("mixer_b16", "Mixer-B/16", parameters=59_880_472, macs=12_601_767_936, errors=(23.56, None)),
+    Pretrained(
+        "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-vitjx/jx_mixer_b16_224-76587d61.pth",
         top1=76.602,
         interpolation="bicubic",
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
     ),
 )
-def mixer_b16(num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, drop_path: Rate = 0.0) -> Mixer:
-    """Mixer-B/16 (Tolstikhin et al. 2021), with 4x4 patches for images up to 64x64.
-
-    ``drop_path``: probability of dropping the branches of the last block in training, that of the others rises to it
-    from 0. Images of 8x8 pixels and more; the weights belong to one image size.
-    """
-    return Mixer(12, 768, num_classes, in_channels, image_size, drop_path)

@@ -93,11 +93,10 @@ def stage(in_channels: int, channels: int, depth: int, stride: int) -> nn.Sequen
     year=2017,
     url="https://arxiv.org/abs/1704.04861",
     introduced="A network of depthwise separable convolutions, and a width multiplier to make it smaller.",
-    reported="29.4 % top-1 error on ImageNet",
     parameters=4_231_976,
     macs=568_740_352,
     min_size=8,
-    imagenet_top1_error=29.4,
+    errors=(29.4, None),
 )
 def mobilenet_v1(
     num_classes: int = 1000,

@@ -97,12 +97,11 @@ class MobileNetV2(Network):
     year=2018,
     url="https://arxiv.org/abs/1801.04381",
     introduced="Inverted residual blocks: shortcuts between narrow layers that have no activation.",
-    reported="28.0 % top-1 error on ImageNet",
     parameters=3_504_872,
     macs=300_774_272,
     min_size=8,
-    imagenet_top1_error=28.0,
     pretrained=Pretrained(url="https://download.pytorch.org/models/mobilenet_v2-b0353104.pth", top1=71.878),
+    errors=(28.0, None),
 )
 def mobilenet_v2(
     num_classes: int = 1000,

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from cnnlab.zoo._layers import Multiplier, SqueezeExcitation, conv_norm, depthwise_he_init, round_channels
 from cnnlab.zoo._network import SMALL_IMAGE, Network
-from cnnlab.zoo._registry import Pretrained, Rate, register_model
+from cnnlab.zoo._registry import Paper, Rate, Variant, torchvision
 
 Row = tuple[int, int, int, bool, type[nn.Module], int]
 
@@ -92,6 +92,10 @@ class MobileNetV3(Network):
     """A stem, the rows of blocks, a 1x1 convolution, and two dense layers; shapes are for Large at 224x224, width 1.
 
     A stage ends where the next block halves the image.
+
+    Options:
+        width: factor of the channels of every convolution.
+        dropout: rate before the last layer.
     """
 
     def __init__(
@@ -101,8 +105,9 @@ class MobileNetV3(Network):
         num_classes: int,
         in_channels: int,
         image_size: int,
-        width: float,
-        dropout: float,
+        *,
+        width: Multiplier = 1.0,
+        dropout: Rate = 0.2,
     ) -> None:
         super().__init__()
         early = 1 if image_size <= SMALL_IMAGE else 2
@@ -131,58 +136,29 @@ class MobileNetV3(Network):
         return self.classifier(x)  # (N, num_classes)
 
 
-mobilenet_v3 = partial(
-    register_model,
-    paper="Howard, Sandler, Chu, Chen, Chen, Tan, Wang, Zhu, Pang, Vasudevan, Le, Adam: Searching for MobileNetV3",
+PAPER = Paper(
+    "Howard, Sandler, Chu, Chen, Chen, Tan, Wang, Zhu, Pang, Vasudevan, Le, Adam: Searching for MobileNetV3",
     year=2019,
     url="https://arxiv.org/abs/1905.02244",
     introduced="Layer sizes from a search for accuracy at a latency, h-swish, and squeeze-and-excitation in the block.",
     min_size=8,
+    small="with fewer strides",
 )
 
-
-@mobilenet_v3(
-    parameters=2_542_856,
-    macs=56_510_400,
-    reported="32.6 % top-1 error on ImageNet",
-    imagenet_top1_error=32.6,
-    pretrained=Pretrained(url="https://download.pytorch.org/models/mobilenet_v3_small-047dcff4.pth", top1=67.668),
+mobilenet_v3_small = PAPER.register(
+    partial(MobileNetV3, SMALL, 1024),
+    Variant("mobilenet_v3_small", "MobileNetV3-Small", parameters=2_542_856, macs=56_510_400, errors=(32.6, None)),
+    torchvision("mobilenet_v3_small-047dcff4", top1=67.668),
 )
-def mobilenet_v3_small(
-    num_classes: int = 1000,
-    in_channels: int = 3,
-    image_size: int = 224,
-    *,
-    width: Multiplier = 1.0,
-    dropout: Rate = 0.2,
-) -> MobileNetV3:
-    """MobileNetV3-Small (Howard et al. 2019), with fewer strides for images up to 64x64.
-
-    ``width`` multiplies the channels of every convolution; ``dropout`` acts before the last layer. Images of 8x8 pixels
-    and more.
-    """
-    return MobileNetV3(SMALL, 1024, num_classes, in_channels, image_size, width, dropout)
-
-
-@mobilenet_v3(
-    parameters=5_483_032,
-    macs=216_589_760,
-    reported="24.8 % top-1 error on ImageNet",
-    imagenet_top1_error=24.8,
-    aliases=("mobilenet_v3",),
-    pretrained=Pretrained(url="https://download.pytorch.org/models/mobilenet_v3_large-8738ca79.pth", top1=74.042),
+mobilenet_v3_large = PAPER.register(
+    partial(MobileNetV3, LARGE, 1280),
+    Variant(
+        "mobilenet_v3_large",
+        "MobileNetV3-Large",
+        parameters=5_483_032,
+        macs=216_589_760,
+        errors=(24.8, None),
+        aliases=("mobilenet_v3",),
+    ),
+    torchvision("mobilenet_v3_large-8738ca79", top1=74.042),
 )
-def mobilenet_v3_large(
-    num_classes: int = 1000,
-    in_channels: int = 3,
-    image_size: int = 224,
-    *,
-    width: Multiplier = 1.0,
-    dropout: Rate = 0.2,
-) -> MobileNetV3:
-    """MobileNetV3-Large (Howard et al. 2019), with fewer strides for images up to 64x64.
-
-    ``width`` multiplies the channels of every convolution; ``dropout`` acts before the last layer. Images of 8x8 pixels
-    and more.
-    """
-    return MobileNetV3(LARGE, 1280, num_classes, in_channels, image_size, width, dropout)

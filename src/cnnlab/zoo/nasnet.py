@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
@@ -30,7 +31,7 @@ from torch.nn import functional as F
 
 from cnnlab.zoo._layers import DropPath
 from cnnlab.zoo._network import SMALL_IMAGE, Network
-from cnnlab.zoo._registry import Pretrained, Rate, register_model
+from cnnlab.zoo._registry import Paper, Pretrained, Rate, Variant
 
 Match = Literal["squeeze", "halve", "nothing"]  # how p is brought to the size and width of h
 Input = int | str  # "h": what enters the cell; "p": what entered the cell before it; a number: the sum in that row
@@ -244,9 +245,14 @@ class NASNet(Network):
     """A stem, three stacks of normal cells with reduction cells between them, and a dense head.
 
     Args:
-        repeats: normal cells per stack. ``width``: channels of an operation in the first stack.
-        skip: the cell after a reduction takes as ``p`` what entered the reduction's ``p``, not its ``h``.
-        counts_zeros: average poolings of stride 2 count the padding.
+        repeats: number of normal cells per stack. ``width``: number of channels of an operation in the first stack.
+        skip: whether the cell after a reduction takes as ``p`` the input ``p`` of the reduction, not its ``h``.
+        counts_zeros: whether average poolings of stride 2 count the padding.
+
+    Options:
+        dropout: rate before the last layer.
+        drop_path: probability of dropping an operation of the last cell in training, less in earlier ones; the authors
+            raise it to 0.3 over a training.
     """
 
     def __init__(
@@ -259,8 +265,9 @@ class NASNet(Network):
         num_classes: int,
         in_channels: int,
         image_size: int,
-        dropout: float,
-        drop_path: float,
+        *,
+        dropout: Rate = 0.5,
+        drop_path: Rate = 0.0,
     ) -> None:
         super().__init__()
         small = image_size <= SMALL_IMAGE
@@ -307,20 +314,29 @@ def he_init_fan_in(model: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
-@register_model(
-    paper="Zoph, Vasudevan, Shlens, Le: Learning transferable architectures for scalable image recognition",
+PAPER = Paper(
+    "Zoph, Vasudevan, Shlens, Le: Learning transferable architectures for scalable image recognition",
     year=2017,
     url="https://arxiv.org/abs/1707.07012",
     introduced="Cells found by a search on CIFAR-10, stacked for images of any size.",
-    reported="17.3 % top-1 error on ImageNet, one crop at 331x331",
-    parameters=88_753_150,
-    macs=23_783_414_658,
     min_size=8,
-    imagenet_top1_error=17.3,
-    imagenet_top5_error=3.8,
-    aliases=("nasnetalarge",),
-    pretrained=Pretrained(
-        url="https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/nasnetalarge-dc4a7b8b.pth",
+    small="with a 3x3 stem",
+    protocol="one crop",
+)
+
+nasnet_large = PAPER.register(
+    partial(NASNet, 6, 168, 96, True, True),
+    Variant(
+        "nasnet_large",
+        "NASNet-A large, 6 @ 4032",
+        parameters=88_753_150,
+        macs=23_783_414_658,
+        errors=(17.3, 3.8),
+        image_size=331,
+        aliases=("nasnetalarge",),
+    ),
+    Pretrained(
+        "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/nasnetalarge-dc4a7b8b.pth",
         top1=82.626,
         size=331,
         resize=363,
@@ -329,36 +345,14 @@ def he_init_fan_in(model: nn.Module) -> None:
         std=(0.5, 0.5, 0.5),
     ),
 )
-def nasnet_large(
-    num_classes: int = 1000, in_channels: int = 3, image_size: int = 331, *, dropout: Rate = 0.5, drop_path: Rate = 0.0
-) -> NASNet:
-    """NASNet-A large, 6 @ 4032 (Zoph et al. 2017), with a 3x3 stem for images up to 64x64.
-
-    ``dropout``: before the last layer. ``drop_path``: probability of dropping an operation of the last cell in
-    training, less in earlier ones; the authors raise it to 0.3 over a training. Images of 8x8 pixels and more.
-    """
-    return NASNet(6, 168, 96, True, True, num_classes, in_channels, image_size, dropout, drop_path)
-
-
-@register_model(
-    paper="Zoph, Vasudevan, Shlens, Le: Learning transferable architectures for scalable image recognition",
-    year=2017,
-    url="https://arxiv.org/abs/1707.07012",
-    introduced="Cells found by a search on CIFAR-10, stacked for images of any size.",
-    reported="26.0 % top-1 error on ImageNet, one crop",
-    parameters=5_289_978,
-    macs=563_638_816,
-    min_size=8,
-    imagenet_top1_error=26.0,
-    imagenet_top5_error=8.4,
-    aliases=("nasnetamobile",),
+nasnet_mobile = PAPER.register(
+    partial(NASNet, 4, 44, 32, False, False),
+    Variant(
+        "nasnet_mobile",
+        "NASNet-A mobile, 4 @ 1056",
+        parameters=5_289_978,
+        macs=563_638_816,
+        errors=(26.0, 8.4),
+        aliases=("nasnetamobile",),
+    ),
 )
-def nasnet_mobile(
-    num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.5, drop_path: Rate = 0.0
-) -> NASNet:
-    """NASNet-A mobile, 4 @ 1056 (Zoph et al. 2017), with a 3x3 stem for images up to 64x64.
-
-    ``dropout``: before the last layer. ``drop_path``: probability of dropping an operation of the last cell in
-    training, less in earlier ones. Images of 8x8 pixels and more.
-    """
-    return NASNet(4, 44, 32, False, False, num_classes, in_channels, image_size, dropout, drop_path)

@@ -128,13 +128,12 @@ class PNASNet(Network):
     year=2017,
     url="https://arxiv.org/abs/1712.00559",
     introduced="A search that grows cells sum by sum and trains only what a learned predictor recommends.",
-    reported="17.1 % top-1 error on ImageNet, one crop at 331x331",
     parameters=86_057_668,
     macs=24_937_395_792,
     min_size=8,
-    imagenet_top1_error=17.1,
-    imagenet_top5_error=3.8,
     aliases=("pnasnet5large",),
+    errors=(17.1, 3.8),
+    protocol="one crop at 331x331",
 )
 def pnasnet5_large(
     num_classes: int = 1000, in_channels: int = 3, image_size: int = 331, *, dropout: Rate = 0.5, drop_path: Rate = 0.0

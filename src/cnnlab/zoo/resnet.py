@@ -5,10 +5,8 @@ https://arxiv.org/abs/1512.03385
 
 Introduced: shortcuts around every two or three convolutions, so that a block learns what to add to its input, and
 networks of more than a hundred layers train.
-Reported (ImageNet validation, ten crops, top-1 and top-5 error): 27.88 % top-1 for 18 layers with option A shortcuts
-(table 2); 24.52 % and 7.46 % for 34 layers with option B, 22.85 % and 6.71 % for 50, 21.75 % and 6.05 % for 101,
-21.43 % and 5.71 % for 152 (table 3). At several scales (table 4): 20.74 % and 5.25 % for 50 layers, 19.87 % and 4.60 %
-for 101, 19.38 % and 4.49 % for 152.
+Reported: tables 2 (18 layers, option A shortcuts) and 3 (option B), with the variants below; at several scales (table
+4) 20.74 % top-1 and 5.25 % top-5 error for 50 layers, 19.87 % and 4.60 % for 101, 19.38 % and 4.49 % for 152.
 
 Deviations from the paper: in bottleneck blocks the 3x3 convolution has the stride, where the paper's first 1x1
 convolution has it and so skips three of four pixels ("ResNet v1.5", as torchvision and its checkpoints have it). The
@@ -29,16 +27,11 @@ from torch import Tensor, nn
 
 from cnnlab.zoo._layers import DropPath, he_init
 from cnnlab.zoo._network import SMALL_IMAGE, Network
-from cnnlab.zoo._registry import Pretrained, Rate, register_model
+from cnnlab.zoo._registry import Paper, Rate, Variant, torchvision
 
-Block = Callable[[int, int, int, float], nn.Module]
-"""Makes a residual block from its input channels, output channels, stride and drop-path rate."""
-
-NARROW = (64, 128, 256, 512)
-"""Channels that leave the four stages of basic blocks."""
-
-WIDE = (256, 512, 1024, 2048)
-"""Channels that leave the four stages of bottleneck blocks."""
+Block = Callable[[int, int, int, float], nn.Module]  # from input channels, output channels, stride, drop-path rate
+NARROW = (64, 128, 256, 512)  # output channels of the four stages of basic blocks
+WIDE = (256, 512, 1024, 2048)  # output channels of the four stages of bottleneck blocks
 
 
 class BasicBlock(nn.Module):
@@ -97,16 +90,14 @@ def projection(in_channels: int, channels: int, stride: int) -> nn.Sequential | 
 
 
 class ResNet(Network):
-    """A stem, four stages of residual blocks, and a dense head; shapes are for 224x224 images."""
+    """A stem, four stages of residual blocks, and a dense head; shapes are for 224x224 images.
 
-    stages: Mapping[str, str] = {
-        "stem": "maxpool",
-        "stage1": "layer1",
-        "stage2": "layer2",
-        "stage3": "layer3",
-        "stage4": "layer4",
-        "head": "fc",
-    }
+    Options:
+        zero_init_residual: whether every block starts as the identity.
+        drop_path: rate of stochastic depth at the last block; it rises linearly from the first.
+    """
+
+    stages: Mapping[str, str] = {"stem": "maxpool", **{f"stage{i}": f"layer{i}" for i in (1, 2, 3, 4)}, "head": "fc"}
 
     def __init__(
         self,
@@ -116,16 +107,14 @@ class ResNet(Network):
         num_classes: int,
         in_channels: int,
         image_size: int,
+        *,
         zero_init_residual: bool = False,
-        drop_path: float = 0.0,
+        drop_path: Rate = 0.0,
     ) -> None:
         super().__init__()
         small = image_size <= SMALL_IMAGE
-        self.conv1 = (
-            nn.Conv2d(in_channels, 64, 3, stride=1, padding=1, bias=False)
-            if small
-            else nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
-        )
+        kernel, stride = (3, 1) if small else (7, 2)
+        self.conv1 = nn.Conv2d(in_channels, 64, kernel, stride, padding=kernel // 2, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool: nn.Module = nn.Identity() if small else nn.MaxPool2d(3, stride=2, padding=1)
@@ -162,120 +151,40 @@ def stage(
     return nn.Sequential(first, *(block(channels, channels, 1, next(rates)) for _ in range(depth - 1)))
 
 
-register_resnet = partial(
-    register_model,
-    paper="He, Zhang, Ren, Sun: Deep residual learning for image recognition",
+PAPER = Paper(
+    "He, Zhang, Ren, Sun: Deep residual learning for image recognition",
     year=2015,
     url="https://arxiv.org/abs/1512.03385",
     introduced="Shortcuts around every two or three convolutions, so that very deep networks train.",
     min_size=8,
+    small="with a small stem",
+    protocol="ten crops",
 )
 
-
-@register_resnet(
-    reported="27.88 % top-1 error on ImageNet, ten crops",
-    parameters=11_689_512,
-    macs=1_814_073_344,
-    imagenet_top1_error=27.88,
-    aliases=("resnet",),
-    pretrained=Pretrained("https://download.pytorch.org/models/resnet18-f37072fd.pth", top1=69.758),
+resnet18 = PAPER.register(
+    partial(ResNet, BasicBlock, NARROW, (2, 2, 2, 2)),
+    Variant(
+        "resnet18", "ResNet-18", parameters=11_689_512, macs=1_814_073_344, errors=(27.88, None), aliases=("resnet",)
+    ),
+    torchvision("resnet18-f37072fd", top1=69.758),
 )
-def resnet18(
-    num_classes: int = 1000,
-    in_channels: int = 3,
-    image_size: int = 224,
-    *,
-    zero_init_residual: bool = False,
-    drop_path: Rate = 0.0,
-) -> ResNet:
-    """ResNet-18 (He et al. 2015), with a small stem for images up to 64x64.
-
-    ``zero_init_residual``: every block starts as the identity. ``drop_path``: rate of stochastic depth at the last
-    block. Images of 8x8 pixels and more.
-    """
-    depths = (2, 2, 2, 2)
-    return ResNet(BasicBlock, NARROW, depths, num_classes, in_channels, image_size, zero_init_residual, drop_path)
-
-
-@register_resnet(
-    reported="24.52 % top-1 error on ImageNet, ten crops",
-    parameters=21_797_672,
-    macs=3_663_761_408,
-    imagenet_top1_error=24.52,
-    imagenet_top5_error=7.46,
-    pretrained=Pretrained("https://download.pytorch.org/models/resnet34-b627a593.pth", top1=73.314),
+resnet34 = PAPER.register(
+    partial(ResNet, BasicBlock, NARROW, (3, 4, 6, 3)),
+    Variant("resnet34", "ResNet-34", parameters=21_797_672, macs=3_663_761_408, errors=(24.52, 7.46)),
+    torchvision("resnet34-b627a593", top1=73.314),
 )
-def resnet34(
-    num_classes: int = 1000,
-    in_channels: int = 3,
-    image_size: int = 224,
-    *,
-    zero_init_residual: bool = False,
-    drop_path: Rate = 0.0,
-) -> ResNet:
-    """ResNet-34 (He et al. 2015); stem and options are those of ``resnet18``."""
-    depths = (3, 4, 6, 3)
-    return ResNet(BasicBlock, NARROW, depths, num_classes, in_channels, image_size, zero_init_residual, drop_path)
-
-
-@register_resnet(
-    reported="22.85 % top-1 error on ImageNet, ten crops",
-    parameters=25_557_032,
-    macs=4_089_184_256,
-    imagenet_top1_error=22.85,
-    imagenet_top5_error=6.71,
-    pretrained=Pretrained("https://download.pytorch.org/models/resnet50-0676ba61.pth", top1=76.13),
+resnet50 = PAPER.register(
+    partial(ResNet, Bottleneck, WIDE, (3, 4, 6, 3)),
+    Variant("resnet50", "ResNet-50", parameters=25_557_032, macs=4_089_184_256, errors=(22.85, 6.71)),
+    torchvision("resnet50-0676ba61", top1=76.13),
 )
-def resnet50(
-    num_classes: int = 1000,
-    in_channels: int = 3,
-    image_size: int = 224,
-    *,
-    zero_init_residual: bool = False,
-    drop_path: Rate = 0.0,
-) -> ResNet:
-    """ResNet-50 (He et al. 2015) of bottleneck blocks; stem and options are those of ``resnet18``."""
-    depths = (3, 4, 6, 3)
-    return ResNet(Bottleneck, WIDE, depths, num_classes, in_channels, image_size, zero_init_residual, drop_path)
-
-
-@register_resnet(
-    reported="21.75 % top-1 error on ImageNet, ten crops",
-    parameters=44_549_160,
-    macs=7_801_405_440,
-    imagenet_top1_error=21.75,
-    imagenet_top5_error=6.05,
-    pretrained=Pretrained("https://download.pytorch.org/models/resnet101-63fe2227.pth", top1=77.374),
+resnet101 = PAPER.register(
+    partial(ResNet, Bottleneck, WIDE, (3, 4, 23, 3)),
+    Variant("resnet101", "ResNet-101", parameters=44_549_160, macs=7_801_405_440, errors=(21.75, 6.05)),
+    torchvision("resnet101-63fe2227", top1=77.374),
 )
-def resnet101(
-    num_classes: int = 1000,
-    in_channels: int = 3,
-    image_size: int = 224,
-    *,
-    zero_init_residual: bool = False,
-    drop_path: Rate = 0.0,
-) -> ResNet:
-    """ResNet-101 (He et al. 2015) of bottleneck blocks; stem and options are those of ``resnet18``."""
-    depths = (3, 4, 23, 3)
-    return ResNet(Bottleneck, WIDE, depths, num_classes, in_channels, image_size, zero_init_residual, drop_path)
-
-
-@register_resnet(
-    reported="21.43 % top-1 error on ImageNet, ten crops",
-    parameters=60_192_808,
-    macs=11_513_626_624,
-    imagenet_top1_error=21.43,
-    imagenet_top5_error=5.71,
-    pretrained=Pretrained("https://download.pytorch.org/models/resnet152-394f9c45.pth", top1=78.312),
+resnet152 = PAPER.register(
+    partial(ResNet, Bottleneck, WIDE, (3, 8, 36, 3)),
+    Variant("resnet152", "ResNet-152", parameters=60_192_808, macs=11_513_626_624, errors=(21.43, 5.71)),
+    torchvision("resnet152-394f9c45", top1=78.312),
 )
-def resnet152(
-    num_classes: int = 1000,
-    in_channels: int = 3,
-    image_size: int = 224,
-    *,
-    zero_init_residual: bool = False,
-    drop_path: Rate = 0.0,
-) -> ResNet:
-    """ResNet-152 (He et al. 2015) of bottleneck blocks; stem and options are those of ``resnet18``."""
-    depths = (3, 8, 36, 3)
-    return ResNet(Bottleneck, WIDE, depths, num_classes, in_channels, image_size, zero_init_residual, drop_path)

@@ -27,7 +27,7 @@ from torch.nn import functional as F
 
 from cnnlab.zoo._layers import DropPath, he_init
 from cnnlab.zoo._network import Network
-from cnnlab.zoo._registry import Rate, register_model
+from cnnlab.zoo._registry import Paper, Rate, Variant
 
 
 class CifarBlock(nn.Module):
@@ -62,7 +62,13 @@ class CifarBlock(nn.Module):
 
 
 class CifarResNet(Network):
-    """A 3x3 stem, three stages of ``n`` blocks, and a dense head; shapes are for 32x32 images."""
+    """A 3x3 stem, three stages of ``n`` blocks, and a dense head; shapes are for 32x32 images.
+
+    The weights do not depend on the size of the images.
+
+    Options:
+        drop_path: rate of stochastic depth at the last block; it rises linearly from the first.
+    """
 
     stages: Mapping[str, str] = {
         "stem": "relu",
@@ -72,7 +78,7 @@ class CifarResNet(Network):
         "head": "linear",
     }
 
-    def __init__(self, n: int, num_classes: int, in_channels: int, drop_path: float = 0.0) -> None:
+    def __init__(self, n: int, num_classes: int, in_channels: int, image_size: int, *, drop_path: Rate = 0.0) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)
@@ -101,55 +107,43 @@ def stage(in_channels: int, channels: int, depth: int, stride: int, rates: Itera
     return nn.Sequential(first, *(CifarBlock(channels, channels, 1, next(rates)) for _ in range(depth - 1)))
 
 
-register_resnet = partial(
-    register_model,
-    paper="He, Zhang, Ren, Sun: Deep residual learning for image recognition",
+PAPER = Paper(
+    "He, Zhang, Ren, Sun: Deep residual learning for image recognition",
     year=2015,
     url="https://arxiv.org/abs/1512.03385",
     introduced="The narrow residual network for 32x32 images, with shortcuts that cost no parameters.",
     min_size=4,
+    num_classes=10,
+    image_size=32,
 )
 
-
-@register_resnet(reported="8.75 % error on CIFAR-10", parameters=269_722, macs=40_551_040)
-def resnet20(
-    num_classes: int = 10, in_channels: int = 3, image_size: int = 32, *, drop_path: Rate = 0.0
-) -> CifarResNet:
-    """ResNet-20 for CIFAR (He et al. 2015, section 4.2).
-
-    ``drop_path``: rate of stochastic depth at the last block. Images of 4x4 pixels and more; the weights do not depend
-    on their size.
-    """
-    return CifarResNet(3, num_classes, in_channels, drop_path)
-
-
-@register_resnet(reported="7.51 % error on CIFAR-10", parameters=464_154, macs=68_862_592)
-def resnet32(
-    num_classes: int = 10, in_channels: int = 3, image_size: int = 32, *, drop_path: Rate = 0.0
-) -> CifarResNet:
-    """ResNet-32 for CIFAR (He et al. 2015, section 4.2); the option is that of ``resnet20``."""
-    return CifarResNet(5, num_classes, in_channels, drop_path)
-
-
-@register_resnet(reported="7.17 % error on CIFAR-10", parameters=658_586, macs=97_174_144)
-def resnet44(
-    num_classes: int = 10, in_channels: int = 3, image_size: int = 32, *, drop_path: Rate = 0.0
-) -> CifarResNet:
-    """ResNet-44 for CIFAR (He et al. 2015, section 4.2); the option is that of ``resnet20``."""
-    return CifarResNet(7, num_classes, in_channels, drop_path)
-
-
-@register_resnet(reported="6.97 % error on CIFAR-10", parameters=853_018, macs=125_485_696)
-def resnet56(
-    num_classes: int = 10, in_channels: int = 3, image_size: int = 32, *, drop_path: Rate = 0.0
-) -> CifarResNet:
-    """ResNet-56 for CIFAR (He et al. 2015, section 4.2); the option is that of ``resnet20``."""
-    return CifarResNet(9, num_classes, in_channels, drop_path)
-
-
-@register_resnet(reported="6.43 % error on CIFAR-10", parameters=1_727_962, macs=252_887_680)
-def resnet110(
-    num_classes: int = 10, in_channels: int = 3, image_size: int = 32, *, drop_path: Rate = 0.0
-) -> CifarResNet:
-    """ResNet-110 for CIFAR (He et al. 2015, section 4.2); the option is that of ``resnet20``."""
-    return CifarResNet(18, num_classes, in_channels, drop_path)
+resnet20 = PAPER.register(
+    partial(CifarResNet, 3),
+    Variant(
+        "resnet20", "ResNet-20 for CIFAR", parameters=269_722, macs=40_551_040, reported="8.75 % error on CIFAR-10"
+    ),
+)
+resnet32 = PAPER.register(
+    partial(CifarResNet, 5),
+    Variant(
+        "resnet32", "ResNet-32 for CIFAR", parameters=464_154, macs=68_862_592, reported="7.51 % error on CIFAR-10"
+    ),
+)
+resnet44 = PAPER.register(
+    partial(CifarResNet, 7),
+    Variant(
+        "resnet44", "ResNet-44 for CIFAR", parameters=658_586, macs=97_174_144, reported="7.17 % error on CIFAR-10"
+    ),
+)
+resnet56 = PAPER.register(
+    partial(CifarResNet, 9),
+    Variant(
+        "resnet56", "ResNet-56 for CIFAR", parameters=853_018, macs=125_485_696, reported="6.97 % error on CIFAR-10"
+    ),
+)
+resnet110 = PAPER.register(
+    partial(CifarResNet, 18),
+    Variant(
+        "resnet110", "ResNet-110 for CIFAR", parameters=1_727_962, macs=252_887_680, reported="6.43 % error on CIFAR-10"
+    ),
+)

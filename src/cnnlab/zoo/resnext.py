@@ -22,7 +22,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from cnnlab.zoo._layers import DropPath
-from cnnlab.zoo._registry import Pretrained, Rate, register_model
+from cnnlab.zoo._registry import Paper, Variant, torchvision
 from cnnlab.zoo.resnet import WIDE, ResNet, projection
 
 
@@ -59,58 +59,30 @@ class ResNeXtBlock(nn.Module):
         return self.relu(x)  # (N, channels, S / stride, S / stride)
 
 
-register_resnext = partial(
-    register_model,
-    paper="Xie, Girshick, Dollár, Tu, He: Aggregated residual transformations for deep neural networks",
+PAPER = Paper(
+    "Xie, Girshick, Dollár, Tu, He: Aggregated residual transformations for deep neural networks",
     year=2016,
     url="https://arxiv.org/abs/1611.05431",
     introduced="Cardinality: residual blocks of 32 parallel transformations, as one grouped convolution.",
     min_size=8,
+    small="with a small stem",
+    protocol="one crop",
 )
 
-
-@register_resnext(
-    reported="22.2 % top-1 error on ImageNet, one crop",
-    parameters=25_028_904,
-    macs=4_230_479_872,
-    imagenet_top1_error=22.2,
-    aliases=("resnext",),
-    pretrained=Pretrained("https://download.pytorch.org/models/resnext50_32x4d-7cdf4587.pth", top1=77.618),
+resnext50_32x4d = PAPER.register(
+    partial(ResNet, partial(ResNeXtBlock, cardinality=32, width=4), WIDE, (3, 4, 6, 3)),
+    Variant(
+        "resnext50_32x4d",
+        "ResNeXt-50 of 32 groups of 4 channels",
+        parameters=25_028_904,
+        macs=4_230_479_872,
+        errors=(22.2, None),
+        aliases=("resnext",),
+    ),
+    torchvision("resnext50_32x4d-7cdf4587", top1=77.618),
 )
-def resnext50_32x4d(
-    num_classes: int = 1000,
-    in_channels: int = 3,
-    image_size: int = 224,
-    *,
-    zero_init_residual: bool = False,
-    drop_path: Rate = 0.0,
-) -> ResNet:
-    """ResNeXt-50 (Xie et al. 2016) of 32 groups of 4 channels, with a small stem for images up to 64x64.
-
-    ``zero_init_residual``: every block starts as the identity. ``drop_path``: rate of stochastic depth at the last
-    block. Images of 8x8 pixels and more.
-    """
-    block = partial(ResNeXtBlock, cardinality=32, width=4)
-    return ResNet(block, WIDE, (3, 4, 6, 3), num_classes, in_channels, image_size, zero_init_residual, drop_path)
-
-
-@register_resnext(
-    parameters=88_791_336,
-    macs=16_414_015_488,
-    pretrained=Pretrained("https://download.pytorch.org/models/resnext101_32x8d-8ba56ff5.pth", top1=79.312),
+resnext101_32x8d = PAPER.register(
+    partial(ResNet, partial(ResNeXtBlock, cardinality=32, width=8), WIDE, (3, 4, 23, 3)),
+    Variant("resnext101_32x8d", "ResNeXt-101 of 32 groups of 8 channels", parameters=88_791_336, macs=16_414_015_488),
+    torchvision("resnext101_32x8d-8ba56ff5", top1=79.312),
 )
-def resnext101_32x8d(
-    num_classes: int = 1000,
-    in_channels: int = 3,
-    image_size: int = 224,
-    *,
-    zero_init_residual: bool = False,
-    drop_path: Rate = 0.0,
-) -> ResNet:
-    """ResNeXt-101 (Xie et al. 2016) of 32 groups of 8 channels, with a small stem for images up to 64x64.
-
-    ``zero_init_residual``: every block starts as the identity. ``drop_path``: rate of stochastic depth at the last
-    block. Images of 8x8 pixels and more.
-    """
-    block = partial(ResNeXtBlock, cardinality=32, width=8)
-    return ResNet(block, WIDE, (3, 4, 23, 3), num_classes, in_channels, image_size, zero_init_residual, drop_path)

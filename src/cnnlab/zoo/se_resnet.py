@@ -22,7 +22,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from cnnlab.zoo._layers import DropPath, SqueezeExcitation
-from cnnlab.zoo._registry import Pretrained, Rate, register_model
+from cnnlab.zoo._registry import Paper, Pretrained, Variant
 from cnnlab.zoo.resnet import NARROW, WIDE, ResNet, projection
 
 
@@ -76,58 +76,26 @@ class SEBottleneck(nn.Module):
         return self.relu(x)  # (N, channels, S / stride, S / stride)
 
 
-register_se_resnet = partial(
-    register_model,
-    paper="Hu, Shen, Albanie, Sun, Wu: Squeeze-and-excitation networks",
+PAPER = Paper(
+    "Hu, Shen, Albanie, Sun, Wu: Squeeze-and-excitation networks",
     year=2017,
     url="https://arxiv.org/abs/1709.01507",
     introduced="A gate per channel that sees the average of all channels.",
     min_size=8,
+    small="with a small stem",
+    protocol="one crop",
 )
 
-
-@register_se_resnet(parameters=11_779_624, macs=1_814_161_408, aliases=("senet",))
-def se_resnet18(
-    num_classes: int = 1000,
-    in_channels: int = 3,
-    image_size: int = 224,
-    *,
-    zero_init_residual: bool = False,
-    drop_path: Rate = 0.0,
-) -> ResNet:
-    """SE-ResNet-18 (Hu et al. 2017), with a small stem for images up to 64x64.
-
-    ``zero_init_residual``: every block starts as the identity. ``drop_path``: rate of stochastic depth at the last
-    block. Images of 8x8 pixels and more.
-    """
-    depths = (2, 2, 2, 2)
-    return ResNet(SEBasicBlock, NARROW, depths, num_classes, in_channels, image_size, zero_init_residual, drop_path)
-
-
-@register_se_resnet(
-    reported="23.29 % top-1 error on ImageNet, one crop",
-    parameters=28_088_024,
-    macs=4_091_699_200,
-    imagenet_top1_error=23.29,
-    imagenet_top5_error=6.62,
-    pretrained=Pretrained(
+se_resnet18 = PAPER.register(
+    partial(ResNet, SEBasicBlock, NARROW, (2, 2, 2, 2)),
+    Variant("se_resnet18", "SE-ResNet-18", parameters=11_779_624, macs=1_814_161_408, aliases=("senet",)),
+)
+se_resnet50 = PAPER.register(
+    partial(ResNet, SEBottleneck, WIDE, (3, 4, 6, 3)),
+    Variant("se_resnet50", "SE-ResNet-50", parameters=28_088_024, macs=4_091_699_200, errors=(23.29, 6.62)),
+    Pretrained(
         "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/seresnet50_ra_224-8efdb4bb.pth",
         top1=80.274,
         interpolation="bicubic",
     ),
 )
-def se_resnet50(
-    num_classes: int = 1000,
-    in_channels: int = 3,
-    image_size: int = 224,
-    *,
-    zero_init_residual: bool = False,
-    drop_path: Rate = 0.0,
-) -> ResNet:
-    """SE-ResNet-50 (Hu et al. 2017), with a small stem for images up to 64x64.
-
-    ``zero_init_residual``: every block starts as the identity. ``drop_path``: rate of stochastic depth at the last
-    block. Images of 8x8 pixels and more.
-    """
-    depths = (3, 4, 6, 3)
-    return ResNet(SEBottleneck, WIDE, depths, num_classes, in_channels, image_size, zero_init_residual, drop_path)

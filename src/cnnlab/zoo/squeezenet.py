@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.zoo._network import SMALL_IMAGE, Network
-from cnnlab.zoo._registry import Pretrained, Rate, register_model
+from cnnlab.zoo._registry import Paper, Rate, Variant, torchvision
 
 
 class Fire(nn.Module):
@@ -89,26 +89,11 @@ def initialise(model: nn.Module, last: nn.Conv2d) -> None:
                 nn.init.zeros_(module.bias)
 
 
-@register_model(
-    paper="Iandola, Han, Moskewicz, Ashraf, Dally, Keutzer: SqueezeNet: AlexNet-level accuracy with 50x fewer "
-    "parameters and < 0.5 MB model size",
-    year=2016,
-    url="https://arxiv.org/abs/1602.07360",
-    introduced="The Fire module: squeeze the channels by 1x1 convolutions before the 3x3 ones.",
-    reported="42.5 % top-1 and 19.7 % top-5 error on ImageNet",
-    parameters=1_248_424,
-    macs=818_924_576,
-    min_size=8,
-    imagenet_top1_error=42.5,
-    imagenet_top5_error=19.7,
-    pretrained=Pretrained("https://download.pytorch.org/models/squeezenet1_0-b66bff10.pth", top1=58.092),
-)
-def squeezenet1_0(
-    num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.5
-) -> SqueezeNet:
-    """SqueezeNet 1.0, as in the paper (Iandola et al. 2016), with a small stem for images up to 64x64.
+def version_1_0(num_classes: int, in_channels: int, image_size: int, *, dropout: Rate = 0.5) -> SqueezeNet:
+    """The network of the paper.
 
-    ``dropout``: rate before the last layer. Images of 8x8 pixels and more.
+    Options:
+        dropout: rate before the last layer.
     """
     features = nn.Sequential(
         first(in_channels, 96, 7, image_size),  # 109x109
@@ -129,25 +114,11 @@ def squeezenet1_0(
     return SqueezeNet(features, stages, num_classes, dropout)
 
 
-@register_model(
-    paper="Iandola, Han, Moskewicz, Ashraf, Dally, Keutzer: SqueezeNet: AlexNet-level accuracy with 50x fewer "
-    "parameters and < 0.5 MB model size",
-    year=2016,
-    url="https://arxiv.org/abs/1602.07360",
-    introduced="The Fire module, with earlier pooling and a smaller stem than in the paper.",
-    reported="the accuracy of version 1.0 at 2.4 times less computation",
-    parameters=1_235_496,
-    macs=349_151_936,
-    min_size=8,
-    aliases=("squeezenet",),
-    pretrained=Pretrained("https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth", top1=58.178),
-)
-def squeezenet1_1(
-    num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.5
-) -> SqueezeNet:
-    """SqueezeNet 1.1, with less computation (after Iandola et al. 2016), with a small stem for images up to 64x64.
+def version_1_1(num_classes: int, in_channels: int, image_size: int, *, dropout: Rate = 0.5) -> SqueezeNet:
+    """The authors' later network, with earlier poolings and a smaller stem.
 
-    ``dropout``: rate before the last layer. Images of 8x8 pixels and more.
+    Options:
+        dropout: rate before the last layer.
     """
     features = nn.Sequential(
         first(in_channels, 64, 3, image_size),  # 111x111
@@ -166,3 +137,39 @@ def squeezenet1_1(
     )
     stages = {"stem": "features.2", "stage1": "features.5", "stage2": "features.8", "stage3": "features.12"}
     return SqueezeNet(features, stages, num_classes, dropout)
+
+
+PAPER = Paper(
+    "Iandola, Han, Moskewicz, Ashraf, Dally, Keutzer: SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and "
+    "< 0.5 MB model size",
+    year=2016,
+    url="https://arxiv.org/abs/1602.07360",
+    introduced="The Fire module: squeeze the channels by 1x1 convolutions before the 3x3 ones.",
+    min_size=8,
+    small="with a small stem",
+)
+
+squeezenet1_0 = PAPER.register(
+    version_1_0,
+    Variant(
+        "squeezenet1_0",
+        "SqueezeNet 1.0, as in the paper",
+        parameters=1_248_424,
+        macs=818_924_576,
+        errors=(42.5, 19.7),
+    ),
+    torchvision("squeezenet1_0-b66bff10", top1=58.092),
+)
+squeezenet1_1 = PAPER.register(
+    version_1_1,
+    Variant(
+        "squeezenet1_1",
+        "SqueezeNet 1.1, with less computation",
+        parameters=1_235_496,
+        macs=349_151_936,
+        reported="the accuracy of version 1.0 at 2.4 times less computation",
+        introduced="The Fire module, with earlier pooling and a smaller stem than in the paper.",
+        aliases=("squeezenet",),
+    ),
+    torchvision("squeezenet1_1-b8a52dc0", top1=58.178),
+)

@@ -23,30 +23,40 @@ Deviations from the paper:
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from cnnlab.zoo._network import SMALL_IMAGE, Network
-from cnnlab.zoo._registry import Pretrained, Rate, register_model
+from cnnlab.zoo._registry import Paper, Rate, Variant, torchvision
 
 # Convolutions per stage, by the number of layers with weights; the paper's configurations A, B, D and E.
 DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 
 
 class VGG(Network):
-    """Five stages of 3x3 convolutions that end in pooling, and three dense layers; shapes are for 224x224 images."""
+    """Five stages of 3x3 convolutions that end in pooling, and three dense layers; shapes are for 224x224 images.
+
+    Args:
+        layers: number of layers with weights: 11, 13, 16 or 19.
+        width: number of channels of the first stage.
+        batch_norm: whether BatchNorm follows each convolution (Ioffe & Szegedy 2015).
+
+    Options:
+        dropout: rate after each of the two hidden dense layers.
+    """
 
     def __init__(
         self,
         layers: int,
+        width: int,
+        batch_norm: bool,
         num_classes: int,
         in_channels: int,
         image_size: int,
-        dropout: float = 0.5,
-        batch_norm: bool = False,
-        width: int = 64,
+        *,
+        dropout: Rate = 0.5,
     ) -> None:
         super().__init__()
         self.features = nn.Sequential()
@@ -99,102 +109,69 @@ def xavier_init(model: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
-PAPER: dict[str, Any] = {
-    "paper": "Simonyan, Zisserman: Very deep convolutional networks for large-scale image recognition",
-    "year": 2014,
-    "url": "https://arxiv.org/abs/1409.1556",
-    "introduced": "Depth from 3x3 convolutions alone; the width doubles when the size halves.",
-    "min_size": 32,
-}
-
-
-def errors(top1: float, top5: float) -> dict[str, Any]:
-    """Errors of table 3 in percent, as facts."""
-    text = f"{top1} % top-1 and {top5} % top-5 error on ImageNet, one scale"
-    return {"reported": text, "imagenet_top1_error": top1, "imagenet_top5_error": top5}
-
-
-def weights(file: str, top1: float) -> Pretrained:
-    return Pretrained(f"https://download.pytorch.org/models/{file}.pth", top1)
-
-
-@register_model(
-    **PAPER,
-    **errors(29.6, 10.4),
-    parameters=132_863_336,
-    macs=7_609_090_048,
-    pretrained=weights("vgg11-8a719046", 69.02),
-    aliases=("vgg",),
+PAPER = Paper(
+    "Simonyan, Zisserman: Very deep convolutional networks for large-scale image recognition",
+    year=2014,
+    url="https://arxiv.org/abs/1409.1556",
+    introduced="Depth from 3x3 convolutions alone; the width doubles when the size halves.",
+    min_size=32,
+    small="with a small head",
+    protocol="one scale",
 )
-def vgg11(num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.5) -> VGG:
-    """VGG-11, configuration A, with a small head for images up to 64x64 (Simonyan & Zisserman 2014).
 
-    ``dropout``: rate after each of the two hidden dense layers. Images of 32x32 pixels and more.
-    """
-    return VGG(11, num_classes, in_channels, image_size, dropout)
-
-
-@register_model(
-    **PAPER,
-    **errors(28.7, 9.9),
-    parameters=133_047_848,
-    macs=11_308_466_176,
-    pretrained=weights("vgg13-19584684", 69.928),
+vgg11 = PAPER.register(
+    partial(VGG, 11, 64, False),
+    Variant(
+        "vgg11",
+        "VGG-11, configuration A",
+        parameters=132_863_336,
+        macs=7_609_090_048,
+        errors=(29.6, 10.4),
+        aliases=("vgg",),
+    ),
+    torchvision("vgg11-8a719046", top1=69.02),
 )
-def vgg13(num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.5) -> VGG:
-    """VGG-13, configuration B; sizes and options as for VGG-11 (Simonyan & Zisserman 2014)."""
-    return VGG(13, num_classes, in_channels, image_size, dropout)
-
-
-@register_model(
-    **PAPER,
-    **errors(27.0, 8.8),
-    parameters=138_357_544,
-    macs=15_470_264_320,
-    pretrained=weights("vgg16-397923af", 71.592),
+vgg13 = PAPER.register(
+    partial(VGG, 13, 64, False),
+    Variant("vgg13", "VGG-13, configuration B", parameters=133_047_848, macs=11_308_466_176, errors=(28.7, 9.9)),
+    torchvision("vgg13-19584684", top1=69.928),
 )
-def vgg16(num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.5) -> VGG:
-    """VGG-16, configuration D; sizes and options as for VGG-11 (Simonyan & Zisserman 2014)."""
-    return VGG(16, num_classes, in_channels, image_size, dropout)
-
-
-@register_model(
-    **PAPER,
-    **errors(27.3, 9.0),
-    parameters=143_667_240,
-    macs=19_632_062_464,
-    pretrained=weights("vgg19-dcbb9e9d", 72.376),
+vgg16 = PAPER.register(
+    partial(VGG, 16, 64, False),
+    Variant("vgg16", "VGG-16, configuration D", parameters=138_357_544, macs=15_470_264_320, errors=(27.0, 8.8)),
+    torchvision("vgg16-397923af", top1=71.592),
 )
-def vgg19(num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.5) -> VGG:
-    """VGG-19, configuration E; sizes and options as for VGG-11 (Simonyan & Zisserman 2014)."""
-    return VGG(19, num_classes, in_channels, image_size, dropout)
-
-
-@register_model(**PAPER, parameters=132_868_840, macs=7_609_090_048, pretrained=weights("vgg11_bn-6002323d", 70.37))
-def vgg11_bn(num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.5) -> VGG:
-    """VGG-11 with BatchNorm (after Simonyan & Zisserman 2014, Ioffe & Szegedy 2015)."""
-    return VGG(11, num_classes, in_channels, image_size, dropout, batch_norm=True)
-
-
-@register_model(**PAPER, parameters=133_053_736, macs=11_308_466_176, pretrained=weights("vgg13_bn-abd245e5", 71.586))
-def vgg13_bn(num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.5) -> VGG:
-    """VGG-13 with BatchNorm (after Simonyan & Zisserman 2014, Ioffe & Szegedy 2015)."""
-    return VGG(13, num_classes, in_channels, image_size, dropout, batch_norm=True)
-
-
-@register_model(**PAPER, parameters=138_365_992, macs=15_470_264_320, pretrained=weights("vgg16_bn-6c64b313", 73.36))
-def vgg16_bn(num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.5) -> VGG:
-    """VGG-16 with BatchNorm (after Simonyan & Zisserman 2014, Ioffe & Szegedy 2015)."""
-    return VGG(16, num_classes, in_channels, image_size, dropout, batch_norm=True)
-
-
-@register_model(**PAPER, parameters=143_678_248, macs=19_632_062_464, pretrained=weights("vgg19_bn-c79401a0", 74.218))
-def vgg19_bn(num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.5) -> VGG:
-    """VGG-19 with BatchNorm (after Simonyan & Zisserman 2014, Ioffe & Szegedy 2015)."""
-    return VGG(19, num_classes, in_channels, image_size, dropout, batch_norm=True)
-
-
-@register_model(**PAPER, parameters=9_075_272, macs=492_593_152)
-def vgg11_quarter(num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.5) -> VGG:
-    """VGG-11 with a quarter of the channels and dense units, for lessons (after Simonyan & Zisserman 2014)."""
-    return VGG(11, num_classes, in_channels, image_size, dropout, width=16)
+vgg19 = PAPER.register(
+    partial(VGG, 19, 64, False),
+    Variant("vgg19", "VGG-19, configuration E", parameters=143_667_240, macs=19_632_062_464, errors=(27.3, 9.0)),
+    torchvision("vgg19-dcbb9e9d", top1=72.376),
+)
+vgg11_bn = PAPER.register(
+    partial(VGG, 11, 64, True),
+    Variant("vgg11_bn", "VGG-11 with BatchNorm", parameters=132_868_840, macs=7_609_090_048),
+    torchvision("vgg11_bn-6002323d", top1=70.37),
+)
+vgg13_bn = PAPER.register(
+    partial(VGG, 13, 64, True),
+    Variant("vgg13_bn", "VGG-13 with BatchNorm", parameters=133_053_736, macs=11_308_466_176),
+    torchvision("vgg13_bn-abd245e5", top1=71.586),
+)
+vgg16_bn = PAPER.register(
+    partial(VGG, 16, 64, True),
+    Variant("vgg16_bn", "VGG-16 with BatchNorm", parameters=138_365_992, macs=15_470_264_320),
+    torchvision("vgg16_bn-6c64b313", top1=73.36),
+)
+vgg19_bn = PAPER.register(
+    partial(VGG, 19, 64, True),
+    Variant("vgg19_bn", "VGG-19 with BatchNorm", parameters=143_678_248, macs=19_632_062_464),
+    torchvision("vgg19_bn-c79401a0", top1=74.218),
+)
+vgg11_quarter = PAPER.register(
+    partial(VGG, 11, 16, False),
+    Variant(
+        "vgg11_quarter",
+        "VGG-11 with a quarter of the channels and dense units, for lessons",
+        parameters=9_075_272,
+        macs=492_593_152,
+    ),
+)
