@@ -1,4 +1,4 @@
-"""Data sets: named ones, folders of photos and CSV files, and the way from files to batches.
+"""Data sets: named ones, folders of photos and CSV files, and the steps from files to batches.
 
 What this package offers is loaded when first used: the list of data sets and the settings of augmentation need no
 torch, and the commands that only show them answer at once.

@@ -18,7 +18,7 @@ from cnnlab.files import cache_dir, replacing
 
 
 def load(files: Sequence[Path]) -> list[np.ndarray] | None:
-    """Return the arrays that :func:`save` kept for these files, or None when there are none or a file has changed."""
+    """Return the arrays that :func:`save` wrote for these files, or None when there are none or a file has changed."""
     try:
         # Opened here: np.load leaves a file that it opened itself open when it finds it damaged.
         with _entry(files).open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
@@ -28,7 +28,7 @@ def load(files: Sequence[Path]) -> list[np.ndarray] | None:
 
 
 def save(files: Sequence[Path], arrays: Sequence[np.ndarray]) -> None:
-    """Keep the decoded ``arrays`` of ``files``. Where nothing can be written, nothing is kept: it only saves time."""
+    """Write the decoded ``arrays`` of ``files``. A failure to write is no error: the cache only saves time."""
     with suppress(OSError, RunError):
         entry = _entry(files)
         entry.parent.mkdir(parents=True, exist_ok=True)

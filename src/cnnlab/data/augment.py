@@ -23,7 +23,7 @@ class Augment(BaseModel):
     crop: int = Field(
         0,
         ge=0,
-        description="pad with this many black pixels on each side and cut the original size at a random place "
+        description="pad with this many black pixels on each side and cut the original size at a random position "
         "(He et al., Deep Residual Learning for Image Recognition, 2016, section 4.2)",
     )
     crop_scale: float | None = Field(
@@ -36,9 +36,9 @@ class Augment(BaseModel):
     cutout: int = Field(
         0,
         ge=0,
-        description="side in pixels of a square at a random place that is set to the mean colour; it may stick out at "
-        "the border (DeVries and Taylor, Improved Regularization of Convolutional Neural Networks with Cutout, 2017, "
-        "section 3.2)",
+        description="side in pixels of a square at a random position that is set to the mean colour; it may extend "
+        "beyond the border (DeVries and Taylor, Improved Regularization of Convolutional Neural Networks with Cutout, "
+        "2017, section 3.2)",
     )
     mixup: float = Field(
         0.0,

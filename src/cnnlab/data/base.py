@@ -29,12 +29,12 @@ class Crops:
     Args:
         area: (n, tries) share of the image's area.
         aspect: (n, tries) width / height.
-        place: (n, 2) vertical and horizontal position in 0..1 of the box among those possible.
+        position: (n, 2) vertical and horizontal position in 0..1 of the box among those possible.
     """
 
     area: np.ndarray
     aspect: np.ndarray
-    place: np.ndarray
+    position: np.ndarray
 
     def __len__(self) -> int:
         return len(self.area)
@@ -48,7 +48,7 @@ class Crops:
         if fits.any():
             first = int(fits.argmax())
             h, w = int(heights[first]), int(widths[first])
-            return int(self.place[i, 0] * (height - h + 1)), int(self.place[i, 1] * (width - w + 1)), h, w
+            return int(self.position[i, 0] * (height - h + 1)), int(self.position[i, 1] * (width - w + 1)), h, w
         h, w = min(height, round(width * 4 / 3)), min(width, round(height * 4 / 3))
         return (height - h) // 2, (width - w) // 2, h, w
 
@@ -123,8 +123,8 @@ class ImageData:
         train: images to learn from.
         val: images to choose by, if there are any.
         test: images to report on, if there are any.
-        source: where it came from: files, package or address.
-        notes: what was understood, line by line.
+        source: origin of the data: files, package or address.
+        notes: lines that say how the data was read.
         skipped: (file, reason) of each file that was left out.
         divided: whether train and val were one, and were divided here by a seed.
         ignored_files: number of files that were left aside: no images, or images without a class.

@@ -24,9 +24,9 @@ class BatchAugment:
     """Applies an :class:`Augment` to batches.
 
     Args:
-        augment: what to do.
+        augment: settings of the augmentation.
         preprocess: size of the images, and normalisation.
-        classes: how many, for the targets of mixed images.
+        classes: number of classes, for the targets of mixed images.
 
     Raises:
         UsageError: kornia is not installed, has no such transform, or refuses its arguments.
@@ -47,7 +47,7 @@ class BatchAugment:
         Args:
             pixels: uint8 (n, C, S, S), on any device.
             labels: int64 (n,) on the same device.
-            rng: where every random number comes from; equal states give equal results.
+            rng: generator of every random number; equal states give equal results.
 
         Returns:
             float32 (n, C, S, S), normalised; and the labels, or float32 (n, classes) when images are mixed.
@@ -108,7 +108,7 @@ def shift_and_flip(pixels: Tensor, padding: int, top: Tensor, left: Tensor, flip
 
     Args:
         pixels: (n, C, H, W) of any type.
-        padding: on each side, in pixels.
+        padding: width of the border added on each side, in pixels.
         top: int64 (n,) in 0..2 * padding. ``left``: likewise.
         flip: bool (n,).
 
@@ -122,9 +122,9 @@ def shift_and_flip(pixels: Tensor, padding: int, top: Tensor, left: Tensor, flip
     rows = top[:, None] + torch.arange(height, device=pixels.device)
     across = torch.arange(width, device=pixels.device)
     columns = left[:, None] + torch.where(flip[:, None], width - 1 - across, across)
-    # One gather over flattened pixels does the cut and the mirror; it is the fastest of the ways without a loop.
-    places = (rows[:, :, None] * padded.shape[3] + columns[:, None, :]).view(count, 1, height * width)
-    cut = padded.flatten(2).gather(2, places.expand(count, channels, height * width))
+    # One gather over flattened pixels does the cut and the mirror; it is the fastest form without a loop.
+    positions = (rows[:, :, None] * padded.shape[3] + columns[:, None, :]).view(count, 1, height * width)
+    cut = padded.flatten(2).gather(2, positions.expand(count, channels, height * width))
     return cut.view(count, channels, height, width)
 
 
@@ -133,7 +133,7 @@ def cut_out_(images: Tensor, side: int, row: Tensor, column: Tensor) -> Tensor:
 
     Args:
         images: (n, C, H, W), normalised, so that 0 is the mean colour.
-        side: in pixels.
+        side: side of the square in pixels.
         row: int64 (n,) centres. ``column``: likewise.
     """
 
@@ -172,7 +172,7 @@ def draw_crops(rng: np.random.Generator, count: int, scale: float, tries: int = 
     return Crops(
         area=rng.uniform(scale, 1.0, (count, tries)),
         aspect=np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3), (count, tries))),
-        place=rng.random((count, 2)),
+        position=rng.random((count, 2)),
     )
 
 
@@ -195,7 +195,7 @@ def kornia_transform(spec: dict[str, Any]) -> nn.Module:
     if not isinstance(name, str):
         raise UsageError(f'A kornia augmentation is {spec}; give a name, such as {{"name": "RandomAffine", ...}}.')
     mixing = kornia.MixAugmentationBaseV2 if hasattr(kornia, "MixAugmentationBaseV2") else ()
-    known = {
+    transforms = {
         key: value
         for key, value in vars(kornia).items()
         if inspect.isclass(value)
@@ -203,14 +203,14 @@ def kornia_transform(spec: dict[str, Any]) -> nn.Module:
         and not issubclass(value, mixing)
         and not key.endswith(("Base", "Base2D", "BaseV2"))
     }
-    if name not in known:
-        raise UnknownNameError("kornia augmentation", name, known, "kornia.readthedocs.io lists them.")
-    accepted = inspect.signature(known[name]).parameters
+    if name not in transforms:
+        raise UnknownNameError("kornia augmentation", name, transforms, "kornia.readthedocs.io lists them.")
+    accepted = inspect.signature(transforms[name]).parameters
     for key in arguments:
         if key not in accepted:
             raise UsageError(f'kornia\'s {name} has no argument "{key}". {did_you_mean(key, accepted)}'.strip())
     try:
-        transform: nn.Module = known[name](**arguments)
+        transform: nn.Module = transforms[name](**arguments)
     except Exception as error:
         raise UsageError(f"kornia's {name} refuses its arguments {arguments}: {error}") from error
     return transform

@@ -30,10 +30,10 @@ def course_split(
 
     Args:
         data: images of one size in memory, such as ``load_data("cifar10")``.
-        training, validation, test: how many of each; 0 leaves an empty array.
+        training, validation, test: number of images of each split; 0 gives an empty array.
         flat: images as rows (N, C*H*W) instead of (N, C, H, W).
         subtract_mean: subtract the mean image of the training images from all.
-        dtype: of the images; pixels stay in 0..255 before the mean is subtracted.
+        dtype: number type of the images; pixels stay in 0..255 before the mean is subtracted.
 
     Returns:
         ``X_train``, ``y_train``, ``X_val``, ``y_val``, ``X_test``, ``y_test`` and ``mean_image`` (C, H, W), which is

@@ -50,7 +50,7 @@ def decode(source: ImageLike, channels: int, *, least: int | None = None, depth:
     """Return a picture upright, with 8 bits in ``channels`` channels: mode ``L`` (1) or ``RGB`` (3).
 
     Args:
-        source: what :meth:`Preprocess.pixels` takes.
+        source: path, picture, array or tensor, as :meth:`Preprocess.pixels` takes it.
         channels: 1 or 3.
         least: a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as both sides keep this many pixels;
             much faster for photos of many megapixels, and not bit-identical. ``None`` decodes exactly.
@@ -96,7 +96,7 @@ def reason(error: BaseException, path: str | os.PathLike[str] | None = None) -> 
     """Say in a few words why Pillow could not read a file, and what the file is where it is no image.
 
     Args:
-        error: what Pillow raised.
+        error: exception that Pillow raised.
         path: the file.
     """
     if isinstance(error, FileNotFoundError):
@@ -135,14 +135,14 @@ def orientation(image: Image.Image) -> int:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Turn a photo the way its EXIF orientation says; others come back as they are."""
+    """Turn a photo upright as its EXIF orientation says; a photo without one is returned unchanged."""
     image.load()  # first: Pillow turns TIFF files by itself while loading, and then takes the tag away
     turn = _UPRIGHT.get(orientation(image))
     return image if turn is None else image.transpose(turn)
 
 
 def is_grey(mode: str) -> bool:
-    """Whether a Pillow mode has no colour (palettes count as colour)."""
+    """Return whether a Pillow mode has no colour (palettes count as colour)."""
     return mode in _GREY_MODES
 
 
@@ -173,7 +173,7 @@ def to_channels(image: Image.Image, channels: int, depth: int = 16) -> Image.Ima
 
 
 def is_deep(mode: str) -> bool:
-    """Whether a Pillow mode stores grey in more than 8 bits, as integers."""
+    """Return whether a Pillow mode stores grey in more than 8 bits, as integers."""
     return mode == "I" or mode.startswith("I;16")
 
 

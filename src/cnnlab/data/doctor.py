@@ -33,14 +33,14 @@ _BLANK = 1.5  # grey levels: below this standard deviation a picture shows nothi
 
 @dataclass
 class Diagnosis:
-    """What :func:`examine` found.
+    """The findings of :func:`examine` about a data set.
 
     Args:
-        name: of the data.
-        source: where it lies.
-        images: how many were examined.
+        name: name of the data.
+        source: origin of the data.
+        images: number of images examined.
         counts: images of each class by split.
-        notes: how the data was understood.
+        notes: lines that say how the data was read.
         findings: errors first, then warnings, then notes.
     """
 
@@ -53,7 +53,7 @@ class Diagnosis:
 
     @property
     def harmful(self) -> bool:
-        """Whether something was found that would hurt training."""
+        """Whether a finding would hurt training."""
         return any(finding.severity == "error" for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,9 +78,9 @@ def examine(
         data_dir: folder to look for named data sets in.
         tiny: files whose short side has fewer pixels than this are reported.
         imbalance: a largest class with more than this many times the images of the smallest is reported.
-        seed: of the division of data without splits.
+        seed: seed of the division of data without splits.
         progress: show a progress bar on stderr.
-        reading: how a folder or CSV file is read: ``layout``, ``label_column``, ``file_column`` of
+        reading: options of reading a folder or CSV file: ``layout``, ``label_column``, ``file_column`` of
             :func:`cnnlab.load_data`.
 
     Returns:
@@ -128,9 +128,9 @@ def _unreadable_under(path: Path) -> Iterator[Finding]:
     """Yield what cannot be read in a folder that is no data set, such as a folder of photos without classes."""
     if path.is_dir():
         paths = find_images(path).paths
-        looks = zip(paths, scan(paths, full=True), strict=True)
+        results = zip(paths, scan(paths, full=True), strict=True)
         yield from _broken(
-            [(str(file.relative_to(path)), look.error) for file, look in looks if look.error is not None]
+            [(str(file.relative_to(path)), result.error) for file, result in results if result.error is not None]
         )
 
 
@@ -162,7 +162,7 @@ def _values(low: int, high: int) -> Iterator[Finding]:
             "few values",
             "warning",
             f"all pixels of all pictures are within {low}..{high} of 0..255",
-            "The network sees them nearly uniform: write them anew so that black is 0 and white is 255.",
+            "To the network they are nearly uniform: write them anew so that black is 0 and white is 255.",
         )
 
 
@@ -194,11 +194,11 @@ def _duplicated(
             "Look at them, and delete them.",
             files,
         )
-    shown = np.array(firsts, np.int64)[~blank]
+    distinct = np.array(firsts, np.int64)[~blank]
     thumbs = thumbs[~blank]
     pairs = near_duplicates.near_pairs(near_duplicates.perceptual_hashes(thumbs), NEAR_BITS)
     pairs = pairs[near_duplicates.correlation(thumbs, pairs) >= NEAR_CORRELATION]
-    near = [[int(shown[i]) for i in group] for group in near_duplicates.groups(len(thumbs), pairs)]
+    near = [[int(distinct[i]) for i in group] for group in near_duplicates.groups(len(thumbs), pairs)]
     yield from _judge_groups(data, readable, near, same=False, official=official, divided=divided)
 
 
@@ -265,10 +265,10 @@ def _group_finding(
 def _pictures(images: Sequence[InspectedImage], tiny: int) -> Iterator[Finding]:
     files = [(image.name, image.file) for image in images if image.file is not None]
 
-    def where(holds: Callable[[FileFacts], bool]) -> tuple[str, ...]:
+    def names_of(holds: Callable[[FileFacts], bool]) -> tuple[str, ...]:
         return tuple(name for name, file in files if holds(file))
 
-    single = where(lambda file: min(file.size) <= _LINE)
+    single = names_of(lambda file: min(file.size) <= _LINE)
     if single:
         yield Finding(
             "no pictures",
@@ -277,7 +277,7 @@ def _pictures(images: Sequence[InspectedImage], tiny: int) -> Iterator[Finding]:
             "They show nothing: something else than images was read, or the files are placeholders.",
             single,
         )
-    small = where(lambda file: _LINE < min(file.size) < tiny)
+    small = names_of(lambda file: _LINE < min(file.size) < tiny)
     if small:
         yield Finding(
             "tiny",
@@ -286,7 +286,7 @@ def _pictures(images: Sequence[InspectedImage], tiny: int) -> Iterator[Finding]:
             "Enlarging adds nothing: find larger originals, or delete them.",
             small,
         )
-    turned = where(lambda file: file.orientation != 1)
+    turned = names_of(lambda file: file.orientation != 1)
     if turned:
         yield Finding(
             "EXIF rotation",
@@ -303,7 +303,7 @@ def _pictures(images: Sequence[InspectedImage], tiny: int) -> Iterator[Finding]:
             "note",
             "pixel formats: " + ", ".join(f"{mode} {count}" for mode, count in modes.most_common()),
             "Handled: all become what the network takes.",
-            where(lambda file: file.mode != common),
+            names_of(lambda file: file.mode != common),
         )
     wrong = tuple(name for name, file in files if not _suffix_fits(name, file.format))
     if wrong:

@@ -9,7 +9,7 @@ from cnnlab.registry import Registry
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What is known about a named data set before it is loaded.
+    """The facts about a named data set that are declared before it is loaded.
 
     Args:
         title: name of the data set in prose.

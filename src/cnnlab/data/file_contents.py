@@ -1,4 +1,4 @@
-"""What lies in image files, told cheaply: whether photos have changed, and whether one is in two splits.
+"""Checksums of image files: whether photos have changed, and whether one photo is in two splits.
 
 A photo is known by its size and a few kilobytes of it, which differ between any two photos that are not the same. Names
 and dates are left out of account, so that a copy of a folder counts as the same data.

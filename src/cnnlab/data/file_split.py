@@ -28,15 +28,15 @@ _CROP_MARGIN = 1.25
 class FileSplit(Split):
     """Images in files, decoded by a pool of threads (Pillow releases the interpreter lock while it decodes).
 
-    Decoded images are kept when all of them fit in memory, so that later epochs read no file. What is returned does
+    Decoded images are cached when all of them fit in memory, so that later epochs read no file. What is returned does
     not depend on that.
 
     Args:
         paths: a file for each image.
         labels: (N,) integers.
         names: file of each image relative to the root of the data; the paths themselves by default.
-        scanned: what :func:`scan` found, to know channels and sizes; without it images count as RGB of unknown size.
-        cache_bytes: decoded images are kept when they take at most this much; 2 GiB or a quarter of the free memory
+        scanned: results of :func:`scan`, for channels and sizes; without them images count as RGB of unknown size.
+        cache_bytes: decoded images are cached when they take at most this much; 2 GiB or a quarter of the free memory
             by default, 0 keeps none.
 
     Raises:
@@ -62,8 +62,8 @@ class FileSplit(Split):
                 f"{len(self.paths)} files have {len(self.labels)} labels and {len(self.names)} names; give one each."
             )
         self.scanned = None if scanned is None else list(scanned)
-        self.channels = 1 if self.scanned and all(is_grey(found.mode) for found in self.scanned) else 3
-        sizes = {found.size for found in self.scanned or ()}
+        self.channels = 1 if self.scanned and all(is_grey(file.mode) for file in self.scanned) else 3
+        sizes = {file.size for file in self.scanned or ()}
         self.size = sizes.pop() if len(sizes) == 1 else None
         self.depth = depth_of(self.scanned or ())
         self._cache_bytes = cache_bytes
@@ -121,14 +121,14 @@ class FileSplit(Split):
 
     def _fill(self, index: int, preprocess: Preprocess, pixels: Tensor, ready: np.ndarray) -> None:
         pixels[index] = preprocess.pixels(self.paths[index])
-        ready[index] = True  # after the pixels: whoever sees it may read them
+        ready[index] = True  # after the pixels: a thread that reads True may read them
 
     def _cut(
         self, index: int, row: int, preprocess: Preprocess, crops: Crops, sources: list[np.ndarray | None] | None
     ) -> Tensor:
-        kept = None if sources is None else sources[index]
-        if kept is not None:
-            image = Image.fromarray(kept)
+        cached = None if sources is None else sources[index]
+        if cached is not None:
+            image = Image.fromarray(cached)
         else:
             image = self._source(index, preprocess)
             if sources is not None:
@@ -156,13 +156,13 @@ class FileSplit(Split):
         return self._squares[1], self._squares[2]
 
     def _source_cache(self, preprocess: Preprocess) -> list[np.ndarray | None] | None:
-        """Return a place for each picture that boxes are cut from, or None when they would not fit in memory."""
+        """Return a slot for each picture that boxes are cut from, or None when they would not fit in memory."""
         if self._sources is None or self._sources[0] != preprocess.geometry:
             short = _source_short_side(preprocess)
             total = 0.0
-            for found in self.scanned or [Scanned((short, 2 * short), "")] * len(self):
-                scale = min(1.0, short / max(1, min(found.size)))
-                total += found.size[0] * found.size[1] * scale**2 * preprocess.channels
+            for file in self.scanned or [Scanned((short, 2 * short), "")] * len(self):
+                scale = min(1.0, short / max(1, min(file.size)))
+                total += file.size[0] * file.size[1] * scale**2 * preprocess.channels
             if total > self._budget():
                 return None
             self._sources = (preprocess.geometry, [None] * len(self))

@@ -1,4 +1,4 @@
-"""What the data doctor says: one finding, and the findings that need no look at the images."""
+"""The findings of the data doctor, and the checks that need labels alone, not the images."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Severity = Literal["error", "warning", "note"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was found.
+    """A finding of the data doctor.
 
     Args:
         kind: short name of the problem, such as ``"unreadable"``.
         severity: ``error`` hurts training, ``warning`` may, ``note`` is handled or harmless.
-        message: what it is, with counts.
-        advice: what to do.
+        message: description of the finding, with counts.
+        advice: next step to take.
         files: the files concerned; ``train[12]`` for images in memory.
         groups: for duplicates: the files of each picture.
     """
@@ -35,7 +35,7 @@ class Finding:
 
 
 def class_findings(data: ImageData, imbalance: float = 10.0) -> Iterator[Finding]:
-    """Yield what the labels alone tell: a single class, classes missing in a split, imbalance. Takes no time.
+    """Yield the findings about labels alone: a single class, classes missing in a split, imbalance. Takes no time.
 
     Args:
         data: loaded data.
@@ -76,7 +76,7 @@ def class_findings(data: ImageData, imbalance: float = 10.0) -> Iterator[Finding
 
 
 def left_aside(data: ImageData) -> Iterator[Finding]:
-    """Question data of which more was left aside than used."""
+    """Yield a finding where more files were left aside than used."""
     used = sum(len(split) for split in data.splits().values())
     if data.ignored_files > used:
         yield Finding(

@@ -29,6 +29,6 @@ def register_heic() -> bool:
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file of this name counts as an image that can be read here."""
+    """Return whether a file of this name counts as an image that can be read here."""
     suffix = Path(name).suffix.lower()
     return suffix in IMAGE_SUFFIXES or (suffix in HEIC_SUFFIXES and register_heic())

@@ -1,4 +1,4 @@
-"""What the named data sets share: the fixed division of those that come without one, and what is said about them."""
+"""Named data sets in memory: their construction, and the fixed division of those that come without one."""
 
 from __future__ import annotations
 

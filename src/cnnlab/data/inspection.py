@@ -23,7 +23,7 @@ _SMALLEST_HASHED = 32  # pixels: a perceptual hash says nothing about smaller pi
 
 @dataclass(frozen=True)
 class InspectedImage:
-    """What is known of one image; ``thumb`` is a grey copy of 32x32, None when unreadable or too small to compare."""
+    """The facts about one image; ``thumb`` is a grey copy of 32x32, None when unreadable or too small to compare."""
 
     name: str
     split: str
@@ -36,7 +36,7 @@ class InspectedImage:
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What only files have: size (height, width) upright, Pillow's mode and format, EXIF orientation."""
+    """The facts that only files have: size (height, width) upright, Pillow's mode and format, EXIF orientation."""
 
     size: tuple[int, int]
     mode: str

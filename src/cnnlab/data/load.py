@@ -34,11 +34,11 @@ def load_data(
     Args:
         name_or_path: a name from :func:`list_data`, or the path of a folder of class folders or of a CSV file. A name
             comes first: write ``./mnist`` for a folder that is called like a data set.
-        data_dir: where the files of named data sets are looked for first.
-        seed: of the division into train and val, where data come without one.
+        data_dir: folder in which the files of named data sets are looked for first.
+        seed: seed of the division into train and val, where data come without one.
         progress: show progress bars on stderr; None shows them when it is a terminal.
         download: fetch a named data set that is not on this machine.
-        layout: how a folder is read: ``"auto"``, ``"classes"``, ``"splits"`` or ``"flat"``; see
+        layout: layout of a folder: ``"auto"``, ``"classes"``, ``"splits"`` or ``"flat"``; see
             :data:`cnnlab.data.readers.folder.Layout`.
         label_column: name of the column of a CSV file that holds the labels; guessed if None.
         file_column: name of the column of a CSV file that holds the names of the image files; guessed if None.

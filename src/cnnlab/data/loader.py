@@ -55,18 +55,18 @@ class Loader:
     ahead; there are no worker processes.
 
     Args:
-        split: where images come from.
-        preprocess: what the network needs.
+        split: split that the images come from.
+        preprocess: preprocessing that the network needs.
         batch_size: images per step over all processes; each takes its slice of every batch.
-        classes: how many; needed for the targets of mixed images. The largest label + 1 by default.
+        classes: number of classes; needed for the targets of mixed images. The largest label + 1 by default.
         augment: random changes, for training.
         shuffle: a new order each epoch; otherwise the order of the split.
         sampling: with shuffle, ``"shuffle"`` gives every image once, ``"balanced"`` draws as many images with
             replacement, every class equally often on average.
-        seed: of order and augmentation.
-        device: where batches are put.
+        seed: seed of order and augmentation.
+        device: device that the batches are put on.
         channels_last: memory format of the images.
-        rank: which process this is. ``world``: how many there are.
+        rank: number of this process. ``world``: number of processes.
         drop_last_single: with shuffle, a last batch that would leave a process with a single image joins the batch
             before it, because BatchNorm cannot learn from one image. No image is dropped.
 
@@ -114,11 +114,11 @@ class Loader:
         self._bounds = _batch_bounds(len(split), batch_size, world if shuffle else 0, drop_last_single)
 
     def __len__(self) -> int:
-        """Steps per epoch."""
+        """Return the number of steps per epoch."""
         return len(self._bounds)
 
     def images_in(self, step: int) -> int:
-        """Images of a step over all processes; the last step of an epoch may have fewer, or one more."""
+        """Return the number of images of a step over all processes; the last step may have fewer, or one more."""
         start, stop = self._bounds[step]
         return stop - start
 

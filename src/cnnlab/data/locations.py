@@ -1,8 +1,8 @@
 """Where a named data set is looked for on this machine, and how it is downloaded when it is nowhere.
 
 Looked for in this order: the ``data_dir`` argument, the folders of ``$CNNLAB_DATA`` (separated as in ``$PATH``), the
-places where system packages put it, the user cache. Each of them may hold the files directly, in a folder named after
-the data set, or in a customary sub-folder (``MNIST/raw``, ``cifar-10-batches-py``, ...).
+folders where system packages put it, the user cache. Each of them may hold the files directly, in a folder named
+after the data set, or in a customary sub-folder (``MNIST/raw``, ``cifar-10-batches-py``, ...).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def download_dir(name: str) -> Path:
     return cache_dir() / "data" / name
 
 
-def places(
+def searched_folders(
     name: str, data_dir: Path | str | None = None, subfolders: Sequence[str] = (), system: Sequence[str] = ()
 ) -> list[Path]:
     """Return the folders in which the data set ``name`` is looked for, in order; not all of them exist.
@@ -42,9 +42,9 @@ def places(
         roots.append(root)
     roots += [Path(p).expanduser() for p in os.environ.get("CNNLAB_DATA", "").split(os.pathsep) if p]
     roots += [Path(p) for p in system]
-    found = [root / sub for root in roots for sub in ("", name, *subfolders, *(f"{name}/{s}" for s in subfolders))]
-    found += [download_dir(name) / sub for sub in ("", *subfolders)]
-    return list(dict.fromkeys(found))
+    folders = [root / sub for root in roots for sub in ("", name, *subfolders, *(f"{name}/{s}" for s in subfolders))]
+    folders += [download_dir(name) / sub for sub in ("", *subfolders)]
+    return list(dict.fromkeys(folders))
 
 
 def locate(
@@ -62,23 +62,23 @@ def locate(
 
     Args:
         name: the data set.
-        holds: answers for a folder what of the data set is in it, or None.
+        holds: function that returns the files of the data set in a folder, or None.
         remotes: the official files.
-        data_dir, subfolders, system: see :func:`places`.
+        data_dir, subfolders, system: see :func:`searched_folders`.
         progress: whether a bar is drawn on stderr while downloading; None draws it on a terminal only.
         download: False: only look on this machine.
 
     Returns:
-        What ``holds`` answered for the first folder that has the data set.
+        The result of ``holds`` for the first folder that has the data set.
 
     Raises:
         DataNotFoundError: it is nowhere and was not downloaded (offline, refused, wrong checksum).
         DataError: ``data_dir`` is no folder.
     """
-    searched = places(name, data_dir, subfolders, system)
+    searched = searched_folders(name, data_dir, subfolders, system)
     for folder in searched:
-        if folder.is_dir() and (found := holds(folder)) is not None:
-            return found
+        if folder.is_dir() and (files := holds(folder)) is not None:
+            return files
     target = download_dir(name)
     if download:
         try:
@@ -86,8 +86,8 @@ def locate(
                 downloads.download(remote, target, progress=progress)
         except downloads.DownloadError as error:
             raise DataNotFoundError(_not_found(name, remotes, target, searched, str(error))) from error
-        if (found := holds(target)) is not None:
-            return found
+        if (files := holds(target)) is not None:
+            return files
     raise DataNotFoundError(_not_found(name, remotes, target, searched, "downloading was not asked for"))
 
 

@@ -44,15 +44,15 @@ def near_pairs(hashes: np.ndarray, distance: int) -> np.ndarray:
         distance: bits, 0..15.
     """
     bits = np.unpackbits(hashes, axis=1)
-    found = []
+    pairs = []
     for band in np.array_split(np.arange(bits.shape[1]), distance + 1):
         keys = bits[:, band] @ (1 << np.arange(len(band), dtype=np.int64))
         for left, right in _equal_pairs(keys):
             close = _BITS_SET[hashes[left] ^ hashes[right]].sum(1) <= distance
-            found.append(np.stack([left[close], right[close]], axis=1))
-    if not found:
+            pairs.append(np.stack([left[close], right[close]], axis=1))
+    if not pairs:
         return np.empty((0, 2), np.int64)
-    return np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
+    return np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0)
 
 
 def _equal_pairs(keys: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -1,4 +1,4 @@
-"""From any picture to what the network sees: the one decode path of training, evaluation and prediction.
+"""From any picture to the network's input: the one decode path of training, evaluation and prediction.
 
 A :class:`Preprocess` travels inside every model file, so that a photo gives the same numbers in Python, on the
 command line and in a report. The order is fixed: turn upright (EXIF), make 1 or 3 channels of 8 bits, resize, crop,
@@ -119,7 +119,7 @@ class Preprocess:
         return image.crop((left, top, left + self.size, top + self.size))
 
     def surround(self, pixels: np.ndarray, image: ImageLike) -> Image.Image:
-        """Return the picture of which :meth:`pixels` gives ``pixels``: the photo, with them in place of what is seen.
+        """Return the picture from which :meth:`pixels` gives ``pixels``: the photo with them at its centre.
 
         Args:
             pixels: uint8 (size, size) or (size, size, 3).
@@ -180,7 +180,8 @@ class Preprocess:
         """Return one picture or many, ready for the network.
 
         Args:
-            images: what :meth:`pixels` takes, a list of it, or a batch: array (N, H, W, C), tensor (N, C, H, W).
+            images: a picture as :meth:`pixels` takes it, a list of them, or a batch: array
+                (N, H, W, C), tensor (N, C, H, W).
 
         Returns:
             float32 (N, channels, size, size); N is 1 for a single picture.
@@ -207,10 +208,10 @@ class Preprocess:
         Raises:
             UsageError: a key is unknown or missing, or a value makes no sense.
         """
-        known = {field.name for field in fields(cls)}
+        names = {field.name for field in fields(cls)}
         for key in values:
-            if key not in known:
-                raise UsageError(f'Preprocessing has no "{key}". {did_you_mean(key, known)}'.strip())
+            if key not in names:
+                raise UsageError(f'Preprocessing has no "{key}". {did_you_mean(key, names)}'.strip())
         missing = [key for key in ("size", "channels", "mean", "std") if key not in values]
         if missing:
             raise UsageError(f"Preprocessing needs {', '.join(missing)} as well.")

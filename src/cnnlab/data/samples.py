@@ -22,7 +22,7 @@ PHOTO_SIZE = 128  # pixels: side of the pictures when the files have various siz
 
 @dataclass(frozen=True)
 class TrainingView:
-    """How a training sees images.
+    """The preprocessing and augmentation that a training applies to images.
 
     Attributes:
         augment: random changes to the images; None stands for what recipes do with images of this kind.
@@ -49,7 +49,7 @@ def draw_samples(
     Args:
         data: data set to draw from.
         split: ``"train"``, ``"val"`` or ``"test"``.
-        view: how a training sees the images; None draws them as they are.
+        view: preprocessing and augmentation of a training; None draws the images as they are.
         mean: mean of each channel of pixels in 0..1, with which augmentation fills what it uncovers; 0.5 if not given.
         per_class: number of samples of each class; 10, or 6 of more than 25 classes, if not given.
         seed: seed of samples and augmentation.
@@ -61,16 +61,16 @@ def draw_samples(
     if split not in splits:
         raise UsageError(f'{data.name} has no split "{split}", only {", ".join(splits)}. {did_you_mean(split, splits)}')
     part = splits[split]
-    shown = view or TrainingView(Augment())
-    size = shown.size or (PHOTO_SIZE if part.photos or part.size is None else max(part.size))
-    augment = shown.augment or _customary(part, size)
+    applied = view or TrainingView(Augment())
+    size = applied.size or (PHOTO_SIZE if part.photos or part.size is None else max(part.size))
+    augment = applied.augment or _customary(part, size)
     preprocess = Preprocess(
         size=size,
         channels=part.channels,
         mean=tuple(mean or (0.5,) * part.channels),
         std=(0.5,) * part.channels,
         resize="crop" if part.photos else "stretch",
-        crop_fraction=shown.crop_fraction if part.photos else 1.0,
+        crop_fraction=applied.crop_fraction if part.photos else 1.0,
     )
     classes = data.classes[:MOST_CLASSES]
     chosen = _choose(part.labels.numpy(), len(classes), per_class or (10 if len(classes) <= 25 else 6), seed)

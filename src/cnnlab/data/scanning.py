@@ -1,4 +1,4 @@
-"""A cheap look at every image file before it is used: can it be read, and how large is it."""
+"""A quick check of every image file before it is used: whether it can be read, and how large it is."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FULL_SCAN_FILES = 5000
 
 @dataclass(frozen=True)
 class Scanned:
-    """What a look at a file found.
+    """The result of checking one image file.
 
     Args:
         size: (height, width) in pixels after turning upright; (0, 0) when unreadable.
@@ -42,7 +42,7 @@ def depth_of(scanned: Sequence[Scanned]) -> int:
 
     Cameras and microscopes store 10, 12 or 14 bits in 16: taken for 16 bits, such pictures are nearly black.
     """
-    largest = max((look.largest for look in scanned), default=0)
+    largest = max((file.largest for file in scanned), default=0)
     return next(bits for bits in (8, 10, 12, 14, 16) if largest < 2**bits) if 0 < largest < 2**16 else 16
 
 
@@ -53,7 +53,7 @@ def workers() -> int:
 
 
 def scan(paths: Sequence[Path], *, full: bool | None = None, progress: bool | None = None) -> list[Scanned]:
-    """Look at every file once, in threads.
+    """Check every file once, in threads.
 
     Args:
         paths: files.
@@ -66,24 +66,24 @@ def scan(paths: Sequence[Path], *, full: bool | None = None, progress: bool | No
     """
     decode_all = len(paths) <= FULL_SCAN_FILES if full is None else full
     with ThreadPoolExecutor(workers()) as pool:
-        found: Iterable[Scanned] = pool.map(lambda path: scan_file(path, full=decode_all), paths)
+        results: Iterable[Scanned] = pool.map(lambda path: scan_file(path, full=decode_all), paths)
         if progress:
             from rich.console import Console
             from rich.progress import track
 
             console = Console(stderr=True)
-            found = track(found, "Looking at the images", total=len(paths), transient=True, console=console)
-        scanned = list(found)
-        deep = [i for i, look in enumerate(scanned) if is_deep(look.mode) and look.error is None]
+            results = track(results, "Looking at the images", total=len(paths), transient=True, console=console)
+        scanned = list(results)
+        deep = [i for i, file in enumerate(scanned) if is_deep(file.mode) and file.error is None]
         if not decode_all and deep:
             chosen = deep[:: -(-len(deep) // _DEEP_SAMPLE)]
-            for i, look in zip(chosen, pool.map(lambda i: scan_file(paths[i], full=True), chosen), strict=True):
-                scanned[i] = look
+            for i, file in zip(chosen, pool.map(lambda i: scan_file(paths[i], full=True), chosen), strict=True):
+                scanned[i] = file
     return scanned
 
 
 def scan_file(path: Path, *, full: bool) -> Scanned:
-    """Look at one file; see :func:`scan`."""
+    """Check one file; see :func:`scan`."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -114,7 +114,7 @@ def scan_file(path: Path, *, full: bool) -> Scanned:
 
 
 def _ends_well(path: Path) -> bool:
-    """Whether the end of a JPEG file has the marker of its end; a truncated one usually lacks it."""
+    """Return whether a JPEG file ends with the marker of its end; a truncated one usually lacks it."""
     with open(path, "rb") as file:
         file.seek(max(0, path.stat().st_size - 4096))
         return b"\xff\xd9" in file.read()

@@ -12,7 +12,7 @@ from cnnlab.errors import DataError, UsageError
 def stratified_choice(labels: Tensor, count: int, seed: int) -> Tensor:
     """Return the sorted positions of ``count`` images, drawn so that classes keep their proportions.
 
-    The places are shared out by the method of largest remainders; within a class the draw is random by ``seed``.
+    The method of largest remainders gives the number of each class; within a class ``seed`` decides the random draw.
     """
     values = labels.numpy()
     sizes = np.bincount(values)
@@ -43,7 +43,7 @@ def stratified_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor
 
 
 def _shares(sizes: np.ndarray, count: int) -> np.ndarray:
-    """Share ``count`` places out in proportion to ``sizes``: floors first, then the largest remainders."""
+    """Divide ``count`` images in proportion to ``sizes``: floors first, then the largest remainders."""
     quotas = sizes * count / sizes.sum()
     shares = np.floor(quotas).astype(np.int64)
     order = np.argsort(shares - quotas, kind="stable")

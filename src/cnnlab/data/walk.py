@@ -20,7 +20,7 @@ _SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
 
 @dataclass
 class Ignored:
-    """What a walk left aside.
+    """The files and folders that a walk left aside.
 
     Attributes:
         files: number of files that are no images, by ending; ``"hidden"`` for hidden files and those of the system.
@@ -33,7 +33,7 @@ class Ignored:
     repeated: list[str] = field(default_factory=list)
 
     def add(self, other: Ignored) -> None:
-        """Add what another walk left aside."""
+        """Add the counts of another walk."""
         self.files += other.files
         self.folders += other.folders
         self.repeated += other.repeated
@@ -131,7 +131,7 @@ def list_folder(folder: Path, ignored: Ignored | None = None) -> tuple[list[Path
 
     Args:
         folder: folder to list.
-        ignored: where to count what is left aside.
+        ignored: counts of the files left aside, added to.
 
     Raises:
         DataError: there is no permission to read the folder.
@@ -157,7 +157,7 @@ def list_folder(folder: Path, ignored: Ignored | None = None) -> tuple[list[Path
 
 
 def is_junk(name: str) -> bool:
-    """Whether a file or folder of this name is hidden or was left behind by a system."""
+    """Return whether a file or folder of this name is hidden or was left behind by a system."""
     return name.startswith(".") or name.lower() in _SYSTEM_FOLDERS or name.lower() in _SYSTEM_FILES
 
 
@@ -168,7 +168,7 @@ def natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:
 
 
 def _holds(target: str, folder: Path) -> bool:
-    """Whether ``folder`` lies in ``target``, so that going there would lead in circles."""
+    """Return whether ``folder`` lies in ``target``, so that going there would lead in circles."""
     real = os.path.realpath(folder)
     return real == target or real.startswith(target.rstrip(os.sep) + os.sep)
 

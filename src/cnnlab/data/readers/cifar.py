@@ -102,33 +102,33 @@ def find_cifar(folder: Path, format: CifarFormat) -> Path | None:
     return None
 
 
-def read_cifar(place: Path, format: CifarFormat) -> CifarArrays:
+def read_cifar(path: Path, format: CifarFormat) -> CifarArrays:
     """Read the data set from a folder of batch files or from a ``.tar.gz``.
 
     Raises:
         DataError: a file is missing, truncated, not of this format, or (python batches) asks for anything but arrays.
     """
-    files = [place] if place.is_file() else _folder_files(place, format)
-    slow = place.is_file() or any(file.suffix == ".xz" for file in files)
+    files = [path] if path.is_file() else _folder_files(path, format)
+    slow = path.is_file() or any(file.suffix == ".xz" for file in files)
     stored = array_cache.load(files) if slow else None
     if stored is None:
-        stored = _decode(place, files, format)
+        stored = _decode(path, files, format)
         if slow:
             array_cache.save(files, stored)
     train_images, train_labels, test_images, test_labels, classes = stored
     return CifarArrays(train_images, train_labels, test_images, test_labels, classes.tolist() or None)
 
 
-def _decode(place: Path, files: list[Path], format: CifarFormat) -> list[np.ndarray]:
+def _decode(path: Path, files: list[Path], format: CifarFormat) -> list[np.ndarray]:
     """Return train images and labels, test images and labels, and the class names (none: empty)."""
-    sources = _archive_members(place) if place.is_file() else {_plain(f): _Source(str(f), f) for f in files}
+    sources = _archive_members(path) if path.is_file() else {_plain(f): _Source(str(f), f) for f in files}
     batches = [*format.train, format.test]
     binary = f"{format.test}.bin" in sources or f"{format.train[0]}.bin" in sources
     wanted = [f"{batch}.bin" if binary else batch for batch in batches]
     missing = [name for name in wanted if name not in sources]
     if missing:
         raise DataError(
-            f"{place} is incomplete: no {', '.join(missing)}. Expected {', '.join(batches)} "
+            f"{path} is incomplete: no {', '.join(missing)}. Expected {', '.join(batches)} "
             "(python batches) or the same with .bin (binary). Copy or fetch the missing files."
         )
     parse = parse_binary if binary else parse_python
@@ -199,7 +199,7 @@ def load_cifar_data(
         DataNotFoundError: neither found nor downloaded.
         DataError: the files found are damaged.
     """
-    place = locate(
+    path = locate(
         name,
         lambda folder: find_cifar(folder, format),
         [remote],
@@ -208,9 +208,9 @@ def load_cifar_data(
         progress=progress,
         download=download,
     )
-    arrays = read_cifar(place, format)
+    arrays = read_cifar(path, format)
     train, test = (arrays.train_images, arrays.train_labels), (arrays.test_images, arrays.test_labels)
-    return named_data(name, arrays.classes or classes, train, test, str(place))
+    return named_data(name, arrays.classes or classes, train, test, str(path))
 
 
 # --- pickles -------------------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ class Table:
             DataError: a row has another number of columns than the header, or quotes that do not close.
         """
         reader = csv.reader((f"{line}\n" for line in self.lines[1:]), delimiter=self.separator, strict=True)
-        last, found = 1, False
+        last, has_rows = 1, False
         try:
             for cells in reader:
                 line, last = last + 1, reader.line_num + 1
@@ -47,11 +47,11 @@ class Table:
                     continue
                 if len(cells) != len(self.header):
                     raise self.bad(line, f"{len(cells)} columns, the header has {len(self.header)}")
-                found = True
+                has_rows = True
                 yield line, cells
         except csv.Error as error:
             raise self.bad(last + 1, f"it is no CSV ({error})") from error
-        if not found:
+        if not has_rows:
             raise DataError(f"{self.path} has a header and no rows. Add a row per image.")
 
     def bad(self, line: int, what: str) -> DataError:

@@ -28,7 +28,7 @@ _EXPECTED = (
 )
 # "cat.0", "dog_12", "dog (3)": the class, then a number.
 _NUMBERED = re.compile(r"(.*?)[\s._()\-]*\d+[\s)]*")
-# What cameras and programs begin the names of files with.
+# Prefixes that cameras and programs give to file names.
 _NO_CLASSES = set(
     "img image photo pic picture dsc dscn dscf pxl frame screenshot scan file sample p imag sam gopr mvi vid wp".split()  # noqa: SIM905
 )
@@ -45,8 +45,8 @@ def load_folder(path: str | Path, *, seed: int = 0, progress: bool | None = None
     Args:
         path: folder to read.
         seed: seed of the division into train and val.
-        progress: whether to show a progress bar while the images are looked at.
-        layout: how to read the folder, where ``auto`` cannot decide or decides wrongly; see :data:`Layout`.
+        progress: whether to show a progress bar while the images are scanned.
+        layout: layout of the folder, where ``auto`` cannot decide or decides wrongly; see :data:`Layout`.
 
     Raises:
         DataNotFoundError: there is no such folder.
@@ -73,7 +73,7 @@ def load_folder(path: str | Path, *, seed: int = 0, progress: bool | None = None
 
 
 class _Folders:
-    """What lies in folders; each is looked at once."""
+    """The contents of folders; each is listed once."""
 
     def __init__(self) -> None:
         self._listed: dict[Path, tuple[list[Path], list[Path], Ignored]] = {}
@@ -211,11 +211,11 @@ def _split(folder: Path) -> str | None:
 
 
 def _plainly_flat(files: Sequence[Path]) -> bool:
-    """Whether names of files tell classes beyond doubt: two or more, each of several images, none a camera's prefix."""
+    """Return whether names of files tell classes: two or more, each of several images, none a camera's prefix."""
     counts = Counter(class_of_file(path) for path in files)
     unlabelled = counts.pop(None, 0)
-    known = all(name is not None and name.lower() not in _NO_CLASSES for name in counts)
-    return len(counts) > 1 and min(counts.values()) > 1 and known and unlabelled <= len(files) // 10
+    named = all(name is not None and name.lower() not in _NO_CLASSES for name in counts)
+    return len(counts) > 1 and min(counts.values()) > 1 and named and unlabelled <= len(files) // 10
 
 
 def _read_classes(base: Path, folders: _Folders, listing: _Listing) -> None:
@@ -287,7 +287,7 @@ def _split_folders(base: Path, folders: _Folders) -> dict[str, Path]:
 
 
 def _no_classes(base: Path, folders: _Folders, listing: _Listing) -> DataError:
-    """Return the error for a folder without an image that has a class, with the way out that may help."""
+    """Return the error for a folder without an image that has a class, with the next step that may help."""
     inside = any(_split(folder) == "train" for folder in folders.filled(base))
     what = "no class folders with images"
     if listing.loose:

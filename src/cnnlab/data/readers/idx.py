@@ -32,7 +32,7 @@ def read_idx(path: Path | str, dimensions: int) -> np.ndarray:
 
     Args:
         path: the file; whether it is compressed is seen from its first bytes, not from its name.
-        dimensions: how many dimensions are expected (3 for images, 1 for labels).
+        dimensions: number of dimensions expected (3 for images, 1 for labels).
 
     Returns:
         A uint8 array with ``dimensions`` dimensions.
@@ -44,16 +44,16 @@ def read_idx(path: Path | str, dimensions: int) -> np.ndarray:
     content = _read_bytes(path)
     if len(content) < 4:
         raise DataError(f"{path} is truncated: {len(content)} bytes, an IDX file starts with 4. {_AGAIN}")
-    zeros, kind, found = struct.unpack(">HBB", content[:4])
+    zeros, kind, rank = struct.unpack(">HBB", content[:4])
     if zeros != 0 or kind != UNSIGNED_BYTE:
         raise DataError(
             f"{path} is not an IDX file of unsigned bytes: it starts with {content[:4].hex()}, "
             f"expected {UNSIGNED_BYTE << 8 | dimensions:08x}. {_AGAIN}"
         )
-    if found != dimensions:
+    if rank != dimensions:
         what = {1: "labels", 3: "images"}
         raise DataError(
-            f"{path} has {found} dimensions ({what.get(found, 'neither images nor labels')}), expected {dimensions} "
+            f"{path} has {rank} dimensions ({what.get(rank, 'neither images nor labels')}), expected {dimensions} "
             f"({what.get(dimensions, 'values')}). Were image and label files exchanged?"
         )
     start = 4 + 4 * dimensions
@@ -103,8 +103,8 @@ def find_idx_files(folder: Path) -> list[Path] | None:
     """Return the four files in ``folder``, compressed or not, or None."""
     # Some programs unpack them with a dot before "idx".
     variants = [(name, f"{name}.gz", name.replace("-idx", ".idx")) for name in FILES]
-    found = [next((folder / v for v in names if (folder / v).is_file()), None) for names in variants]
-    return [path for path in found if path is not None] if all(found) else None
+    paths = [next((folder / v for v in names if (folder / v).is_file()), None) for names in variants]
+    return [path for path in paths if path is not None] if all(paths) else None
 
 
 def load_idx_data(

@@ -45,16 +45,16 @@ def build_image_data(
     """Make a data set of files whose class (by name) and split are known; shared by folders and CSV files.
 
     Args:
-        name, source: as in :class:`ImageData`.
+        name, source: name and origin of the data, as in :class:`ImageData`.
         paths, names, scanned, labels, splits: one per file; names are relative to the root.
-        seed: of the division when all files are ``train``.
-        kind: how the notes begin.
+        seed: seed of the division when all files are ``train``.
+        kind: first words of the notes, such as "folder".
 
     Raises:
         DataError: nothing is readable, fewer than two classes, or a class in val or test that train lacks.
     """
-    skipped = [(name, found.error) for name, found in zip(names, scanned, strict=True) if found.error is not None]
-    good = [i for i, found in enumerate(scanned) if found.error is None]
+    skipped = [(name, file.error) for name, file in zip(names, scanned, strict=True) if file.error is not None]
+    good = [i for i, file in enumerate(scanned) if file.error is None]
     trained = {labels[i] for i in good if splits[i] == "train"}
     classes = sorted(trained, key=natural_key)
     if not classes:
@@ -125,7 +125,7 @@ def _describe(kind: str, data: ImageData, scanned: Sequence[Scanned]) -> list[st
         f"{name} {len(splits[name])}" if name in splits else f"no {name}" for name in ("train", "val", "test")
     )
     notes = [f"{kind}: {len(data.classes)} classes ({listed}), {sizes}"]
-    heights, widths = [found.size[0] for found in scanned], [found.size[1] for found in scanned]
+    heights, widths = [file.size[0] for file in scanned], [file.size[1] for file in scanned]
     low, high = (min(widths), min(heights)), (max(widths), max(heights))
     colours = {split.channels for split in splits.values()}
     extent = f"{low[0]}x{low[1]}" if low == high else f"{low[0]}x{low[1]} to {high[0]}x{high[1]}"
