@@ -130,4 +130,6 @@ def test_a_row_is_ready_for_json() -> None:
     (row,) = catalogue("mlp")
     values = json.loads(json.dumps(row.to_dict()))
     assert (values["macs"], values["parameters"]) == (535_040, 535_818)
-    assert [m["machine"] for m in values["measured"]] == [row.shown.machine if row.shown else "nothing is shown"]
+    assert [m["machine"] for m in values["measured"]] == [
+        row.measurement.machine if row.measurement else "nothing is shown"
+    ]

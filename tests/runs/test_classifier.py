@@ -119,7 +119,7 @@ def test_scores_that_overflow_are_an_error() -> None:
             return images.flatten(1)[:, :2] * torch.inf
 
     classifier = Classifier("huge", "", Overflowing().eval(), Preprocess(4, 1, (0.0,), (1.0,)), ["a", "b"])
-    with pytest.raises(ModelError, match="huge answers with scores that are not finite"):
+    with pytest.raises(ModelError, match="huge gives scores that are not finite"):
         classifier.logits(torch.full((1, 1, 4, 4), 9, dtype=torch.uint8))
 
 

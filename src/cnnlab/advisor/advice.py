@@ -1,4 +1,4 @@
-"""What an advice says: up to three networks with their numbers, the reasons, and the command that trains each."""
+"""The result of an advice: up to three networks with their numbers, the reasons, and the command that trains each."""
 
 from __future__ import annotations
 
@@ -58,17 +58,17 @@ class Choice:
 
 @dataclass(frozen=True)
 class Advice:
-    """The answer: up to three networks, the best first, and what it rests on.
+    """The result of an advice: up to three networks, the best first, and the measurements behind it.
 
     Attributes:
         data: profile of the data.
         notes: sentences about the settings that follow from the data.
         machine: name of the device and number of threads.
-        goal, minutes: what was asked for.
-        seconds: how long the advice took.
+        goal, minutes: goal and training time that were asked for.
+        seconds: time that the advice took, in seconds.
         measured: one sentence that says what was measured.
         choices: the networks advised.
-        tried: what was measured of every network tried, as plain values.
+        tried: measurements of every network tried, as plain values.
     """
 
     data: DataProfile
@@ -97,7 +97,7 @@ def write_advice(
     screened: str,
     seconds: float,
 ) -> Advice:
-    """Put the answer together.
+    """Return the advice about the ``chosen`` networks.
 
     Args:
         forecast: forecasts for the task.
@@ -105,7 +105,7 @@ def write_advice(
         chosen: those advised, the best first.
         notes: sentences about the settings.
         screened: one line that says what was timed.
-        seconds: how long the advice took.
+        seconds: time that the advice took, in seconds.
     """
     task = forecast.task
     count = torch.get_num_threads()

@@ -61,7 +61,7 @@ def measure(
         image_size: side in pixels, raised to the least that the network takes; None for its usual size.
         batch_size: images per step.
         device: name of the device, as in recipes.
-        seconds: how long training steps are timed; inference half as long.
+        seconds: time for which training steps are measured, in seconds; inference is measured for half of it.
         time_limit: seconds for each of the two processes.
 
     Raises:
@@ -117,8 +117,8 @@ def measure_memory(recipe: Recipe, classes: int, *, time_limit: float = 60.0) ->
 
     Args:
         recipe: its size, channels, precision, memory layout and device are decided (that of a session).
-        classes: how many.
-        time_limit: in seconds.
+        classes: number of classes.
+        time_limit: longest time for the process, in seconds.
 
     Raises:
         TrainingError: the process crashed, ran out of memory, or did not end in time.

@@ -28,20 +28,20 @@ class Row:
 
     Attributes:
         name: its registered name.
-        facts: what it declares.
+        facts: the facts that it declares.
         summary: the first sentence of its docstring.
-        shown: the measurement that the table shows; None when there is none.
-        measurements: all that were made on this machine.
+        measurement: the measurement that the table shows; None when there is none.
+        measurements: all measurements made on this machine.
     """
 
     name: str
     facts: ModelFacts
     summary: str
-    shown: Measurement | None = None
+    measurement: Measurement | None = None
     measurements: list[Measurement] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values, ready for JSON."""
+        """Return everything as plain values, ready for JSON."""
         return {
             "name": self.name,
             **asdict(self.facts),
@@ -65,14 +65,14 @@ def catalogue(
     """Return the networks that match, sorted; those without the number sorted by come last.
 
     Args:
-        pattern: shell-style, such as ``"res*"``.
-        max_params, max_macs: at most this many.
+        pattern: shell-style pattern of names, such as ``"res*"``.
+        max_params, max_macs: largest number of parameters, of multiply-adds.
         takes: the side in pixels of the images that the network must take as they are.
-        years: first and last year.
-        pretrained: only those with public ImageNet weights.
-        sort: one of :data:`SORT_KEYS`. Errors are ImageNet top-1 as the paper reports them; networks with only a
-            top-5 error follow, sorted by that. Speed is sorted fastest first.
-        reverse: the other way round.
+        years: first and last year of publication.
+        pretrained: whether only networks with public ImageNet weights are listed.
+        sort: column to sort by, one of :data:`SORT_KEYS`. Errors are ImageNet top-1 as the paper reports them; networks
+            with only a top-5 error follow, sorted by that. Speed is sorted fastest first.
+        reverse: whether the order is reversed.
 
     Raises:
         UnknownNameError: nothing is called like the pattern.
@@ -84,19 +84,19 @@ def catalogue(
     if not names:
         raise UnknownNameError("model matching", pattern, list_models(), "`cnnlab models` lists them all.")
     names = [n for n in names if _fits(models.get(n).facts, max_params, max_macs, takes, years, pretrained)]
-    made = load_measurements()
-    shown = comparable(made)
+    measurements = load_measurements()
+    newest = comparable(measurements)
     rows = [
         Row(
             name,
             models.get(name).facts,
             models.get(name).summary,
-            shown.get(name),
-            [m for m in made if m.name == name and m.is_from_here],
+            newest.get(name),
+            [m for m in measurements if m.name == name and m.is_from_here],
         )
         for name in names
     ]
-    if sort in ("speed", "memory") and rows and not any(row.shown for row in rows):
+    if sort in ("speed", "memory") and rows and not any(row.measurement for row in rows):
         raise UsageError(
             f"Nothing was measured here yet, so there is no {sort} to sort by. Run `cnnlab models --measure`."
         )
@@ -128,12 +128,12 @@ def _sorted(rows: list[Row], sort: str, reverse: bool) -> list[Row]:
         "macs": lambda row: row.facts.macs,
         "min-size": lambda row: (row.facts.min_size, row.name),
         "error": _error,
-        "speed": lambda row: -row.shown.train_images_per_second if row.shown else None,
-        "memory": lambda row: row.shown.train_bytes if row.shown else None,
+        "speed": lambda row: -row.measurement.train_images_per_second if row.measurement else None,
+        "memory": lambda row: row.measurement.train_bytes if row.measurement else None,
     }
-    known = [row for row in rows if keys[sort](row) is not None]
-    unknown = [row for row in rows if keys[sort](row) is None]
-    return sorted(known, key=keys[sort], reverse=reverse) + unknown
+    with_value = [row for row in rows if keys[sort](row) is not None]
+    without = [row for row in rows if keys[sort](row) is None]
+    return sorted(with_value, key=keys[sort], reverse=reverse) + without
 
 
 def _error(row: Row) -> tuple[bool, float] | None:
@@ -195,11 +195,11 @@ def parse_count(text: str) -> int:
     Raises:
         UsageError: it is none.
     """
-    found = re.fullmatch(r"(\d[\d,_]*(?:\.\d+)?)\s*([kKmMgGbB]?)", text.strip())
-    if not found:
+    match = re.fullmatch(r"(\d[\d,_]*(?:\.\d+)?)\s*([kKmMgGbB]?)", text.strip())
+    if not match:
         raise UsageError(f'"{text}" is not a number such as 300k, 5M or 1.5G.')
-    factor = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}[found[2].lower()]
-    return round(float(re.sub("[,_]", "", found[1])) * factor)
+    factor = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9}[match[2].lower()]
+    return round(float(re.sub("[,_]", "", match[1])) * factor)
 
 
 def parse_years(text: str) -> tuple[int, int]:
@@ -208,8 +208,8 @@ def parse_years(text: str) -> tuple[int, int]:
     Raises:
         UsageError: it is none of these.
     """
-    found = re.fullmatch(r"(\d{4})?(:)?(\d{4})?", text.strip())
-    if not found or not (found[1] or found[3]) or (found[1] and found[3] and not found[2]):
+    match = re.fullmatch(r"(\d{4})?(:)?(\d{4})?", text.strip())
+    if not match or not (match[1] or match[3]) or (match[1] and match[3] and not match[2]):
         raise UsageError(f'"{text}" is not a year or a range of years such as 2015, 2015:2017 or 2015:.')
-    first = int(found[1] or 0)
-    return first, int(found[3]) if found[3] else (9999 if found[2] else first)
+    first = int(match[1] or 0)
+    return first, int(match[3]) if match[3] else (9999 if match[2] else first)

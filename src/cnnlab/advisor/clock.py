@@ -1,4 +1,4 @@
-"""The time that an advice may take, and what it says on the way."""
+"""The time budget of an advice, and the progress steps that it reports."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TrialStep:
-    """Something that the advice did or learned on the way.
+    """A step of the advice: something that it did or measured.
 
     Attributes:
-        text: one line that says what.
+        text: one line that describes the step.
         share: share of the time for the advice that has passed, 0..1.
-        passing: whether the line says what is being done now and is of no interest afterwards.
+        passing: whether the line only reports progress and is of no interest afterwards.
     """
 
     text: str
@@ -29,9 +29,9 @@ class Clock:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the clock was made."""
+        """The seconds since the clock was created."""
         return time.perf_counter() - self.started
 
     def step(self, text: str, passing: bool = False) -> TrialStep:
-        """Return a step that is taken now."""
+        """Return a step with the share of the time that has passed by now."""
         return TrialStep(text, min(1.0, self.elapsed / self.budget), passing)

@@ -20,7 +20,7 @@ NEAR = 0.02  # accuracy that may be given up for speed or size, besides what cha
 
 @dataclass
 class Candidate:
-    """A network with its settings, and what the advice has measured of it so far.
+    """A network with its settings, and the measurements of it so far.
 
     Attributes:
         name: name of the network.
@@ -28,7 +28,7 @@ class Candidate:
         macs: multiply-adds of one image.
         parameters: number of parameters for these classes and this image size.
         rates: measured or estimated images per second.
-        start: which weights the training starts from, in words; empty for random weights.
+        start: description of the weights that the training starts from; empty for random weights.
         trials: the short trainings so far.
         memory: peak memory of a training step in bytes; None when it was not measured.
     """
@@ -44,7 +44,7 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        """Name of the network, with the weights it starts from."""
+        """The name of the network, with the weights it starts from."""
         return f"{self.name} ({self.start})" if self.start else self.name
 
     @property
@@ -59,7 +59,7 @@ class Candidate:
 
 
 class Forecast:
-    """What short trials lead one to expect of whole trainings for ``task``.
+    """Extrapolates short trials to whole trainings for ``task``.
 
     Attributes:
         read_seconds: time in seconds to read an image for the first time.

@@ -54,12 +54,12 @@ class Measurement:
 
     @property
     def is_from_here(self) -> bool:
-        """Whether it was made on this machine."""
+        """Whether the measurement was made on this machine."""
         return (self.machine, self.processor) == (platform.node(), processor_name())
 
     @property
     def conditions(self) -> tuple[Any, ...]:
-        """What has to be equal for two networks to be compared."""
+        """The conditions that have to be equal for two networks to be compared."""
         return (self.asked_size, self.batch_size, self.device, self.threads, self.machine, self.processor, self.torch)
 
     def describe_conditions(self) -> str:
@@ -83,7 +83,7 @@ def load_measurements() -> list[Measurement]:
 
 
 def save_measurement(measurement: Measurement) -> None:
-    """Save a measurement, in place of an older one under the same conditions.
+    """Save a measurement; it replaces an older one under the same conditions.
 
     Raises:
         RunError: the cache cannot be written.

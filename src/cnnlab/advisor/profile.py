@@ -1,4 +1,4 @@
-"""What a data set is like, as far as it decides how a network should be trained on it."""
+"""The properties of a data set that decide how a network should be trained on it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cnnlab.data import ImageData, class_counts
 
 @dataclass(frozen=True)
 class DataProfile:
-    """What a data set is like.
+    """The properties of a data set.
 
     Attributes:
         name: name of the data set.

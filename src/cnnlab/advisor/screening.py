@@ -65,11 +65,11 @@ class Screening:
 
     @property
     def _late(self) -> float:
-        """Share of the time for screening that has passed; above 1 when it is over."""
+        """The share of the time for screening that has passed; above 1 when it is over."""
         return self.clock.elapsed / (SCREENING * self.task.request.budget)
 
     def _slow(self, fast: list[Candidate], slow: list[Candidate]) -> list[Candidate]:
-        """Where few networks are fast enough, return the fastest of the others too."""
+        """Return the fastest of the slow networks, where few are fast enough."""
         if len(fast) >= LEAST_CANDIDATES or not slow:
             return []
         slow.sort(key=lambda candidate: -self.forecast.passes(candidate.rates))
@@ -81,7 +81,7 @@ class Screening:
         return extra
 
     def _limited(self, candidate: Candidate) -> Candidate:
-        """Where not even two epochs fit, train on so many images that three do."""
+        """Return a candidate that trains on so few images that three epochs fit, where not even two did."""
         epochs = self.forecast.passes(candidate.rates)
         if epochs < 2:
             limit = max(2, self.task.profile.classes, int(self.task.profile.train * epochs / 3))
@@ -175,7 +175,7 @@ def _parameters(name: str) -> int:
 
 
 def spread(feasible: list[Candidate], budget: float, image_size: int) -> list[Candidate]:
-    """Return some candidates, from the cheapest to the most expensive per image; of similar ones the likeliest.
+    """Return candidates from the cheapest to the most expensive per image; of similar costs the most promising.
 
     Args:
         feasible: the candidates to choose from.
@@ -184,7 +184,7 @@ def spread(feasible: list[Candidate], budget: float, image_size: int) -> list[Ca
     """
 
     def prior(candidate: Candidate) -> tuple[bool, float, int]:
-        """First networks made for images of about this size, then by error on ImageNet, then the newest."""
+        """Return a sort key: networks for images of about this size first, then by ImageNet error, then the newest."""
         facts = models.get(candidate.name).facts
         other_size = abs(math.log2(facts.image_size / image_size)) > 1.5
         return other_size, facts.imagenet_top1_error or USUAL_ERROR, -facts.year

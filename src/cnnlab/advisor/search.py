@@ -56,11 +56,11 @@ def advise(
     device: str = "auto",
     data_dir: str | None = None,
 ) -> Iterator[TrialStep | Advice]:
-    """Find three networks for ``data``; yields a step for everything done on the way, and at last the :class:`Advice`.
+    """Find three networks for ``data``; yields a step for everything that it does, and at last the :class:`Advice`.
 
     Args:
         data: a name, a folder of photos or a CSV file, as for :func:`cnnlab.load_data`.
-        minutes: how long the training may take.
+        minutes: longest time that the training may take, in minutes.
         goal: ``accuracy``; or ``speed`` (of inference) or ``small`` (few parameters) among those nearly as accurate.
         budget: seconds for the advice itself, about.
         seed: seed of samples, weights and order. How much is trained in a trial depends on the speed, so that the
@@ -218,7 +218,7 @@ class Halving:
 
 
 def survivors(ranked: Sequence[Candidate], count: int) -> list[Candidate]:
-    """Return the best ``count`` candidates, with the most expensive one and a small one in the last two places.
+    """Return the best ``count`` candidates, with the most expensive one and a small one in the last two positions.
 
     The most expensive one may need more time than it had; a small one has at most a third of the best one's parameters.
     """

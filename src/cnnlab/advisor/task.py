@@ -1,4 +1,4 @@
-"""What an advice is asked for: the data, the time, the goal, and the settings that follow from the data alone."""
+"""The task of an advice: the data, the time, the goal, and the settings that follow from the data alone."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ IMBALANCED, VERY_IMBALANCED = 1.5, 3.0  # largest class to smallest
 
 @dataclass(frozen=True)
 class Settings:
-    """How any network is trained on the data.
+    """The settings with which every network is trained on the data.
 
     Attributes:
         batch_size: number of images per step.
@@ -109,11 +109,11 @@ def _px(count: int) -> str:
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asks for besides the data.
+    """The requirements of the user besides the data.
 
     Attributes:
-        seconds: how long the training may take.
-        goal: what the networks are ranked by.
+        seconds: longest time that the training may take, in seconds.
+        goal: quantity that the networks are ranked by.
         budget: seconds for the advice itself.
         seed: seed of samples, weights and order.
         device: name of the device, as in recipes.
@@ -130,7 +130,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Task:
-    """What is asked for, and what follows from the data alone.
+    """The data, the request, and the settings that follow from the data alone.
 
     Attributes:
         request: time, goal, budget, seed and device.
@@ -139,8 +139,8 @@ class Task:
         data: the images to learn from; without val and test.
         held_out: the images on which networks are compared.
         held_out_from: the split they come from, ``"val"`` or ``"train"``.
-        profile: what the whole data set is like.
-        settings: how any network is trained on it.
+        profile: properties of the whole data set.
+        settings: settings with which every network is trained on it.
     """
 
     request: Request
@@ -233,7 +233,7 @@ def hold_out(data: ImageData, seed: int) -> tuple[ImageData, Split, Literal["val
 
 
 def is_deep_without_normalisation(name: str, classes: int, channels: int, size: int) -> bool:
-    """Whether a network has more than five layers and no normalisation: such networks need a small learning rate."""
+    """Return whether a network has more than five layers, no normalisation, and so needs a small learning rate."""
     with torch.device("meta"):
         modules = list(create_model(name, classes, channels, size).modules())
     normalised = any(isinstance(m, nn.modules.batchnorm._BatchNorm | nn.LayerNorm | nn.GroupNorm) for m in modules)

@@ -1,4 +1,4 @@
-"""Trying a recipe out for seconds: how fast it runs here, and what it learns in that time.
+"""Short trials of a recipe: how fast it runs on this machine, and the accuracy that it reaches in that time.
 
 A trial is a whole training in small: the real loop with its schedule, on as many images as fit into its time, and
 then the accuracy on held-out images. So its result is that of an annealed network, not of one cut off in the middle.
@@ -49,13 +49,14 @@ class Rates:
 
 @dataclass(frozen=True)
 class Trial:
-    """What came out of training for some seconds.
+    """The result of training for some seconds.
 
     Attributes:
-        seconds: of training. ``images``: how many different ones were learnt from. ``seen``: with repetitions.
-        epochs, batch_size: of this training.
+        seconds: duration of the training. ``images``: number of different training images. ``seen``: number of
+            training images with repetitions.
+        epochs, batch_size: epochs and batch size of this training.
         rate: images/s, with loading and augmentation; of a frozen backbone, how fast it runs over the images once.
-        correct: bool (n,): which held-out images were answered rightly. ``labels``: int64 (n,): their classes.
+        correct: whether each held-out image was classified correctly, bool (n,). ``labels``: int64 (n,): their classes.
         infer_rate: images/s of the evaluation.
         settings: precision and memory layout.
         resolved: the recipe as it ran.
@@ -75,12 +76,12 @@ class Trial:
 
     @property
     def n(self) -> int:
-        """How many held-out images."""
+        """The number of held-out images."""
         return len(self.correct)
 
     @property
     def accuracy(self) -> float:
-        """Share of right answers."""
+        """The share of correct answers."""
         return float(self.correct.mean())
 
     @property
@@ -90,7 +91,7 @@ class Trial:
 
     @property
     def balanced_accuracy(self) -> float:
-        """Mean over the classes of the share of right answers."""
+        """The mean over the classes of the share of correct answers."""
         classes = np.unique(self.labels)
         return float(np.mean([self.correct[self.labels == label].mean() for label in classes]))
 
@@ -100,8 +101,8 @@ def quick_rates(recipe: Recipe, classes: int, channels: int, size: int, device: 
 
     Args:
         recipe: the network and its options; ``freeze`` counts.
-        classes, channels, size: of the images.
-        device: where.
+        classes, channels, size: number of classes; channels and side in pixels of the images.
+        device: device to run on.
     """
     precision = usual_precision(device)
     with torch.random.fork_rng(devices=[]):
@@ -134,12 +135,12 @@ def try_out(
     """Train as ``recipe`` says, but for about ``seconds`` with all that goes with it, and evaluate on ``held``.
 
     Args:
-        recipe: what is tried; its epochs and, where needed, its batch size are made smaller.
-        data: with the images to learn from; its other splits are left alone.
+        recipe: recipe that is tried; its epochs and, where needed, its batch size are made smaller.
+        data: data set whose train split is learned from; its other splits are not used.
         held: the images to evaluate on.
-        rates: how fast it is about, for planning.
-        seconds: for building, training and evaluating.
-        overhead: of that, about how much building takes.
+        rates: estimated speed, for planning.
+        seconds: time for building, training and evaluating, in seconds.
+        overhead: estimated part of that time that building takes, in seconds.
 
     Raises:
         DivergedError: the loss became NaN.

@@ -84,7 +84,7 @@ def models(
 
 
 def _table(rows: list[Row], width: int) -> Table:
-    """A line per network; columns that do not fit are left out, the least important first."""
+    """Return the table, a line per network; columns that do not fit are left out, the least important first."""
     columns = {
         "name": [row.name for row in rows],
         "year": [str(row.facts.year) for row in rows],
@@ -96,11 +96,11 @@ def _table(rows: list[Row], width: int) -> Table:
         "top-5": [_number(row.facts.imagenet_top5_error) for row in rows],
         "weights": [_number(row.facts.pretrained.top1 if row.facts.pretrained else None) for row in rows],
     }
-    if any(row.shown for row in rows):
+    if any(row.measurement for row in rows):
         columns |= {
-            "train/s": [amount(row.shown.train_images_per_second if row.shown else None) for row in rows],
-            "infer/s": [amount(row.shown.images_per_second if row.shown else None) for row in rows],
-            "memory": [size(row.shown.train_bytes if row.shown else None) for row in rows],
+            "train/s": [amount(row.measurement.train_images_per_second if row.measurement else None) for row in rows],
+            "infer/s": [amount(row.measurement.images_per_second if row.measurement else None) for row in rows],
+            "memory": [size(row.measurement.train_bytes if row.measurement else None) for row in rows],
         }
     columns = {title: cells for title, cells in columns.items() if any(cell != "–" for cell in cells)}
     needs = {title: max(len(title), *map(len, cells)) + 2 for title, cells in columns.items()}
@@ -115,16 +115,16 @@ def _table(rows: list[Row], width: int) -> Table:
 
 
 def _explain(rows: list[Row]) -> None:
-    """What the columns mean, below the table and away from stdout."""
+    """Say on stderr, below the table, what its columns mean."""
     lines = [
         "MACs: multiply-adds of one image of the usual input. min: smallest image in pixels. top-1, top-5: ImageNet "
         "error in percent as the paper reports it. weights: top-1 accuracy of the public weights (weights=imagenet).",
     ]
-    shown = next((row.shown for row in rows if row.shown), None)
-    if shown:
+    measurement = next((row.measurement for row in rows if row.measurement), None)
+    if measurement:
         lines.append(
             f"train/s, infer/s: images per second; memory: peak of a training step. Measured "
-            f"{shown.describe_conditions()}; at the network's smallest size where that is larger."
+            f"{measurement.describe_conditions()}; at the network's smallest size where that is larger."
         )
     else:
         lines.append("Speed and memory on this machine: cnnlab models --measure")
@@ -141,7 +141,7 @@ def _cut(text: str, width: int) -> str:
 
 
 def _write_csv(rows: list[Row], path: Path) -> None:
-    """A row per network: the facts, and the measurement that the table shows."""
+    """Write a row per network: the facts, and the measurement that the table shows."""
     from dataclasses import asdict
 
     left_out = ("options", "measured", "aliases", "pretrained")
@@ -149,7 +149,7 @@ def _write_csv(rows: list[Row], path: Path) -> None:
     for row in rows:
         values = {key: value for key, value in row.to_dict().items() if key not in left_out}
         values["weights_top1"] = row.facts.pretrained.top1 if row.facts.pretrained else None
-        measured = asdict(row.shown) if row.shown else dict.fromkeys(_measured_keys())
+        measured = asdict(row.measurement) if row.measurement else dict.fromkeys(_measured_keys())
         records.append(values | {f"measured_{key}": value for key, value in measured.items() if key != "name"})
     titles = list(records[0]) if records else []
     write_csv(path, titles, [list(record.values()) for record in records])
@@ -167,7 +167,7 @@ def _measured_keys() -> list[str]:
 
 
 def _measure(names: list[str], image_size: str, batch_size: int, device: str, time_limit: float) -> None:
-    """Measure and keep; a line per network on stderr."""
+    """Measure the networks and save the results; a line per network goes to stderr."""
     from cnnlab.advisor.benchmark import measure_all
     from cnnlab.errors import CnnlabError, TrainingError
     from cnnlab.hardware import busy_note

@@ -29,7 +29,7 @@ def dream_photo(
     size: int | None = None,
     **options: Any,
 ) -> Dream:
-    """Change a photo so that a network sees more of what it sees in it; see :func:`cnnlab.explain.dream`.
+    """Amplify in a photo what a layer of a network responds to; see :func:`cnnlab.explain.dream`.
 
     Args:
         classifier: the network that dreams.
@@ -53,7 +53,7 @@ def dream_photo(
 
 
 def layer_to_dream_of(classifier: Classifier) -> str:
-    """Return the dotted name of the last block before the last stage, whose outputs still have forms.
+    """Return the dotted name of the last block before the last stage, whose outputs still have spatial detail.
 
     Raises:
         ModelError: the network has no spatial layer.

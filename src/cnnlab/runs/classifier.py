@@ -38,9 +38,9 @@ class Classifier:
 
     Attributes:
         name: name of the run folder, of the network, or of the model file's folder.
-        about: what the network is, in a few words.
+        about: description of the network in a few words.
         model: the network in eval mode, on ``device``.
-        preprocess: the way from a picture to the network's input.
+        preprocess: the preprocessing that turns a picture into the network's input.
         classes: the K class names in the order of the network's outputs.
         device: the device on which it computes.
         precision: the number format and memory layout in which it computes.
@@ -69,7 +69,7 @@ class Classifier:
         logits = outputs.float().cpu()
         if not torch.isfinite(logits).all():
             raise ModelError(
-                f"{self.name} answers with scores that are not finite: numbers overflow inside the network. "
+                f"{self.name} gives scores that are not finite: numbers overflow inside the network. "
                 "Train again with a lower learning rate or in fp32."
             )
         return np.asarray(logits.numpy())
@@ -92,7 +92,7 @@ class Classifier:
         """Return a photo as the network takes it, float32 (C, size, size) on its device.
 
         Args:
-            photo: what :meth:`cnnlab.data.Preprocess.pixels` takes.
+            photo: path, picture, array or tensor, as :meth:`cnnlab.data.Preprocess.pixels` takes it.
             size: side of the square in pixels; the network's own when ``None``.
 
         Raises:
@@ -107,7 +107,7 @@ class Classifier:
         return self.input(photo, size)
 
     def picture(self, photo: ImageLike) -> np.ndarray:
-        """Return the part of a photo that the network sees, for people: uint8 (H, W, 3) or (H, W), larger if it is."""
+        """Return the part of a photo that enters the network, at its own resolution: uint8 (H, W, 3) or (H, W)."""
         return self.views(photo)[1]
 
     def views(self, photo: ImageLike) -> tuple[Tensor, np.ndarray]:
@@ -124,12 +124,12 @@ class Classifier:
         return image, np.array(display.fit(decoded))
 
     def save_input(self, picture: np.ndarray, photo: ImageLike, path: Path) -> Path:
-        """Write what the network is to see into the photo it comes from, without loss; return the path.
+        """Write a picture for the network's input into the photo it comes from, without loss; return the path.
 
-        Opened again, the file is resized and cropped as any photo is, and the network sees the picture pixel for pixel.
+        Opened again, the file is resized and cropped as any photo is, and the picture enters the network unchanged.
 
         Args:
-            picture: what the network is to see, (size, size, 3) or (size, size) within 0..1.
+            picture: the network's input as a picture, (size, size, 3) or (size, size) within 0..1.
             photo: the photo that goes around it, where something of it is cropped.
             path: the file to write; its folder is made.
 
@@ -170,7 +170,7 @@ def open_classifier(
         device: ``"auto"``, ``"cpu"``, ``"cuda:0"``, ``"mps"``.
         as_trained: whether to compute on the device and in the precision of the training when ``device`` is
             ``"auto"``, so that the numbers are those of the run; otherwise on the best device here, in float32. Methods
-            that look inside a network need the latter. Public weights are always used in float32.
+            that use layer outputs or gradients need the latter. Public weights are always used in float32.
 
     Raises:
         UnknownNameError: there is neither a run, nor a model file, nor a network of that name.
@@ -214,9 +214,9 @@ def _from_run(run: RunFolder, device: str, as_trained: bool) -> Classifier:
     about = f"{recipe.model}, trained on {Path(recipe.data).name} ({len(file.classes)} classes)"
     if (accuracy := run.summary.get("accuracy")) is not None:
         about += f"; {accuracy:.2%} right on the {run.summary['split']} split"
-    place, precision = _as_trained(recipe, device) if as_trained else (choose_device(device), Precision())
-    model = _ready(run.name, run.model(), place, precision)
-    return Classifier(run.name, about, model, file.preprocess, file.classes, place, precision)
+    chosen, precision = _as_trained(recipe, device) if as_trained else (choose_device(device), Precision())
+    model = _ready(run.name, run.model(), chosen, precision)
+    return Classifier(run.name, about, model, file.preprocess, file.classes, chosen, precision)
 
 
 def _public(name: str, device: str) -> Classifier:
@@ -224,31 +224,31 @@ def _public(name: str, device: str) -> Classifier:
         runs = [str(path) for path in run_folders(Path(name).parent)]
         hint = "`cnnlab runs` lists the runs, `cnnlab models` the networks."
         raise UnknownNameError("run folder or network", name, [*models.names(), *runs], hint)
-    name, place = models.get(name).name, choose_device(device)
+    name, chosen = models.get(name).name, choose_device(device)
     facts = pretrained(name)
     about = f"{name}, trained on ImageNet (1000 classes, {facts.top1:g} % right; {facts.file})"
     preprocess = Preprocess.from_dict(facts.preprocess)
-    model = _ready(name, create_model(name, image_size=preprocess.size, weights="imagenet").eval(), place, Precision())
-    return Classifier(name, about, model, preprocess, imagenet_classes(), place)
+    model = _ready(name, create_model(name, image_size=preprocess.size, weights="imagenet").eval(), chosen, Precision())
+    return Classifier(name, about, model, preprocess, imagenet_classes(), chosen)
 
 
 def _from_file(folder: Path, device: str) -> Classifier:
-    file, name, place = ModelFile.load(folder), folder.resolve().name, choose_device(device)
+    file, name, chosen = ModelFile.load(folder), folder.resolve().name, choose_device(device)
     about = f"{file.arch.get('name', 'network')} of the model file {folder} ({len(file.classes)} classes)"
     return Classifier(
-        name, about, _ready(name, file.model(folder), place, Precision()), file.preprocess, file.classes, place
+        name, about, _ready(name, file.model(folder), chosen, Precision()), file.preprocess, file.classes, chosen
     )
 
 
 def _as_trained(recipe: Recipe, device: str) -> tuple[torch.device, Precision]:
     """Return the device and the precision of a training, as far as this machine has them."""
     try:
-        place = choose_device(recipe.device if device == "auto" else device)
+        chosen = choose_device(recipe.device if device == "auto" else device)
     except DeviceError:
         if device != "auto":
             raise
-        place = choose_device("auto")
-    return place, saved_precision(recipe, place)
+        chosen = choose_device("auto")
+    return chosen, saved_precision(recipe, chosen)
 
 
 def _ready(name: str, model: nn.Module, device: torch.device, precision: Precision) -> nn.Module:

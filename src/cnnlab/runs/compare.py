@@ -149,7 +149,7 @@ class _Answers:
         self.images = run.summary.get("images")
 
     def differs_from(self, other: _Answers) -> str:
-        """Say why these are not answers about the same images; an empty text when they are."""
+        """Return why these answers are about other images than ``other``; an empty text for the same images."""
         if len(self.truth) != len(other.truth):
             return f"they were evaluated on different images ({len(self.truth)} and {len(other.truth)})"
         if (self.truth != other.truth).any():

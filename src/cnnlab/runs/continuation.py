@@ -34,15 +34,15 @@ def resume(
 
     Args:
         run: an unfinished run.
-        data: the place where the run's data lies now, when it was moved, or the data itself; it must hold the same
-            images. The place in the recipe when ``None``.
+        data: the path of the run's data, when it was moved, or the data itself; it must hold the same
+            images. The path in the recipe when ``None``.
         device: the device to go on with; that of the recipe when ``None``.
-        previous: whether to go on from the state saved before the last one, when the last one is damaged.
+        previous: whether the training goes on from the last state but one, because the last one is damaged.
 
     Raises:
         RunError: the run is finished.
-        OtherDataError: the data is not what the run was trained on.
-        CheckpointError: its state is damaged.
+        OtherDataError: the data is not the data that the run was trained on.
+        CheckpointError: the state of the run is damaged.
     """
     if run.finished:
         raise RunError(f"{run.path} is finished. `cnnlab extend {run.path} --epochs 5` adds epochs to it.")
@@ -88,8 +88,8 @@ def extend(
     Raises:
         RunError: the run is not finished.
         RecipeError: the number of epochs or the rate makes no sense.
-        OtherDataError: the data is not what the run was trained on.
-        CheckpointError: its state is damaged.
+        OtherDataError: the data is not the data that the run was trained on.
+        CheckpointError: the state of the run is damaged.
     """
     if not run.finished:
         raise RunError(f"{run.path} is not finished ({run.status}). Finish it first: `cnnlab resume {run.path}`.")
@@ -107,7 +107,7 @@ def extend(
 
 
 def _elsewhere(recipe: Recipe, data: Any, device: str | None) -> Recipe:
-    """Return the recipe for another device, and for data at another place."""
+    """Return the recipe for another device, and for data at another path."""
     changes = {} if device is None else {"device": device}
     if isinstance(data, str | os.PathLike):
         path = Path(data)

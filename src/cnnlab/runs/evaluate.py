@@ -26,7 +26,7 @@ SPLITS = ("test", "val", "train")  # in the order of preference
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The answers of a run to the images of a split, and what they are worth.
+    """The logits of a run for the images of a split, and their metrics.
 
     Attributes:
         metrics: accuracy, per-class figures, calibration and so on.
@@ -38,7 +38,7 @@ class Evaluation:
         logits: (N, K) float32.
         labels: (N,) int64 positions in ``classes``.
         names: file of each image relative to the data's root; ``None`` for images in memory.
-        notes: what the reader should know, such as classes without an image.
+        notes: remarks on the result, such as classes without an image.
     """
 
     metrics: Metrics
@@ -100,19 +100,19 @@ def evaluate(
     if absent := len(run.classes) - len(np.unique(labels)):
         notes.append(f"{absent} of the {len(run.classes)} classes have no image in this split.")
     classifier = open_classifier(run, device)
-    place, precision = classifier.device, classifier.precision
+    device_used, precision = classifier.device, classifier.precision
     size = max(256, run.recipe.batch_size) if batch_size is None else batch_size
-    loader = Loader(images, run.preprocess, size, device=place, channels_last=precision.channels_last)
+    loader = Loader(images, run.preprocess, size, device=device_used, channels_last=precision.channels_last)
     # An empty batch pays for memory and the choice of kernels, so that the timing is of the steady state.
     side, channels = run.preprocess.size, run.preprocess.channels
     classifier.logits(torch.zeros(min(size, len(images)), channels, side, side, dtype=torch.uint8))
     started = time.perf_counter()
-    logits, _ = evaluate_split(classifier.model, loader, place, precision)
+    logits, _ = evaluate_split(classifier.model, loader, device_used, precision)
     seconds = time.perf_counter() - started
     return Evaluation(
         metrics=evaluate_scores(logits, labels, run.classes),
         images_per_second=len(labels) / max(seconds, 1e-9),
-        device=f"{place}, {precision.label}",
+        device=f"{device_used}, {precision.label}",
         split=split,
         source=image_data.source,
         classes=run.classes,
@@ -162,7 +162,7 @@ def own_split(run: RunFolder, data: ImageData, split: str, notes: list[str]) -> 
     the run's ``split.csv``, so that no image the network has learned from slips into its test.
 
     Args:
-        notes: what changed is appended to it.
+        notes: list to which remarks on missing images are appended.
 
     Raises:
         UsageError: the data has no such split.
@@ -219,7 +219,7 @@ def match_classes(data_classes: Sequence[str], labels: np.ndarray, classes: Sequ
 
 
 def _is_own(data: str, run: RunFolder) -> bool:
-    """Whether ``data`` names what the run was trained on, maybe by another spelling of the path."""
+    """Return whether ``data`` names the data of the run's training, maybe by another spelling of the path."""
     if not run.recipe.data_is_path:
         return data == run.recipe.data
     return Path(data).resolve() == Path(run.recipe.data).resolve()

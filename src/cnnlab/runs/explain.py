@@ -1,4 +1,4 @@
-"""Why a network answers as it does to photos.
+"""Explain the answers of a network to photos, and write a page for each.
 
 ::
 
@@ -39,9 +39,9 @@ def explain_photo(
     methods: Sequence[str] | None = None,
     settings: ExplainSettings | None = None,
     *,
-    begins: Callable[[str, int, int], None] = lambda name, place, count: None,
+    begins: Callable[[str, int, int], None] = lambda name, position, count: None,
 ) -> PhotoExplanation:
-    """Say why a network answers as it does to a photo.
+    """Explain the answer of a network to a photo.
 
     Args:
         classifier: a classifier, or what :func:`cnnlab.runs.classifier.open_classifier` takes.
@@ -79,7 +79,7 @@ def explain_photos(
     methods: Sequence[str] | None = None,
     settings: ExplainSettings | None = None,
     *,
-    begins: Callable[[str, int, int], None] = lambda name, place, count: None,
+    begins: Callable[[str, int, int], None] = lambda name, position, count: None,
     done: Callable[[PhotoExplanation, Path], None] = lambda answer, page: None,
 ) -> tuple[list[tuple[PhotoExplanation, Path]], list[tuple[str, str]]]:
     """Explain many photos into a folder: a page for each, and for more than one a contact sheet that links to them.
@@ -92,7 +92,7 @@ def explain_photos(
         done: a function that is called after each photo with the answer and its page.
 
     Returns:
-        The answers with their pages; and (file, reason) of what could not be read.
+        The answers with their pages; and (file, reason) of each photo that could not be read.
 
     Raises:
         DataError: a folder holds no image.

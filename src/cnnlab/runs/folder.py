@@ -53,7 +53,7 @@ EPOCH_COLUMNS = {field.name: str(field.type) for field in fields(EpochDone) if f
 
 
 class RunFolder:
-    """The files of a run, read and written in this one place.
+    """The files of a run; no other module reads or writes them.
 
     Args:
         path: the folder.
@@ -172,7 +172,7 @@ class RunFolder:
 
     @property
     def preprocess(self) -> Preprocess:
-        """The way from an image to the network's input."""
+        """The preprocessing that turns an image into the network's input."""
         return self.model_file.preprocess
 
     def model(self) -> nn.Module:
@@ -368,7 +368,7 @@ def environment() -> dict[str, Any]:
 
 
 def _git_commit() -> str | None:
-    """Commit of the source tree that cnnlab runs from, when it is a git checkout."""
+    """Return the commit of the source tree that cnnlab runs from, when it is a git checkout."""
     here = Path(__file__).resolve().parent
     command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
     try:

@@ -26,12 +26,12 @@ from cnnlab.runs.html import PHOTO_SIDE, figure_markup, picture_uri, render
 
 @dataclass(frozen=True, eq=False)
 class PhotoExplanation:
-    """A photo, what a network sees in it, and why.
+    """A photo, the answer of a network to it, and the maps that explain the answer.
 
     Attributes:
         photo: path of the photo; ``"picture"`` where there is none.
         classifier: the network that answered.
-        picture: the part of the photo that the network sees, for people, uint8 (H, W, 3) or (H, W).
+        picture: the part of the photo that enters the network, for people, uint8 (H, W, 3) or (H, W).
         top: the likeliest classes with their probabilities, falling.
         comparison: the answers of the methods, a sequence of :class:`cnnlab.explain.Attribution`.
         settings: the class that was asked about, and the options of the methods.

@@ -152,7 +152,7 @@ class Recorder:
             self._save_state(event.session)
 
     def _due(self, session: Session) -> bool:
-        """Whether the state is to be saved after this epoch, on every process or on none."""
+        """Return whether the state is to be saved after this epoch, on every process or on none."""
         last = session.epoch >= session.recipe.total_epochs or session.out_of_patience
         waits = session.on_features and time.monotonic() - self._saved_at < FEATURE_SAVE_SECONDS
         return bool(distributed.broadcast(last or not waits))

@@ -42,8 +42,8 @@ class Mistake:
         truth: name of the true class.
         prediction: name of the predicted class.
         confidence: probability of the predicted class.
-        picture: the picture as the network sees it, uint8 (H, W) or (H, W, 3); ``None`` where the data is gone.
-        photo: whether the picture is a photo, which is drawn larger than the network sees it.
+        picture: the picture as it enters the network, uint8 (H, W) or (H, W, 3); ``None`` where the data is gone.
+        photo: whether the picture is a photo, which is drawn larger than the network's input.
     """
 
     name: str
@@ -235,18 +235,20 @@ def _recipe_rows(run: RunFolder) -> list[tuple[str, str, bool]]:
 def next_steps(run: RunFolder) -> list[str]:
     """Return three commands worth trying after a run."""
     recipe, path, data = run.recipe, shlex.quote(str(run.path)), shlex.quote(run.recipe.data)
-    look = f"cnnlab predict {path} {data}" if Path(recipe.data).is_dir() else f"cnnlab data {data} --figure samples.png"
+    inspect = (
+        f"cnnlab predict {path} {data}" if Path(recipe.data).is_dir() else f"cnnlab data {data} --figure samples.png"
+    )
     simple = "mnist_cnn" if run.preprocess.channels == 1 else "convnet"
     other = next(name for name in (simple, "resnet18") if name != recipe.model)
     on = "" if recipe.data == "mnist5k" else f" --data {data}"
     train = f"cnnlab train {other}{on}"
     if recipe.freeze != "none" and recipe.weights == "imagenet" and not recipe.unfreeze_at:
         train = f"cnnlab train {recipe.model}{on} --weights imagenet"  # all of it
-    return [f"cnnlab evaluate {path}", look, train]
+    return [f"cnnlab evaluate {path}", inspect, train]
 
 
 def _picture(images: Split, index: int, preprocess: Preprocess) -> tuple[np.ndarray | None, bool]:
-    """Return a picture as the network sees it, uint8 (H, W) or (H, W, 3), and whether it is a photo."""
+    """Return a picture as it enters the network, uint8 (H, W) or (H, W, 3), and whether it is a photo."""
     photo = images.size is None or max(images.size) > 96
     display = replace(preprocess, size=max(preprocess.size, PHOTO_SIDE)) if photo else preprocess
     try:

@@ -1,4 +1,4 @@
-"""A run as people use it: its folder, and what can be done with it.
+"""A run: its folder, with methods to predict, evaluate, explain and continue.
 
 This is the top of the room. :class:`~cnnlab.runs.folder.RunFolder` owns the files; evaluating, predicting, explaining
 and reporting are functions over it. :class:`Run` puts these functions at hand as methods, and nothing below knows of
@@ -89,7 +89,7 @@ def train(
 ) -> Run:
     """Train as ``recipe`` says, write the run folder and its report, and return the run.
 
-    To watch or to stop on the way, use ``Recorder(...).record(fit(recipe))`` instead.
+    To watch a training or to stop it early, use ``Recorder(...).record(fit(recipe))`` instead.
 
     Args:
         recipe: the recipe.
