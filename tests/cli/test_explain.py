@@ -22,7 +22,7 @@ def test_explain_writes_a_page_and_never_over_another(
     assert f"digit.png: {label}" in result.stdout
     assert "deletion" in result.stdout
     assert (tmp_path / "looks" / f"explain-{tiny_run.name}-1" / "digit.html").is_file()
-    result = cnnlab("explain", tiny_run.path, digit, "-m", "saliency", "--no-trust", "--json")
+    result = cnnlab("explain", tiny_run.path, digit, "-m", "saliency", "--no-faithfulness", "--json")
     assert result.exit_code == 0, result.stderr
     (found,) = json.loads(result.stdout)["explanations"]
     assert found["page"].endswith(f"explain-{tiny_run.name}-2/digit.html")
@@ -33,7 +33,9 @@ def test_explain_writes_a_page_and_never_over_another(
 def test_unreadable_photos_are_left_out_and_cost_the_exit_code(tiny_run: Run, digit: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"nothing")
-    result = cnnlab("explain", tiny_run.path, digit, broken, "-m", "saliency", "--no-trust", "--out", tmp_path / "out")
+    result = cnnlab(
+        "explain", tiny_run.path, digit, broken, "-m", "saliency", "--no-faithfulness", "--out", tmp_path / "out"
+    )
     assert result.exit_code == 1
     assert "left out" in result.stderr
     assert "broken.png" in result.stderr
@@ -64,7 +66,9 @@ def test_a_public_network_explains_a_photo(tmp_path: Path) -> None:
 
     photo = tmp_path / "flower.jpg"
     Image.fromarray(load_sample_image("flower.jpg")).save(photo)
-    result = cnnlab("explain", "efficientnet_lite0", photo, "-m", "gradcam", "--no-trust", "--out", tmp_path / "out")
+    result = cnnlab(
+        "explain", "efficientnet_lite0", photo, "-m", "gradcam", "--no-faithfulness", "--out", tmp_path / "out"
+    )
     assert result.exit_code == 0, result.stderr
     assert "trained on ImageNet" in result.stderr
     page = (tmp_path / "out" / "flower.html").read_text(encoding="utf-8")

@@ -26,12 +26,15 @@ def explain(
     option: Annotated[
         list[str] | None, typer.Option("--option", help="METHOD.NAME=VALUE, such as occlusion.window=32.")
     ] = None,
-    trust: Annotated[bool, typer.Option(help="Score the maps; takes longer than the maps themselves.")] = True,
+    faithfulness: Annotated[
+        bool, typer.Option(help="Score the faithfulness of the maps; takes longer than the maps themselves.")
+    ] = True,
+    trust: Annotated[bool, typer.Option(hidden=True, help="The old name of --faithfulness.")] = True,
     out: LooksFolder = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Show where on a photo a network finds its answer: a page, pictures, and scores of how far to trust them.
+    """Explain the answer of a network to a photo: a page, a picture per method, and metrics of faithfulness.
 
     Examples: `cnnlab explain efficientnet_lite0 cat.jpg` · `cnnlab explain RUN photos/ -m gradcam` ·
     `cnnlab explain efficientnet_lite0 cat.jpg --method all --target "tiger cat"`
@@ -44,7 +47,7 @@ def explain(
     from cnnlab.runs.explain import explain_photos, method_options
     from cnnlab.runs.folder import new_folder
 
-    settings = ExplainSettings(target, layer, method_options(option or []), trust)
+    settings = ExplainSettings(target, layer, method_options(option or []), faithfulness and trust)
     network = open_classifier(run, device, as_trained=False)
     files = image_files(photos)
     typer.echo("\n".join([f"network: {network.about}", *files.ignored.notes()]), err=True)
@@ -52,7 +55,7 @@ def explain(
     with Console(stderr=True).status("opening the first photo") as status:  # drawn on a terminal only
         answers, failed = explain_photos(
             network, files.paths, folder, method, settings,
-            begins=lambda name, place, count: status.update(f"{name}, method {place + 1} of {count}"),
+            begins=lambda name, position, count: status.update(f"{name}, method {position + 1} of {count}"),
             done=lambda answer, page: None if as_json else _print(answer, page),
         )  # fmt: skip
     if as_json:

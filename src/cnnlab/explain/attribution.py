@@ -1,4 +1,4 @@
-"""The answer of a method: a map with a value for each pixel, and what is needed to read it."""
+"""The result of a method: a map with a value for each pixel, and the facts needed to interpret it."""
 
 from __future__ import annotations
 

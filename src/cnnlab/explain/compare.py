@@ -1,4 +1,4 @@
-"""Several methods on one image, side by side: maps, seconds, and metrics of faithfulness."""
+"""Several methods for one image, side by side: maps, seconds, and metrics of faithfulness."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def explain_all(
     settings: ExplainSettings | None = None,
     *,
     classes: Sequence[str] | None = None,
-    begins: Callable[[str, int, int], None] = lambda name, place, count: None,
+    begins: Callable[[str, int, int], None] = lambda name, position, count: None,
 ) -> MethodComparison:
     """Explain an image by several methods; what they have in common is computed once.
 

@@ -111,8 +111,8 @@ def find_class(target: int | str, classes: Sequence[str] | None = None, count: i
     except TypeError:
         raise UsageError(f"A target is the index of a class or its name, not {target!r}.") from None
     if index < 0 or (count is not None and index >= count):
-        known = "" if count is None else f": there are {count}, 0 to {count - 1}"
-        raise UsageError(f"The target {index} is no class{known}. Give the index of one, or its name.")
+        hint = "" if count is None else f": there are {count}, 0 to {count - 1}"
+        raise UsageError(f"The target {index} is no class{hint}. Give the index of one, or its name.")
     return index
 
 

@@ -87,7 +87,7 @@ def explanation(
             **options: Any,
         ) -> Attribution:
             if layer is not None and not needs_layer:
-                raise UsageError(f"{entry.name} looks at the pixels and takes no layer. Leave layer out.")
+                raise UsageError(f"{entry.name} uses the pixels and takes no layer. Leave layer out.")
             names: list[str | None] = [*layer_names(uncompiled(model), layer)] or [None]
             answers = []
             for name in names:
@@ -154,7 +154,7 @@ def _attribute(
         if layer is not None and probe.layer_row is not None and probe.layer_row.calls > 1:
             probe.note(f'The layer "{layer}" runs {probe.layer_row.calls} times; its last call is shown.')
         if not array.any():
-            probe.note("The map is zero everywhere: nothing that the method looks at speaks for the class.")
+            probe.note("The map is zero everywhere: no quantity that the method uses speaks for the class.")
         score, probability = probe.score, probe.probability
         if probe.gives_probabilities:
             probe.note("The network ends in softmax: the score is the logarithm of the probability.")

@@ -39,7 +39,7 @@ class Probe:
         target: the index of the class, or its name in ``classes``; the predicted class when ``None``.
         layer: the target layer, its dotted name or the module; the last spatial layer when ``None``.
         classes: the names of the K classes.
-        look_inside: whether a method will ask for the target layer; if not, the search for it is saved.
+        look_inside: whether a method needs the target layer; if not, the search for it is saved.
 
     Raises:
         UsageError: an image of another shape, of whole numbers or with values that are not finite; a target that is
@@ -191,7 +191,7 @@ class Probe:
                 )
             raise ModelError(
                 f"{kind} has no spatial layer: nothing in it keeps apart where on the image something is. "
-                "Methods that look at the pixels do without: saliency, smoothgrad, integrated_gradients, occlusion."
+                "Methods that use the pixels need none: saliency, smoothgrad, integrated_gradients, occlusion."
             )
         if not self.layer_row.spatial:
             raise ModelError(
@@ -341,7 +341,7 @@ class Probe:
         """Yield the gradients (b, C, H, W) of the target's score for images that are made when they are needed.
 
         Args:
-            count, make: as in :meth:`logits_for`.
+            count, make: number of images and the function that makes them, as in :meth:`logits_for`.
         """
         target, start = self.target, 0
         with self.session():

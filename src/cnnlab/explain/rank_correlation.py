@@ -10,11 +10,11 @@ from torch import Tensor
 
 
 def ranks(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Return the place of each value in rising order, from 1; equal ones share the mean of their places."""
+    """Return the rank of each value in rising order, from 1; equal values share the mean of their ranks."""
     _, which, counts = np.unique(np.ravel(values), return_inverse=True, return_counts=True)
     last: npt.NDArray[Any] = counts.cumsum()
-    places: npt.NDArray[np.float64] = (last - (counts - 1) / 2)[which.ravel()]
-    return places
+    means: npt.NDArray[np.float64] = last - (counts - 1) / 2
+    return means[which.ravel()]
 
 
 def spearman(one: npt.ArrayLike | Tensor, other: npt.ArrayLike | Tensor) -> float:

@@ -11,7 +11,7 @@ from cnnlab.explain.inputs import TargetLayer
 
 @dataclass(frozen=True)
 class ExplainSettings:
-    """The class that is asked about, and how the methods answer.
+    """The class that is explained, and the settings of the methods.
 
     Attributes:
         target: index or name of the class that the maps are about; the predicted class when ``None``.

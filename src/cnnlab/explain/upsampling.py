@@ -24,7 +24,9 @@ def enlarged(maps: Tensor, probe: Probe, aligned: bool = True) -> Tensor:
     centres = probe.centres
     if centres is None:
         if aligned:
-            probe.note(f'Where the positions of the layer "{probe.layer}" look cannot be told: the map is stretched.')
+            probe.note(
+                f'The receptive field of the layer "{probe.layer}" is unknown: the map is stretched over the image.'
+            )
     elif aligned:
         axes = []
         for pixels, (first, step), count in zip(size, centres, maps.shape[1:], strict=True):
@@ -38,10 +40,12 @@ def enlarged(maps: Tensor, probe: Probe, aligned: bool = True) -> Tensor:
             for pixels, (first, _), count in zip(size, centres, maps.shape[1:], strict=True)
         ]
         if max(abs(move) / step for move, (_, step) in zip(moves, centres, strict=True)) > 0.25:
-            way = " and ".join(
+            shift = " and ".join(
                 f"{abs(move):.0f} pixels further {words[move < 0]}"
                 for move, words in zip(moves, (("up", "down"), ("left", "right")), strict=True)
                 if abs(move) >= 1
             )
-            probe.note(f"What the layer sees lies {way} than the map is drawn; aligned=True puts it there.")
+            probe.note(
+                f"The receptive fields of the layer lie {shift} than the map is drawn; aligned=True puts it there."
+            )
     return functional.interpolate(maps[None], size, mode="bilinear", align_corners=False)[0, 0]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cnnlab import figures
 from cnnlab.errors import ModelError, UnknownNameError, UsageError
-from cnnlab.explain.activations.embedding import embedding, layer_vectors, place
+from cnnlab.explain.activations.embedding import embedding, layer_vectors, project
 from cnnlab.tracing.hooks import recording, untouched
 from tests.explain.helpers_explain import awkward, hooks_of, linear, state_of
 
@@ -50,23 +50,23 @@ def test_vectors_are_what_leaves_the_layer_averaged_over_positions() -> None:
 
 def test_pca_is_scikit_learns_up_to_the_sign_and_says_what_it_keeps() -> None:
     rows = np.random.default_rng(0).normal(size=(40, 6)) * [5, 3, 1, 1, 1, 0.1]
-    points, kept = place(rows)
+    points, kept = project(rows)
     expected = PCA(2).fit(rows)
     np.testing.assert_allclose(np.abs(points), np.abs(expected.transform(rows)), atol=1e-4)
     assert kept == pytest.approx(expected.explained_variance_ratio_.sum())
-    flat, all_of_it = place(rows[:, :1])
+    flat, all_of_it = project(rows[:, :1])
     assert not flat[:, 1].any()
     assert all_of_it == pytest.approx(1)
 
 
 def test_tsne_is_scikit_learns_on_the_principal_components() -> None:
     rows = np.random.default_rng(0).normal(size=(30, 5))
-    points, kept = place(rows, "tsne", perplexity=50, seed=3)
+    points, kept = project(rows, "tsne", perplexity=50, seed=3)
     assert kept is None
     components = PCA(5, svd_solver="full").fit_transform(rows)
     expected = TSNE(2, perplexity=10, init="pca", random_state=3).fit_transform(components)
     np.testing.assert_allclose(points, expected, atol=1e-3)
-    np.testing.assert_array_equal(points, place(rows, "tsne", perplexity=50, seed=3)[0])
+    np.testing.assert_array_equal(points, project(rows, "tsne", perplexity=50, seed=3)[0])
 
 
 @pytest.mark.parametrize("method", ["pca", "tsne"])

@@ -264,7 +264,7 @@ def test_aligned_maps_of_a_layer_that_begins_inside_the_image() -> None:
 def test_a_map_that_lies_beside_what_was_seen_is_said() -> None:
     model = real("resnet18")
     answer = explain.gradcam(model, random_image(size=64), 1, aligned=False)
-    said = "What the layer sees lies 4 pixels further up and 4 pixels further left than the map is drawn"
+    said = "The receptive fields of the layer lie 4 pixels further up and 4 pixels further left than the map is drawn"
     assert answer.notes[0].startswith(said)
     aligned = explain.gradcam(model, random_image(size=64), 1)
     assert not any("further" in note for note in aligned.notes)
@@ -300,7 +300,7 @@ def test_a_reused_layer_is_said() -> None:
 
 
 def test_methods_that_look_at_pixels_take_no_layer() -> None:
-    with pytest.raises(UsageError, match="saliency looks at the pixels and takes no layer"):
+    with pytest.raises(UsageError, match="saliency uses the pixels and takes no layer"):
         explain.saliency(OneConv(), IMAGE, layer="conv")
 
 

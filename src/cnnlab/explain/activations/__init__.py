@@ -1,1 +1,1 @@
-"""What layers compute: filters, feature maps, embeddings, and their statistics during a training."""
+"""The outputs of layers: filters, feature maps, embeddings, and their statistics during a training."""

@@ -33,7 +33,7 @@ Array = npt.NDArray[Any]
 Pair = tuple[int, int]
 
 #: The kernels that every course begins with. A kernel whose weights sum to 1 keeps the brightness of even areas; one
-#: whose weights sum to 0 answers with 0 there, and with numbers of both signs at edges.
+#: whose weights sum to 0 gives 0 there, and numbers of both signs at edges.
 KERNELS: dict[str, tuple[tuple[float, ...], ...]] = {
     "identity": ((0, 0, 0), (0, 1, 0), (0, 0, 0)),
     "sobel_x": ((-1, 0, 1), (-2, 0, 2), (-1, 0, 1)),  # bright on the right: upright edges
@@ -59,7 +59,7 @@ def named_kernel(name: str) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class OutputPixel(Drawable):
-    """Where one number of a convolution's output comes from: ``value = products.sum() + bias``.
+    """One number of a convolution's output and the numbers it is computed from: ``value = products.sum() + bias``.
 
     Attributes:
         image: the image (C, H, W).
@@ -136,7 +136,7 @@ class Filtered(Drawable):
     padding: tuple[Pair, Pair]
 
     def pixel(self, row: int, column: int, channel: int = 0) -> OutputPixel:
-        """Return where ``values[channel, row, column]`` comes from.
+        """Return the patch and the kernel from which ``values[channel, row, column]`` is computed.
 
         Raises:
             UsageError: it is outside.
@@ -207,7 +207,7 @@ def output_pixel(
     dilation: int | Pair = 1,
     padding_mode: str = "zeros",
 ) -> OutputPixel:
-    """Take one number of a convolution apart.
+    """Return the patch, kernel and bias from which one number of a convolution's output is computed.
 
     Args:
         image: (H, W) or (C, H, W).
@@ -250,7 +250,7 @@ def layer_pixel(
     row: int | None = None,
     column: int | None = None,
 ) -> OutputPixel:
-    """Take one output of a network's convolution apart, with the numbers it has for this image.
+    """Return the patch, kernel and bias from which one output of a network's convolution is computed for an image.
 
     Args:
         model: the network; it is left as it was.

@@ -38,8 +38,8 @@ class Embedding(Drawable):
         labels: int64 (N,), the classes, None when there were none.
         layer: the dotted name of the layer.
         method: ``"pca"`` or ``"tsne"``.
-        trustworthiness: how near each point's ten nearest neighbours in the plane are among the vectors; 1 is perfect,
-            about 0.5 is chance (J. Venna, S. Kaski 2001).
+        trustworthiness: the share to which each point's ten nearest neighbours in the plane are near among the vectors
+            too; 1 is perfect, about 0.5 is chance (J. Venna, S. Kaski 2001).
         explained: the share of the variance that the two axes keep; None for t-SNE, which has no such number.
         seconds: the time that it took, in seconds.
     """
@@ -60,11 +60,11 @@ class Embedding(Drawable):
         return figures.embedding(self.points, self.labels, classes, self.caption())
 
     def caption(self) -> str:
-        """Return the method, the layer, the number of images, and how far neighbours can be trusted."""
+        """Return the method, the layer, the number of images, and the trustworthiness of neighbours."""
         title = {"pca": "PCA", "tsne": "t-SNE"}[self.method]
         variance = "" if self.explained is None else f"; the axes keep {self.explained:.0%} of the variance"
-        trust = f"trustworthiness of neighbours {self.trustworthiness:.2f} of 1"
-        return f"{title} of {self.layer}, {len(self.points)} images{variance}; {trust}."
+        quality = f"trustworthiness of neighbours {self.trustworthiness:.2f} of 1"
+        return f"{title} of {self.layer}, {len(self.points)} images{variance}; {quality}."
 
 
 def layer_vectors(
@@ -134,14 +134,14 @@ def embedding(
     if method not in ("pca", "tsne"):
         raise UsageError(f'There is no method "{method}"; choose from pca, tsne.')
     vectors, labels, layer = layer_vectors(model, batches, layer, limit)
-    points, explained = place(vectors, method, perplexity, seed)
+    points, explained = project(vectors, method, perplexity, seed)
     from sklearn.manifold import trustworthiness
 
-    trust = trustworthiness(vectors, points, n_neighbors=min(10, (len(points) - 1) // 2))
-    return Embedding(points, vectors, labels, layer, method, float(trust), explained, time.perf_counter() - started)
+    score = trustworthiness(vectors, points, n_neighbors=min(10, (len(points) - 1) // 2))
+    return Embedding(points, vectors, labels, layer, method, float(score), explained, time.perf_counter() - started)
 
 
-def place(
+def project(
     vectors: npt.ArrayLike, method: Literal["pca", "tsne"] = "pca", perplexity: float = 30.0, seed: int = 0
 ) -> tuple[Array, float | None]:
     """Return points (N, 2) for vectors (N, D), and for PCA the share of the variance that they keep."""

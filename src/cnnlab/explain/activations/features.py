@@ -82,11 +82,11 @@ class Features(Drawable):
         if view not in ("grid", "strongest"):
             raise UsageError(f'There is no view "{view}"; choose from grid, strongest, mean.')
         few = self.strongest(8 if view == "strongest" else limit)
-        shown = few if view == "strongest" else np.sort(few)
+        channels = few if view == "strongest" else np.sort(few)
         note = f"{self.silent} of {count} channels are zero everywhere in this image." if self.silent else ""
-        if len(shown) < count:
-            note = f"The {len(shown)} strongest of {count} channels. {note}".strip()
-        return figures.feature_maps(self.maps[shown], picture, [str(index) for index in shown], self.layer, note)
+        if len(channels) < count:
+            note = f"The {len(channels)} strongest of {count} channels. {note}".strip()
+        return figures.feature_maps(self.maps[channels], picture, [str(index) for index in channels], self.layer, note)
 
 
 def features(model: nn.Module, image: Any, layer: str | None = None) -> Features:
@@ -129,6 +129,6 @@ def compare_features(views: Mapping[str, Features], channels: int = 8) -> Figure
         raise UsageError("There is nothing to draw: give at least one network's features.")
     rows = {}
     for name, each in views.items():
-        shown = each.strongest(channels)
-        rows[name] = (each.maps[shown], [str(index) for index in shown], float((each.maps == 0).mean()))
+        strongest = each.strongest(channels)
+        rows[name] = (each.maps[strongest], [str(index) for index in strongest], float((each.maps == 0).mean()))
     return figures.features_beside(rows)

@@ -71,7 +71,7 @@ def filters(model: nn.Module, layer: str | None = None) -> Filters:
     """
     convolutions = {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
     if not convolutions:
-        raise ModelError(f"{type(model).__name__} has no 2-D convolution, so there are no filters to look at.")
+        raise ModelError(f"{type(model).__name__} has no 2-D convolution, so there are no filters to draw.")
     layer = next(iter(convolutions)) if layer is None else layer
     module = find_layer(model, layer)
     if not isinstance(module, nn.Conv2d):

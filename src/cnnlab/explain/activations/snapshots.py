@@ -87,7 +87,7 @@ class Snapshot:
 
     @property
     def inputs_of_activations(self) -> tuple[LayerSnapshot, ...]:
-        """Each convolution and dense layer, or in its place the normalisation that follows it."""
+        """Each convolution and dense layer, or the normalisation that follows it."""
         inputs: list[LayerSnapshot] = []
         for layer in self.layers:
             if layer.kind == "weights":

@@ -2,7 +2,7 @@
 
 R. Girshick et al.: Rich feature hierarchies, 2013, https://arxiv.org/abs/1311.2524, section 3.1; M. Zeiler, R. Fergus:
 Visualizing and understanding convolutional networks, 2013, https://arxiv.org/abs/1311.2901, who show the part of each
-image that the unit sees.
+image in the unit's receptive field.
 """
 
 from __future__ import annotations
@@ -109,13 +109,13 @@ def top_images(
             (probe, row), size = probe_layer(model, images, layer), (images.shape[2], images.shape[3])
         with probe.session(), torch.inference_mode(), recording(model, [layer]) as outputs:
             probe.run(images)
-            values, places = _largest(row.as_map(outputs[layer]), chosen, layer)
-        best.add(values.float().cpu(), places.cpu(), start, images, pixels)
+            values, positions = _largest(row.as_map(outputs[layer]), chosen, layer)
+        best.add(values.float().cpu(), positions.cpu(), start, images, pixels)
         start += len(images)
     field = None if row.field is None or row.field.whole or row.field.through else row.field
     boxes = np.empty((*best.indices.shape, 4), np.int64)
     for position in np.ndindex(*best.indices.shape):
-        boxes[position] = (0, 0, *size) if field is None else _box(field, best.places[position].tolist(), size)
+        boxes[position] = (0, 0, *size) if field is None else _box(field, best.positions[position].tolist(), size)
     return TopImages(
         layer, chosen, best.values.numpy(), best.indices.numpy(), boxes, dict(sorted(best.pictures.items())), start
     )
@@ -128,18 +128,18 @@ class _Best:
         self.k = k
         self.values = torch.empty(units, 0)
         self.indices = torch.empty(units, 0, dtype=torch.int64)
-        self.places = torch.empty(units, 0, 2, dtype=torch.int64)
+        self.positions = torch.empty(units, 0, 2, dtype=torch.int64)
         self.pictures: dict[int, npt.NDArray[np.float32]] = {}
 
-    def add(self, values: Tensor, places: Tensor, start: int, images: Tensor, pixels: PixelRange | None) -> None:
-        """Take in (N, U) values at (N, U, 2) places of images whose first has the number ``start``."""
+    def add(self, values: Tensor, positions: Tensor, start: int, images: Tensor, pixels: PixelRange | None) -> None:
+        """Take in (N, U) values at (N, U, 2) positions of images whose first has the number ``start``."""
         indices = torch.arange(start, start + len(images)).expand(values.shape[1], -1)
         values = torch.cat([self.values, values.T], 1)
         order = values.sort(dim=1, descending=True, stable=True).indices[:, : self.k]
         self.values = values.gather(1, order)
         self.indices = torch.cat([self.indices, indices], 1).gather(1, order)
-        places = torch.cat([self.places, places.transpose(0, 1)], 1)
-        self.places = places.gather(1, order[..., None].expand(-1, -1, 2))
+        positions = torch.cat([self.positions, positions.transpose(0, 1)], 1)
+        self.positions = positions.gather(1, order[..., None].expand(-1, -1, 2))
         wanted = set(self.indices.flatten().tolist())
         self.pictures = {index: picture for index, picture in self.pictures.items() if index in wanted}
         for index in sorted(wanted - set(self.pictures)):
@@ -158,10 +158,10 @@ def _largest(outputs: Tensor, units: Sequence[int], layer: str) -> tuple[Tensor,
     return values, torch.stack([flat // width, flat % width], dim=-1)
 
 
-def _box(field: Any, place: Sequence[int], size: tuple[int, int]) -> Box:
+def _box(field: Any, position: Sequence[int], size: tuple[int, int]) -> Box:
     """Return the receptive field of a position, cut at the border of the image: top, left, bottom, right in pixels."""
     low, high = [], []
-    for at, step, centre, extent, side in zip(place, field.stride, field.centre, field.size, size, strict=True):
+    for at, step, centre, extent, side in zip(position, field.stride, field.centre, field.size, size, strict=True):
         first = centre + at * (step or 0) - (extent - 1) / 2
         low.append(max(0, int(np.floor(first))))
         high.append(min(side, int(np.ceil(first + extent))))

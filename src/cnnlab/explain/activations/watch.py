@@ -131,7 +131,7 @@ class Watch(Drawable):
 def compare_trainings(watches: Mapping[str, Watch], columns: int = 6) -> Figure:
     """Draw several trainings over each other, such as with BatchNorm and without.
 
-    Layers are compared by their place among the convolutions and dense layers; where a normalisation follows one, its
+    Layers are compared by their index among the convolutions and dense layers; where a normalisation follows one, its
     outputs are shown. Of more layers than ``columns``, some between the first and the last.
 
     Raises:

@@ -1,1 +1,1 @@
-"""Adversarial examples: images changed so little that nobody sees it, which the network takes for another class."""
+"""Adversarial examples: images with a change that people do not notice, which the network takes for another class."""

@@ -106,7 +106,7 @@ def probabilities(logits: Tensor, target: int) -> Tensor:
 
 
 def random_map(height: int, width: int, generator: np.random.Generator) -> npt.NDArray[np.float32]:
-    """Return a smooth random map (H, W), whose scores are those of a map without any information.
+    """Return a smooth random map (H, W), a baseline for the scores of maps with information.
 
     A coarse grid of seven by seven random numbers is enlarged. Random numbers for every pixel would be no fair
     comparison: an image is destroyed faster by changes of single pixels everywhere than by covering its object.

@@ -1,4 +1,4 @@
-"""Metrics of faithfulness: how far a map has to do with what the network computes.
+"""Metrics of faithfulness: how well a map agrees with what the network computes.
 
 - :func:`deletion`, :func:`insertion`: the probability falls, and comes back, with the pixels that the map ranks first.
 - :func:`completeness`: the values add up to the difference between the score and that of the baseline.

@@ -1,1 +1,1 @@
-"""What happens to the score when a part of the image is replaced, computed with as little repeated work as possible."""
+"""The change of the score when a part of the image is replaced, computed with as little repeated work as possible."""

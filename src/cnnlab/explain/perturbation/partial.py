@@ -117,7 +117,7 @@ def fastest(probe: Probe, make: MakeBatch, fill: Tensor, windows: SlidingWindows
             small = probe.image[:, :, : maps.size[0], : maps.size[1]]
             tail = Probe(_Tail(probe.model, best.layer, small), maps.head(probe.image), target)
         # Windows from everywhere, the corners among them; the first round warms up.
-        numbers = [1 + round(place * (len(windows) - 1) / (TRIAL - 1)) for place in range(TRIAL)]
+        numbers = [1 + round(i * (len(windows) - 1) / (TRIAL - 1)) for i in range(TRIAL)]
         for _ in range(2):
             whole, whole_seconds = _timed(probe, make, numbers, target)
             partial, tail_seconds = _timed(tail, maps, numbers, target)

@@ -107,8 +107,8 @@ def neuron(layer: str, index: int, row: int | None = None, column: int | None = 
             raise UsageError(f'"{layer}" gives maps of {height} x {width}; ({y}, {x}) is outside.')
         return maps[:, y, x].mean()
 
-    place = "" if row is None and column is None else f" at {row}, {column}"
-    return Objective(f"{layer}, unit {index}{place}", compute, (layer,))
+    position = "" if row is None and column is None else f" at {row}, {column}"
+    return Objective(f"{layer}, unit {index}{position}", compute, (layer,))
 
 
 def energy(layer: str) -> Objective:
