@@ -1,4 +1,4 @@
-"""The primitives of a drawing: text, boxes, lines and arrows, at places in inches, downwards."""
+"""The primitives of a drawing: text, boxes, lines and arrows, at positions in inches, downwards."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class Canvas:
     ) -> None:
         """Write a text whose middle is at height ``y``; ``size`` is in points."""
         if text:
-            place: dict[str, Any] = {"ha": align, "va": "center", "zorder": _TEXTS}
-            self.axes.text(x, y, text, size=size, color=colour, weight=weight, parse_math=False, **place)
+            alignment: dict[str, Any] = {"ha": align, "va": "center", "zorder": _TEXTS}
+            self.axes.text(x, y, text, size=size, color=colour, weight=weight, parse_math=False, **alignment)
 
     def box(
         self, x: float, y: float, width: float, height: float, fill: str, edge: str, radius: float = ROUNDED, *,

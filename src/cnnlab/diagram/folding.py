@@ -1,4 +1,4 @@
-"""Folding: what is repeated is drawn once, with how often it comes."""
+"""Folding: repeated items are drawn once, with the number of repetitions."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _FEW = 4  # items of a block that is framed, at most
 
 
 def fold(items: Sequence[Item], many: bool) -> list[Item]:
-    """Return items in which neighbours that are the same stand once, with how often they come.
+    """Return items in which equal neighbours stand once, with the number of repetitions.
 
     Args:
         items: items one after the other.
-        many: whether runs of single boxes are folded too.
+        many: whether runs of single boxes are folded as well.
     """
     folded: list[Item] = []
     i = 0
@@ -71,7 +71,7 @@ def framed_blocks(line: list[Piece]) -> list[Piece]:
     counts = Counter(call for piece in line for unit in piece.units for call in unit.chain)
 
     def is_all_of(pieces: Sequence[Piece], call: Call) -> bool:
-        """Whether a module consists of the units in some pieces, and of nothing else on the line."""
+        """Return whether a module consists of the units in some pieces, and of nothing else on the line."""
         units = [unit for piece in pieces for unit in piece.units]
         return len(units) == counts[call] and all(call in unit.chain for unit in units)
 
@@ -99,11 +99,11 @@ def framed_blocks(line: list[Piece]) -> list[Piece]:
 
 
 def _is_block(call: Call, pieces: Sequence[Piece], kinds: set[type]) -> bool:
-    """Whether a module is a block of its own: a short one with branches, or one of a class of which others have some.
+    """Return whether a module is a block of its own: a short one with branches, or one whose class has some.
 
     Args:
         call: a call of the module.
-        pieces: what it consists of.
+        pieces: pieces that the module consists of.
         kinds: the classes of modules with branches.
     """
     if not any(isinstance(piece.item, Parallel) for piece in pieces):

@@ -1,4 +1,4 @@
-"""Taking a graph of boxes apart: chains, and branches that meet again."""
+"""The decomposition of a graph of boxes into chains, and branches that meet again."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Piece:
 class Graph:
     """A graph of units, as numbers in order: -1 is the input, the last one the sink.
 
-    For each unit the place is looked up where all ways from it meet again (its immediate post-dominator); what lies
-    between is a set of parallel branches, each taken apart in the same way.
+    For each unit the first unit is determined where all paths from it meet again (its immediate post-dominator); what
+        lies between is a set of parallel branches, each of which is decomposed likewise.
 
-    Raises:
-        EntangledError: a unit has no way to the sink.
+        Raises:
+            EntangledError: a unit has no path to the sink.
     """
 
     def __init__(self, units: Sequence[Unit]) -> None:
@@ -53,7 +53,7 @@ class Graph:
             self.meet[i] = functools.reduce(self._common, self.users[i])
 
     def _common(self, one: int, other: int) -> int:
-        """Return where the ways from two units meet."""
+        """Return the unit at which the paths from two units meet."""
         while one != other:
             one, other = min(one, other), max(one, other)
             one = self.meet[one]

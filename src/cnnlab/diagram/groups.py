@@ -1,4 +1,4 @@
-"""Groups: what is too entangled for one drawing is put together by the modules it belongs to."""
+"""Groups: units too entangled for one drawing are put together by the modules that they belong to."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Details:
     """The blocks that stand as one box on the main line and have drawings of their own.
 
     Attributes:
-        titles: a key for what a block looks like -> its drawing and its title, such as ``NormalCell A``.
+        titles: a key for the appearance of a block -> its drawing and its title, such as ``NormalCell A``.
     """
 
     def __init__(self) -> None:
@@ -120,7 +120,7 @@ def _distance(source: Unit | None, group: Unit, others: Sequence[Unit]) -> str:
 
 
 def _chain_label(units: Sequence[Unit]) -> str | None:
-    """Return what to call a chain: by its separable convolutions, or by its one telling box."""
+    """Return the label of a chain: from its separable convolutions, or from its one characteristic box."""
     telling = [unit for unit in units if unit.kind not in ("norm", "activation")]
     pairs = [
         a.label for a, b in itertools.pairwise(telling) if a.kind == "depthwise" and b.label.startswith("1x1 conv")

@@ -1,4 +1,4 @@
-"""What a drawing of a network shows: boxes, series of items, parallel branches, and tangles of boxes."""
+"""The items of a drawing of a network: boxes, series of items, parallel branches, and tangles of boxes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Parallel:
-    """Branches from one place that meet in ``join``; a branch without items is a shortcut."""
+    """Branches from one point that meet in ``join``; a branch without items is a shortcut."""
 
     branches: tuple[Series, ...]
     join: Box | None
@@ -61,7 +61,7 @@ Item = Box | Series | Parallel | Tangle
 
 @dataclass(frozen=True)
 class Diagram:
-    """What a page shows: the main line from the input, and drawings of the blocks that it names."""
+    """The contents of a page: the main line from the input, and drawings of the blocks that it names."""
 
     title: str
     input: str

@@ -72,7 +72,7 @@ def _units(trace: Trace) -> list[Unit]:
     whole: dict[Call, Unit] = {}  # modules of torch that are one box, whatever they do inside
     fields = receptive_fields(trace)
     for position, op in enumerate(trace.ops):
-        # What sees no pixel, such as a map of ones that counts them, is a constant.
+        # A tensor that depends on no pixel, such as a map of ones that counts them, is a constant.
         inputs = [v for v in op.inputs if v in made_by and (not fields or v in fields or v in trace.inputs)]
         if not inputs or not op.outputs:
             continue
@@ -106,7 +106,7 @@ def _chain(call: Call | None) -> tuple[Call, ...]:
 
 
 def _is_one_box(call: Call) -> bool:
-    """Whether a module of torch is one box, whatever it does inside."""
+    """Return whether a module of torch is one box, whatever it does inside."""
     module = call.module
     own = type(module).__module__.startswith("torch.nn")
     return own and isinstance(module, nn.MultiheadAttention | nn.LocalResponseNorm | nn.RNNBase)

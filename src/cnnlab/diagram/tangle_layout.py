@@ -11,22 +11,22 @@ from cnnlab.diagram.canvas import Canvas, Point, text_width
 from cnnlab.diagram.items import Box, Tangle
 from cnnlab.figures.style import MUTED
 
-_Way = tuple[int, int, int]  # a place that a connection passes: from, to, level
-_Key = int | _Way  # a box of a tangle, or such a place
+_Passing = tuple[int, int, int]  # a point that a connection passes: from, to, level
+_Key = int | _Passing  # a box of a tangle, or such a point
 
 _STEP = 1.6 * GAP  # between boxes of a column
 _ARC_CORNER = 0.1
 _ARC_ABOVE, _ARC_BELOW, _ARC_AT_INPUT = 0.09, 0.07, 0.05  # from the ends of an arc to the boxes
 _BESIDE = 0.14  # between boxes of a layer
 _BETWEEN = 0.36  # between layers
-_PASS = 0.06  # the width of a place that a connection passes
+_PASS = 0.06  # the width of a point that a connection passes
 _ENTRY = NOTE + 0.6  # letters of the names of the inputs
 _ENTRY_ROOM, _BELOW_ENTRY = 0.15, 0.14
 _SWEEPS = 40  # in which every layer is ordered by its neighbours
 
 
 def place_tangle(item: Tangle, *, loose: bool = False) -> Placed:
-    """Place the boxes of a tangle in a column where each is a step of the longest way, else in layers.
+    """Place the boxes of a tangle in a column where each is a step of the longest path, else in layers.
 
     A ``loose`` drawing stands alone: its inputs are where they are near, and no line leaves it.
     """
@@ -34,12 +34,12 @@ def place_tangle(item: Tangle, *, loose: bool = False) -> Placed:
 
 
 def is_layered(item: Tangle) -> bool:
-    """Whether some boxes of a tangle stand beside each other."""
+    """Return whether some boxes of a tangle stand beside each other."""
     return len(set(_ranks(item))) < len(item.boxes)
 
 
 def _ranks(item: Tangle) -> list[int]:
-    """Return for each box the length of the longest way to it."""
+    """Return for each box the length of the longest path to it."""
     ranks = [0] * len(item.boxes)
     for i in range(len(item.boxes)):
         ranks[i] = max((ranks[a] + 1 for a, b in item.edges if b == i and a >= 0), default=0)
@@ -109,7 +109,7 @@ class _Layers:
         self.rows: list[list[_Key]] = [
             [i for i, rank in enumerate(self.ranks) if rank == level] for level in range(max(self.ranks) + 1)
         ]
-        self.ways: dict[tuple[int, int], list[_Way]] = {}
+        self.ways: dict[tuple[int, int], list[_Passing]] = {}
         neighbours = self._route(edges)
         self.sizes: dict[_Key, float] = {
             key: self.parts[key].left + self.parts[key].right if isinstance(key, int) else _PASS
@@ -118,7 +118,7 @@ class _Layers:
         }
         names = max((text_width(name, _ENTRY) for name in item.entries), default=0.0)
         self.sizes |= dict.fromkeys(self.inputs, names)
-        self.places: dict[_Key, float] = {self.end: 0.0, **dict.fromkeys(self.inputs, 0.0)}
+        self.positions: dict[_Key, float] = {self.end: 0.0, **dict.fromkeys(self.inputs, 0.0)}
         self._order(neighbours)
         self.heights = [
             max((self.parts[key].height for key in row if isinstance(key, int)), default=0.1) for row in self.rows
@@ -129,12 +129,12 @@ class _Layers:
         self.height = self.tops[-1] - _BETWEEN * (1.0 if loose else 0.4)
 
     def _route(self, edges: Sequence[tuple[int, int]]) -> dict[_Key, list[_Key]]:
-        """Give every connection a place in each layer that it passes; return what is connected with what."""
+        """Give every connection a position in each layer that it passes; return what is connected with what."""
         levels: dict[int, int] = dict.fromkeys(self.inputs, -1) | {self.end: len(self.rows)}
         levels |= dict(enumerate(self.ranks))
         neighbours: dict[_Key, list[_Key]] = {}
         for a, b in edges:
-            # Connections from one box share their places until the last layer.
+            # Connections from one box share their positions until the last layer.
             self.ways[a, b] = [
                 (a, b if level == levels[b] - 1 else self.end, level) for level in range(levels[a] + 1, levels[b])
             ]
@@ -155,15 +155,15 @@ class _Layers:
             self._spread(row, {key: float(i) for i, key in enumerate(row)})
         for sweep in range(_SWEEPS):
             for row in rows if sweep % 2 == 0 else reversed(rows):
-                wishes = {key: _mean([self.places[other] for other in neighbours[key]]) for key in row}
+                wishes = {key: _mean([self.positions[other] for other in neighbours[key]]) for key in row}
                 row.sort(key=wishes.__getitem__)
                 self._spread(row, wishes)
         inner = [key for row in self.rows for key in row]
-        leftmost = min(self.places[key] - self.sizes[key] / 2 for key in inner)
-        rightmost = max(self.places[key] + self.sizes[key] / 2 for key in inner)
+        leftmost = min(self.positions[key] - self.sizes[key] / 2 for key in inner)
+        rightmost = max(self.positions[key] + self.sizes[key] / 2 for key in inner)
         self.half = (rightmost - leftmost) / 2
         for key in (*inner, *(top if self.loose else ())):
-            self.places[key] -= (leftmost + rightmost) / 2
+            self.positions[key] -= (leftmost + rightmost) / 2
 
     def _spread(self, row: Sequence[_Key], wishes: Mapping[_Key, float]) -> None:
         """Put the members of a row as near to where they wish to be as their sizes allow, in this order."""
@@ -178,7 +178,7 @@ class _Layers:
             clusters.append((members, left))
         for members, left in clusters:
             for key in members:
-                self.places[key] = left + self.sizes[key] / 2
+                self.positions[key] = left + self.sizes[key] / 2
                 left += self.sizes[key] + _BESIDE
 
     def _extent(self, members: Sequence[_Key]) -> float:
@@ -194,16 +194,16 @@ class _Layers:
             start = y + (_BELOW_ENTRY if self.item.entries else 0.0)
             if a >= 0:
                 start = y + self.tops[self.ranks[a]] + self.parts[a].height
-            points: list[Point] = [(x + self.places[a], start)]
+            points: list[Point] = [(x + self.positions[a], start)]
             for step in way:
                 top = y + self.tops[step[2]]
-                points += [(x + self.places[step], top), (x + self.places[step], top + self.heights[step[2]])]
-            last = (x, y + self.height) if b == self.end else (x + self.places[b], y + self.tops[self.ranks[b]])
+                points += [(x + self.positions[step], top), (x + self.positions[step], top + self.heights[step[2]])]
+            last = (x, y + self.height) if b == self.end else (x + self.positions[b], y + self.tops[self.ranks[b]])
             canvas.curve([*points, last], arrow=b < self.end)
         for name, key in zip(self.item.entries, self.inputs, strict=False):
-            canvas.text(x + self.places[key], y + 0.05, name, _ENTRY, MUTED)
+            canvas.text(x + self.positions[key], y + 0.05, name, _ENTRY, MUTED)
         for i, part in enumerate(self.parts):
-            part.draw(canvas, x + self.places[i] + (part.left - part.right) / 2, y + self.tops[self.ranks[i]])
+            part.draw(canvas, x + self.positions[i] + (part.left - part.right) / 2, y + self.tops[self.ranks[i]])
 
 
 def _in_two_lines(box: Box) -> Box:

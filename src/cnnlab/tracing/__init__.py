@@ -1,4 +1,4 @@
-"""What a network does with its input: recorded forward passes, layer outputs, receptive fields, layers, summaries."""
+"""The analysis of a network by recording it: forward passes, layer outputs, receptive fields, layers, summaries."""
 
 from cnnlab.tracing.forward_pass import Call, Inputs, Op, Trace, Value, trace
 from cnnlab.tracing.hooks import (

@@ -50,7 +50,7 @@ class Op:
 
     Attributes:
         func: the operation; the name of one that the record adds.
-        args, kwargs: its arguments, with values in the place of tensors.
+        args, kwargs: its arguments, with values instead of tensors.
         outputs, inputs: the values that it makes and takes.
         call: the call of the module in whose ``forward`` it runs.
         macs: its multiply-adds.
@@ -69,12 +69,12 @@ class Op:
 
     @property
     def name(self) -> str:
-        """Name without namespace and overload, such as ``convolution``."""
+        """The name without namespace and overload, such as ``convolution``."""
         return str(self.func).split(".")[1] if not isinstance(self.func, str) else self.func
 
     @cached_property
     def arguments(self) -> dict[str, Any]:
-        """Arguments by name, with defaults."""
+        """The arguments by name, with defaults."""
         if isinstance(self.func, str):
             return {}
         schema = self.func._schema.arguments
@@ -105,7 +105,7 @@ class Call:
 
     @property
     def own_macs(self) -> int:
-        """Multiply-adds of the module's own ``forward``, without those of modules inside it."""
+        """The multiply-adds of the module's own ``forward``, without those of modules inside it."""
         return sum(step.macs for step in self.steps if isinstance(step, Op))
 
 
@@ -266,7 +266,7 @@ def _twin(model: nn.Module, device: torch.device, originals: dict[int, Tensor]) 
 
 @contextmanager
 def _no_fast_path() -> Iterator[None]:
-    """Attention as its matrix products, not as one fused operation that nobody counts."""
+    """Run attention as its matrix products while open, not as one fused operation whose cost is not counted."""
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -276,7 +276,7 @@ def _no_fast_path() -> Iterator[None]:
 
 
 class _Recorder(TorchDispatchMode):
-    """Sees every operation below autograd, and through hooks every call of a module."""
+    """Records every operation below autograd, and through hooks every call of a module."""
 
     def __init__(self, model: nn.Module, originals: Mapping[int, Tensor]) -> None:
         super().__init__()
@@ -366,7 +366,7 @@ class _Recorder(TorchDispatchMode):
         if self.values[id(tensor)].made_by is not op:
             self._new(tensor, op)
         if len(op.inputs) == 1:
-            return  # each number became something made from itself alone, whichever view one looks at
+            return  # each number was changed by itself alone, in every view of it
         for other in self.aliases[tensor.untyped_storage()._cdata]:
             if other is not tensor:
                 write = Op("write", (self.value(other), self.value(tensor)), {}, [], call)

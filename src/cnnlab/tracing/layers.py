@@ -1,4 +1,4 @@
-"""The layers of a network: one list for summaries, reports, and the choice of the layer that is looked at."""
+"""The layers of a network: one list for summaries, reports, and the choice of the target layer."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Layer:
         rank: position among the layers in the order in which their last calls finish; None for one that does not run.
         inputs, outputs: shapes of the tensors at the last call, batch first.
         output: shape of the first output of floating-point numbers at the last call, batch first; empty without one.
-        field: receptive field of that output; None for one that sees no pixels or where the field is unknown.
+        field: receptive field of that output; None for one that depends on no pixels or where the field is unknown.
         layout: how the output is laid out over positions on the image: with channels first or last, or as tokens
             ``(N, T, C)`` row by row; None for an output without positions.
         grid: number of positions on the image, (h, w).

@@ -1,4 +1,4 @@
-"""The arithmetic of receptive fields: the first and the last pixel that each element of a tensor sees, per axis."""
+"""The arithmetic of receptive fields: the first and the last pixel that an element depends on, per axis."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import numpy.typing as npt
 from cnnlab.tracing.forward_pass import Op, Value
 
 Array = npt.NDArray[np.int64]
-FAR = 2**40  # the first pixel, and minus the last one, of an element that sees none
+FAR = 2**40  # the first pixel, and minus the last one, of an element that depends on none
 
 
 @dataclass(frozen=True, eq=False)
 class Axis:
-    """What the elements of a tensor see along one axis of the image.
+    """The receptive fields of the elements of a tensor along one axis of the image.
 
     ``bounds`` holds the first pixel and minus the last one, so that the minimum is the union of both; it is of shape
     ``(2, ...)``, where the rest broadcasts to the tensor's. ``dim`` is the dimension of the tensor that runs along this
     axis of the image, in steps of ``jump`` pixels. ``merged`` says that there is none since a dimension is made of
-    several, such as one of tokens, and elements have their place on the image all the same.
+    several, such as one of tokens, and elements still have a position on the image.
     """
 
     bounds: Array
@@ -33,18 +33,18 @@ class Axis:
 
     @property
     def blind(self) -> bool:
-        """Whether the elements see no pixel."""
+        """Whether the elements depend on no pixel."""
         return bool((self.bounds >= FAR // 2).all())
 
     @property
     def placed(self) -> bool:
-        """Whether the elements differ in where they are on the image."""
+        """Whether the elements have different positions on the image."""
         return self.dim is not None or self.merged
 
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """What the elements of a tensor of ``shape`` see, along each axis of the image.
+    """The receptive fields of the elements of a tensor of ``shape``, along each axis of the image.
 
     ``through`` names the kinds of modules by which values of the whole image join the local ones.
     """
@@ -55,7 +55,7 @@ class Field:
 
     @classmethod
     def of_image(cls, shape: tuple[int, ...]) -> Field:
-        """Return the field of an image (N, C, ...): each pixel sees itself."""
+        """Return the field of an image (N, C, ...): each pixel depends on itself."""
         axes = []
         for dim in range(2, len(shape)):
             pixels = np.arange(shape[dim]).reshape([-1 if d == dim else 1 for d in range(len(shape))])
@@ -68,16 +68,16 @@ class Field:
 
 
 def gather(axis: Axis, dim: int, index: Array, scale: Fraction, valid: Array | None = None) -> Axis:
-    """Let each position of a dimension see what several positions of it saw.
+    """Give each position of a dimension the union of the fields of several positions of it.
 
     Along the axis of the image positions may lie outside the map: there the image is taken to go on.
 
     Args:
-        axis: what the elements see along one axis of the image.
+        axis: receptive fields of the elements along one axis of the image.
         dim: the dimension of the tensor.
         index: the positions that position i is made from, in row i, (positions, taps).
         scale: number of old steps that a new step along the dimension takes.
-        valid: which entries of ``index`` count, of the same shape; all when ``None``.
+        valid: whether each entry of ``index`` counts, of the same shape; all count when ``None``.
     """
     count = axis.bounds.shape[dim + 1]
     if dim != axis.dim and count == 1:
@@ -108,14 +108,14 @@ def gather(axis: Axis, dim: int, index: Array, scale: Fraction, valid: Array | N
 
 
 def reduce(axis: Axis, dims: Iterable[int]) -> Axis:
-    """Let one position see what all positions of the dimensions see; the dimensions stay, of size 1."""
+    """Give one position the union of the fields of all positions of the dimensions, which keep the size 1."""
     dims = tuple(dims)
     bounds = axis.bounds.min(axis=tuple(d + 1 for d in dims), keepdims=True)
     return _without_positions_if_same(Axis(bounds) if axis.dim in dims else replace(axis, bounds=bounds))
 
 
 def remove(axis: Axis, dims: Iterable[int], ndim: int) -> Axis:
-    """Take away dimensions of size 1."""
+    """Remove dimensions of size 1."""
     dims = set(dims)
     rest = [d for d in range(ndim) if d not in dims]
     bounds = axis.bounds.reshape([2, *(axis.bounds.shape[d + 1] for d in rest)])
@@ -125,7 +125,7 @@ def remove(axis: Axis, dims: Iterable[int], ndim: int) -> Axis:
 
 
 def compress(axis: Axis) -> Axis:
-    """Write what does not change along a dimension once."""
+    """Store bounds that do not change along a dimension once."""
     bounds = axis.bounds
     for dim in range(1, bounds.ndim):
         if bounds.shape[dim] > 1 and dim - 1 != axis.dim:
@@ -136,7 +136,7 @@ def compress(axis: Axis) -> Axis:
 
 
 def _without_positions_if_same(axis: Axis) -> Axis:
-    """Return the axis without positions where all elements see the same."""
+    """Return the axis, without positions where all elements have the same field."""
     return Axis(axis.bounds) if axis.merged and axis.bounds.size == 2 else axis
 
 
@@ -152,7 +152,7 @@ def find_dim(axis: Axis, jump: Fraction | None) -> Axis:
 
 
 def union(fields: Sequence[Field], shape: Sequence[int], op: Op) -> Field:
-    """Return what a tensor sees that an operation makes elementwise, with broadcasting, from several tensors."""
+    """Return the field of a tensor that an operation computes elementwise, with broadcasting, from several tensors."""
     through = [name for field in fields for name in field.through]
     axes = []
     for several in zip(*(field.axes for field in fields), strict=True):
@@ -185,7 +185,7 @@ def insert(axis: Axis, dim: int) -> Axis:
 
 
 Inputs = Mapping[Value, Field]
-"""What those inputs of an operation see that depend on an image."""
+"""The receptive fields of those inputs of an operation that depend on an image."""
 
 
 class UnknownRuleError(Exception):
@@ -193,7 +193,7 @@ class UnknownRuleError(Exception):
 
 
 def field_of(value: Any, inputs: Inputs) -> Field:
-    """Return what an input sees; without it the image is where a weight was expected, and there is no rule."""
+    """Return the field of an input; an image where a weight was expected has no rule."""
     if value not in inputs:
         raise UnknownRuleError("the image is where a weight was expected")
     return inputs[value]

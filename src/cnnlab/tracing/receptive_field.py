@@ -3,15 +3,15 @@
 Araujo, Norris, Sim: Computing receptive fields of convolutional neural networks. Distill 2019.
 https://distill.pub/2019/computing-receptive-fields
 
-For every position of every tensor of a recorded pass the first and the last pixel that it sees is carried along, per
+For every position of every tensor of a recorded pass the first and the last pixel that it depends on are tracked, per
 axis of the image: a convolution takes the first of its window's firsts and the last of its lasts, a sum the outermost
 of its terms', and so on (:mod:`cnnlab.tracing.receptive_rules`). So branches, dilation, odd sizes and padding need no
 formula of their own. Positions beyond the border of a map, which padding adds, are taken as if the image went on there,
 as the paper does: a field may be larger than the image.
 
-A tensor that has no positions along an axis any more (after global pooling, or a dense layer over the whole map) sees
-all of it. Where such a tensor meets one with positions, as in squeeze-excitation, the local field is carried on, and
-the kind of module where it happened is kept beside it.
+A tensor that has no positions along an axis any more (after global pooling, or a dense layer over the whole map)
+depends on all of it. Where such a tensor meets one with positions, as in squeeze-excitation, the result keeps the local
+field, and the kind of the module that joined the two is recorded with it.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from cnnlab.tracing.receptive_rules import apply_rule
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """What a position of a feature map sees, in pixels of the input; tuples run over the axes: height, width.
+    """The receptive field of a position of a feature map, in pixels of the input; tuples run over height and width.
 
     Attributes:
-        size: pixels from the first to the last one seen, padding included; the largest over positions and channels.
+        size: pixels from the first to the last one, padding included; the largest over positions and channels.
         stride: pixels between neighbouring positions; None along an axis without positions.
-        centre: where the field of the first position has its centre; 0 is the middle of the first pixel.
+        centre: centre of the field of the first position; 0 is the middle of the first pixel.
         whole: there are no positions left: the tensor is about the whole image.
         through: the kinds of modules by which values of the whole image join the local ones (squeeze-excitation,
             normalisation over the map, attention); empty where the field is all there is.
@@ -77,19 +77,19 @@ def receptive_fields(trace: Trace) -> dict[Value, ReceptiveField | None]:
 
 
 def _report(field: Field) -> ReceptiveField | None:
-    """Return the receptive field of the positions of a tensor; None for one that sees no pixel."""
+    """Return the receptive field of the positions of a tensor; None for one that depends on no pixel."""
     size, stride, centre = [], [], []
     for axis in field.axes:
         bounds = axis.bounds
         if axis.dim is not None:
             bounds = bounds.min(axis=tuple(d + 1 for d in range(len(field.shape)) if d != axis.dim))
         first, last = bounds[0].reshape(-1), -bounds[1].reshape(-1)
-        sees = last >= first
-        if not sees.any():
+        depends = last >= first
+        if not depends.any():
             return None
-        size.append(int((last - first)[sees].max()) + 1)
+        size.append(int((last - first)[depends].max()) + 1)
         stride.append(float(axis.jump) if axis.placed and axis.jump is not None else None)
-        centre.append(float(first[sees][0] + last[sees][0]) / 2)
+        centre.append(float(first[depends][0] + last[depends][0]) / 2)
     whole = not any(axis.placed for axis in field.axes)
     through = () if whole else field.through
     return ReceptiveField(

@@ -1,4 +1,4 @@
-"""What a tensor sees of the image after an operation that only moves its elements about or splits its dimensions."""
+"""The receptive fields of a tensor after an operation that moves its elements or splits its dimensions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from cnnlab.tracing.receptive_axes import (
 
 
 def permute(op: Op, inputs: Inputs) -> list[Field]:
-    """``permute``, ``transpose`` and ``t``."""
+    """Return the field after ``permute``, ``transpose`` or ``t``."""
     field = field_of(op.arguments["self"], inputs)
     ndim = len(field.shape)
     order = list(range(ndim))
@@ -103,7 +103,7 @@ def _matched(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], li
 
 
 def move(op: Op, inputs: Inputs) -> list[Field]:
-    """Operations that only move elements about are done to the bounds themselves."""
+    """Return the field after an operation that only moves elements: the operation is applied to the bounds."""
     field = field_of(op.arguments["self"], inputs)
     rest = [argument if not isinstance(argument, Value) else None for argument in op.args[1:]]
     if None in rest:

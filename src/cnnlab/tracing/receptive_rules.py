@@ -1,4 +1,4 @@
-"""What the outputs of an operation see of the image, given what its inputs see: a rule per kind of operation."""
+"""The receptive fields of an operation's outputs, from those of its inputs: a rule per kind of operation."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ Rule = Callable[[Op, Inputs], list[Field]]
 
 
 def apply_rule(op: Op, inputs: Inputs) -> list[Field]:
-    """Return what the outputs of an operation see; none where they see no pixel.
+    """Return the receptive fields of the outputs of an operation; none where they depend on no pixel.
 
     Args:
         op: the operation.
-        inputs: what those of its inputs see that depend on an image.
+        inputs: the receptive fields of those of its inputs that depend on an image.
 
     Raises:
         UnknownRuleError: there is no rule for this operation on a tensor with positions.
@@ -49,7 +49,7 @@ def apply_rule(op: Op, inputs: Inputs) -> list[Field]:
     fields = [inputs[value] for value in op.inputs if value in inputs]
     if any(axis.placed for field in fields for axis in field.axes):
         raise UnknownRuleError(name)
-    # Whatever it does: nothing in it has a place on the image.
+    # Whatever the operation does: no element has a position on the image.
     whole = union([field.to((), lambda a: Axis(a.bounds.reshape(2, -1).min(axis=1))) for field in fields], (), op)
     return [
         Field(v.shape, tuple(Axis(a.bounds.reshape([2, *[1] * len(v.shape)])) for a in whole.axes), whole.through)
@@ -67,17 +67,17 @@ def _copy(op: Op, inputs: Inputs) -> list[Field]:
 
 
 def _constant(op: Op, inputs: Inputs) -> list[Field]:
-    """The output has nothing of the image."""
+    """Return no field: the output does not depend on the image."""
     return []
 
 
 def _first(op: Op, inputs: Inputs) -> list[Field]:
-    """The output sees what the first input sees."""
+    """Return the field of the first input, which the output shares."""
     return [next(inputs[value] for value in op.inputs if value in inputs)]
 
 
 def _write(op: Op, inputs: Inputs) -> list[Field]:
-    """A tensor after a view of it was written to; which part that was is not recorded, so all of it is taken."""
+    """Return the field of a tensor after a write to a view of it; the part is not recorded, so all of it counts."""
     base, view = op.inputs
     if len(base.shape) != len(view.shape):
         raise UnknownRuleError("write")
@@ -150,7 +150,7 @@ def _adaptive_pool(op: Op, inputs: Inputs) -> list[Field]:
 
 
 def _upsample(op: Op, inputs: Inputs) -> list[Field]:
-    """Nearest and bilinear interpolation, without aligned corners."""
+    """Return the field after nearest or bilinear interpolation, without aligned corners."""
     field, out = field_of(op.arguments.get("input", op.arguments.get("self")), inputs), op.outputs[0].shape
     if op.arguments.get("align_corners"):
         raise UnknownRuleError(op.name)
@@ -181,7 +181,7 @@ def _pad(op: Op, inputs: Inputs) -> list[Field]:
 
 
 def _cut(op: Op, inputs: Inputs) -> list[Field]:
-    """Parts along one dimension."""
+    """Return the fields of parts along one dimension."""
     field = field_of(op.arguments["self"], inputs)
     dim = op.arguments["dim"] % len(field.shape)
     removed = op.name in ("select", "unbind")
@@ -204,7 +204,7 @@ def _cut(op: Op, inputs: Inputs) -> list[Field]:
 
 
 def _join(op: Op, inputs: Inputs) -> list[Field]:
-    """``cat``; parts that see nothing count as such, parts about the whole image as in a sum."""
+    """Return the field of a ``cat``: constant parts have none, parts about the whole image are treated as in a sum."""
     out = op.outputs[0].shape
     dim = op.arguments["dim"] % len(out)
     values = [value for value in op.arguments["tensors"] if value.shape != (0,)]
@@ -212,16 +212,16 @@ def _join(op: Op, inputs: Inputs) -> list[Field]:
     axes = []
     for number in range(len(next(iter(inputs.values())).axes)):
         parts = [inputs[value].axes[number] if value in inputs else None for value in values]
-        seeing = [axis for axis in parts if axis is not None]
-        placed = [axis for axis in seeing if axis.placed]
-        if placed and any(not axis.placed and not axis.blind for axis in seeing):
+        dependent = [axis for axis in parts if axis is not None]
+        placed = [axis for axis in dependent if axis.placed]
+        if placed and any(not axis.placed and not axis.blind for axis in dependent):
             through.append(type(op.call.module).__name__)
-        axes.append(_joined(parts, placed or seeing, dim, [value.shape[dim] for value in values]))
+        axes.append(_joined(parts, placed or dependent, dim, [value.shape[dim] for value in values]))
     return [Field(out, tuple(axes), tuple(dict.fromkeys(through)))]
 
 
 def _joined(parts: Sequence[Axis | None], used: Sequence[Axis], dim: int, sizes: Sequence[int]) -> Axis:
-    """Return the axis of parts that were concatenated along ``dim``; those that are not ``used`` see nothing."""
+    """Return the axis of parts that were concatenated along ``dim``; those that are not ``used`` depend on nothing."""
     along = next((axis for axis in used if axis.dim is not None), used[0])
     first = used[0].bounds
     alike = all(axis.bounds.shape == first.shape and (axis.bounds == first).all() for axis in used)
@@ -231,8 +231,8 @@ def _joined(parts: Sequence[Axis | None], used: Sequence[Axis], dim: int, sizes:
     pieces = []
     for axis, size in zip(parts, sizes, strict=True):
         shape = [2, *(size if d == dim else side for d, side in enumerate(rest))]
-        sees = axis is not None and any(axis is other for other in used)
-        pieces.append(np.broadcast_to(axis.bounds if sees and axis is not None else np.array(FAR), shape))
+        depends = axis is not None and any(axis is other for other in used)
+        pieces.append(np.broadcast_to(axis.bounds if depends and axis is not None else np.array(FAR), shape))
     return replace(along, bounds=np.concatenate(pieces, axis=dim + 1))
 
 
@@ -270,14 +270,14 @@ def _normalise(op: Op, inputs: Inputs) -> list[Field]:
 
 
 def _with_statistics(op: Op, field: Field, dims: Iterable[int]) -> list[Field]:
-    """Return what elements see that were changed by statistics computed over ``dims``."""
+    """Return the field of elements that were changed by statistics computed over ``dims``."""
     dims = list(dims)
     statistics = field.to(field.shape, lambda a: compress(reduce(a, dims)))
     return [union([field, statistics], field.shape, op)]
 
 
 def _product(op: Op, inputs: Inputs) -> list[Field]:
-    """Products of matrices, also with something added."""
+    """Return the field of a matrix product, also with a term added."""
     *added, left, right = op.inputs  # of addmm and baddbmm the first one is added
     terms = [inputs[value] for value in added if value in inputs]
     for value, dim in ((left, len(left.shape) - 1), (right, len(right.shape) - 2)):

@@ -23,7 +23,7 @@ class Stage:
         output: shape of that module's output, batch first.
         parameters: number of parameters that are used in this stage and in none before it.
         macs: multiply-adds of its matrix products and convolutions.
-        field: receptive field of the output; None for one that sees no pixels or where the field is unknown.
+        field: receptive field of the output; None for one that depends on no pixels or where the field is unknown.
     """
 
     name: str
@@ -100,5 +100,5 @@ def _resolution_changes(record: Trace, fields: Fields) -> list[Call]:
 
 
 def _computes(op: Op) -> bool:
-    """Whether an operation makes numbers, and does not only look at them in another way."""
+    """Return whether an operation computes numbers, and is not only a view of them."""
     return bool(op.inputs and op.outputs) and (isinstance(op.func, str) or not op.func.is_view)

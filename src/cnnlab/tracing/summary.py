@@ -1,4 +1,4 @@
-"""What a network consists of and what it costs: layers, shapes, parameters, multiply-adds, memory, receptive fields."""
+"""The summary of a network: layers, shapes, parameters, multiply-adds, memory, receptive fields."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ _TARGET_TITLES = ("layer", "type", "output", "field", "stride", "calls", "spatia
 
 
 def target_table(layers: Sequence[Layer], default: Layer | None) -> Table:
-    """Return a table of the layers that can be looked at, in which the default one is marked."""
+    """Return a table of the layers that can be the target layer, in which the default one is marked."""
     return table(_TARGET_TITLES, _target_lines(layers, default), wrap=False)
 
 

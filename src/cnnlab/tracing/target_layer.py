@@ -1,4 +1,4 @@
-"""Which layers of a network can be looked at, and which one is when none is named."""
+"""The layers of a network that can be the target layer, and the default one."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _CACHE: weakref.WeakKeyDictionary[nn.Module, dict[object, Layers]] = weakref.Wea
 
 
 def list_layers(model: nn.Module, image: Tensor | Sequence[int]) -> Layers:
-    """List every layer that runs, with its output, how much of the image it sees, and which layer is the default.
+    """List every layer that runs, with its output and its receptive field, and mark the default target layer.
 
     Nothing is computed, and the model stays as it is.
 
