@@ -37,7 +37,7 @@ class Registry(Generic[Facts]):
     """Names to factories with facts.
 
     Args:
-        kind: what is registered, as it appears in messages ("model", "data set").
+        kind: kind of the registered things, as it appears in messages ("model", "data set").
         package: dotted name of the room whose modules register things.
         hint: the next step to name when a look-up fails.
     """

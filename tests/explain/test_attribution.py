@@ -52,7 +52,7 @@ def test_a_picture_of_ones_own_is_drawn_under_the_map(answer: Attribution) -> No
     picture = np.full((64, 64, 3), (250, 10, 10), np.uint8)
     figure = answer.figure(picture)
     assert (np.asarray(figure.axes[0].images[0].get_array())[0, 0] == (250, 10, 10)).all()
-    with pytest.raises(UsageError, match="Cut the picture as the network sees it"):
+    with pytest.raises(UsageError, match="Crop the picture to the network's input"):
         answer.figure(picture[:30])
 
 

@@ -1,4 +1,4 @@
-"""What holds for the errors of all commands: addresses are not fetched, and several processes say a thing once."""
+"""Rules for the errors of all commands: addresses are not fetched, and of several processes one prints a message."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def refuse_addresses(arguments: list[str]) -> None:
 
 
 def said_by_another_process(message: str) -> bool:
-    """Whether another process of this training on several devices has said ``message`` on this machine a moment ago.
+    """Return whether another process of this training on this machine printed ``message`` a moment ago.
 
     All processes fail over the same wrong setting; each would print the same line.
     """

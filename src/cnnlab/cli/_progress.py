@@ -1,4 +1,4 @@
-"""How a training looks while it runs: a bar on a terminal, a line per epoch otherwise, JSON lines for machines.
+"""The display of a training while it runs: a bar on a terminal, a line per epoch otherwise, JSON lines for machines.
 
 Each is a generator that takes a stream of events and passes it on.
 """
@@ -19,7 +19,7 @@ from cnnlab.training import EpochDone, Event, FeaturesComputed, Finished, Starte
 
 
 def show(events: Iterator[Event], console: Console, *, as_json: bool = False) -> Iterator[Event]:
-    """Pass ``events`` on and show them on ``console`` in the way that fits it."""
+    """Pass ``events`` on and show them on ``console``: as a bar, as lines, or as JSON."""
     if as_json:
         yield from _json_lines(events)
     elif console.is_terminal:
@@ -62,7 +62,7 @@ def _lines(events: Iterator[Event], console: Console) -> Iterator[Event]:
 
 def _bar(events: Iterator[Event], console: Console) -> Iterator[Event]:
     with TrainingBar(console) as bar:
-        seen, accuracy = 0, ""
+        images, accuracy = 0, ""
         for event in events:
             if isinstance(event, Started):
                 _say_notes(event, console)
@@ -76,14 +76,14 @@ def _bar(events: Iterator[Event], console: Console) -> Iterator[Event]:
                 bar.begin(total, begun)
                 bar.show(begun, "features" if event.done < event.total else f"epoch 1/{epochs}", numbers)
             elif isinstance(event, StepDone):
-                seen += event.images
+                images += event.images
                 if bar.due():
-                    rate = seen / max(time.monotonic() - since, 1e-9)
+                    rate = images / max(time.monotonic() - since, 1e-9)
                     numbers = f"loss {event.loss:.3f}{accuracy}  {rate:,.0f} images/s"
                     bar.show((event.epoch - 1) * per_epoch + event.step, f"epoch {event.epoch}/{epochs}", numbers)
             elif isinstance(event, EpochDone):
                 accuracy = "" if math.isnan(event.val_accuracy) else f"  {event.split} {event.val_accuracy:.2%}"
-                seen, since = 0, time.monotonic()
+                images, since = 0, time.monotonic()
                 if worth_a_line(event.epoch, epochs):
                     bar.say(epoch_line(event))
             elif isinstance(event, Finished):
@@ -107,7 +107,7 @@ def _say_notes(event: Started, console: Console) -> None:
 
 
 def epoch_line(event: EpochDone) -> str:
-    """One line about an epoch."""
+    """Return one line about an epoch."""
     parts = [
         f"epoch {event.epoch:>3}",
         f"train loss {event.train_loss:.4f} accuracy {event.train_accuracy:7.2%}",

@@ -1,4 +1,4 @@
-"""What ``train``, ``resume`` and ``extend`` share: run a training to its end, show it, and say what to do next."""
+"""The shared part of ``train``, ``resume`` and ``extend``: run a training to its end, show it, print the next steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def run_to_end(events: Iterator[Event], recorder: Recorder, tensorboard: bool, as_json: bool) -> None:
-    """Run the stream to its end through recorder and display, then say what came out and what to do next."""
+    """Run the stream to its end through recorder and display, then print the result and the next steps."""
     from rich.console import Console
 
     from cnnlab.cli._progress import show
@@ -60,10 +60,10 @@ def run_to_end(events: Iterator[Event], recorder: Recorder, tensorboard: bool, a
 
         typer.echo(json.dumps({"event": "Report", "run": str(run.path), "report": str(report)}))
         return
-    kept = f", weights of epoch {finished.kept_epoch}" if run.summary.get("selected_on") else ""
+    weights = f", weights of epoch {finished.kept_epoch}" if run.summary.get("selected_on") else ""
     typer.echo(
         f"{run.recipe.model} on {run.recipe.data}: {finished.split} accuracy {finished.accuracy:.2%} "
-        f"({len(finished.labels):,} images{kept}), trained in {duration(finished.seconds)}"
+        f"({len(finished.labels):,} images{weights}), trained in {duration(finished.seconds)}"
     )
     typer.echo(f"report: {report}")
     typer.echo("Try next:", err=True)

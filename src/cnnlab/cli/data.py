@@ -1,4 +1,4 @@
-"""``cnnlab data``: what data sets there are and how they look."""
+"""``cnnlab data``: list the data sets, describe one, and draw samples of it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def data(
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Augmentation to show, such as cutout=8.")
     ] = None,
     figure: Annotated[Path | None, figure_option("samples of each class")] = None,
-    augmented: Annotated[bool, typer.Option("--augmented", help="Draw what the network sees in training.")] = False,
+    augmented: Annotated[bool, typer.Option("--augmented", help="Draw the images as augmented in training.")] = False,
     recipe: Annotated[str | None, typer.Option("--recipe", "-r", help="Augmentation and size of this recipe.")] = None,
     split: Annotated[str, typer.Option(help="train, val or test: where the samples come from.")] = "train",
     per_class: Annotated[
@@ -40,7 +40,7 @@ def data(
     file_column: FileColumn = None,
     as_json: Json = False,
 ) -> None:
-    """List the data sets; or say what one is, your own included, and draw samples of it.
+    """List the data sets; or describe one, your own included, and draw samples of it.
 
     Examples: `cnnlab data` · `cnnlab data photos/` · `cnnlab data cifar10 --figure grid.png` ·
     `cnnlab data cifar10 --figure seen.png --augmented cutout=8`
@@ -127,7 +127,7 @@ def _show(described: dict[str, Any], as_json: bool) -> None:
 
 
 def _training_view(changes: list[str], recipe: str | None) -> TrainingView:
-    """Return how the training of a recipe with changes sees images; without both, the customary augmentation."""
+    """Return the view of images in training with a recipe and changes; without both, the customary augmentation."""
     from cnnlab.data.samples import TrainingView
     from cnnlab.training import Recipe, load_recipe
 

@@ -1,4 +1,4 @@
-"""``cnnlab doctor``: what is wrong with one's data."""
+"""``cnnlab doctor``: find faults in data."""
 
 from __future__ import annotations
 

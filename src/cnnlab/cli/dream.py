@@ -1,4 +1,4 @@
-"""``cnnlab dream``: a photo with more of what a network sees in it."""
+"""``cnnlab dream``: a photo in which the activations of a network are amplified."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def dream(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Give a photo more of what a network sees in it: a deep dream.
+    """Amplify in a photo what a layer of a network responds to: a deep dream.
 
     Examples: `cnnlab dream efficientnet_lite0 clouds.jpg --size 448` ·
     `cnnlab dream efficientnet_lite0 clouds.jpg --target peacock`

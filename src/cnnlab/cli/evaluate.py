@@ -1,4 +1,4 @@
-"""``cnnlab evaluate``: how good a run is, as numbers."""
+"""``cnnlab evaluate``: the metrics of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``cnnlab explain``: why a network answers as it does to a photo."""
+"""``cnnlab explain``: explain the answer of a network to a photo."""
 
 from __future__ import annotations
 

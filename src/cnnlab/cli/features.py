@@ -1,4 +1,4 @@
-"""``cnnlab features``: what a layer makes of a photo."""
+"""``cnnlab features``: the feature maps of a layer for a photo."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cnnlab.cli._output import print_result
 
 
 class View(StrEnum):
-    """How feature maps are laid out."""
+    """The layout of feature maps."""
 
     grid = "grid"
     strongest = "strongest"
@@ -33,7 +33,7 @@ def features(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Draw what a layer makes of a photo: a map per channel, and on request where one number comes from.
+    """Draw the feature maps of a layer for a photo, and on request the arithmetic of one number.
 
     Examples: `cnnlab features efficientnet_lite0 cat.jpg` · `cnnlab features RUN digit.png --layer conv2` ·
     `cnnlab features RUN digit.png --channel 3 --row 10 --column 12`
@@ -41,7 +41,7 @@ def features(
     from cnnlab import figures
     from cnnlab.errors import UsageError
     from cnnlab.explain import layer_pixel
-    from cnnlab.explain.activations.features import features as look
+    from cnnlab.explain.activations.features import features as features_of
     from cnnlab.runs.classifier import open_classifier
     from cnnlab.runs.folder import new_folder
 
@@ -49,7 +49,7 @@ def features(
         raise UsageError("--row and --column say which number of a channel is worked out: give --channel too.")
     network = open_classifier(run, device, as_trained=False)
     image = network.input(photo)
-    activations = look(network.model, image, layer)
+    activations = features_of(network.model, image, layer)
     one = None if channel is None else layer_pixel(network.model, image, activations.layer, channel, row, column)
     folder = new_folder(out, f"features-{network.name}", "looks")
     path = folder / f"{activations.layer}-{view.value}.png"

@@ -1,4 +1,4 @@
-"""``cnnlab filters``: what the filters of a convolution look like."""
+"""``cnnlab filters``: the filters of a convolution as pictures."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def filters(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Draw the filters of a convolution: in colour where they see colours, slice by slice otherwise.
+    """Draw the filters of a convolution: in colour for three input channels, slice by slice otherwise.
 
     Examples: `cnnlab filters runs/lenet5-mnist5k-1 --before` · `cnnlab filters efficientnet_lite0`
     """
     from cnnlab import figures
-    from cnnlab.explain.activations.filters import filters as look
+    from cnnlab.explain.activations.filters import filters as filters_of
     from cnnlab.runs.classifier import initial_model, open_classifier
     from cnnlab.runs.folder import new_folder
 
     network = open_classifier(run, device, as_trained=False)
-    bank = look(network.model, layer)
-    earlier = look(initial_model(run), bank.layer) if before else None
+    bank = filters_of(network.model, layer)
+    earlier = filters_of(initial_model(run), bank.layer) if before else None
     path = new_folder(out, f"filters-{network.name}", "looks") / f"{bank.layer}.png"
     figures.save(bank.figure(earlier), path)
     count, channels, height, width = bank.weights.shape

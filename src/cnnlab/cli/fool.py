@@ -1,4 +1,4 @@
-"""``cnnlab fool``: a photo that a network takes for something else."""
+"""``cnnlab fool``: an adversarial example made from a photo."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cnnlab.cli._output import print_result
 
 
 class Attack(StrEnum):
-    """How an image is changed."""
+    """The attack that changes the image."""
 
     ascent = "ascent"
     fgsm = "fgsm"
@@ -30,7 +30,7 @@ def fool(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Change a photo so little that nobody sees it, until the network takes it for something else.
+    """Make an adversarial example: a photo with a hardly visible change, which the network takes for another class.
 
     The exit code is 1 when the network was not fooled.
 

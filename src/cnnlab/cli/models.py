@@ -1,4 +1,4 @@
-"""``cnnlab models``: the networks there are, with their facts and with what was measured of them here."""
+"""``cnnlab models``: the networks, with their facts and their measurements on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``cnnlab predict``: what is in images."""
+"""``cnnlab predict``: predict the classes of images."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def predict(
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 64,
     as_json: Json = False,
 ) -> None:
-    """Say what is in images. Unreadable files are named and left out; the exit code is then 1.
+    """Predict the classes of images. Unreadable files are named and left out; the exit code is then 1.
 
     Examples: `cnnlab predict runs/lenet5-mnist5k-1 digit.png` · `cnnlab predict RUN photos/ --csv answers.csv` ·
     `cnnlab predict efficientnet_lite0 photo.jpg`
@@ -57,7 +57,7 @@ def predict(
 
 
 def _answer_table(answers: Sequence[Prediction], k: int) -> Table:
-    """A line per image: its file, the first answer, and the others of ``k`` in a row."""
+    """Return a table with a line per image: its file, the first answer, and the others of ``k`` in a row."""
     rows = []
     for answer in answers:
         others = ", ".join(f"{name} {percent(share)}" for name, share in answer.top[1:])

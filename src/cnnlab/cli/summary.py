@@ -1,4 +1,4 @@
-"""``cnnlab summary``: what a network consists of and what it costs."""
+"""``cnnlab summary``: the layers of a network and their cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the layers of a network compute: feature maps, images that excite a unit, images as points, distributions."""
+"""The outputs of layers: feature maps, images that excite a unit, images as points, distributions."""
 
 from __future__ import annotations
 
@@ -113,8 +113,8 @@ def top_images(
         rows: name of a unit -> picture, box of its receptive field (top, left, bottom, right), and output of the unit,
             the strongest first.
         layer: name of the layer.
-        count: how many images there were to choose from.
-        cut: whether only what is in the box is drawn, and not the picture with a frame around the box.
+        count: number of images that they were chosen from.
+        cut: whether only the contents of the box are drawn, and not the picture with a frame around the box.
     """
     cell, gap, left, below = 1.05, 0.08, 0.95, 0.25  # inches; below: for the output
     most = max(len(row) for row in rows.values())
@@ -128,7 +128,7 @@ def top_images(
             style: dict[str, Any] = {"size": 7.5, "colour": MUTED, "ha": "center"}
             canvas.text(x + cell / 2, canvas.top + cell + 0.04, f"{value:.3g}", **style)
         canvas.top += cell + below
-    what = "the part of each that the unit sees" if cut else "framed: what the unit sees"
+    what = "the unit's receptive field in each" if cut else "framed: the unit's receptive field"
     canvas.top += 0.05
     canvas.paragraph(f"The strongest of {count} images; {what}. Below: its output.")
     return canvas.finish()
@@ -200,7 +200,7 @@ def distributions(watches: Mapping[str, Sequence[Any]], columns: int = 6) -> Fig
     Args:
         watches: name of a training -> its records in the order of time,
             :class:`cnnlab.explain.activations.snapshots.Snapshot`.
-        columns: how many layers are drawn, from the first to the last.
+        columns: number of layers drawn, from the first to the last.
     """
     trainings = list(watches.values())
     layers = [records[0].inputs_of_activations for records in trainings]

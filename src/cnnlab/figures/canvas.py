@@ -1,4 +1,4 @@
-"""A figure on which pictures and texts are put from top to bottom, at places in inches."""
+"""A figure on which pictures and texts are put from top to bottom, at positions in inches."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ LINE = 0.18  # inches from one line of a paragraph to the next
 class Canvas:
     """A figure of a given width, filled from the top; its height is that of its contents.
 
-    Places are in inches, counted from the upper left corner. Everything is drawn in one pair of axes, ``page``: a
+    Positions are in inches, counted from the upper left corner. Everything is drawn in one pair of axes, ``page``: a
     hundred axes would take a hundred times as long.
 
     Args:
         width: width of the figure in inches.
 
     Attributes:
-        top: how far the figure is filled, in inches; callers move it past what they have drawn.
+        top: height down to which the figure is filled, in inches; callers move it past their drawing.
         page: the axes that everything is drawn in.
     """
 
@@ -51,7 +51,7 @@ class Canvas:
             self.top += LINE
 
     def text(self, left: float, top: float, text: str, size: float = 9, colour: str = INK, **style: Any) -> None:
-        """Write a line at a place; ``size`` is in points, ``style`` the further arguments of ``Axes.text``."""
+        """Write a line at a position; ``size`` is in points, ``style`` the further arguments of ``Axes.text``."""
         options: dict[str, Any] = {"ha": "left", "va": "top", "parse_math": False} | style
         self.page.text(left, top, text, color=colour, fontsize=size, **options)
 
@@ -69,7 +69,7 @@ class Canvas:
             self.page.add_patch(Rectangle((left, top), width, height, fill=False, ec=colour, lw=line))
 
     def axes(self, left: float, top: float, width: float, height: float) -> Axes:
-        """Return axes of their own, for what has ticks."""
+        """Return further axes, for charts with ticks."""
         axes = self._figure.add_axes((0, 0, 1, 1), label=f"axes {len(self._own_axes)}")
         self._own_axes.append((axes, left, top, width, height))
         return axes

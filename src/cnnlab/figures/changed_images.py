@@ -1,4 +1,4 @@
-"""An image before and after it was changed: adversarial examples, images that a network dreamt up."""
+"""Images before and after a change: adversarial examples and deep dreams."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def fooling(
 
     Args:
         before, after: the two images, uint8 or 0..1, (H, W) or (H, W, 3).
-        difference: what was added, (C, H, W), in shares of the pixel range. It is magnified until it can be seen;
+        difference: change that was added, (C, H, W), in shares of the pixel range. It is magnified until it is visible;
             mid-grey is no change.
         answers: the network's answer to the image, and to the changed one.
         caption: a sentence or two for below.

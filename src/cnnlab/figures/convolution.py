@@ -1,4 +1,4 @@
-"""Convolutions: their filters, what a kernel makes of an image, and where one number of the output comes from."""
+"""Convolutions: their filters, the result of a kernel on an image, and the arithmetic of one number of the output."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def filters(weights: npt.ArrayLike, layer: str = "", before: npt.ArrayLike | Non
         weights: the weights, (F, C, kh, kw).
         layer: name of the layer, for the heading.
         before: the same weights before training.
-        limit: how many filters are drawn, and slices of each; what fits when 0.
+        limit: largest number of filters, and of slices of each; as many as fit when 0.
 
     Raises:
         UsageError: the weights have another shape.
@@ -107,7 +107,7 @@ def output_pixel(
     rows: Sequence[int] | Array,
     columns: Sequence[int] | Array,
 ) -> Figure:
-    """Draw where one number of a convolution comes from: patch x kernel = products, and their sum.
+    """Draw the arithmetic of one number of a convolution's output: patch x kernel = products, and their sum.
 
     Of more than three channels those are drawn whose products have the largest sums; the others are one number.
 
@@ -137,7 +137,7 @@ def output_pixel(
         input_pixels, title = _in_colours(image[strongest[0]]), f"the patch in channel {strongest[0]}"
     _framed(canvas, input_pixels, MARGIN, middle, side, (rows, columns), title)
     right = canvas.width - MARGIN - side
-    _framed(canvas, _in_colours(output), right, middle, side, ([at[0]], [at[1]]), "its place in the output")
+    _framed(canvas, _in_colours(output), right, middle, side, ([at[0]], [at[1]]), "its position in the output")
     top = above + (body - len(channels) * (table.height + gap) + gap) / 2
     table.draw(canvas, start, top, (patch, kernel, products), (image, kernel, products), channels)
     canvas.top = above + body + 0.4
@@ -204,7 +204,7 @@ def _sum_of(sums: Array, channels: Sequence[int], bias: float) -> str:
 
 
 def kernel_results(image: npt.ArrayLike, results: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]]) -> Figure:
-    """Draw an image and what kernels make of it.
+    """Draw an image and the results of kernels on it.
 
     Args:
         image: the input, (C, H, W).

@@ -1,4 +1,4 @@
-"""Maps over pictures: what a network looked at, what speaks for its answer and what against it."""
+"""Heat maps over pictures: the importance of each pixel, for or against the answer of a network."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def overlay(
         picture: the picture below it, uint8 or 0..1, (H, W), (H, W, 1) or (H, W, 3); its sides have the map's
             proportions.
         signed: whether the colours lie around zero, blue below and red above, and not from 0 on, pale to dark red.
-        title, facts: lines above: what the map is, and in grey what else is known.
-        caption: what the colours mean; a sentence on where the map has its weight is added.
+        title, facts: lines above the picture: the name of the map, and further facts in grey.
+        caption: meaning of the colours; a sentence on where the map has its weight is added.
         notes: sentences for the end, in grey.
-        label: what is measured, beside the scale.
+        label: name of the quantity, beside the scale.
 
     Raises:
         UsageError: the map is no (H, W), or the picture has other proportions.
@@ -90,7 +90,7 @@ def blend(values: npt.ArrayLike, picture: npt.ArrayLike, *, signed: bool = False
     if abs(heat.shape[1] / heat.shape[0] / (size[0] / size[1]) - 1) > 0.02:
         raise UsageError(
             f"The picture is {size[0]} x {size[1]} pixels and the map {heat.shape[1]} x {heat.shape[0]}: they have "
-            "other proportions. Cut the picture as the network sees it."
+            "other proportions. Crop the picture to the network's input."
         )
     share = np.clip(heat / (top or 1), -1 if signed else 0, 1).astype(np.float32)
     if share.shape != pixels.shape[:2]:
@@ -179,7 +179,7 @@ def describe(values: npt.ArrayLike, signed: bool = False, outlined: bool = False
     share = share_of_half(weight)
     much = f"{share:.0%}" if share >= 0.01 else "less than 1%"
     inside = "inside the line, " if outlined else ""
-    lies = f"lies {inside}on {much} of the image, {_place(weight)}" if share < 0.4 else "is spread over the image"
+    lies = f"lies {inside}on {much} of the image, {_region(weight)}" if share < 0.4 else "is spread over the image"
     text = f"{'Half of the' if share < 0.4 else 'The'} weight {lies}"
     return f"{text}; {np.clip(-heat, 0, None).sum() / weight.sum():.0%} of all is blue." if signed else f"{text}."
 
@@ -191,8 +191,8 @@ def share_of_half(weight: npt.ArrayLike) -> float:
     return float(np.searchsorted(total, total[-1] / 2) + 1) / len(falling) if total[-1] > 0 else 0.0
 
 
-def _place(weight: Floats) -> str:
-    """Name the place of the heaviest half: its median column and row, in thirds of the picture."""
+def _region(weight: Floats) -> str:
+    """Name the region of the heaviest half: its median column and row, in thirds of the picture."""
     heavy = np.where(weight >= _threshold(weight), weight, 0)
     thirds = []
     for axis in (0, 1):
@@ -210,10 +210,10 @@ def _threshold(weight: Floats) -> float:
     return float(np.sort(weight.ravel())[::-1][max(round(share_of_half(weight) * weight.size) - 1, 0)])
 
 
-def _outline(axes: Axes, values: Floats, place: tuple[float, float, float, float]) -> None:
-    """Draw a line around the pixels that hold half of a map's weight; ``place`` is left, top, width, height."""
+def _outline(axes: Axes, values: Floats, box: tuple[float, float, float, float]) -> None:
+    """Draw a line around the pixels that hold half of a map's weight; ``box`` is left, top, width, height."""
     weight = np.clip(values, 0, None)
-    left, top, width, height = place
+    left, top, width, height = box
     ys = top + (np.arange(weight.shape[0]) + 0.5) * height / weight.shape[0]
     xs = left + (np.arange(weight.shape[1]) + 0.5) * width / weight.shape[1]
     for colour, thickness in (("#ffffff", 2.2), (INK, 0.9)):
@@ -232,8 +232,8 @@ def comparison(answers: Sequence[Any], picture: npt.ArrayLike | None = None, col
 
     Args:
         answers: attributions of one image; those with metrics of faithfulness say how they compare with random maps.
-        picture: what the model saw as people see it; drawn from its input when ``None``.
-        columns: how many maps stand beside each other at most; rows are about equally long.
+        picture: the network's input as a picture; drawn from the input itself when ``None``.
+        columns: largest number of maps in a row; rows are about equally long.
 
     Raises:
         UsageError: no answers.
@@ -243,7 +243,7 @@ def comparison(answers: Sequence[Any], picture: npt.ArrayLike | None = None, col
     first = answers[0]
     pixels = input_picture(first.image) if picture is None else to_picture(picture, "HWC")
     probability = f"{first.subject}: {first.probability:.1%}"
-    cells = [("What the network sees", pixels, [(probability, INK), (f"score {first.score:.3g}", MUTED)])]
+    cells = [("The network's input", pixels, [(probability, INK), (f"score {first.score:.3g}", MUTED)])]
     for answer in answers:
         map_over_picture = blend(answer.map, pixels, signed=answer.signed)
         cells.append((answer.method_title, map_over_picture, [*_scores(answer), (f"{answer.seconds:.2g} s", MUTED)]))

@@ -191,12 +191,12 @@ def cross_validation(
 
 
 def _whole(panel: Mapping[str, Line]) -> bool:
-    """Whether all xs are whole numbers, so that ticks between them would mean nothing."""
+    """Return whether all xs are whole numbers, so that ticks between them would mean nothing."""
     return all(np.equal(np.mod(np.asarray(xs, dtype=float), 1), 0).all() for xs, _ in panel.values())
 
 
 def faithfulness_curves(curves: Sequence[Any]) -> Figure:
-    """Draw what becomes of the probability while pixels go, and come back, most important first.
+    """Draw the probability over the share of pixels deleted, and inserted, the most important first.
 
     Args:
         curves: curves of deletion and insertion, with ``kind``, ``name``, ``share``, ``score``, ``auc``. Those called
@@ -222,10 +222,10 @@ def faithfulness_curves(curves: Sequence[Any]) -> Figure:
             (one for one in curves if one.kind == kind), key=lambda one: one.auc, reverse=kind == "insertion"
         ):
             turn, colour = divmod(names.index(one.name), len(CYCLE)) if one.name in names else (0, 0)
-            look: dict[str, Any] = {"color": CYCLE[colour], "ls": ("-", "--", ":")[turn % 3], "lw": 1.6}
+            line_style: dict[str, Any] = {"color": CYCLE[colour], "ls": ("-", "--", ":")[turn % 3], "lw": 1.6}
             if one.name not in names:
-                look = {"color": MUTED, "ls": (0, (4, 3)), "lw": 2}
-            axes.plot(one.share, one.score, label=f"{one.auc:.2f}  {one.name}", **look)
+                line_style = {"color": MUTED, "ls": (0, (4, 3)), "lw": 2}
+            axes.plot(one.share, one.score, label=f"{one.auc:.2f}  {one.name}", **line_style)
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_xlim(0, 1)

@@ -117,7 +117,7 @@ def heat_map(
         rows, columns: names of the H rows and of the W columns.
         numbers: whether the value is written into each cell.
         percent: whether numbers and colour bar are in percent of 1.
-        label: what the colour means.
+        label: meaning of the colour.
 
     Raises:
         UsageError: not a matrix, or names that are not as many as rows or columns.

@@ -1,4 +1,4 @@
-"""The house style of figures, and the ways they leave: file, PNG bytes, SVG for a page."""
+"""The house style of figures, and their output as a file, PNG bytes, or SVG for a page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cnnlab.errors import UsageError
 
 INK, MUTED, GRID = "#1b1f24", "#6a737d", "#d9dde2"
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
-# What to_svg puts in the place of each colour, so that the page's light or dark style decides.
+# The CSS variable with which to_svg replaces each colour, so that the page's light or dark style decides.
 _THEMED = {
     INK: "currentColor",
     MUTED: f"var(--muted, {MUTED})",
