@@ -1,4 +1,4 @@
-"""How fast a network is here and how much memory it takes: measured, each network in processes of its own.
+"""Measurements of the speed and the memory of a network on this machine, each in processes of its own.
 
 What is measured, at a stated batch and image size, with the settings that
 :func:`cnnlab.training.precision.choose_precision` picks:

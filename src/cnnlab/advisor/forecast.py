@@ -110,7 +110,7 @@ class Forecast:
         return float(np.bincount(trial.labels).max() / trial.n)
 
     def is_guessing(self, trial: Trial) -> bool:
-        """Whether guessing would score as high, as far as these images tell."""
+        """Return whether guessing would score as high, within the error of these images."""
         return self.score(trial) - (trial.accuracy - trial.interval[0]) <= self.chance(trial)
 
     def expected(self, candidate: Candidate, candidates: Sequence[Candidate]) -> float:

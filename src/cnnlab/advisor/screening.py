@@ -1,4 +1,4 @@
-"""Which networks are tried: those fast enough for the time, spread from cheap to expensive, and pretrained ones."""
+"""The choice of networks to try: those fast enough for the time, from cheap to expensive, and pretrained ones."""
 
 from __future__ import annotations
 

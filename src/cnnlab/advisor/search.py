@@ -1,4 +1,4 @@
-"""Which network for these data, on this machine, in this time? Answered by trials, not by a table.
+"""The search for networks that suit the data, the machine and the time, by short trials.
 
 1. Profile the data: how many images, classes and channels, how large, how imbalanced. That decides the settings
    (:mod:`cnnlab.advisor.task`).
@@ -11,7 +11,7 @@
 5. Rank by the accuracy that the trials lead one to expect at the end of the whole training
    (:mod:`cnnlab.advisor.forecast`).
 
-The test split is never looked at.
+The test split is never used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How commands print their results: tables for people, JSON for programs, CSV files on request."""
+"""The output of commands: tables for people, JSON for programs, CSV files on request."""
 
 from __future__ import annotations
 

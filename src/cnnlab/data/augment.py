@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Augment(BaseModel):
-    """What is changed at random in the training images. Everything is off by default.
+    """The random changes of training images. Everything is off by default.
 
     A new augmentation is a field here, with its description, and its lines in :mod:`cnnlab.data.batch_augment`.
     """

@@ -1,4 +1,4 @@
-"""What a data set is: named splits of labelled images, in memory or in files."""
+"""The data set: named splits of labelled images, in memory or in files."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ class ImageData:
 
         Args:
             fraction: share of the training images, in (0, 1).
-            seed: of the random choice.
+            seed: seed of the random choice.
 
         Raises:
             UsageError: fraction is not between 0 and 1.
@@ -183,7 +183,7 @@ class ImageData:
 
         Args:
             train: images kept for training; None keeps all. ``val``, ``test``: likewise.
-            seed: of the random choice.
+            seed: seed of the random choice.
 
         Raises:
             UsageError: a limit is below 1.
@@ -235,7 +235,7 @@ def channel_statistics(
     Args:
         split: usually the training split.
         preprocess: size, channels and way of resizing; its mean and std are not used.
-        sample: at most this many images are looked at, evenly spaced.
+        sample: largest number of images that are measured, evenly spaced.
 
     Returns:
         (mean, std), a value per channel. A constant channel gets std 1, so that it can be divided by.

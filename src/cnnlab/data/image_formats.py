@@ -1,4 +1,4 @@
-"""Which files count as images, by their endings; HEIC photos count where the package that reads them is installed."""
+"""The endings of image files; HEIC photos count where the package that reads them is installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a named data set is looked for on this machine, and how it is downloaded when it is nowhere.
+"""The search for a named data set on this machine, and its download when no folder has it.
 
 Looked for in this order: the ``data_dir`` argument, the folders of ``$CNNLAB_DATA`` (separated as in ``$PATH``), the
 folders where system packages put it, the user cache. Each of them may hold the files directly, in a folder named

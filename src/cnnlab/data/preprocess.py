@@ -35,7 +35,7 @@ def _scale_and_shift(mean: tuple[float, ...], std: tuple[float, ...], device: to
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How a picture becomes the input of a network.
+    """The preprocessing that turns a picture into the input of a network.
 
     Args:
         size: side of the square input, in pixels.

@@ -1,4 +1,4 @@
-"""A figure with samples of each class of a data set, as they are or as a network sees them in training."""
+"""A figure with samples of each class of a data set, as they are or as augmented in training."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def draw_samples(
     title = f"{data.name}, {split}"
     if view:
         changes = [_setting(key, value) for key, value in augment.model_dump().items() if value]
-        title += f" as the network sees it: {', '.join(changes) or 'unchanged'}"
+        title += f" as in training: {', '.join(changes) or 'unchanged'}"
     if len(classes) < len(data.classes):
         title += f" (the first {len(classes)} of {len(data.classes)} classes)"
     return figures.sample_grid(grid, classes, title)

@@ -24,7 +24,7 @@ class Scanned:
         size: (height, width) in pixels after turning upright; (0, 0) when unreadable.
         mode: Pillow's mode; "" when unreadable.
         error: why it cannot be read, or None.
-        largest: largest pixel value of grey images with more than 8 bits, where it was looked at; else 0.
+        largest: largest pixel value of grey images with more than 8 bits, where the pixels were read; else 0.
     """
 
     size: tuple[int, int]
@@ -33,7 +33,7 @@ class Scanned:
     largest: int = 0
 
 
-#: Of so many files with more than 8 bits the pixels are looked at, where only headers are read.
+#: Number of files with more than 8 bits whose pixels are read too, where of the others only headers are read.
 _DEEP_SAMPLE = 300
 
 

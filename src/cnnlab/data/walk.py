@@ -181,7 +181,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_file_or_dangling(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is a file or a link to nothing; not a socket, pipe or device, whose reading would never end."""
+    """Return whether an entry is a file or a link to nothing; not a socket, pipe or device, which may never end."""
     try:
         return entry.is_file() or not os.path.exists(entry.path)
     except OSError:

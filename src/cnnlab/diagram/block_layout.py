@@ -49,7 +49,7 @@ def widest_box(items: Sequence[Item]) -> float:
 
 
 def _on_axis(item: Parallel) -> tuple[Series, bool]:
-    """Return the longest branch, and whether it stays on the axis, with the way around it to its right.
+    """Return the longest branch, and whether it stays on the axis, with the shortcut around it to its right.
 
     So it does when it is the only one with layers, or when the other branch has one layer at most.
     """

@@ -1,7 +1,7 @@
 """From a summarised network to a diagram of its blocks.
 
 Nothing here knows a network by name. Operations become boxes, data flow becomes lines; where the flow forks, the part
-until all ways meet again is a set of parallel branches. What is entangled beyond that, such as the cells of NASNet, is
+until all paths meet again is a set of parallel branches. What is entangled beyond that, such as the cells of NASNet, is
 first put together by the modules it belongs to.
 """
 

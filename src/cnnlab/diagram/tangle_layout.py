@@ -109,7 +109,7 @@ class _Layers:
         self.rows: list[list[_Key]] = [
             [i for i, rank in enumerate(self.ranks) if rank == level] for level in range(max(self.ranks) + 1)
         ]
-        self.ways: dict[tuple[int, int], list[_Passing]] = {}
+        self.paths: dict[tuple[int, int], list[_Passing]] = {}
         neighbours = self._route(edges)
         self.sizes: dict[_Key, float] = {
             key: self.parts[key].left + self.parts[key].right if isinstance(key, int) else _PASS
@@ -135,13 +135,13 @@ class _Layers:
         neighbours: dict[_Key, list[_Key]] = {}
         for a, b in edges:
             # Connections from one box share their positions until the last layer.
-            self.ways[a, b] = [
+            self.paths[a, b] = [
                 (a, b if level == levels[b] - 1 else self.end, level) for level in range(levels[a] + 1, levels[b])
             ]
-            for step in self.ways[a, b]:
+            for step in self.paths[a, b]:
                 if step not in self.rows[step[2]]:
                     self.rows[step[2]].append(step)
-            whole: list[_Key] = [a, *self.ways[a, b], b]
+            whole: list[_Key] = [a, *self.paths[a, b], b]
             for one, other in itertools.pairwise(whole):
                 neighbours.setdefault(one, []).append(other)
                 neighbours.setdefault(other, []).append(one)
@@ -190,12 +190,12 @@ class _Layers:
 
     def draw(self, canvas: Canvas, x: float, y: float) -> None:
         """Draw the tangle around the axis ``x``, from ``y`` on."""
-        for (a, b), way in self.ways.items():
+        for (a, b), path in self.paths.items():
             start = y + (_BELOW_ENTRY if self.item.entries else 0.0)
             if a >= 0:
                 start = y + self.tops[self.ranks[a]] + self.parts[a].height
             points: list[Point] = [(x + self.positions[a], start)]
-            for step in way:
+            for step in path:
                 top = y + self.tops[step[2]]
                 points += [(x + self.positions[step], top), (x + self.positions[step], top + self.heights[step[2]])]
             last = (x, y + self.height) if b == self.end else (x + self.positions[b], y + self.tops[self.ranks[b]])

@@ -1,9 +1,9 @@
-"""Looking inside: what a network learned, and why it answers as it does; for any ``nn.Module``.
+"""Explanations of any ``nn.Module``: what it has learned, and which pixels its answers depend on.
 
 ::
 
     answer = cnnlab.explain.gradcam(model, image, target)      # -> Attribution: values, score, .figure(), .save()
-    cnnlab.tracing.list_layers(model, image)                   # what can be looked at
+    cnnlab.tracing.list_layers(model, image)                   # the layers that can be the target layer
     cnnlab.explain.visualize_class(model, target)              # what a class looks like to the network
     cnnlab.explain.layer_pixel(model, image, "conv1")          # a convolution by hand
 

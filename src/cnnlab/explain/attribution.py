@@ -53,7 +53,7 @@ class ExplanationFacts:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Attribution:
-    """How much each pixel of an image contributes to the score of a class, according to one method.
+    """The contribution of each pixel of an image to the score of a class, according to one method.
 
     Attributes:
         values: float32 (H, W), or (C, H, W) where the method has a value for each channel.

@@ -158,7 +158,7 @@ class Probe:
         try:
             rows = list_layers(self.model, self.image)
         except CnnlabError as error:
-            # Its forward cannot be followed: a layer that is named can be looked at all the same.
+            # Its forward pass cannot be traced: a layer that is named can be the target layer all the same.
             self._not_followed = str(error)
             with self.session(), torch.no_grad():
                 self.run(self.image)  # raises when it is the image that does not fit

@@ -1,4 +1,4 @@
-"""Whether two sets of numbers put things into the same order."""
+"""Spearman's rank correlation: the agreement of two orders."""
 
 from __future__ import annotations
 

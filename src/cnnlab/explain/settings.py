@@ -1,4 +1,4 @@
-"""What is asked about an image besides the methods, as one value that is passed on unchanged."""
+"""The settings of an explanation besides the methods, as one value that is passed on unchanged."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ CIFAR100 = CifarFormat(
 
 @dataclass(frozen=True)
 class CifarArrays:
-    """What was read: images uint8 (N, 3, 32, 32), labels int64 (N,), and the class names when the files had them."""
+    """The contents of CIFAR files: images uint8 (N, 3, 32, 32), labels int64 (N,), and the class names, if any."""
 
     train_images: np.ndarray
     train_labels: np.ndarray

@@ -17,7 +17,7 @@ from cnnlab.errors import DataError, DataNotFoundError, UsageError, did_you_mean
 
 _FILE_COLUMNS = ("file", "filename", "file_name", "path", "filepath", "image", "image_path")
 _LABEL_COLUMNS = ("label", "class", "target", "category")
-_TRIED = 50  # rows that are looked at to guess which column names files
+_TRIED = 50  # rows that are read to guess which column names files
 
 
 def load_csv(
@@ -130,7 +130,7 @@ def _guessed_label_column(table: Table) -> int:
 
 
 class _Pictures:
-    """The images that a CSV file may mean: in its folder and in the folders directly in it, with or without ending."""
+    """The images that a CSV file may name: in its folder and in the folders directly in it, with or without ending."""
 
     def __init__(self, table: Path) -> None:
         self.root = table.parent

@@ -135,7 +135,7 @@ def compare_trainings(watches: Mapping[str, Watch], columns: int = 6) -> Figure:
     outputs are shown. Of more layers than ``columns``, some between the first and the last.
 
     Raises:
-        UsageError: nothing was looked at, or networks have different numbers of layers.
+        UsageError: no snapshot was taken, or networks have different numbers of layers.
     """
     from cnnlab import figures
 

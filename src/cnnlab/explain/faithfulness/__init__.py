@@ -1,1 +1,1 @@
-"""How faithful a map is to what the network computes: deletion, insertion, completeness, randomised weights."""
+"""Metrics of the faithfulness of a map to the network: deletion, insertion, completeness, randomised weights."""

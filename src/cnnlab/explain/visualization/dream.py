@@ -34,7 +34,7 @@ Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class DreamSettings:
-    """How a deep dream is made.
+    """The settings of a deep dream.
 
     Attributes:
         octaves: number of sizes, the last of which is that of the image. Those below 32 pixels are left out.

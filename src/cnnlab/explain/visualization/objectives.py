@@ -23,7 +23,7 @@ from cnnlab.errors import UsageError
 
 @dataclass(frozen=True)
 class Observation:
-    """What an objective is computed from.
+    """The quantities that an objective is computed from.
 
     Attributes:
         image: the images (N, C, H, W) of 0..1.

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VisualizationSettings:
-    """How an image is optimised.
+    """The settings of the optimisation of an image.
 
     Attributes:
         size: height and width of the image in pixels, or one number for both.
