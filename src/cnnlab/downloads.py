@@ -59,7 +59,7 @@ class Remote:
 
 
 def download(remote: Remote, folder: Path, *, progress: bool | None = None) -> Path:
-    """Download a file into ``folder`` and return its path; a file that is there with the right checksum is left alone.
+    """Download a file into ``folder`` and return its path; an existing one with this checksum is kept as it is.
 
     Args:
         remote: file to download.
@@ -132,9 +132,9 @@ def _complete(remote: Remote, url: str, part: Path, visible: bool) -> None:
 
 
 def _fetch(url: str, part: Path, name: str, visible: bool) -> None:
-    """Append to ``part`` what is missing of the file at ``url``, or write it anew if the server sends the whole."""
+    """Append the missing bytes of the file at ``url`` to ``part``, or write it again if the server sends all of it."""
     done = part.stat().st_size if part.is_file() else 0
-    # Without "identity" a server may compress what it sends, and positions would be those of the compressed file.
+    # Without "identity" a server may compress the file, and positions would be those of the compressed file.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if done else {})
     with _request(url, headers) as answer:
         if answer.status_code == 416:  # nothing is missing; the checksum tells whether that is true
@@ -188,7 +188,7 @@ def _bar(name: str, begun: int, total: int | None, visible: bool) -> Iterator[Ca
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost cause in a line: requests wraps urllib3, which wraps the socket's error."""
+    """Return the innermost cause in one line: requests wraps urllib3, which wraps the socket's error."""
     text = str(error)
     for cause in (
         "Connection refused",

@@ -63,7 +63,7 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-# First bytes of a file -> what it is. Longer beginnings come first; see https://en.wikipedia.org/wiki/File_signature.
+# First bytes of a file -> name of its kind. Longer beginnings come first; see https://en.wikipedia.org/wiki/File_signature.
 _BEGINNINGS = (
     (b"version https://git-lfs", "a pointer of Git LFS, without the file itself (run `git lfs pull`)"),
     (b"\x89PNG\r\n\x1a\n", "a PNG image"),
@@ -97,7 +97,7 @@ def kind_of_file(path: Path) -> str:
     """Say what a file is by its first bytes, as a noun with its article; ``""`` when they tell nothing.
 
     Args:
-        path: file to look at. Its name is not considered.
+        path: file to examine. Its name is not considered.
 
     Raises:
         OSError: the file cannot be read.

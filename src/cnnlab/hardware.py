@@ -114,7 +114,7 @@ class Precision:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has finished what it was asked to compute; at once on a CPU."""
+    """Wait until the device has finished all queued computations; on a CPU return at once."""
     import torch
 
     if device.type == "cuda":

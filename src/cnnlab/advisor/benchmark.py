@@ -128,7 +128,7 @@ def measure_memory(recipe: Recipe, classes: int, *, time_limit: float = 60.0) ->
 
 
 def run_job(job: dict[str, Any], time_limit: float) -> dict[str, Any]:
-    """Do ``job`` in a new Python process and return what it answers; see :func:`main`."""
+    """Do ``job`` in a new Python process and return its answer; see :func:`main`."""
     # -P: a file in the current folder that is called like a module of Python must not be taken for it.
     command = [sys.executable, "-P", "-m", "cnnlab.advisor.benchmark", json.dumps(job)]
     name = job.get("name") or job["recipe"]["model"]
@@ -253,7 +253,7 @@ def _memory(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _warm_up(recipe: Recipe, device: torch.device, precision: Precision) -> None:
-    """Load the kernels and start the threads: what they take belongs to no network."""
+    """Load the kernels and start the threads, whose time and memory belong to no network."""
     tiny = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 10))
     model = to_memory_format(tiny.to(device), precision.memory_format)
     optimizer = make_optimizer(recipe, model)
@@ -276,7 +276,7 @@ class _MemoryWatch:
             self.before: int | None = torch.cuda.memory_allocated(device)
         elif device.type == "cpu":
             with suppress(OSError):
-                Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew at what is resident now
+                Path("/proc/self/clear_refs").write_text("5")  # the peak is reset to the memory resident now
             self.before = _peak_resident()
 
     def peak(self) -> int | None:

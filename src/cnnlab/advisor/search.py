@@ -56,7 +56,7 @@ def advise(
     device: str = "auto",
     data_dir: str | None = None,
 ) -> Iterator[TrialStep | Advice]:
-    """Find three networks for ``data``; yields a step for everything that it does, and at last the :class:`Advice`.
+    """Find three networks for ``data``; yields each step that it does, and finally the :class:`Advice`.
 
     Args:
         data: a name, a folder of photos or a CSV file, as for :func:`cnnlab.load_data`.

@@ -191,7 +191,7 @@ def try_out(
 
 @torch.no_grad()
 def _settle_statistics(session: Session) -> None:
-    """Let BatchNorm measure its statistics anew over some batches, with the weights as they are now.
+    """Let BatchNorm measure its statistics again over some batches, with the present weights.
 
     Its running averages need a few hundred steps to forget their start; a trial has fewer, and without this it would
     show how far the averages lag behind instead of what was learnt.

@@ -1,4 +1,4 @@
-"""``cnnlab advise``: three networks for one's data, this machine and the time one has, from trials."""
+"""``cnnlab advise``: three networks for the user's data, machine and time, from trials."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from cnnlab.cli._output import print_result
 def filters(
     run: Network,
     layer: Annotated[str | None, layer_option("the first convolution")] = None,
-    before: Annotated[bool, typer.Option("--before", help="Beside them, what they were before the training.")] = False,
+    before: Annotated[bool, typer.Option("--before", help="Draw the filters before the training beside them.")] = False,
     out: LooksFolder = None,
     device: Device = "auto",
     as_json: Json = False,

@@ -39,7 +39,7 @@ def runs(
 
 
 def _run_row(run: Any) -> dict[str, Any]:
-    """The row of a run in the list; one whose files are damaged is listed as such, not hidden and not fatal."""
+    """Return the row of a run in the list; one whose files are damaged is listed as such, not hidden and not fatal."""
     row: dict[str, Any] = {"run": str(run.path), "started": run.env.get("started")}
     try:
         summary, recipe = run.summary, run.recipe

@@ -40,7 +40,7 @@ def open_image(path: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
     Pillow still refuses more than twice ``Image.MAX_IMAGE_PIXELS`` (179 million pixels).
     """
     register_heic()
-    # Checked each time: whoever runs this may have set the filters anew.
+    # Checked at each call: the caller may have changed the filters since.
     if not any(entry[0] == "ignore" and entry[2] is Image.DecompressionBombWarning for entry in warnings.filters):
         warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
     return Image.open(path)

@@ -162,7 +162,7 @@ def _values(low: int, high: int) -> Iterator[Finding]:
             "few values",
             "warning",
             f"all pixels of all pictures are within {low}..{high} of 0..255",
-            "To the network they are nearly uniform: write them anew so that black is 0 and white is 255.",
+            "To the network they are nearly uniform: rewrite them so that black is 0 and white is 255.",
         )
 
 

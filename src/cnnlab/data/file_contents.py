@@ -16,7 +16,7 @@ from cnnlab.data.base import ImageData, Split
 from cnnlab.data.file_split import FileSplit
 
 SAMPLE_BYTES = 1024  # read at the beginning, in the middle and at the end of a file
-SAMPLED_FILES = 5000  # of a larger split the sizes of all files are compared, and the bytes of so many
+SAMPLED_FILES = 5000  # of a larger split the sizes of all files are compared, and the bytes of this many
 
 
 def file_checksum(path: Path) -> int:

@@ -46,7 +46,7 @@ def class_findings(data: ImageData, imbalance: float = 10.0) -> Iterator[Finding
             "single class",
             "error",
             f'the only class is "{data.classes[0]}"',
-            "Add images of what it is to be told from.",
+            "Add images of another class.",
         )
     counts = {name: class_counts(split, data.classes).numpy() for name, split in data.splits().items()}
     for name, per_class in counts.items():

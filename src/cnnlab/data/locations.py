@@ -22,7 +22,7 @@ Found = TypeVar("Found")
 
 
 def download_dir(name: str) -> Path:
-    """The folder where the data set ``name`` is downloaded to."""
+    """Return the folder that the data set ``name`` is downloaded to."""
     return cache_dir() / "data" / name
 
 

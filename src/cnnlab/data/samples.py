@@ -50,7 +50,7 @@ def draw_samples(
         data: data set to draw from.
         split: ``"train"``, ``"val"`` or ``"test"``.
         view: preprocessing and augmentation of a training; None draws the images as they are.
-        mean: mean of each channel of pixels in 0..1, with which augmentation fills what it uncovers; 0.5 if not given.
+        mean: mean of each channel of pixels in 0..1, with which augmentation fills uncovered pixels; 0.5 if not given.
         per_class: number of samples of each class; 10, or 6 of more than 25 classes, if not given.
         seed: seed of samples and augmentation.
 

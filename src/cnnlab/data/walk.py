@@ -12,7 +12,7 @@ from pathlib import Path
 from cnnlab.data.image_formats import HEIC_ADVICE, HEIC_SUFFIXES, is_image_name
 from cnnlab.errors import DataError
 
-# What systems and programs leave behind, in small letters. Names that begin with a dot are left alone too: .git,
+# Files and folders that systems and programs leave behind, in lower case. Names with a leading dot are junk too: .git,
 # .DS_Store, and the resource forks ._* of macOS, which have the endings of images.
 _SYSTEM_FOLDERS = {"__macosx", "@eadir", "$recycle.bin", "#recycle", "lost+found", "system volume information"}
 _SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
@@ -24,7 +24,7 @@ class Ignored:
 
     Attributes:
         files: number of files that are no images, by ending; ``"hidden"`` for hidden files and those of the system.
-        folders: number of folders left alone, by name: hidden ones and those of the system.
+        folders: number of ignored folders, by name: hidden ones and those of the system.
         repeated: links to folders that were read already, or that lead back to a folder they lie in.
     """
 
@@ -100,7 +100,7 @@ def find_images(folder: Path) -> ImageFiles:
     """Find the images in a folder and the folders below it.
 
     Links to folders are followed, each folder once. A link to a file that does not exist counts as an image, so that
-    whoever reads it can say that it is missing.
+    the reader can report that it is missing.
 
     Args:
         folder: folder to search.

@@ -74,7 +74,7 @@ class Canvas:
         self, points: Sequence[Point], *, arrow: bool = False, rounding: float = 0.0, colour: str = INK,
         width: float = LINE, above: bool = False,
     ) -> None:  # fmt: skip
-        """Straight pieces with corners rounded by up to ``rounding``."""
+        """Draw straight pieces with corners rounded by up to ``rounding``."""
         points = [p for i, p in enumerate(points) if i == 0 or math.dist(p, points[i - 1]) > 1e-6]
         if len(points) < 2:
             return
@@ -94,7 +94,7 @@ class Canvas:
             self._add_head(points[-2], points[-1], colour)
 
     def curve(self, points: Sequence[Point], *, arrow: bool = False) -> None:
-        """A line that leaves and enters every point vertically."""
+        """Draw a line that leaves and enters every point vertically."""
         vertices = [points[0]]
         codes: list[Any] = [Path.MOVETO]
         for a, b in itertools.pairwise(points):

@@ -2,7 +2,7 @@
 
 Nothing here knows a network by name. Operations become boxes, data flow becomes lines; where the flow forks, the part
 until all paths meet again is a set of parallel branches. What is entangled beyond that, such as the cells of NASNet, is
-first put together by the modules it belongs to.
+first grouped by the modules that it belongs to.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _by_stages(line: Sequence[Piece], ends: Sequence[_StageEnd], many: bool) -> 
 
 
 def _main_line(units: list[Unit], ends: Sequence[_StageEnd], details: Details) -> list[Piece]:
-    """Return the items from input to output; entangled units are put together by module, with drawings of their own."""
+    """Return the items from input to output; entangled units are grouped by module, with drawings of their own."""
     try:
         return Graph(units).line()
     except EntangledError:

@@ -10,7 +10,7 @@ from typing import Any
 from cnnlab.diagram.items import Box, Item, Parallel, Series, Tangle
 from cnnlab.diagram.operations import Unit
 
-_SMALL = 14  # so many entangled boxes are drawn as they are
+_SMALL = 14  # up to this many entangled boxes are drawn as they are
 
 
 class EntangledError(Exception):

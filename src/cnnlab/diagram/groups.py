@@ -1,4 +1,4 @@
-"""Groups: units too entangled for one drawing are put together by the modules that they belong to."""
+"""Groups: units too entangled for one drawing, grouped by the modules that they belong to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cnnlab.diagram.operations import Unit
 
 
 def grouped(units: list[Unit]) -> list[Unit]:
-    """Return units put together by the modules that lie directly in the innermost module around all of them."""
+    """Return units grouped by the modules that lie directly in the innermost module around all of them."""
     common = 0
     real = [unit for unit in units if unit.kind != "sink"]
     while all(len(unit.chain) > common + 1 for unit in real) and len({unit.chain[common] for unit in real}) == 1:

@@ -131,7 +131,7 @@ def explain_all(
     classes: Sequence[str] | None = None,
     begins: Callable[[str, int, int], None] = lambda name, position, count: None,
 ) -> MethodComparison:
-    """Explain an image by several methods; what they have in common is computed once.
+    """Explain an image by several methods; quantities that they share are computed once.
 
     Args:
         model: a module that takes images (N, C, H, W) and returns logits (N, K).

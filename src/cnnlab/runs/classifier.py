@@ -194,7 +194,7 @@ def open_classifier(
 def initial_model(source: str | os.PathLike[str] | RunFolder) -> nn.Module:
     """Build the network of a run as it was before the training, in eval mode on the CPU.
 
-    Its weights are drawn anew from the run's seed, or are those that it began with (which then have to be there
+    Its weights are drawn again from the run's seed, or are those that it began with (which then have to be there
     still). They are the same with the same version of torch; ``env.json`` says which it was.
 
     Raises:

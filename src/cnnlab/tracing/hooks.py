@@ -59,7 +59,7 @@ class Recording(Mapping[str, Tensor]):
 def recording(model: nn.Module, names: Iterable[str]) -> Iterator[Recording]:
     """Record the outputs of layers while the context is open; the hooks are removed afterwards, also after an error.
 
-    The recorded tensor is the layer's own output, and the layer hands a copy on. So a ReLU that works in place behind
+    The recorded tensor is the layer's own output, and the layer passes a copy on. So a ReLU that works in place behind
     the layer changes neither the recorded values nor the gradient with respect to them. Of a layer that returns several
     tensors the first one of floating-point numbers is recorded.
 

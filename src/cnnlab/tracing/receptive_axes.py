@@ -84,7 +84,7 @@ def gather(axis: Axis, dim: int, index: Array, scale: Fraction, valid: Array | N
         return axis
     if dim == axis.dim:
         assert axis.jump is not None
-        # Where a map was enlarged, fields repeat only every so many positions.
+        # Where a map was enlarged, fields repeat only after several positions.
         period = axis.jump.denominator if axis.jump.denominator <= count else 1
         periods = np.where(index < 0, index // period, np.maximum(index - count + period, 0) // period)
         inside = index - periods * period

@@ -85,7 +85,7 @@ def _resolution_changes(record: Trace, fields: Fields) -> list[Call]:
     children = inside(record.root)
     while len(children) == 1 and inside(children[0]):  # something wrapped around the network
         children = inside(children[0])
-    # Flatten and dropout only hand on what they got.
+    # Flatten and dropout only pass their input on.
     children = [c for c in children if any(isinstance(step, Call) or _computes(step) for step in c.steps)]
 
     def resolution(call: Call) -> Any:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # rich is loaded when a table is made: who builds a network p
 
 Lines = Sequence[Sequence[str]]
 
-_MOST_LINES = 50  # when no depth is asked for: the deepest level that takes at most so many lines
+_MOST_LINES = 50  # when no depth is asked for: the deepest level that takes at most this many lines
 _WIDTH_FOR_FIELDS, _WIDTH_FOR_INPUTS = 96, 118  # characters that a terminal needs for these columns
 _GAP = 2  # characters between columns
 _LEAST = 8  # characters that a cut name has at least

@@ -148,5 +148,5 @@ def compare_trainings(watches: Mapping[str, Watch], columns: int = 6) -> Figure:
 
 
 def _cross_entropy(outputs: Any, labels: Tensor) -> Tensor:
-    """The loss of the logits; of several outputs, as in train mode with auxiliary heads, the first counts."""
+    """Return the loss of the logits; of several outputs, as in train mode with auxiliary heads, the first counts."""
     return F.cross_entropy(check_logits(outputs[0] if isinstance(outputs, tuple | list) else outputs), labels)

@@ -97,7 +97,7 @@ def randomisation(
     A map that stays the same shows the image and not what the network learned.
 
     Adebayo, Gilmer, Muelly, Goodfellow, Hardt, Kim: Sanity checks for saliency maps. NeurIPS 2018.
-    https://arxiv.org/abs/1810.03292 (section 3; here each tensor of weights is shuffled, not drawn anew)
+    https://arxiv.org/abs/1810.03292 (section 3; here each tensor of weights is shuffled, not drawn again)
 
     Args:
         model: the network that was explained.

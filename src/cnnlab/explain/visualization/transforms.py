@@ -1,6 +1,6 @@
 """Random transforms of an image before each step of gradient ascent.
 
-Without them gradient ascent finds a pattern of single pixels that nobody recognises (Mordvintsev et al. 2015, Olah et
+Without them gradient ascent finds a pattern of single pixels without visible forms (Mordvintsev et al. 2015, Olah et
 al. 2017). A transform is a function of images (N, C, H, W) and a random generator; :func:`compose` applies several.
 Pixels that are shifted out on one side come back on the other, or are mirrored, so that no border appears.
 """
