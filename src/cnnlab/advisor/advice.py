@@ -29,7 +29,7 @@ class Choice:
         accuracy: accuracy of the longest trial, 0..1. ``interval``: its 95 % interval.
         balanced_accuracy: mean over the classes of the share of right answers, 0..1.
         n: number of held-out images these were measured on.
-        trail: (seconds of training, score) of each trial.
+        trail: seconds of training and score of each trial.
         expected_accuracy: score to expect after the whole training; None where the trials do not tell.
         epochs, seconds: length of the whole training.
         images_per_second: images per second in training. ``parameters``, ``macs``: size and cost of the network.
@@ -66,7 +66,7 @@ class Advice:
         machine: name of the device and number of threads.
         goal, minutes: goal and training time that were asked for.
         seconds: time that the advice took, in seconds.
-        measured: one sentence that says what was measured.
+        measured: sentence about the measurements.
         choices: the networks advised.
         tried: measurements of every network tried, as plain values.
     """
@@ -101,10 +101,10 @@ def write_advice(
 
     Args:
         forecast: forecasts for the task.
-        candidates: all networks tried.
-        chosen: those advised, the best first.
+        candidates: networks tried.
+        chosen: networks advised, the best first.
         notes: sentences about the settings.
-        screened: one line that says what was timed.
+        screened: line about the networks timed.
         seconds: time that the advice took, in seconds.
     """
     task = forecast.task
@@ -228,7 +228,7 @@ def command_for(recipe: Recipe, source: str) -> str:
 
     Args:
         recipe: the recipe to be trained.
-        source: its data as the user wrote them.
+        source: name or path of the data as the user wrote it.
     """
     freeze = recipe.freeze if recipe.freeze != "none" else None
     start = recipe_for(recipe.model, recipe.data, weights=recipe.weights, freeze=freeze).values()

@@ -116,7 +116,7 @@ def measure_memory(recipe: Recipe, classes: int, *, time_limit: float = 60.0) ->
     """Return the peak memory in bytes of a training step as ``recipe`` says, measured in a process of its own.
 
     Args:
-        recipe: its size, channels, precision, memory layout and device are decided (that of a session).
+        recipe: recipe of a session, whose size, channels, precision, memory layout and device are decided.
         classes: number of classes.
         time_limit: longest time for the process, in seconds.
 

@@ -27,7 +27,7 @@ class Row:
     """A network in the catalogue.
 
     Attributes:
-        name: its registered name.
+        name: registered name of the network.
         facts: the facts that it declares.
         summary: the first sentence of its docstring.
         measurement: the measurement that the table shows; None when there is none.

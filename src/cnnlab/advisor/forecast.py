@@ -163,7 +163,7 @@ def expected_accuracy(points: list[tuple[float, float, int]], seconds: float, ch
     prior holds its slope near :data:`USUAL_SLOPE`, so that two noisy points do not promise the moon.
 
     Args:
-        points: (seconds, accuracy, n) of each trial; n is the number of images the accuracy was measured on.
+        points: seconds, accuracy and n of each trial; n is the number of images the accuracy was measured on.
         seconds: length of the whole training.
         chance: the accuracy of guessing, 0..1.
     """

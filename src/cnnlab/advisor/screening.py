@@ -29,7 +29,7 @@ class Screening:
     Attributes:
         timed: number of networks timed so far.
         notes: sentences for the user about what was decided.
-        summary: one line about what was timed.
+        summary: line about the networks timed.
     """
 
     def __init__(self, forecast: Forecast, clock: Clock) -> None:

@@ -22,7 +22,7 @@ class ArraySplit(Split):
 
     Args:
         pixels: uint8 (N, C, H, W) with 1 or 3 channels, or (N, H, W) grey. Not copied.
-        labels: (N,) integers.
+        labels: index of the class of each image, integers (N,).
         names: a name for each image, when they have one.
         cache_bytes: resized copies are kept when they take at most this much; 2 GiB or a quarter of the free memory
             by default.

@@ -27,9 +27,9 @@ class Crops:
     largest centred box with an aspect ratio in 3/4..4/3 when none does.
 
     Args:
-        area: (n, tries) share of the image's area.
-        aspect: (n, tries) width / height.
-        position: (n, 2) vertical and horizontal position in 0..1 of the box among those possible.
+        area: share of the image's area, (n, tries).
+        aspect: width divided by height, (n, tries).
+        position: vertical and horizontal position of the box among the possible ones, 0..1, (n, 2).
     """
 
     area: np.ndarray

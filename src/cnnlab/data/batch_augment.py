@@ -107,7 +107,7 @@ def shift_and_flip(pixels: Tensor, padding: int, top: Tensor, left: Tensor, flip
     """Pad with zeros, cut the original size at (top, left), then mirror where ``flip``.
 
     Args:
-        pixels: (n, C, H, W) of any type.
+        pixels: images (n, C, H, W) of any number type.
         padding: width of the border added on each side, in pixels.
         top: int64 (n,) in 0..2 * padding. ``left``: likewise.
         flip: bool (n,).
@@ -132,7 +132,7 @@ def cut_out_(images: Tensor, side: int, row: Tensor, column: Tensor) -> Tensor:
     """Set to 0, in place, a square of ``side`` pixels around (row, column) of each image, as far as it is inside.
 
     Args:
-        images: (n, C, H, W), normalised, so that 0 is the mean colour.
+        images: images (n, C, H, W), normalised, so that 0 is the mean colour.
         side: side of the square in pixels.
         row: int64 (n,) centres. ``column``: likewise.
     """
@@ -157,9 +157,9 @@ def paste_box(images: Tensor, partner: Tensor, box: tuple[int, int, int, int]) -
     """Paste the box of the partner images in; returns the images and the exact share of the area that was kept.
 
     Args:
-        images: (n, C, H, W).
+        images: images (n, C, H, W).
         partner: int64 (n,) positions of the images that the box is taken from.
-        box: (top, bottom, left, right) in pixels.
+        box: top, bottom, left and right of the box in pixels.
     """
     top, bottom, left, right = box
     mixed = images.clone()

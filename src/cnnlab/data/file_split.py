@@ -33,7 +33,7 @@ class FileSplit(Split):
 
     Args:
         paths: a file for each image.
-        labels: (N,) integers.
+        labels: index of the class of each image, integers (N,).
         names: file of each image relative to the root of the data; the paths themselves by default.
         scanned: results of :func:`scan`, for channels and sizes; without them images count as RGB of unknown size.
         cache_bytes: decoded images are cached when they take at most this much; 2 GiB or a quarter of the free memory

@@ -39,7 +39,7 @@ def class_findings(data: ImageData, imbalance: float = 10.0) -> Iterator[Finding
 
     Args:
         data: loaded data.
-        imbalance: see :func:`examine`.
+        imbalance: ratio of the class sizes that is reported, see :func:`examine`.
     """
     if len(data.classes) < 2:
         yield Finding(

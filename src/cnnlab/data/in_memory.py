@@ -46,7 +46,7 @@ def fixed_test_positions(labels: np.ndarray, per_class: np.ndarray) -> np.ndarra
 
     Args:
         labels: int64 (N,).
-        per_class: (classes,) test images per class.
+        per_class: number of test images of each class, (classes,).
     """
     # NumPy promises that RandomState's numbers never change; those of the newer Generator may.
     rng = np.random.RandomState(1998)

@@ -206,7 +206,7 @@ def _batch_bounds(count: int, batch_size: int, sharing: int, drop_last_single: b
         count: images.
         batch_size: images per batch.
         sharing: processes that must all get images of every batch; 0 when a short last batch does no harm.
-        drop_last_single: at least two images for each of them.
+        drop_last_single: whether each process gets at least two images.
     """
     bounds = [(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
     least = min((2 if drop_last_single else 1) * sharing, batch_size)

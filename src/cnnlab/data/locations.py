@@ -66,7 +66,7 @@ def locate(
         remotes: the official files.
         data_dir, subfolders, system: see :func:`searched_folders`.
         progress: whether a bar is drawn on stderr while downloading; None draws it on a terminal only.
-        download: False: only look on this machine.
+        download: whether the data set is downloaded when it is not on this machine.
 
     Returns:
         The result of ``holds`` for the first folder that has the data set.

@@ -21,7 +21,7 @@ class Scanned:
     """The result of checking one image file.
 
     Args:
-        size: (height, width) in pixels after turning upright; (0, 0) when unreadable.
+        size: height and width in pixels after turning upright; (0, 0) when unreadable.
         mode: Pillow's mode; "" when unreadable.
         error: why it cannot be read, or None.
         largest: largest pixel value of grey images with more than 8 bits, where the pixels were read; else 0.

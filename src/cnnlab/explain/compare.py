@@ -35,7 +35,7 @@ class MethodComparison(Drawable):
     Attributes:
         attributions: the answers; with metrics of faithfulness the best first (insertion minus deletion), else in the
             order of the methods.
-        curves: their deletion and insertion curves, those of random maps last; empty without metrics.
+        curves: the deletion and insertion curves of the maps, those of random maps last; empty without metrics.
         skipped: name of a method -> why it has no answer for this network.
         shared_seconds: the time of the passes that the methods share, in seconds; it is in none of their seconds.
         seconds: the time that everything took, in seconds.

@@ -15,8 +15,8 @@ def is_relu(function: Any, args: Any, kwargs: Any) -> bool:
 
     Args:
         function: the function that a :class:`torch.overrides.TorchFunctionMode` intercepts.
-        args: its positional arguments.
-        kwargs: its keyword arguments.
+        args: positional arguments of the call.
+        kwargs: keyword arguments of the call.
     """
     if function is F.hardtanh:  # nn.ReLU6 calls it
         return (args[1] if len(args) > 1 else kwargs.get("min_val", -1.0)) == 0

@@ -35,8 +35,8 @@ class Evaluation:
         split: ``"test"``, ``"val"`` or ``"train"``.
         source: origin of the data.
         classes: class names in the order of the logits' columns.
-        logits: (N, K) float32.
-        labels: (N,) int64 positions in ``classes``.
+        logits: scores of the K classes for N images, (N, K) float32.
+        labels: true classes as indices into ``classes``, (N,) int64.
         names: file of each image relative to the data's root; ``None`` for images in memory.
         notes: remarks on the result, such as classes without an image.
     """
@@ -194,7 +194,7 @@ def match_classes(data_classes: Sequence[str], labels: np.ndarray, classes: Sequ
 
     Args:
         data_classes: class names of the data.
-        labels: (N,) positions in ``data_classes``.
+        labels: true classes as indices into ``data_classes``, (N,).
         classes: class names of the network.
         name: name of the data, for messages.
 

@@ -87,7 +87,7 @@ def model_table(model: nn.Module, image_shape: tuple[int, int, int]) -> list[Lay
     These are the modules without others inside that run, and those that own parameters.
 
     Args:
-        model: any network; nothing is computed, and it is left as it was.
+        model: network to describe; nothing is computed, and it is left as it was.
         image_shape: shape of an image, (C, H, W).
     """
     layers = summarise(model, (1, *image_shape)).layers

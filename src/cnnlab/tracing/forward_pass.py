@@ -31,7 +31,7 @@ class Value:
     """A tensor of the pass at one moment: after an in-place operation it is another value.
 
     Attributes:
-        shape, dtype: those of the tensor.
+        shape, dtype: shape and number type of the tensor.
         storage: number of the memory behind it, which views and in-place results share with their sources.
         made_by: the operation that made it; None for an input or a parameter.
         parameter: the parameter of the network that it is, where it is one.
@@ -50,10 +50,10 @@ class Op:
 
     Attributes:
         func: the operation; the name of one that the record adds.
-        args, kwargs: its arguments, with values instead of tensors.
+        args, kwargs: arguments of the operation, with values instead of tensors.
         outputs, inputs: the values that it makes and takes.
         call: the call of the module in whose ``forward`` it runs.
-        macs: its multiply-adds.
+        macs: multiply-adds of the operation.
     """
 
     func: Any

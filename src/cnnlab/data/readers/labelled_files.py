@@ -46,7 +46,8 @@ def build_image_data(
 
     Args:
         name, source: name and origin of the data, as in :class:`ImageData`.
-        paths, names, scanned, labels, splits: one per file; names are relative to the root.
+        paths, names, scanned, labels, splits: path, name, result of the scan, class and split of each
+            file; names are relative to the root.
         seed: seed of the division when all files are ``train``.
         kind: first words of the notes, such as "folder".
 
@@ -91,7 +92,7 @@ def check_classes(source: str, classes: Sequence[str], labelled: Sequence[tuple[
 
     Args:
         source: for the message.
-        classes: those of train.
+        classes: classes of the train split.
         labelled: (split, class) of every image.
     """
     if len(classes) < 2:

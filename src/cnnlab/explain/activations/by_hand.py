@@ -165,7 +165,7 @@ def apply_kernel(
     """Move a kernel over an image.
 
     Args:
-        image: (H, W) or (C, H, W); every channel is filtered on its own.
+        image: image (H, W) or (C, H, W); every channel is filtered on its own.
         kernel: a name from :data:`KERNELS`, or weights (kh, kw).
         bias: the number that is added to every sum.
         stride: the distance of neighbouring windows, in pixels.
@@ -210,8 +210,8 @@ def output_pixel(
     """Return the patch, kernel and bias from which one number of a convolution's output is computed.
 
     Args:
-        image: (H, W) or (C, H, W).
-        kernel: (kh, kw) or (C, kh, kw).
+        image: image (H, W) or (C, H, W).
+        kernel: weights (kh, kw) or (C, kh, kw).
         row, column: the position of the number in the output.
         bias: the number that is added to the sum.
         stride: the distance of neighbouring windows in pixels; one number, or (down, across).

@@ -34,9 +34,9 @@ class TopImages(Drawable):
 
     Attributes:
         layer: the dotted name of the layer.
-        units: (U,), the indices of the channels.
-        values: (U, k), the largest output of the unit for the image.
-        indices: (U, k), the index of the image, counted from 0 over all batches.
+        units: the indices of the channels, (U,).
+        values: the largest output of the unit for the image, (U, k).
+        indices: the index of the image, counted from 0 over all batches, (U, k).
         boxes: (U, k, 4), the receptive field of the largest output: top, left, bottom, right in pixels, the ends
             excluded; the whole image where the receptive field is not known.
         pictures: index -> the image as people see it, float32 (H, W, 3) or (H, W) of 0..1.

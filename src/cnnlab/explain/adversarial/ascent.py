@@ -37,9 +37,9 @@ class AdversarialExample(Drawable):
         target: the index of the class that the image was to be taken for; None when any wrong class would do.
         label: the right class, by default the answer to the image.
         answer: the answer to the changed image.
-        before: (K,), the probabilities for the image.
-        after: (K,), the probabilities for the changed image.
-        saved: (K,), the probabilities for the changed image rounded to 256 levels, as in a file.
+        before: the probabilities for the image, (K,).
+        after: the probabilities for the changed image, (K,).
+        saved: the probabilities for the changed image rounded to 256 levels, as in a file, (K,).
         history: the probability of the target (of ``label`` without a target) before every step and at the end.
         classes: the names of the classes, or None.
         pixels: both images as people see them, (H, W, 3) or (H, W) of 0..1.

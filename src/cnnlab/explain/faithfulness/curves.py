@@ -35,8 +35,8 @@ class Curve(Drawable):
     Attributes:
         kind: ``"deletion"`` or ``"insertion"``.
         name: the name of the method whose map says which pixels are important.
-        share: (steps + 1,) the share of the pixels that have been changed, from 0 to 1.
-        score: (steps + 1,) the probability then, divided by that for the whole image.
+        share: the share of the pixels that have been changed, from 0 to 1, (steps + 1,).
+        score: the probability at that share, divided by that for the whole image, (steps + 1,).
     """
 
     kind: Kind

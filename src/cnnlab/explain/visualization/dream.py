@@ -71,7 +71,7 @@ class Dream(Drawable):
         pictures: the images before and after as people see them, float32 (H, W, 3) or (H, W) of 0..1.
         objective: the name of the objective that grew.
         history: the value of the objective before each step, over all octaves.
-        sizes: (height, width) of each octave in pixels.
+        sizes: height and width of each octave in pixels.
         seconds: the time that it took, in seconds.
     """
 

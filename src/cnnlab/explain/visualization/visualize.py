@@ -83,7 +83,7 @@ class Visualization(Drawable):
         picture: float32 (H, W, 3) or (H, W) of 0..1, the image as people see it.
         objective: the name of the objective.
         history: the value of the objective before each step, for the transformed image, and at the end, for the image.
-        probabilities: (K,), the probabilities of the classes for the image.
+        probabilities: the probabilities of the classes for the image, (K,).
         target: the index of the class that was asked for; None when it was none.
         classes: the names of the classes, or None.
         seconds: the time that it took, in seconds.
