@@ -43,6 +43,7 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 napoleon_use_ivar = True
+napoleon_custom_sections = [("Options", "params_style")]  # the keyword-only arguments of a network
 python_maximum_signature_line_length = 100
 myst_heading_anchors = 3
 
@@ -56,7 +57,8 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "min_reported_time": 10**6,  # no running times: nothing is run
 }
-suppress_warnings = ["config.cache"]
+# A class that a room offers under its own name and its file's is found under either.
+suppress_warnings = ["config.cache", "ref.python"]
 
 
 def modules_of(room: str) -> str:
