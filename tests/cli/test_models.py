@@ -107,6 +107,7 @@ def test_wrong_use(arguments: list[str], message: str) -> None:
     assert result.stdout == ""
 
 
+@pytest.mark.slow
 def test_measure_for_real() -> None:
     result = models("mlp", "--measure", "--batch-size", "4", "--device", "cpu", "--json")
     assert result.exit_code == 0, result.stderr

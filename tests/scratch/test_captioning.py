@@ -250,7 +250,7 @@ class TestErrors:
             model.loss(features, words.astype(float))
 
 
-@cells
+@pytest.mark.parametrize("cell", ["rnn", pytest.param("lstm", marks=pytest.mark.slow)])
 def test_overfits_50_captions(cell: str) -> None:
     """Of 50 images with nothing in common it learns what was said: the loss falls below 0.1, and it says the same."""
     rng = np.random.default_rng(0)

@@ -217,15 +217,22 @@ def test_nothing_is_cached_where_features_change(change: dict[str, Any], bars: I
     assert not session.on_features
 
 
+FREEZES: list[dict[str, Any]] = [
+    {"freeze": "backbone"},
+    {"freeze": "backbone", "unfreeze_at": 2, "layer_decay": 0.5},
+    {"freeze": "stage1", "augment": {"crop": 1}},
+]
+STOPS = [4, 9, 14]  # steps: in the first epoch, in the second, in the third
+
+
 @pytest.mark.parametrize(
-    "change",
+    ("change", "steps"),
     [
-        {"freeze": "backbone"},
-        {"freeze": "backbone", "unfreeze_at": 2, "layer_decay": 0.5},
-        {"freeze": "stage1", "augment": {"crop": 1}},
+        pytest.param(change, steps, marks=[] if STOPS.index(steps) == number else [pytest.mark.slow])
+        for number, change in enumerate(FREEZES)
+        for steps in STOPS
     ],
 )
-@pytest.mark.parametrize("steps", [4, 9, 14])
 def test_resumed_equals_uninterrupted(change: dict[str, Any], steps: int, tmp_path: Path, bars: ImageData) -> None:
     recipe = tiny_recipe(model="resnet20", model_options={}, **change)
     whole = train(recipe, out=tmp_path / "whole", data=bars)

@@ -52,6 +52,7 @@ def built(name: str) -> Network:
 
 # Networks are run for one of each paper, and for all of them with `pytest -m slow`. The two left out take minutes.
 SMALLEST = smallest_of_each_file() - {"nasnet_large", "pnasnet5_large"}
+LIGHT = {name for name in SMALLEST if models.get(name).facts.parameters < 6e6} - {"nasnet_mobile"}
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -65,6 +66,14 @@ def name(request: pytest.FixtureRequest) -> str:
 )
 def computed(request: pytest.FixtureRequest) -> str:
     """One network per paper, for tests that run it; the others differ in width and depth, and are slow tests."""
+    return request.param
+
+
+@pytest.fixture(
+    scope="module", params=[name if name in LIGHT else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+)
+def light(request: pytest.FixtureRequest) -> str:
+    """One light network per paper, for tests that take seconds on the others, which are slow tests."""
     return request.param
 
 
@@ -125,9 +134,9 @@ def loss_of(model: Network, images: torch.Tensor, labels: torch.Tensor) -> torch
     return sum(extra, F.cross_entropy(logits, labels))
 
 
-def test_every_parameter_gets_a_gradient_and_a_step_lowers_the_loss(computed: str) -> None:
-    model = copy.deepcopy(built(computed)).train()
-    images, labels = images_for(computed, quick_size(computed), batch=8), torch.arange(8)
+def test_every_parameter_gets_a_gradient_and_a_step_lowers_the_loss(light: str) -> None:
+    model = copy.deepcopy(built(light)).train()
+    images, labels = images_for(light, quick_size(light), batch=8), torch.arange(8)
     before = loss_of(model, images, labels)
     before.backward()
     for key, parameter in model.named_parameters():
@@ -139,11 +148,11 @@ def test_every_parameter_gets_a_gradient_and_a_step_lowers_the_loss(computed: st
         assert loss_of(model, images, labels) < before
 
 
-def test_random_start_is_of_a_sensible_size(computed: str) -> None:
+def test_random_start_is_of_a_sensible_size(light: str) -> None:
     """Untrained logits neither vanish nor saturate: the loss starts near log(classes)."""
-    model = copy.deepcopy(built(computed)).train()
+    model = copy.deepcopy(built(light)).train()
     with torch.no_grad():
-        logits, _ = split_outputs(model(images_for(computed, quick_size(computed), batch=32)))
+        logits, _ = split_outputs(model(images_for(light, quick_size(light), batch=32)))
     assert 2.0 < F.cross_entropy(logits, torch.arange(32) % 10).item() < 6.0
     assert logits.std(0).mean() > 1e-4, "all images get the same answer"
 
@@ -157,11 +166,11 @@ def test_eval_is_deterministic_and_does_not_depend_on_the_batch(computed: str) -
         torch.testing.assert_close(model(images[1:2]), together[1:2], rtol=1e-3, atol=1e-4)
 
 
-def test_state_dict_round_trip(computed: str) -> None:
-    first = built(computed)
+def test_state_dict_round_trip(light: str) -> None:
+    first = built(light)
     torch.manual_seed(99)
     second = create_model(**first.arch).eval()
-    images = images_for(computed, quick_size(computed))
+    images = images_for(light, quick_size(light))
     with torch.inference_mode():
         assert not torch.equal(first(images), second(images))
         second.load_state_dict(first.state_dict())
@@ -178,9 +187,9 @@ def test_arch_rebuilds_the_same_network(name: str) -> None:
     assert repr(second) == repr(first)
 
 
-def test_channels_last_gives_the_same_logits(computed: str) -> None:
+def test_channels_last_gives_the_same_logits(light: str) -> None:
     """Only the order of summation may differ, which for float32 is far below 1e-3 of the logits' size."""
-    model, images = built(computed), images_for(computed, quick_size(computed))
+    model, images = built(light), images_for(light, quick_size(light))
     with torch.inference_mode():
         plain = model(images)
         last = copy.deepcopy(model).to(memory_format=torch.channels_last)
@@ -188,9 +197,9 @@ def test_channels_last_gives_the_same_logits(computed: str) -> None:
     assert (logits - plain).norm() / plain.norm() < 1e-3
 
 
-def test_bfloat16_autocast_agrees(computed: str) -> None:
+def test_bfloat16_autocast_agrees(light: str) -> None:
     """bf16 rounds to 2**-9 at every layer; the errors add up like a random walk, to a few percent in deep networks."""
-    model, images = built(computed), images_for(computed, quick_size(computed))
+    model, images = built(light), images_for(light, quick_size(light))
     with torch.inference_mode():
         plain = model(images)
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -198,9 +207,9 @@ def test_bfloat16_autocast_agrees(computed: str) -> None:
     assert (rounded - plain).norm() / plain.norm() < 0.1
 
 
-def test_export_without_torchscript(computed: str) -> None:
+def test_export_without_torchscript(light: str) -> None:
     """torch.export traces the whole forward; the program it makes answers as the network does."""
-    model, images = built(computed), images_for(computed, quick_size(computed), batch=2)
+    model, images = built(light), images_for(light, quick_size(light), batch=2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's own deprecations
         program = torch.export.export(model, (images,))
