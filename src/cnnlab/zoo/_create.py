@@ -17,7 +17,16 @@ from cnnlab.registry import Entry
 from cnnlab.zoo._network import SMALL_IMAGE, Network
 from cnnlab.zoo._pretrained import find_weights, official, pretrained
 from cnnlab.zoo._registry import ModelFacts, model_options, models
-from cnnlab.zoo._weights import Head, channels_in, classes_in, fit_weights, read_weights, renamed, weights_facts
+from cnnlab.zoo._weights import (
+    Head,
+    State,
+    first_layer,
+    fit_weights,
+    pixels_of,
+    read_weights,
+    renamed,
+    weights_facts,
+)
 
 
 def create_model(
@@ -64,44 +73,89 @@ def create_model(
     """
     entry = models.get(name)
     chosen = {**(options or {}), **more_options}
-    if head is not None and head not in get_args(Head):
-        near = did_you_mean(str(head), get_args(Head))
-        raise UsageError(f"head={head!r} is not understood. {near or 'Choose refuse, reset or keep.'}")
+    _check_head(head, weights)
     if weights is None:
-        if head is not None:
-            raise UsageError(f'head="{head}" says what to do with the head of weights: give weights too.')
         return _build(entry, num_classes, in_channels, image_size, chosen)
-    where: str | os.PathLike[str] = weights
+    path, usual = weights, head
     if weights == "imagenet":
         with torch.device("meta"):  # what is wrong is said before a long download
             _build(entry, num_classes, in_channels, image_size, chosen)
-        where = find_weights(entry.name, pretrained(entry.name))
-    state, known = read_weights(where), _saved_arch(entry.name, where)
-    image_size = known.get("image_size") if image_size is None else image_size
-    chosen = known.get("options", {}) | chosen
+        path, usual = find_weights(entry.name, pretrained(entry.name)), head or "reset"
+    saved = _saved_arch(entry.name, path)
+    image_size = saved.get("image_size") if image_size is None else image_size
+    chosen = saved.get("options", {}) | chosen
+    model = _with_weights(entry, (num_classes, in_channels, image_size), chosen, path, head, usual)
+    _adopt_epsilon(model, entry, path)
+    return model
+
+
+def _check_head(head: Any, weights: object) -> None:
+    if head is not None and head not in get_args(Head):
+        near = did_you_mean(str(head), get_args(Head))
+        raise UsageError(f"head={head!r} is not understood. {near or 'Choose refuse, reset or keep.'}")
+    if head is not None and weights is None:
+        raise UsageError(f'head="{head}" says what to do with the head of weights: give weights too.')
+
+
+def _with_weights(
+    entry: Entry[ModelFacts],
+    sizes: tuple[int | None, int | None, int | None],
+    options: Mapping[str, Any],
+    path: str | os.PathLike[str],
+    head: Head | None,
+    otherwise: Head | None,
+) -> Network:
+    """Build a network and copy the weights of a file into it.
+
+    Args:
+        sizes: number of classes, number of channels and size of the images; None for those of the weights.
+        otherwise: what to do with the head when ``head`` is None and the weights are for another number of classes.
+    """
+    num_classes, in_channels, image_size = sizes
+    state = read_weights(path)
     complete = num_classes is not None and in_channels is not None
     with nullcontext() if complete else torch.device("meta"):  # without numbers, to learn names and shapes
-        sketch = _build(entry, num_classes, in_channels, image_size, chosen)
-    state = renamed(state, sketch)
-    found = classes_in(state, sketch)
-    if head == "keep" and num_classes not in (None, found):
+        model = _build(entry, num_classes, in_channels, image_size, options)
+    state = renamed(state, model)
+    classes = _classes_in(state, model)
+    if head == "keep" and num_classes not in (None, classes):
         raise ModelError(
-            f'head="keep" takes the outputs of {where}, which has {found}, not num_classes={num_classes}. Leave '
+            f'head="keep" takes the outputs of {path}, which has {classes}, not num_classes={num_classes}. Leave '
             'num_classes out, or choose head="reset" for new outputs.'
         )
-    if head is None and weights == "imagenet" and num_classes not in (None, found):
-        head = "reset"
-    model = sketch
+    if head is None and num_classes not in (None, classes):
+        head = otherwise
     if not complete:
-        num_classes = found if num_classes is None else num_classes
-        in_channels = channels_in(state, sketch) if in_channels is None else in_channels
-        model = _build(entry, num_classes, in_channels, image_size, chosen)
-    fit_weights(model, state, str(where), reset=head == "reset", other_size=lambda: _of_other_size(entry, model))
-    if (public := official(entry, where)) and public.bn_eps is not None:
-        for norm in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
-            # Only their sum is used: the network computes what it did with the epsilon it was trained with.
-            norm.get_buffer("running_var").add_(public.bn_eps - norm.eps)
+        num_classes = classes if num_classes is None else num_classes
+        in_channels = _channels_in(state, model) if in_channels is None else in_channels
+        model = _build(entry, num_classes, in_channels, image_size, options)
+    fit_weights(model, state, str(path), reset=head == "reset", other_size=lambda: _of_other_size(entry, model))
     return model
+
+
+def _adopt_epsilon(model: Network, entry: Entry[ModelFacts], path: str | os.PathLike[str]) -> None:
+    """Let batch normalisation compute what it did with the epsilon that public weights were trained with."""
+    if (public := official(entry, path)) and public.bn_eps is not None:
+        for norm in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
+            # Only the sum of variance and epsilon is used.
+            norm.get_buffer("running_var").add_(public.bn_eps - norm.eps)
+
+
+def _classes_in(state: State, model: Network) -> int | None:
+    """Return how many classes the weights tell apart; None when they have no class layer of the network's name."""
+    weight = state.get(f"{model.last_layer}.weight")
+    return None if weight is None else int(weight.shape[0])
+
+
+def _channels_in(state: State, model: Network) -> int | None:
+    """Return how many channels the images have that the weights are for; None when they have no first layer."""
+    name, layer = first_layer(model)
+    weight = state.get(f"{name}.weight")
+    if weight is None or weight.ndim < 2:
+        return None
+    if isinstance(layer, nn.Linear):
+        return int(weight.shape[1]) // pixels_of(model) or None
+    return int(weight.shape[1])
 
 
 def _build(

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cnnlab.errors import CheckpointError, ModelError
+from cnnlab.files import kind_of_file
 from cnnlab.zoo._network import Network
 
 Head: TypeAlias = Literal["refuse", "reset", "keep"]
@@ -40,8 +41,8 @@ def read_weights(path: str | os.PathLike[str]) -> State:
     """Return the bare state dict in a file.
 
     Args:
-        path: a ``.safetensors`` file; a ``.pth``, ``.pt`` or ``.th`` state dict, perhaps inside a dict; a ``.npz`` file
-            of arrays under parameter names; or a folder with ``model.safetensors``, such as that of a run.
+        path: a file of safetensors, of torch.save (a state dict, perhaps inside a dict) or of numpy.savez (arrays under
+            parameter names), told by its bytes; or a folder with ``model.safetensors``, such as that of a run.
 
     Raises:
         ModelError: there is no such file, or it is of another kind.
@@ -62,14 +63,16 @@ def weights_path(path: str | os.PathLike[str]) -> Path:
         path = path / "model.safetensors"
         if not path.is_file():
             raise ModelError(f'There is no model.safetensors in the folder "{given}". Name a run that has weights.')
+    if path.is_file():
+        return path
     if not path.name.endswith(SUFFIXES):
         raise ModelError(
             f'weights="{given}" is not understood: give "imagenet", the path of a .safetensors file or of a state dict '
-            f"({', '.join(PICKLED)}), of a .npz file, or of a run folder, or None for random weights."
+            f"({', '.join(PICKLED)}), of a .npz file, or of a run folder, or leave weights out for random ones."
         )
-    if not path.is_file():
-        raise ModelError(f'There is no weights file "{given}". Give the path of an existing file, or None.')
-    return path
+    raise ModelError(
+        f'There is no weights file "{given}". Give the path of an existing file, or leave weights out for random ones.'
+    )
 
 
 def weights_facts(weights: str | os.PathLike[str]) -> dict[str, Any]:
@@ -91,31 +94,52 @@ def weights_facts(weights: str | os.PathLike[str]) -> dict[str, Any]:
 
 def _read(path: Path) -> Any:
     try:
-        if path.suffix == ".safetensors":
+        kind = _kind(path)
+        if kind == "safetensors":
             return load_file(path)
-        if path.suffix == ".npz":
+        if kind == "npz":
             import numpy as np
 
             with np.load(path, allow_pickle=False) as arrays:
                 return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-        # Never without weights_only: a pickle can run any code.
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Detected pickle protocol")
-            return torch.load(path, map_location="cpu", weights_only=True)
+        if kind == "torch":  # never without weights_only: a pickle can run any code
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Detected pickle protocol")
+                return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} is damaged, or holds objects other than tensors, and such a pickle is never loaded because it "
             "could run code. Save the bare state dict with safetensors.torch.save_file, and load that."
         ) from error
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError) as error:
-        why = str(error).rstrip(".")
-        if path.stat().st_size == 0:
-            why = "it is empty"
-        elif len(why) < 6 or "allow_pickle" in why:  # torch and NumPy of a file that is something else altogether
-            why = f"it is no {path.suffix} file, whatever its name says"
-        raise CheckpointError(f"{path} cannot be read: {why}. It may be truncated; fetch or save it again.") from error
-    except zipfile.BadZipFile as error:
-        raise CheckpointError(f"{path} cannot be read: {error}. Fetch or save it again.") from error
+        reason = str(error).partition("\n")[0].rstrip(".")
+        if len(reason) < 6 or "allow_pickle" in reason or "weights_only" in reason:  # advice that could run code
+            reason = "it is damaged, or holds objects other than tensors"
+        raise CheckpointError(f"{path} cannot be read: {reason}. Fetch or save it again.") from error
+    raise CheckpointError(f"{path} cannot be read: it is {kind}. Fetch it again, or save a state dict there.")
+
+
+def _kind(path: Path) -> str:
+    """Return ``"safetensors"``, ``"npz"`` or ``"torch"`` by the bytes of a file; for any other file, what it is."""
+    with open(path, "rb") as file:
+        head = file.read(9)
+    if head[8:] == b"{":  # eight bytes of length, then JSON
+        return "safetensors"
+    kind = kind_of_file(path)
+    if kind == "a Python pickle":
+        return "torch"
+    if kind != "a ZIP archive":
+        return kind or "of no known kind of weights, or truncated"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except zipfile.BadZipFile:
+        return "a truncated or damaged ZIP archive"
+    if any(name.endswith("/constants.pkl") for name in names):
+        return "a TorchScript archive, a program with its weights (torch.jit.load(path).state_dict() gives these)"
+    if any(name.endswith("/data.pkl") for name in names):
+        return "torch"
+    return "npz" if names and all(name.endswith(".npy") for name in names) else "a ZIP archive without weights"
 
 
 def unwrap(content: Any, path: Path) -> State:
@@ -143,9 +167,13 @@ def _is_state(content: Mapping[Any, Any]) -> bool:
 
 
 def renamed(state: State, model: nn.Module) -> State:
-    """Return ``state`` under the names of ``model``, as far as only names differ."""
+    """Return ``state`` under the names of ``model``, as far as only names differ.
+
+    Raises:
+        ModelError: the network's names stand under several prefixes.
+    """
     own = model.state_dict()
-    state = _without_prefixes(state, own)
+    state = _under_prefix(state, own, model)
     if not _is_network(model):
         return state
     if "_conv_stem.weight" in state and "conv_stem.weight" in own:
@@ -153,10 +181,26 @@ def renamed(state: State, model: nn.Module) -> State:
     return _head_renamed(state, own, model.last_layer)
 
 
-def _without_prefixes(state: State, own: State) -> State:
-    """Take off the prefixes that all names share, but not one that the network's own names have."""
+def _under_prefix(state: State, own: State, model: nn.Module) -> State:
+    """Take the tensors under the one prefix that has all of the network's names, perhaps but for its class layers."""
+    needed = [name for name in _without(own, getattr(model, "auxiliary", {})) if not name.endswith("_batches_tracked")]
+    body = [*_without(dict.fromkeys(needed, torch.empty(0)), model.class_layers)] if _is_network(model) else []
+    for names in filter(None, (needed, body)):
+        prefixes = {name.removesuffix(names[0]) for name in state if f".{name}".endswith(f".{names[0]}")}
+        prefixes = {prefix for prefix in prefixes if all(prefix + name in state for name in names)}
+        if "" in prefixes:
+            return state
+        if len(prefixes) > 1:
+            raise ModelError(
+                f"The network's names stand under several prefixes in the file: {_some(sorted(prefixes))}. "
+                "Save the state dict of the one that you mean."
+            )
+        for prefix in prefixes:
+            if others := [name for name in state if not name.startswith(prefix)]:
+                warnings.warn(f'The weights under "{prefix}" are taken; left aside: {_some(others)}.', stacklevel=2)
+            return {name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)}
     foreign = [p for p in PREFIXES if not all(name.startswith(p) for name in own)]
-    while prefix := next((p for p in foreign if state and all(name.startswith(p) for name in state)), None):
+    while prefix := next((p for p in foreign if state and all(name.startswith(p) for name in state)), ""):
         state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     return state
 
@@ -201,23 +245,6 @@ _TIMM_BLOCK = re.compile(r"blocks\.(\d+\.\d+)\.")
 
 
 # Fitting -------------------------------------------------------------------------------------------------------------
-
-
-def classes_in(state: State, model: Network) -> int | None:
-    """Return how many classes the weights tell apart; None when they have no class layer of the network's name."""
-    weight = state.get(f"{model.last_layer}.weight")
-    return None if weight is None else int(weight.shape[0])
-
-
-def channels_in(state: State, model: Network) -> int | None:
-    """Return how many channels the images have that the weights are for; None when they have no first layer."""
-    name, layer = first_layer(model)
-    weight = state.get(f"{name}.weight")
-    if weight is None or weight.ndim < 2:
-        return None
-    if isinstance(layer, nn.Linear):
-        return int(weight.shape[1]) // _pixels(model) or None
-    return int(weight.shape[1])
 
 
 def first_layer(model: nn.Module) -> tuple[str, nn.Conv2d | nn.Linear]:
@@ -279,6 +306,7 @@ def fit_weights(
 
     Raises:
         ModelError: the weights do not fit.
+        CheckpointError: some of them are NaN or infinite.
     """
     own = model.state_dict()
     heads = model.class_layers if _is_network(model) else []
@@ -290,6 +318,7 @@ def fit_weights(
     state = _first_adapted(state, own, model)
     problems = _problems(own, state, free)
     if not problems:
+        _check_finite(state, where)
         model.load_state_dict(state, strict=False)
         return
     title = getattr(model, "arch", {}).get("name", type(model).__name__)
@@ -308,6 +337,16 @@ def fit_weights(
         f"The weights in {where} do not fit {title}. {' '.join(problems)} "
         "Check the network's name, num_classes, in_channels, image_size and options."
     )
+
+
+def _check_finite(state: State, where: str) -> None:
+    counts = {name: int((~tensor.isfinite()).sum()) for name, tensor in state.items()}
+    if total := sum(counts.values()):
+        first = next(name for name, count in counts.items() if count)
+        raise CheckpointError(
+            f"The weights in {where} hold {total} values that are NaN or infinite, the first of them in {first}: the "
+            "training diverged or the file is damaged. Take an earlier checkpoint."
+        )
 
 
 def _is_network(model: nn.Module) -> TypeGuard[Network]:
@@ -340,13 +379,13 @@ def _first_adapted(state: State, own: State, model: nn.Module) -> State:
         return state
     if not isinstance(layer, nn.Linear):
         return {**state, name: with_channels(found, wanted.shape[1])}
-    pixels = _pixels(model)  # a dense layer sees all pixels of the first channel, then all of the second, ...
+    pixels = pixels_of(model)  # a dense layer sees all pixels of the first channel, then all of the second, ...
     if pixels == 0 or found.shape[1] % pixels or wanted.shape[1] % pixels:
         return state
     return {**state, name: with_channels(found.unflatten(1, (-1, pixels)), wanted.shape[1] // pixels).flatten(1)}
 
 
-def _pixels(model: nn.Module) -> int:
+def pixels_of(model: nn.Module) -> int:
     return int(getattr(model, "arch", {}).get("image_size", 0)) ** 2
 
 
