@@ -20,7 +20,8 @@ from cnnlab.zoo._network import SMALL_IMAGE, Network, loss_with_auxiliary, split
 from cnnlab.zoo._pretrained import imagenet_classes, imagenet_wnids, pretrained, weights_preprocess
 from cnnlab.zoo._registry import ModelFacts, Pretrained, list_models, model_options, models, register_model
 from cnnlab.zoo._summary import summary
-from cnnlab.zoo._weights import load_weights, weights_facts
+from cnnlab.zoo._weights import load_weights
+from cnnlab.zoo._weights_file import weights_facts
 
 __all__ = [
     "SMALL_IMAGE",

@@ -23,10 +23,9 @@ from cnnlab.zoo._weights import (
     first_layer,
     fit_weights,
     pixels_of,
-    read_weights,
     renamed,
-    weights_facts,
 )
+from cnnlab.zoo._weights_file import read_weights, weights_facts
 
 
 def create_model(

@@ -18,7 +18,7 @@ from cnnlab.errors import CheckpointError, ModelError, WeightsNotFoundError
 from cnnlab.files import cache_dir
 from cnnlab.registry import Entry
 from cnnlab.zoo._registry import ModelFacts, Pretrained, models
-from cnnlab.zoo._weights import weights_facts
+from cnnlab.zoo._weights_file import weights_facts
 
 
 @functools.cache
