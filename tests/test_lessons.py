@@ -93,6 +93,7 @@ def test_a_lesson_runs_on_cifar10_and_gives_the_same_numbers_again(
             assert one == other
 
 
+@pytest.mark.slow
 def test_the_benchmark_writes_tables_and_pictures(tmp_path: Path) -> None:
     options = ["--quick", "--out", str(tmp_path / "out"), "--root", str(tmp_path), "--seeds", "2"]
     (lesson,) = lessons_benchmark.main([LESSONS[0], *options])

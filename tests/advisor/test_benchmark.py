@@ -64,6 +64,7 @@ def test_a_network_is_measured() -> None:
     assert weights <= done.bytes < done.train_bytes
 
 
+@pytest.mark.slow
 def test_memory_grows_with_the_batch() -> None:
     def peak(batch_size: int) -> int:
         recipe = Recipe(

@@ -58,6 +58,7 @@ def test_two_processes_equal_one(both: Run, tmp_path: Path) -> None:
         assert a["val_loss"] == pytest.approx(b["val_loss"], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_normalised_weighted_and_uneven(tmp_path: Path) -> None:
     """BatchNorm, class weights, an EMA, and a last batch whose shares split into unequal parts."""
     path = tmp_path / "run"
@@ -85,6 +86,7 @@ def test_class_weights_on_two_processes_equal_one(tmp_path: Path) -> None:
     assert np.allclose(two.scores()[0], one.scores()[0], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_all(tmp_path: Path) -> None:
     done = launch(["train", *SETTINGS, "lr=1e30", "schedule=constant", "--out", str(tmp_path / "run")])
     assert done.returncode != 0

@@ -106,12 +106,12 @@ def test_other_classes_channels_and_sizes(computed: str, channels: int, extra: i
     assert [a.shape for a in auxiliary] == [(3, 7)] * len(model.auxiliary)
 
 
-def test_minimum_size_gives_numbers(computed: str) -> None:
-    size = models.get(computed).facts.min_size
+def test_minimum_size_gives_numbers(light: str) -> None:
+    size = models.get(light).facts.min_size
     torch.manual_seed(0)
-    model = create_model(computed, num_classes=7, in_channels=1, image_size=size)
+    model = create_model(light, num_classes=7, in_channels=1, image_size=size)
     with torch.no_grad():
-        outputs = split_outputs(model(images_for(computed, size, batch=3, channels=1)))
+        outputs = split_outputs(model(images_for(light, size, batch=3, channels=1)))
     assert outputs[0].shape == (3, 7)
     assert all(torch.isfinite(logits).all() for logits in (outputs[0], *outputs[1]))
 
@@ -157,8 +157,8 @@ def test_random_start_is_of_a_sensible_size(light: str) -> None:
     assert logits.std(0).mean() > 1e-4, "all images get the same answer"
 
 
-def test_eval_is_deterministic_and_does_not_depend_on_the_batch(computed: str) -> None:
-    model, images = built(computed), images_for(computed, quick_size(computed))
+def test_eval_is_deterministic_and_does_not_depend_on_the_batch(light: str) -> None:
+    model, images = built(light), images_for(light, quick_size(light))
     with torch.inference_mode():
         together = model(images)
         assert isinstance(together, torch.Tensor)
@@ -263,12 +263,12 @@ def test_the_last_layer_has_an_output_per_class_and_nothing_learns_after_it(comp
         assert model.last_layer == model.stages["head"]
 
 
-def test_no_hook_remains_even_after_an_error(computed: str) -> None:
-    model = built(computed)
-    stage_outputs(model, images_for(computed, quick_size(computed), batch=1))
+def test_no_hook_remains_even_after_an_error(light: str) -> None:
+    model = built(light)
+    stage_outputs(model, images_for(light, quick_size(light), batch=1))
     assert not any(module._forward_hooks for module in model.modules())
     with pytest.raises(RuntimeError):
-        stage_outputs(model, images_for(computed, quick_size(computed), channels=5))
+        stage_outputs(model, images_for(light, quick_size(light), channels=5))
     assert not any(module._forward_hooks for module in model.modules())
 
 

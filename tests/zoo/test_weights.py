@@ -185,9 +185,7 @@ def test_weights_that_are_not_finite_are_refused(trained: nn.Module, tmp_path: P
     state = trained.state_dict()
     state["fc.weight"][0, :2] = torch.tensor([float("nan"), float("inf")])
     save_file(state, tmp_path / "w.safetensors")
-    with pytest.raises(
-        CheckpointError, match=r"hold 2 values that are NaN or infinite, the first of them in fc\.weight"
-    ):
+    with pytest.raises(CheckpointError, match=r'hold NaN or infinite values \(2\), the first of them in "fc\.weight"'):
         load(tmp_path / "w.safetensors")
 
 

@@ -215,7 +215,7 @@ def _from_run(run: RunFolder, device: str, as_trained: bool) -> Classifier:
     if (accuracy := run.summary.get("accuracy")) is not None:
         about += f"; {accuracy:.2%} right on the {run.summary['split']} split"
     chosen, precision = _as_trained(recipe, device) if as_trained else (choose_device(device), Precision())
-    model = _ready(run.name, run.model(), chosen, precision)
+    model = _ready(run.model(), chosen, precision)
     return Classifier(run.name, about, model, file.preprocess, file.classes, chosen, precision)
 
 
@@ -228,7 +228,7 @@ def _public(name: str, device: str) -> Classifier:
     facts = pretrained(name)
     about = f"{name}, trained on ImageNet (1000 classes, {facts.top1:g} % right; {facts.file})"
     preprocess = Preprocess.from_dict(facts.preprocess)
-    model = _ready(name, create_model(name, image_size=preprocess.size, weights="imagenet").eval(), chosen, Precision())
+    model = _ready(create_model(name, image_size=preprocess.size, weights="imagenet").eval(), chosen, Precision())
     return Classifier(name, about, model, preprocess, imagenet_classes(), chosen)
 
 
@@ -236,7 +236,7 @@ def _from_file(folder: Path, device: str) -> Classifier:
     file, name, chosen = ModelFile.load(folder), folder.resolve().name, choose_device(device)
     about = f"{file.arch.get('name', 'network')} of the model file {folder} ({len(file.classes)} classes)"
     return Classifier(
-        name, about, _ready(name, file.model(folder), chosen, Precision()), file.preprocess, file.classes, chosen
+        name, about, _ready(file.model(folder), chosen, Precision()), file.preprocess, file.classes, chosen
     )
 
 
@@ -251,12 +251,6 @@ def _as_trained(recipe: Recipe, device: str) -> tuple[torch.device, Precision]:
     return chosen, saved_precision(recipe, chosen)
 
 
-def _ready(name: str, model: nn.Module, device: torch.device, precision: Precision) -> nn.Module:
-    """Return the network on its device and in its memory layout, once all of its weights are finite numbers."""
-    for path, values in model.state_dict().items():
-        if values.is_floating_point() and not torch.isfinite(values).all():
-            raise ModelError(
-                f'{name} cannot be used: its weight "{path}" holds NaN or infinite numbers. Train again, with a lower '
-                "learning rate if the training diverged, or use another checkpoint."
-            )
+def _ready(model: nn.Module, device: torch.device, precision: Precision) -> nn.Module:
+    """Return the network on its device and in its memory layout."""
     return to_memory_format(model.to(device), precision.memory_format)

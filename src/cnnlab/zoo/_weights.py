@@ -203,8 +203,8 @@ def _check_finite(state: State, where: str) -> None:
     if total := sum(counts.values()):
         first = next(name for name, count in counts.items() if count)
         raise CheckpointError(
-            f"The weights in {where} hold {total} values that are NaN or infinite, the first of them in {first}: the "
-            "training diverged or the file is damaged. Take an earlier checkpoint."
+            f'The weights in {where} hold NaN or infinite values ({total}), the first of them in "{first}": the '
+            "training diverged, or the file is damaged. Take an earlier checkpoint, or train at a lower rate."
         )
 
 
