@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnlab.files import kind_of_file
+from cnnlab.files import finite_values, kind_of_file
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,8 @@ def test_other_files(tmp_path: Path) -> None:
     for content, kind in kinds.items():
         path.write_bytes(content)
         assert kind_of_file(path) == kind
+
+
+def test_numbers_that_json_cannot_hold_become_none_at_any_depth() -> None:
+    values = {"a": float("nan"), "b": [1.5, float("inf"), {"c": (float("-inf"), "x", 2)}], "d": True}
+    assert finite_values(values) == {"a": None, "b": [1.5, None, {"c": [None, "x", 2]}], "d": True}

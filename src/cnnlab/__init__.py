@@ -17,6 +17,8 @@ import functools
 import importlib
 from typing import Any
 
+from cnnlab.lazy import attributes_from
+
 # Public name -> the module it lives in, with the name it has there where that is another one.
 _HOME = {
     "create_model": "cnnlab.zoo",
@@ -41,12 +43,9 @@ __all__ = ["__version__", *sorted(_HOME), *_ROOMS]
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return _version()
-    if name in _HOME:
-        module, _, attribute = _HOME[name].partition(":")
-        return getattr(importlib.import_module(module), attribute or name)
     if name in _ROOMS:
         return importlib.import_module(f"cnnlab.{name}")
-    raise AttributeError(f"module 'cnnlab' has no attribute {name!r}")
+    return attributes_from(__name__, _HOME)(name)
 
 
 def __dir__() -> list[str]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -182,3 +183,12 @@ def from_text(cell: str) -> str:
 def _is_formula(cell: str) -> bool:
     # A cell that has apostrophes before a formula gets one more, so that each text has one way back.
     return re.match(r"'*[=+\-@\t\r]", cell) is not None and re.fullmatch(r"[+-]?[\d.]+(e[+-]?\d+)?", cell) is None
+
+
+def finite_values(value: Any) -> Any:
+    """Return ``value`` with ``None`` for numbers that are not finite, which JSON cannot hold, at any depth."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: finite_values(inner) for key, inner in value.items()}
+    return [finite_values(inner) for inner in value] if isinstance(value, list | tuple) else value

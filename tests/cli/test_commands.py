@@ -82,7 +82,7 @@ def test_every_option_that_a_text_names_exists() -> None:
         ["train", "--data", "https://example.org/photos.zip"],
         ["train", "weights=https://example.org/w.pth"],
         ["train", "--recipe", "https://example.org/recipe.yaml"],
-        ["doctor", "file:///home/me/photos"],
+        ["doctor", "file:///photos"],
         ["summary", "https://example.org/run", "--csv", "x.csv"],
         ["models", "--csv", "ftp://example.org/x.csv"],
     ],

@@ -23,7 +23,14 @@ import torch
 from torch import nn
 
 from cnnlab.data import ArraySplit, ImageData, load_data
-from cnnlab.errors import CheckpointError, DataError, DivergedError, ModelError, OtherDataError, RunError
+from cnnlab.errors import (
+    CheckpointError,
+    DataNotFoundError,
+    DivergedError,
+    ModelError,
+    OtherDataError,
+    RunError,
+)
 from cnnlab.runs import Recorder, Run, create_run, extend, list_runs, open_run, resume, train
 from cnnlab.training import Event, Recipe, StepDone, fit, load_recipe
 from tests.helpers import make_bars, tiny_recipe
@@ -362,7 +369,7 @@ def test_a_run_goes_on_where_its_photos_lie_now(tmp_path: Path) -> None:
     recipe = tiny_recipe(data=str(photos), image_size=16, epochs=2)
     run = stopped_after(recipe, load_data(str(photos)), tmp_path / "run", 2)
     moved = photos.rename(tmp_path / "moved")
-    with pytest.raises(DataError, match="photos"):
+    with pytest.raises(DataNotFoundError, match="photos.* say where it is now with --data"):
         resume(run)
     run_all(resume(run, data=moved), Recorder(run=run))
     assert run.finished

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cnnlab.errors import RunError
-from cnnlab.files import csv_text
+from cnnlab.files import csv_text, finite_values
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,8 +27,8 @@ def print_table(table: Table) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print ``value`` as indented JSON."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print ``value`` as indented JSON; numbers that are not finite become null."""
+    typer.echo(json.dumps(finite_values(value), indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def write_csv(path: Path, titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

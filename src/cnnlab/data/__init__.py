@@ -6,8 +6,9 @@ torch, and the commands that only show them answer at once.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from cnnlab.lazy import attributes_from
 
 if TYPE_CHECKING:
     from cnnlab.data.array_split import ArraySplit
@@ -61,8 +62,4 @@ __all__ = [
     "load_data",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULE_OF:
-        return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = attributes_from(__name__, {name: f"{__name__}.{module}" for name, module in _MODULE_OF.items()})

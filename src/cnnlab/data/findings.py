@@ -23,7 +23,7 @@ class Finding:
         message: description of the finding, with counts.
         advice: next step to take.
         files: the files concerned; ``train[12]`` for images in memory.
-        groups: for duplicates: the files of each picture.
+        groups: the files of each picture that occurs more than once.
     """
 
     kind: str

@@ -61,14 +61,14 @@ class Loader:
         classes: number of classes; needed for the targets of mixed images. The largest label + 1 by default.
         augment: random changes, for training.
         shuffle: a new order each epoch; otherwise the order of the split.
-        sampling: with shuffle, ``"shuffle"`` gives every image once, ``"balanced"`` draws as many images with
-            replacement, every class equally often on average.
+        sampling: way of drawing when shuffled: ``"shuffle"`` gives every image once, ``"balanced"`` draws as many
+            images with replacement, every class equally often on average.
         seed: seed of order and augmentation.
         device: device that the batches are put on.
         channels_last: memory format of the images.
         rank: number of this process. ``world``: number of processes.
-        drop_last_single: with shuffle, a last batch that would leave a process with a single image joins the batch
-            before it, because BatchNorm cannot learn from one image. No image is dropped.
+        drop_last_single: whether, when shuffled, a last batch that would leave a process with a single image joins the
+            batch before it, because BatchNorm cannot learn from one image. No image is dropped.
 
     Raises:
         UsageError: an argument makes no sense.

@@ -36,18 +36,17 @@ def fooling(
     largest = float(np.percentile(np.abs(change), 99.5)) or float(np.abs(change).max())
     factor = _round_down(0.5 / largest) if largest else 1
     pictures = to_picture(before, "HWC"), to_picture(0.5 + factor * change), to_picture(after, "HWC")
-    titles = answers[0], f"the difference, {factor:g} times magnified", answers[1]
+    titles = answers[0], f"difference, {factor:g} times magnified", answers[1]
     side, sign = 2.6, 0.42
-    fits = letters(side + 2 * MARGIN, 10, bold=True)
     height = side * pictures[0].shape[0] / pictures[0].shape[1]
     canvas = Canvas(3 * side + 2 * sign + 2 * MARGIN)
     for position, (picture, title) in enumerate(zip(pictures, titles, strict=True)):
         left = MARGIN + position * (side + sign)
         canvas.picture(picture, left, canvas.top, side, height)
-        weight = "normal" if position == 1 else "bold"
-        canvas.text(
-            left + side / 2, canvas.top + height + 0.1, shorten(title, fits), size=10, ha="center", weight=weight
-        )
+        bold = position != 1
+        text = shorten(title, letters(side + 2 * MARGIN, 10, bold=bold))
+        weight = "bold" if bold else "normal"
+        canvas.text(left + side / 2, canvas.top + height + 0.1, text, size=10, ha="center", weight=weight)
         if position < 2:
             centre = left + side + sign / 2, canvas.top + height / 2
             canvas.text(*centre, "+="[position], size=16, ha="center", va="center")

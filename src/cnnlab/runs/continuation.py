@@ -11,13 +11,14 @@ from typing import Any
 import torch
 
 from cnnlab.data import ImageData
-from cnnlab.errors import CheckpointError, OtherDataError, RunError
+from cnnlab.errors import CheckpointError, DataNotFoundError, OtherDataError, RunError
 from cnnlab.runs.folder import RunFolder
 from cnnlab.training import distributed
 from cnnlab.training.build import prepare
 from cnnlab.training.events import Event
 from cnnlab.training.loop import fit
 from cnnlab.training.recipe import Recipe
+from cnnlab.training.session import Session
 from cnnlab.training.state import restore_state
 
 
@@ -41,12 +42,13 @@ def resume(
 
     Raises:
         RunError: the run is finished.
+        DataNotFoundError: the data is not where it was.
         OtherDataError: the data is not the data that the run was trained on.
         CheckpointError: the state of the run is damaged.
     """
     if run.finished:
         raise RunError(f"{run.path} is finished. `cnnlab extend {run.path} --epochs 5` adds epochs to it.")
-    session = prepare(_elsewhere(run.recipe, data, device), _loaded(data), load_weights=False)
+    session = _prepared(_elsewhere(run.recipe, data, device), data)
     try:
         restore_state(session, run.previous_state if previous else run.state)
     except CheckpointError as error:
@@ -88,6 +90,7 @@ def extend(
     Raises:
         RunError: the run is not finished.
         RecipeError: the number of epochs or the rate makes no sense.
+        DataNotFoundError: the data is not where it was.
         OtherDataError: the data is not the data that the run was trained on.
         CheckpointError: the state of the run is damaged.
     """
@@ -100,7 +103,7 @@ def extend(
     if run.status == "early_stopping":  # the added epochs come after those that were done, not after those planned
         values["stopped_at"] = run.summary["epochs_done"]
     longer = Recipe.make(values, "extension")
-    session = prepare(longer, _loaded(data), load_weights=False)
+    session = _prepared(longer, data)
     restore_state(session, run.state)
     session.notes.append(f"{epochs} epochs are added: the learning rate starts at {rate:g} and falls to 0")
     return fit(session.recipe, session=session)
@@ -115,5 +118,11 @@ def _elsewhere(recipe: Recipe, data: Any, device: str | None) -> Recipe:
     return Recipe.make(recipe.values() | changes, "recipe") if changes else recipe
 
 
-def _loaded(data: Any) -> ImageData | None:
-    return data if isinstance(data, ImageData) else None
+def _prepared(recipe: Recipe, data: str | os.PathLike[str] | ImageData | None) -> Session:
+    """Build the session of a run that goes on; its weights come from its state."""
+    try:
+        return prepare(recipe, data if isinstance(data, ImageData) else None, load_weights=False)
+    except DataNotFoundError as error:
+        if data is not None:
+            raise
+        raise DataNotFoundError(f"{error} If the data has moved, say where it is now with --data.") from error

@@ -20,7 +20,6 @@ start) are written with an apostrophe before them, as spreadsheets do; reading t
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
 import re
@@ -40,7 +39,7 @@ from torch import nn
 import cnnlab
 from cnnlab.data import ImageData, Preprocess
 from cnnlab.errors import RunError
-from cnnlab.files import csv_text, read_csv, replacing, write_text
+from cnnlab.files import csv_text, finite_values, read_csv, replacing, write_text
 from cnnlab.hardware import processor_name
 from cnnlab.training.checkpoint import FORMAT, ModelFile, read_json
 from cnnlab.training.events import EpochDone, Event
@@ -376,11 +375,6 @@ def _git_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip() or None if done.returncode == 0 else None
-
-
-def finite_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``values`` with ``None`` for numbers that are not finite, which JSON cannot hold."""
-    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
 
 def _json(values: Mapping[str, Any]) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from cnnlab.errors import DivergedError, RunError
-from cnnlab.runs.folder import EPOCH_COLUMNS, RunFolder, create_run, finite_values
+from cnnlab.files import finite_values
+from cnnlab.runs.folder import EPOCH_COLUMNS, RunFolder, create_run
 from cnnlab.training import distributed
 from cnnlab.training.checkpoint import ModelFile
 from cnnlab.training.events import EpochDone, Event, Finished, Started, StepDone

@@ -12,8 +12,9 @@ once.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from cnnlab.lazy import attributes_from
 
 if TYPE_CHECKING:
     from cnnlab.training.build import prepare
@@ -63,11 +64,7 @@ __all__ = [
     "recipe_for",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULE_OF:
-        return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = attributes_from(__name__, {name: f"{__name__}.{module}" for name, module in _MODULE_OF.items()})
 
 
 def __dir__() -> list[str]:

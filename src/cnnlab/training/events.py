@@ -98,4 +98,4 @@ class Finished(Event):
     loss: float
     logits: np.ndarray = field(repr=False)  # (N, K) float32
     labels: np.ndarray = field(repr=False)  # (N,) int64
-    seconds: float = 0.0  # of training, over all sittings
+    seconds: float = 0.0  # seconds of training, interruptions left out

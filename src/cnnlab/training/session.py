@@ -28,7 +28,7 @@ class Position:
         sums: sums over the images of the current epoch, (3,): their losses, the correct answers, their number.
         epoch: number of epochs that are completed.
         step: number of steps made in the current epoch.
-        seconds: seconds of training, over all sittings.
+        seconds: seconds of training, interruptions left out.
         epoch_seconds: seconds of training in the current epoch.
     """
 

@@ -44,9 +44,9 @@ class SqueezeExcitation(nn.Module):
     Hu et al. 2017 (https://arxiv.org/abs/1709.01507, section 3). Parameter names are torchvision's.
 
     Args:
-        channels: of the input and the output.
-        squeezed: channels between the two layers.
-        activation: after the first layer. ``gate``: after the second; sigmoid in the paper.
+        channels: number of channels of the input and the output.
+        squeezed: number of channels between the two layers.
+        activation: activation after the first layer. ``gate``: that after the second; sigmoid in the paper.
     """
 
     def __init__(

@@ -70,10 +70,10 @@ def loss_with_auxiliary(
     """Return the training loss: that of the logits, and those of auxiliary heads times their weights.
 
     Args:
-        model: whose ``auxiliary`` has the weights; a module without it has no auxiliary heads.
-        outputs: what it returned.
+        model: network whose ``auxiliary`` has the weights; a module without it has no auxiliary heads.
+        outputs: the network's outputs, (N, num_classes), with auxiliary logits in a tuple.
         targets: (N,) class indices or (N, num_classes) probabilities.
-        criterion: from float32 logits (N, num_classes) and targets to a loss.
+        criterion: function from float32 logits (N, num_classes) and targets to a loss.
     """
     logits, auxiliary = split_outputs(outputs)
     loss = criterion(logits.float(), targets)

@@ -62,8 +62,8 @@ def weights_preprocess(
     Args:
         name: the network.
         weights: as in :func:`create_model`.
-        in_channels: of the network; where the weights are for colour and this is 1, mean and std are averaged over the
-            channels.
+        in_channels: number of channels of the network's images; where the weights are for colour and this is 1, mean
+            and std are averaged over the channels.
 
     Returns:
         What :meth:`cnnlab.data.Preprocess.from_dict` takes; None when it is not known: without weights, or for a file

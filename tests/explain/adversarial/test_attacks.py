@@ -157,6 +157,7 @@ def test_the_figure_says_what_was_done() -> None:
     words = " ".join(text.get_text() for text in figure.findobj(Text)).replace("\n", " ")
     assert f"{classes[result.label]}, {result.confidence[0]:.0%}" in words
     assert "times magnified" in words
+    assert "…" not in words
     assert f"{result.steps} steps" in words
     assert "of 255 levels" in words
     assert result._repr_png_().startswith(b"\x89PNG")

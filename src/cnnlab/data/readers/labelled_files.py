@@ -91,7 +91,7 @@ def check_classes(source: str, classes: Sequence[str], labelled: Sequence[tuple[
     """Refuse fewer than two classes, and classes in val or test that train lacks.
 
     Args:
-        source: for the message.
+        source: name of the data for the message.
         classes: classes of the train split.
         labelled: (split, class) of every image.
     """

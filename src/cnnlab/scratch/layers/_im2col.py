@@ -24,7 +24,7 @@ class Geometry:
         in_shape: shape of the images, (N, C, H, W).
         out_shape: shape of the outputs, (N, F, out_H, out_W).
         stride, pad, groups: settings of the convolution.
-        offsets: for each weight of a filter, line by line, its row and its first position there, (i, j, start).
+        offsets: row and first position there of each weight of a filter, line by line, (i, j, start).
             Row (i, j) holds the pixels j, j + stride, ... of the image lines i, i + stride, ...
         height: number of lines of an image in a row, so that ``height * width`` positions belong to the image.
         width: number of positions of a line.
