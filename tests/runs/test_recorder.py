@@ -369,7 +369,7 @@ def test_a_run_goes_on_where_its_photos_lie_now(tmp_path: Path) -> None:
     recipe = tiny_recipe(data=str(photos), image_size=16, epochs=2)
     run = stopped_after(recipe, load_data(str(photos)), tmp_path / "run", 2)
     moved = photos.rename(tmp_path / "moved")
-    with pytest.raises(DataNotFoundError, match="photos.* say where it is now with --data"):
+    with pytest.raises(DataNotFoundError, match=r"photos.* say where it is now with --data"):
         resume(run)
     run_all(resume(run, data=moved), Recorder(run=run))
     assert run.finished
