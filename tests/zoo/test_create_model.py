@@ -83,7 +83,8 @@ def test_arch_survives_json() -> None:
 @pytest.mark.parametrize(
     ("name", "option", "value", "reason"),
     [
-        ("lenet5", "activation", "gelu", "'tanh' or 'relu'"),
+        ("lenet5", "activation", "swish", "'tanh', 'relu', 'sigmoid' or 'gelu'"),
+        ("convnet", "kernel", 4, "1, 3, 5, 7, 9 or 11"),
         ("mlp", "dropout", 1.0, "less than 1"),
         ("mlp", "dropout", "much", "valid number"),
         ("mlp", "hidden", (), "at least 1 item"),

@@ -1,10 +1,10 @@
-"""Layers that three papers of the zoo or more have in common."""
+"""Layers, initialisations and types of options that several papers of the zoo have in common."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 Multiplier = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """What every number of channels of a network is multiplied by: 1 leaves the network as it is."""
+
+Pooling = Literal["max", "average", "strided"]
+"""What halves the sides of a map: the maximum or the average of 2x2 pixels, or a 2x2 convolution of stride 2."""
 
 
 class DropPath(nn.Module):
@@ -78,6 +81,17 @@ def round_channels(channels: float, divisor: int = 8) -> int:
     return rounded + divisor if rounded < 0.9 * channels else rounded
 
 
+def halving(pooling: Pooling, channels: int) -> nn.Module:
+    """Return the layer that takes ``(N, channels, H, W)`` to ``(N, channels, H // 2, W // 2)``.
+
+    ``"strided"`` is a 2x2 convolution of stride 2 over all channels, with a bias and without an activation: a pooling
+    that is learned. (Springenberg et al. 2014, https://arxiv.org/abs/1412.6806, let a ReLU follow it.)
+    """
+    if pooling == "strided":
+        return nn.Conv2d(channels, channels, 2, stride=2)
+    return nn.MaxPool2d(2) if pooling == "max" else nn.AvgPool2d(2)
+
+
 def conv_norm(
     in_channels: int,
     channels: int,
@@ -95,6 +109,18 @@ def conv_norm(
     conv = nn.Conv2d(in_channels, channels, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
     layers = [conv, norm(channels)]
     return nn.Sequential(*layers, activation(inplace=True)) if activation else nn.Sequential(*layers)
+
+
+def glorot_init(model: nn.Module, gain: float = 1.0) -> None:
+    """Initialise as Glorot & Bengio 2010 (AISTATS, equation 16), uniform, for tanh and the like; biases start at 0.
+
+    The variance of the weights is 2 * gain**2 / (fan-in + fan-out).
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.xavier_uniform_(module.weight, gain)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 def he_init(model: nn.Module) -> None:

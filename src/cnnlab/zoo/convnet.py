@@ -5,38 +5,48 @@ https://arxiv.org/abs/1409.1556
 Sergey Ioffe, Christian Szegedy: Batch normalization: accelerating deep network training by reducing internal covariate
 shift. ICML 2015. https://arxiv.org/abs/1502.03167
 Min Lin, Qiang Chen, Shuicheng Yan: Network in network. ICLR 2014. https://arxiv.org/abs/1312.4400
+As an option: Jie Hu, Li Shen, Gang Sun: Squeeze-and-excitation networks. CVPR 2018. https://arxiv.org/abs/1709.01507
 
 Introduced by them: blocks of 3x3 convolutions whose width doubles when the size halves; normalisation inside the
 network; global average pooling instead of large dense layers.
 Reported: nothing at this size; it is a teaching network for 32x32 photos.
 
 Deviations from VGG: three blocks of two convolutions, 32, 64 and 128 channels, no hidden dense layers, so that ten
-epochs of CIFAR-10 take minutes without a GPU. Initialisation: He et al. 2015.
+epochs of CIFAR-10 take minutes without a GPU. As options, other kernels than 3x3, average pooling or a 2x2 convolution
+of stride 2 (without an activation) in place of max pooling, and squeeze-and-excitation at the end of each block, with
+a sixteenth of the channels between its two layers, but at least 8, as in ``se_resnet.py``. Initialisation: He et al.
+2015.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from torch import Tensor, nn
 
-from cnnlab.zoo._layers import he_init
+from cnnlab.zoo._layers import Pooling, SqueezeExcitation, halving, he_init
 from cnnlab.zoo._network import Network
 from cnnlab.zoo._registry import Rate, Width, register_model
 
 
 class ConvBlock(nn.Sequential):
-    """Twice convolution, BatchNorm if wanted, ReLU; then pooling to half the size."""
+    """Twice convolution, BatchNorm if wanted, ReLU; then pooling to half the size, and a gate per channel if wanted."""
 
-    def __init__(self, in_channels: int, out_channels: int, batch_norm: bool) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, batch_norm: bool, pooling: Pooling, kernel: int, se: bool
+    ) -> None:
         layers: list[nn.Module] = []
         for channels in (in_channels, out_channels):
             # BatchNorm subtracts the mean, so a bias before it would have no effect.
-            layers.append(nn.Conv2d(channels, out_channels, 3, padding=1, bias=not batch_norm))
+            layers.append(nn.Conv2d(channels, out_channels, kernel, padding=kernel // 2, bias=not batch_norm))
             if batch_norm:
                 layers.append(nn.BatchNorm2d(out_channels))
             layers.append(nn.ReLU(inplace=True))
-        super().__init__(*layers, nn.MaxPool2d(2))
+        layers.append(halving(pooling, out_channels))
+        if se:
+            layers.append(SqueezeExcitation(out_channels, max(8, out_channels // 16)))
+        super().__init__(*layers)
 
 
 class ConvNet(Network):
@@ -48,14 +58,17 @@ class ConvNet(Network):
         self,
         num_classes: int,
         in_channels: int,
-        widths: tuple[int, int, int] = (32, 64, 128),
-        batch_norm: bool = True,
-        dropout: float = 0.0,
+        widths: tuple[int, int, int],
+        batch_norm: bool,
+        dropout: float,
+        pooling: Pooling,
+        kernel: int,
+        se: bool,
     ) -> None:
         super().__init__()
-        self.block1 = ConvBlock(in_channels, widths[0], batch_norm)
-        self.block2 = ConvBlock(widths[0], widths[1], batch_norm)
-        self.block3 = ConvBlock(widths[1], widths[2], batch_norm)
+        self.block1 = ConvBlock(in_channels, widths[0], batch_norm, pooling, kernel, se)
+        self.block2 = ConvBlock(widths[0], widths[1], batch_norm, pooling, kernel, se)
+        self.block3 = ConvBlock(widths[1], widths[2], batch_norm, pooling, kernel, se)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(widths[2], num_classes)
@@ -87,10 +100,16 @@ def convnet(
     widths: tuple[Width, Width, Width] = (32, 64, 128),
     batch_norm: bool = True,
     dropout: Rate = 0.0,
+    pooling: Pooling = "max",
+    kernel: Literal[1, 3, 5, 7, 9, 11] = 3,
+    se: bool = False,
 ) -> ConvNet:
     """A small VGG-like network for 32x32 photos (after Simonyan & Zisserman 2014, Ioffe & Szegedy 2015).
 
     ``widths``: channels of the three blocks. ``batch_norm``: normalise after each convolution. ``dropout``: rate before
-    the last layer, 0 for none. Images of 8x8 pixels and more; the weights do not depend on their size.
+    the last layer, 0 for none. ``pooling``: what ends a block, "max", "average", or "strided", a 2x2 convolution of
+    stride 2 without an activation. ``kernel``: side of the windows of the other convolutions in pixels, odd.
+    ``se``: weigh the channels at the end of each block by squeeze-and-excitation. Images of 8x8 pixels and more; the
+    weights do not depend on their size.
     """
-    return ConvNet(num_classes, in_channels, widths, batch_norm, dropout)
+    return ConvNet(num_classes, in_channels, widths, batch_norm, dropout, pooling, kernel, se)

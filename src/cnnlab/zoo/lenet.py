@@ -10,13 +10,14 @@ Reported: 0.95 % test error on MNIST, 0.8 % when trained with distorted digits t
 Deviations from the paper:
 
 - C3 is connected to all six maps of S2; table I of the paper leaves connections out. Hence 61,706 parameters.
-- S2 and S4 average without the trainable coefficient, bias and squashing of the paper.
-- The activation is tanh without the paper's scaling 1.7159 tanh(2a/3), or ReLU.
+- S2 and S4 average without the trainable coefficient, bias and squashing of the paper. As an option they take the
+  maximum, or are 2x2 convolutions of stride 2 without an activation.
+- The activation is tanh without the paper's scaling 1.7159 tanh(2a/3); as an option ReLU, the logistic sigmoid or GELU.
 - The output is a dense layer for softmax and cross-entropy, not radial basis functions.
 - 28x28 digits are padded by 2 in C1, which is the paper's 28x28 digit centred in a field of 32x32. Images larger than
   32x32 get a larger C5.
-- Initialisation: Glorot & Bengio 2010 (uniform) for tanh, He et al. 2015 for ReLU; the paper draws from
-  +-2.4 / fan-in.
+- Initialisation: Glorot & Bengio 2010 (uniform) for tanh and sigmoid, He et al. 2015 for ReLU and GELU; the paper
+  draws from +-2.4 / fan-in.
 """
 
 from __future__ import annotations
@@ -26,9 +27,17 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from cnnlab.zoo._layers import he_init
+from cnnlab.zoo._layers import Pooling, glorot_init, halving, he_init
 from cnnlab.zoo._network import Network
 from cnnlab.zoo._registry import register_model
+
+Activation = Literal["tanh", "relu", "sigmoid", "gelu"]
+ACTIVATIONS: dict[Activation, type[nn.Module]] = {
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "sigmoid": nn.Sigmoid,
+    "gelu": nn.GELU,
+}
 
 
 class LeNet5(Network):
@@ -44,23 +53,25 @@ class LeNet5(Network):
         "head": "output",
     }
 
-    def __init__(self, num_classes: int, in_channels: int, image_size: int, activation: str = "tanh") -> None:
+    def __init__(
+        self, num_classes: int, in_channels: int, image_size: int, activation: Activation, pooling: Pooling
+    ) -> None:
         super().__init__()
         padding = 2 if image_size < 32 else 0
         side = ((image_size + 2 * padding - 4) // 2 - 4) // 2
-        make = nn.Tanh if activation == "tanh" else nn.ReLU
+        make = ACTIVATIONS[activation]
         self.c1 = nn.Conv2d(in_channels, 6, 5, padding=padding)
         self.act1 = make()
-        self.s2 = nn.AvgPool2d(2)
+        self.s2 = halving(pooling, 6)
         self.c3 = nn.Conv2d(6, 16, 5)
         self.act3 = make()
-        self.s4 = nn.AvgPool2d(2)
+        self.s4 = halving(pooling, 16)
         self.c5 = nn.Linear(16 * side * side, 120)
         self.act5 = make()
         self.f6 = nn.Linear(120, 84)
         self.act6 = make()
         self.output = nn.Linear(84, num_classes)
-        if activation == "tanh":
+        if activation in ("tanh", "sigmoid"):
             glorot_init(self)
         else:
             he_init(self)
@@ -76,15 +87,6 @@ class LeNet5(Network):
         return self.output(x)  # (N, num_classes)
 
 
-def glorot_init(model: nn.Module) -> None:
-    """Initialise for tanh: Glorot & Bengio 2010 (AISTATS, equation 16), uniform; biases start at 0."""
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-
-
 @register_model(
     paper="LeCun, Bottou, Bengio, Haffner: Gradient-based learning applied to document recognition",
     year=1998,
@@ -97,10 +99,17 @@ def glorot_init(model: nn.Module) -> None:
     aliases=("lenet",),
 )
 def lenet5(
-    num_classes: int = 10, in_channels: int = 1, image_size: int = 32, *, activation: Literal["tanh", "relu"] = "tanh"
+    num_classes: int = 10,
+    in_channels: int = 1,
+    image_size: int = 32,
+    *,
+    activation: Activation = "tanh",
+    pooling: Pooling = "average",
 ) -> LeNet5:
     """LeNet-5, the network that read cheques (LeCun et al. 1998).
 
-    ``activation``: "tanh" as in the paper, or "relu". Images of 28x28 pixels and more.
+    ``activation``: "tanh" as in the paper, "relu", "sigmoid" or "gelu". ``pooling``: what S2 and S4 are, "average" as
+    in the paper, "max", or "strided", a 2x2 convolution of stride 2 without an activation. Images of 28x28 pixels and
+    more.
     """
-    return LeNet5(num_classes, in_channels, image_size, activation)
+    return LeNet5(num_classes, in_channels, image_size, activation, pooling)

@@ -9,7 +9,8 @@ for 110 (the best of five runs; 6.61 % on average).
 
 Deviations from the paper: none in the architecture. The shortcuts are option A: where the shape changes, every second
 pixel is taken and the new channels are zero. The paper counts 0.27 M parameters for 20 layers; they are 269,722 here,
-without those of option B. Parameter names are those of the public checkpoints by Yerlan Idelbayev
+without those of option B. ``shortcuts=False`` is the paper's plain network of the same layers, to compare with
+(section 4.2, figure 6 left). Parameter names are those of the public checkpoints by Yerlan Idelbayev
 (https://github.com/akamaster/pytorch_resnet_cifar10). Initialisation: He et al. 2015 for convolutions, a
 standard deviation of 0.01 for the dense layer (Goyal et al. 2017, https://arxiv.org/abs/1706.02677, section 5.1): with
 He's rule the 110 layers would start far from a loss of log(classes). ``drop_path`` is stochastic depth (Huang et al.
@@ -25,6 +26,7 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cnnlab.errors import UsageError
 from cnnlab.zoo._layers import DropPath, he_init
 from cnnlab.zoo._network import Network
 from cnnlab.zoo._registry import Paper, Rate, Variant
@@ -61,6 +63,14 @@ class CifarBlock(nn.Module):
         return F.pad(x[:, :, :: self.stride, :: self.stride], padding)
 
 
+class PlainBlock(CifarBlock):
+    """The same layers without the shortcut, for the plain network that the paper compares with."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.bn1(self.conv1(x)))  # (N, channels, S / stride, S / stride)
+        return self.relu(self.bn2(self.conv2(x)))  # (N, channels, S / stride, S / stride)
+
+
 class CifarResNet(Network):
     """A 3x3 stem, three stages of ``n`` blocks, and a dense head; shapes are for 32x32 images.
 
@@ -68,6 +78,7 @@ class CifarResNet(Network):
 
     Options:
         drop_path: rate of stochastic depth at the last block; it rises linearly from the first.
+        shortcuts: whether blocks have shortcuts; without them it is the paper's plain network.
     """
 
     stages: Mapping[str, str] = {
@@ -78,15 +89,30 @@ class CifarResNet(Network):
         "head": "linear",
     }
 
-    def __init__(self, n: int, num_classes: int, in_channels: int, image_size: int, *, drop_path: Rate = 0.0) -> None:
+    def __init__(
+        self,
+        n: int,
+        num_classes: int,
+        in_channels: int,
+        image_size: int,
+        *,
+        drop_path: Rate = 0.0,
+        shortcuts: bool = True,
+    ) -> None:
         super().__init__()
+        if drop_path and not shortcuts:
+            raise UsageError(
+                f"drop_path={drop_path:g} drops what blocks add to their shortcuts, and shortcuts=False has none. "
+                "Leave one of the two out."
+            )
+        block = CifarBlock if shortcuts else PlainBlock
         self.conv1 = nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)
         self.relu = nn.ReLU(inplace=True)
         rates = (drop_path * (i + 1) / (3 * n) for i in range(3 * n))
-        self.layer1 = stage(16, 16, n, 1, rates)
-        self.layer2 = stage(16, 32, n, 2, rates)
-        self.layer3 = stage(32, 64, n, 2, rates)
+        self.layer1 = stage(block, 16, 16, n, 1, rates)
+        self.layer2 = stage(block, 16, 32, n, 2, rates)
+        self.layer3 = stage(block, 32, 64, n, 2, rates)
         self.linear = nn.Linear(64, num_classes)
         he_init(self)
         # The sum over the blocks grows with their number, and nothing normalises it before the dense layer.
@@ -101,10 +127,12 @@ class CifarResNet(Network):
         return self.linear(x)  # (N, num_classes)
 
 
-def stage(in_channels: int, channels: int, depth: int, stride: int, rates: Iterator[float]) -> nn.Sequential:
+def stage(
+    block: type[CifarBlock], in_channels: int, channels: int, depth: int, stride: int, rates: Iterator[float]
+) -> nn.Sequential:
     """``depth`` blocks, of which the first changes the shape; each takes the next of the drop-path ``rates``."""
-    first = CifarBlock(in_channels, channels, stride, next(rates))
-    return nn.Sequential(first, *(CifarBlock(channels, channels, 1, next(rates)) for _ in range(depth - 1)))
+    first = block(in_channels, channels, stride, next(rates))
+    return nn.Sequential(first, *(block(channels, channels, 1, next(rates)) for _ in range(depth - 1)))
 
 
 PAPER = Paper(

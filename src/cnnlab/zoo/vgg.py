@@ -18,16 +18,20 @@ Deviations from the paper:
 - Initialisation: Glorot & Bengio 2010 (uniform), with which the authors found that deep variants train without
   pre-training (section 3.1); times sqrt(2), because ReLU halves the variance (He et al. 2015). Without that factor the
   signal is divided by about sqrt(2) at each layer; with a standard deviation of 0.01 everywhere it vanishes, and the
-  network does not train at all. The last layer has 0.01, so that no class is preferred at the start.
+  network does not train at all. The last layer has 0.01, so that no class is preferred at the start. ``init="torch"``
+  leaves PyTorch's default, uniform in +-1 / sqrt(fan-in): a sixth of the variance that ReLU needs, so that the signal
+  is divided by up to sqrt(6) at each layer.
 """
 
 from __future__ import annotations
 
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from cnnlab.zoo._layers import glorot_init
 from cnnlab.zoo._network import SMALL_IMAGE, Network
 from cnnlab.zoo._registry import Paper, Rate, Variant, torchvision
 
@@ -45,6 +49,7 @@ class VGG(Network):
 
     Options:
         dropout: rate after each of the two hidden dense layers.
+        init: initialisation, "xavier" (Glorot & Bengio 2010, times sqrt(2)) or "torch" (PyTorch's default).
     """
 
     def __init__(
@@ -57,6 +62,7 @@ class VGG(Network):
         image_size: int,
         *,
         dropout: Rate = 0.5,
+        init: Literal["xavier", "torch"] = "xavier",
     ) -> None:
         super().__init__()
         self.features = nn.Sequential()
@@ -85,8 +91,13 @@ class VGG(Network):
             nn.Dropout(dropout),
             last,
         )
-        xavier_init(self)
-        nn.init.normal_(last.weight, std=0.01)
+        if init == "xavier":
+            glorot_init(self, nn.init.calculate_gain("relu"))
+            nn.init.normal_(last.weight, std=0.01)
+        else:
+            for layer in self.classifier.modules():
+                if isinstance(layer, nn.Linear):
+                    layer.reset_parameters()
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.features(x)  # (N, 512, 7, 7)
@@ -98,15 +109,6 @@ def dense(inputs: int, outputs: int) -> nn.Linear:
     """A dense layer not yet initialised: to draw 100 million numbers only to draw them again would take a second."""
     layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs, device=torch.get_default_device())
     return layer
-
-
-def xavier_init(model: nn.Module) -> None:
-    """Initialise with variance 2 / (fan-in + fan-out), doubled for ReLU; biases start at 0."""
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.xavier_uniform_(module.weight, nn.init.calculate_gain("relu"))
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
 
 
 PAPER = Paper(
