@@ -8,10 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from hypothesis import settings
+from hypothesis import strategies as st
 
 from cnnlab.scratch.gradcheck import check_directions, check_gradients
 
 Array = npt.NDArray[Any]
+SEEDS = st.integers(0, 999)
+FEW = settings(max_examples=25, deadline=None)
 
 # Up to so many values in all inputs together every one of them is nudged; beyond that random directions do.
 NUDGE_ALL_UP_TO = 60
@@ -78,6 +82,11 @@ def check_layer(
         small = sum(x.size for x in arrays) <= NUDGE_ALL_UP_TO
         check = check_gradients if small else check_directions
         check(forward, backward, {name: x.copy() for name, x in inputs.items()}, seed=seed)
+
+
+def normal(*shape: int, seed: int = 0) -> Any:
+    """Return random numbers with mean 0 and standard deviation 1; a single one has the shape ()."""
+    return np.asarray(np.random.default_rng(seed).standard_normal(shape))
 
 
 def run_untouched(

@@ -244,7 +244,7 @@ class TestErrors:
     def test_words(self) -> None:
         model, (features, words) = network("rnn"), captions(3, 6)
         words[1, 2] = 8
-        with pytest.raises(LabelError, match=r"captions\[1, 2\] is 8, but the vocabulary has 8 words"):
+        with pytest.raises(LabelError, match=r"captions\[1, 2\] is 8, but there are 8 words in the vocabulary"):
             model.loss(features, words)
         with pytest.raises(ShapeError, match=r"captions must hold integers"):
             model.loss(features, words.astype(float))

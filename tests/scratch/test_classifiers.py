@@ -378,7 +378,7 @@ class TestLosses:
 
     @pytest.mark.parametrize("loss", [svm_loss_vectorized, softmax_loss_vectorized])
     def test_shapes_are_named(self, loss: Loss) -> None:
-        with pytest.raises(ShapeError, match=r"share D, got X \(2, 3\) and W \(4, 5\)"):
+        with pytest.raises(ShapeError, match=r"X of shape \(2, 3\) does not fit W of shape \(4, 5\)"):
             loss(np.zeros((4, 5)), np.zeros((2, 3)), np.zeros(2, int), 0.0)
         with pytest.raises(LabelError, match=r"y\[1\] is 5"):
             loss(np.zeros((3, 5)), np.zeros((2, 3)), np.array([0, 5]), 0.0)

@@ -263,7 +263,7 @@ class TestBadInput:
             self.call(forward, w=(4, 3, 0, 3))
 
     def test_keys(self, forward: Any) -> None:
-        with pytest.raises(UnknownNameError, match=r'no key of conv_param "padding"\. Did you mean "pad"'):
+        with pytest.raises(UnknownNameError, match=r'no key "padding"\. Did you mean "pad"'):
             self.call(forward, padding=1)
         with pytest.raises(UsageError, match=r'conv_param lacks "pad"'):
             forward(np.ones((1, 1, 3, 3)), np.ones((1, 1, 3, 3)), np.ones(1), {"stride": 1})

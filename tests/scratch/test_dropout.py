@@ -13,14 +13,10 @@ from hypothesis.extra import numpy as hnp
 
 from cnnlab.errors import ShapeError, UnknownNameError, UsageError
 from cnnlab.scratch.layers.dropout import dropout_backward, dropout_forward
-from tests.scratch.helpers_layers import check_layer
+from tests.scratch.helpers_layers import check_layer, normal
 
 SHAPES = hnp.array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=5)
 KEEP = st.floats(0.05, 1)
-
-
-def normal(*shape: int, seed: int = 0) -> Any:
-    return np.asarray(np.random.default_rng(seed).standard_normal(shape))
 
 
 @settings(max_examples=40, deadline=None)

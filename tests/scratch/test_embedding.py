@@ -14,8 +14,11 @@ from torch import Tensor
 
 from cnnlab.errors import LabelError, ShapeError
 from cnnlab.scratch.layers.embedding import word_embedding_backward, word_embedding_forward
-from cnnlab.scratch.layers.temporal_affine import temporal_affine_backward, temporal_affine_forward
-from cnnlab.scratch.layers.temporal_loss import temporal_softmax_loss
+from cnnlab.scratch.layers.temporal import (
+    temporal_affine_backward,
+    temporal_affine_forward,
+    temporal_softmax_loss,
+)
 from tests.scratch.helpers_layers import check_layer
 
 sizes = st.integers(1, 5)
@@ -61,7 +64,9 @@ class TestWordEmbedding:
     @pytest.mark.parametrize("wrong", [-1, 5, 99])
     def test_a_word_that_is_not_in_the_vocabulary(self, wrong: int) -> None:
         words = np.array([[0, 1, 2], [3, wrong, wrong]])
-        message = rf"x\[1, 1\] is {wrong}, but the vocabulary has 5 words: they go from 0 to 4\. 2 of 6 words"
+        message = (
+            rf"x\[1, 1\] is {wrong}, but there are 5 words in the vocabulary, numbered from 0 to 4\. 2 of 6 values"
+        )
         with pytest.raises(LabelError, match=message):
             word_embedding_forward(words, np.zeros((5, 2)))
 
@@ -174,5 +179,5 @@ class TestTemporalSoftmaxLoss:
         with pytest.raises(ShapeError, match=r"mask must be True or False.*float64\. Try mask\.astype\(bool\)"):
             temporal_softmax_loss(x, y, mask.astype(float))
         y[1, 2] = 4
-        with pytest.raises(LabelError, match=r"y\[1, 2\] is 4, but the vocabulary has 4 words"):
+        with pytest.raises(LabelError, match=r"y\[1, 2\] is 4, but there are 4 words"):
             temporal_softmax_loss(x, y, mask)

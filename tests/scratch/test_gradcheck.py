@@ -21,13 +21,10 @@ from cnnlab.scratch.gradcheck import (
 )
 from cnnlab.scratch.layers.affine import affine_backward, affine_forward
 from cnnlab.scratch.layers.loss import softmax_loss
+from tests.scratch.helpers_layers import normal
 
 BOTH = pytest.mark.parametrize("check", [check_gradients, check_directions])
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, max_side=4)
-
-
-def normal(*shape: int, seed: int = 0) -> Any:
-    return np.random.default_rng(seed).standard_normal(shape)
 
 
 class TestNumericalGradient:

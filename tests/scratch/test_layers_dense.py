@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import log_loss
@@ -27,15 +27,9 @@ from cnnlab.scratch.layers.activation import (
 )
 from cnnlab.scratch.layers.affine import affine_backward, affine_forward
 from cnnlab.scratch.layers.loss import softmax_loss, softmax_loss_naive, svm_loss, svm_loss_naive
-from tests.scratch.helpers_layers import check_layer
+from tests.scratch.helpers_layers import FEW, SEEDS, check_layer, normal
 
 Array = Any
-SEEDS = st.integers(0, 999)
-FEW = settings(max_examples=30, deadline=None)
-
-
-def normal(*shape: int, seed: int = 0) -> Array:
-    return np.random.default_rng(seed).standard_normal(shape)
 
 
 def away_from_zero(*shape: int, seed: int = 0) -> Array:
@@ -242,7 +236,7 @@ class TestLosses:
     @EACH_LOSS
     def test_errors(self, name: str) -> None:
         loss, _ = LOSSES[name]
-        with pytest.raises(LabelError, match=r"y\[1\] is 4, but there are scores for 4 classes"):
+        with pytest.raises(LabelError, match=r"y\[1\] is 4, but there are 4 classes, numbered from 0 to 3"):
             loss(normal(3, 4), [0, 4, 1])
         with pytest.raises(LabelError, match=r"y\[0\] is -1"):
             loss(normal(3, 4), [-1, 0, 1])

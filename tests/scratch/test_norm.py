@@ -25,16 +25,10 @@ from cnnlab.scratch.layers.spatial_norm import (
     spatial_groupnorm_backward,
     spatial_groupnorm_forward,
 )
-from tests.scratch.helpers_layers import check_layer
+from tests.scratch.helpers_layers import FEW, SEEDS, check_layer, normal
 
 Array = Any
-SEEDS = st.integers(0, 999)
 EPS = st.sampled_from([1e-5, 1e-3, 0.5])
-FEW = settings(max_examples=25, deadline=None)
-
-
-def normal(*shape: int, seed: int = 0) -> Array:
-    return np.random.default_rng(seed).standard_normal(shape)
 
 
 def spread(*shape: int, seed: int = 0) -> Array:

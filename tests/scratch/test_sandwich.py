@@ -25,16 +25,10 @@ from cnnlab.scratch.layers.sandwich import (
     conv_relu_pool_forward,
 )
 from cnnlab.scratch.layers.spatial_norm import spatial_batchnorm_forward
-from tests.scratch.helpers_layers import check_layer
+from tests.scratch.helpers_layers import FEW, SEEDS, check_layer, normal
 
 Array = Any
-SEEDS = st.integers(0, 999)
-FEW = settings(max_examples=25, deadline=None)
 POOL = {"pool_height": 2, "pool_width": 2, "stride": 2}
-
-
-def normal(*shape: int, seed: int = 0) -> Array:
-    return np.random.default_rng(seed).standard_normal(shape)
 
 
 def near_a_kink(values: Array) -> bool:

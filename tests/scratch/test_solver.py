@@ -458,7 +458,7 @@ class TestWhatIsRefused:
 
     @pytest.mark.parametrize("name", ["num_train_samples", "num_val_samples"])
     def test_numbers_of_samples(self, name: str) -> None:
-        with pytest.raises(UsageError, match=f"{name} must be 0 or more, or None"):
+        with pytest.raises(UsageError, match=f"{name} must be at least 0, or None"):
             make_solver(**{name: -1})
         solver = make_solver(**{name: None}, num_epochs=1)
         solver.train()

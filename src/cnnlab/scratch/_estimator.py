@@ -18,7 +18,7 @@ from cnnlab.scratch._checks import Array, expect_shape
 
 
 class Estimator:
-    """Something with parameters that are read and set by name."""
+    """An object whose parameters are read and set by name."""
 
     n_features_in_: int
 
@@ -48,7 +48,7 @@ class Estimator:
             raise UsageError(f"This {type(self).__name__} has learned nothing yet. Call fit first.")
 
     def _fitted_features(self, X: npt.ArrayLike) -> Array:
-        """Return ``X`` as ``fit`` would have it, after a look whether it has the columns that ``fit`` saw."""
+        """Return ``X`` in floating point, after checking that it has as many columns as in ``fit``."""
         self._expect_fitted()
         X = features(X)
         if X.shape[1] != self.n_features_in_:
@@ -83,13 +83,13 @@ class Classifier(Estimator):
 
 
 def features(X: npt.ArrayLike) -> Array:
-    """Return ``X`` (N, D) in floating point: float32 and float64 as they are, other numbers in what holds them all.
+    """Return ``X`` (N, D) in floating point: float32 and float64 as they are, other numbers in a type that holds them.
 
-    Whole numbers of up to 16 bits, pixels for one, become float32, and wider ones float64: differences and squares of
-    unsigned bytes would go round.
+    Whole numbers of up to 16 bits, such as pixels, become float32, and wider ones float64: differences and squares of
+    unsigned bytes would overflow.
 
     Raises:
-        ShapeError: not two axes, nothing in it, complex numbers, NaN or infinity.
+        ShapeError: ``X`` has not two axes, is empty or sparse, or holds complex numbers, NaN or infinity.
     """
     if hasattr(X, "tocsr"):
         raise ShapeError(f"X is a sparse matrix of shape {np.shape(X)}; a dense array is needed. Give X.toarray().")
@@ -105,7 +105,7 @@ def features(X: npt.ArrayLike) -> Array:
     if X.dtype.kind == "c":
         raise ShapeError("X is complex. Complex data not supported: give X.real, or abs(X).")
     X = X.astype(np.result_type(X.dtype, np.float32) if X.dtype.kind in "biuf" else np.float64, copy=False)
-    # A sum is finite when every number is; only when it is not does one need to look at each.
+    # A finite sum means that every number is finite; only otherwise each of them is looked at.
     with np.errstate(over="ignore", invalid="ignore"):
         suspicious = not np.isfinite(X.sum(dtype=np.float64))
     if suspicious and not np.isfinite(X).all():
@@ -115,11 +115,11 @@ def features(X: npt.ArrayLike) -> Array:
 
 
 def examples(X: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Array, Array, Array]:
-    """Return examples to learn from: ``X`` (N, D) in floating point, their classes' positions (N,), the classes (C,).
+    """Return the examples ``X`` (N, D) in floating point, the positions (N,) of their classes, and the classes (C,).
 
     Raises:
-        ShapeError: not as many labels as rows, or ``X`` as in :func:`features`.
-        LabelError: labels that are no whole numbers or names, or that have no order.
+        ShapeError: there are not as many labels as rows, or ``X`` is unfit as in :func:`features`.
+        LabelError: labels are neither whole numbers nor names, or have no order.
     """
     X = features(X)
     labels = np.asarray(y)

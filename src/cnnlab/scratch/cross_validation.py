@@ -1,4 +1,4 @@
-"""Choosing hyperparameters by what they do on examples that were not learned from.
+"""Choosing hyperparameters by the accuracy on held-out examples.
 
 S. Geisser: The predictive sample reuse method with applications, J. American Statistical Association 70, 1975.
 """
@@ -21,21 +21,23 @@ from cnnlab.scratch.classifiers.k_nearest_neighbor import KNearestNeighbor
 
 
 def cross_validate_k(X: npt.ArrayLike, y: npt.ArrayLike, ks: Sequence[int], num_folds: int = 5) -> Array:
-    """Return how accurate nearest neighbours are for each k on each fold, having learned from the other folds.
+    """Return the accuracy of nearest neighbours for each k on each fold, with the other folds as training examples.
 
-    The folds are ``num_folds`` runs of consecutive examples, of lengths that differ by one at most: shuffle what
-    stands in order. Distances are computed once per fold, whatever the number of ks.
+    The folds are ``num_folds`` runs of consecutive examples, of lengths that differ by one at most: shuffle examples
+    that are sorted. Distances are computed once per fold, whatever the number of ks.
 
     Args:
-        X: (N, D) examples.
-        y: (N,) labels.
-        ks: the numbers of neighbours to try.
+        X: examples (N, D).
+        y: labels (N,).
+        ks: numbers of neighbours to try.
+        num_folds: number of folds.
 
     Returns:
-        (len(ks), num_folds) accuracies, 0..1.
+        Accuracies (len(ks), num_folds), 0..1.
 
     Raises:
-        UsageError: no k, fewer than two folds, more folds than examples, or a k larger than what is left to learn from.
+        UsageError: there is no k, there are fewer than two folds or more than examples, or a k is larger than the
+            number of training examples.
     """
     X, y = np.asarray(X), np.asarray(y)
     expect_shape("y", y, X.shape[:1], f"X of shape {X.shape}")
@@ -55,12 +57,12 @@ def cross_validate_k(X: npt.ArrayLike, y: npt.ArrayLike, ks: Sequence[int], num_
 
 @dataclass(frozen=True)
 class GridSearch:
-    """What :func:`grid_search` found.
+    """The result of :func:`grid_search`.
 
     Attributes:
-        grid: the values that were tried, by parameter.
-        training, validation: accuracies, one axis per parameter in the order of ``grid``; NaN where training diverged.
-        best: the fitted classifier with the highest validation accuracy, the first of them if there are several.
+        grid: values that were tried, by parameter.
+        training, validation: accuracies, one axis per parameter in the order of ``grid``; NaN if training diverged.
+        best: fitted classifier with the highest validation accuracy, the first of them if there are several.
     """
 
     grid: dict[str, list[Any]]
@@ -80,14 +82,14 @@ def grid_search(
     """Fit a copy of ``classifier`` for every combination of the values in ``grid``, and score it on the validation set.
 
     Args:
-        classifier: gives the parameters that are not in ``grid``; it stays as it is.
-        grid: the values to try, by parameter, as in ``{"learning_rate": [1e-7, 2e-7], "reg": [1e3, 1e4]}``.
-        X, y: (N, D) and (N,) to learn from.
-        X_val, y_val: (M, D) and (M,) to choose by.
+        classifier: classifier with the parameters that are not in ``grid``; it stays as it is.
+        grid: values to try, by parameter, as in ``{"learning_rate": [1e-7, 2e-7], "reg": [1e3, 1e4]}``.
+        X, y: training examples (N, D) and their labels (N,).
+        X_val, y_val: validation examples (M, D) and their labels (M,).
 
     Raises:
         UnknownNameError: the classifier has no such parameter.
-        UsageError: a parameter without values.
+        UsageError: a parameter has no values.
         DivergedError: training diverged for every combination.
     """
     values = {name: list(tried) for name, tried in grid.items()}
@@ -98,16 +100,16 @@ def grid_search(
     validation = training.copy()
     best: Classifier | None = None
     highest = -1.0
-    for place in itertools.product(*(range(len(tried)) for tried in values.values())):
-        chosen = {name: values[name][i] for name, i in zip(values, place, strict=True)}
+    for index in itertools.product(*(range(len(tried)) for tried in values.values())):
+        chosen = {name: values[name][i] for name, i in zip(values, index, strict=True)}
         candidate = type(classifier)(**classifier.get_params()).set_params(**chosen)
         try:
             candidate.fit(X, y)
         except DivergedError:
             continue
-        training[place], validation[place] = candidate.score(X, y), candidate.score(X_val, y_val)
-        if validation[place] > highest:
-            best, highest = candidate, float(validation[place])
+        training[index], validation[index] = candidate.score(X, y), candidate.score(X_val, y_val)
+        if validation[index] > highest:
+            best, highest = candidate, float(validation[index])
     if best is None:
         raise DivergedError(f"{classifier!r} diverged for every combination of {values}. Try lower learning rates.")
     return GridSearch(values, training, validation, best)

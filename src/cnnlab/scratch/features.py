@@ -1,4 +1,4 @@
-"""What was computed from images before networks learned it: histograms of oriented gradients, and of hues.
+"""Features from before networks learned them: histograms of oriented gradients, and of hues.
 
 Both functions take a batch of images (N, 3, H, W) and return a row of features per image; ``extract_features`` puts
 several side by side, ``FeatureScaler`` brings them to one scale.
@@ -15,11 +15,11 @@ import numpy.typing as npt
 from cnnlab.errors import ShapeError, UsageError
 from cnnlab.scratch._checks import Array
 from cnnlab.scratch._estimator import Estimator, features
+from cnnlab.scratch.kernels import GREY
 
 CELL = 8  # pixels
 ORIENTATIONS = 9
-GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601: how bright red, green and blue look
-_BLOCK = 1000  # images computed at a time
+_BLOCK = 1000  # number of images at a time, because intermediate results of all of them would fill the memory
 
 
 def hog_feature(images: Array) -> Array:
@@ -35,20 +35,20 @@ def hog_feature(images: Array) -> Array:
     normalisation of blocks; as scikit-image's ``hog`` before it normalises.
 
     Args:
-        images: (N, 3, H, W) red, green, blue on any scale, H and W at least 8.
+        images: images (N, 3, H, W), red, green, blue on any scale, H and W at least 8.
 
     Returns:
-        (N, H // 8 * W // 8 * 9), float64 if the images are, else float32.
+        The features (N, H // 8 * W // 8 * 9), float64 if the images are, else float32.
 
     Raises:
-        ShapeError: another shape, or images smaller than a cell.
+        ShapeError: images have another shape, or are smaller than a cell.
     """
     images = _floats(images)
     count, _, height, width = images.shape
     rows, columns = height // CELL, width // CELL
     if not rows or not columns:
         raise ShapeError(f"Images must be at least {CELL}x{CELL} for one cell, got {images.shape}.")
-    grey = np.einsum("c,nchw->nhw", np.array(GREY, images.dtype), images)
+    grey = np.einsum("c,nchw->nhw", GREY.ravel().astype(images.dtype), images)
     across, down = np.zeros_like(grey), np.zeros_like(grey)
     across[:, :, 1:-1] = grey[:, :, 2:] - grey[:, :, :-2]
     down[:, 1:-1] = grey[:, 2:] - grey[:, :-2]
@@ -66,17 +66,17 @@ def hog_feature(images: Array) -> Array:
 
 
 def color_histogram_hsv(images: Array, nbin: int = 10) -> Array:
-    """Return how much of each image has which hue.
+    """Return the histogram of hues of each image.
 
     Args:
-        images: (N, 3, H, W) red, green, blue on any scale: the hue does not change with it.
+        images: images (N, 3, H, W), red, green, blue on any scale: the hue does not change with it.
         nbin: number of equal parts that the circle of hues is divided into; the first begins at red.
 
     Returns:
-        (N, nbin) shares of the pixels, each row sums to 1; grey pixels, which have no hue, count as red.
+        Shares of the pixels (N, nbin), each row sums to 1; grey pixels, which have no hue, count as red.
 
     Raises:
-        ShapeError: another shape.
+        ShapeError: images have another shape.
         UsageError: ``nbin`` is not a positive whole number.
     """
     images = _floats(images)
@@ -84,8 +84,8 @@ def color_histogram_hsv(images: Array, nbin: int = 10) -> Array:
         raise UsageError(f"nbin is {nbin!r}; the hues are divided into a whole number of parts, 1 at least.")
     hues = rgb_to_hue(images)
     parts = np.minimum((hues * nbin).astype(int), nbin - 1)
-    place = np.arange(len(images))[:, np.newaxis, np.newaxis] * nbin + parts
-    counts = np.bincount(place.ravel(), minlength=len(images) * nbin).reshape(len(images), nbin)
+    cells = np.arange(len(images))[:, np.newaxis, np.newaxis] * nbin + parts
+    counts = np.bincount(cells.ravel(), minlength=len(images) * nbin).reshape(len(images), nbin)
     return (counts / (images.shape[2] * images.shape[3])).astype(images.dtype)
 
 
@@ -108,22 +108,21 @@ def rgb_to_hue(images: Array) -> Array:
 
 
 def extract_features(images: Array, functions: Sequence[Callable[[Array], Array]]) -> Array:
-    """Return what ``functions`` say about images (N, 3, H, W), side by side: (N, features of all functions).
+    """Return the features (N, F) of images, those of all functions side by side.
 
     Args:
-        functions: each takes images (n, 3, H, W) and returns (n, its features), as ``hog_feature`` does.
+        images: images (N, 3, H, W).
+        functions: functions from images (n, 3, H, W) to features (n, F), as ``hog_feature`` is one.
 
     Raises:
-        UsageError: no function.
-        ShapeError: images of another shape, or a function that does not return a row per image.
+        UsageError: there is no function.
+        ShapeError: images have another shape, or a function does not return a row per image.
     """
     _expect_images(images)
     if not functions:
         raise UsageError("There is no function to extract features with. Give for example [hog_feature].")
     blocks = []
-    for start in range(
-        0, max(len(images), 1), _BLOCK
-    ):  # intermediate results of all images at once would fill the memory
+    for start in range(0, max(len(images), 1), _BLOCK):
         block = images[start : start + _BLOCK]
         parts = [function(block) for function in functions]
         for function, part in zip(functions, parts, strict=True):
@@ -138,18 +137,18 @@ class FeatureScaler(Estimator):
     """Bring every feature to mean 0 and standard deviation 1, as measured on the training examples alone.
 
     Attributes:
-        mean_: (D,) of the training examples.
-        scale_: (D,) their standard deviation; 1 for a feature that never changes.
+        mean_: mean of the training examples, (D,).
+        scale_: standard deviation of the training examples, (D,); 1 for a feature that never changes.
     """
 
     mean_: Array
     scale_: Array
 
     def fit(self, X: npt.ArrayLike, y: Any = None) -> Self:
-        """Measure the features of ``X`` (N, D); ``y`` is there for scikit-learn's pipelines, and not looked at.
+        """Measure the features of ``X`` (N, D); scikit-learn's pipelines pass ``y``, which is not used.
 
         Raises:
-            ShapeError: input that does not fit.
+            ShapeError: ``X`` cannot be learned from.
         """
         X = features(X)
         self.n_features_in_ = X.shape[1]
@@ -165,8 +164,8 @@ class FeatureScaler(Estimator):
         """Return ``X`` (M, D) on the scale of the training examples.
 
         Raises:
-            ShapeError: another number of features than in ``fit``.
-            UsageError: not fitted.
+            ShapeError: ``X`` has another number of features than in ``fit``.
+            UsageError: the scaler is not fitted.
         """
         return (self._fitted_features(X) - self.mean_) / self.scale_
 

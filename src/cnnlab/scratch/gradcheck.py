@@ -2,7 +2,7 @@
 
 A derivative is the limit of ``(f(x + h) - f(x - h)) / 2h``; with h = 1e-5 and float64 this central difference is right
 to about 1e-10. It needs two forward passes per value of ``x``, so it checks gradients and never trains anything.
-float32 is refused: two losses of 2.3 that differ by 1e-5 share all but the last three bits of a float32.
+float32 is refused: two losses of 2.3 that differ by 1e-5 differ in no more than the last six of its 24 binary digits.
 Source: CS231n, "Gradient checks" (https://cs231n.github.io/neural-networks-3/#gradcheck).
 """
 
@@ -21,17 +21,16 @@ class GradientError(CnnlabError, AssertionError):
     """A backward pass disagrees with the numerical gradient.
 
     Attributes:
-        name: the input whose gradient is wrong.
+        name: name of the input whose gradient is wrong.
         index: position in the array at which the two differ most.
         analytic: gradient of the backward pass at that position.
-        numeric: the central difference there.
+        numeric: central difference at that position.
     """
 
     def __init__(self, message: str, name: str, index: tuple[int, ...], analytic: float, numeric: float) -> None:
         self.name, self.index, self.analytic, self.numeric = name, index, analytic, numeric
-        place = f"{name}[{', '.join(map(str, index))}]"
         super().__init__(
-            f"{message} They differ most at {place}:\n"
+            f"{message} They differ most at {name}[{', '.join(map(str, index))}]:\n"
             f"  backward pass   {analytic: .10g}\n"
             f"  numerical       {numeric: .10g}\n"
             f"  relative error  {rel_error(analytic, numeric): .3g}"
@@ -53,8 +52,8 @@ def eval_numerical_gradient(f: Callable[[Array], Any], x: Array, h: float = 1e-5
     """Return the gradient of a scalar function by central differences.
 
     Args:
-        f: takes ``x`` and returns one number. ``x`` is nudged in place, so ``f`` may as well ignore its argument and
-            read the same array from elsewhere, as the loss of a net reads its parameters.
+        f: function of ``x`` that returns one number. ``x`` is nudged in place, so ``f`` may as well ignore its argument
+            and read the same array from elsewhere, as the loss of a net reads its parameters.
         x: float64 array of any shape; afterwards it holds exactly what it held before.
         h: half the distance between the two values of ``x``.
 
@@ -68,7 +67,7 @@ def eval_numerical_gradient_array(f: Callable[[Array], Any], x: Array, dout: Arr
     """Return the gradient of ``sum(f(x) * dout)`` by central differences: what a backward pass makes of ``dout``.
 
     Args:
-        f: takes ``x`` (nudged in place, as in :func:`eval_numerical_gradient`) and returns an array.
+        f: function of ``x`` (nudged in place, as in :func:`eval_numerical_gradient`) that returns an array.
         x: float64 array of any shape; afterwards it holds exactly what it held before.
         dout: upstream gradient, of the shape of ``f(x)``.
         h: half the distance between the two values of ``x``.
@@ -111,19 +110,19 @@ def check_gradients(
         check_gradients(lambda *_: net.loss(X, y), lambda dout, g: [dout * g[name] for name in net.params], net.params)
 
     Args:
-        forward: ``forward(*inputs.values()) -> (out, cache)``, or ``(out1, out2, ..., cache)``.
-        backward: ``backward(dout, cache)``, or ``backward(dout1, dout2, ..., cache)``, gives the gradient of each input
-            in order; the upstream gradients are drawn at random.
+        forward: function called as ``forward(*inputs.values()) -> (out, cache)``, or ``(out1, out2, ..., cache)``.
+        backward: function called as ``backward(dout, cache)``, or ``backward(dout1, dout2, ..., cache)``, that returns
+            the gradient of each input in order; the upstream gradients are drawn at random.
         inputs: name and float64 array of each input that has a gradient; afterwards they hold what they held before.
         h: half the distance between the two values of an input.
-        rtol, atol: a difference of ``atol + rtol * |numerical|`` is allowed.
+        rtol, atol: relative and absolute tolerance: a difference of ``atol + rtol * |numerical|`` is allowed.
         seed: seed of the upstream gradients.
 
     Returns:
         The relative error of each gradient, by name.
 
     Raises:
-        GradientError: a gradient is wrong; both values are named, and where they differ most.
+        GradientError: a gradient is wrong; the message has both values and the position at which they differ most.
         UsageError: ``forward`` is random.
         ShapeError: an input is not float64.
     """
@@ -155,7 +154,7 @@ def check_directions(
     """Compare slopes along random unit directions: for layers too large for :func:`check_gradients`.
 
     A wrong gradient almost never has the right slope along a random direction, and a slope costs two forward passes
-    however many values an input has. When one is wrong, halving the direction again and again finds the place.
+    however many values an input has. When one is wrong, halving the direction again and again finds the position.
 
     Args:
         directions: number of directions for each input; the other arguments are those of :func:`check_gradients`.
@@ -164,7 +163,7 @@ def check_directions(
         The largest relative error of the slopes along each input, by name.
 
     Raises:
-        GradientError: a slope is wrong; both values are named, and where in the input they differ most.
+        GradientError: a slope is wrong; the message has both values and the position at which they differ most.
         UsageError: ``forward`` is random.
         ShapeError: an input is not float64.
     """
@@ -187,9 +186,9 @@ def check_directions(
                     f"is {analytic:.10g} by the backward pass, {numeric:.10g} numerically."
                 )
                 at = _worst(slopes, direction)
-                there = np.zeros(x.shape)
-                there[at] = 1.0
-                raise GradientError(message, name, at, *slopes(there))
+                single = np.zeros(x.shape)
+                single[at] = 1.0
+                raise GradientError(message, name, at, *slopes(single))
             errors[name] = max(errors[name], rel_error(analytic, numeric))
     return errors
 
@@ -197,7 +196,7 @@ def check_directions(
 def _run(
     forward: Callable[..., Any], backward: Callable[..., Any], inputs: Mapping[str, Array], rng: np.random.Generator
 ) -> tuple[Callable[[Any], Array], Array, dict[str, Array]]:
-    """Return the outputs in one row as a function of what the inputs hold, a ``dout`` for it, and the gradients."""
+    """Return a function that computes all outputs as one row, a random ``dout`` of its length, and the gradients."""
     for name, x in inputs.items():
         _expect_float64(name, x)
 
@@ -218,9 +217,10 @@ def _run(
         raise ShapeError(
             f"backward gives {len(gradients)} gradients, but there are {len(inputs)} inputs: {list(inputs)}."
         )
-    for name, gradient in zip(inputs, gradients, strict=True):
+    by_name = dict(zip(inputs, gradients, strict=True))
+    for name, gradient in by_name.items():
         expect_shape(f"The gradient of {name}", gradient, inputs[name].shape, f"{name} of that shape")
-    return outputs, dout, dict(zip(inputs, gradients, strict=True))
+    return outputs, dout, by_name
 
 
 def _slope(f: Callable[[Array], Array], x: Array, direction: Array, dout: Array, h: float) -> float:
@@ -236,17 +236,17 @@ def _slope(f: Callable[[Array], Array], x: Array, direction: Array, dout: Array,
 
 
 def _worst(slopes: Callable[[Array], tuple[float, float]], direction: Array) -> tuple[int, ...]:
-    """Return the index that is left when the half of ``direction`` with the larger difference is original each time."""
-    places = np.arange(direction.size)
-    while len(places) > 1:
-        halves, differences = np.array_split(places, 2), []
+    """Return the index that is left when ``direction`` is halved again and again and the half with more error stays."""
+    positions = np.arange(direction.size)
+    while len(positions) > 1:
+        halves, differences = np.array_split(positions, 2), []
         for half in halves:
             part = np.zeros(direction.size)
             part[half] = direction.flat[half]
             analytic, numeric = slopes(_unit(part.reshape(direction.shape)))
             differences.append(abs(analytic - numeric))
-        places = halves[int(np.argmax(differences))]  # NaN counts as the largest
-    return tuple(int(i) for i in np.unravel_index(places[0], direction.shape))
+        positions = halves[int(np.argmax(differences))]  # NaN counts as the largest
+    return tuple(int(i) for i in np.unravel_index(positions[0], direction.shape))
 
 
 def _unit(direction: Array) -> Array:

@@ -23,7 +23,7 @@ def _kernel(rows: list[list[float]], divided_by: float = 1) -> Array:
     return kernel
 
 
-#: How bright red, green and blue look to us: (1, 3, 1, 1).
+#: Weights of red, green and blue in the brightness that people see: (1, 3, 1, 1).
 GREY = _kernel([[0.299], [0.587], [0.114]]).reshape(1, 3, 1, 1)
 
 #: The mean of 3x3 pixels.
@@ -32,13 +32,13 @@ BOX_BLUR = _kernel([[1, 1, 1], [1, 1, 1], [1, 1, 1]], divided_by=9)
 #: Binomial weights 1 4 6 4 1 in both directions, nearly a Gaussian of standard deviation 1.
 BLUR = _kernel([[1, 4, 6, 4, 1], [4, 16, 24, 16, 4], [6, 24, 36, 24, 6], [4, 16, 24, 16, 4], [1, 4, 6, 4, 1]], 256)
 
-#: A pixel, and what it differs from its four neighbours.
+#: A pixel, plus its differences from its four neighbours.
 SHARPEN = _kernel([[0, -1, 0], [-1, 5, -1], [0, -1, 0]])
 
-#: How much brighter it gets from left to right: vertical edges.
+#: Increase of brightness from left to right: vertical edges.
 SOBEL_X = _kernel([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
 
-#: How much brighter it gets from top to bottom: horizontal edges.
+#: Increase of brightness from top to bottom: horizontal edges.
 SOBEL_Y = _kernel([[-1, -2, -1], [0, 0, 0], [1, 2, 1]])
 
 #: The second derivative: zero on flat ground and on even slopes, large at spots and on both sides of an edge.
@@ -49,11 +49,11 @@ def apply_kernel(images: Array, kernel: Array) -> Array:
     """Convolve images with a kernel; they keep their size, and the pixels at their borders are repeated beyond them.
 
     Args:
-        images: (N, C, H, W), bytes or floats.
-        kernel: (F, C, HH, WW) with HH and WW odd; one of (1, 1, HH, WW) is applied to each channel by itself.
+        images: images (N, C, H, W), bytes or floats.
+        kernel: filters (F, C, HH, WW) with HH and WW odd; one of (1, 1, HH, WW) is applied to each channel by itself.
 
     Returns:
-        (N, F, H, W), or (N, C, H, W) for each channel by itself, as floats, neither clipped nor rounded.
+        Images (N, F, H, W), or (N, C, H, W) for each channel by itself, as floats, neither clipped nor rounded.
 
     Raises:
         ShapeError: the kernel is for another number of channels, or has an even number of rows or columns.

@@ -1,9 +1,9 @@
 """Update rules: from the weights and their gradient to the next weights.
 
 A rule is a function ``rule(w, dw, config) -> (next_w, config)``. ``config`` is a dictionary that holds the settings of
-the rule and its state between steps; ``None`` stands for the defaults. The dictionary passed in is completed, updated
-and returned; pass it in again at the next step. Arrays are never changed in
-place: not ``w``, not ``dw``, not those in ``config``, which are replaced by new ones in the type of ``w``.
+the rule and its state between steps; ``None`` stands for the defaults. The dictionary is completed, updated and
+returned; pass it in again at the next step. Arrays are never changed in place: not ``w``, not ``dw``, not those in
+``config``, which are replaced by new ones in the type of ``w``.
 
 >>> w, config = adam(w, dw, {"learning_rate": 1e-3})
 >>> w, config = adam(w, dw, config)
@@ -38,17 +38,16 @@ def sgd(w: Array, dw: Array, config: Config | None = None) -> tuple[Array, Confi
     Args:
         w: weights of any shape, floats.
         dw: gradient of the loss with respect to ``w``, of the same shape.
-        config: ``learning_rate`` (1e-2).
+        config: dictionary with the key ``learning_rate`` (1e-2), or ``None``.
 
     Returns:
         The next weights in the type of ``w``, and ``config``.
 
     Raises:
-        UnknownNameError: a key that the rule does not know.
-        ShapeError: ``dw`` or an array of the state is not of the shape of ``w``.
+        UnknownNameError: the rule has no such key.
+        ShapeError: ``w`` is not an array of floats, or ``dw`` or an array of the state does not have its shape.
     """
-    dw, config = _prepared("sgd", w, dw, config, {"learning_rate": 1e-2})
-    (learning_rate,) = _floats(config, "learning_rate")
+    dw, config, (learning_rate,) = _prepared("sgd", w, dw, config, {"learning_rate": 1e-2})
     return w - learning_rate * dw, config
 
 
@@ -58,10 +57,9 @@ def sgd_momentum(w: Array, dw: Array, config: Config | None = None) -> tuple[Arr
     Polyak, "Some methods of speeding up the convergence of iteration methods", 1964. Arguments as in :func:`sgd`, with
     the keys ``learning_rate`` (1e-2), ``momentum`` (0.9), ``velocity`` (zeros).
     """
-    dw, config = _prepared("sgd_momentum", w, dw, config, {"learning_rate": 1e-2, "momentum": 0.9}, ("velocity",))
-    learning_rate, momentum = _floats(config, "learning_rate", "momentum")
-    velocity = momentum * config["velocity"] - learning_rate * dw
-    config["velocity"] = velocity
+    defaults = {"learning_rate": 1e-2, "momentum": 0.9}
+    dw, config, (learning_rate, momentum) = _prepared("sgd_momentum", w, dw, config, defaults, ("velocity",))
+    velocity = config["velocity"] = momentum * config["velocity"] - learning_rate * dw
     return w + velocity, config
 
 
@@ -73,10 +71,9 @@ def nesterov(w: Array, dw: Array, config: Config | None = None) -> tuple[Array, 
     Boulanger-Lewandowski & Pascanu 2013, section 3.5. Arguments as in :func:`sgd`, with the keys ``learning_rate``
     (1e-2), ``momentum`` (0.9), ``velocity`` (zeros).
     """
-    dw, config = _prepared("nesterov", w, dw, config, {"learning_rate": 1e-2, "momentum": 0.9}, ("velocity",))
-    learning_rate, momentum = _floats(config, "learning_rate", "momentum")
-    velocity = momentum * config["velocity"] - learning_rate * dw
-    config["velocity"] = velocity
+    defaults = {"learning_rate": 1e-2, "momentum": 0.9}
+    dw, config, (learning_rate, momentum) = _prepared("nesterov", w, dw, config, defaults, ("velocity",))
+    velocity = config["velocity"] = momentum * config["velocity"] - learning_rate * dw
     return w + momentum * velocity - learning_rate * dw, config
 
 
@@ -86,10 +83,9 @@ def adagrad(w: Array, dw: Array, config: Config | None = None) -> tuple[Array, C
     Duchi, Hazan & Singer, "Adaptive subgradient methods", 2011, figure 1. Arguments as in :func:`sgd`, with the keys
     ``learning_rate`` (1e-2), ``epsilon`` (1e-8), ``cache`` (zeros).
     """
-    dw, config = _prepared("adagrad", w, dw, config, {"learning_rate": 1e-2, "epsilon": 1e-8}, ("cache",))
-    learning_rate, epsilon = _floats(config, "learning_rate", "epsilon")
-    cache = config["cache"] + dw**2
-    config["cache"] = cache
+    defaults = {"learning_rate": 1e-2, "epsilon": 1e-8}
+    dw, config, (learning_rate, epsilon) = _prepared("adagrad", w, dw, config, defaults, ("cache",))
+    cache = config["cache"] = config["cache"] + dw**2
     return w - learning_rate * dw / (np.sqrt(cache) + epsilon), config
 
 
@@ -100,10 +96,8 @@ def rmsprop(w: Array, dw: Array, config: Config | None = None) -> tuple[Array, C
     ``decay_rate`` (0.99), ``epsilon`` (1e-8), ``cache`` (zeros).
     """
     defaults = {"learning_rate": 1e-2, "decay_rate": 0.99, "epsilon": 1e-8}
-    dw, config = _prepared("rmsprop", w, dw, config, defaults, ("cache",))
-    learning_rate, decay_rate, epsilon = _floats(config, "learning_rate", "decay_rate", "epsilon")
-    cache = decay_rate * config["cache"] + (1 - decay_rate) * dw**2
-    config["cache"] = cache
+    dw, config, (learning_rate, decay_rate, epsilon) = _prepared("rmsprop", w, dw, config, defaults, ("cache",))
+    cache = config["cache"] = decay_rate * config["cache"] + (1 - decay_rate) * dw**2
     return w - learning_rate * dw / (np.sqrt(cache) + epsilon), config
 
 
@@ -114,9 +108,8 @@ def adam(w: Array, dw: Array, config: Config | None = None) -> tuple[Array, Conf
     ``learning_rate`` (1e-3), ``beta1`` (0.9), ``beta2`` (0.999), ``epsilon`` (1e-8), ``m`` and ``v`` (zeros), ``t``
     (0).
     """
-    dw, config = _prepared("adam", w, dw, config, _ADAM, ("m", "v"))
-    learning_rate, beta1, beta2, epsilon = _floats(config, "learning_rate", "beta1", "beta2", "epsilon")
-    t = int(config["t"]) + 1
+    dw, config, (learning_rate, beta1, beta2, epsilon, t) = _prepared("adam", w, dw, config, _ADAM, ("m", "v"))
+    t = int(t) + 1
     m = beta1 * config["m"] + (1 - beta1) * dw
     v = beta2 * config["v"] + (1 - beta2) * dw**2
     m_hat = m / (1 - beta1**t)
@@ -131,10 +124,10 @@ def adamw(w: Array, dw: Array, config: Config | None = None) -> tuple[Array, Con
     Loshchilov & Hutter, "Decoupled weight decay regularization", 2019, algorithm 2; the learning rate multiplies the
     decay as in PyTorch. Keys as for :func:`adam`, and ``weight_decay`` (1e-2).
     """
-    dw, config = _prepared("adamw", w, dw, config, {**_ADAM, "weight_decay": 1e-2}, ("m", "v"))
-    learning_rate, beta1, beta2, epsilon = _floats(config, "learning_rate", "beta1", "beta2", "epsilon")
-    (weight_decay,) = _floats(config, "weight_decay")
-    t = int(config["t"]) + 1
+    defaults = {**_ADAM, "weight_decay": 1e-2}
+    dw, config, numbers = _prepared("adamw", w, dw, config, defaults, ("m", "v"))
+    learning_rate, beta1, beta2, epsilon, t, weight_decay = numbers
+    t = int(t) + 1
     m = beta1 * config["m"] + (1 - beta1) * dw
     v = beta2 * config["v"] + (1 - beta2) * dw**2
     m_hat = m / (1 - beta1**t)
@@ -151,18 +144,14 @@ update_rules: dict[str, Rule] = {
 _ADAM = {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "t": 0}
 
 
-def _floats(config: Config, *keys: str) -> tuple[float, ...]:
-    """Return settings as Python's own numbers.
-
-    A NumPy float64, as drawn in a search for a learning rate, would make float64 of float32 weights.
-    """
-    return tuple(float(config[key]) for key in keys)
-
-
 def _prepared(
     rule: str, w: Array, dw: Array, config: Config | None, settings: Config, state: tuple[str, ...] = ()
-) -> tuple[Array, Config]:
-    """Check the arguments of a rule; return the gradient, and ``config`` completed, in the type of ``w``."""
+) -> tuple[Array, Config, tuple[float, ...]]:
+    """Check the arguments of a rule; return the gradient in the type of ``w``, ``config`` completed, and the settings.
+
+    Settings are numbers of Python: a NumPy float64, as drawn in a search for a learning rate, would make float64 of
+    float32 weights.
+    """
     if np.asarray(w).dtype.kind != "f":
         raise ShapeError(f"w must hold floats, got {np.asarray(w).dtype}. Try w.astype(float).")
     expect_shape("dw", dw, np.shape(w), f"w of shape {np.shape(w)}")
@@ -176,4 +165,4 @@ def _prepared(
         array = config.setdefault(key, np.zeros_like(w))
         expect_shape(f'config["{key}"]', array, np.shape(w), f"w of shape {np.shape(w)}")
         config[key] = np.asarray(array, dtype=w.dtype)
-    return np.asarray(dw, dtype=w.dtype), config
+    return np.asarray(dw, dtype=w.dtype), config, tuple(float(config[key]) for key in settings)

@@ -19,7 +19,7 @@ from cnnlab.scratch._checks import Array
 
 
 class Net(Protocol):
-    """What the Solver trains: ``loss(X)`` gives scores, ``loss(X, y)`` a loss and the gradients of ``params``."""
+    """A net for the Solver: ``loss(X)`` gives scores, ``loss(X, y)`` a loss and the gradients of ``params``."""
 
     params: dict[str, Array]
 
@@ -56,7 +56,7 @@ def save_net(net: Net, path: str | Path) -> Path:
     """Write a net's parameters and buffers into one ``.npz`` file and return its path.
 
     Raises:
-        RunError: the file cannot be written; what stood there before is untouched.
+        RunError: the file cannot be written; a file that was there before is untouched.
     """
     return write_arrays(path, net_state(net))
 
@@ -71,7 +71,7 @@ def load_net(net: Net, path: str | Path) -> None:
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, Array]) -> Path:
-    """Write arrays into ``path`` (``.npz`` is appended if missing) in one step: whole, or not at all."""
+    """Write arrays into ``path`` (``.npz`` is appended if missing): the whole file, or nothing; return its path."""
     path = _with_suffix(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,7 +83,7 @@ def write_arrays(path: str | Path, arrays: Mapping[str, Array]) -> Path:
 
 
 def read_arrays(path: str | Path) -> dict[str, Array]:
-    """Read what :func:`write_arrays` wrote."""
+    """Return the arrays of a file that :func:`write_arrays` wrote."""
     path = _with_suffix(path)
     if not path.is_file():
         near = sorted(other.name for other in path.parent.glob("*.npz")) if path.parent.is_dir() else []

@@ -1,4 +1,4 @@
-"""The training loop: minibatches, update rule, accuracies on the way, the best parameters kept."""
+"""The training loop: draw a minibatch, update the parameters, measure accuracies, keep the best parameters."""
 
 from __future__ import annotations
 
@@ -36,35 +36,37 @@ class Solver:
 
     Args:
         model: the net; the arrays in its ``params`` are replaced as it learns.
-        data: ``X_train`` (N, ...), ``y_train`` (N, ...); to measure on other images ``X_val`` and ``y_val`` too.
-        update_rule: a name in :data:`cnnlab.scratch.optim.update_rules`, or a function of the same kind.
+        data: dictionary with training images ``X_train`` (N, ...) and labels ``y_train`` (N, ...); to measure on
+            held-out images ``X_val`` and ``y_val`` too.
+        update_rule: name in :data:`cnnlab.scratch.optim.update_rules`, or a function of the same kind.
         optim_config: settings of the rule; every parameter gets its own copy. The weight decay of adamw spares
             parameters with one axis: biases, gamma and beta.
-        lr_decay: factor of the learning rate after each epoch.
-        batch_size: images in a minibatch.
+        lr_decay: factor by which the learning rate is multiplied after each epoch.
+        batch_size: number of images in a minibatch.
         num_epochs: number of epochs; in each, as many images are drawn as there are.
-        print_every: iterations from line to line with ``verbose="lines"``.
+        print_every: number of iterations from one printed loss to the next with ``verbose="lines"``.
         verbose: ``True`` for a bar on a terminal and in a notebook that can draw it, a line per epoch elsewhere;
             ``"lines"`` for the lines that the course prints; ``False`` for silence.
         num_train_samples: number of training images to measure the accuracy on, drawn anew each time; ``None`` for
             all, 0 not to measure it.
         num_val_samples: the same for validation images.
-        checkpoint_name: after each epoch write ``<checkpoint_name>_epoch_<epoch>.npz`` for :meth:`restore`.
+        checkpoint_name: beginning of the path ``<checkpoint_name>_epoch_<epoch>.npz`` that is written after each epoch
+            for :meth:`restore`; ``None`` writes nothing.
 
     Raises:
-        UnknownNameError: an argument, an update rule or a key of ``optim_config`` that does not exist.
-        UsageError: a value out of range.
+        UnknownNameError: an argument, the update rule or a key of ``optim_config`` does not exist.
+        UsageError: a value is out of range.
         DataError: ``data`` lacks an array, or arrays differ in length.
 
     Attributes:
-        loss_history: the loss of every iteration.
+        loss_history: loss of every iteration.
         train_acc_history, val_acc_history: accuracies after the first iteration and each epoch, 0..1; empty when not
             measured.
-        best_val_acc: the best of ``val_acc_history``; NaN before the first.
+        best_val_acc: largest of ``val_acc_history``; NaN before the first.
         best_state: parameters and buffers at ``best_val_acc``; ``None`` before the first.
         last_state: parameters and buffers after the last step while the net has the best, else ``None``.
         iteration: number of iterations done.
-        optim_configs: settings and memory of the update rule for each parameter.
+        optim_configs: settings and state of the update rule for each parameter.
     """
 
     def __init__(
@@ -85,9 +87,11 @@ class Solver:
         **unknown: Any,
     ) -> None:
         for name in unknown:
-            raise UnknownNameError("argument of Solver", name, _keywords(Solver))
-        _expect_positive(batch_size=batch_size, num_epochs=num_epochs, print_every=print_every)
-        _expect_sample_counts(num_train_samples=num_train_samples, num_val_samples=num_val_samples)
+            arguments = inspect.signature(Solver).parameters.values()
+            raise UnknownNameError("argument of Solver", name, [p.name for p in arguments if p.kind is p.KEYWORD_ONLY])
+        _expect_at_least(1, "", batch_size=batch_size, num_epochs=num_epochs, print_every=print_every)
+        counts = {"num_train_samples": num_train_samples, "num_val_samples": num_val_samples}
+        _expect_at_least(0, ", or None for all images", **counts)
         if verbose not in (True, False, "lines"):
             raise UsageError(f'verbose must be True, False or "lines", got {verbose!r}.')
         self.model = model
@@ -104,7 +108,9 @@ class Solver:
         self.batch_size, self.num_epochs, self.lr_decay = batch_size, num_epochs, lr_decay
         self.num_train_samples, self.num_val_samples = num_train_samples, num_val_samples
         self.verbose, self.print_every, self.checkpoint_name = verbose, print_every, checkpoint_name
-        self.update_rule = _rule(update_rule)
+        if not callable(update_rule) and update_rule not in update_rules:
+            raise UnknownNameError("update rule", update_rule, update_rules)
+        self.update_rule = update_rule if callable(update_rule) else update_rules[update_rule]
         self.optim_configs = {
             name: _own_config(self.update_rule, optim_config, w) for name, w in self.model.params.items()
         }
@@ -116,17 +122,14 @@ class Solver:
         self.best_state: dict[str, Array] | None = None
         self.last_state: dict[str, Array] | None = None
 
-    def _run_length(self) -> RunLength:
-        return RunLength(self.iteration, self.num_iterations, self.iterations_per_epoch, self.batch_size)
-
     @property
     def iterations_per_epoch(self) -> int:
-        """How many minibatches hold as many images as there are."""
+        """Number of minibatches that together hold as many images as there are."""
         return max(len(self.X_train) // self.batch_size, 1)
 
     @property
     def num_iterations(self) -> int:
-        """Iterations of all epochs."""
+        """Number of iterations of all epochs."""
         return self.num_epochs * self.iterations_per_epoch
 
     def train(self) -> None:
@@ -138,8 +141,9 @@ class Solver:
             DivergedError: the loss is NaN or infinite; the message names the iteration.
             UsageError: all epochs are over.
         """
+        length = RunLength(self.iteration, self.num_iterations, self.iterations_per_epoch, self.batch_size)
         try:
-            for _ in show(self.steps(), self._run_length(), self.verbose, self.print_every):
+            for _ in show(self.steps(), length, self.verbose, self.print_every):
                 pass
         finally:
             if self.best_state is not None and self.last_state is None:
@@ -202,12 +206,12 @@ class Solver:
         return train_acc, val_acc
 
     def check_accuracy(self, X: Array, y: Array, num_samples: int | None = None, batch_size: int = 100) -> float:
-        """Return the share of images that the net classifies as ``y`` says.
+        """Return the accuracy of the net, 0..1.
 
         Args:
             X: images (N, ...).
             y: labels (N,).
-            num_samples: measure on as many, drawn with replacement, if there are more.
+            num_samples: number of images to measure on, drawn with replacement if there are more; ``None`` for all.
             batch_size: number of images that go through the net at a time.
         """
         if num_samples is not None and num_samples < len(X):
@@ -218,7 +222,7 @@ class Solver:
         return float(np.mean(np.concatenate(predicted) == y))
 
     def state_dict(self) -> dict[str, Array]:
-        """Return all that is needed to go on to the same bits, as arrays by name.
+        """Return everything that a training needs to continue to the same bits, as arrays by name.
 
         ``model/...`` are parameters and buffers, ``best/...`` those that were best on validation,
         ``optim/<parameter>/...`` settings and state of the update rule, ``*_history`` the histories, ``random`` the key
@@ -246,7 +250,7 @@ class Solver:
 
         Args:
             state: the arrays by name.
-            source: name of their origin, for messages.
+            source: name of the file that they come from, for messages.
 
         Raises:
             CheckpointError: the state is of another net, rule, batch size or number of images, or of a newer version.
@@ -286,12 +290,12 @@ class Solver:
         """Write the :meth:`state_dict` into an ``.npz`` file without pickle; return its path.
 
         Raises:
-            RunError: the file cannot be written; what stood there before is untouched.
+            RunError: the file cannot be written; a file that was there before is untouched.
         """
         return write_arrays(path, self.state_dict())
 
     def restore(self, path: str | Path) -> None:
-        """Take up the training at a checkpoint: net, update rule, histories, and the global NumPy stream.
+        """Continue from a checkpoint: it sets net, update rule, histories, and the global NumPy stream.
 
         Make net and Solver as at first (``num_epochs`` may be larger), restore, then :meth:`train`. The learning rate
         is the one in the file.
@@ -320,20 +324,10 @@ def _without_prefix(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array
     return {name.removeprefix(f"{prefix}/"): array for name, array in arrays.items() if name.startswith(f"{prefix}/")}
 
 
-def _keywords(function: Any) -> list[str]:
-    return [name for name, p in inspect.signature(function).parameters.items() if p.kind is p.KEYWORD_ONLY]
-
-
-def _expect_positive(**numbers: int) -> None:
+def _expect_at_least(least: int, otherwise: str, **numbers: int | None) -> None:
     for name, value in numbers.items():
-        if value < 1:
-            raise UsageError(f"{name} must be at least 1, got {value}.")
-
-
-def _expect_sample_counts(**counts: int | None) -> None:
-    for name, count in counts.items():
-        if count is not None and count < 0:
-            raise UsageError(f"{name} must be 0 or more, or None for all images, got {count}.")
+        if value is not None and value < least:
+            raise UsageError(f"{name} must be at least {least}{otherwise}, got {value}.")
 
 
 def _pair(data: Mapping[str, Array], split: str) -> tuple[Array, Array]:
@@ -349,16 +343,8 @@ def _pair(data: Mapping[str, Array], split: str) -> tuple[Array, Array]:
     return X, y
 
 
-def _rule(rule: str | Rule) -> Rule:
-    if callable(rule):
-        return rule
-    if rule not in update_rules:
-        raise UnknownNameError("update rule", rule, update_rules)
-    return update_rules[rule]
-
-
 def _own_config(rule: Rule, config: Config | None, w: Array) -> Config:
-    """Return a copy of ``config`` for one parameter; the rule is asked at once whether it knows all keys."""
+    """Return a copy of ``config`` for one parameter, after one call of the rule, which refuses unknown keys."""
     own = dict(config or {})
     _, completed = rule(w, np.zeros_like(w), dict(own))
     if "learning_rate" not in completed:

@@ -1,4 +1,4 @@
-"""How a Solver's training looks: a bar on a terminal, a line per epoch elsewhere, or the lines that the course prints.
+"""Displays of a Solver's training: a bar on a terminal, a line per epoch elsewhere, or the course's lines.
 
 Each display is a generator that takes the stream of steps, shows them and passes them on.
 """
@@ -39,7 +39,7 @@ class SolverStep:
 
 @dataclass(frozen=True)
 class RunLength:
-    """How long a training is.
+    """The length of a training.
 
     Attributes:
         done: number of iterations that were done before.

@@ -16,7 +16,7 @@ from cnnlab.errors import ShapeError, UsageError
 from cnnlab.scratch._checks import Array, expect_ndim
 from cnnlab.scratch._estimator import Classifier, examples
 
-_BLOCK = 2**25  # distances held at a time while predicting: 128 MiB in float32
+_BLOCK = 2**25  # number of distances in memory at a time while predicting: 128 MiB in float32
 
 
 class KNearestNeighbor(Classifier):
@@ -31,8 +31,8 @@ class KNearestNeighbor(Classifier):
 
     Attributes:
         classes_: the labels, sorted.
-        X_: (N, D) the training examples.
-        y_: (N,) their labels, as positions in ``classes_``.
+        X_: training examples (N, D).
+        y_: labels of the training examples (N,), as positions in ``classes_``.
     """
 
     X_: Array
@@ -46,7 +46,7 @@ class KNearestNeighbor(Classifier):
         """Keep the examples ``X`` (N, D) with labels ``y`` (N,): that is all the training there is.
 
         Raises:
-            ShapeError, LabelError: input that does not fit.
+            ShapeError, LabelError: the examples or labels cannot be learned from.
         """
         self.X_, self.y_, self.classes_ = examples(X, y)
         self.n_features_in_ = self.X_.shape[1]
@@ -60,8 +60,8 @@ class KNearestNeighbor(Classifier):
         """Return the labels (M,) of the examples ``X`` (M, D), computed in blocks to bound the memory.
 
         Raises:
-            ShapeError: input that does not fit.
-            UsageError: not fitted, or ``k`` or ``num_loops`` out of range.
+            ShapeError: ``X`` has another number of features than in ``fit``.
+            UsageError: the classifier is not fitted, or ``k`` or ``num_loops`` is out of range.
         """
         X = self._fitted_features(X)
         ways = (self.compute_distances_no_loop, self.compute_distances_one_loop, self.compute_distances_two_loops)
@@ -69,7 +69,7 @@ class KNearestNeighbor(Classifier):
             raise UsageError(f"num_loops is {self.num_loops!r}; distances are computed with 0, 1 or 2 loops.")
         distances = ways[self.num_loops]
         rows = max(1, _BLOCK // len(self.X_))
-        blocks = [X[start : start + rows] for start in range(0, len(X), rows)]
+        blocks = (X[start : start + rows] for start in range(0, len(X), rows))
         return np.concatenate([self.predict_labels(distances(block), self.k) for block in blocks])
 
     def compute_distances_two_loops(self, X: npt.ArrayLike) -> Array:
@@ -92,7 +92,7 @@ class KNearestNeighbor(Classifier):
     def compute_distances_no_loop(self, X: npt.ArrayLike) -> Array:
         """Return the Euclidean distances (M, N) from ``X`` (M, D) to the training examples by one matrix product.
 
-        :math:`|a - b|^2 = |a|^2 - 2 a b + |b|^2`; what concerns the training examples alone was computed by ``fit``.
+        :math:`|a - b|^2 = |a|^2 - 2 a b + |b|^2`; ``fit`` has computed the term of the training examples alone.
         Distances between points that are much nearer to each other than to the mean of the training examples lose
         digits in that difference.
         """
@@ -106,11 +106,11 @@ class KNearestNeighbor(Classifier):
         return np.sqrt(squares, out=squares)
 
     def predict_labels(self, distances: Array, k: int) -> Array:
-        """Return the labels (M,) by the vote of the ``k`` nearest, given ``distances`` (M, N) to the training examples.
+        """Return the labels (M,) that the ``k`` nearest vote for, from ``distances`` (M, N) to the training examples.
 
         Raises:
-            ShapeError: not one column for each training example.
-            UsageError: ``k`` is not a whole number of 1 to N.
+            ShapeError: ``distances`` does not have a column for each training example.
+            UsageError: the classifier is not fitted, or ``k`` is not a whole number of 1 to N.
         """
         self._expect_fitted()
         expect_ndim("distances", distances, 2, f"(M, {len(self.y_)})")
@@ -120,16 +120,16 @@ class KNearestNeighbor(Classifier):
             )
         if not isinstance(k, int | np.integer) or not 1 <= k <= len(self.y_):
             raise UsageError(f"k is {k!r}, but it must be 1 to {len(self.y_)}, the number of training examples.")
-        # Whoever is nearer than the k-th votes; the places left go to those at its distance, smaller labels first.
+        # Neighbours nearer than the k-th vote; the remaining votes go to those at its distance, smaller labels first.
         farthest = np.partition(distances, k - 1, axis=1)[:, k - 1 : k]
-        nearer, level = self._count(distances < farthest), self._count(distances == farthest)
+        nearer, equal = self._count(distances < farthest), self._count(distances == farthest)
         left = k - nearer.sum(axis=1, keepdims=True)
-        before = level.cumsum(axis=1) - level
-        votes = nearer + np.clip(left - before, 0, level)
+        before = equal.cumsum(axis=1) - equal
+        votes = nearer + np.clip(left - before, 0, equal)
         return self.classes_[votes.argmax(axis=1)]
 
     def _count(self, chosen: Array) -> Array:
-        """Count the labels of the training examples ``chosen`` (M, N, True or False): (M, classes)."""
+        """Return how many of the training examples ``chosen`` (M, N, True or False) have each label, (M, classes)."""
         classes = len(self.classes_)
         rows, columns = np.nonzero(chosen)
         counts = np.bincount(rows * classes + self.y_[columns], minlength=len(chosen) * classes)

@@ -8,43 +8,38 @@ that it be probable. The loops that spell these losses out are in ``layers.loss`
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from cnnlab.errors import DivergedError, ShapeError, UsageError
-from cnnlab.scratch._checks import Array, expect_ndim
+from cnnlab.errors import DivergedError, UsageError
+from cnnlab.scratch._checks import Array
 from cnnlab.scratch._estimator import Classifier, examples
-from cnnlab.scratch.layers.loss import softmax_loss, svm_loss
-
-ScoreLoss = Callable[[Array, Array], tuple[Any, Array]]
+from cnnlab.scratch.layers.loss import expect_linear, softmax_loss, svm_loss, with_penalty
 
 
 def svm_loss_vectorized(W: Array, X: Array, y: Array, reg: float) -> tuple[Any, Array]:
-    """Return the multiclass hinge loss of a linear classifier and its gradient.
+    """Return the loss of a linear SVM and its gradient; as :func:`~cnnlab.scratch.layers.loss.svm_loss_naive`.
 
-    Args:
-        W: (D, C) weights.
-        X: (N, D) examples.
-        y: (N,) labels in 0..C-1.
-        reg: strength of the regularisation ``0.5 * reg * sum(W**2)``.
-
-    Returns:
-        The loss, mean over the examples plus regularisation, and dW (D, C).
+    A linear classifier is an affine layer without a bias: its loss is that of the scores ``X @ W``.
     """
-    return _with_penalty(svm_loss, W, X, y, reg)
+    expect_linear(W, X)
+    loss, dscores = svm_loss(X @ W, y)
+    return with_penalty(loss, X.T @ dscores, W, reg)
 
 
 def softmax_loss_vectorized(W: Array, X: Array, y: Array, reg: float) -> tuple[Any, Array]:
     """Return the cross-entropy loss of a linear classifier and its gradient; as :func:`svm_loss_vectorized`."""
-    return _with_penalty(softmax_loss, W, X, y, reg)
+    expect_linear(W, X)
+    loss, dscores = softmax_loss(X @ W, y)
+    return with_penalty(loss, X.T @ dscores, W, reg)
 
 
 class _LinearClassifier(Classifier):
     W_: Array
     loss_history_: list[float]
+    _loss: ClassVar[staticmethod[[Array, Array, Array, float], tuple[Any, Array]]]
 
     def __init__(
         self,
@@ -60,15 +55,12 @@ class _LinearClassifier(Classifier):
         self.batch_size = batch_size
         self.seed = seed
 
-    def _loss(self, W: Array, X: Array, y: Array) -> tuple[Any, Array]:
-        raise NotImplementedError
-
     def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> Self:
         """Learn from examples ``X`` (N, D) with labels ``y`` (N,), numbers or names.
 
         Raises:
-            ShapeError, LabelError: input that does not fit.
-            UsageError: a parameter out of range.
+            ShapeError, LabelError: the examples or labels cannot be learned from.
+            UsageError: a parameter is out of range.
             DivergedError: the loss became NaN or infinite.
         """
         self._check_params()
@@ -80,7 +72,9 @@ class _LinearClassifier(Classifier):
             for iteration in range(1, self.num_iters + 1):
                 # Drawn with replacement: a batch is cheaper than an order of all examples.
                 batch = slice(None) if self.batch_size is None else rng.integers(len(X), size=self.batch_size)
-                loss, dW = self._loss(W, _with_ones(X[batch]), positions[batch])
+                rows = X[batch]
+                rows = np.concatenate([rows, np.ones((len(rows), 1), X.dtype)], axis=1)
+                loss, dW = self._loss(W, rows, positions[batch], self.reg)
                 W -= self.learning_rate * dW
                 if not (math.isfinite(loss) and np.isfinite(W).all()):
                     raise DivergedError(
@@ -101,8 +95,8 @@ class _LinearClassifier(Classifier):
         """Return the labels (M,) with the highest scores for ``X`` (M, D).
 
         Raises:
-            ShapeError: another number of features than in ``fit``.
-            UsageError: not fitted.
+            ShapeError: ``X`` has another number of features than in ``fit``.
+            UsageError: the classifier is not fitted.
         """
         best = self._class_scores(X).argmax(axis=1)
         return self.classes_[best]
@@ -125,49 +119,32 @@ class _LinearClassifier(Classifier):
 class LinearSVM(_LinearClassifier):
     """Multiclass support vector machine: the right class is to lead every other by a margin of 1.
 
-    A constant 1 is appended to every example, so that the last row of ``W_`` holds the biases (regularised like the
-    rest, as in CS231n). Training starts from zero: the problem is convex and has no symmetry to break.
+    A constant 1 is appended to every example, so that the last row of ``W_`` holds the biases (penalised like the rest,
+    as in CS231n). Training starts from zero: the problem is convex and has no symmetry to break.
 
     Args:
         learning_rate: length of a step, the same throughout.
-        reg: strength of the regularisation ``0.5 * reg * sum(W_**2)``.
+        reg: strength of the penalty ``0.5 * reg * sum(W_**2)``.
         num_iters: number of steps.
-        batch_size: examples per step, drawn with replacement; ``None`` takes all of them at every step.
+        batch_size: number of examples per step, drawn with replacement; ``None`` takes all of them at every step.
         seed: seed of the random numbers; ``None`` draws others each time.
 
     Attributes:
         classes_: the C labels, sorted.
-        W_: (D + 1, C) weights, in the precision of the training examples.
-        loss_history_: the loss of each step's batch, before the step.
+        W_: weights (D + 1, C), in the precision of the training examples.
+        loss_history_: loss of each step's batch, before the step.
     """
 
-    def _loss(self, W: Array, X: Array, y: Array) -> tuple[Any, Array]:
-        return svm_loss_vectorized(W, X, y, self.reg)
+    _loss = staticmethod(svm_loss_vectorized)
 
 
 class Softmax(_LinearClassifier):
     """Softmax classifier, also called multinomial logistic regression; parameters as in :class:`LinearSVM`."""
 
-    def _loss(self, W: Array, X: Array, y: Array) -> tuple[Any, Array]:
-        return softmax_loss_vectorized(W, X, y, self.reg)
+    _loss = staticmethod(softmax_loss_vectorized)
 
     def predict_proba(self, X: npt.ArrayLike) -> Array:
         """Return the probabilities (M, C) of the classes for ``X`` (M, D); a row sums to 1."""
         scores = self._class_scores(X)
         powers = np.exp(scores - scores.max(axis=1, keepdims=True))  # the largest power is 1: nothing overflows
         return powers / powers.sum(axis=1, keepdims=True)
-
-
-def _with_ones(X: Array) -> Array:
-    return np.concatenate([X, np.ones((len(X), 1), X.dtype)], axis=1)
-
-
-def _with_penalty(loss_of: ScoreLoss, W: Array, X: Array, y: Array, reg: float) -> tuple[Any, Array]:
-    """A linear classifier is an affine layer without a bias, and the loss of its scores."""
-    expect_ndim("W", W, 2, "(D, C)")
-    expect_ndim("X", X, 2, "(N, D)")
-    if X.shape[1] != W.shape[0]:
-        raise ShapeError(f"X (N, D) and W (D, C) must share D, got X {X.shape} and W {W.shape}.")
-    loss, dscores = loss_of(X @ W, y)
-    reg = float(reg)  # NumPy's own float64 would make float32 weights wider
-    return loss + 0.5 * reg * np.sum(W**2), X.T @ dscores + reg * W

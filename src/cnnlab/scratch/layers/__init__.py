@@ -1,6 +1,7 @@
 """The layers, one file each: ``xxx_forward(...) -> (out, cache)`` and ``xxx_backward(dout, cache) -> gradients``.
 
-Gradients come in the order of the inputs; losses return ``(loss, dx)``. Images are (N, C, H, W), filters
+``dout`` is the gradient of the loss with respect to the outputs, and has their shape; ``cache`` is what the forward
+pass returned. Gradients come in the order of the inputs; losses return ``(loss, dx)``. Images are (N, C, H, W), filters
 (F, C, HH, WW), dense weights (in, out), sequences (N, T, D). float32 and float64 stay what they are, and no input is
 modified.
 """
@@ -48,64 +49,11 @@ from cnnlab.scratch.layers.spatial_norm import (
     spatial_groupnorm_backward,
     spatial_groupnorm_forward,
 )
-from cnnlab.scratch.layers.temporal_affine import temporal_affine_backward, temporal_affine_forward
-from cnnlab.scratch.layers.temporal_loss import temporal_softmax_loss
+from cnnlab.scratch.layers.temporal import (
+    temporal_affine_backward,
+    temporal_affine_forward,
+    temporal_softmax_loss,
+)
 
-__all__ = [
-    "affine_backward",
-    "affine_forward",
-    "affine_relu_backward",
-    "affine_relu_forward",
-    "avg_pool_backward",
-    "avg_pool_forward",
-    "batchnorm_backward",
-    "batchnorm_backward_alt",
-    "batchnorm_forward",
-    "conv_backward",
-    "conv_backward_naive",
-    "conv_batchnorm_relu_backward",
-    "conv_batchnorm_relu_forward",
-    "conv_forward",
-    "conv_forward_naive",
-    "conv_relu_backward",
-    "conv_relu_forward",
-    "conv_relu_pool_backward",
-    "conv_relu_pool_forward",
-    "dropout_backward",
-    "dropout_forward",
-    "layernorm_backward",
-    "layernorm_forward",
-    "leaky_relu_backward",
-    "leaky_relu_forward",
-    "lstm_backward",
-    "lstm_forward",
-    "lstm_step_backward",
-    "lstm_step_forward",
-    "max_pool_backward",
-    "max_pool_backward_naive",
-    "max_pool_forward",
-    "max_pool_forward_naive",
-    "relu_backward",
-    "relu_forward",
-    "rnn_backward",
-    "rnn_forward",
-    "rnn_step_backward",
-    "rnn_step_forward",
-    "sigmoid_backward",
-    "sigmoid_forward",
-    "softmax_loss",
-    "softmax_loss_naive",
-    "spatial_batchnorm_backward",
-    "spatial_batchnorm_forward",
-    "spatial_groupnorm_backward",
-    "spatial_groupnorm_forward",
-    "svm_loss",
-    "svm_loss_naive",
-    "tanh_backward",
-    "tanh_forward",
-    "temporal_affine_backward",
-    "temporal_affine_forward",
-    "temporal_softmax_loss",
-    "word_embedding_backward",
-    "word_embedding_forward",
-]
+#: Every function imported above.
+__all__ = [name for name, value in list(globals().items()) if callable(value)]

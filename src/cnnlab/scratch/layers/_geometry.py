@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from cnnlab.errors import ShapeError, UnknownNameError, UsageError
-from cnnlab.scratch._checks import Array
+from cnnlab.errors import ShapeError, UsageError
+from cnnlab.scratch._checks import Array, expect_keys
 
 
 def integer_settings(
@@ -27,9 +27,7 @@ def integer_settings(
         UnknownNameError: a key that the layer does not have.
         UsageError: a key is missing, or its value is not a whole number, or too small.
     """
-    for key in param:
-        if key not in smallest:
-            raise UnknownNameError(f"key of {name}", key, smallest)
+    expect_keys(name, param, smallest)
     settings = {**(defaults or {}), **param}
     for key, least in smallest.items():
         if key not in settings:

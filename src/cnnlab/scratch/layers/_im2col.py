@@ -1,4 +1,4 @@
-"""im2col and col2im: the images as a matrix with a column per position of the filter; ``conv.py`` draws it."""
+"""im2col and col2im: images as a matrix with a column per position of the filter; the drawing is in ``conv.py``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLUMNS_BYTES = 8 * 2**20  # between 2 and 16 MiB the time differs by a tenth
 
 @dataclass(frozen=True)
 class Geometry:
-    """The sizes of a convolution, and how its images lie in rows of memory.
+    """The sizes of a convolution, and the layout of its images in rows of memory.
 
     Attributes:
         in_shape: shape of the images, (N, C, H, W).
@@ -79,7 +79,7 @@ class Geometry:
         return (slice(start, min(start + self.block, N)) for start in range(0, N, self.block))
 
     def chunks(self, images: int) -> Iterator[slice]:
-        """Yield the positions of so many images: all at a time, unless an image is too large for that."""
+        """Yield the positions of ``images`` images as slices: all at a time, unless an image is too large for that."""
         positions = images * self.height * self.width
         return (slice(start, min(start + self.chunk, positions)) for start in range(0, positions, self.chunk))
 
@@ -98,7 +98,7 @@ class Geometry:
 
 
 class Rows:
-    """A block of padded images, all their lines in one row for each channel (and each remainder of the stride)."""
+    """A block of padded images: all lines in one row of memory per channel (and per remainder of the stride)."""
 
     def __init__(self, geometry: Geometry) -> None:
         self.geometry = geometry

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 
 from cnnlab.errors import ShapeError
-from cnnlab.scratch._checks import Array, expect_floats, expect_ndim, expect_shape
-
-Cache = tuple[Array, Array]
+from cnnlab.scratch._checks import Array, Cache, expect_floats, expect_ndim, expect_shape
 
 
 def affine_forward(x: Array, w: Array, b: Array) -> tuple[Array, Cache]:
@@ -19,10 +17,10 @@ def affine_forward(x: Array, w: Array, b: Array) -> tuple[Array, Cache]:
         b: biases (M,).
 
     Returns:
-        out (N, M), and the cache for :func:`affine_backward`.
+        The outputs (N, M), and the cache.
 
     Raises:
-        ShapeError: shapes that do not fit each other, or integers.
+        ShapeError: the shapes do not fit each other, or an array is not of floats.
     """
     expect_floats(x=x, w=w, b=b)
     expect_ndim("w", w, 2, "(D, M)")
@@ -36,10 +34,10 @@ def affine_forward(x: Array, w: Array, b: Array) -> tuple[Array, Cache]:
 
 
 def affine_backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
-    """Return dx, dw, db from the gradient ``dout`` (N, M) of the output.
+    """Return the gradients dx, dw, db from the gradient ``dout`` (N, M) of the outputs.
 
     Raises:
-        ShapeError: ``dout`` is not of the shape of the output.
+        ShapeError: ``dout`` does not have the shape of the outputs.
     """
     x, w = cache
     expect_shape("dout", dout, (len(x), w.shape[1]), f"x of shape {x.shape} and w of shape {w.shape}")

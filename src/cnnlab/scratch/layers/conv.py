@@ -42,14 +42,12 @@ from typing import Any
 
 import numpy as np
 
-from cnnlab.scratch._checks import Array, expect_shape
+from cnnlab.scratch._checks import Array, Cache, expect_shape
 from cnnlab.scratch.layers._im2col import Geometry, Rows
-
-Cache = tuple[Any, ...]
 
 
 def conv_forward(x: Array, w: Array, b: Array, conv_param: Mapping[str, Any]) -> tuple[Array, Cache]:
-    """Convolve images with filters; equal to :func:`conv_forward_naive`, hundreds of times faster.
+    """Convolve images with filters: the same as :func:`conv_forward_naive`, hundreds of times faster.
 
     Args:
         x: images (N, C, H, W).
@@ -61,11 +59,11 @@ def conv_forward(x: Array, w: Array, b: Array, conv_param: Mapping[str, Any]) ->
             of its group only.
 
     Returns:
-        Outputs (N, F, out_H, out_W) with out_H = 1 + (H + 2 * pad - dilation * (HH - 1) - 1) / stride, likewise out_W,
-        and the cache for the backward pass.
+        The outputs (N, F, out_H, out_W) with out_H = 1 + (H + 2 * pad - dilation * (HH - 1) - 1) / stride, likewise
+        out_W, and the cache.
 
     Raises:
-        ShapeError: shapes that do not fit each other, a filter larger than the padded image, or a stride that does not
+        ShapeError: the shapes do not fit each other, a filter is larger than the padded image, or the stride does not
             divide the image.
         UsageError: a key of ``conv_param`` is unknown, missing, or not a whole number.
     """
@@ -83,11 +81,7 @@ def conv_forward(x: Array, w: Array, b: Array, conv_param: Mapping[str, Any]) ->
 
 
 def conv_backward(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
-    """Return the gradients of :func:`conv_forward`: dx (N, C, H, W), dw (F, C / groups, HH, WW), db (F,).
-
-    Args:
-        dout: gradient with respect to the outputs, (N, F, out_H, out_W).
-        cache: the cache that the forward pass returned.
+    """Return the gradients dx (N, C, H, W), dw (F, C / groups, HH, WW), db (F,) from ``dout`` (N, F, out_H, out_W).
 
     Raises:
         ShapeError: ``dout`` does not have the shape of the outputs.

@@ -12,27 +12,25 @@ from typing import Any
 import numpy as np
 
 from cnnlab.errors import ShapeError, UsageError
-from cnnlab.scratch._checks import Array, expect_ndim, expect_shape
+from cnnlab.scratch._checks import Array, Cache, expect_ndim, expect_shape
 from cnnlab.scratch.layers._geometry import float_type, integer_settings, output_size
-
-Cache = tuple[Any, ...]
 
 
 def conv_forward_naive(x: Array, w: Array, b: Array, conv_param: Mapping[str, Any]) -> tuple[Array, Cache]:
-    """Slide every filter over every image and write down how well it fits at each place.
+    """Slide every filter over every image and write down how well it fits at each position.
 
     Args:
         x: images (N, C, H, W).
         w: filters (F, C, HH, WW).
         b: biases (F,).
-        conv_param: ``stride``, pixels from one place to the next, and ``pad``, zeros added on all four sides.
+        conv_param: ``stride``, the distance from one position of the filter to the next in pixels, and ``pad``, the
+            zeros added on all four sides.
 
     Returns:
-        Responses (N, F, 1 + (H + 2 * pad - HH) / stride, 1 + (W + 2 * pad - WW) / stride), and the cache for the
-        backward pass.
+        The outputs (N, F, 1 + (H + 2 * pad - HH) / stride, 1 + (W + 2 * pad - WW) / stride), and the cache.
 
     Raises:
-        ShapeError: shapes that do not fit each other, a filter larger than the padded image, or a stride that does not
+        ShapeError: the shapes do not fit each other, a filter is larger than the padded image, or the stride does not
             divide the image.
         UsageError: a key of ``conv_param`` is unknown, missing, or not a whole number.
     """
@@ -59,18 +57,14 @@ def conv_forward_naive(x: Array, w: Array, b: Array, conv_param: Mapping[str, An
 
 
 def conv_backward_naive(dout: Array, cache: Cache) -> tuple[Array, Array, Array]:
-    """Return the gradients of :func:`conv_forward_naive`: dx (N, C, H, W), dw (F, C, HH, WW), db (F,).
+    """Return the gradients dx (N, C, H, W), dw (F, C, HH, WW), db (F,) from ``dout``, of the shape of the outputs.
 
     An output is a sum of products of pixels and weights: the gradient of a pixel is the weight it was multiplied with,
     times ``dout``, summed over all windows it is in; the gradient of a weight is the pixel, and the sum is over all
-    places of the window.
-
-    Args:
-        dout: gradient with respect to the responses, of their shape.
-        cache: the cache that the forward pass returned.
+    positions of the window.
 
     Raises:
-        ShapeError: ``dout`` does not have the shape of the responses.
+        ShapeError: ``dout`` does not have the shape of the outputs.
     """
     padded, w, stride, pad = cache
     N, _, H, W = padded.shape
@@ -95,7 +89,7 @@ def expect_convolvable(x: Array, w: Array, b: Array, groups: int = 1) -> None:
     """Raise unless images, filters and biases fit each other.
 
     Raises:
-        ShapeError: another number of axes, channels, filters or biases; both shapes are named.
+        ShapeError: the number of axes, channels, filters or biases differs; both shapes are named.
     """
     expect_ndim("x", x, 4, "(N, C, H, W)")
     expect_ndim("w", w, 4, "(F, C, HH, WW)")

@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 
 from cnnlab.errors import UsageError
-from cnnlab.scratch._checks import Array, expect_floats, expect_keys, expect_shape, is_training
-
-Cache = tuple[tuple[int, ...], Array | None]
+from cnnlab.scratch._checks import Array, Cache, expect_floats, expect_keys, expect_shape, is_training
 
 
 def dropout_forward(x: Array, dropout_param: Mapping[str, Any]) -> tuple[Array, Cache]:
@@ -20,18 +18,18 @@ def dropout_forward(x: Array, dropout_param: Mapping[str, Any]) -> tuple[Array, 
     NumPy's global stream: a value is kept where ``np.random.rand(*x.shape) < keep_prob``.
 
     Args:
-        x: any shape.
+        x: inputs of any shape.
         dropout_param: ``mode`` "train" or "test"; ``keep_prob``, above 0 and at most 1, which the course calls ``p``
             (not PyTorch's ``p``, the probability of dropping); ``seed``, which re-seeds the stream at every call and so
             gives the same mask each time, as a gradient check needs (default: no seeding).
 
     Returns:
-        out of the shape of x (in test mode x itself), and the cache for :func:`dropout_backward`.
+        The outputs of the shape of x (in test mode x itself), and the cache.
 
     Raises:
         UsageError: ``keep_prob`` is missing or out of range.
-        UnknownNameError: an unknown mode or key.
-        ShapeError: integers.
+        UnknownNameError: a mode or key is unknown.
+        ShapeError: ``x`` is not an array of floats.
 
     Source: Srivastava et al. 2014; CS231n, "Regularization".
     """
@@ -58,7 +56,7 @@ def dropout_backward(dout: Array, cache: Cache) -> Array:
     """Return dx: ``dout`` where a value was kept, divided by ``keep_prob``; in test mode ``dout`` itself.
 
     Raises:
-        ShapeError: ``dout`` is not of the shape of the output.
+        ShapeError: ``dout`` does not have the shape of the outputs.
     """
     shape, mask = cache
     expect_shape("dout", dout, shape, f"x of shape {shape}")

@@ -6,14 +6,9 @@ section 2. https://www.jmlr.org/papers/v3/bengio03a.html
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from cnnlab.errors import LabelError, ShapeError
-from cnnlab.scratch._checks import Array, expect_floats, expect_ndim, expect_shape
-
-Cache = tuple[Any, ...]
+from cnnlab.scratch._checks import Array, Cache, expect_floats, expect_ndim, expect_positions, expect_shape
 
 
 def word_embedding_forward(x: Array, W: Array) -> tuple[Array, Cache]:
@@ -24,56 +19,33 @@ def word_embedding_forward(x: Array, W: Array) -> tuple[Array, Cache]:
         W: vectors (V, D), one per word of the vocabulary.
 
     Returns:
-        Vectors (N, T, D), and the cache for the backward pass.
+        The vectors (N, T, D), and the cache.
 
     Raises:
-        ShapeError: another number of axes, words that are not integers, or vectors that are.
-        LabelError: a word that is not in the vocabulary.
+        ShapeError: an array has another number of axes, words are not integers, or vectors are not floats.
+        LabelError: a word is not in the vocabulary.
     """
     expect_floats(W=W)
     expect_ndim("x", x, 2, "(N, T)")
     expect_ndim("W", W, 2, "(V, D)")
     x = np.asarray(x)
-    expect_words("x", x, len(W))
+    expect_positions("x", x, len(W), "words in the vocabulary")
     return W[x], (x, W.shape)
 
 
 def word_embedding_backward(dout: Array, cache: Cache) -> Array:
-    """Return the gradient with respect to the vectors, (V, D); the words themselves have none.
+    """Return the gradient (V, D) of the vectors from the gradient ``dout`` (N, T, D) of the outputs.
 
-    Args:
-        dout: gradient with respect to the output, (N, T, D).
-        cache: the cache that the forward pass returned.
+    Words are integers and have no gradient.
 
     Raises:
-        ShapeError: ``dout`` does not have the shape of the output.
+        ShapeError: ``dout`` does not have the shape of the outputs.
     """
     x, (V, D) = cache
     expect_shape("dout", dout, (*x.shape, D), f"words of shape {x.shape} and vectors of shape {(V, D)}")
     dW = np.zeros((V, D), dtype=dout.dtype)
     # np.add.at and not dW[x] += dout, which would count a word once that occurs twice. On one axis it is five times
-    # as fast as on rows, so the element [w, d] of dW is addressed by its place in memory.
-    places = x.reshape(-1, 1).astype(np.intp) * D + np.arange(D)
-    np.add.at(dW.reshape(-1), places.reshape(-1), dout.reshape(-1))
+    # as fast as on rows, so the element [w, d] of dW is addressed by its index in memory.
+    indices = x.reshape(-1, 1).astype(np.intp) * D + np.arange(D)
+    np.add.at(dW.reshape(-1), indices.reshape(-1), dout.reshape(-1))
     return dW
-
-
-def expect_words(name: str, words: Array, count: int) -> None:
-    """Raise unless ``words`` are integers 0..count - 1.
-
-    Raises:
-        ShapeError: not integers.
-        LabelError: a word out of range; its value and position are named.
-    """
-    if words.dtype.kind not in "iu":
-        raise ShapeError(
-            f"{name} must hold integers, the positions of words in the vocabulary, got {words.dtype}. "
-            f"Try {name}.astype(int)."
-        )
-    wrong = np.argwhere((words < 0) | (words >= count))
-    if len(wrong):
-        first = tuple(wrong[0].tolist())
-        raise LabelError(
-            f"{name}[{', '.join(map(str, first))}] is {words[first]}, but the vocabulary has {count} words: they go "
-            f"from 0 to {count - 1}. {len(wrong)} of {words.size} words are out of range."
-        )

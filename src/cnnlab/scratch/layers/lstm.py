@@ -2,7 +2,7 @@
 
 ::
 
-    i, f, o = sigmoid(x[t] Wx + h[t-1] Wh + b)   input, forget and output gate: how much is written, kept, shown
+    i, f, o = sigmoid(x[t] Wx + h[t-1] Wh + b)   input, forget and output gate: how much is written, kept, read
     g       = tanh(x[t] Wx + h[t-1] Wh + b)      what would be written; each of the four has its own H columns
     c[t]    = f * c[t-1] + i * g
     h[t]    = o * tanh(c[t])
@@ -13,21 +13,17 @@ Learning to forget: continual prediction with LSTM. Neural Computation 12, 2000.
 https://doi.org/10.1162/089976600300015015
 
 Deviations from the papers: the cell's own squashing functions are tanh, the gradient is the full one through time (the
-1997 paper cuts it at the gates), and a gate does not see the cell (no peepholes, a later addition).
+1997 paper cuts it at the gates), and a gate does not read the cell (no peepholes, a later addition).
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from cnnlab.scratch._checks import Array, expect_ndim, expect_shape
+from cnnlab.scratch._checks import Array, Cache, expect_ndim, expect_shape
 from cnnlab.scratch.layers.activation import sigmoid_forward
 from cnnlab.scratch.layers.rnn import expect_recurrent
-from cnnlab.scratch.layers.temporal_affine import temporal_affine_backward, temporal_affine_forward
-
-Cache = tuple[Any, ...]
+from cnnlab.scratch.layers.temporal import temporal_affine_backward, temporal_affine_forward
 
 
 def lstm_step_forward(
@@ -44,10 +40,10 @@ def lstm_step_forward(
         b: biases (4H,).
 
     Returns:
-        The next state (N, H), the next cell (N, H), and the cache for the backward pass.
+        The next state (N, H), the next cell (N, H), and the cache.
 
     Raises:
-        ShapeError: shapes that do not fit each other, or integers.
+        ShapeError: the shapes do not fit each other, or an array is not of floats.
     """
     expect_ndim("x", x, 2, "(N, D)")
     expect_recurrent("prev_h", x, prev_h, Wx, Wh, b, gates=4)
@@ -57,11 +53,11 @@ def lstm_step_forward(
 
 
 def lstm_step_backward(dnext_h: Array, dnext_c: Array, cache: Cache) -> tuple[Array, Array, Array, Array, Array, Array]:
-    """Return the gradients of :func:`lstm_step_forward`: dx, dprev_h, dprev_c, dWx, dWh, db.
+    """Return the gradients dx, dprev_h, dprev_c, dWx, dWh, db.
 
     Args:
-        dnext_h: gradient with respect to the next state, (N, H).
-        dnext_c: gradient with respect to the next cell, (N, H).
+        dnext_h: gradient of the next state, (N, H).
+        dnext_c: gradient of the next cell, (N, H).
         cache: the cache that the forward pass returned.
 
     Raises:
@@ -80,15 +76,13 @@ def lstm_forward(x: Array, h0: Array, Wx: Array, Wh: Array, b: Array) -> tuple[A
     Args:
         x: sequences (N, T, D).
         h0: state before the first step (N, H).
-        Wx: weights of the input (D, 4H), the columns of the gates i, f, o, g one after the other.
-        Wh: weights of the state (H, 4H).
-        b: biases (4H,).
+        Wx, Wh, b: weights and biases as in :func:`lstm_step_forward`.
 
     Returns:
-        The state after every step (N, T, H), and the cache for the backward pass.
+        The state after every step (N, T, H), and the cache.
 
     Raises:
-        ShapeError: shapes that do not fit each other, or integers.
+        ShapeError: the shapes do not fit each other, or an array is not of floats.
     """
     expect_ndim("x", x, 3, "(N, T, D)")
     expect_recurrent("h0", x, h0, Wx, Wh, b, gates=4)
@@ -105,12 +99,7 @@ def lstm_forward(x: Array, h0: Array, Wx: Array, Wh: Array, b: Array) -> tuple[A
 
 
 def lstm_backward(dh: Array, cache: Cache) -> tuple[Array, Array, Array, Array, Array]:
-    """Return the gradients of :func:`lstm_forward`: dx (N, T, D), dh0 (N, H), dWx, dWh, db.
-
-    Args:
-        dh: gradient with respect to the state after every step, (N, T, H), as it comes from what is above the layer;
-            what comes from the next step is added here.
-        cache: the cache that the forward pass returned.
+    """Return the gradients dx (N, T, D), dh0 (N, H), dWx, dWh, db; as :func:`~cnnlab.scratch.layers.rnn.rnn_backward`.
 
     Raises:
         ShapeError: ``dh`` does not have the shape of the states.
@@ -140,7 +129,7 @@ def _cell_forward(a: Array, prev_c: Array) -> tuple[Array, Array, Cache]:
 
 
 def _cell_backward(dnext_h: Array, dnext_c: Array, cell: Cache) -> tuple[Array, Array]:
-    """Return the gradients with respect to the sums that enter the gates, (N, 4H), and to the cell before the step."""
+    """Return the gradients of the sums that enter the gates, (N, 4H), and of the cell before the step, (N, H)."""
     i, f, o, g, prev_c, tanh_c = cell
     dc = dnext_c + dnext_h * o * (1 - tanh_c**2)  # the cell acts on the next cell, and through the state
     di, df, do, dg = dc * g, dc * prev_c, dnext_h * tanh_c, dc * i

@@ -1,26 +1,30 @@
 """Normalisation: every feature over the batch (BatchNorm), or every input over its features (LayerNorm).
 
 Both subtract a mean, divide by a standard deviation, and let the net undo it: ``gamma * x_hat + beta``. They differ in
-what is averaged. ``spatial_norm.py`` does the same for images.
+the axes that are averaged over. ``spatial_norm.py`` does the same for images, with the functions at the end.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, MutableMapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from cnnlab.errors import ShapeError
 from cnnlab.scratch._checks import Array, expect_floats, expect_keys, expect_ndim, expect_shape, is_training
-from cnnlab.scratch.layers._normalise import (
-    NormCache,
-    normalise_batch,
-    normalise_batch_backward,
-    scale_and_shift,
-    standardise,
-    standardise_backward,
-    total,
-)
+
+Gradients = tuple[Array, Array, Array]
+
+
+class NormCache(NamedTuple):
+    """The arrays that the backward passes need."""
+
+    x_hat: Array  # the normalised input
+    inv_std: Array  # 1 / sqrt(variance + eps), broadcasts against x_hat
+    gamma: Array  # broadcasts against x_hat
+    training: bool  # whether mean and variance were those of the input, so that a gradient flows through them
 
 
 def batchnorm_forward(
@@ -32,18 +36,18 @@ def batchnorm_forward(
     ``r = momentum * r + (1 - momentum) * batch``, which start at zero. In test mode these take their place.
 
     Args:
-        x: (N, D).
+        x: inputs (N, D).
         gamma: scale (D,).
         beta: shift (D,).
         bn_param: ``mode`` "train" or "test"; ``eps`` added to the variance (1e-5); ``momentum`` (0.9); and
             ``running_mean``, ``running_var`` (D,), which train mode writes.
 
     Returns:
-        out (N, D), and the cache for :func:`batchnorm_backward` and :func:`batchnorm_backward_alt`.
+        The outputs (N, D), and the cache for :func:`batchnorm_backward` and :func:`batchnorm_backward_alt`.
 
     Raises:
-        ShapeError: shapes that do not fit each other, integers, or an empty batch in train mode.
-        UnknownNameError: an unknown mode or key.
+        ShapeError: the shapes do not fit each other, an array is not of floats, or a batch in train mode is empty.
+        UnknownNameError: a mode or key is unknown.
 
     Source: Ioffe & Szegedy 2015, algorithm 1.
     """
@@ -51,14 +55,14 @@ def batchnorm_forward(
     return normalise_batch(x, gamma, beta, bn_param, axes=(0,))
 
 
-def batchnorm_backward(dout: Array, cache: NormCache) -> tuple[Array, Array, Array]:
+def batchnorm_backward(dout: Array, cache: NormCache) -> Gradients:
     """Return dx, dgamma, dbeta, going back through the graph of the forward pass one node at a time.
 
     Each pair of lines undoes the line of the forward pass in the comment above it. The two paths by which x reaches
     ``centred`` and the variance are added where they meet.
 
     Raises:
-        ShapeError: ``dout`` is not of the shape of the output.
+        ShapeError: ``dout`` does not have the shape of the outputs.
     """
     x_hat, inv_std, gamma, training = cache
     expect_shape("dout", dout, x_hat.shape, f"x of shape {x_hat.shape}")
@@ -88,7 +92,7 @@ def batchnorm_backward(dout: Array, cache: NormCache) -> tuple[Array, Array, Arr
     return dx, dgamma, dbeta
 
 
-def batchnorm_backward_alt(dout: Array, cache: NormCache) -> tuple[Array, Array, Array]:
+def batchnorm_backward_alt(dout: Array, cache: NormCache) -> Gradients:
     """Return dx, dgamma, dbeta in closed form: the same values as :func:`batchnorm_backward`, faster.
 
     On paper the whole graph shrinks to ``dx = gamma / std * (dout - mean(dout) - x_hat * mean(dout * x_hat))``: what
@@ -96,7 +100,7 @@ def batchnorm_backward_alt(dout: Array, cache: NormCache) -> tuple[Array, Array,
     dbeta and dgamma divided by N.
 
     Raises:
-        ShapeError: ``dout`` is not of the shape of the output.
+        ShapeError: ``dout`` does not have the shape of the outputs.
     """
     return normalise_batch_backward(dout, cache, axes=(0,))
 
@@ -105,17 +109,17 @@ def layernorm_forward(x: Array, gamma: Array, beta: Array, ln_param: Mapping[str
     """Normalise every input over its features: the same in training and test, and for any size of batch.
 
     Args:
-        x: (N, D).
+        x: inputs (N, D).
         gamma: scale (D,).
         beta: shift (D,).
         ln_param: ``eps`` added to the variance (1e-5). A ``mode``, "train" or "test", changes nothing.
 
     Returns:
-        out (N, D), and the cache for :func:`layernorm_backward`.
+        The outputs (N, D), and the cache for :func:`layernorm_backward`.
 
     Raises:
-        ShapeError: shapes that do not fit each other, integers, or no features.
-        UnknownNameError: an unknown mode or key.
+        ShapeError: the shapes do not fit each other, an array is not of floats, or there are no features.
+        UnknownNameError: a mode or key is unknown.
 
     Source: Ba, Kiros & Hinton 2016.
     """
@@ -123,20 +127,128 @@ def layernorm_forward(x: Array, gamma: Array, beta: Array, ln_param: Mapping[str
     expect_ndim("x", x, 2, "(N, D)")
     for name, array in (("gamma", gamma), ("beta", beta)):
         expect_shape(name, array, x.shape[1:], f"x of shape {x.shape}")
-    expect_keys("ln_param", ln_param, ("eps", "mode"))
-    if "mode" in ln_param:
-        is_training("ln_param", ln_param)  # refuses another mode
-    x_hat, _, _, inv_std = standardise(x, (1,), float(ln_param.get("eps", 1e-5)))
+    x_hat, _, _, inv_std = standardise(x, (1,), checked_eps("ln_param", ln_param))
     return scale_and_shift(x_hat, gamma, beta), NormCache(x_hat, inv_std, gamma, True)
 
 
-def layernorm_backward(dout: Array, cache: NormCache) -> tuple[Array, Array, Array]:
+def layernorm_backward(dout: Array, cache: NormCache) -> Gradients:
     """Return dx, dgamma, dbeta, in closed form.
 
     Raises:
-        ShapeError: ``dout`` is not of the shape of the output.
+        ShapeError: ``dout`` does not have the shape of the outputs.
     """
     x_hat, inv_std, gamma, _ = cache
     expect_shape("dout", dout, x_hat.shape, f"x of shape {x_hat.shape}")
     dx = standardise_backward(dout * gamma, x_hat, inv_std, (1,))
     return dx, total((0,), dout, x_hat).ravel(), total((0,), dout).ravel()
+
+
+def normalise_batch(
+    x: Array, gamma: Array, beta: Array, bn_param: MutableMapping[str, Any], axes: tuple[int, ...]
+) -> tuple[Array, NormCache]:
+    """Apply BatchNorm to ``x``, averaged over ``axes``, which are all but axis 1, that of the features."""
+    expect_floats(x=x, gamma=gamma, beta=beta)
+    expect_keys("bn_param", bn_param, ("mode", "eps", "momentum", "running_mean", "running_var"))
+    training = is_training("bn_param", bn_param)
+    eps, momentum = float(bn_param.get("eps", 1e-5)), float(bn_param.get("momentum", 0.9))
+    features = x.shape[1:2]
+    running = {name: bn_param.get(name, np.zeros(features)) for name in ("running_mean", "running_var")}
+    for name, array in {"gamma": gamma, "beta": beta, **running}.items():
+        expect_shape(name, array, features, f"x of shape {x.shape}")
+    running_mean, running_var = (np.asarray(array, x.dtype) for array in running.values())
+    per_feature = [1 if axis in axes else -1 for axis in range(x.ndim)]
+
+    if training:
+        x_hat, mean, var, inv_std = standardise(x, axes, eps)
+        bn_param["running_mean"] = momentum * running_mean + (1 - momentum) * mean.ravel()
+        bn_param["running_var"] = momentum * running_var + (1 - momentum) * var.ravel()
+    else:
+        inv_std = 1 / np.sqrt(running_var.reshape(per_feature) + eps)
+        x_hat = x - running_mean.reshape(per_feature)
+        x_hat *= inv_std
+    gamma = gamma.reshape(per_feature)
+    return scale_and_shift(x_hat, gamma, beta.reshape(per_feature)), NormCache(x_hat, inv_std, gamma, training)
+
+
+def normalise_batch_backward(dout: Array, cache: NormCache, axes: tuple[int, ...]) -> Gradients:
+    """Return dx, dgamma, dbeta of :func:`normalise_batch` in closed form.
+
+    dx is :func:`standardise_backward` of ``gamma * dout``, except that gamma, the same all over ``axes``, comes out of
+    the sums, which leaves those that dgamma and dbeta are anyway.
+    """
+    x_hat, inv_std, gamma, training = cache
+    expect_shape("dout", dout, x_hat.shape, f"x of shape {x_hat.shape}")
+    dgamma, dbeta = total(axes, dout, x_hat), total(axes, dout)
+    if training:
+        count = count_over(axes, x_hat)
+        dx = x_hat * (dgamma / -count)
+        dx += dout
+        dx -= dbeta / count
+        dx *= gamma * inv_std
+    else:
+        dx = dout * (gamma * inv_std)
+    return dx, dgamma.ravel(), dbeta.ravel()
+
+
+def standardise(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Array, Array, Array]:
+    """Return x with mean 0 and variance 1, its mean, its (biased) variance, and ``1 / sqrt(variance + eps)``.
+
+    Raises:
+        ShapeError: there is nothing to average.
+    """
+    count = count_over(axes, x)
+    if count == 0:
+        raise ShapeError(f"x of shape {x.shape} has no values to take a mean of: pass at least one.")
+    mean = total(axes, x) / count
+    x_hat = x - mean
+    var = total(axes, x_hat, x_hat) / count
+    inv_std = 1 / np.sqrt(var + eps)
+    x_hat *= inv_std
+    return x_hat, mean, var, inv_std
+
+
+def standardise_backward(dx_hat: Array, x_hat: Array, inv_std: Array, axes: tuple[int, ...]) -> Array:
+    """Return dx: ``dx_hat`` without its parts that only shift or stretch x, divided by the standard deviation."""
+    count = count_over(axes, x_hat)
+    dx = x_hat * (total(axes, dx_hat, x_hat) / -count)
+    dx += dx_hat
+    dx -= total(axes, dx_hat) / count
+    dx *= inv_std
+    return dx
+
+
+def scale_and_shift(x_hat: Array, gamma: Array, beta: Array) -> Array:
+    """Return ``gamma * x_hat + beta``, in one new array."""
+    out = gamma * x_hat
+    out += beta
+    return out
+
+
+def checked_eps(name: str, param: Mapping[str, Any]) -> float:
+    """Return ``eps`` (1e-5) of a normalisation that does the same in both modes.
+
+    Raises:
+        UnknownNameError: a key other than ``eps`` and ``mode``, or a mode other than "train" and "test".
+    """
+    expect_keys(name, param, ("eps", "mode"))
+    if "mode" in param:
+        is_training(name, param)
+    return float(param.get("eps", 1e-5))
+
+
+def total(axes: tuple[int, ...], *arrays: Array) -> Array:
+    """Return the sum over ``axes`` of the product of ``arrays``; the axes stay, of length 1.
+
+    ``einsum`` adds products up without writing them down first, and is quicker than ``sum`` on small images.
+    """
+    every_axis = list(range(arrays[0].ndim))
+    operands: list[Any] = []
+    for array in arrays:
+        operands += [array, every_axis]
+    remaining = [axis for axis in every_axis if axis not in axes]
+    return np.expand_dims(np.einsum(*operands, remaining), axes)
+
+
+def count_over(axes: tuple[int, ...], x: Array) -> int:
+    """Return the number of values that are averaged."""
+    return math.prod(x.shape[axis] for axis in axes)

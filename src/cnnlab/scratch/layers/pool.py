@@ -12,17 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from cnnlab.scratch._checks import Array, expect_shape
+from cnnlab.scratch._checks import Array, Cache, expect_shape
 from cnnlab.scratch.layers._geometry import float_type
 from cnnlab.scratch.layers.pool_naive import pool_sizes
-
-Cache = tuple[Any, ...]
 
 _BLOCK_BYTES = 2**20  # of images at a time, so that intermediate results stay in the processor's cache
 
 
 def max_pool_forward(x: Array, pool_param: Mapping[str, Any]) -> tuple[Array, Cache]:
-    """Keep the largest value of every window; equal to :func:`max_pool_forward_naive`.
+    """Keep the largest value of every window: the same as, and faster than, :func:`max_pool_forward_naive`.
 
     Args:
         x: images (N, C, H, W).
@@ -30,11 +28,11 @@ def max_pool_forward(x: Array, pool_param: Mapping[str, Any]) -> tuple[Array, Ca
             window to the next, all in pixels.
 
     Returns:
-        The largest values (N, C, 1 + (H - pool_height) / stride, 1 + (W - pool_width) / stride), and the cache for the
-        backward pass. A window with a NaN gives NaN.
+        The largest values (N, C, 1 + (H - pool_height) / stride, 1 + (W - pool_width) / stride), and the cache. A
+        window with a NaN gives NaN.
 
     Raises:
-        ShapeError: ``x`` has not four axes, a window larger than the image, or a stride that does not divide the image.
+        ShapeError: ``x`` has not four axes, a window is larger than the image, or the stride does not divide the image.
         UsageError: a key of ``pool_param`` is unknown, missing, or not a whole number.
     """
     sizes = pool_sizes(x, pool_param)
@@ -46,21 +44,19 @@ def max_pool_forward(x: Array, pool_param: Mapping[str, Any]) -> tuple[Array, Ca
 
 
 def max_pool_backward(dout: Array, cache: Cache) -> Array:
-    """Return the gradient of :func:`max_pool_forward`, dx (N, C, H, W): all of it goes to the largest pixel.
+    """Return the gradient dx (N, C, H, W): ``dout`` (N, C, out_H, out_W) goes to the largest pixel of each window.
 
-    Where several are equally large, it goes to the first, line by line (of several NaN likewise).
-
-    Args:
-        dout: gradient with respect to the largest values, of their shape.
-        cache: the cache that the forward pass returned.
+    Of several pixels that are equally large, the first receives it, line by line (of several NaN likewise).
 
     Raises:
-        ShapeError: ``dout`` does not have the shape of the forward pass's output.
+        ShapeError: ``dout`` does not have the shape of the outputs.
     """
     x, out, sizes = cache
     expect_shape("dout", dout, out.shape, f"x of shape {x.shape}")
     dx = np.zeros(x.shape, float_type(x))
-    for block in _blocks(x):
+    count = max(1, _BLOCK_BYTES // max(1, x[:1].nbytes))
+    for start in range(0, len(x), count):
+        block = slice(start, start + count)
         largest, rest = out[block], dout[block].astype(dx.dtype)  # rest: the gradient that no pixel has received yet
         any_nan = np.isnan(largest).any()
         for pixel, dpixel in zip(_window_pixels(x[block], sizes), _window_pixels(dx[block], sizes), strict=True):
@@ -74,21 +70,7 @@ def max_pool_backward(dout: Array, cache: Cache) -> Array:
 
 
 def avg_pool_forward(x: Array, pool_param: Mapping[str, Any]) -> tuple[Array, Cache]:
-    """Replace every window by its mean.
-
-    Args:
-        x: images (N, C, H, W).
-        pool_param: ``pool_height`` and ``pool_width``, the size of the window, and ``stride``, the distance from one
-            window to the next, all in pixels.
-
-    Returns:
-        The means (N, C, 1 + (H - pool_height) / stride, 1 + (W - pool_width) / stride), and the cache for the backward
-        pass.
-
-    Raises:
-        ShapeError: ``x`` has not four axes, a window larger than the image, or a stride that does not divide the image.
-        UsageError: a key of ``pool_param`` is unknown, missing, or not a whole number.
-    """
+    """Replace every window by its mean; arguments, shapes and errors are those of :func:`max_pool_forward`."""
     height, width, *_ = sizes = pool_sizes(x, pool_param)
     pixels = _window_pixels(x, sizes)
     out = next(pixels).astype(float_type(x))
@@ -99,14 +81,10 @@ def avg_pool_forward(x: Array, pool_param: Mapping[str, Any]) -> tuple[Array, Ca
 
 
 def avg_pool_backward(dout: Array, cache: Cache) -> Array:
-    """Return the gradient of :func:`avg_pool_forward`, dx (N, C, H, W): every pixel of a window gets an equal share.
-
-    Args:
-        dout: gradient with respect to the means, of their shape.
-        cache: the cache that the forward pass returned.
+    """Return the gradient dx (N, C, H, W): every pixel of a window gets an equal share of ``dout``.
 
     Raises:
-        ShapeError: ``dout`` does not have the shape of the forward pass's output.
+        ShapeError: ``dout`` does not have the shape of the outputs.
     """
     shape, out_shape, dtype, sizes = cache
     expect_shape("dout", dout, out_shape, f"x of shape {shape}")
@@ -123,9 +101,3 @@ def _window_pixels(x: Array, sizes: tuple[int, int, int, int, int]) -> Iterator[
     for i in range(height):
         for j in range(width):
             yield x[:, :, i : i + stride * out_H : stride, j : j + stride * out_W : stride]
-
-
-def _blocks(x: Array) -> Iterator[slice]:
-    """Yield the images to process at a time, as slices of N."""
-    images = max(1, _BLOCK_BYTES // max(1, x[:1].nbytes))
-    return (slice(start, start + images) for start in range(0, len(x), images))

@@ -7,27 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from cnnlab.scratch._checks import Array, expect_ndim, expect_shape
+from cnnlab.scratch._checks import Array, Cache, expect_ndim, expect_shape
 from cnnlab.scratch.layers._geometry import float_type, integer_settings, output_size
-
-Cache = tuple[Any, ...]
 
 
 def max_pool_forward_naive(x: Array, pool_param: Mapping[str, Any]) -> tuple[Array, Cache]:
-    """Keep the largest value of every window.
-
-    Args:
-        x: images (N, C, H, W).
-        pool_param: ``pool_height`` and ``pool_width`` of the window, and ``stride``, pixels from one to the next.
-
-    Returns:
-        The largest values (N, C, 1 + (H - pool_height) / stride, 1 + (W - pool_width) / stride), and the cache for the
-        backward pass. A window with a NaN gives NaN.
-
-    Raises:
-        ShapeError: ``x`` has not four axes, a window larger than the image, or a stride that does not divide the image.
-        UsageError: a key of ``pool_param`` is unknown, missing, or not a whole number.
-    """
+    """Keep the largest value of every window; all as in :func:`~cnnlab.scratch.layers.pool.max_pool_forward`."""
     height, width, stride, out_H, out_W = pool_sizes(x, pool_param)
     N, C, _, _ = x.shape
     out = np.empty((N, C, out_H, out_W), dtype=x.dtype)
@@ -41,17 +26,7 @@ def max_pool_forward_naive(x: Array, pool_param: Mapping[str, Any]) -> tuple[Arr
 
 
 def max_pool_backward_naive(dout: Array, cache: Cache) -> Array:
-    """Return the gradient of :func:`max_pool_forward_naive`, dx (N, C, H, W): all of it goes to the largest pixel.
-
-    Where several are equally large, it goes to the first, line by line.
-
-    Args:
-        dout: gradient with respect to the largest values, of their shape.
-        cache: the cache that the forward pass returned.
-
-    Raises:
-        ShapeError: ``dout`` does not have the shape of the forward pass's output.
-    """
+    """Return the gradient dx (N, C, H, W); all as in :func:`~cnnlab.scratch.layers.pool.max_pool_backward`."""
     x, height, width, stride, shape = cache
     expect_shape("dout", dout, shape, f"x of shape {x.shape}")
     N, C, out_H, out_W = shape
@@ -68,10 +43,10 @@ def max_pool_backward_naive(dout: Array, cache: Cache) -> Array:
 
 
 def pool_sizes(x: Array, pool_param: Mapping[str, Any]) -> tuple[int, int, int, int, int]:
-    """Check what a pooling layer was given; return pool_height, pool_width, stride, and height and width of its output.
+    """Return pool_height, pool_width, stride, and height and width of the output, after checking the arguments.
 
     Raises:
-        ShapeError: ``x`` has not four axes, a window larger than the image, or a stride that does not divide the image.
+        ShapeError: ``x`` has not four axes, a window is larger than the image, or the stride does not divide the image.
         UsageError: a key of ``pool_param`` is unknown, missing, or not a whole number.
     """
     smallest = {"pool_height": 1, "pool_width": 1, "stride": 1}

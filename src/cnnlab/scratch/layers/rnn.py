@@ -15,14 +15,10 @@ and so are the gradients of the weights.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from cnnlab.scratch._checks import Array, expect_floats, expect_ndim, expect_shape
-from cnnlab.scratch.layers.temporal_affine import temporal_affine_backward, temporal_affine_forward
-
-Cache = tuple[Any, ...]
+from cnnlab.scratch._checks import Array, Cache, expect_floats, expect_ndim, expect_shape
+from cnnlab.scratch.layers.temporal import temporal_affine_backward, temporal_affine_forward
 
 
 def rnn_step_forward(x: Array, prev_h: Array, Wx: Array, Wh: Array, b: Array) -> tuple[Array, Cache]:
@@ -36,10 +32,10 @@ def rnn_step_forward(x: Array, prev_h: Array, Wx: Array, Wh: Array, b: Array) ->
         b: biases (H,).
 
     Returns:
-        The next state (N, H), and the cache for the backward pass.
+        The next state (N, H), and the cache.
 
     Raises:
-        ShapeError: shapes that do not fit each other, or integers.
+        ShapeError: the shapes do not fit each other, or an array is not of floats.
     """
     expect_ndim("x", x, 2, "(N, D)")
     expect_recurrent("prev_h", x, prev_h, Wx, Wh, b)
@@ -48,11 +44,7 @@ def rnn_step_forward(x: Array, prev_h: Array, Wx: Array, Wh: Array, b: Array) ->
 
 
 def rnn_step_backward(dnext_h: Array, cache: Cache) -> tuple[Array, Array, Array, Array, Array]:
-    """Return the gradients of :func:`rnn_step_forward`: dx, dprev_h, dWx, dWh, db.
-
-    Args:
-        dnext_h: gradient with respect to the next state, (N, H).
-        cache: the cache that the forward pass returned.
+    """Return the gradients dx, dprev_h, dWx, dWh, db from the gradient ``dnext_h`` (N, H) of the next state.
 
     Raises:
         ShapeError: ``dnext_h`` does not have the shape of the state.
@@ -69,15 +61,13 @@ def rnn_forward(x: Array, h0: Array, Wx: Array, Wh: Array, b: Array) -> tuple[Ar
     Args:
         x: sequences (N, T, D).
         h0: state before the first step (N, H).
-        Wx: weights of the input (D, H).
-        Wh: weights of the state (H, H).
-        b: biases (H,).
+        Wx, Wh, b: weights and biases as in :func:`rnn_step_forward`.
 
     Returns:
-        The state after every step (N, T, H), and the cache for the backward pass.
+        The state after every step (N, T, H), and the cache.
 
     Raises:
-        ShapeError: shapes that do not fit each other, or integers.
+        ShapeError: the shapes do not fit each other, or an array is not of floats.
     """
     expect_ndim("x", x, 3, "(N, T, D)")
     expect_recurrent("h0", x, h0, Wx, Wh, b)
@@ -91,11 +81,11 @@ def rnn_forward(x: Array, h0: Array, Wx: Array, Wh: Array, b: Array) -> tuple[Ar
 
 
 def rnn_backward(dh: Array, cache: Cache) -> tuple[Array, Array, Array, Array, Array]:
-    """Return the gradients of :func:`rnn_forward`: dx (N, T, D), dh0 (N, H), dWx, dWh, db.
+    """Return the gradients dx (N, T, D), dh0 (N, H), dWx, dWh, db.
 
     Args:
-        dh: gradient with respect to the state after every step, (N, T, H), as it comes from what is above the layer;
-            what comes from the next step is added here.
+        dh: gradient (N, T, H) of the state after every step, as it comes from the layer above; the gradient that comes
+            from the next step is added here.
         cache: the cache that the forward pass returned.
 
     Raises:
@@ -118,14 +108,13 @@ def expect_recurrent(state: str, x: Array, h: Array, Wx: Array, Wh: Array, b: Ar
     """Raise unless the arrays of a recurrent layer fit each other; ``state`` is the name of ``h`` in the message.
 
     Raises:
-        ShapeError: shapes that do not fit each other, or integers.
+        ShapeError: the shapes do not fit each other, or an array is not of floats.
     """
     expect_floats(x=x, **{state: h}, Wx=Wx, Wh=Wh, b=b)
     expect_ndim(state, h, 2, "(N, H)")
     N, D, H = x.shape[0], x.shape[-1], h.shape[1]
-    width = H if gates == 1 else gates * H
     expect_shape(state, h, (N, H), f"x of shape {x.shape}")
     both = f"x of shape {x.shape} and {state} of shape {h.shape}"
-    expect_shape("Wx", Wx, (D, width), both)
-    expect_shape("Wh", Wh, (H, width), both)
-    expect_shape("b", b, (width,), both)
+    expect_shape("Wx", Wx, (D, gates * H), both)
+    expect_shape("Wh", Wh, (H, gates * H), both)
+    expect_shape("b", b, (gates * H,), both)

@@ -8,14 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
-from cnnlab.scratch._checks import Array
+from cnnlab.scratch._checks import Array, Cache
 from cnnlab.scratch.layers.activation import relu_backward, relu_forward
 from cnnlab.scratch.layers.affine import affine_backward, affine_forward
 from cnnlab.scratch.layers.conv import conv_backward, conv_forward
 from cnnlab.scratch.layers.pool import max_pool_backward, max_pool_forward
 from cnnlab.scratch.layers.spatial_norm import spatial_batchnorm_backward, spatial_batchnorm_forward
-
-Cache = tuple[Any, ...]
 
 
 def affine_relu_forward(x: Array, w: Array, b: Array) -> tuple[Array, Cache]:

@@ -7,9 +7,11 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from cnnlab.errors import ShapeError
-from cnnlab.scratch._checks import Array, expect_floats, expect_keys, expect_ndim, expect_shape, is_training
-from cnnlab.scratch.layers._normalise import (
+from cnnlab.scratch._checks import Array, expect_floats, expect_ndim, expect_shape
+from cnnlab.scratch.layers.norm import (
+    Gradients,
     NormCache,
+    checked_eps,
     normalise_batch,
     normalise_batch_backward,
     scale_and_shift,
@@ -27,17 +29,17 @@ def spatial_batchnorm_forward(
     """Normalise every channel over the batch and all positions: a filter's output means the same everywhere.
 
     Args:
-        x: (N, C, H, W).
+        x: images (N, C, H, W).
         gamma: scale (C,).
         beta: shift (C,).
-        bn_param: as in :func:`~cnnlab.scratch.layers.norm.batchnorm_forward`; the running values are (C,).
+        bn_param: settings as in :func:`~cnnlab.scratch.layers.norm.batchnorm_forward`; running averages are (C,).
 
     Returns:
-        out (N, C, H, W), and the cache for :func:`spatial_batchnorm_backward`.
+        The outputs (N, C, H, W), and the cache.
 
     Raises:
-        ShapeError: shapes that do not fit each other, integers, or no values in train mode.
-        UnknownNameError: an unknown mode or key.
+        ShapeError: the shapes do not fit each other, an array is not of floats, or a batch in train mode is empty.
+        UnknownNameError: a mode or key is unknown.
 
     Source: Ioffe & Szegedy 2015, section 3.2.
     """
@@ -45,11 +47,11 @@ def spatial_batchnorm_forward(
     return normalise_batch(x, gamma, beta, bn_param, BATCH_AND_POSITIONS)
 
 
-def spatial_batchnorm_backward(dout: Array, cache: NormCache) -> tuple[Array, Array, Array]:
+def spatial_batchnorm_backward(dout: Array, cache: NormCache) -> Gradients:
     """Return dx, dgamma, dbeta, in closed form.
 
     Raises:
-        ShapeError: ``dout`` is not of the shape of the output.
+        ShapeError: ``dout`` does not have the shape of the outputs.
     """
     return normalise_batch_backward(dout, cache, BATCH_AND_POSITIONS)
 
@@ -62,18 +64,19 @@ def spatial_groupnorm_forward(
     G = 1 is LayerNorm of images, G = C is instance normalisation.
 
     Args:
-        x: (N, C, H, W).
+        x: images (N, C, H, W).
         gamma: scale (C,) or (1, C, 1, 1).
         beta: shift (C,) or (1, C, 1, 1).
         G: number of groups, a divisor of C; neighbouring channels form a group.
         gn_param: ``eps`` added to the variance (1e-5). A ``mode``, "train" or "test", changes nothing.
 
     Returns:
-        out (N, C, H, W), and the cache for :func:`spatial_groupnorm_backward`.
+        The outputs (N, C, H, W), and the cache.
 
     Raises:
-        ShapeError: shapes that do not fit each other, integers, G groups that do not divide C channels, or no values.
-        UnknownNameError: an unknown mode or key.
+        ShapeError: the shapes do not fit each other, an array is not of floats, G does not divide C, or a group has no
+            values.
+        UnknownNameError: a mode or key is unknown.
 
     Source: Wu & He 2018.
     """
@@ -87,23 +90,21 @@ def spatial_groupnorm_forward(
                 f"{name} must be of shape {(channels,)} or {per_channel} for x of shape {x.shape}, got {array.shape}."
             )
     expect_shape("beta", beta, gamma.shape, f"gamma of shape {gamma.shape}")
-    expect_keys("gn_param", gn_param, ("eps", "mode"))
-    if "mode" in gn_param:
-        is_training("gn_param", gn_param)  # refuses another mode
+    eps = checked_eps("gn_param", gn_param)
     if G < 1 or channels % G:
         raise ShapeError(f"G = {G} groups do not divide the {channels} channels of x of shape {x.shape}.")
     groups = x.reshape(len(x), G, math.prod(x.shape[1:]) // G)
-    x_hat, _, _, inv_std = standardise(groups, (2,), float(gn_param.get("eps", 1e-5)))
+    x_hat, _, _, inv_std = standardise(groups, (2,), eps)
     x_hat = x_hat.reshape(x.shape)
     out = scale_and_shift(x_hat, gamma.reshape(per_channel), beta.reshape(per_channel))
     return out, (NormCache(x_hat, inv_std, gamma, True), G)
 
 
-def spatial_groupnorm_backward(dout: Array, cache: tuple[NormCache, int]) -> tuple[Array, Array, Array]:
+def spatial_groupnorm_backward(dout: Array, cache: tuple[NormCache, int]) -> Gradients:
     """Return dx, dgamma, dbeta, in closed form; the last two have the shape of gamma.
 
     Raises:
-        ShapeError: ``dout`` is not of the shape of the output.
+        ShapeError: ``dout`` does not have the shape of the outputs.
     """
     (x_hat, inv_std, gamma, _), G = cache
     expect_shape("dout", dout, x_hat.shape, f"x of shape {x_hat.shape}")

@@ -4,7 +4,7 @@ from cnnlab.scratch.nets.captioning import CaptioningRNN, decode_captions
 from cnnlab.scratch.nets.convnet import ThreeLayerConvNet
 from cnnlab.scratch.nets.deep import ConvNet
 from cnnlab.scratch.nets.fully_connected import FullyConnectedNet
-from cnnlab.scratch.nets.layer_list import Affine, AvgPool, BatchNorm, Conv, Dropout, MaxPool, ReLU
+from cnnlab.scratch.nets.layer_list import Affine, AvgPool, BatchNorm, Conv, Dropout, LayerNorm, MaxPool, ReLU
 from cnnlab.scratch.nets.two_layer import TwoLayerNet
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "ConvNet",
     "Dropout",
     "FullyConnectedNet",
+    "LayerNorm",
     "MaxPool",
     "ReLU",
     "ThreeLayerConvNet",

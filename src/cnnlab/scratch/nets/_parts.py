@@ -1,9 +1,9 @@
-"""What the nets share: Gaussian weights, the penalty on weights, the check of images, the random stream."""
+"""What the nets share: Gaussian weights, the penalty on weights, the check of images."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -36,26 +36,13 @@ def checked_reg(reg: float) -> float:
     return float(reg)
 
 
-def expect_images(X: Array, shape: tuple[int, ...]) -> None:
-    """Raise unless ``X`` are images of this ``shape``.
+def checked_images(X: Array, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+    """Return ``X`` as images (N, *shape) of this ``dtype``; for a shape (D,) they become rows of D numbers.
 
     Raises:
-        ShapeError: another shape.
+        ShapeError: the images have another shape.
     """
-    if np.shape(X)[1:] != shape:
+    size = np.shape(X)[1:]
+    if size != shape and (len(shape) > 1 or math.prod(size) != shape[0]):
         raise ShapeError(f"X must be (N, {', '.join(map(str, shape))}), as the net was made for, got {np.shape(X)}.")
-
-
-@contextmanager
-def same_stream_after(seed: int | None) -> Iterator[None]:
-    """Leave the global NumPy stream as it was if there is a ``seed``.
-
-    Dropout with a seed re-seeds the stream; without this, whoever draws minibatches from it would get the same one for
-    ever.
-    """
-    state = None if seed is None else np.random.get_state()
-    try:
-        yield
-    finally:
-        if state is not None:
-            np.random.set_state(state)
+    return np.asarray(X, dtype).reshape(len(X), *shape)

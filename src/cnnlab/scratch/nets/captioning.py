@@ -1,4 +1,4 @@
-"""A network that describes images: features of the image start a recurrent layer, which says a word at every step.
+"""A network that describes images: features of the image start a recurrent layer, which gives a word at every step.
 
 Oriol Vinyals, Alexander Toshev, Samy Bengio, Dumitru Erhan: Show and tell: a neural image caption generator. CVPR 2015.
 https://arxiv.org/abs/1411.4555
@@ -22,19 +22,22 @@ import numpy as np
 import numpy.typing as npt
 
 from cnnlab.errors import LabelError, UnknownNameError, UsageError
-from cnnlab.scratch._checks import Array, expect_ndim, expect_shape
+from cnnlab.scratch._checks import Array, expect_ndim, expect_positions, expect_shape
 from cnnlab.scratch.layers.affine import affine_backward, affine_forward
-from cnnlab.scratch.layers.embedding import expect_words, word_embedding_backward, word_embedding_forward
+from cnnlab.scratch.layers.embedding import word_embedding_backward, word_embedding_forward
 from cnnlab.scratch.layers.lstm import lstm_backward, lstm_forward, lstm_step_forward
 from cnnlab.scratch.layers.rnn import rnn_backward, rnn_forward, rnn_step_forward
-from cnnlab.scratch.layers.temporal_affine import temporal_affine_backward, temporal_affine_forward
-from cnnlab.scratch.layers.temporal_loss import temporal_softmax_loss
+from cnnlab.scratch.layers.temporal import (
+    temporal_affine_backward,
+    temporal_affine_forward,
+    temporal_softmax_loss,
+)
 
 CELLS = {"rnn": (rnn_forward, rnn_backward), "lstm": (lstm_forward, lstm_backward)}
 
 
 class CaptioningRNN:
-    """Features of an image in, a sentence out.
+    """A recurrent network that gives captions (N, T) to features of images (N, input_dim).
 
     Args:
         word_to_idx: the vocabulary, V words with their positions. ``<NULL>`` fills captions up to the same length;
@@ -50,8 +53,8 @@ class CaptioningRNN:
             (H, V), b_vocab. Drawn in this order from NumPy's global stream.
 
     Raises:
-        UnknownNameError: another cell type.
-        UsageError: a vocabulary without ``<NULL>``.
+        UnknownNameError: there is no such cell type.
+        UsageError: the vocabulary has no ``<NULL>``.
     """
 
     def __init__(
@@ -85,7 +88,7 @@ class CaptioningRNN:
         self.params: dict[str, Array] = {name: value.astype(self.dtype) for name, value in params.items()}
 
     def loss(self, features: Array, captions: Array) -> tuple[Any, dict[str, Array]]:
-        """Return the loss of saying every word of ``captions`` after the words before it, and its gradients.
+        """Return the loss of predicting every word of ``captions`` from the words before it, and its gradients.
 
         Args:
             features: features of N images, (N, input_dim).
@@ -95,43 +98,43 @@ class CaptioningRNN:
             The cross-entropy, summed over the words and divided by N, and the gradient of every parameter by name.
 
         Raises:
-            ShapeError: shapes that do not fit each other.
-            LabelError: a word that is not in the vocabulary.
+            ShapeError: the shapes do not fit each other.
+            LabelError: a word is not in the vocabulary.
         """
         features, captions = np.asarray(features), np.asarray(captions)
-        h0, from_features = self._first_state(features)  # (N, H)
+        h0, features_cache = self._first_state(features)  # (N, H)
         expect_ndim("captions", captions, 2, "(N, T)")
         expect_shape("captions", captions, (len(features), captions.shape[1]), f"features of shape {features.shape}")
-        expect_words("captions", captions, len(self.word_to_idx))
+        expect_positions("captions", captions, len(self.word_to_idx), "words in the vocabulary")
         p, grads = self.params, {}
         forward, backward = CELLS[self.cell_type]
-        heard, said = captions[:, :-1], captions[:, 1:]  # after each word heard, the next one is to be said
+        words, next_words = captions[:, :-1], captions[:, 1:]
 
-        vectors, from_words = word_embedding_forward(heard, p["W_embed"])  # (N, T - 1, D)
-        h, from_states = forward(vectors, h0, p["Wx"], p["Wh"], p["b"])  # (N, T - 1, H)
-        scores, from_scores = temporal_affine_forward(h, p["W_vocab"], p["b_vocab"])  # (N, T - 1, V)
-        loss, dscores = temporal_softmax_loss(scores, said, said != self._null)
+        vectors, embedding_cache = word_embedding_forward(words, p["W_embed"])  # (N, T - 1, D)
+        h, states_cache = forward(vectors, h0, p["Wx"], p["Wh"], p["b"])  # (N, T - 1, H)
+        scores, scores_cache = temporal_affine_forward(h, p["W_vocab"], p["b_vocab"])  # (N, T - 1, V)
+        loss, dscores = temporal_softmax_loss(scores, next_words, next_words != self._null)
 
-        dh, grads["W_vocab"], grads["b_vocab"] = temporal_affine_backward(dscores, from_scores)
-        dvectors, dh0, grads["Wx"], grads["Wh"], grads["b"] = backward(dh, from_states)
-        grads["W_embed"] = word_embedding_backward(dvectors, from_words)
-        _, grads["W_proj"], grads["b_proj"] = affine_backward(dh0, from_features)
+        dh, grads["W_vocab"], grads["b_vocab"] = temporal_affine_backward(dscores, scores_cache)
+        dvectors, dh0, grads["Wx"], grads["Wh"], grads["b"] = backward(dh, states_cache)
+        grads["W_embed"] = word_embedding_backward(dvectors, embedding_cache)
+        _, grads["W_proj"], grads["b_proj"] = affine_backward(dh0, features_cache)
         return loss, grads
 
     def sample(self, features: Array, max_length: int = 30) -> Array:
-        """Describe images: the word with the highest score is said at every step, and heard at the next.
+        """Describe images: the word with the highest score at a step is the input of the next.
 
         Args:
             features: features of N images, (N, input_dim).
-            max_length: number of words at most.
+            max_length: largest number of words.
 
         Returns:
             Captions (N, max_length), integers. ``<START>`` is not in them; after ``<END>`` there is only ``<NULL>``. A
             caption without ``<END>`` was cut off, or the vocabulary has none.
 
         Raises:
-            ShapeError: features that do not fit.
-            UsageError: a vocabulary without ``<START>``.
+            ShapeError: the features do not fit.
+            UsageError: the vocabulary has no ``<START>``.
         """
         p, (N, T) = self.params, (len(features), max_length)
         word, end = np.full(N, self._position("<START>")), self.word_to_idx.get("<END>", -1)
@@ -172,12 +175,12 @@ def decode_captions(captions: Array, idx_to_word: Sequence[str] | Mapping[int, s
     """Return captions as sentences: the words up to ``<END>``, without ``<NULL>`` and ``<START>``.
 
     Args:
-        captions: (N, T) words.
-        idx_to_word: the word at every position.
+        captions: words (N, T), as positions in the vocabulary.
+        idx_to_word: word at every position.
 
     Raises:
-        ShapeError: another number of axes.
-        LabelError: a position that has no word.
+        ShapeError: ``captions`` has another number of axes.
+        LabelError: a position has no word.
     """
     expect_ndim("captions", captions, 2, "(N, T)")
     words = idx_to_word if isinstance(idx_to_word, Mapping) else dict(enumerate(idx_to_word))

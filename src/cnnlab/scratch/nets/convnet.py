@@ -17,7 +17,7 @@ from cnnlab.scratch.layers.sandwich import (
     conv_relu_pool_backward,
     conv_relu_pool_forward,
 )
-from cnnlab.scratch.nets._parts import add_penalty, checked_reg, expect_images, gaussian
+from cnnlab.scratch.nets._parts import add_penalty, checked_images, checked_reg, gaussian
 
 
 class ThreeLayerConvNet:
@@ -25,10 +25,10 @@ class ThreeLayerConvNet:
 
     Args:
         input_dim: (D, H, W) of an image; H and W even, as pooling halves them.
-        num_filters: F.
+        num_filters: F, number of filters.
         filter_size: height and width of a filter, odd, so that padding can keep the size of the image.
-        hidden_dim: M.
-        num_classes: C.
+        hidden_dim: M, number of hidden units.
+        num_classes: C, number of scores.
         weight_scale: standard deviation of the first weights.
         reg: strength of the penalty ``0.5 * reg * sum(W**2)``.
         dtype: type of parameters, scores, loss and gradients; images are converted to it.
@@ -38,8 +38,8 @@ class ThreeLayerConvNet:
             Weights are drawn in this order from NumPy's global stream.
 
     Raises:
-        ShapeError: an even filter size, or an image of odd height or width.
-        UsageError: ``reg`` below 0.
+        ShapeError: the filter size is even, or the height or width of an image is odd.
+        UsageError: ``reg`` is below 0.
 
     Source: CS231n, assignment 2.
     """
@@ -79,22 +79,11 @@ class ThreeLayerConvNet:
         }
 
     def loss(self, X: Array, y: Array | None = None) -> Any:
-        """Return the scores of images, or with labels the loss and its gradients.
+        """Return the scores of images ``X`` (N, D, H, W), or with labels ``y`` (N,) the loss and its gradients.
 
-        Args:
-            X: images (N, D, H, W).
-            y: labels (N,), whole numbers from 0 to C - 1.
-
-        Returns:
-            Without y: scores (N, C). With y: the mean cross-entropy and the penalty, and the gradient of every
-            parameter by name.
-
-        Raises:
-            ShapeError: images that do not fit.
-            LabelError: a label out of range.
+        All is as in :meth:`TwoLayerNet.loss() <cnnlab.scratch.nets.two_layer.TwoLayerNet.loss>`.
         """
-        expect_images(X, self.input_dim)
-        p, images = self.params, np.asarray(X, self.dtype)
+        p, images = self.params, checked_images(X, self.input_dim, self.dtype)
         maps, maps_cache = conv_relu_pool_forward(images, p["W1"], p["b1"], self.conv_param, self.pool_param)
         hidden, hidden_cache = affine_relu_forward(maps, p["W2"], p["b2"])  # maps (N, F, H/2, W/2), hidden (N, M)
         scores, scores_cache = affine_forward(hidden, p["W3"], p["b3"])  # (N, C)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from cnnlab.errors import ShapeError, UnknownNameError, UsageError
 from cnnlab.scratch._checks import Array
 from cnnlab.scratch.layers.loss import softmax_loss
-from cnnlab.scratch.nets._parts import add_penalty, checked_reg, expect_images, gaussian, same_stream_after
+from cnnlab.scratch.nets._parts import add_penalty, checked_images, checked_reg, gaussian
 from cnnlab.scratch.nets.layer_list import Affine, Layer, Shape
 
 
@@ -24,7 +24,7 @@ class ConvNet:
 
     Args:
         layers: layers of :mod:`cnnlab.scratch.nets.layer_list` in order, without the last affine layer.
-        input_dim: shape of an image (C, H, W).
+        input_dim: shape of an image (C, H, W); (D,) lays images of D numbers out as rows.
         num_classes: number of scores.
         reg: strength of the penalty ``0.5 * reg * sum(W**2)``.
         weight_scale: standard deviation of the first weights; ``"he"`` for ``sqrt(2 / inputs of a unit)``, which
@@ -34,21 +34,21 @@ class ConvNet:
             NumPy's global stream is left as it was.
 
     Attributes:
-        params: W1, b1, ... of convolutions and affine layers in order, gamma1, beta1, ... of BatchNorms in order.
+        params: W1, b1, ... of convolutions and affine layers in order, gamma1, beta1, ... of normalisations in order.
             Weights are drawn from NumPy's global stream, layer by layer.
-        buffers: running_mean1, running_var1, ... of BatchNorms.
+        buffers: running_mean1, running_var1, ... of BatchNorms, which belong to the net but have no gradient.
         shapes: shape of an image before the first layer and after each layer.
 
     Raises:
-        ShapeError: a layer does not fit what it gets; the message names it.
-        UsageError: something that is no layer, or ``reg`` below 0.
-        UnknownNameError: another name than "he".
+        ShapeError: a layer does not fit the shape it receives; the message names the layer.
+        UsageError: an element of the list is no layer, or ``reg`` is below 0.
+        UnknownNameError: ``weight_scale`` is another name than "he".
     """
 
     def __init__(
         self,
         layers: Sequence[Layer],
-        input_dim: tuple[int, int, int] = (3, 32, 32),
+        input_dim: tuple[int, ...] = (3, 32, 32),
         num_classes: int = 10,
         reg: float = 0.0,
         weight_scale: float | Literal["he"] = "he",
@@ -92,10 +92,10 @@ class ConvNet:
     def loss(self, X: Array, y: Array | None = None) -> Any:
         """Return the scores of images, or with labels the loss and its gradients.
 
-        Without labels the net is in test mode: BatchNorm uses its running statistics, and dropout keeps everything.
+        Without labels the net is in test mode: BatchNorm uses its running averages, and dropout keeps everything.
 
         Args:
-            X: images (N, C, H, W).
+            X: images (N, C, H, W); of any shape with D numbers each where ``input_dim`` is (D,).
             y: labels (N,), whole numbers from 0 to num_classes - 1.
 
         Returns:
@@ -103,18 +103,21 @@ class ConvNet:
             every parameter by name.
 
         Raises:
-            ShapeError: images that do not fit.
-            LabelError: a label out of range.
+            ShapeError: the images do not fit.
+            LabelError: a label is out of range.
         """
-        expect_images(X, self.shapes[0])
+        out, caches = checked_images(X, self.shapes[0], self.dtype), []
         settings = {"mode": "test" if y is None else "train", "seed": self.seed}
-        out, caches, arrays = np.asarray(X, self.dtype), [], self.params | self.buffers
-        with same_stream_after(self.seed):
+        arrays, stream = self.params | self.buffers, np.random.get_state()
+        try:
             for layer, names in zip(self.layers, self._names, strict=True):
                 p = {role: arrays[name] for role, name in names.items()}
                 out, cache = layer.forward(out, p, settings)
                 caches.append(cache)
                 self.buffers.update({name: p[role] for role, name in names.items() if name in self.buffers})
+        finally:
+            if self.seed is not None:  # dropout has re-seeded the stream: minibatches would repeat themselves for ever
+                np.random.set_state(stream)
         if y is None:
             return out
 

@@ -1,7 +1,7 @@
-"""The layers that a :class:`~cnnlab.scratch.nets.deep.ConvNet` is listed from: what they do to a shape, and to images.
+"""The layers that a :class:`~cnnlab.scratch.nets.deep.ConvNet` is a list of.
 
 A shape is that of one image, (C, H, W), or (D,) behind an :class:`Affine` layer. A layer holds settings only; its
-arrays are the net's, which hands them in as ``p`` under the names W, b, gamma, beta, running_mean, running_var.
+arrays are the net's, which passes them as ``p`` under the names W, b, gamma, beta, running_mean, running_var.
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ from cnnlab.scratch.layers.activation import relu_backward, relu_forward
 from cnnlab.scratch.layers.affine import affine_backward, affine_forward
 from cnnlab.scratch.layers.conv import conv_backward, conv_forward
 from cnnlab.scratch.layers.dropout import dropout_backward, dropout_forward
-from cnnlab.scratch.layers.norm import batchnorm_backward_alt, batchnorm_forward
+from cnnlab.scratch.layers.norm import (
+    batchnorm_backward_alt,
+    batchnorm_forward,
+    layernorm_backward,
+    layernorm_forward,
+)
 from cnnlab.scratch.layers.pool import avg_pool_backward, avg_pool_forward, max_pool_backward, max_pool_forward
 from cnnlab.scratch.layers.spatial_norm import spatial_batchnorm_backward, spatial_batchnorm_forward
 
@@ -29,27 +34,27 @@ Settings = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Layer:
-    """What all layers have; this one changes nothing."""
+    """The methods of all layers; this layer changes nothing."""
 
     def output_shape(self, shape: Shape) -> Shape:
-        """Return what becomes of a shape, or raise a ``ShapeError`` if the layer does not fit."""
+        """Return the output's shape for an input of this shape, or raise ``ShapeError`` if the layer does not fit."""
         return shape
 
     def param_shapes(self, shape: Shape) -> dict[str, Shape]:
-        """Return the shapes of what is learned by gradients."""
+        """Return the shapes of the arrays that are learned by gradients, by name."""
         return {}
 
     def buffer_shapes(self, shape: Shape) -> dict[str, Shape]:
-        """Return the shapes of what is learned otherwise."""
+        """Return the shapes of the arrays that are learned without gradients, by name."""
         return {}
 
     def forward(self, x: Array, p: Arrays, settings: Settings) -> tuple[Array, Any]:
         """Return the output and the cache.
 
         Args:
-            x: the input.
-            p: the layer's arrays; BatchNorm replaces its running statistics in it.
-            settings: ``mode`` "train" or "test"; ``seed`` of dropout masks, or ``None``.
+            x: input.
+            p: arrays of the layer, by name; BatchNorm replaces its running averages in it.
+            settings: ``mode``, "train" or "test", and the ``seed`` of dropout masks, or ``None``.
         """
         return x, None
 
@@ -108,11 +113,14 @@ class Affine(Layer):
 
 
 @dataclass(frozen=True)
-class BatchNorm(Layer):
-    """BatchNorm: of channels over batch and places, behind an affine layer of features over the batch."""
-
+class _Norm(Layer):
     def param_shapes(self, shape: Shape) -> dict[str, Shape]:
         return {"gamma": shape[:1], "beta": shape[:1]}
+
+
+@dataclass(frozen=True)
+class BatchNorm(_Norm):
+    """BatchNorm of channels over batch and positions; of features over the batch behind an affine layer."""
 
     def buffer_shapes(self, shape: Shape) -> dict[str, Shape]:
         return {"running_mean": shape[:1], "running_var": shape[:1]}
@@ -127,6 +135,23 @@ class BatchNorm(Layer):
     def backward(self, dout: Array, cache: Any) -> tuple[Array, Arrays]:
         backward = spatial_batchnorm_backward if dout.ndim == 4 else batchnorm_backward_alt
         dx, dgamma, dbeta = backward(dout, cache)
+        return dx, {"gamma": dgamma, "beta": dbeta}
+
+
+@dataclass(frozen=True)
+class LayerNorm(_Norm):
+    """LayerNorm of the features of each input, behind an affine layer."""
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if len(shape) != 1:
+            raise ShapeError("it needs rows (D,). Put it behind an affine layer.")
+        return shape
+
+    def forward(self, x: Array, p: Arrays, settings: Settings) -> tuple[Array, Any]:
+        return layernorm_forward(x, p["gamma"], p["beta"], {})
+
+    def backward(self, dout: Array, cache: Any) -> tuple[Array, Arrays]:
+        dx, dgamma, dbeta = layernorm_backward(dout, cache)
         return dx, {"gamma": dgamma, "beta": dbeta}
 
 
@@ -184,7 +209,7 @@ class Dropout(Layer):
 
     def __post_init__(self) -> None:
         if not 0 < self.keep_prob <= 1:
-            raise UsageError(f"keep_prob must be above 0 and at most 1, got {self.keep_prob}.")
+            raise UsageError(f"keep_prob must be above 0 and at most 1, got {self.keep_prob}. 1 keeps everything.")
 
     def forward(self, x: Array, p: Arrays, settings: Settings) -> tuple[Array, Any]:
         return dropout_forward(x, {"keep_prob": self.keep_prob, **settings})

@@ -18,9 +18,9 @@ class TwoLayerNet:
     """Images of D numbers, H hidden units, scores for C classes.
 
     Args:
-        input_dim: D, as many numbers as an image has.
-        hidden_dim: H.
-        num_classes: C.
+        input_dim: D, number of values of an image.
+        hidden_dim: H, number of hidden units.
+        num_classes: C, number of scores.
         weight_scale: standard deviation of the first weights.
         reg: strength of the penalty ``0.5 * reg * sum(W**2)``.
         dtype: type of parameters, scores, loss and gradients; images are converted to it.
@@ -29,7 +29,7 @@ class TwoLayerNet:
         params: W1 (D, H), b1 (H,), W2 (H, C), b2 (C,). Weights are drawn in this order from NumPy's global stream.
 
     Raises:
-        UsageError: ``reg`` below 0.
+        UsageError: ``reg`` is below 0.
 
     Source: CS231n, assignment 1.
     """
@@ -63,8 +63,8 @@ class TwoLayerNet:
             parameter by name.
 
         Raises:
-            ShapeError: images that do not fit.
-            LabelError: a label out of range.
+            ShapeError: the images do not fit.
+            LabelError: a label is out of range.
         """
         p = self.params
         hidden, hidden_cache = affine_relu_forward(np.asarray(X, self.dtype), p["W1"], p["b1"])  # (N, H)
