@@ -198,7 +198,7 @@ def test_scores_of_many_images_are_those_of_each() -> None:
     before = state_of(model)
     probe = Probe(model, random_image(), 2)
     images = torch.stack([random_image(seed=seed) for seed in range(37)])
-    scores = probe.forward(images)
+    scores = probe.logits_of(images)[:, 2]
     assert state_of(model) == before
     assert scores.shape == (37,)
     assert not scores.is_inference()

@@ -14,12 +14,11 @@ from sklearn.datasets import load_digits
 
 import cnnlab
 from cnnlab.errors import DataError, ModelError, RunError, UnknownNameError, UsageError
-from cnnlab.explain.settings import ExplainSettings
+from cnnlab.explain.compare import ExplainSettings
 from cnnlab.runs import Classifier, Run, open_classifier
 from cnnlab.runs.changed_photos import dream_photo, fool_photo
-from cnnlab.runs.explain import explain_photo, explain_photos, method_options, write_explanation
+from cnnlab.runs.explain import explain_photo, explain_photos, method_options, write_contact_sheet, write_explanation
 from cnnlab.runs.folder import file_name, new_folder
-from cnnlab.runs.photo_explanation import write_contact_sheet
 
 QUICK = ExplainSettings(faithfulness=False)
 

@@ -42,7 +42,7 @@ def explain(
     from rich.console import Console
 
     from cnnlab.data.walk import image_files
-    from cnnlab.explain.settings import ExplainSettings
+    from cnnlab.explain.compare import ExplainSettings
     from cnnlab.runs import open_classifier
     from cnnlab.runs.explain import explain_photos, method_options
     from cnnlab.runs.folder import new_folder

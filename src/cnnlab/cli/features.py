@@ -53,7 +53,7 @@ def features(
     one = None if channel is None else layer_pixel(network.model, image, activations.layer, channel, row, column)
     folder = new_folder(out, f"features-{network.name}", "looks")
     path = folder / f"{activations.layer}-{view.value}.png"
-    figures.save(activations.figure(view.value, network.picture(photo)), path)
+    figures.save(activations.figure(view.value, network.views(photo)[1]), path)
     count, height, width = activations.maps.shape
     strongest = [int(channel) for channel in activations.strongest(5)]
     values: dict[str, Any] = {"layer": activations.layer, "shape": [count, height, width]}

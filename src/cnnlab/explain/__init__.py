@@ -19,10 +19,10 @@ from cnnlab.explain.activations.top_images import top_images
 from cnnlab.explain.activations.watch import Watch, compare_trainings
 from cnnlab.explain.adversarial.attacks import fgsm, fool, pgd
 from cnnlab.explain.attribution import Attribution, ExplanationFacts
-from cnnlab.explain.compare import MethodComparison, explain_all
+from cnnlab.explain.checks import find_class
+from cnnlab.explain.compare import ExplainSettings, MethodComparison, explain_all
 from cnnlab.explain.faithfulness.curves import Curve
 from cnnlab.explain.faithfulness.scores import completeness, deletion, insertion, randomisation, score_faithfulness
-from cnnlab.explain.inputs import find_class
 from cnnlab.explain.method import attribute, explanation, explanations, method_options
 from cnnlab.explain.methods.gradcam import gradcam
 from cnnlab.explain.methods.gradcam_pp import gradcam_pp
@@ -36,7 +36,6 @@ from cnnlab.explain.methods.scorecam import scorecam
 from cnnlab.explain.methods.smoothgrad import smoothgrad
 from cnnlab.explain.pixel_range import PixelRange
 from cnnlab.explain.probe import Probe
-from cnnlab.explain.settings import ExplainSettings
 from cnnlab.explain.visualization.dream import dream
 from cnnlab.explain.visualization.visualize import visualize, visualize_class, visualize_unit
 

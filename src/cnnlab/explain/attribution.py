@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.figure import Figure
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from cnnlab import figures
+from cnnlab.explain.drawable import Drawable
+from cnnlab.figures.images import input_picture
 
 Floats = npt.NDArray[np.float32]
 
@@ -29,7 +29,8 @@ class ExplanationFacts:
         url: the address of that paper.
         needs_layer: whether the method uses the output of a layer, so that the network must have a spatial layer.
         meaning: a sentence that says what the colours of the figure mean; ``{target}`` and ``{layer}`` stand for the
-            names of the class and of the layer. Red is drawn for large values, blue for negative ones.
+            names of the class and of the layer. Red is drawn for large values, blue for negative ones. A
+            general sentence when empty.
         unit: the quantity that a value measures, in a few words.
         direction: whether the sign says in which direction a change of the pixel would raise the score. The importance
             of a pixel is then the size of its value.
@@ -44,15 +45,9 @@ class ExplanationFacts:
     unit: str = ""
     direction: bool = False
 
-    def __post_init__(self) -> None:
-        if not self.meaning:
-            plain = "The redder, the more the network's answer {target} has to do with the position."
-            meaning = "Red speaks for {target}, blue against it." if self.signed else plain
-            object.__setattr__(self, "meaning", meaning)
-
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Attribution:
+class Attribution(Drawable):
     """The contribution of each pixel of an image to the score of a class, according to one method.
 
     Attributes:
@@ -101,10 +96,20 @@ class Attribution:
     @property
     def importance(self) -> Floats:
         """How important each pixel is for the class, (H, W): the map, or the size of values that are directions."""
-        if not self._facts.direction:
+        if self.facts is None or not self.facts.direction:
             return self.map
         size = np.abs(self.values)
         return size if size.ndim == 2 else size.sum(axis=0)
+
+    @property
+    def method_title(self) -> str:
+        """The name of the method as people write it."""
+        return self.method if self.facts is None else self.facts.title
+
+    @property
+    def subject(self) -> str:
+        """The class as a sentence names it."""
+        return f"class {self.target}" if self.target_name is None else f"“{figures.shorten(self.target_name, 40)}”"
 
     @property
     def title(self) -> str:
@@ -112,25 +117,14 @@ class Attribution:
         return f"{self.method_title} for {self.subject}"
 
     @property
-    def method_title(self) -> str:
-        """The name of the method as people write it."""
-        return self._facts.title
-
-    @property
-    def subject(self) -> str:
-        """The class as a sentence names it."""
-        from cnnlab.figures import shorten
-
-        return f"class {self.target}" if self.target_name is None else f"“{shorten(self.target_name, 40)}”"
-
-    @property
     def caption(self) -> str:
         """The meaning of the colours in the figure."""
-        return self._facts.meaning.format(target=self.subject, layer=self.layer)
-
-    @property
-    def _facts(self) -> ExplanationFacts:
-        return self.facts or ExplanationFacts(self.method, self.signed, "", "", self.layer is not None)
+        general = (
+            "Red speaks for {target}, blue against it."
+            if self.signed
+            else "The redder, the more the network's answer {target} has to do with the position."
+        )
+        return ((self.facts and self.facts.meaning) or general).format(target=self.subject, layer=self.layer)
 
     def figure(self, picture: npt.ArrayLike | None = None) -> Figure:
         """Draw the map over the picture, with a colour bar and a caption.
@@ -139,13 +133,10 @@ class Attribution:
             picture: the image as people see it, uint8 or 0..1, (H, W) or (H, W, 3); the network's input, stretched to
                 its range, when ``None``.
         """
-        from cnnlab.figures import overlay
-        from cnnlab.figures.images import input_picture
-
         facts = [f"probability {self.probability:.1%}", f"score {self.score:.3g}", f"{self.seconds:.2g} s"]
         facts += [f"layer {self.layer}"] if self.layer is not None else []
         facts += [f"{name} {value:.3g}" for name, value in self.faithfulness.items()]
-        return overlay(
+        return figures.overlay(
             self.map,
             input_picture(self.image) if picture is None else picture,
             signed=self.signed,
@@ -153,24 +144,8 @@ class Attribution:
             facts="  ·  ".join(facts),
             caption=self.caption,
             notes=self.notes,
-            label=self._facts.unit,
+            label="" if self.facts is None else self.facts.unit,
         )
-
-    def save(self, path: str | os.PathLike[str], picture: npt.ArrayLike | None = None) -> Path:
-        """Write the figure to a file whose suffix chooses the format (png, svg, pdf); return the path.
-
-        Args:
-            path: the path of the file.
-            picture: see :meth:`figure`.
-        """
-        from cnnlab.figures import save
-
-        return save(self.figure(picture), os.fspath(path))
-
-    def _repr_png_(self) -> bytes:
-        from cnnlab.figures import to_png
-
-        return to_png(self.figure())
 
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.values.shape))

@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.figure import Figure
 from torch import nn
 
+from cnnlab import figures
 from cnnlab.errors import ModelError, UnknownNameError
 from cnnlab.explain.attribution import Attribution
+from cnnlab.explain.checks import TargetLayer
 from cnnlab.explain.drawable import Drawable
 from cnnlab.explain.faithfulness.curves import Curve
 from cnnlab.explain.faithfulness.scores import FaithfulnessScorer
 from cnnlab.explain.method import attribute, explanations
 from cnnlab.explain.perturbation.baselines import keeps_class
 from cnnlab.explain.probe import Probe
-from cnnlab.explain.settings import ExplainSettings
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+
+@dataclass(frozen=True)
+class ExplainSettings:
+    """The class that is explained, and the settings of the methods; one value that is passed on unchanged.
+
+    Attributes:
+        target: index or name of the class that the maps are about; the predicted class when ``None``.
+        layer: the target layer of class activation maps, its dotted name or the module; the last spatial layer when
+            ``None``.
+        options: name of a method -> its keyword arguments, such as ``{"occlusion": {"window": 32}}``.
+        faithfulness: whether every map is scored by deletion, insertion and randomised weights, which takes longer
+            than the maps themselves.
+    """
+
+    target: int | str | None = None
+    layer: TargetLayer | None = None
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    faithfulness: bool = True
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -39,7 +55,7 @@ class MethodComparison(Drawable):
         skipped: name of a method -> why it has no answer for this network.
         shared_seconds: the time of the passes that the methods share, in seconds; it is in none of their seconds.
         seconds: the time that everything took, in seconds.
-        logits: float32 (K,), the logits of the image.
+        probabilities: float64 (K,), the probabilities of the classes for the image.
         baseline_note: a sentence that names the baseline of deletion and insertion where it is not the mean colour.
     """
 
@@ -48,7 +64,7 @@ class MethodComparison(Drawable):
     skipped: Mapping[str, str]
     shared_seconds: float
     seconds: float
-    logits: npt.NDArray[np.float32]
+    probabilities: npt.NDArray[np.float64]
     baseline_note: str = ""
 
     def __iter__(self) -> Iterator[Attribution]:
@@ -77,7 +93,7 @@ class MethodComparison(Drawable):
         if left is None:
             return ""
         whole = self.attributions[0].probability
-        if not keeps_class(left * whole, whole, max(2, len(self.logits))):
+        if not keeps_class(left * whole, whole, max(2, len(self.probabilities))):
             return self.baseline_note
         return (
             f"{self.baseline_note} Even an empty image keeps {left:.0%} of the probability of "
@@ -90,9 +106,7 @@ class MethodComparison(Drawable):
         Args:
             picture: see :meth:`Attribution.figure`.
         """
-        from cnnlab.figures import comparison
-
-        return comparison(self.attributions, picture)
+        return figures.comparison(self.attributions, picture)
 
     def curves_figure(self) -> Figure:
         """Draw the deletion and insertion curves of all methods, and of random maps.
@@ -100,15 +114,7 @@ class MethodComparison(Drawable):
         Raises:
             UsageError: there are none, because the methods were compared without metrics of faithfulness.
         """
-        from cnnlab.figures import faithfulness_curves
-
-        return faithfulness_curves(self.curves)
-
-    def save(self, path: str | os.PathLike[str], picture: npt.ArrayLike | None = None) -> Path:
-        """Write the figure to a file whose suffix chooses the format; return the path."""
-        from cnnlab.figures import save
-
-        return save(self.figure(picture), os.fspath(path))
+        return figures.faithfulness_curves(self.curves)
 
     def __repr__(self) -> str:
         columns = list(dict.fromkeys(name for answer in self.attributions for name in answer.faithfulness))
@@ -152,8 +158,9 @@ def explain_all(
     needs_layer = any(explanations.get(name).facts.needs_layer for name in names)
     probe = Probe(model, image, settings.target, settings.layer, classes, look_inside=needs_layer)
     _ = probe.score
-    with suppress(ModelError):  # methods that need it say what is missing
-        _ = probe.input_gradient
+    if len(names) > 1:  # else nothing is shared
+        with suppress(ModelError):  # methods that need it say what is missing
+            _ = probe.input_gradient
     shared = time.perf_counter() - started
     scorer = FaithfulnessScorer(probe) if settings.faithfulness else None
     answers: list[tuple[Attribution, tuple[Curve, ...]]] = []
@@ -179,6 +186,6 @@ def explain_all(
         skipped=skipped,
         shared_seconds=shared,
         seconds=time.perf_counter() - started,
-        logits=probe.logits[0].float().cpu().numpy(),
+        probabilities=probe.probabilities.cpu().numpy(),
         baseline_note=scorer.baseline.note if scorer and answers else "",
     )

@@ -18,7 +18,7 @@ from __future__ import annotations
 import functools
 import inspect
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -27,9 +27,9 @@ from torch import Tensor, nn
 
 from cnnlab.errors import ModelError, UnknownNameError, UsageError
 from cnnlab.explain.attribution import Attribution, ExplanationFacts
-from cnnlab.explain.inputs import TargetLayer, layer_names
+from cnnlab.explain.checks import TargetLayer, layer_names
 from cnnlab.explain.probe import Probe
-from cnnlab.registry import Entry, Registry
+from cnnlab.registry import Registry
 from cnnlab.tracing.hooks import uncompiled
 
 
@@ -56,25 +56,18 @@ explanations: Registry[ExplanationFacts] = Registry(
 )
 
 
-def explanation(
-    *,
-    title: str,
-    signed: bool,
-    paper: str,
-    url: str,
-    needs_layer: bool = False,
-    meaning: str = "",
-    unit: str = "",
-    direction: bool = False,
-) -> Callable[[Callable[..., Tensor]], Method]:
-    """Return a decorator that registers a function as an explanation; see :class:`ExplanationFacts` for the facts."""
-    facts = ExplanationFacts(title, signed, paper, url, needs_layer, meaning, unit, direction)
+def explanation(**facts: Any) -> Callable[[Callable[..., Tensor]], Method]:
+    """Return a decorator that registers a function as an explanation.
+
+    Args:
+        facts: the attributes of :class:`~cnnlab.explain.attribution.ExplanationFacts`: ``title``, ``signed``, ...
+    """
+    about = ExplanationFacts(**facts)
 
     def decorate(compute: Callable[..., Tensor]) -> Method:
         options = list(inspect.signature(compute).parameters.values())[1:]
         if any(option.kind is not option.KEYWORD_ONLY for option in options):
             raise TypeError(f"{compute.__name__}: options of a method are keyword-only.")
-        entry: Entry[ExplanationFacts] = Entry(compute.__name__, compute, facts)
 
         @functools.wraps(compute)
         def method(
@@ -86,13 +79,13 @@ def explanation(
             classes: Sequence[str] | None = None,
             **options: Any,
         ) -> Attribution:
-            if layer is not None and not needs_layer:
-                raise UsageError(f"{entry.name} uses the pixels and takes no layer. Leave layer out.")
-            names: list[str | None] = [*layer_names(uncompiled(model), layer)] or [None]
+            if layer is not None and not about.needs_layer:
+                raise UsageError(f"{compute.__name__} uses the pixels and takes no layer. Leave layer out.")
             answers = []
-            for name in names:
-                probe = Probe(model, image, target, name, classes, look_inside=needs_layer)
-                answers.append(_attribute(probe, entry, compute, options))
+            names: list[str | None] = [*layer_names(uncompiled(model), layer)]
+            for name in names or [None]:
+                probe = Probe(model, image, target, name, classes, look_inside=about.needs_layer)
+                answers.append(attribute(probe, compute.__name__, **options))
             return answers[0] if len(answers) == 1 else _mean_over_layers(answers)
 
         common = list(inspect.signature(method, follow_wrapped=False).parameters.values())[:-1]  # without **options
@@ -100,7 +93,7 @@ def explanation(
         method.__signature__ = signature  # type: ignore[attr-defined]
         method.__annotations__ = {p.name: p.annotation for p in (*common, *options)} | {"return": Attribution}
         method.compute = compute  # type: ignore[attr-defined]
-        explanations.register(facts)(method)
+        explanations.register(about)(method)
         return method  # type: ignore[return-value]
 
     return decorate
@@ -108,11 +101,8 @@ def explanation(
 
 def method_options(name: str) -> dict[str, Any]:
     """Return the options of the method called ``name`` with their default values."""
-    return _options(explanations.get(name).factory.compute)  # type: ignore[attr-defined]
-
-
-def _options(compute: Callable[..., Tensor]) -> dict[str, Any]:
-    return {p.name: p.default for p in list(inspect.signature(compute).parameters.values())[1:]}
+    parameters = inspect.signature(explanations.get(name).factory.compute).parameters  # type: ignore[attr-defined]
+    return {parameter.name: parameter.default for parameter in list(parameters.values())[1:]}
 
 
 def attribute(probe: Probe, name: str, **options: Any) -> Attribution:
@@ -128,14 +118,7 @@ def attribute(probe: Probe, name: str, **options: Any) -> Attribution:
         ModelError: the method needs a spatial layer and the network has none; a value of the network or of the map is
             not finite.
     """
-    entry = explanations.get(name)
-    return _attribute(probe, entry, entry.factory.compute, options)  # type: ignore[attr-defined]
-
-
-def _attribute(
-    probe: Probe, entry: Entry[ExplanationFacts], compute: Callable[..., Tensor], options: Mapping[str, Any]
-) -> Attribution:
-    name, defaults = entry.name, _options(compute)
+    entry, defaults = explanations.get(name), method_options(name)
     for key in options:
         if key not in defaults:
             hint = "" if defaults else f"{name} takes no options."
@@ -143,10 +126,8 @@ def _attribute(
     started = time.perf_counter()
     with probe.session() as notes:
         layer = probe.layer if entry.facts.needs_layer else None
-        values = compute(probe, **options).detach()
-        image = probe.image[0].detach().float().cpu().numpy()
-        array = np.ascontiguousarray(values.float().cpu().numpy())
-        array = array[0] if array.ndim == 4 and len(array) == 1 else array
+        values = entry.factory.compute(probe, **options)  # type: ignore[attr-defined]
+        array = np.ascontiguousarray(values.detach().float().cpu().numpy())
         if not np.isfinite(array).all():
             raise ModelError(
                 f"The map of {name} is not finite. Look for NaN or infinite numbers in the weights, or use float32."
@@ -155,7 +136,7 @@ def _attribute(
             probe.note(f'The layer "{layer}" runs {probe.layer_row.calls} times; its last call is shown.')
         if not array.any():
             probe.note("The map is zero everywhere: no quantity that the method uses speaks for the class.")
-        score, probability = probe.score, probe.probability
+        score = probe.score  # the network has run by now
         if probe.gives_probabilities:
             probe.note("The network ends in softmax: the score is the logarithm of the probability.")
     return Attribution(
@@ -164,13 +145,13 @@ def _attribute(
         target=probe.target,
         target_name=probe.target_name,
         score=score,
-        probability=probability,
+        probability=probe.probability,
         seconds=time.perf_counter() - started,
         signed=entry.facts.signed,
         layer=layer,
-        image=image,
+        image=probe.image[0].float().cpu().numpy(),
         notes=tuple(notes),
-        options=dict(options),
+        options=options,
         facts=entry.facts,
     )
 

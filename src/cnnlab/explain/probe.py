@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -9,21 +11,28 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from cnnlab.errors import CnnlabError, ModelError, UsageError
-from cnnlab.explain.batch_size import BatchSize
-from cnnlab.explain.inputs import (
+from cnnlab.explain.checks import (
+    NO_GRADIENT,
     TargetLayer,
     as_batch,
     axes_hint,
     check_logits,
     ends_in_softmax,
     find_class,
+    gradient_of,
+    gradients_of,
     layer_names,
+    probabilities,
 )
 from cnnlab.tracing.hooks import find_layer, recording, uncompiled, untouched
 from cnnlab.tracing.layers import Layer
 from cnnlab.tracing.target_layer import list_layers
+
+MakeImages = Callable[[int, int], Tensor]
+"""A function from ``start`` and ``end`` to the images with these numbers, (end - start, C, H, W)."""
 
 
 class Probe:
@@ -72,44 +81,42 @@ class Probe:
                 f"{getattr(model, 'original_name', type(model).__name__)} is a TorchScript module, whose layers cannot "
                 "be observed. Give the nn.Module that it was made from."
             )
+        if any(parameter.is_inference() for parameter in model.parameters()):
+            raise ModelError(
+                f"The weights of {type(model).__name__} were made inside torch.inference_mode, and no gradient passes "
+                "them. Build or load the model outside of it."
+            )
         self.image = as_batch(model, image)
         self.classes = None if classes is None else list(classes)
-        self.notes: list[str] = []
         self._asked = None if target is None else find_class(target, self.classes)
         names = layer_names(model, layer)
         if len(names) > 1:
             raise UsageError(f"Only one layer fits here, got {len(names)}: {', '.join(names[:4])}. Name one.")
         self._layer = names[0] if names else None
         self._look_inside = look_inside
-        self._depth = 0
-        self._graph: tuple[Tensor, Tensor | None, Tensor] | None = None
-        self._output: Tensor | None = None
+        self._open = False
+        self.notes: list[str] = []
         self.gives_probabilities: bool | None = None
-        self._not_followed = ""
+        self._why_untraced = ""
         on_cpu = self.image.device.type == "cpu"
         # A single image takes the overhead of a batch; a few large ones may take the memory.
         start = 4 if self.image[0, 0].numel() <= 512 * 512 else 1
-        self._batch = BatchSize(start, 64 if on_cpu else 256)
-        self._backward_batch = BatchSize(start, 8 if on_cpu else 64)  # a graph takes memory
-        if any(parameter.is_inference() for parameter in model.parameters()):
-            raise ModelError(
-                f"The weights of {type(model).__name__} were made inside torch.inference_mode, and no gradient passes "
-                "them. Build or load the model outside of it."
-            )
+        self._forward_batches = _Batches(start, 64 if on_cpu else 256)
+        self._backward_batches = _Batches(start, 8 if on_cpu else 64)  # a graph takes memory
 
     @contextmanager
     def session(self) -> Iterator[list[str]]:
         """While open, the model computes in eval mode; yields the list of remarks that :meth:`note` fills."""
-        if self._depth:
+        if self._open:
             yield self.notes
             return
         self.notes = []
         with untouched(self.model):
-            self._depth += 1
+            self._open = True
             try:
                 yield self.notes
             finally:
-                self._depth -= 1
+                self._open = False
 
     def note(self, text: str) -> None:
         """Add a remark to ``Attribution.notes``."""
@@ -122,7 +129,7 @@ class Probe:
     def logits(self) -> Tensor:
         """The logits (1, K) of the image, detached."""
         with self.session():
-            return self._forward_pass()[2].detach()
+            return self._graph[2].detach()
 
     @cached_property
     def target(self) -> int:
@@ -130,9 +137,7 @@ class Probe:
         count = self.logits.shape[1]
         if self.classes is not None and len(self.classes) != count:
             raise UsageError(f"There are {len(self.classes)} names of classes, but {count} outputs. Give one for each.")
-        if self._asked is None:
-            return int(self.logits[0].argmax())
-        return find_class(self._asked, count=count)
+        return int(self.logits[0].argmax()) if self._asked is None else find_class(self._asked, count=count)
 
     @property
     def target_name(self) -> str | None:
@@ -144,11 +149,15 @@ class Probe:
         """The logit of the target."""
         return float(self.logits[0, self.target])
 
+    @cached_property
+    def probabilities(self) -> Tensor:
+        """The probabilities of the classes, float64 (K,): softmax of the logits, sigmoid where there is one only."""
+        return probabilities(self.logits)[0]
+
     @property
     def probability(self) -> float:
-        """The probability of the target: softmax of the logits, sigmoid where there is one only."""
-        logits = self.logits[0].double()
-        return float(logits.sigmoid()[0] if len(logits) == 1 else logits.softmax(0)[self.target])
+        """The probability of the target."""
+        return float(self.probabilities[self.target])
 
     # The target layer
 
@@ -159,13 +168,12 @@ class Probe:
             rows = list_layers(self.model, self.image)
         except CnnlabError as error:
             # Its forward pass cannot be traced: a layer that is named can be the target layer all the same.
-            self._not_followed = str(error)
+            self._why_untraced = str(error)
             with self.session(), torch.no_grad():
                 self.run(self.image)  # raises when it is the image that does not fit
             if self._layer is None:
                 return None
-            kind = type(find_layer(self.model, self._layer)).__name__
-            return Layer(self._layer, kind, layout="NCHW")
+            return Layer(self._layer, type(find_layer(self.model, self._layer)).__name__, layout="NCHW")
         if self._layer is None:
             return rows.default
         row = next((row for row in rows if row.name == self._layer), None)
@@ -175,82 +183,118 @@ class Probe:
             )
         return row
 
-    @property
+    @cached_property
     def layer(self) -> str:
         """The dotted name of the target layer.
 
         Raises:
             ModelError: the network has no spatial layer.
         """
-        kind = type(self.model).__name__
-        if self.layer_row is None:
-            if self._not_followed:
-                raise ModelError(
-                    f"Which layer of {kind} is the last spatial one cannot be told. Name it: layer=... "
-                    f"(What went wrong: {self._not_followed})"
-                )
+        kind, row = type(self.model).__name__, self.layer_row
+        if row is None and self._why_untraced:
+            raise ModelError(
+                f"Which layer of {kind} is the last spatial one cannot be told. Name it: layer=... "
+                f"(What went wrong: {self._why_untraced})"
+            )
+        if row is None:
             raise ModelError(
                 f"{kind} has no spatial layer: nothing in it keeps apart where on the image something is. "
                 "Methods that use the pixels need none: saliency, smoothgrad, integrated_gradients, occlusion."
             )
-        if not self.layer_row.spatial:
+        if not row.spatial:
             raise ModelError(
-                f'The layer "{self.layer_row.name}" of {kind} is not spatial: its output of shape '
-                f"{self.layer_row.output} has one position only. `cnnlab.tracing.list_layers(model, image)` lists "
-                "those with more."
+                f'The layer "{row.name}" of {kind} is not spatial: its output of shape {row.output} has one position '
+                "only. `cnnlab.tracing.list_layers(model, image)` lists those with more."
             )
-        return self.layer_row.name
+        return row.name
 
-    @property
-    def centres(self) -> tuple[tuple[float, float], tuple[float, float]] | None:
-        """The centres of the receptive fields of the layer's positions, in pixels, down and across.
+    def enlarge(self, maps: Tensor, aligned: bool = True) -> Tensor:
+        """Return a map (1, h, w) of the target layer at the size of the image, (H, W), by bilinear interpolation.
 
-        For each direction the centre of the first position, and the distance to the next. None where the receptive
-        field is not known.
+        Args:
+            maps: the map.
+            aligned: whether each position is drawn at the centre of its receptive field. ``False`` stretches the map
+                over the image, as the papers do; padding makes the two differ, by half a position in most ResNets,
+                which a note says. On photos the heat of aligned maps lies on the animal more often
+                (``tests/explain/methods/test_photos.py``).
         """
-        field = self.layer_row.field if self.layer_row is not None else None
-        if field is None or len(field.stride) != 2 or field.stride[0] is None or field.stride[1] is None:
-            return None
-        return (field.centre[0], field.stride[0]), (field.centre[1], field.stride[1])
+        sides, counts = self.image.shape[2:], maps.shape[1:]
+        field = None if self.layer_row is None else self.layer_row.field
+        steps = () if field is None else tuple(step for step in field.stride if step is not None)
+        if field is None or len(steps) != 2:
+            if aligned:
+                self.note(
+                    f'The receptive field of the layer "{self.layer}" is unknown: the map is stretched over the image.'
+                )
+            return F.interpolate(maps[None], sides, mode="bilinear", align_corners=False)[0, 0]
+        if aligned:
+            down, across = (
+                2 * (torch.arange(side, dtype=maps.dtype, device=maps.device) - first) / step / max(count - 1, 1) - 1
+                for side, first, step, count in zip(sides, field.centre, steps, counts, strict=True)
+            )
+            grid = torch.stack(torch.meshgrid(across, down, indexing="xy"), dim=-1)[None]
+            return F.grid_sample(maps[None], grid, padding_mode="border", align_corners=True)[0, 0]
+        moves = [(side / count - 1) / 2 - first for side, first, count in zip(sides, field.centre, counts, strict=True)]
+        if max(abs(move) / step for move, step in zip(moves, steps, strict=True)) > 0.25:
+            shift = " and ".join(
+                f"{abs(move):.0f} pixels further {words[move < 0]}"
+                for move, words in zip(moves, (("up", "down"), ("left", "right")), strict=True)
+                if abs(move) >= 1
+            )
+            self.note(
+                f"The receptive fields of the layer lie {shift} than the map is drawn; aligned=True puts it there."
+            )
+        return F.interpolate(maps[None], sides, mode="bilinear", align_corners=False)[0, 0]
 
-    @property
+    # Output and gradients of the target layer and of the image
+
+    @cached_property
+    def _graph(self) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Image, output of the target layer and logits with their graph, until the input gradient is taken."""
+        image = self.image.clone().requires_grad_()
+        row = self.layer_row if self._look_inside else None
+        names = [row.name] if row is not None and row.spatial else []
+        with recording(self.model, names) as outputs:
+            logits = self.run(image)
+        activation = outputs[names[0]] if names else None
+        self._output = None if activation is None else activation.detach()
+        return image, activation, logits
+
+    @cached_property
     def activation(self) -> Tensor:
         """The output of the target layer, (1, C, h, w); it needs no gradient."""
-        return self._as_map(self._activation)
-
-    @property
-    def gradient(self) -> Tensor:
-        """The gradient of the score with respect to :attr:`activation`, (1, C, h, w)."""
-        gradient = self._layer_gradient
-        if gradient is None:
-            raise ModelError(f'The score does not depend on the layer "{self.layer}" in a way that has a gradient.')
-        return self._as_map(gradient)
-
-    @property
-    def input_gradient(self) -> Tensor:
-        """The gradient of the score with respect to the image, (1, C, H, W)."""
-        return self._gradients[0]
-
-    @cached_property
-    def _layer_gradient(self) -> Tensor | None:
-        """The gradient of the layer's output; the backward pass ends there, unless it has reached the image already."""
-        if "_gradients" in self.__dict__:
-            return self._gradients[1]
-        with self.session():
-            _, activation, logits = self._forward_pass()
-            if activation is None:
-                return None
-            return gradients_of(logits[0, self.target], [activation], keep_graph=True)[0]
-
-    @cached_property
-    def _activation(self) -> Tensor:
         name = self.layer
-        with self.session():
-            if "_gradients" not in self.__dict__:
-                self._forward_pass()
+        _ = self.logits  # its forward pass keeps the output of the layer
         if self._output is None:
             raise ModelError(f'The layer "{name}" did not run, or what it returns is no tensor.')
-        return self._output
+        return self._as_map(self._output)
+
+    @cached_property
+    def gradient(self) -> Tensor:
+        """The gradient of the score with respect to :attr:`activation`, (1, C, h, w)."""
+        if "input_gradient" not in self.__dict__:  # else the backward pass has been at the layer already
+            with self.session():
+                _, activation, logits = self._graph
+                score = logits[0, self.target]
+                self._layer_gradient = (
+                    None if activation is None else gradients_of(score, [activation], keep_graph=True)[0]
+                )
+        if self._layer_gradient is None:
+            raise ModelError(f'The score does not depend on the layer "{self.layer}" in a way that has a gradient.')
+        return self._as_map(self._layer_gradient)
+
+    @cached_property
+    def input_gradient(self) -> Tensor:
+        """The gradient of the score with respect to the image, (1, C, H, W)."""
+        with self.session():
+            image, activation, logits = self._graph
+            inputs = [image] if activation is None else [activation, image]
+            *others, gradient = gradients_of(logits[0, self.target], inputs)
+            del self._graph
+        if gradient is None:
+            raise ModelError(NO_GRADIENT.format("score"))
+        self._layer_gradient = others[0] if others else None
+        return gradient
 
     def _as_map(self, output: Tensor) -> Tensor:
         row = self.layer_row
@@ -259,31 +303,6 @@ class Probe:
         raise ModelError(
             f'The output of the layer "{self.layer}" has shape {tuple(output.shape)}, which is no map (N, C, h, w).'
         )
-
-    def _forward_pass(self) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Return image, activation and logits with their graph, which is kept until gradients were taken."""
-        if self._graph is None:
-            image = self.image.clone().requires_grad_()
-            row = self.layer_row if self._look_inside else None
-            names = [row.name] if row is not None and row.spatial else []
-            with recording(self.model, names) as outputs:
-                logits = self.run(image)
-            activation = outputs[names[0]] if names else None
-            self._output = None if activation is None else activation.detach()
-            self._graph = image, activation, logits
-        return self._graph
-
-    @cached_property
-    def _gradients(self) -> tuple[Tensor, Tensor | None]:
-        """The gradients of the image and of the layer's output, from one backward pass."""
-        with self.session():
-            target = self.target
-            image, activation, logits = self._forward_pass()
-            gradients = gradients_of(logits[0, target], [image] if activation is None else [image, activation])
-            self._graph = None
-            if gradients[0] is None:
-                raise ModelError("The score does not depend on the image in a way that has a gradient.")
-            return gradients[0], gradients[1] if activation is not None else None
 
     # Scores and gradients of other images
 
@@ -300,82 +319,80 @@ class Probe:
         except (CnnlabError, torch.OutOfMemoryError):
             raise
         except Exception as error:
-            if hint := axes_hint(images):
-                raise ModelError(f"{kind} cannot take images of shape {tuple(images.shape)}. {hint}") from error
-            raise ModelError(
-                f"{kind} cannot take images of shape {tuple(images.shape)}: {error} Give the image as the model takes "
-                "it: size, channels, normalised."
-            ) from error
+            hint = axes_hint(images)
+            reason = (
+                f". {hint}" if hint else f": {error} Give the image as the model takes it: size, channels, normalised."
+            )
+            raise ModelError(f"{kind} cannot take images of shape {tuple(images.shape)}{reason}") from error
         logits = check_logits(outputs, len(images), kind)
         if self.gives_probabilities is None:
             self.gives_probabilities = ends_in_softmax(logits)
         return logits.clamp_min(torch.finfo(logits.dtype).tiny).log() if self.gives_probabilities else logits
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the score of the target for images (B, C, H, W), (B,); any number, run in batches without graph."""
-        return self.logits_of(images)[:, self.target]
-
     def logits_of(self, images: Tensor) -> Tensor:
         """Return the logits for images (B, C, H, W), (B, K); any number, run in batches without graph."""
         return self.logits_for(len(images), lambda start, end: images[start:end])
 
-    def logits_for(self, count: int, make: Callable[[int, int], Tensor]) -> Tensor:
+    def logits_for(self, count: int, make: MakeImages) -> Tensor:
         """Return the logits (count, K) of images that are made when they are needed, so that memory stays bounded.
 
         Args:
             count: the number of images.
-            make: a function from ``start`` and ``end`` to these images (end - start, C, H, W). The sizes of batches are
-                found by measuring.
+            make: the function that makes them. The sizes of batches are found by measuring.
         """
-        parts, start = [], 0
         with self.session(), torch.inference_mode():
-            while start < count:
-                end = min(count, start + self._batch.next())
-                images = make(start, end)
-                with self._batch.timing(end - start):
-                    parts.append(self.run(images))
-                start = end
+            parts = [self.run(images) for images in self._forward_batches.of(count, make)]
         return torch.cat(parts).clone()
 
-    def gradients_for(self, count: int, make: Callable[[int, int], Tensor]) -> Iterator[Tensor]:
+    def gradients_for(self, count: int, make: MakeImages) -> Iterator[Tensor]:
         """Yield the gradients (b, C, H, W) of the target's score for images that are made when they are needed.
 
         Args:
             count, make: number of images and the function that makes them, as in :meth:`logits_for`.
         """
-        target, start = self.target, 0
+        target = self.target
         with self.session():
-            while start < count:
-                end = min(count, start + self._backward_batch.next())
-                images = make(start, end).detach().requires_grad_()
-                with self._backward_batch.timing(end - start):
-                    (gradients,) = gradients_of(self.run(images)[:, target].sum(), [images])
-                if gradients is None:
-                    raise ModelError("The score does not depend on the image in a way that has a gradient.")
-                yield gradients
-                start = end
+            for images in self._backward_batches.of(count, make):
+                images = images.detach().requires_grad_()
+                yield gradient_of(self.run(images)[:, target].sum(), images)
 
 
-def gradients_of(score: Tensor, inputs: Sequence[Tensor], keep_graph: bool = False) -> list[Tensor | None]:
-    """Return the gradients of a score with respect to tensors; None for a tensor that it does not depend on.
+class _Batches:
+    """Makes images in batches, whose size doubles as long as the time per image falls.
+
+    One size that is no better may be an accident of a busy machine; after two in a row the best size stays.
 
     Args:
-        score: the score, a scalar; the sum of the scores of several images.
-        inputs: the tensors.
-        keep_graph: whether other gradients will be taken from the same graph.
-
-    Raises:
-        ModelError: there is no gradient, or it is not finite.
+        start: the first size.
+        largest: the largest size.
     """
-    if not score.requires_grad:
-        raise ModelError(
-            "The score has no gradient: the model computes it without autograd, or detaches it. Methods that need "
-            "none: occlusion, scorecam."
-        )
-    try:
-        gradients = torch.autograd.grad(score, list(inputs), retain_graph=keep_graph, allow_unused=True)
-    except RuntimeError as error:
-        raise ModelError(f"The gradient cannot be computed: {error}") from error
-    if any(gradient is not None and not torch.isfinite(gradient).all() for gradient in gradients):
-        raise ModelError("The gradient is not finite. Look for NaN or infinite numbers in the weights, or use float64.")
-    return list(gradients)
+
+    def __init__(self, start: int, largest: int) -> None:
+        self.size, self.best, self.largest = start, start, largest
+        self.least, self.worse = math.inf, 0
+        self.warm = self.settled = False
+
+    def of(self, count: int, make: MakeImages) -> Iterator[Tensor]:
+        """Yield ``count`` images in batches, and time what is done with each batch."""
+        start = 0
+        while start < count:
+            end = min(count, start + self.size)
+            images = make(start, end)
+            started = time.perf_counter()
+            yield images
+            if end - start == self.size and not self.settled:
+                self._judge((time.perf_counter() - started) / self.size)
+            start = end
+
+    def _judge(self, seconds: float) -> None:
+        """Choose the next size after a batch that took so many seconds per image."""
+        if not self.warm:  # the first batch of a size pays for its preparation
+            self.warm = True
+            return
+        self.worse = 0 if seconds < 0.97 * self.least else self.worse + 1
+        if not self.worse:
+            self.least, self.best = seconds, self.size
+        if self.size < self.largest and self.worse < 2:
+            self.size, self.warm = self.size * 2, False
+        else:
+            self.size, self.settled = self.best, True

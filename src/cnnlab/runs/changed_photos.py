@@ -16,7 +16,7 @@ from cnnlab.explain.adversarial.attacks import AdversarialExample, fgsm, fool, p
 from cnnlab.explain.visualization.dream import Dream, dream
 from cnnlab.explain.visualization.objectives import logit
 from cnnlab.figures.images import to_picture
-from cnnlab.runs.classifier import Classifier, as_class
+from cnnlab.runs.classifier import Classifier
 from cnnlab.tracing.target_layer import list_layers
 
 
@@ -47,8 +47,8 @@ def dream_photo(
         raise UsageError("A dream is of a layer or of a class: give --layer or --target, not both.")
     image = classifier.input(photo, size)
     options["pixels"] = classifier.pixel_range
-    if (wanted := as_class(target, classifier.classes)) is not None:
-        return dream(classifier.model, image, logit(find_class(wanted, classifier.classes)), **options)
+    if target is not None:
+        return dream(classifier.model, image, logit(find_class(target, classifier.classes)), **options)
     return dream(classifier.model, image, layer or layer_to_dream_of(classifier), **options)
 
 
@@ -94,9 +94,8 @@ def fool_photo(
         raise UsageError(f"FGSM makes one step, not {steps}. Leave --steps out, or take pgd.")
     options: dict[str, Any] = {} if steps is None or method == "fgsm" else {"steps": steps}
     options |= {"seed": seed} if method == "pgd" else {}
-    wanted, classes = as_class(target, classifier.classes), classifier.classes
-    image = classifier.input(photo)
-    return attacks[method](classifier.model, image, wanted, classes=classes, pixels=classifier.pixel_range, **options)
+    options |= {"classes": classifier.classes, "pixels": classifier.pixel_range}
+    return attacks[method](classifier.model, classifier.input(photo), target, **options)
 
 
 def save_picture(picture: np.ndarray, path: Path) -> Path:

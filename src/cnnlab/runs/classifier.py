@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +22,6 @@ from cnnlab.training.build import begin_network
 from cnnlab.training.checkpoint import ModelFile
 from cnnlab.training.metrics import softmax
 from cnnlab.training.precision import saved_precision, to_memory_format
-from cnnlab.training.recipe import Recipe
 from cnnlab.zoo import create_model, imagenet_classes, models, pretrained
 
 if TYPE_CHECKING:
@@ -106,12 +104,12 @@ class Classifier:
         warnings.warn("Classifier.see is now Classifier.input.", DeprecationWarning, stacklevel=2)
         return self.input(photo, size)
 
-    def picture(self, photo: ImageLike) -> np.ndarray:
-        """Return the part of a photo that enters the network, at its own resolution: uint8 (H, W, 3) or (H, W)."""
-        return self.views(photo)[1]
-
     def views(self, photo: ImageLike) -> tuple[Tensor, np.ndarray]:
-        """Return what :meth:`input` and :meth:`picture` return; the photo is decoded once.
+        """Return a photo as the network takes it, and as people see it; it is decoded once.
+
+        Returns:
+            What :meth:`input` returns; and the part of the photo that enters the network at its own resolution, uint8
+            (H, W, 3) or (H, W).
 
         Raises:
             DataError: the photo cannot be read.
@@ -148,11 +146,6 @@ class Classifier:
         from cnnlab.explain.pixel_range import PixelRange  # all of cnnlab.explain comes with it
 
         return PixelRange.normalised(self.preprocess.mean, self.preprocess.std)
-
-
-def as_class(target: int | str | None, classes: Sequence[str]) -> int | str | None:
-    """Return a class as it is written on a command line: a name, or an index where no name is that number."""
-    return int(target) if isinstance(target, str) and target.isdigit() and target not in classes else target
 
 
 # Opening -------------------------------------------------------------------------------------------------------------
@@ -214,8 +207,14 @@ def _from_run(run: RunFolder, device: str, as_trained: bool) -> Classifier:
     about = f"{recipe.model}, trained on {Path(recipe.data).name} ({len(file.classes)} classes)"
     if (accuracy := run.summary.get("accuracy")) is not None:
         about += f"; {accuracy:.2%} right on the {run.summary['split']} split"
-    chosen, precision = _as_trained(recipe, device) if as_trained else (choose_device(device), Precision())
-    model = _ready(run.model(), chosen, precision)
+    try:
+        chosen = choose_device(recipe.device if as_trained and device == "auto" else device)
+    except DeviceError:  # the device of the training is not on this machine
+        if device != "auto":
+            raise
+        chosen = choose_device("auto")
+    precision = saved_precision(recipe, chosen) if as_trained else Precision()
+    model = to_memory_format(run.model().to(chosen), precision.memory_format)
     return Classifier(run.name, about, model, file.preprocess, file.classes, chosen, precision)
 
 
@@ -228,29 +227,11 @@ def _public(name: str, device: str) -> Classifier:
     facts = pretrained(name)
     about = f"{name}, trained on ImageNet (1000 classes, {facts.top1:g} % right; {facts.file})"
     preprocess = Preprocess.from_dict(facts.preprocess)
-    model = _ready(create_model(name, image_size=preprocess.size, weights="imagenet").eval(), chosen, Precision())
+    model = create_model(name, image_size=preprocess.size, weights="imagenet").eval().to(chosen)
     return Classifier(name, about, model, preprocess, imagenet_classes(), chosen)
 
 
 def _from_file(folder: Path, device: str) -> Classifier:
     file, name, chosen = ModelFile.load(folder), folder.resolve().name, choose_device(device)
     about = f"{file.arch.get('name', 'network')} of the model file {folder} ({len(file.classes)} classes)"
-    return Classifier(
-        name, about, _ready(file.model(folder), chosen, Precision()), file.preprocess, file.classes, chosen
-    )
-
-
-def _as_trained(recipe: Recipe, device: str) -> tuple[torch.device, Precision]:
-    """Return the device and the precision of a training, as far as this machine has them."""
-    try:
-        chosen = choose_device(recipe.device if device == "auto" else device)
-    except DeviceError:
-        if device != "auto":
-            raise
-        chosen = choose_device("auto")
-    return chosen, saved_precision(recipe, chosen)
-
-
-def _ready(model: nn.Module, device: torch.device, precision: Precision) -> nn.Module:
-    """Return the network on its device and in its memory layout."""
-    return to_memory_format(model.to(device), precision.memory_format)
+    return Classifier(name, about, file.model(folder).to(chosen), file.preprocess, file.classes, chosen)

@@ -25,7 +25,7 @@ from cnnlab.training.loop import fit
 from cnnlab.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from cnnlab.runs.photo_explanation import PhotoExplanation
+    from cnnlab.runs.explain import PhotoExplanation
 
 
 class Run(RunFolder):
@@ -49,9 +49,9 @@ class Run(RunFolder):
         Args:
             photo: a path, picture, array or tensor.
             methods: names of explanations.
-            settings: the attributes of :class:`cnnlab.explain.settings.ExplainSettings`.
+            settings: the attributes of :class:`cnnlab.explain.compare.ExplainSettings`.
         """
-        from cnnlab.explain.settings import ExplainSettings
+        from cnnlab.explain.compare import ExplainSettings
         from cnnlab.runs.explain import explain_photo
 
         return explain_photo(self, photo, methods, ExplainSettings(**settings))

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 import cnnlab
 from cnnlab.data import ImageData
 from cnnlab.errors import ModelError, UnknownNameError, UsageError
-from cnnlab.explain.activations.watch import SHARES, Spread, Watch, compare_trainings
+from cnnlab.explain.activations.snapshots import SHARES, Spread
+from cnnlab.explain.activations.watch import Watch, compare_trainings
 from cnnlab.figures import to_png
 from cnnlab.training.events import EpochDone, StepDone
 from tests.explain.helpers_explain import OneConv, awkward, hooks_of, random_image, state_of

@@ -232,7 +232,7 @@ class Clocked(nn.Module):
 def clocked(monkeypatch: pytest.MonkeyPatch, half: float, scrambled: bool = False, supported: bool = True) -> Clocked:
     model = Clocked(half, scrambled)
     monkeypatch.setattr(precision, "has_fast_bf16", lambda device: supported)
-    monkeypatch.setattr(precision.time, "perf_counter", lambda: model.now)
+    monkeypatch.setattr("time.perf_counter", lambda: model.now)
     return model
 
 

@@ -172,7 +172,7 @@ def chosen(model: Clocked, monkeypatch: pytest.MonkeyPatch) -> tuple[bool, np.nd
         return found
 
     monkeypatch.setitem(explain.occlusion.compute.__globals__, "fastest", watched)
-    monkeypatch.setattr(partial.time, "perf_counter", lambda: model.now)
+    monkeypatch.setattr("time.perf_counter", lambda: model.now)
     values = explain.occlusion(model, random_image(size=64), 1, **WINDOW).values
     assert hooks_of(model) == 0
     return took[0], values

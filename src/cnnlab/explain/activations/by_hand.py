@@ -12,22 +12,20 @@ As in every library of networks the kernel is not flipped: mathematicians call t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from cnnlab import figures
 from cnnlab.errors import ShapeError, UnknownNameError, UsageError
 from cnnlab.explain.drawable import Drawable
 from cnnlab.explain.probe import Probe
 from cnnlab.tracing.hooks import find_layer, recording_inputs
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Array = npt.NDArray[Any]
 Pair = tuple[int, int]
@@ -99,8 +97,6 @@ class OutputPixel(Drawable):
 
     def figure(self) -> Figure:
         """Draw patch x kernel = products, their sum, and where in image and output they are."""
-        from cnnlab import figures
-
         return figures.output_pixel(
             self.image,
             self.patch,
@@ -149,8 +145,6 @@ class Filtered(Drawable):
 
     def figure(self) -> Figure:
         """Draw image, kernel and result beside each other."""
-        from cnnlab import figures
-
         return figures.kernel_results(self.image, {self.name: (self.kernel, self.values)})
 
 
@@ -180,7 +174,11 @@ def apply_kernel(
         raise ShapeError(f"A kernel is a matrix (kh, kw), got an array of shape {weights.shape}.")
     channels = _channels(image)
     steps = (stride, stride)
-    border = _same(weights.shape, (1, 1)) if padding == "same" else ((padding, padding),) * 2
+    if padding == "same":  # of an odd number the larger half comes after, as in torch
+        top, left = ((size - 1) // 2 for size in weights.shape)
+        border = (top, weights.shape[0] - 1 - top), (left, weights.shape[1] - 1 - left)
+    else:
+        border = (padding, padding), (padding, padding)
     values = [
         _convolve(_padded(channel[None], border, "constant"), weights[None], steps, (1, 1)) for channel in channels
     ]
@@ -189,8 +187,6 @@ def apply_kernel(
 
 def all_kernels(image: npt.ArrayLike | Tensor) -> Figure:
     """Draw what each of :data:`KERNELS` makes of an image (H, W) or (C, H, W)."""
-    from cnnlab import figures
-
     filtered = [apply_kernel(image, name) for name in KERNELS]
     return figures.kernel_results(filtered[0].image, {each.name: (each.kernel, each.values) for each in filtered})
 
@@ -319,12 +315,6 @@ def _padded(channels: Array, border: tuple[Pair, Pair], mode: Any) -> Array:
     if min(*border[0], *border[1]) < 0:
         raise UsageError(f"padding is {border}; it cannot be negative.")
     return np.pad(channels, ((0, 0), *border), mode=mode)
-
-
-def _same(kernel: Sequence[int], dilation: Pair) -> tuple[Pair, Pair]:
-    """Return the padding that keeps the size; of an odd number the larger half comes after, as in torch."""
-    total = [gap * (size - 1) for size, gap in zip(kernel, dilation, strict=True)]
-    return (total[0] // 2, total[0] - total[0] // 2), (total[1] // 2, total[1] - total[1] // 2)
 
 
 def _pair(value: int | Pair) -> Pair:

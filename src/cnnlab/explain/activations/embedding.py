@@ -10,20 +10,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from cnnlab import figures
 from cnnlab.errors import UsageError
 from cnnlab.explain.activations.batches import image_batches, probe_layer
 from cnnlab.explain.drawable import Drawable
 from cnnlab.tracing.hooks import recording
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Array = npt.NDArray[np.float32]
 
@@ -55,8 +54,6 @@ class Embedding(Drawable):
 
     def figure(self, classes: Sequence[str] | None = None) -> Figure:
         """Draw the points, in the colours of their classes where labels are known."""
-        from cnnlab import figures
-
         return figures.embedding(self.points, self.labels, classes, self.caption())
 
     def caption(self) -> str:

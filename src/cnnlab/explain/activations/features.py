@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 
+from cnnlab import figures
 from cnnlab.errors import ModelError, UsageError
 from cnnlab.explain.drawable import Drawable
 from cnnlab.explain.probe import Probe
+from cnnlab.figures.images import input_picture
 from cnnlab.tracing.hooks import recording
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Array = npt.NDArray[np.float32]
 View = Literal["grid", "strongest", "mean"]
@@ -72,9 +72,6 @@ class Features(Drawable):
         Raises:
             UsageError: there is no such view.
         """
-        from cnnlab import figures
-        from cnnlab.figures.images import input_picture
-
         picture = input_picture(self.image) if picture is None else picture
         count = len(self.maps)
         if view == "mean":
@@ -123,8 +120,6 @@ def compare_features(views: Mapping[str, Features], channels: int = 8) -> Figure
         views: name of a network -> its feature maps.
         channels: the number of maps in a row.
     """
-    from cnnlab import figures
-
     if not views:
         raise UsageError("There is nothing to draw: give at least one network's features.")
     rows = {}

@@ -8,18 +8,16 @@ learned from photos (A. Krizhevsky et al.: ImageNet classification with deep con
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.figure import Figure
 from torch import nn
 
+from cnnlab import figures
 from cnnlab.errors import ModelError, UsageError
 from cnnlab.explain.drawable import Drawable
 from cnnlab.tracing.hooks import find_layer
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +42,6 @@ class Filters(Drawable):
         Raises:
             UsageError: the filters of ``before`` have another shape.
         """
-        from cnnlab import figures
-
         if before is not None and before.weights.shape != self.weights.shape:
             raise UsageError(
                 f"Filters of shape {before.weights.shape} cannot be compared with those of shape {self.weights.shape}."

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules import activation, batchnorm, conv, instancenorm, normalization
 from torch.overrides import TorchFunctionMode
 
-from cnnlab.explain.relu import is_relu
+from cnnlab.explain.methods.guided_backprop import is_relu
 
 SHARES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 """The quantiles of outputs and gradients that a :class:`Spread` holds."""

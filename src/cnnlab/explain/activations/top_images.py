@@ -9,21 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from cnnlab import figures
 from cnnlab.errors import UsageError
 from cnnlab.explain.activations.batches import image_batches, probe_layer
 from cnnlab.explain.drawable import Drawable
 from cnnlab.explain.pixel_range import PixelRange
 from cnnlab.tracing.hooks import find_layer, recording
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Box = tuple[int, int, int, int]
 
@@ -60,8 +59,6 @@ class TopImages(Drawable):
         Raises:
             UsageError: there is no such way.
         """
-        from cnnlab import figures
-
         if show not in ("seen", "whole"):
             raise UsageError(f'There is no show="{show}"; choose from seen, whole.')
         rows = {

@@ -17,31 +17,19 @@ https://arxiv.org/abs/1502.03167, figure 1.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cnnlab import figures
 from cnnlab.errors import ModelError, UsageError
-from cnnlab.explain.activations.snapshots import (
-    SHARES,
-    LayerSnapshot,
-    Rectifier,
-    Rectifiers,
-    Snapshot,
-    Spread,
-    layer_snapshots,
-    watched_layers,
-)
+from cnnlab.explain.activations.snapshots import SHARES, Rectifiers, Snapshot, layer_snapshots, watched_layers
+from cnnlab.explain.checks import check_logits
 from cnnlab.explain.drawable import Drawable
-from cnnlab.explain.inputs import check_logits
 from cnnlab.tracing.hooks import recording, untouched
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-__all__ = ["SHARES", "LayerSnapshot", "Rectifier", "Snapshot", "Spread", "Watch", "compare_trainings"]
 
 
 class Watch(Drawable):
@@ -137,8 +125,6 @@ def compare_trainings(watches: Mapping[str, Watch], columns: int = 6) -> Figure:
     Raises:
         UsageError: no snapshot was taken, or networks have different numbers of layers.
     """
-    from cnnlab import figures
-
     if not watches or any(not watch.snapshots for watch in watches.values()):
         raise UsageError("There is nothing to draw: call look(model) at least once.")
     depths = {name: len(watch.snapshots[0].inputs_of_activations) for name, watch in watches.items()}

@@ -6,21 +6,20 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from cnnlab.errors import ModelError, UsageError
+from cnnlab import figures
+from cnnlab.errors import UsageError
+from cnnlab.explain.checks import class_name, find_class, gradient_of
 from cnnlab.explain.drawable import Drawable
-from cnnlab.explain.inputs import class_name, find_class
 from cnnlab.explain.pixel_range import PixelRange
-from cnnlab.explain.probe import Probe, gradients_of
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from cnnlab.explain.probe import Probe
 
 Array = npt.NDArray[np.float32]
 
@@ -95,8 +94,6 @@ class AdversarialExample(Drawable):
 
     def figure(self) -> Figure:
         """Draw image + magnified difference = changed image, with the network's answers."""
-        from cnnlab import figures
-
         answers = [
             f"{class_name(index, self.classes)}, {p:.0%}"
             for index, p in zip((self.label, self.answer), self.confidence, strict=True)
@@ -112,12 +109,7 @@ class Ascent:
     """An image, the class that it is to be taken for, and the loop; images are in 0..1 here.
 
     Args:
-        model: the network; it is left as it was.
-        image: the image (C, H, W) or (1, C, H, W) as the network takes it.
-        target: the class that the image is to be taken for; any wrong class when ``None``.
-        label: the right class; the answer to the image when ``None``.
-        classes: the names of the classes.
-        pixels: the values of black and white in the network's input; 0 and 1 when ``None``.
+        model, image, target, label, classes, pixels: see :func:`~cnnlab.explain.adversarial.attacks.fgsm`.
 
     Raises:
         UnknownNameError, UsageError: no such class, or an image outside the range.
@@ -173,9 +165,7 @@ class Ascent:
                 history.append(float(log_probability.detach().exp()))
                 if step == steps or history[-1] >= until:
                     break
-                (gradient,) = gradients_of(sign * log_probability, [image])
-                if gradient is None:
-                    raise ModelError("The answer does not depend on the image in a way that has a gradient.")
+                gradient = gradient_of(sign * log_probability, image, "answer")
                 image = update(image.detach(), gradient).clamp(0, 1)
             image = image.detach()
             with torch.no_grad():

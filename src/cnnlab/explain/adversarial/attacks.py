@@ -80,18 +80,13 @@ def fgsm(
     4). With a target the loss for the target is lowered instead.
 
     Args:
-        model: the network; it is left as it was.
-        image: the image (C, H, W) or (1, C, H, W) as the network takes it.
+        model, image, classes, pixels: see :func:`fool`.
         target: the class that the image is to be taken for; any wrong class when ``None``.
         label: the right class; the answer to the image when ``None``.
         epsilon: the change of every pixel, as a share of the pixel range.
-        classes: the names of the classes.
-        pixels: the values of black and white in the network's input; 0 and 1 when ``None``.
 
     Raises:
-        UnknownNameError: no class has that name.
-        UsageError: an option that makes no sense, or an image outside the range.
-        ModelError: the network cannot take the image, or has no gradient.
+        UnknownNameError, UsageError, ModelError: see :func:`fool`.
     """
     _check_positive(epsilon=epsilon)
     ascent = Ascent(model, image, target, label, classes, pixels)
@@ -142,18 +137,11 @@ def pgd(
     Madry et al. 2017, section 2.1; the start is a random image within ``epsilon``.
 
     Args:
-        model: the network; it is left as it was.
-        image: the image (C, H, W) or (1, C, H, W) as the network takes it.
-        target: the class that the image is to be taken for; any wrong class when ``None``.
-        label: the right class; the answer to the image when ``None``.
-        classes: the names of the classes.
-        pixels: the values of black and white in the network's input; 0 and 1 when ``None``.
+        model, image, target, label, classes, pixels: see :func:`fgsm`.
         settings: the fields of :class:`PGDSettings`: ``epsilon``, ``steps``, ``rate``, ``seed``.
 
     Raises:
-        UnknownNameError: no class has that name.
-        UsageError: an option that makes no sense, or an image outside the range.
-        ModelError: the network cannot take the image, or has no gradient.
+        UnknownNameError, UsageError, ModelError: see :func:`fool`.
     """
     options = PGDSettings(**settings)
     ascent = Ascent(model, image, target, label, classes, pixels)

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
+from cnnlab import figures
 from cnnlab.errors import UsageError
+from cnnlab.explain.checks import probabilities
 from cnnlab.explain.drawable import Drawable
 from cnnlab.explain.perturbation.baselines import Fill, filled
 from cnnlab.explain.probe import Probe
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Kind = Literal["deletion", "insertion"]
 Floats = npt.NDArray[np.float64]
@@ -51,9 +51,7 @@ class Curve(Drawable):
 
     def figure(self) -> Figure:
         """Draw the curve."""
-        from cnnlab.figures import faithfulness_curves
-
-        return faithfulness_curves([self])
+        return figures.faithfulness_curves([self])
 
 
 def perturbation_curve(probe: Probe, heat: npt.NDArray[Any], kind: Kind, steps: int, fill: Fill, name: str) -> Curve:
@@ -88,7 +86,7 @@ def perturbation_curve(probe: Probe, heat: npt.NDArray[Any], kind: Kind, steps: 
         images = torch.where(ranks < counts[start:end, None, None, None], after, before)
         return images.contiguous(memory_format=torch.channels_last)
 
-    score = probabilities(probe.logits_for(steps + 1, changed), probe.target)
+    score = probabilities(probe.logits_for(steps + 1, changed))[:, probe.target]
     whole = score[0 if kind == "deletion" else -1]
     return Curve(kind, name, counts.cpu().numpy() / order.size, (score / whole).cpu().numpy())
 
@@ -97,12 +95,6 @@ def mean_curve(curves: Sequence[Curve]) -> Curve:
     """Return the mean of curves of one kind with the same steps."""
     first = curves[0]
     return replace(first, score=np.mean([one.score for one in curves], axis=0))
-
-
-def probabilities(logits: Tensor, target: int) -> Tensor:
-    """Return the probability of a class, (N,) float64: the softmax of logits (N, K), their sigmoid where K is 1."""
-    logits = logits.double()
-    return logits.sigmoid()[:, 0] if logits.shape[1] == 1 else logits.softmax(1)[:, target]
 
 
 def random_map(height: int, width: int, generator: np.random.Generator) -> npt.NDArray[np.float32]:

@@ -78,9 +78,7 @@ def completeness(model: nn.Module, image: Any, attribution: Attribution, *, base
     (https://arxiv.org/abs/1703.01365, proposition 1).
 
     Args:
-        model: the network that was explained.
-        image: the image that was explained, (C, H, W) or (1, C, H, W).
-        attribution: the answer of a method.
+        model, image, attribution: see :func:`deletion`.
         baseline: the baseline, a number or an image (C, H, W); the baseline of the method, or 0, when ``None``.
 
     Raises:
@@ -100,8 +98,7 @@ def randomisation(
     https://arxiv.org/abs/1810.03292 (section 3; here each tensor of weights is shuffled, not drawn again)
 
     Args:
-        model: the network that was explained.
-        image: the image that was explained, (C, H, W) or (1, C, H, W).
+        model, image: see :func:`deletion`.
         attribution: the answer of a method; the method runs again with the options of the attribution.
         cascade: the number of stages in which the weights are shuffled, from the output down to the input; 1 shuffles
             all weights at once.
@@ -210,6 +207,6 @@ def _curve(probe: Probe, attribution: Attribution, kind: Kind, steps: int, fill:
 
 def _gap(probe: Probe, attribution: Attribution, baseline: Any = None) -> float:
     fill = attribution.options.get("baseline", 0.0) if baseline is None else baseline
-    change = probe.score - float(probe.forward(as_baseline(fill, probe.image))[0])
+    change = probe.score - float(probe.logits_of(as_baseline(fill, probe.image))[0, probe.target])
     gap = abs(float(attribution.values.sum(dtype=np.float64)) - change)
     return gap / abs(change) if change else gap

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from cnnlab.explain.method import explanation
 from cnnlab.explain.probe import Probe
-from cnnlab.explain.upsampling import enlarged
 
 
 @explanation(
@@ -27,8 +26,7 @@ def gradcam(probe: Probe, *, aligned: bool = True) -> Tensor:
 
     Args:
         probe: the network, the image, the class and the target layer.
-        aligned: whether each position is drawn at the centre of its receptive field; ``False`` stretches the map over
-            the image, as the paper does.
+        aligned: whether each position is drawn at the centre of its receptive field; see :meth:`Probe.enlarge`.
     """
     weights = probe.gradient.mean((2, 3), keepdim=True)
-    return enlarged((weights * probe.activation).sum(1).relu(), probe, aligned)
+    return probe.enlarge((weights * probe.activation).sum(1).relu(), aligned)

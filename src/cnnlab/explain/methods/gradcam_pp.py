@@ -11,7 +11,6 @@ from torch import Tensor
 
 from cnnlab.explain.method import explanation
 from cnnlab.explain.probe import Probe
-from cnnlab.explain.upsampling import enlarged
 
 
 @explanation(
@@ -30,12 +29,11 @@ def gradcam_pp(probe: Probe, *, aligned: bool = True) -> Tensor:
 
     Args:
         probe: the network, the image, the class and the target layer.
-        aligned: whether each position is drawn at the centre of its receptive field; ``False`` stretches the map over
-            the image, as the paper does.
+        aligned: whether each position is drawn at the centre of its receptive field; see :meth:`Probe.enlarge`.
     """
     gradient, activation = probe.gradient, probe.activation
     square, cube = gradient**2, gradient**3
     divisor = 2 * square + activation.sum((2, 3), keepdim=True) * cube
     alpha = torch.where(divisor != 0, square / divisor, 0)
     weights = (alpha * gradient.relu()).sum((2, 3), keepdim=True)
-    return enlarged((weights * activation).sum(1).relu(), probe, aligned)
+    return probe.enlarge((weights * activation).sum(1).relu(), aligned)

@@ -13,12 +13,27 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from cnnlab.errors import ModelError
+from cnnlab.explain.checks import gradient_of
 from cnnlab.explain.method import explanation
-from cnnlab.explain.probe import Probe, gradients_of
-from cnnlab.explain.relu import is_relu
+from cnnlab.explain.probe import Probe
+
+_FUNCTIONS = {torch.relu, torch.relu_, torch.Tensor.relu, torch.Tensor.relu_, F.relu, F.relu6}
+
+
+def is_relu(function: Any, args: Any, kwargs: Any) -> bool:
+    """Return whether a call of a torch function is a ReLU or ReLU6, whether a module or a plain function makes it.
+
+    Args:
+        function: the function that a :class:`torch.overrides.TorchFunctionMode` intercepts.
+        args: positional arguments of the call.
+        kwargs: keyword arguments of the call.
+    """
+    if function is F.hardtanh:  # nn.ReLU6 calls it
+        return (args[1] if len(args) > 1 else kwargs.get("min_val", -1.0)) == 0
+    return function in _FUNCTIONS
 
 
 class GuidedReLU(TorchFunctionMode):
@@ -53,9 +68,7 @@ def guided_backprop(probe: Probe) -> Tensor:
     image = probe.image.clone().requires_grad_()
     with GuidedReLU() as mode:
         score = probe.run(image)[0, probe.target]
-    (gradient,) = gradients_of(score, [image])
-    if gradient is None:
-        raise ModelError("The score does not depend on the image in a way that has a gradient.")
+    gradient = gradient_of(score, image)
     if not mode.count:
         probe.note("There is no ReLU in this network, so this is the plain gradient.")
     return gradient[0]

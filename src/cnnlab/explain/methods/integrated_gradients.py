@@ -58,7 +58,7 @@ def integrated_gradients(
         total += (weights[done : done + len(gradients), None, None, None] * gradients).sum(0, keepdim=True)
         done += len(gradients)
     values = (total * difference)[0]
-    change = probe.score - float(probe.forward(start_image)[0])
+    change = probe.score - float(probe.logits_of(start_image)[0, probe.target])
     gap = float(values.sum(dtype=torch.float64)) - change
     share = f"{abs(gap / change):.1%}" if change else f"{abs(gap):.3g}"
     probe.note(f"Completeness gap {share}: the values add up to {change + gap:.4g}, the score changes by {change:.4g}.")

@@ -12,7 +12,6 @@ from torch import Tensor
 from cnnlab.errors import UsageError
 from cnnlab.explain.method import explanation
 from cnnlab.explain.probe import Probe
-from cnnlab.explain.upsampling import enlarged
 
 
 @explanation(
@@ -31,8 +30,7 @@ def scorecam(probe: Probe, *, channels: int | None = None, aligned: bool = True)
     Args:
         probe: the network, the image, the class and the target layer.
         channels: the number of channels to use, those that vary most over the image; all when ``None``.
-        aligned: whether each position is drawn at the centre of its receptive field; ``False`` stretches the map over
-            the image, as the paper does.
+        aligned: whether each position is drawn at the centre of its receptive field; see :meth:`Probe.enlarge`.
 
     Raises:
         UsageError: ``channels`` is below 1.
@@ -50,10 +48,10 @@ def scorecam(probe: Probe, *, channels: int | None = None, aligned: bool = True)
     maps = maps[chosen]
 
     def masked_images(start: int, end: int) -> Tensor:
-        masks = torch.stack([enlarged(one[None], probe, aligned) for one in maps[start:end]])[:, None]
+        masks = torch.stack([probe.enlarge(one[None], aligned) for one in maps[start:end]])[:, None]
         least, most = masks.amin((2, 3), keepdim=True), masks.amax((2, 3), keepdim=True)
         masks = (masks - least) / (most - least).clamp_min(torch.finfo(masks.dtype).tiny)
         return (probe.image * masks).contiguous(memory_format=torch.channels_last)
 
     scores = probe.logits_for(len(maps), masked_images)[:, probe.target]
-    return enlarged(torch.einsum("c,chw->hw", scores.softmax(0), maps).relu()[None], probe, aligned)
+    return probe.enlarge(torch.einsum("c,chw->hw", scores.softmax(0), maps).relu()[None], aligned)

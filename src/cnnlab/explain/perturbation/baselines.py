@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cnnlab.errors import UsageError
+from cnnlab.explain.checks import probabilities
 from cnnlab.explain.probe import Probe
 
 Fill = float | Literal["mean", "blur", "grey"]
@@ -85,12 +86,10 @@ class NeutralBaseline:
 
     Attributes:
         fill: the fill of :func:`filled`.
-        probability: the probability of the class for the baseline.
         note: a sentence that names the baseline where it is not the mean; empty for the mean.
     """
 
     fill: Fill
-    probability: float
     note: str = ""
 
 
@@ -107,24 +106,21 @@ def choose_baseline(probe: Probe) -> NeutralBaseline:
     """
 
     def shares(images: Tensor) -> Tensor:
-        logits = probe.logits_of(images).double()
-        if logits.shape[1] > 1:
-            return logits.softmax(1)
-        return torch.cat([logits.sigmoid(), (-logits).sigmoid()], 1)
+        answers = probabilities(probe.logits_of(images))
+        return answers if answers.shape[1] > 1 else torch.cat([answers, 1 - answers], 1)
 
     (mean,) = shares(filled(probe.image, "mean")).tolist()
     target = probe.target
     undecided = probe.probability <= 1.5 / len(mean)
     if undecided or not keeps_class(mean[target], probe.probability, len(mean)):
-        return NeutralBaseline("mean", mean[target])
+        return NeutralBaseline("mean")
     answers = shares(torch.cat([filled(probe.image, fill) for fill in CANDIDATES]))
     flattest = int(torch.special.entr(answers).sum(1).argmax())
     fill, probability = CANDIDATES[flattest], float(answers[flattest, target])
     if fill == "mean":
-        return NeutralBaseline("mean", probability)
+        return NeutralBaseline("mean")
     return NeutralBaseline(
         fill,
-        probability,
         f"Pixels are replaced by {_WORDS[fill]}: the network's answer is flattest there ({probability:.0%} for the "
         f"class), while the mean colour keeps {mean[target]:.0%}.",
     )
@@ -141,12 +137,13 @@ def keeps_class(probability: float, whole: float, classes: int) -> bool:
     return probability > whole * max(0.5, min(0.9, 1.2 / classes / whole))
 
 
-def blurred(image: Tensor, sigma: float) -> Tensor:
-    """Return images under a Gaussian filter with mirrored borders.
+def blurred(image: Tensor, sigma: float, border: str = "reflect") -> Tensor:
+    """Return images under a Gaussian filter.
 
     Args:
         image: the images (N, C, H, W).
         sigma: the standard deviation in pixels.
+        border: the pixels beyond the border, a mode of ``torch.nn.functional.pad``; mirrored by default.
     """
     for axis in (2, 3):
         radius = min(math.ceil(3 * sigma), image.shape[axis] - 1)
@@ -157,5 +154,5 @@ def blurred(image: Tensor, sigma: float) -> Tensor:
         kernel = (weights / weights.sum()).view(1, 1, *((-1, 1) if axis == 2 else (1, -1)))
         around = (0, 0, radius, radius) if axis == 2 else (radius, radius, 0, 0)
         channels = image.shape[1]
-        image = F.conv2d(F.pad(image, around, mode="reflect"), kernel.expand(channels, 1, -1, -1), groups=channels)
+        image = F.conv2d(F.pad(image, around, mode=border), kernel.expand(channels, 1, -1, -1), groups=channels)
     return image

@@ -13,7 +13,6 @@ time are as expected.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,6 +24,7 @@ from cnnlab.explain.perturbation.cuts import Cut, cuts
 from cnnlab.explain.perturbation.patched_copies import PatchedCopies
 from cnnlab.explain.perturbation.sliding_windows import NO_WINDOW, SlidingWindows, Window
 from cnnlab.explain.probe import Probe
+from cnnlab.hardware import time_calls
 from cnnlab.tracing.hooks import replacing_output
 
 WORTHWHILE = 1.15  # a cut with a smaller expected speedup is not tried
@@ -116,22 +116,25 @@ def fastest(probe: Probe, make: MakeBatch, fill: Tensor, windows: SlidingWindows
             maps = PatchedMaps(probe.model, best, probe.image, fill, windows)
             small = probe.image[:, :, : maps.size[0], : maps.size[1]]
             tail = Probe(_Tail(probe.model, best.layer, small), maps.head(probe.image), target)
-        # Windows from everywhere, the corners among them; the first round warms up.
-        numbers = [1 + round(i * (len(windows) - 1) / (TRIAL - 1)) for i in range(TRIAL)]
-        for _ in range(2):
-            whole, whole_seconds = _timed(probe, make, numbers, target)
-            partial, tail_seconds = _timed(tail, maps, numbers, target)
+        whole, whole_seconds = _trial(probe, make, len(windows), target)
+        partial, tail_seconds = _trial(tail, maps, len(windows), target)
     except Exception:  # a network that takes no crops, or no map at its layer
         return probe, make
     same = (partial - whole).abs().max() <= 1e-5 * max(1.0, float(probe.logits.abs().max()))
     return (tail, maps) if same and tail_seconds < whole_seconds else (probe, make)
 
 
-def _timed(probe: Probe, make: MakeBatch, numbers: Sequence[int], target: int) -> tuple[Tensor, float]:
-    """Return the scores of images, and the seconds that they took."""
-    started = time.perf_counter()
-    logits = probe.logits_for(len(numbers), lambda start, end: make(numbers[start:end]))
-    return logits[:, target].cpu(), time.perf_counter() - started
+def _trial(probe: Probe, make: MakeBatch, count: int, target: int) -> tuple[Tensor, float]:
+    """Return the scores of covered images, and the seconds that they took after a first round that warms up."""
+    # Windows from everywhere, the corners among them.
+    numbers = [1 + round(i * (count - 1) / (TRIAL - 1)) for i in range(TRIAL)]
+    rounds: list[Tensor] = []
+
+    def run() -> None:
+        rounds.append(probe.logits_for(TRIAL, lambda start, end: make(numbers[start:end])))
+
+    (seconds,) = time_calls(run, probe.image.device)
+    return rounds[-1][:, target].cpu(), seconds
 
 
 class _LayerReached(Exception):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
@@ -14,7 +13,7 @@ from torch.nn import functional as F
 from cnnlab.errors import UsageError
 from cnnlab.explain.probe import Probe
 from cnnlab.explain.rank_correlation import spearman
-from cnnlab.hardware import has_fast_bf16
+from cnnlab.hardware import has_fast_bf16, time_calls
 from cnnlab.tracing.hooks import recording, replacing_output
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -52,17 +51,17 @@ def scores_of(
         return run(range(count), precision == "bf16")
     # Every k-th image: a trial of neighbours, such as a corner of the image, says nothing about the others.
     order = [number for first in range(count // TRIAL) for number in range(first, count, count // TRIAL)]
-    half, rest = TRIAL // 2, order[TRIAL:]
     parts: dict[bool, list[Tensor]] = {True: [], False: []}
-    seconds = {}
-    for numbers in (order[:half], order[half:TRIAL]):  # the first round warms up
-        for bf16 in (True, False):
-            started = time.perf_counter()
-            parts[bf16].append(run(numbers, bf16))
-            seconds[bf16] = time.perf_counter() - started
+
+    def trial(bf16: bool) -> float:
+        """Run one half of the trial to warm up, then the other; return the seconds of the second."""
+        halves = iter((order[: TRIAL // 2], order[TRIAL // 2 : TRIAL]))
+        return time_calls(lambda: parts[bf16].append(run(next(halves), bf16)), probe.image.device)[0]
+
+    seconds = {bf16: trial(bf16) for bf16 in (True, False)}
     faster = WORTHWHILE * seconds[True] < seconds[False]
     bf16 = faster and spearman(torch.cat(parts[True]), torch.cat(parts[False])) >= SAME_ORDER
-    scores = torch.cat([*parts[bf16], run(rest, bf16)])
+    scores = torch.cat([*parts[bf16], run(order[TRIAL:], bf16)])
     return scores[torch.tensor(order, device=scores.device).argsort()]
 
 

@@ -10,24 +10,24 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cnnlab.errors import ModelError, UsageError
+from cnnlab import figures
+from cnnlab.errors import UsageError
+from cnnlab.explain.checks import gradient_of
 from cnnlab.explain.drawable import Drawable
 from cnnlab.explain.pixel_range import PixelRange
-from cnnlab.explain.probe import Probe, gradients_of
+from cnnlab.explain.probe import Probe
 from cnnlab.explain.visualization.objectives import Objective, Observation, energy
 from cnnlab.explain.visualization.transforms import jitter
 from cnnlab.tracing.hooks import recording
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Array = npt.NDArray[np.float32]
 
@@ -84,8 +84,6 @@ class Dream(Drawable):
 
     def figure(self) -> Figure:
         """Draw the image before and after."""
-        from cnnlab import figures
-
         return figures.before_and_after(*self.pictures, f"more of {self.objective}")
 
 
@@ -124,10 +122,7 @@ def dream(
             logits = probe.run(values.from_unit(move(unit, generator)))
         value = objective(Observation(unit, logits, layers))
         history.append(float(value.detach()))
-        (gradient,) = gradients_of(value, [unit])
-        if gradient is None:
-            raise ModelError(f"The objective ({objective.name}) does not depend on the image.")
-        return gradient
+        return gradient_of(value, unit, f"objective ({objective.name})")
 
     detail = torch.zeros_like(original)
     with probe.session():

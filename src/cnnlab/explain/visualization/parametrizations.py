@@ -9,7 +9,6 @@ pixels. :class:`Pixels` are the pixels themselves, as in Simonyan et al. 2013.
 from __future__ import annotations
 
 import math
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -19,28 +18,13 @@ from torch import Tensor
 _COLOURS = torch.tensor([[0.592, 0.247, -0.128], [0.551, 0.050, 0.213], [0.587, -0.295, -0.071]])
 
 
-class Parametrisation(Protocol):
-    """An image that is optimised.
+class Pixels:
+    """The pixels themselves; the start is mid-grey with a little noise.
 
     Attributes:
         values: the tensor of parameters.
         rate: a learning rate of Adam that suits them.
     """
-
-    values: Tensor
-    rate: float
-
-    def image(self) -> Tensor:
-        """Return the image (1, C, H, W) of 0..1 that ``values`` stand for."""
-        ...
-
-    def settle(self) -> None:
-        """Bring ``values`` back into their range after a step."""
-        ...
-
-
-class Pixels:
-    """The pixels themselves; the start is mid-grey with a little noise."""
 
     rate = 0.02
 
@@ -49,10 +33,12 @@ class Pixels:
         self.values = (0.5 + 0.02 * noise).to(like).requires_grad_()
 
     def image(self) -> Tensor:
+        """Return the image (1, C, H, W) of 0..1 that ``values`` stand for."""
         return self.values
 
     @torch.no_grad()
     def settle(self) -> None:
+        """Bring ``values`` back into their range after a step."""
         self.values.clamp_(0, 1)
 
 

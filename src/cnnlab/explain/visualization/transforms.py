@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cnnlab.errors import UsageError
+from cnnlab.explain.perturbation.baselines import blurred
 
 Transform: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -69,17 +70,7 @@ def blur(sigma: float) -> Transform:
     """Return a blur by a Gaussian with a standard deviation of ``sigma`` pixels."""
     if not sigma > 0:
         raise UsageError(f"A blur of {sigma} pixels makes no sense; give more than 0.")
-    radius = math.ceil(3 * sigma)
-    weights = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / sigma) ** 2)
-    weights /= weights.sum()
-
-    def apply(images: Tensor, generator: torch.Generator) -> Tensor:
-        channels = images.shape[1]
-        row = weights.to(images).expand(channels, 1, 1, -1)
-        images = F.pad(images, (radius,) * 4, mode="replicate")
-        return F.conv2d(F.conv2d(images, row, groups=channels), row.mT, groups=channels)
-
-    return apply
+    return lambda images, generator: blurred(images, sigma, "replicate")
 
 
 def _turned(images: Tensor, zoom: float, angle: float) -> Tensor:

@@ -13,25 +13,24 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from cnnlab import figures
 from cnnlab.errors import ModelError, UsageError
+from cnnlab.explain.checks import class_name, find_class, gradient_of, probabilities
 from cnnlab.explain.drawable import Drawable
-from cnnlab.explain.inputs import class_name, find_class
 from cnnlab.explain.pixel_range import PixelRange
-from cnnlab.explain.probe import Probe, gradients_of
+from cnnlab.explain.probe import Probe
 from cnnlab.explain.visualization.objectives import Objective, Observation, channel, l2, logit, total_variation
 from cnnlab.explain.visualization.parametrizations import PARAMETRISATIONS
 from cnnlab.explain.visualization.transforms import Transform, compose, jitter, rotate, scale
 from cnnlab.tracing.hooks import recording
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -117,9 +116,7 @@ class Visualization(Drawable):
 
     def figure(self) -> Figure:
         """Draw the image with its caption."""
-        from cnnlab.figures import image_grid
-
-        return image_grid([self.picture], [self.caption()], cell=3.0)
+        return figures.image_grid([self.picture], [self.caption()], cell=3.0)
 
 
 def visualize(
@@ -156,22 +153,18 @@ def visualize(
         optimizer = torch.optim.Adam([image.values], options.rate or image.rate)
         for _ in range(options.steps):
             value, _ = ascent.evaluate(transform(image.image(), generator))
-            (gradient,) = gradients_of(-value, [image.values])
-            if gradient is None:
-                raise ModelError(f"The objective ({objective.name}) does not depend on the image.")
-            image.values.grad = gradient
+            image.values.grad = gradient_of(-value, image.values, f"objective ({objective.name})")
             optimizer.step()
             image.settle()
         with torch.no_grad():
             unit = image.image().detach()
             _, logits = ascent.evaluate(unit)
-            probabilities = (logits.softmax(1) if logits.shape[1] > 1 else logits.sigmoid())[0]
     return Visualization(
         image=values.from_unit(unit)[0].float().cpu().numpy(),
         picture=values.picture(values.from_unit(unit)),
         objective=objective.name,
         history=tuple(ascent.history),
-        probabilities=probabilities.float().cpu().numpy(),
+        probabilities=probabilities(logits)[0].float().cpu().numpy(),
         target=None,
         classes=classes,
         seconds=time.perf_counter() - started,
@@ -207,11 +200,9 @@ def visualize_class(
     """Return an image that makes the logit of a class large.
 
     Args:
-        model: the network; it is left as it was.
         target: the index of the class, or its name in ``classes``.
         penalty: the objective that is subtracted; that of :func:`usual_penalty` when ``None``.
-        classes: the names of the classes.
-        options: the other arguments of :func:`visualize`: ``pixels``, ``size``, ``steps``, ``seed``, ...
+        model, classes, options: see :func:`visualize`; the options are ``pixels``, ``size``, ``steps``, ``seed``, ...
 
     Raises:
         UnknownNameError: no class has that name.
@@ -230,11 +221,10 @@ def visualize_unit(
     """Return an image that makes the output of a unit large: the mean of a channel, or an output of a dense layer.
 
     Args:
-        model: the network; it is left as it was.
         layer: the dotted name of the layer.
         unit: the index of the channel.
         penalty: the objective that is subtracted; nothing when ``None``, because the scales of units differ.
-        options: the other arguments of :func:`visualize`: ``pixels``, ``size``, ``steps``, ``seed``, ...
+        model, options: see :func:`visualize_class`; the options are ``pixels``, ``size``, ``steps``, ``seed``, ...
 
     Raises:
         UnknownNameError: there is no such layer.

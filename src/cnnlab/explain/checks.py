@@ -1,4 +1,4 @@
-"""The arguments of the methods, checked and converted: the image, the class, the target layer, the network's output."""
+"""What people give to a method and what networks give back, checked: image, class, layer, logits, gradients."""
 
 from __future__ import annotations
 
@@ -94,7 +94,8 @@ def find_class(target: int | str, classes: Sequence[str] | None = None, count: i
     """Return the index of a class.
 
     Args:
-        target: the index of the class, or its name (upper and lower case are the same).
+        target: the index of the class, or its name (upper and lower case are the same). A text such as "7" is an index
+            where no class has that name.
         classes: the names of all classes.
         count: the number of classes, where it is known.
 
@@ -102,12 +103,12 @@ def find_class(target: int | str, classes: Sequence[str] | None = None, count: i
         UsageError: another type, an index that no class has, or a name that several classes have.
         UnknownNameError: no class has that name.
     """
-    if isinstance(target, str):
-        return _class_by_name(target, classes)
     try:
         if isinstance(target, bool):
             raise TypeError
-        index = operator.index(target)
+        if isinstance(target, str) and (not target.isdigit() or target in (classes or ())):
+            return _class_by_name(target, classes)
+        index = operator.index(int(target) if isinstance(target, str) else target)
     except TypeError:
         raise UsageError(f"A target is the index of a class or its name, not {target!r}.") from None
     if index < 0 or (count is not None and index >= count):
@@ -174,3 +175,54 @@ def ends_in_softmax(outputs: Tensor) -> bool:
         names.append(node.name())
         node = node.next_functions[0][0] if node.next_functions else None
     return any(name.startswith(("Softmax", "Exp")) for name in names) if names else bool((values > 0).all())
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """Return the probabilities, float64 (N, K), for logits (N, K): their softmax, or their sigmoid where K is 1."""
+    logits = logits.double()
+    return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)
+
+
+NO_GRADIENT = "The {} does not depend on the image in a way that has a gradient."
+
+
+def gradient_of(score: Tensor, image: Tensor, name: str = "score") -> Tensor:
+    """Return the gradient of a score with respect to an image.
+
+    Args:
+        score: the score, a scalar; the sum of the scores of several images.
+        image: the image, or the tensor of parameters that it is made from.
+        name: the name of the score in messages.
+
+    Raises:
+        ModelError: there is no gradient, or it is not finite.
+    """
+    (gradient,) = gradients_of(score, [image])
+    if gradient is None:
+        raise ModelError(NO_GRADIENT.format(name))
+    return gradient
+
+
+def gradients_of(score: Tensor, inputs: Sequence[Tensor], keep_graph: bool = False) -> list[Tensor | None]:
+    """Return the gradients of a score with respect to tensors; None for a tensor that it does not depend on.
+
+    Args:
+        score: see :func:`gradient_of`.
+        inputs: the tensors.
+        keep_graph: whether other gradients will be taken from the same graph.
+
+    Raises:
+        ModelError: there is no gradient, or it is not finite.
+    """
+    if not score.requires_grad:
+        raise ModelError(
+            "The score has no gradient: the model computes it without autograd, or detaches it. Methods that need "
+            "none: occlusion, scorecam."
+        )
+    try:
+        gradients = torch.autograd.grad(score, list(inputs), retain_graph=keep_graph, allow_unused=True)
+    except RuntimeError as error:
+        raise ModelError(f"The gradient cannot be computed: {error}") from error
+    if any(gradient is not None and not torch.isfinite(gradient).all() for gradient in gradients):
+        raise ModelError("The gradient is not finite. Look for NaN or infinite numbers in the weights, or use float64.")
+    return list(gradients)
