@@ -19,7 +19,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cnnlab.data import array_cache
 from cnnlab.data.readers import cifar
 from cnnlab.data.readers.cifar import (
     CIFAR10,
@@ -29,6 +28,7 @@ from cnnlab.data.readers.cifar import (
     parse_binary,
     parse_python,
     read_cifar,
+    save_arrays,
     unpickle,
 )
 from cnnlab.errors import DataError
@@ -89,14 +89,14 @@ def write_archive(path: Path, source: Path) -> None:
 
 def check(place: Path, format: CifarFormat) -> None:
     made = batches(format)
-    arrays = read_cifar(place, format)
+    (train_images, train_labels), (test_images, test_labels), classes = read_cifar(place, format)
     rows = np.concatenate([made[name][0] for name in format.train])
-    np.testing.assert_array_equal(arrays.train_images, rows.reshape(-1, 3, 32, 32))
-    np.testing.assert_array_equal(arrays.train_labels, np.concatenate([made[name][1] for name in format.train]))
-    np.testing.assert_array_equal(arrays.test_images.reshape(PER_BATCH, -1), made[format.test][0])
-    np.testing.assert_array_equal(arrays.test_labels, made[format.test][1])
-    assert arrays.train_labels.dtype == np.int64
-    assert arrays.classes == NAMES[format.classes]
+    np.testing.assert_array_equal(train_images, rows.reshape(-1, 3, 32, 32))
+    np.testing.assert_array_equal(train_labels, np.concatenate([made[name][1] for name in format.train]))
+    np.testing.assert_array_equal(test_images.reshape(PER_BATCH, -1), made[format.test][0])
+    np.testing.assert_array_equal(test_labels, made[format.test][1])
+    assert train_labels.dtype == np.int64
+    assert classes == NAMES[format.classes]
 
 
 @LAYOUTS
@@ -289,7 +289,7 @@ def test_class_names_must_be_complete(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="names 2 classes, expected 10"):
         read_cifar(tmp_path, CIFAR10)
     (tmp_path / "batches.meta.txt").unlink()
-    assert read_cifar(tmp_path, CIFAR10).classes is None
+    assert read_cifar(tmp_path, CIFAR10)[2] == []
 
 
 def test_a_folder_of_photos_is_not_taken_for_cifar100(tmp_path: Path) -> None:
@@ -310,7 +310,7 @@ def test_decoded_cache_is_used_and_notices_changes(tmp_path: Path, monkeypatch: 
     rows, labels = batches(CIFAR10)["test_batch"]
     changed = (labels + 1) % 10
     (tmp_path / "test_batch.bin.xz").write_bytes(lzma.compress(binary(rows, changed, CIFAR10)))
-    np.testing.assert_array_equal(read_cifar(tmp_path, CIFAR10).test_labels, changed)
+    np.testing.assert_array_equal(read_cifar(tmp_path, CIFAR10)[1][1], changed)
 
 
 def test_a_damaged_or_unwritable_cache_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,5 +335,5 @@ def test_decoded_cache_leaves_no_parts(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)
-    array_cache.save([source], [np.zeros(3)])
+    save_arrays([source], [np.zeros(3)])
     assert list((cache_dir() / "decoded").iterdir()) == []

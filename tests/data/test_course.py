@@ -44,7 +44,7 @@ def test_too_few_images_are_refused(tmp_path: Path) -> None:
     data = make_bars(n_train=12, n_test=0)
     with pytest.raises(DataError, match="12 training images, too few for 10 to train and 5 to validate"):
         course_split(data, 10, 5, 0)
-    with pytest.raises(DataError, match="no test split"):
+    with pytest.raises(DataError, match="0 test images, not 1"):
         course_split(data, 5, 5, 1)
     assert course_split(data, 5, 5, 0)["X_test"].shape == (0, 1, 8, 8)
     with pytest.raises(DataError, match="24 test images, not 25"):

@@ -66,7 +66,8 @@ class TestPixels:
         assert class_counts(data.val, data.classes).tolist() == [2, 2]
         assert all_pixels(data) == sorted(zip(pixels.tolist(), labels, strict=True))
         assert data.name == "digits"
-        assert "seed 5" in data.notes[1]
+        assert data.notes[0] == "CSV of pixels: 2 classes (0 10, 1 10), train 16, val 4, no test"
+        assert data.notes[2] == "divided here into train 16 and val 4, by class, seed 5"
 
     def test_planes_are_red_green_blue(self, tmp_path: Path) -> None:
         row = np.arange(12).reshape(1, 12).repeat(4, axis=0)
@@ -119,9 +120,9 @@ class TestPixels:
             (2, "1,1,x,3,4", 'line 2: column "pixel1" is "x", expected an integer 0..255'),
             (3, "1,1,,3,4", 'line 3: column "pixel1" is "", expected an integer'),
             (5, "1,1,2.5,3,4", 'line 5: column "pixel1" is "2.5", expected an integer'),
-            (5, "1,1,256,3,4", 'line 5: column "pixel1" is 256, expected 0..255'),
-            (5, "1,1,2,3,-1", 'line 5: column "pixel3" is -1, expected 0..255'),
-            (5, "1,1,2,3,99999999999999999999", r'column "pixel3" is 9+, expected 0..255'),
+            (5, "1,1,256,3,4", 'line 5: column "pixel1" is "256", expected an integer 0..255'),
+            (5, "1,1,2,3,-1", 'line 5: column "pixel3" is "-1", expected an integer 0..255'),
+            (5, "1,1,2,3,99999999999999999999", r'column "pixel3" is "9+", expected an integer 0..255'),
             (3, ",1,2,3,4", "line 3: the label is empty"),
             (3, '"1,1,2,3,4', "line .*: .*"),
         ],

@@ -13,7 +13,7 @@ import pytest
 
 from cnnlab.data import load_data
 from cnnlab.data.datasets import cifar10, fashion_mnist, mnist
-from cnnlab.data.locations import searched_folders
+from cnnlab.data.locations import Search
 from cnnlab.data.readers import cifar
 from cnnlab.data.readers.idx import FILES
 from cnnlab.errors import DataError, DataNotFoundError
@@ -50,10 +50,10 @@ def test_order_of_places(tmp_path: Path, cache: Path, monkeypatch: pytest.Monkey
     a, b, c = (tmp_path / letter for letter in "abc")
     a.mkdir()
     monkeypatch.setenv("CNNLAB_DATA", f"{b}:{c}:")
-    found = searched_folders("mnist", a, ["MNIST/raw"], ["/usr/share/x"])
+    folders = Search("mnist", a).folders(["MNIST/raw"], ["/usr/share/x"])
     roots = (a, b, c, Path("/usr/share/x"))
-    assert found[:16] == [r / sub for r in roots for sub in ("", "mnist", "MNIST/raw", "mnist/MNIST/raw")]
-    assert found[16:] == [cache / "data" / "mnist", cache / "data" / "mnist" / "MNIST/raw"]
+    assert folders[:16] == [r / sub for r in roots for sub in ("", "mnist", "MNIST/raw", "mnist/MNIST/raw")]
+    assert folders[16:] == [cache / "data" / "mnist", cache / "data" / "mnist" / "MNIST/raw"]
 
 
 @pytest.mark.parametrize("sub", ["", "mnist", "MNIST/raw", "mnist/raw"])

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from cnnlab.data.base import Crops, Split, memory_budget
-from cnnlab.data.decoding import decode, to_tensor
-from cnnlab.data.preprocess import Preprocess, resize_box
+from cnnlab.data.base import Crops, Split
+from cnnlab.data.decoding import decode
+from cnnlab.data.preprocess import Preprocess
 from cnnlab.errors import DataError
 
 
@@ -60,16 +59,15 @@ class ArraySplit(Split):
 
     def fetch(self, indices: Tensor, preprocess: Preprocess, crops: Crops | None = None) -> Tensor:
         if crops is not None:
-            size, interpolation = preprocess.size, preprocess.interpolation
-            images = (self._decoded(int(i), preprocess.channels) for i in indices)
-            boxes = ((image, crops.box(row, image.height, image.width)) for row, image in enumerate(images))
-            return _stack([to_tensor(resize_box(image, box, size, interpolation)) for image, box in boxes], preprocess)
+            images = (decode(self.pixels[i], preprocess.channels) for i in indices.tolist())
+            return preprocess.stack([crops.cut(row, image, preprocess) for row, image in enumerate(images)])
         if self._is_native(preprocess):
             return self.pixels.index_select(0, indices)
-        prepared = self._prepare(preprocess)
-        if prepared is not None:
-            return prepared.index_select(0, indices)
-        return self._resized(indices, preprocess)
+        if self._prepared is None or self._prepared[0] != preprocess.geometry:
+            if len(self) * preprocess.channels * preprocess.size**2 > self._memory_budget():
+                return self._resized(indices, preprocess)
+            self._prepared = (preprocess.geometry, self._resized(torch.arange(len(self)), preprocess))
+        return self._prepared[1].index_select(0, indices)
 
     def subset(self, indices: Tensor | Sequence[int]) -> ArraySplit:
         rows = torch.as_tensor(indices, dtype=torch.int64)
@@ -89,24 +87,5 @@ class ArraySplit(Split):
         whole = preprocess.resize == "stretch" or preprocess.short_side == preprocess.size
         return same_size and whole and self.channels == preprocess.channels
 
-    def _decoded(self, index: int, channels: int) -> Image.Image:
-        return decode(self.pixels[index], channels)
-
     def _resized(self, indices: Tensor, preprocess: Preprocess) -> Tensor:
-        images = [to_tensor(preprocess.fit(self._decoded(i, preprocess.channels))) for i in indices.tolist()]
-        return _stack(images, preprocess)
-
-    def _prepare(self, preprocess: Preprocess) -> Tensor | None:
-        """Return all images resized, from the cache or made now; None when they would not fit in memory."""
-        if self._prepared is None or self._prepared[0] != preprocess.geometry:
-            total = len(self) * preprocess.channels * preprocess.size**2
-            if total > (memory_budget() if self._cache_bytes is None else self._cache_bytes):
-                return None
-            self._prepared = (preprocess.geometry, self._resized(torch.arange(len(self)), preprocess))
-        return self._prepared[1]
-
-
-def _stack(images: list[Tensor], preprocess: Preprocess) -> Tensor:
-    if images:
-        return torch.stack(images)
-    return torch.empty(0, preprocess.channels, preprocess.size, preprocess.size, dtype=torch.uint8)
+        return preprocess.stack([preprocess.pixels(self.pixels[i]) for i in indices.tolist()])

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from cnnlab.data.preprocess import Preprocess
+from cnnlab.data.decoding import to_tensor
+from cnnlab.data.preprocess import FILTERS, Preprocess
 from cnnlab.data.stratify import stratified_choice, stratified_split
 from cnnlab.errors import DataError, UsageError
 from cnnlab.hardware import free_memory
@@ -38,6 +40,12 @@ class Crops:
 
     def __len__(self) -> int:
         return len(self.area)
+
+    def cut(self, i: int, image: Image.Image, preprocess: Preprocess) -> Tensor:
+        """Return the box of image ``i`` of the batch, cut out of the decoded image: uint8 (C, S, S)."""
+        top, left, height, width = self.box(i, image.height, image.width)
+        size, area = (preprocess.size, preprocess.size), (left, top, left + width, top + height)
+        return to_tensor(image.resize(size, FILTERS[preprocess.interpolation], box=area))
 
     def box(self, i: int, height: int, width: int) -> tuple[int, int, int, int]:
         """Return (top, left, height, width) in pixels for image ``i`` of the batch, whose size is now known."""
@@ -69,6 +77,7 @@ class Split(ABC):
     channels: int
     size: tuple[int, int] | None
     depth: int = 16
+    _cache_bytes: int | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -103,14 +112,13 @@ class Split(ABC):
     def joined(self, other: Split) -> Split:
         """Return a split of these images and then those of ``other``, which is of the same kind."""
 
+    def _memory_budget(self) -> int:
+        """Return how many bytes of decoded images are kept; by default 2 GiB, or 25 % of the free memory when less."""
+        return min(2 << 30, free_memory() // 4) if self._cache_bytes is None else self._cache_bytes
+
     def image(self, index: int, preprocess: Preprocess) -> Tensor:
         """Return uint8 (C, S, S): one image."""
         return self.fetch(torch.tensor([index]), preprocess)[0]
-
-
-def memory_budget() -> int:
-    """Return how many bytes one split may keep of decoded images: 2 GiB, or 25 % of the free memory when less."""
-    return min(2 << 30, free_memory() // 4)
 
 
 @dataclass

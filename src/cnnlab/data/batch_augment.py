@@ -36,11 +36,6 @@ class BatchAugment:
         self.augment, self.preprocess, self.classes = augment, preprocess, classes
         self.transforms = [kornia_transform(spec) for spec in augment.kornia]
 
-    def draw_crops(self, rng: np.random.Generator, count: int) -> Crops | None:
-        """Draw the boxes of ``crop_scale`` for ``count`` images; None when it is off."""
-        scale = self.augment.crop_scale
-        return None if scale is None else draw_crops(rng, count, scale)
-
     def __call__(self, pixels: Tensor, labels: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Return (images, targets).
 

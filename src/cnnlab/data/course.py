@@ -47,17 +47,15 @@ def course_split(
             f'"{data.name}" has {len(data.train):,} training images, too few for {training:,} to train and '
             f"{validation:,} to validate. Ask for fewer."
         )
+    available = 0 if data.test is None else len(data.test)
+    if test > available:
+        raise DataError(f'"{data.name}" has {available:,} test images, not {test:,}. Ask for test={available}.')
     first = len(data.train) - validation
-    parts = {"train": _arrays(data, data.train, 0, training), "val": _arrays(data, data.train, first, validation)}
-    if data.test is None:
-        if test:
-            raise DataError(f'"{data.name}" has no test split. Ask for test=0.')
-        parts["test"] = (parts["val"][0][:0], parts["val"][1][:0])
-    elif test > len(data.test):
-        raise DataError(f'"{data.name}" has {len(data.test):,} test images, not {test:,}. Ask for fewer.')
-    else:
-        parts["test"] = _arrays(data, data.test, 0, test)
-
+    parts = {
+        "train": _arrays(data, data.train, 0, training),
+        "val": _arrays(data, data.train, first, validation),
+        "test": _arrays(data, data.test or data.train, 0, test),  # without a test split, none of train
+    }
     mean = np.zeros(parts["train"][0].shape[1:], dtype)
     if subtract_mean and training:
         mean = parts["train"][0].mean(axis=0, dtype=np.float64).astype(dtype)
@@ -76,5 +74,5 @@ def _arrays(data: ImageData, split: Split, first: int, count: int) -> tuple[npt.
         raise DataError(
             f'"{data.name}" holds files; arrays need images of one size in memory, such as load_data("cifar10").'
         )
-    here = slice(first, first + count)
-    return split.pixels[here].numpy(), split.labels[here].numpy().copy()
+    rows = slice(first, first + count)
+    return split.pixels[rows].numpy(), split.labels[rows].numpy().copy()

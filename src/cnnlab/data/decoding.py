@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TypeAlias
 
@@ -31,7 +32,8 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_GREY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+#: Pillow's modes without colour; palettes count as colour.
+GREY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 
 def open_image(path: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
@@ -109,20 +111,15 @@ def reason(error: BaseException, path: str | os.PathLike[str] | None = None) -> 
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
         return f"it has more than {limit:.0f} million pixels, or claims to; save it smaller"
     if isinstance(error, UnidentifiedImageError):
-        kind = _kind(path)
+        kind = ""
+        with suppress(OSError):
+            kind = "" if path is None else kind_of_file(Path(path))
         if kind == "a HEIC photo":
             return f"it is a HEIC photo. {HEIC_ADVICE}"
         if kind.endswith(" image"):
             return f"it begins like {kind} but is damaged, or Pillow cannot read this kind"
         return f"it is {kind}, not an image" if kind else "it is not an image that Pillow knows"
     return str(error).rstrip(".") or type(error).__name__
-
-
-def _kind(path: str | os.PathLike[str] | None) -> str:
-    try:
-        return "" if path is None else kind_of_file(Path(path))
-    except OSError:
-        return ""
 
 
 def orientation(image: Image.Image) -> int:
@@ -139,11 +136,6 @@ def upright(image: Image.Image) -> Image.Image:
     image.load()  # first: Pillow turns TIFF files by itself while loading, and then takes the tag away
     turn = _UPRIGHT.get(orientation(image))
     return image if turn is None else image.transpose(turn)
-
-
-def is_grey(mode: str) -> bool:
-    """Return whether a Pillow mode has no colour (palettes count as colour)."""
-    return mode in _GREY_MODES
 
 
 def to_channels(image: Image.Image, channels: int, depth: int = 16) -> Image.Image:

@@ -37,7 +37,7 @@ class DataFacts:
 
 
 #: Every named data set. A module of :mod:`cnnlab.data.datasets` registers a factory
-#: ``(data_dir=None, *, progress=None, download=True) -> ImageData`` with ``@data_sets.register(DataFacts(...))``.
+#: ``(search: Search) -> ImageData`` with ``@data_sets.register(DataFacts(...))``; see :mod:`cnnlab.data.locations`.
 data_sets: Registry[DataFacts] = Registry(
     "data set", "cnnlab.data.datasets", "A path to a folder of class folders or to a CSV file works too."
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cnnlab.data.base import Crops, Split, memory_budget
-from cnnlab.data.decoding import decode, is_grey, to_tensor
-from cnnlab.data.preprocess import Preprocess, resize_box, resize_short_side
+from cnnlab.data.base import Crops, Split
+from cnnlab.data.decoding import GREY_MODES, decode
+from cnnlab.data.preprocess import Preprocess, resize_short_side
 from cnnlab.data.scanning import Scanned, depth_of, workers
 from cnnlab.errors import DataError
 
@@ -62,13 +62,13 @@ class FileSplit(Split):
                 f"{len(self.paths)} files have {len(self.labels)} labels and {len(self.names)} names; give one each."
             )
         self.scanned = None if scanned is None else list(scanned)
-        self.channels = 1 if self.scanned and all(is_grey(file.mode) for file in self.scanned) else 3
+        self.channels = 1 if self.scanned and all(file.mode in GREY_MODES for file in self.scanned) else 3
         sizes = {file.size for file in self.scanned or ()}
         self.size = sizes.pop() if len(sizes) == 1 else None
         self.depth = depth_of(self.scanned or ())
         self._cache_bytes = cache_bytes
         self._squares: tuple[tuple[Any, ...], Tensor, np.ndarray] | None = None
-        self._sources: tuple[tuple[Any, ...], list[np.ndarray | None]] | None = None
+        self._sources: tuple[tuple[Any, ...], dict[int, np.ndarray]] | None = None
 
     @property
     def photos(self) -> bool:
@@ -93,11 +93,11 @@ class FileSplit(Split):
         if crops is not None:
             sources = self._source_cache(preprocess)
             cut = [pool.submit(self._cut, i, row, preprocess, crops, sources) for row, i in enumerate(rows)]
-            return lambda: _stacked(cut, preprocess)
+            return lambda: preprocess.stack([future.result() for future in cut])
         cache = self._square_cache(preprocess)
         if cache is None:
             decoded = [pool.submit(preprocess.pixels, self.paths[i]) for i in rows]
-            return lambda: _stacked(decoded, preprocess)
+            return lambda: preprocess.stack([future.result() for future in decoded])
         pixels, ready = cache
         filling = [pool.submit(self._fill, i, preprocess, pixels, ready) for i in set(rows) if not ready[i]]
 
@@ -124,56 +124,42 @@ class FileSplit(Split):
         ready[index] = True  # after the pixels: a thread that reads True may read them
 
     def _cut(
-        self, index: int, row: int, preprocess: Preprocess, crops: Crops, sources: list[np.ndarray | None] | None
+        self, index: int, row: int, preprocess: Preprocess, crops: Crops, sources: dict[int, np.ndarray] | None
     ) -> Tensor:
-        cached = None if sources is None else sources[index]
-        if cached is not None:
-            image = Image.fromarray(cached)
-        else:
-            image = self._source(index, preprocess)
-            if sources is not None:
-                sources[index] = np.asarray(image)
-        box = crops.box(row, image.height, image.width)
-        return to_tensor(resize_box(image, box, preprocess.size, preprocess.interpolation))
-
-    def _source(self, index: int, preprocess: Preprocess) -> Image.Image:
-        """Return the picture that random boxes are cut from: the whole photo, made smaller when it is large."""
+        """Return the box of a photo, cut from the whole photo or, when that is large, from a smaller copy."""
+        if sources is not None and index in sources:
+            return crops.cut(row, Image.fromarray(sources[index]), preprocess)
         short = _source_short_side(preprocess)
         image = decode(self.paths[index], preprocess.channels, least=2 * short, depth=preprocess.depth)
-        return resize_short_side(image, short, preprocess.interpolation) if min(image.size) > short else image
-
-    def _budget(self) -> int:
-        return memory_budget() if self._cache_bytes is None else self._cache_bytes
+        if min(image.size) > short:
+            image = resize_short_side(image, short, preprocess.interpolation)
+        if sources is not None:
+            sources[index] = np.asarray(image)
+        return crops.cut(row, image, preprocess)
 
     def _square_cache(self, preprocess: Preprocess) -> tuple[Tensor, np.ndarray] | None:
         """Return (uint8 (N, C, S, S), which rows are filled), or None when it would not fit in memory."""
         if self._squares is None or self._squares[0] != preprocess.geometry:
             shape = (len(self), preprocess.channels, preprocess.size, preprocess.size)
-            if int(np.prod(shape)) > self._budget():
+            if int(np.prod(shape)) > self._memory_budget():
                 return None
             # Memory that is not written yet is not taken yet, so this costs as much as what was decoded.
             self._squares = (preprocess.geometry, torch.empty(shape, dtype=torch.uint8), np.zeros(len(self), bool))
         return self._squares[1], self._squares[2]
 
-    def _source_cache(self, preprocess: Preprocess) -> list[np.ndarray | None] | None:
-        """Return a slot for each picture that boxes are cut from, or None when they would not fit in memory."""
+    def _source_cache(self, preprocess: Preprocess) -> dict[int, np.ndarray] | None:
+        """Return the pictures that boxes are cut from, by position; None when all would not fit in memory."""
         if self._sources is None or self._sources[0] != preprocess.geometry:
             short = _source_short_side(preprocess)
             total = 0.0
             for file in self.scanned or [Scanned((short, 2 * short), "")] * len(self):
                 scale = min(1.0, short / max(1, min(file.size)))
                 total += file.size[0] * file.size[1] * scale**2 * preprocess.channels
-            if total > self._budget():
+            if total > self._memory_budget():
                 return None
-            self._sources = (preprocess.geometry, [None] * len(self))
+            self._sources = (preprocess.geometry, {})
         return self._sources[1]
 
 
 def _source_short_side(preprocess: Preprocess) -> int:
     return round(_CROP_MARGIN * preprocess.short_side)
-
-
-def _stacked(futures: list[Future[Tensor]], preprocess: Preprocess) -> Tensor:
-    if not futures:
-        return torch.empty(0, preprocess.channels, preprocess.size, preprocess.size, dtype=torch.uint8)
-    return torch.stack([future.result() for future in futures])

@@ -42,56 +42,35 @@ def class_findings(data: ImageData, imbalance: float = 10.0) -> Iterator[Finding
         imbalance: ratio of the class sizes that is reported, see :func:`examine`.
     """
     if len(data.classes) < 2:
-        yield Finding(
-            "single class",
-            "error",
-            f'the only class is "{data.classes[0]}"',
-            "Add images of another class.",
-        )
+        yield Finding("single class", "error", f'the only class is "{data.classes[0]}"', "Add images of another class.")
     counts = {name: class_counts(split, data.classes).numpy() for name, split in data.splits().items()}
     for name, per_class in counts.items():
         missing = [label for label, count in zip(data.classes, per_class, strict=True) if count == 0]
         if missing:
-            yield Finding(
-                "missing class",
-                "warning" if name == "test" else "error",
-                f"{name} has no image of {_some(missing)}",
-                f"Add images of {'this class' if len(missing) == 1 else 'these classes'} to {name}: "
-                "what is not there is not measured.",
-            )
+            message = f"{name} has no image of {_some(missing)}"
+            these = "this class" if len(missing) == 1 else "these classes"
+            advice = f"Add images of {these} to {name}: what is not there is not measured."
+            yield Finding("missing class", "warning" if name == "test" else "error", message, advice)
     train = counts["train"]
-    present = train[train > 0]
-    ratio = present.max() / present.min()
+    most, least = int(train.argmax()), int(np.where(train > 0, train, train.max()).argmin())
+    ratio = train[most] / train[least]
     if ratio > imbalance:
-        most, least = (
-            data.classes[int(train.argmax())],
-            data.classes[int(np.where(train > 0, train, train.max()).argmin())],
-        )
-        yield Finding(
-            "imbalance",
-            "warning",
-            f'train has {present.max()} images of "{most}" and {present.min()} of "{least}": {ratio:.0f} to 1',
-            "Add images of the rare classes, or train with class_weights=auto; accuracy alone will mislead.",
-        )
+        numbers = f'{train[most]} images of "{data.classes[most]}" and {train[least]} of "{data.classes[least]}"'
+        advice = "Add images of the rare classes, or train with class_weights=auto; accuracy alone will mislead."
+        yield Finding("imbalance", "warning", f"train has {numbers}: {ratio:.0f} to 1", advice)
 
 
 def left_aside(data: ImageData) -> Iterator[Finding]:
-    """Yield a finding where more files were left aside than used."""
+    """Yield a finding where more files were left aside than used, and one where more folders were."""
     used = sum(len(split) for split in data.splits().values())
     if data.ignored_files > used:
-        yield Finding(
-            "most files ignored",
-            "warning",
-            f"{used} images are used and {data.ignored_files} other files are not",
-            "The notes say which: convert them, or move them into class folders.",
-        )
+        message = f"{used} images are used and {data.ignored_files} other files are not"
+        advice = "The notes say which: convert them, or move them into class folders."
+        yield Finding("most files ignored", "warning", message, advice)
     if data.ignored_folders > len(data.classes):
-        yield Finding(
-            "most folders ignored",
-            "warning",
-            f"{len(data.classes)} folders are classes and {data.ignored_folders} folders are ignored",
-            "The notes say which: name the folder that holds the classes, or choose with --layout.",
-        )
+        message = f"{len(data.classes)} folders are classes and {data.ignored_folders} folders are ignored"
+        advice = "The notes say which: name the folder that holds the classes, or choose with --layout."
+        yield Finding("most folders ignored", "warning", message, advice)
 
 
 def counted(number: int, what: str) -> str:

@@ -10,38 +10,46 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+from PIL import Image
+from torch.nn.functional import interpolate
 
-from cnnlab.data import near_duplicates
 from cnnlab.data.array_split import ArraySplit
 from cnnlab.data.base import ImageData
 from cnnlab.data.decoding import open_image, orientation, reason, to_channels, upright
 from cnnlab.data.file_split import FileSplit
-from cnnlab.data.scanning import workers
+from cnnlab.data.near_duplicates import THUMB
+from cnnlab.data.scanning import tracked, workers
 
 _SMALLEST_HASHED = 32  # pixels: a perceptual hash says nothing about smaller pictures
 
 
 @dataclass(frozen=True)
 class InspectedImage:
-    """The facts about one image; ``thumb`` is a grey copy of 32x32, None when unreadable or too small to compare."""
+    """The facts about one image.
+
+    Attributes:
+        name: file relative to the root of the data, or ``train[12]`` for images in memory.
+        split: name of the split.
+        label: position in the list of classes.
+        digest: checksum of the file or of the pixels.
+        thumb: grey copy, uint8 (32, 32); None when unreadable or too small to compare.
+        error: why it cannot be read, or None.
+        size: of a file, height and width in pixels when upright.
+        mode, format: of a file, Pillow's names of the kind of pixels and of the file format; "" in memory.
+        orientation: of a file, the EXIF orientation, 1 (upright) to 8.
+    """
 
     name: str
     split: str
     label: int
     digest: bytes = b""
     thumb: np.ndarray | None = None
-    file: FileFacts | None = None
     error: str | None = None
-
-
-@dataclass(frozen=True)
-class FileFacts:
-    """The facts that only files have: size (height, width) upright, Pillow's mode and format, EXIF orientation."""
-
-    size: tuple[int, int]
-    mode: str
-    format: str
-    orientation: int
+    size: tuple[int, int] = (0, 0)
+    mode: str = ""
+    format: str = ""
+    orientation: int = 1
 
 
 def inspect_images(data: ImageData, progress: bool | None) -> list[InspectedImage]:
@@ -59,35 +67,24 @@ def _inspect_files(split_name: str, split: FileSplit, progress: bool | None) -> 
     def inspect(path: Path, name: str, label: int) -> InspectedImage:
         try:
             content = path.read_bytes()
-            thumb, file = _thumb(content, split.depth)
+            with open_image(io.BytesIO(content)) as image:
+                mode, (width, height) = image.mode, image.size
+                image.draft("L", (2 * THUMB, 2 * THUMB))  # a JPEG is decoded at 1/2 to 1/8 of its size
+                turned = orientation(image)
+                grey = to_channels(upright(image), 1, split.depth)
+                thumb = np.asarray(grey.resize((THUMB, THUMB), Image.Resampling.LANCZOS))
         except Exception as error:  # Pillow raises many kinds for broken files
             return InspectedImage(name, split_name, label, error=reason(error, path))
-        return InspectedImage(name, split_name, label, hashlib.blake2b(content).digest(), thumb, file)
+        size = (width, height) if turned >= 5 else (height, width)
+        digest = hashlib.blake2b(content).digest()
+        return InspectedImage(name, split_name, label, digest, thumb, None, size, mode, image.format or "", turned)
 
     with ThreadPoolExecutor(workers()) as pool:
-        inspected: Iterable[InspectedImage] = pool.map(inspect, split.paths, split.names, split.labels.tolist())
-        return list(_tracked(inspected, len(split), f"Examining {split_name}", progress))
-
-
-def _thumb(content: bytes, depth: int) -> tuple[np.ndarray, FileFacts]:
-    from PIL import Image
-
-    with open_image(io.BytesIO(content)) as image:
-        kind, mode, (width, height) = image.format or "", image.mode, image.size
-        image.draft("L", (2 * near_duplicates.THUMB,) * 2)  # a JPEG is decoded at 1/2 to 1/8 of its size
-        turned = orientation(image)
-        grey = to_channels(upright(image), 1, depth)
-        side = (near_duplicates.THUMB, near_duplicates.THUMB)
-        thumb = np.asarray(grey.resize(side, Image.Resampling.LANCZOS))
-    size = (width, height) if turned >= 5 else (height, width)
-    return thumb, FileFacts(size, mode, kind, turned)
+        inspected = pool.map(inspect, split.paths, split.names, split.labels.tolist())
+        return list(tracked(inspected, len(split), f"Examining {split_name}", progress))
 
 
 def _inspect_arrays(split_name: str, split: ArraySplit) -> list[InspectedImage]:
-    import torch
-    from torch.nn.functional import interpolate
-
-    side = near_duplicates.THUMB
     compared = min(split.pixels.shape[2:]) >= _SMALLEST_HASHED
     weights = torch.tensor([0.299, 0.587, 0.114] if split.channels == 3 else [1.0]).view(1, -1, 1, 1)
     images: list[InspectedImage] = []
@@ -96,7 +93,7 @@ def _inspect_arrays(split_name: str, split: ArraySplit) -> list[InspectedImage]:
         thumbs: Iterable[np.ndarray | None] = [None] * len(pixels)
         if compared:
             grey = (pixels.float() * weights).sum(1, keepdim=True)
-            small = interpolate(grey, (side, side), mode="bilinear", antialias=True)
+            small = interpolate(grey, (THUMB, THUMB), mode="bilinear", antialias=True)
             thumbs = small[:, 0].round().clamp(0, 255).to(torch.uint8).numpy()
         labels = split.labels[start : start + 4096].tolist()
         for i, (image, thumb, label) in enumerate(zip(pixels.numpy(), thumbs, labels, strict=True), start):
@@ -104,14 +101,3 @@ def _inspect_arrays(split_name: str, split: ArraySplit) -> list[InspectedImage]:
             name = split.names[i] if split.names else f"{split_name}[{i}]"
             images.append(InspectedImage(name, split_name, label, digest, thumb))
     return images
-
-
-def _tracked(
-    items: Iterable[InspectedImage], total: int, description: str, progress: bool | None
-) -> Iterable[InspectedImage]:
-    if not progress:
-        return items
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(items, description, total, console=Console(stderr=True), transient=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cnnlab.data.base import ImageData
 from cnnlab.data.facts import data_sets
+from cnnlab.data.locations import Search
 from cnnlab.data.readers.csv import load_csv
 from cnnlab.data.readers.folder import Layout, load_folder
 from cnnlab.errors import DataError, DataNotFoundError
@@ -51,19 +52,18 @@ def load_data(
     if progress is None:
         progress = sys.stderr.isatty()
     text = os.fspath(name_or_path)
-    if isinstance(name_or_path, str) and name_or_path in data_sets:
-        data: ImageData = data_sets.get(name_or_path).factory(data_dir, progress=progress, download=download)
+    path, named = Path(text).expanduser(), isinstance(name_or_path, str)
+    is_table = path.suffix.lower() in (".csv", ".tsv")
+    if named and text in data_sets:
+        data: ImageData = data_sets.get(text).factory(Search(text, data_dir, progress, download))
         return data
-    path = Path(text).expanduser()
     if path.is_dir():
         return load_folder(path, seed=seed, progress=progress, layout=layout)
     if path.is_file():
-        if path.suffix.lower() in (".csv", ".tsv"):
+        if is_table:
             columns = {"label_column": label_column, "file_column": file_column}
             return load_csv(path, seed=seed, progress=progress, **columns)
         raise DataError(f"{path} is neither a folder nor a .csv file. Unpack archives first; give the folder.")
-    looks_like_path = os.sep in text or "/" in text or path.suffix.lower() in (".csv", ".tsv")
-    if looks_like_path or not isinstance(name_or_path, str):
-        raise DataNotFoundError(f"There is no folder or CSV file {path}. Check the path; it is seen from {Path.cwd()}.")
-    data_sets.get(name_or_path)  # raises UnknownNameError with the nearest name
-    raise AssertionError("unreachable")
+    if named and not (is_table or os.sep in text or "/" in text):
+        data_sets.get(text)  # raises UnknownNameError with the nearest name
+    raise DataNotFoundError(f"There is no folder or CSV file {path}. Check the path; it is seen from {Path.cwd()}.")

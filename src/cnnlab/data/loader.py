@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cnnlab.data.augment import Augment
 from cnnlab.data.base import Split
-from cnnlab.data.batch_augment import BatchAugment
+from cnnlab.data.batch_augment import BatchAugment, draw_crops
 from cnnlab.data.file_split import FileSplit
 from cnnlab.data.preprocess import Preprocess
 from cnnlab.data.scanning import workers
@@ -52,7 +52,8 @@ class Loader:
 
     Order comes from (seed, epoch), augmentation from (seed, epoch, step, rank); so ``epoch(e, start_step=k)`` gives
     the same batches, bit for bit, as ``epoch(e)`` after k of them. Images in files are decoded by threads, two batches
-    ahead; there are no worker processes.
+    ahead; there are no worker processes. When shuffled, a last batch that would leave a process with a single image
+    joins the batch before it, because BatchNorm cannot learn from one image.
 
     Args:
         split: split that the images come from.
@@ -67,8 +68,6 @@ class Loader:
         device: device that the batches are put on.
         channels_last: memory format of the images.
         rank: number of this process. ``world``: number of processes.
-        drop_last_single: whether, when shuffled, a last batch that would leave a process with a single image joins the
-            batch before it, because BatchNorm cannot learn from one image. No image is dropped.
 
     Raises:
         UsageError: an argument makes no sense.
@@ -89,7 +88,6 @@ class Loader:
         channels_last: bool = False,
         rank: int = 0,
         world: int = 1,
-        drop_last_single: bool = True,
     ) -> None:
         if batch_size < 1:
             raise UsageError(f"The batch size is {batch_size}; it must be at least 1.")
@@ -111,7 +109,7 @@ class Loader:
         self.augment = augment or Augment()
         self._unused = np.random.default_rng(0)
         self._batch_augment = BatchAugment(self.augment, preprocess, classes)
-        self._bounds = _batch_bounds(len(split), batch_size, world if shuffle else 0, drop_last_single)
+        self._bounds = _batch_bounds(len(split), batch_size, world if shuffle else 0)
 
     def __len__(self) -> int:
         """Return the number of steps per epoch."""
@@ -152,8 +150,7 @@ class Loader:
 
     def _batches(self, epoch: int, start_step: int) -> Iterator[Batch]:
         order = self.order(epoch)
-        in_files = isinstance(self.split, FileSplit)
-        ahead = _AHEAD if in_files else 0
+        ahead = _AHEAD if isinstance(self.split, FileSplit) else 0
         waiting: deque[tuple[Tensor, Callable[[], Tensor], np.random.Generator]] = deque()
         # Threads start with the first file to decode: none when everything is in the cache or in memory.
         pool = ThreadPoolExecutor(workers(), thread_name_prefix="cnnlab-decode")
@@ -181,7 +178,8 @@ class Loader:
         return order[start + count * self.rank // self.world : start + count * (self.rank + 1) // self.world]
 
     def _start(self, indices: Tensor, rng: np.random.Generator, pool: ThreadPoolExecutor) -> Callable[[], Tensor]:
-        crops = self._batch_augment.draw_crops(rng, len(indices))
+        scale = self.augment.crop_scale
+        crops = None if scale is None else draw_crops(rng, len(indices), scale)
         if isinstance(self.split, FileSplit):
             return self.split.start(indices, self.preprocess, crops, pool)
         return lambda: self.split.fetch(indices, self.preprocess, crops)
@@ -199,17 +197,16 @@ class Loader:
         return tensor.to(self.device)
 
 
-def _batch_bounds(count: int, batch_size: int, sharing: int, drop_last_single: bool) -> list[tuple[int, int]]:
+def _batch_bounds(count: int, batch_size: int, sharing: int) -> list[tuple[int, int]]:
     """Return (start, stop) of each global batch.
 
     Args:
         count: images.
         batch_size: images per batch.
-        sharing: processes that must all get images of every batch; 0 when a short last batch does no harm.
-        drop_last_single: whether each process gets at least two images.
+        sharing: processes that must all get two images of every batch; 0 when a short last batch does no harm.
     """
     bounds = [(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
-    least = min((2 if drop_last_single else 1) * sharing, batch_size)
+    least = min(2 * sharing, batch_size)
     if len(bounds) > 1 and bounds[-1][1] - bounds[-1][0] < least:
         _, stop = bounds.pop()
         bounds[-1] = (bounds[-1][0], stop)

@@ -22,7 +22,7 @@ from cnnlab.data.decoding import ImageLike, decode, to_tensor
 from cnnlab.errors import DataError, UsageError, did_you_mean
 
 Resampling: TypeAlias = Literal["bilinear", "bicubic"]
-_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 @functools.lru_cache(maxsize=64)
@@ -79,7 +79,7 @@ class Preprocess:
             raise UsageError(f'resize is "{self.resize}"; expected "stretch" or "crop".')
         if not 0 < self.crop_fraction <= 1:
             raise UsageError(f"crop_fraction is {self.crop_fraction}; it must be in (0, 1], e.g. 0.875.")
-        if self.interpolation not in _FILTERS:
+        if self.interpolation not in FILTERS:
             raise UsageError(f'interpolation is "{self.interpolation}"; expected "bilinear" or "bicubic".')
         if not 8 <= self.depth <= 16:
             raise UsageError(f"depth is {self.depth}; pixels stored in 16 bits use 8 to 16 of them.")
@@ -110,6 +110,12 @@ class Preprocess:
         """
         return to_tensor(self.fit(decode(image, self.channels, depth=self.depth)))
 
+    def stack(self, pixels: Sequence[Tensor]) -> Tensor:
+        """Return pictures that :meth:`pixels` made as a batch, uint8 (N, channels, size, size); N may be 0."""
+        if pixels:
+            return torch.stack([*pixels])
+        return torch.empty(0, self.channels, self.size, self.size, dtype=torch.uint8)
+
     def fit(self, image: Image.Image) -> Image.Image:
         """Resize and crop a decoded picture (mode ``L`` or ``RGB``) to size x size."""
         image = self._resized(image)
@@ -137,7 +143,7 @@ class Preprocess:
             return resize_short_side(image, self.short_side, self.interpolation)
         if image.size == (self.size, self.size):
             return image
-        return image.resize((self.size, self.size), _FILTERS[self.interpolation])
+        return image.resize((self.size, self.size), FILTERS[self.interpolation])
 
     def _corner(self, resized: Image.Image) -> tuple[int, int]:
         """Left and top of the square that is cut out of the middle."""
@@ -192,9 +198,7 @@ class Preprocess:
             many = [images]
         else:
             many = list(images)
-        if not many:
-            return torch.empty(0, self.channels, self.size, self.size)
-        return self.normalize(torch.stack([self.pixels(image) for image in many]))
+        return self.normalize(self.stack([self.pixels(image) for image in many]))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types; :meth:`from_dict` reads them back. The usual depth of 16 bits is left out."""
@@ -226,11 +230,4 @@ def resize_short_side(image: Image.Image, length: int, interpolation: Resampling
         return image
     # max: rounding must never leave the long side shorter than the short one.
     size = (max(length, width * length // short), max(length, height * length // short))
-    return image.resize(size, _FILTERS[interpolation])
-
-
-def resize_box(image: Image.Image, box: tuple[int, int, int, int], size: int, interpolation: Resampling) -> Image.Image:
-    """Cut ``box`` (top, left, height, width in pixels) and resize it to size x size."""
-    top, left, height, width = box
-    area = (left, top, left + width, top + height)
-    return image.resize((size, size), _FILTERS[interpolation], box=area)
+    return image.resize(size, FILTERS[interpolation])

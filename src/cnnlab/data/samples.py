@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -82,7 +81,8 @@ def draw_samples(
     grid[chosen >= 0] = pixels
     title = f"{data.name}, {split}"
     if view:
-        changes = [_setting(key, value) for key, value in augment.model_dump().items() if value]
+        settings = augment.model_dump().items()
+        changes = [key if value is True else f"{key} {value}" for key, value in settings if value]
         title += f" as in training: {', '.join(changes) or 'unchanged'}"
     if len(classes) < len(data.classes):
         title += f" (the first {len(classes)} of {len(data.classes)} classes)"
@@ -95,10 +95,6 @@ def _customary(part: Split, size: int) -> Augment:
     if part.photos:
         return Augment(flip=colour, crop_scale=0.35)
     return Augment(flip=colour, crop=max(1, size // (8 if colour else 14)))
-
-
-def _setting(key: str, value: Any) -> str:
-    return key if value is True else f"{key} {value}"
 
 
 def _choose(labels: np.ndarray, classes: int, count: int, seed: int) -> np.ndarray:

@@ -7,10 +7,13 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from cnnlab.data.decoding import is_deep, open_image, orientation, reason, to_channels
+
+T = TypeVar("T")
 
 #: Up to this many files, :func:`scan` decodes every one; above, it reads the headers only.
 FULL_SCAN_FILES = 5000
@@ -52,6 +55,16 @@ def workers() -> int:
     return min(16, cores)
 
 
+def tracked(items: Iterable[T], total: int, description: str, progress: bool | None) -> Iterable[T]:
+    """Return ``items``; with ``progress``, a bar on stderr shows how many of ``total`` were taken."""
+    if not progress:
+        return items
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(items, description, total, console=Console(stderr=True), transient=True)
+
+
 def scan(paths: Sequence[Path], *, full: bool | None = None, progress: bool | None = None) -> list[Scanned]:
     """Check every file once, in threads.
 
@@ -66,14 +79,8 @@ def scan(paths: Sequence[Path], *, full: bool | None = None, progress: bool | No
     """
     decode_all = len(paths) <= FULL_SCAN_FILES if full is None else full
     with ThreadPoolExecutor(workers()) as pool:
-        results: Iterable[Scanned] = pool.map(lambda path: scan_file(path, full=decode_all), paths)
-        if progress:
-            from rich.console import Console
-            from rich.progress import track
-
-            console = Console(stderr=True)
-            results = track(results, "Looking at the images", total=len(paths), transient=True, console=console)
-        scanned = list(results)
+        results = pool.map(lambda path: scan_file(path, full=decode_all), paths)
+        scanned = list(tracked(results, len(paths), "Looking at the images", progress))
         deep = [i for i, file in enumerate(scanned) if is_deep(file.mode) and file.error is None]
         if not decode_all and deep:
             chosen = deep[:: -(-len(deep) // _DEEP_SAMPLE)]

@@ -38,23 +38,14 @@ class Ignored:
         self.folders += other.folders
         self.repeated += other.repeated
 
-    def count_file(self, name: str) -> None:
-        """Count a file that is left aside."""
-        self.files["hidden" if is_junk(name) else Path(name).suffix.lower() or "no ending"] += 1
-
-    @property
-    def heic(self) -> int:
-        """Number of HEIC photos that cannot be read here."""
-        return sum(self.files[suffix] for suffix in HEIC_SUFFIXES)
-
     def notes(self) -> list[str]:
         """Return a line for each kind of thing that was left aside."""
         lines = []
         if self.files:
             kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(self.files.items()))
             lines.append(f"files that are no images, ignored: {kinds}")
-        if self.heic:
-            lines.append(f"{self.heic} of them may be photos. {HEIC_ADVICE}")
+        if heic := sum(self.files[suffix] for suffix in HEIC_SUFFIXES):
+            lines.append(f"{heic} of them may be photos. {HEIC_ADVICE}")
         if self.folders:
             names = ", ".join(f"{name} ({n})" if n > 1 else name for name, n in sorted(self.folders.items()))
             lines.append(f"hidden and system folders, ignored: {names}")
@@ -152,7 +143,7 @@ def list_folder(folder: Path, ignored: Ignored | None = None) -> tuple[list[Path
         elif is_image_name(entry.name) and not is_junk(entry.name) and _is_file_or_dangling(entry):
             files.append(folder / entry.name)
         else:
-            ignored.count_file(entry.name)
+            ignored.files["hidden" if is_junk(entry.name) else Path(entry.name).suffix.lower() or "no ending"] += 1
     return files, folders
 
 

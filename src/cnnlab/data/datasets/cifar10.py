@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnlab.data.facts import DataFacts, data_sets
+from cnnlab.data.locations import Search
 from cnnlab.data.readers.cifar import CIFAR10, load_cifar_data
-from cnnlab.downloads import Remote
 
 if TYPE_CHECKING:
     from cnnlab.data.base import ImageData
@@ -31,24 +30,6 @@ CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
         std=(0.2470, 0.2435, 0.2616),
     )
 )
-def cifar10(data_dir: Path | str | None = None, *, progress: bool | None = None, download: bool = True) -> ImageData:
-    """Photos of animals and vehicles of ten kinds, 32x32 colour, 50,000 for training and 10,000 for testing.
-
-    Args:
-        data_dir: a folder to look in first.
-        progress: show a bar while downloading.
-        download: fetch the archive when the data set is nowhere on this machine.
-
-    Raises:
-        DataNotFoundError: neither found nor downloaded.
-        DataError: the files found are damaged.
-    """
-    return load_cifar_data(
-        "cifar10",
-        CLASSES,
-        CIFAR10,
-        Remote((URL + CIFAR10.archives[0],), f"md5:{MD5}"),
-        data_dir=data_dir,
-        progress=progress,
-        download=download,
-    )
+def cifar10(search: Search) -> ImageData:
+    """Photos of animals and vehicles of ten kinds, 32x32 colour, 50,000 for training and 10,000 for testing."""
+    return load_cifar_data(search, CLASSES, CIFAR10, URL, MD5)

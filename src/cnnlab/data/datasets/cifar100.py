@@ -2,119 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnlab.data.facts import DataFacts, data_sets
+from cnnlab.data.locations import Search
 from cnnlab.data.readers.cifar import CIFAR100, load_cifar_data
-from cnnlab.downloads import Remote
 
 if TYPE_CHECKING:
     from cnnlab.data.base import ImageData
 
 URL = "https://www.cs.toronto.edu/~kriz/"
 MD5 = "eb9058c3a382ffc7106e4002c42a8d85"
-CLASSES = (
-    "apple",
-    "aquarium_fish",
-    "baby",
-    "bear",
-    "beaver",
-    "bed",
-    "bee",
-    "beetle",
-    "bicycle",
-    "bottle",
-    "bowl",
-    "boy",
-    "bridge",
-    "bus",
-    "butterfly",
-    "camel",
-    "can",
-    "castle",
-    "caterpillar",
-    "cattle",
-    "chair",
-    "chimpanzee",
-    "clock",
-    "cloud",
-    "cockroach",
-    "couch",
-    "crab",
-    "crocodile",
-    "cup",
-    "dinosaur",
-    "dolphin",
-    "elephant",
-    "flatfish",
-    "forest",
-    "fox",
-    "girl",
-    "hamster",
-    "house",
-    "kangaroo",
-    "keyboard",
-    "lamp",
-    "lawn_mower",
-    "leopard",
-    "lion",
-    "lizard",
-    "lobster",
-    "man",
-    "maple_tree",
-    "motorcycle",
-    "mountain",
-    "mouse",
-    "mushroom",
-    "oak_tree",
-    "orange",
-    "orchid",
-    "otter",
-    "palm_tree",
-    "pear",
-    "pickup_truck",
-    "pine_tree",
-    "plain",
-    "plate",
-    "poppy",
-    "porcupine",
-    "possum",
-    "rabbit",
-    "raccoon",
-    "ray",
-    "road",
-    "rocket",
-    "rose",
-    "sea",
-    "seal",
-    "shark",
-    "shrew",
-    "skunk",
-    "skyscraper",
-    "snail",
-    "snake",
-    "spider",
-    "squirrel",
-    "streetcar",
-    "sunflower",
-    "sweet_pepper",
-    "table",
-    "tank",
-    "telephone",
-    "television",
-    "tiger",
-    "tractor",
-    "train",
-    "trout",
-    "tulip",
-    "turtle",
-    "wardrobe",
-    "whale",
-    "willow_tree",
-    "wolf",
-    "woman",
-    "worm",
+CLASSES = tuple(
+    """
+    apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
+    castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin
+    elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster
+    man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck
+    pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk
+    skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger
+    tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
+    """.split()  # noqa: SIM905
 )
 
 
@@ -132,24 +40,6 @@ CLASSES = (
         std=(0.2673, 0.2564, 0.2762),
     )
 )
-def cifar100(data_dir: Path | str | None = None, *, progress: bool | None = None, download: bool = True) -> ImageData:
-    """Photos of a hundred kinds of things, animals and plants, 32x32 colour, 50,000 for training, 10,000 for testing.
-
-    Args:
-        data_dir: a folder to look in first.
-        progress: show a bar while downloading.
-        download: fetch the archive when the data set is nowhere on this machine.
-
-    Raises:
-        DataNotFoundError: neither found nor downloaded.
-        DataError: the files found are damaged.
-    """
-    return load_cifar_data(
-        "cifar100",
-        CLASSES,
-        CIFAR100,
-        Remote((URL + CIFAR100.archives[0],), f"md5:{MD5}"),
-        data_dir=data_dir,
-        progress=progress,
-        download=download,
-    )
+def cifar100(search: Search) -> ImageData:
+    """Photos of a hundred kinds of things and creatures, 32x32 colour, 50,000 for training and 10,000 for testing."""
+    return load_cifar_data(search, CLASSES, CIFAR100, URL, MD5)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cnnlab.data.facts import DataFacts, data_sets
-from cnnlab.data.in_memory import divide, fixed_test_positions, named_data
+from cnnlab.data.in_memory import DIGITS, fixed_division, named_data
+from cnnlab.data.locations import Search
 
 if TYPE_CHECKING:
     from cnnlab.data.base import ImageData
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         std=(0.3755,),
     )
 )
-def digits(data_dir: Path | str | None = None, *, progress: bool | None = None, download: bool = True) -> ImageData:
+def digits(search: Search) -> ImageData:
     """1,797 small handwritten digits that come with the installation, a fixed fifth of each class for testing.
 
     The values 0..16 (how many of 4x4 pixels are ink) are scaled to 0..255.
@@ -38,6 +38,5 @@ def digits(data_dir: Path | str | None = None, *, progress: bool | None = None, 
     loaded = load_digits()
     images = np.rint(loaded.images * (255 / 16)).astype(np.uint8)[:, None]
     labels = loaded.target.astype(np.int64)
-    test = fixed_test_positions(labels, np.rint(np.bincount(labels) / 5).astype(np.int64))
-    classes = [str(digit) for digit in range(10)]
-    return named_data("digits", classes, *divide(images, labels, test), "the installed package scikit-learn")
+    train, test = fixed_division(images, labels, np.rint(np.bincount(labels) / 5).astype(np.int64))
+    return named_data(search.name, DIGITS, train, test, "the installed package scikit-learn")

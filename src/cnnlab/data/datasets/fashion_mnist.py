@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnlab.data.facts import DataFacts, data_sets
-from cnnlab.data.readers.idx import FILES, load_idx_data
-from cnnlab.downloads import Remote
+from cnnlab.data.locations import Search
+from cnnlab.data.readers.idx import load_idx_data
 
 if TYPE_CHECKING:
     from cnnlab.data.base import ImageData
@@ -17,25 +16,15 @@ URLS = (
     "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
     "https://fashion-mnist.s3.eu-central-1.amazonaws.com/",
 )
+#: Checksums of the four files of :data:`cnnlab.data.readers.idx.FILES`, compressed with gzip.
 MD5 = (
     "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
     "25c81989df183df01b3e8a0aad5dffbe",
     "bef4ecab320f06d8554ea6380940ec79",
     "bb300cfdad3c16e7a12a480ee83cd310",
 )
-CLASSES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
-#: Where Debian's and Ubuntu's package ``dataset-fashion-mnist`` puts the files.
+CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+#: The folder where Debian's and Ubuntu's package ``dataset-fashion-mnist`` puts the files.
 DEBIAN = "/usr/share/datasets/fashion-mnist"
 
 
@@ -54,27 +43,7 @@ DEBIAN = "/usr/share/datasets/fashion-mnist"
         std=(0.3530,),
     )
 )
-def fashion_mnist(
-    data_dir: Path | str | None = None, *, progress: bool | None = None, download: bool = True
-) -> ImageData:
-    """Clothing from Zalando's catalogue, 28x28 grey, 60,000 for training and 10,000 for testing.
-
-    Args:
-        data_dir: a folder to look in first.
-        progress: show a bar while downloading.
-        download: fetch the files when they are nowhere on this machine.
-
-    Raises:
-        DataNotFoundError: neither found nor downloaded.
-        DataError: the files found are damaged.
-    """
-    return load_idx_data(
-        "fashion_mnist",
-        CLASSES,
-        [Remote(tuple(f"{url}{file}.gz" for url in URLS), f"md5:{md5}") for file, md5 in zip(FILES, MD5, strict=True)],
-        data_dir=data_dir,
-        subfolders=("fashion-mnist", "FashionMNIST/raw", "FashionMNIST", "raw"),
-        system=(DEBIAN,),
-        progress=progress,
-        download=download,
-    )
+def fashion_mnist(search: Search) -> ImageData:
+    """Clothing from Zalando's catalogue, 28x28 grey, 60,000 for training and 10,000 for testing."""
+    subfolders = ("fashion-mnist", "FashionMNIST/raw", "FashionMNIST", "raw")
+    return load_idx_data(search, CLASSES, URLS, MD5, subfolders=subfolders, system=[DEBIAN])

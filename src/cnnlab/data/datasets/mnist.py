@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnlab.data.facts import DataFacts, data_sets
-from cnnlab.data.readers.idx import FILES, load_idx_data
-from cnnlab.downloads import Remote
+from cnnlab.data.in_memory import DIGITS
+from cnnlab.data.locations import Search
+from cnnlab.data.readers.idx import load_idx_data
 
 if TYPE_CHECKING:
     from cnnlab.data.base import ImageData
@@ -17,6 +17,7 @@ URLS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
+#: Checksums of the four files of :data:`cnnlab.data.readers.idx.FILES`, compressed with gzip.
 MD5 = (
     "f68b3c2dcbeaaa9fbdd348bbdeb94873",
     "d53e105ee54ea40749a09fcbcd1e9432",
@@ -40,24 +41,6 @@ MD5 = (
         std=(0.3081,),
     )
 )
-def mnist(data_dir: Path | str | None = None, *, progress: bool | None = None, download: bool = True) -> ImageData:
-    """Handwritten digits, 28x28 grey, 60,000 for training and 10,000 for testing.
-
-    Args:
-        data_dir: a folder to look in first.
-        progress: show a bar while downloading.
-        download: fetch the files when they are nowhere on this machine.
-
-    Raises:
-        DataNotFoundError: neither found nor downloaded.
-        DataError: the files found are damaged.
-    """
-    return load_idx_data(
-        "mnist",
-        [str(digit) for digit in range(10)],
-        [Remote(tuple(f"{url}{file}.gz" for url in URLS), f"md5:{md5}") for file, md5 in zip(FILES, MD5, strict=True)],
-        data_dir=data_dir,
-        subfolders=("MNIST/raw", "MNIST", "raw"),
-        progress=progress,
-        download=download,
-    )
+def mnist(search: Search) -> ImageData:
+    """Handwritten digits, 28x28 grey, 60,000 for training and 10,000 for testing."""
+    return load_idx_data(search, DIGITS, URLS, MD5, subfolders=("MNIST/raw", "MNIST", "raw"))

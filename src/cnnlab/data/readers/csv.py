@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import csv
+import functools
 import itertools
-from collections.abc import Sequence, Set
+import math
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
+
+from cnnlab.data.array_split import ArraySplit
 from cnnlab.data.base import ImageData
-from cnnlab.data.readers.csv_pixels import load_pixels
-from cnnlab.data.readers.csv_table import FEW_COLUMNS, HEADER, NUMBERING, Table, classes_of, is_integer
-from cnnlab.data.readers.labelled_files import build_image_data
-from cnnlab.data.scanning import scan
+from cnnlab.data.readers.csv_table import HEADER, NUMBERING, Table, class_names, is_number, read_table
+from cnnlab.data.readers.labelled import Listing, data_of_files, data_of_images, number_classes
 from cnnlab.data.walk import list_folder
-from cnnlab.errors import DataError, DataNotFoundError, UsageError, did_you_mean
+from cnnlab.errors import DataError
 
 _FILE_COLUMNS = ("file", "filename", "file_name", "path", "filepath", "image", "image_path")
 _LABEL_COLUMNS = ("label", "class", "target", "category")
+_FEW_COLUMNS = 10  # a table with more columns is one of pixels
 _TRIED = 50  # rows that are read to guess which column names files
 
 
@@ -51,47 +54,40 @@ def load_csv(
         DataError: no usable header, a bad row (named by its line), labels that are no classes, fewer than two classes,
             or a class in val or test that train lacks.
     """
-    table = Path(path).expanduser()
-    if not table.is_file():
-        raise DataNotFoundError(f"There is no file {table}. Check the path.")
-    try:
-        lines = table.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{table} is not text in UTF-8 ({error.reason}). Save it as CSV in UTF-8.") from error
-    if not lines or not lines[0].strip():
-        raise DataError(f"{table} is empty or its first line is. {HEADER}.")
-    separator = max(",;\t", key=lines[0].count)
-    header = [name.strip().lower() for name in next(csv.reader(lines[:1], delimiter=separator))]
-    reader = Table(table, lines, header, separator, *_columns(table, header, label_column, file_column))
-    pictures = _Pictures(table)
-    if reader.file is None and len(header) <= FEW_COLUMNS:
-        reader.file = _guessed_file_column(reader, pictures)
-    if reader.label < 0:
-        reader.label = _guessed_label_column(reader)
-    if reader.file is not None:
-        return _load_files(reader, reader.file, pictures, seed, progress)
-    return load_pixels(reader, seed)
+    table = read_table(Path(path).expanduser())
+    pictures = _Pictures(table.path)
+    _assign_columns(table, pictures, label_column, file_column)
+    name, source = table.path.stem, str(table.path)
+    if table.file is None:
+        images, labels, splits = _read_pixels(table)
+        classes, numbers = number_classes(source, class_names(table.path, labels, splits), splits)
+        return data_of_images(name, source, "CSV of pixels", classes, ArraySplit(images, numbers), splits, seed)
+    listing = _listed_files(table, table.file, pictures)
+    listing.labels = class_names(table.path, listing.labels, listing.splits)
+    data = data_of_files(name, source, "CSV of image files", listing, seed=seed, progress=progress)
+    columns = table.header[table.file], table.header[table.label]
+    data.notes.append(f'the column "{columns[0]}" names the files, the column "{columns[1]}" their classes')
+    return data
 
 
-def _columns(
-    path: Path, header: list[str], label_column: str | None, file_column: str | None
-) -> tuple[int, int | None, int | None]:
-    """Return the positions of the columns of labels (-1: not known), splits and files (None: there is none)."""
+def _assign_columns(table: Table, pictures: _Pictures, label_column: str | None, file_column: str | None) -> None:
+    """Find the columns of labels, splits and files: by the names that the caller gives, by usual ones, by guessing.
 
-    def named(name: str | None) -> int | None:
-        if name is None:
-            return None
-        if name.strip().lower() not in header:
-            hint = did_you_mean(name, header) or f"The columns are {', '.join(header[:12])}."
-            raise UsageError(f'{path} has no column "{name}". {hint}')
-        return header.index(name.strip().lower())
-
-    label, file = named(label_column), named(file_column)
+    Raises:
+        UsageError: there is no column of the name that the caller gives.
+        DataError: it is not plain which column holds the labels.
+    """
+    label = None if label_column is None else table.chosen_column(label_column)
+    table.file = None if file_column is None else table.chosen_column(file_column)
+    label = table.column(_LABEL_COLUMNS) if label is None else label
+    table.label = -1 if label is None else label
+    if table.file is None:
+        table.file = table.column(_FILE_COLUMNS)
+    table.split = table.column(["split"])
+    if table.file is None and len(table.header) <= _FEW_COLUMNS:
+        table.file = _guessed_file_column(table, pictures)
     if label is None:
-        label = _column(header, _LABEL_COLUMNS, {file})
-    if file is None:
-        file = _column(header, _FILE_COLUMNS, {label})
-    return -1 if label is None else label, _column(header, ("split",), {label, file}), file
+        table.label = _guessed_label_column(table)
 
 
 def _guessed_file_column(table: Table, pictures: _Pictures) -> int | None:
@@ -106,20 +102,14 @@ def _guessed_file_column(table: Table, pictures: _Pictures) -> int | None:
 
 
 def _guessed_label_column(table: Table) -> int:
-    """Return the column that is left when all others are accounted for.
-
-    Raises:
-        DataError: it is not plain which one holds the labels.
-    """
-    rest = [
-        i
-        for i, name in enumerate(table.header)
-        if i not in (table.file, table.split) and not (table.file is not None and name in NUMBERING)
-    ]
-    if table.file is not None and len(rest) == 1:
-        return rest[0]
+    """Return the column that is left when all others are accounted for."""
     start = ", ".join(table.header[:4]) + (", ..." if len(table.header) > 4 else "")
-    if all(is_integer(name) for name in table.header):
+    if table.file is not None:
+        columns = [i for i in range(len(table.header)) if i not in (table.file, table.split)]
+        rest = [i for i in columns if table.header[i] not in NUMBERING]
+        if len(rest) == 1:
+            return rest[0]
+    if all(map(is_number, table.header)):
         raise DataError(
             f"{table.path}: line 1 has no column names but numbers ({start}). Add the header line. {HEADER}."
         )
@@ -129,22 +119,20 @@ def _guessed_label_column(table: Table) -> int:
     )
 
 
+# Files ----------------------------------------------------------------------------------------------------------------
+
+
 class _Pictures:
     """The images that a CSV file may name: in its folder and in the folders directly in it, with or without ending."""
 
     def __init__(self, table: Path) -> None:
-        self.root = table.parent
-        self._inner: list[Path] | None = None
-        self._names: dict[Path, dict[str, Path]] = {}
-        self._stem = table.stem.lower()
+        self.root, self._stem = table.parent, table.stem.lower()
+        self._images_in = functools.cache(_images_by_name)
 
-    @property
+    @functools.cached_property
     def folders(self) -> list[Path]:
         """The folders that are searched: that of the CSV file, then the one called like it, then the others."""
-        if self._inner is None:
-            inner = list_folder(self.root)[1]
-            self._inner = [self.root, *sorted(inner, key=lambda folder: folder.name.lower() != self._stem)]
-        return self._inner
+        return [self.root, *sorted(list_folder(self.root)[1], key=lambda folder: folder.name.lower() != self._stem)]
 
     def find(self, name: str) -> Path | None:
         """Return the image that a cell names; None when there is none."""
@@ -153,64 +141,111 @@ class _Pictures:
             return None
         if (self.root / name).is_file():
             return self.root / name
-        name = name.replace("\\", "/")
-        for folder in self.folders:
-            path = folder / name
-            images = self._images_in(path.parent)
-            if path.name in images:
-                return images[path.name]
-        return None
-
-    def _images_in(self, folder: Path) -> dict[str, Path]:
-        """Return the images of a folder by name, and by name without ending."""
-        if folder not in self._names:
-            images = list_folder(folder)[0] if folder.is_dir() else []
-            self._names[folder] = {path.stem: path for path in reversed(images)} | {path.name: path for path in images}
-        return self._names[folder]
+        paths = [folder / name.replace("\\", "/") for folder in self.folders]
+        return next((image for path in paths if (image := self._images_in(path.parent).get(path.name))), None)
 
 
-def _column(header: list[str], names: Sequence[str], taken: Set[int | None]) -> int | None:
-    return next((header.index(name) for name in names if name in header and header.index(name) not in taken), None)
+def _images_by_name(folder: Path) -> dict[str, Path]:
+    """Return the images of a folder by name, and by name without ending."""
+    images = list_folder(folder)[0] if folder.is_dir() else []
+    return {path.stem: path for path in reversed(images)} | {path.name: path for path in images}
 
 
-def _load_files(table: Table, file_column: int, pictures: _Pictures, seed: int, progress: bool | None) -> ImageData:
-    names, paths, labels, splits = [], [], [], []
-    missing = 0
+def _listed_files(table: Table, file_column: int, pictures: _Pictures) -> Listing:
+    """Return the image files that the rows name; one that is not there is listed with those that cannot be read.
+
+    Raises:
+        DataError: a row is wrong, or none of the files is there.
+    """
+    listing, missing = Listing(table.path.parent), 0
     for line, cells in table.rows():
         name = cells[file_column].strip()
         if not name:
             raise table.bad(line, f'the column "{table.header[file_column]}" is empty')
         path = pictures.find(name)
         missing += path is None
-        # A file that is not there is listed with those that cannot be read.
-        path = table.path.parent / name if path is None else path
-        paths.append(path)
-        inside = path.is_relative_to(table.path.parent)
-        names.append(path.relative_to(table.path.parent).as_posix() if inside else name)
-        labels.append(table.label_of(line, cells))
-        splits.append(table.split_of(line, cells))
-    if missing == len(paths):
+        listing.add(path or listing.root / name, *table.label_and_split(line, cells))
+    if missing == len(listing.paths):
         inner = ", ".join(folder.name for folder in pictures.folders[1:4])
-        searched = f"{table.path.parent}{f' and its folders {inner}' if inner else ''}"
+        searched = f"{listing.root}{f' and its folders {inner}' if inner else ''}"
         raise DataError(
             f'{table.path}: none of the {missing} files of the column "{table.header[file_column]}" is there; the '
-            f'first is "{names[0]}", looked for in {searched}. '
+            f'first is "{listing.names[0]}", looked for in {searched}. '
             "Put the images there, or name another column with --file-column (file_column=...)."
         )
-    labels = classes_of(table.path, labels)
-    if "train" not in splits:
-        raise DataError(f'{table.path}: no row has the split "train". Say which images are to be learnt from.')
-    data = build_image_data(
-        name=table.path.stem,
-        source=str(table.path),
-        paths=paths,
-        names=names,
-        scanned=scan(paths, progress=progress),
-        labels=labels,
-        splits=splits,
-        seed=seed,
-        kind="CSV of image files",
+    return listing
+
+
+# Pixels ---------------------------------------------------------------------------------------------------------------
+
+
+def _read_pixels(table: Table) -> tuple[np.ndarray, list[str], list[str]]:
+    """Return the images, uint8 (N, C, S, S), and the label and the split of each.
+
+    Raises:
+        DataError: the columns are those of no image, or a row is wrong; it is named by its line.
+    """
+    columns = _pixel_columns(table)
+    shape = _shape(len(columns))
+    if shape is None:
+        raise _no_image(table, columns)
+    rows = [table.label_and_split(line, cells) for line, cells in table.rows()]
+    images = _values(table, columns, len(rows)).reshape(-1, *shape)
+    return images, [label for label, _ in rows], [split for _, split in rows]
+
+
+def _values(table: Table, columns: list[int], count: int) -> np.ndarray:
+    """Return the cells of these columns, uint8 (count, columns)."""
+    body = [line for line in table.lines[1:] if line.strip()]
+    with suppress(ValueError, OverflowError):
+        values = np.loadtxt(
+            body, np.int16, delimiter=table.separator, usecols=columns, comments=None, quotechar='"', ndmin=2
+        )
+        if len(values) == count and values.min() >= 0 and values.max() <= 255:
+            return values.astype(np.uint8)
+    # Not so plain a table is read row by row, so that a bad row is named by its line.
+    pixels = []
+    for line, cells in table.rows():
+        for column in columns:
+            if not _is_pixel(cells[column]):
+                what = f'column "{table.header[column]}" is "{cells[column].strip()}", expected an integer 0..255'
+                raise table.bad(line, what)
+        pixels.append(np.array([int(cells[column]) for column in columns], np.uint8))
+    return np.stack(pixels)
+
+
+def _pixel_columns(table: Table) -> list[int]:
+    """Return the columns of pixels: all but those of labels and splits, and but one that counts the rows."""
+    columns = [i for i in range(len(table.header)) if i not in (table.label, table.split)]
+    without = [i for i in columns if table.header[i] not in NUMBERING]
+    return without if _shape(len(without)) and not _shape(len(columns)) else columns
+
+
+def _shape(count: int) -> tuple[int, int, int] | None:
+    """Return the (C, S, S) of images with this many values; None where there are none of more than one pixel."""
+    for channels in (1, 3):
+        side = math.isqrt(count // channels)
+        if side > 1 and side * side * channels == count:
+            return channels, side, side
+    return None
+
+
+def _no_image(table: Table, columns: list[int]) -> DataError:
+    if len(columns) < 4:
+        names = ", ".join(f'"{table.header[i]}"' for i in columns)
+        return DataError(
+            f"{table.path}: beside the labels there is {names or 'nothing'}, which holds neither the pixels of an "
+            f"image nor names of images in {table.path.parent} or the folders in it. Put the images there, or name the "
+            "column of their files with --file-column (file_column=...)."
+        )
+    return DataError(
+        f"{table.path}: the header has {len(columns)} columns of pixels, which is neither S*S (grey) nor 3*S*S (red, "
+        f"green, blue planes) for any side S. {HEADER}."
     )
-    columns = table.header[file_column], table.header[table.label]
-    data.notes.append(f'the column "{columns[0]}" names the files, the column "{columns[1]}" their classes')
-    return data
+
+
+def _is_pixel(text: str) -> bool:
+    try:
+        return 0 <= int(text) <= 255
+    except ValueError:
+        return False

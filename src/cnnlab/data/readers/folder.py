@@ -10,12 +10,12 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from cnnlab.data.base import ImageData
-from cnnlab.data.readers.labelled_files import SPLIT_NAMES, build_image_data
-from cnnlab.data.scanning import scan
+from cnnlab.data.readers.labelled import SPLIT_NAMES, Listing, data_of_files
 from cnnlab.data.walk import Ignored, ImageFiles, find_images, list_folder
 from cnnlab.errors import DataError, DataNotFoundError, UsageError, did_you_mean
 
@@ -54,87 +54,90 @@ def load_folder(path: str | Path, *, seed: int = 0, progress: bool | None = None
         DataError: no class folders, fewer than two classes, no images, a class in val or test that train lacks, or a
             folder that can be read in two ways.
     """
-    root = Path(path).expanduser()
     if layout not in get_args(Layout):
         hint = did_you_mean(layout, get_args(Layout))
         raise UsageError(f'layout is "{layout}"; expected auto, classes, splits or flat. {hint}'.strip())
-    if not root.is_dir():
-        raise DataNotFoundError(f"There is no folder {root}. Check the path. {_EXPECTED}")
-    folders = _Folders()
-    base = _unwrapped(root, folders)
-    reading = layout if layout != "auto" else _layout_of(base, folders)
-    listing = _Listing()
-    if base != root:
-        listing.notes.append(f"read from {base.relative_to(root)}, the only folder with images in it")
-    {"classes": _read_classes, "splits": _read_splits, "flat": _read_flat}[reading](base, folders, listing)
+    root = _Folder(Path(path).expanduser())
+    if not root.path.is_dir():
+        raise DataNotFoundError(f"There is no folder {root.path}. Check the path. {_EXPECTED}")
+    base, listing = _unwrapped(root), _FolderListing(root.path)
+    if base is not root:
+        listing.notes.append(f"read from {base.path.relative_to(root.path)}, the only folder with images in it")
+    reading = layout if layout != "auto" else _layout_of(base)
+    if reading == "classes":
+        _list_class_folders("train", base, listing)
+    elif reading == "splits":
+        _list_splits(base, listing)
+    else:
+        _list_flat(base, listing)
     if "train" not in listing.splits:
-        raise _no_classes(base, folders, listing)
-    return _assemble(root, listing, seed=seed, progress=progress)
+        raise _no_classes(base, listing)
+    name, source = root.path.resolve().name, str(root.path)
+    data = data_of_files(name, source, "folder of photos", listing, seed=seed, progress=progress)
+    data.notes += listing.ignored.notes()
+    if listing.loose:
+        data.notes.append(f"images outside class folders, ignored: {listing.loose}")
+    if listing.empty:
+        names = ", ".join(str(folder.path.relative_to(root.path)) for folder in listing.empty)
+        data.notes.append(f"folders without images, ignored: {names}")
+    data.notes += listing.notes
+    data.ignored_files = sum(listing.ignored.files.values()) - listing.ignored.files["hidden"] + listing.loose
+    data.ignored_folders = len(listing.empty) + len(listing.unused)
+    return data
 
 
-class _Folders:
-    """The contents of folders; each is listed once."""
+class _Folder:
+    """A folder and what lies in it, which is listed once, when it is first asked for.
 
-    def __init__(self) -> None:
-        self._listed: dict[Path, tuple[list[Path], list[Path], Ignored]] = {}
-        self._images: dict[Path, ImageFiles] = {}
+    Attributes:
+        path: path of the folder.
+        name: name of the folder as it is written there.
+        label: name of the folder as a class: in composed letters (NFC), which not every system writes.
+        split: the split that the folder is called after, or None.
+    """
 
-    def loose(self, folder: Path) -> list[Path]:
-        """Return the images directly in a folder."""
-        return self._list(folder)[0]
+    def __init__(self, path: Path) -> None:
+        self.path, self.name = path, path.name
+        self.label = unicodedata.normalize("NFC", path.name)
+        self.split = SPLIT_NAMES.get(path.name.lower())
 
-    def inner(self, folder: Path) -> list[Path]:
-        """Return the folders directly in a folder."""
-        return self._list(folder)[1]
+    @cached_property
+    def contents(self) -> tuple[list[Path], list[_Folder], Ignored]:
+        """The images and the folders directly in it, and what is left aside."""
+        ignored = Ignored()
+        files, folders = list_folder(self.path, ignored)
+        return files, [_Folder(folder) for folder in folders], ignored
 
-    def ignored(self, folder: Path) -> Ignored:
-        """Return what is left aside directly in a folder."""
-        return self._list(folder)[2]
+    @property
+    def loose(self) -> list[Path]:
+        """The images directly in it."""
+        return self.contents[0]
 
-    def images(self, folder: Path) -> ImageFiles:
-        """Return the images in a folder and below it."""
-        if folder not in self._images:
-            self._images[folder] = find_images(folder)
-        return self._images[folder]
+    @cached_property
+    def images(self) -> ImageFiles:
+        """The images in it and in the folders below."""
+        return find_images(self.path)
 
-    def filled(self, folder: Path) -> list[Path]:
-        """Return the folders directly in a folder that hold images, in themselves or below."""
-        return [inner for inner in self.inner(folder) if self.images(inner).paths]
+    @cached_property
+    def filled(self) -> list[_Folder]:
+        """The folders directly in it that hold images, in themselves or below."""
+        return [folder for folder in self.contents[1] if folder.images.paths]
 
-    def names(self, folder: Path) -> set[str]:
-        """Return the names of the filled folders in a folder, as they are compared."""
-        return {class_name(inner).casefold() for inner in self.filled(folder)}
-
-    def _list(self, folder: Path) -> tuple[list[Path], list[Path], Ignored]:
-        if folder not in self._listed:
-            ignored = Ignored()
-            self._listed[folder] = (*list_folder(folder, ignored), ignored)
-        return self._listed[folder]
+    @property
+    def labels(self) -> set[str]:
+        """The names of its filled folders as classes, in small letters."""
+        return {folder.label.casefold() for folder in self.filled}
 
 
 @dataclass
-class _Listing:
-    """The image files under a root, before any is opened."""
+class _FolderListing(Listing):
+    """The image files under a root, and what is left aside there."""
 
-    paths: list[Path] = field(default_factory=list)
-    splits: list[str] = field(default_factory=list)
-    classes: list[str] = field(default_factory=list)
     ignored: Ignored = field(default_factory=Ignored)
     loose: int = 0
-    empty: list[Path] = field(default_factory=list)
-    unused: list[Path] = field(default_factory=list)  # folders with images that are no part of the data
+    empty: list[_Folder] = field(default_factory=list)
+    unused: list[_Folder] = field(default_factory=list)  # folders with images that are no part of the data
     notes: list[str] = field(default_factory=list)
-
-    def add(self, split: str, label: str, paths: Sequence[Path]) -> None:
-        """Add images of one class."""
-        self.paths += paths
-        self.splits += [split] * len(paths)
-        self.classes += [label] * len(paths)
-
-
-def class_name(folder: Path) -> str:
-    """Return the name of a folder as a class: composed letters (NFC), as not every system writes them."""
-    return unicodedata.normalize("NFC", folder.name)
 
 
 def class_of_file(path: Path) -> str | None:
@@ -144,70 +147,71 @@ def class_of_file(path: Path) -> str | None:
     return name if any(letter.isalpha() for letter in name) else None
 
 
-def _unwrapped(root: Path, folders: _Folders) -> Path:
+# The layout ----------------------------------------------------------------------------------------------------------
+
+
+def _unwrapped(root: _Folder) -> _Folder:
     """Go down through folders that hold nothing but one folder with images."""
     base = root
-    while len(filled := folders.filled(base)) == 1 and not folders.loose(base):
-        if _split(filled[0]) or not (folders.filled(filled[0]) or _plainly_flat(folders.loose(filled[0]))):
+    while len(base.filled) == 1 and not base.loose:
+        (only,) = base.filled
+        if only.split or not (only.filled or _plainly_flat(only.loose)):
             break
-        base = filled[0]
+        base = only
     return base
 
 
-def _layout_of(base: Path, folders: _Folders) -> Literal["classes", "splits", "flat"]:
+def _layout_of(base: _Folder) -> Literal["classes", "splits", "flat"]:
     """Decide how a folder is to be read, by what lies in it.
 
     Raises:
         DataError: two readings are possible, or none.
     """
-    filled = folders.filled(base)
+    filled = base.filled
     if not filled:
-        return "flat" if _plainly_flat(folders.loose(base)) else "classes"
-    train = [folder for folder in filled if _split(folder) == "train"]
-    others = [folder for folder in filled if _split(folder) in ("val", "test")]
-    strangers = [folder for folder in filled if not _split(folder)]
-    learnt = {name for folder in train for name in folders.names(folder)}
+        return "flat" if _plainly_flat(base.loose) else "classes"
+    train = [folder for folder in filled if folder.split == "train"]
+    others = [folder for folder in filled if folder.split in ("val", "test")]
+    strangers = [folder for folder in filled if not folder.split]
+    learnt = {label for folder in train for label in folder.labels}
     if not learnt and strangers:
         return "classes"
     if not train:
         have = ", ".join(folder.name for folder in others)
         raise DataError(
-            f'{base} has "{have}" but no "train" folder. Rename or add the folder with the training images'
+            f'{base.path} has "{have}" but no "train" folder. Rename or add the folder with the training images'
             + (f"; if these are classes, say {_choose('classes')}." if len(others) > 1 else ".")
         )
     if not learnt:
-        if any(_plainly_flat(folders.loose(folder)) for folder in train):
+        if any(_plainly_flat(folder.loose) for folder in train):
             return "flat"
         if len(filled) == 1:
             return "splits"  # which fails, and says what is missing
         names = ", ".join(f'"{folder.name}"' for folder in filled)
         raise DataError(
-            f"{base} has the folders {names} with images but without class folders, so it can be read in two ways. If "
-            f"these are classes, say {_choose('classes')}; if they are splits, put the images into class folders."
+            f"{base.path} has the folders {names} with images but without class folders, so it can be read in two "
+            f"ways. If these are classes, say {_choose('classes')}; if they are splits, put the images into class "
+            "folders."
         )
-    if any(folders.names(folder) & learnt for folder in [*others, *strangers]):
+    if any(folder.labels & learnt for folder in [*others, *strangers]):
         return "splits"
-    if any(folders.filled(folder) for folder in others):
-        raise _ambiguous(base, filled, "that have no class in common")
-    if not others and any(folders.loose(folder) for folder in strangers):
-        raise _ambiguous(base, filled, f"with the classes {', '.join(sorted(learnt)[:3])}, the others left aside")
+    if any(folder.filled for folder in others):
+        raise _ambiguous(base, "that have no class in common")
+    if not others and any(folder.loose for folder in strangers):
+        raise _ambiguous(base, f"with the classes {', '.join(sorted(learnt)[:3])}, the others left aside")
     return "splits"
 
 
-def _ambiguous(base: Path, filled: Sequence[Path], splits: str) -> DataError:
-    names = ", ".join(f'"{folder.name}"' for folder in filled[:4]) + (", ..." if len(filled) > 4 else "")
+def _ambiguous(base: _Folder, splits: str) -> DataError:
+    names = ", ".join(f'"{folder.name}"' for folder in base.filled[:4]) + (", ..." if len(base.filled) > 4 else "")
     return DataError(
-        f"{base} can be read in two ways: {names} may be classes, or train and what lies beside it may be splits "
+        f"{base.path} can be read in two ways: {names} may be classes, or train and what lies beside it may be splits "
         f"{splits}. Say {_choose('classes')} or {_choose('splits')}."
     )
 
 
 def _choose(layout: str) -> str:
     return f"layout={layout} (--layout {layout})"
-
-
-def _split(folder: Path) -> str | None:
-    return SPLIT_NAMES.get(folder.name.lower())
 
 
 def _plainly_flat(files: Sequence[Path]) -> bool:
@@ -218,108 +222,85 @@ def _plainly_flat(files: Sequence[Path]) -> bool:
     return len(counts) > 1 and min(counts.values()) > 1 and named and unlabelled <= len(files) // 10
 
 
-def _read_classes(base: Path, folders: _Folders, listing: _Listing) -> None:
-    _read_class_folders("train", base, folders, listing)
+# The files of each layout --------------------------------------------------------------------------------------------
 
 
-def _read_splits(base: Path, folders: _Folders, listing: _Listing) -> None:
-    by_split = _split_folders(base, folders)
-    inside = sorted(folder.name for folder in by_split.values())
-    listing.unused = [folder for folder in folders.inner(base) if folder not in by_split.values()]
-    listing.loose += len(folders.loose(base))
-    listing.ignored.add(folders.ignored(base))
+def _list_class_folders(split: str, base: _Folder, listing: _FolderListing) -> None:
+    """Add every image in the class folders of ``base``."""
+    loose, inner, ignored = base.contents
+    listing.loose += len(loose)
+    listing.ignored.add(ignored)
+    for folder in inner:
+        listing.ignored.add(folder.images.ignored)
+        for path in folder.images.paths:
+            listing.add(path, folder.label, split)
+        if not folder.images.paths:
+            listing.empty.append(folder)
+
+
+def _list_splits(base: _Folder, listing: _FolderListing) -> None:
+    """Add every image in the class folders of the split folders."""
+    by_split = _split_folders(base)
+    loose, inner, ignored = base.contents
+    listing.unused = [folder for folder in inner if folder not in by_split.values()]
+    listing.loose += len(loose)
+    listing.ignored.add(ignored)
     if listing.unused:
+        splits = ", ".join(sorted(folder.name for folder in by_split.values()))
         names = ", ".join(folder.name for folder in listing.unused)
-        listing.notes.append(f"ignored folders beside {', '.join(inside)}: {names}")
-        if any(folders.loose(folder) for folder in listing.unused):
+        listing.notes.append(f"ignored folders beside {splits}: {names}")
+        if any(folder.loose for folder in listing.unused):
             listing.notes.append(f"if all these folders are classes, say {_choose('classes')}")
     for split, folder in by_split.items():
-        before = len(listing.paths)
-        _read_class_folders(split, folder, folders, listing)
-        if len(listing.paths) == before and split != "train":
+        _list_class_folders(split, folder, listing)
+        if split not in listing.splits and split != "train":
             listing.notes.append(f"{folder.name} has no class folders with images, left out")
 
 
-def _read_class_folders(split: str, folder: Path, folders: _Folders, listing: _Listing) -> None:
-    """Add every image in the class folders of ``folder``."""
-    listing.loose += len(folders.loose(folder))
-    listing.ignored.add(folders.ignored(folder))
-    for inner in folders.inner(folder):
-        images = folders.images(inner)
-        listing.ignored.add(images.ignored)
-        listing.add(split, class_name(inner), images.paths)
-        if not images.paths:
-            listing.empty.append(inner)
-
-
-def _read_flat(base: Path, folders: _Folders, listing: _Listing) -> None:
+def _list_flat(base: _Folder, listing: _FolderListing) -> None:
     """Add images whose names begin with their class, from the folder itself or from its split folders."""
-    parts = {"train": base} if folders.loose(base) else _split_folders(base, folders)
-    for split, folder in parts.items():
-        listing.ignored.add(folders.ignored(folder))
-        files = folders.loose(folder)
-        for path in files:
+    for split, folder in ({"train": base} if base.loose else _split_folders(base)).items():
+        listing.ignored.add(folder.contents[2])
+        unlabelled = 0
+        for path in folder.loose:
             label = class_of_file(path)
-            if label is not None:
-                listing.add(split, label, [path])
-        unlabelled = sum(class_of_file(path) is None for path in files)
+            if label is None:
+                unlabelled += 1
+            else:
+                listing.add(path, label, split)
         if unlabelled:
             listing.loose += unlabelled
             listing.notes.append(f"{folder.name}: {unlabelled} images whose names tell no class, left out")
     if listing.paths:
-        example = f'{listing.paths[0].name} is of "{listing.classes[0]}"'
+        example = f'{listing.paths[0].name} is of "{listing.labels[0]}"'
         listing.notes.append(f"classes are the beginnings of the names: {example}")
 
 
-def _split_folders(base: Path, folders: _Folders) -> dict[str, Path]:
-    """Return the folders of a base that are called after splits, train first."""
-    by_split: dict[str, Path] = {}
-    for folder in folders.inner(base):
-        split = _split(folder)
-        if split in by_split:
+def _split_folders(base: _Folder) -> dict[str, _Folder]:
+    """Return the folders in ``base`` that are called after splits, train first."""
+    by_split: dict[str, _Folder] = {}
+    for folder in base.contents[1]:
+        if not folder.split:
+            continue
+        if folder.split in by_split:
             raise DataError(
-                f'{base} has "{by_split[split].name}" and "{folder.name}", which both mean the {split} split. '
-                "Keep one of them, or merge them."
+                f'{base.path} has "{by_split[folder.split].name}" and "{folder.name}", which both mean the '
+                f"{folder.split} split. Keep one of them, or merge them."
             )
-        if split:
-            by_split[split] = folder
+        by_split[folder.split] = folder
     return {split: by_split[split] for split in ("train", "val", "test") if split in by_split}
 
 
-def _no_classes(base: Path, folders: _Folders, listing: _Listing) -> DataError:
+def _no_classes(base: _Folder, listing: _FolderListing) -> DataError:
     """Return the error for a folder without an image that has a class, with the next step that may help."""
-    inside = any(_split(folder) == "train" for folder in folders.filled(base))
+    inside = any(folder.split == "train" for folder in base.filled)
     what = "no class folders with images"
     if listing.loose:
         what = f"{listing.loose} images but no class folder with images"
-    text = f"{base} has {what}{' in its train folder' if inside else ''}. {_EXPECTED}"
-    files = [*folders.loose(base), *(path for folder in folders.inner(base) for path in folders.loose(folder))]
+    text = f"{base.path} has {what}{' in its train folder' if inside else ''}. {_EXPECTED}"
+    files = [*base.loose, *(path for folder in base.contents[1] for path in folder.loose)]
     numbered = sorted({label for path in files if (label := class_of_file(path))})
     if len(numbered) > 1:
         text += f" If the names of the files begin with their class ({', '.join(numbered[:3])}), say {_choose('flat')}."
     notes = [note[0].upper() + note[1:] for note in listing.ignored.notes()]
     return DataError(" ".join([text, *(f"{note}." for note in notes)]))
-
-
-def _assemble(root: Path, listing: _Listing, *, seed: int, progress: bool | None) -> ImageData:
-    data = build_image_data(
-        name=root.resolve().name,
-        source=str(root),
-        paths=listing.paths,
-        names=[path.relative_to(root).as_posix().encode(errors="replace").decode() for path in listing.paths],
-        scanned=scan(listing.paths, progress=progress),
-        labels=listing.classes,
-        splits=listing.splits,
-        seed=seed,
-        kind="folder of photos",
-    )
-    data.notes += listing.ignored.notes()
-    if listing.loose:
-        data.notes.append(f"images outside class folders, ignored: {listing.loose}")
-    if listing.empty:
-        names = ", ".join(str(folder.relative_to(root)) for folder in listing.empty)
-        data.notes.append(f"folders without images, ignored: {names}")
-    data.notes += listing.notes
-    data.ignored_files = sum(listing.ignored.files.values()) - listing.ignored.files["hidden"] + listing.loose
-    data.ignored_folders = len(listing.empty) + len(listing.unused)
-    return data

@@ -17,59 +17,59 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnnlab.data.in_memory import named_data
-from cnnlab.data.locations import locate
+from cnnlab.data.locations import Search
 from cnnlab.downloads import Remote
 from cnnlab.errors import DataError
 
 if TYPE_CHECKING:
     from cnnlab.data.base import ImageData
 
-UNSIGNED_BYTE = 8
+#: The files of MNIST and its relatives: train images and labels, test images and labels.
+FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+_UNSIGNED_BYTE = 8
+_AGAIN = "Fetch the file again."
 
 
-def read_idx(path: Path | str, dimensions: int) -> np.ndarray:
-    """Read an IDX file of unsigned bytes, compressed with gzip or not.
+def load_idx_data(
+    search: Search,
+    classes: Sequence[str],
+    urls: Sequence[str],
+    md5: Sequence[str],
+    *,
+    subfolders: Sequence[str],
+    system: Sequence[str] = (),
+) -> ImageData:
+    """Find (or download) and read a data set of four IDX files.
 
     Args:
-        path: the file; whether it is compressed is seen from its first bytes, not from its name.
-        dimensions: number of dimensions expected (3 for images, 1 for labels).
-
-    Returns:
-        A uint8 array with ``dimensions`` dimensions.
+        search: name of the data set, folder to search first, and whether to download.
+        classes: class names in the order of the labels.
+        urls: addresses of the folders that hold :data:`FILES`, compressed with gzip.
+        md5: MD5 checksums of these files.
+        subfolders, system: see :meth:`Search.folders`.
 
     Raises:
-        DataError: unreadable, truncated, too long, or not an IDX file of that kind.
+        DataNotFoundError: neither found nor downloaded.
+        DataError: the files found are damaged.
     """
-    path = Path(path)
-    content = _read_bytes(path)
-    if len(content) < 4:
-        raise DataError(f"{path} is truncated: {len(content)} bytes, an IDX file starts with 4. {_AGAIN}")
-    zeros, kind, rank = struct.unpack(">HBB", content[:4])
-    if zeros != 0 or kind != UNSIGNED_BYTE:
-        raise DataError(
-            f"{path} is not an IDX file of unsigned bytes: it starts with {content[:4].hex()}, "
-            f"expected {UNSIGNED_BYTE << 8 | dimensions:08x}. {_AGAIN}"
-        )
-    if rank != dimensions:
-        what = {1: "labels", 3: "images"}
-        raise DataError(
-            f"{path} has {rank} dimensions ({what.get(rank, 'neither images nor labels')}), expected {dimensions} "
-            f"({what.get(dimensions, 'values')}). Were image and label files exchanged?"
-        )
-    start = 4 + 4 * dimensions
-    if len(content) < start:
-        raise DataError(f"{path} is truncated inside its header. {_AGAIN}")
-    shape = struct.unpack(f">{dimensions}I", content[4:start])
-    expected = math.prod(shape)
-    if len(content) - start != expected:
-        wrong = "is truncated" if len(content) - start < expected else "has bytes too many"
-        raise DataError(
-            f"{path} {wrong}: {len(content) - start} values, its header says {shape} = {expected}. {_AGAIN}"
-        )
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()  # writable, as torch wants it
+    sums = zip(FILES, md5, strict=True)
+    remotes = [Remote(tuple(f"{url}{file}.gz" for url in urls), f"md5:{checksum}") for file, checksum in sums]
+    files = search.files(find_idx_files, remotes, subfolders, system)
+    train = read_idx_pair(files[0], files[1], len(classes))
+    test = read_idx_pair(files[2], files[3], len(classes))
+    return named_data(search.name, classes, train, test, str(files[0].parent))
 
 
-def read_idx_pair(images_path: Path | str, labels_path: Path | str, classes: int) -> tuple[np.ndarray, np.ndarray]:
+def find_idx_files(folder: Path) -> list[Path] | None:
+    """Return the four files in ``folder``, compressed or not, or None."""
+    # Some programs unpack them with a dot before "idx".
+    variants = [(name, f"{name}.gz", name.replace("-idx", ".idx")) for name in FILES]
+    paths = [next((folder / v for v in names if (folder / v).is_file()), None) for names in variants]
+    return [path for path in paths if path is not None] if all(paths) else None
+
+
+def read_idx_pair(images_path: Path, labels_path: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Read the images and the labels of one split.
 
     Returns:
@@ -95,57 +95,47 @@ def read_idx_pair(images_path: Path | str, labels_path: Path | str, classes: int
     return images[:, None], labels.astype(np.int64)
 
 
-#: The files of MNIST and its relatives: train images and labels, test images and labels.
-FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+def read_idx(path: Path, dimensions: int) -> np.ndarray:
+    """Read an IDX file of unsigned bytes, compressed with gzip or not.
 
+    Args:
+        path: the file; whether it is compressed is seen from its first bytes, not from its name.
+        dimensions: number of dimensions expected (3 for images, 1 for labels).
 
-def find_idx_files(folder: Path) -> list[Path] | None:
-    """Return the four files in ``folder``, compressed or not, or None."""
-    # Some programs unpack them with a dot before "idx".
-    variants = [(name, f"{name}.gz", name.replace("-idx", ".idx")) for name in FILES]
-    paths = [next((folder / v for v in names if (folder / v).is_file()), None) for names in variants]
-    return [path for path in paths if path is not None] if all(paths) else None
-
-
-def load_idx_data(
-    name: str,
-    classes: Sequence[str],
-    remotes: Sequence[Remote],
-    *,
-    data_dir: Path | str | None = None,
-    subfolders: Sequence[str] = (),
-    system: Sequence[str] = (),
-    progress: bool | None = None,
-    download: bool = True,
-) -> ImageData:
-    """Find (or download) and read a data set of four IDX files.
+    Returns:
+        A uint8 array with ``dimensions`` dimensions.
 
     Raises:
-        DataNotFoundError: neither found nor downloaded.
-        DataError: the files found are damaged.
+        DataError: unreadable, truncated, too long, or not an IDX file of that kind.
     """
-    files = locate(
-        name,
-        find_idx_files,
-        remotes,
-        data_dir=data_dir,
-        subfolders=subfolders,
-        system=system,
-        progress=progress,
-        download=download,
-    )
-    train = read_idx_pair(files[0], files[1], len(classes))
-    test = read_idx_pair(files[2], files[3], len(classes))
-    return named_data(name, classes, train, test, str(files[0].parent))
-
-
-_AGAIN = "Fetch the file again."
-
-
-def _read_bytes(path: Path) -> bytes:
     try:
         content = path.read_bytes()
-        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+        content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
     except (OSError, EOFError, zlib.error, struct.error) as error:
         # gzip raises EOFError for a stream that stops early, BadGzipFile (an OSError) for a wrong checksum.
         raise DataError(f"{path} cannot be read: {error}. {_AGAIN}") from error
+    if len(content) < 4:
+        raise DataError(f"{path} is truncated: {len(content)} bytes, an IDX file starts with 4. {_AGAIN}")
+    zeros, kind, rank = struct.unpack(">HBB", content[:4])
+    if zeros != 0 or kind != _UNSIGNED_BYTE:
+        raise DataError(
+            f"{path} is not an IDX file of unsigned bytes: it starts with {content[:4].hex()}, "
+            f"expected {_UNSIGNED_BYTE << 8 | dimensions:08x}. {_AGAIN}"
+        )
+    if rank != dimensions:
+        what = {1: "labels", 3: "images"}
+        raise DataError(
+            f"{path} has {rank} dimensions ({what.get(rank, 'neither images nor labels')}), expected {dimensions} "
+            f"({what[dimensions]}). Were image and label files exchanged?"
+        )
+    start = 4 + 4 * dimensions
+    if len(content) < start:
+        raise DataError(f"{path} is truncated inside its header. {_AGAIN}")
+    shape = struct.unpack(f">{dimensions}I", content[4:start])
+    expected = math.prod(shape)
+    if len(content) - start != expected:
+        wrong = "is truncated" if len(content) - start < expected else "has bytes too many"
+        raise DataError(
+            f"{path} {wrong}: {len(content) - start} values, its header says {shape} = {expected}. {_AGAIN}"
+        )
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()  # writable, as torch wants it
