@@ -289,9 +289,9 @@ class TestWhatIsRefused:
             FullyConnectedNet([])
 
     def test_three_layers(self) -> None:
-        with pytest.raises(ShapeError, match=r"must be odd.*got 4, use 3 or 5"):
+        with pytest.raises(ShapeError, match=r"Layer 1, Conv\(filters=32, size=4.*Make size odd, 3 or 5, or give pad"):
             ThreeLayerConvNet(filter_size=4)
-        with pytest.raises(ShapeError, match=r"\(3, 32, 31\).*even height and width"):
+        with pytest.raises(ShapeError, match=r"Layer 3, MaxPool.*\(32, 32, 31\): Stride 2 does not divide"):
             ThreeLayerConvNet((3, 32, 31))
 
     @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ class TestWhatIsRefused:
         [
             ([Conv(4), MaxPool(3)], r"Layer 2, MaxPool\(size=3.*does not fit the shape \(4, 8, 8\): Stride 3"),
             ([AvgPool(9)], r"Layer 1, AvgPool.*\(2, 8, 8\).*does not fit into"),
-            ([Conv(4, size=2)], r"Layer 1, Conv\(filters=4, size=2.*Make size odd, or give pad"),
+            ([Conv(4, size=2)], r"Layer 1, Conv\(filters=4, size=2.*Make size odd, 1 or 3, or give pad"),
             ([ReLU(), Conv(4, stride=2)], r"Layer 2, Conv.*Stride 2 does not divide"),
             ([Affine(5), ReLU(), Conv(4)], r"Layer 3, Conv.*\(5,\): it needs images"),
             ([Affine(5), MaxPool(2)], r"Layer 2, MaxPool.*it needs images"),

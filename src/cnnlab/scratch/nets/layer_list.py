@@ -78,7 +78,10 @@ class Conv(Layer):
 
     def output_shape(self, shape: Shape) -> Shape:
         if self.pad is None and self.size % 2 == 0:
-            raise ShapeError("padding keeps the size of an image for odd filters only. Make size odd, or give pad.")
+            raise ShapeError(
+                "padding keeps the size of an image for odd filters only. "
+                f"Make size odd, {self.size - 1} or {self.size + 1}, or give pad."
+            )
         return (self.filters, *_windows(shape, self.size, **self.conv_param))
 
     def param_shapes(self, shape: Shape) -> dict[str, Shape]:

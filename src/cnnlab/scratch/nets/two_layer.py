@@ -1,4 +1,7 @@
-"""The two-layer net: affine - ReLU - affine - softmax, the smallest that can do more than a linear classifier."""
+"""The two-layer net: affine - ReLU - affine - softmax, the smallest that can do more than a linear classifier.
+
+Its passes are written out here, to be read; the other nets are lists of layers (:mod:`cnnlab.scratch.nets.deep`).
+"""
 
 from __future__ import annotations
 
