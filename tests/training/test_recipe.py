@@ -61,8 +61,11 @@ def test_shipped_recipe_says_what_was_measured(name: str) -> None:
     ],
 )
 def test_wrong_values_are_refused(values: dict[str, object], message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
-        Recipe.make(values)
+    with pytest.raises(RecipeError, match=message) as loaded:
+        Recipe.make(values, "mine.yaml")
+    with pytest.raises(RecipeError) as constructed:
+        Recipe(**values)  # type: ignore[arg-type]
+    assert str(loaded.value) == f"mine.yaml: {constructed.value}"
 
 
 def test_what_was_measured_holds_for_any_seed_but_not_for_other_settings() -> None:

@@ -66,6 +66,8 @@ def train(
     `cnnlab train --recipe lenet5-mnist seed=1 augment.crop=2` ·
     `cnnlab train --data photos/ --weights imagenet --freeze backbone`
     """
+    from cnnlab.training.shipped import choose_recipe
+
     names = [text for text in arguments or [] if "=" not in text]
     settings = [text for text in arguments or [] if "=" in text]
     if len(names) + (model is not None) > 1:
@@ -73,7 +75,7 @@ def train(
         raise UsageError(f"One network at a time, not {named}. Settings are key=value.")
     written = dict(text.split("=", 1) for text in settings)
     weights, freeze = weights or written.get("weights"), freeze or written.get("freeze")
-    start = _choose(names[0] if names else model, data, recipe, weights, freeze)
+    start = choose_recipe(names[0] if names else model, data, recipe, weights=weights, freeze=freeze)
     options = {"weights": _absolute(weights), "freeze": freeze, "unfreeze_at": unfreeze_at}
     options |= {"seed": seed, "device": device, "data_dir": str(data_dir.resolve()) if data_dir else None}
     options |= reading_of(layout, label_column, file_column)
@@ -93,21 +95,6 @@ def _absolute(weights: str | None) -> str | None:
     if weights in (None, "", "null", "None"):  # as YAML, `weights=null` takes the weights of a recipe away
         return None
     return str(Path(weights).resolve()) if weights != "imagenet" and Path(weights).exists() else weights
-
-
-def _choose(
-    model: str | None, data: str | None, recipe: str | None, weights: str | None = None, freeze: str | None = None
-) -> Recipe:
-    from cnnlab.data import data_sets
-    from cnnlab.training import load_recipe, recipe_for
-
-    if data is not None and data not in data_sets and Path(data).exists():
-        data = str(Path(data).resolve())  # the run must work from any folder
-    if recipe is None:
-        return recipe_for(model, data, weights=weights, freeze=freeze)
-    if recipe in ("folder", "transfer", "finetune") and data is None:
-        raise UsageError(f"The recipe `{recipe}` is for your own photos: name their folder with --data.")
-    return load_recipe(recipe).derived(model=model, data=data)
 
 
 def _find_lr(recipe: Recipe, out: Path | None, as_json: bool) -> None:

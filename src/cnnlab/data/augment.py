@@ -17,20 +17,20 @@ class Augment(BaseModel):
 
     flip: bool = Field(
         False,
-        description="mirror left and right with probability 1/2 (Krizhevsky et al., ImageNet Classification with Deep "
-        "Convolutional Neural Networks, 2012, section 4.1)",
+        description="whether images are mirrored with probability 1/2 (Krizhevsky et al., ImageNet Classification with "
+        "Deep Convolutional Neural Networks, 2012, section 4.1)",
     )
     crop: int = Field(
         0,
         ge=0,
-        description="pad with this many black pixels on each side and cut the original size at a random position "
+        description="number of black pixels that pad each side before the original size is cut at a random position "
         "(He et al., Deep Residual Learning for Image Recognition, 2016, section 4.2)",
     )
     crop_scale: float | None = Field(
         None,
         gt=0,
         le=1,
-        description="cut a box of a random share of the area, from this to 1, of aspect ratio 3/4..4/3, and resize it "
+        description="least area, as a share, of a box of aspect ratio 3/4..4/3 that is cut at random and resized "
         "(Szegedy et al., Going Deeper with Convolutions, 2015, section 6); 0.08 is usual for ImageNet",
     )
     cutout: int = Field(

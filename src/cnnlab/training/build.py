@@ -21,6 +21,7 @@ from cnnlab.training.feature_cache import FeatureCache, caches_features, plan_ca
 from cnnlab.training.optim import EMA, make_optimizer
 from cnnlab.training.precision import choose_precision, to_memory_format
 from cnnlab.training.recipe import Recipe
+from cnnlab.training.rules import unused_keys
 from cnnlab.training.seeding import seeded
 from cnnlab.training.session import Position, Session, evaluation_loader
 from cnnlab.training.step import sum_type
@@ -63,7 +64,7 @@ def prepare(recipe: Recipe, data: ImageData | None = None, *, load_weights: bool
     precision = distributed.broadcast(choose_precision(recipe, model, shape, len(data.classes), device))
     to_memory_format(model, precision.memory_format)
     cache = plan_cache(recipe, data, model, shape, device)
-    notes = [*_data_notes(data), *size_note, _network_note(recipe, model, shape)]
+    notes = [*_data_notes(data), *size_note, _network_note(recipe, model, shape), *_unused_notes(recipe)]
     notes += _weights_notes(recipe, shape) if load_weights else []
     notes += [*_freeze_notes(recipe, model, freeze, cache), _device_note(device, precision)]
     recipe = _resolved(recipe, shape, device, precision)
@@ -361,6 +362,13 @@ def _data_notes(data: ImageData) -> list[str]:
 def _network_note(recipe: Recipe, model: Network, shape: Shape) -> str:
     count = sum(p.numel() for p in model.parameters())
     return f"network: {recipe.model}, {count:,} parameters, {' x '.join(map(str, shape))} images"
+
+
+def _unused_notes(recipe: Recipe) -> list[str]:
+    """Return a note for each key that differs from its default and that optimizer and schedule do not use."""
+    changed = recipe.changed()
+    unused = unused_keys(recipe.optimizer, recipe.schedule)
+    return [f"note: {key} is not used by {rule}" for key, rule in unused if key in changed]
 
 
 def _device_note(device: torch.device, precision: Precision) -> str:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from cnnlab.training.recipe import Recipe
-from cnnlab.training.rules import OPTIMIZERS, SCHEDULES, cosine, find_rule
+from cnnlab.training.rules import OPTIMIZERS, SCHEDULES, cosine
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -31,9 +31,6 @@ def make_optimizer(
         model: the network whose parameters are to be trained.
         factors: a factor of the learning rate for each parameter's name; 1 for those that are not in it.
 
-    Raises:
-        UnknownNameError: there is no such optimizer.
-
     One-dimensional parameters are exactly the biases and the scales and shifts of normalisation layers; decaying them
     brings nothing and hurts short trainings (Goyal et al. 2017, section 5.3; He et al. 2019, section 3.1).
     """
@@ -45,8 +42,8 @@ def make_optimizer(
         {"params": parameters, "weight_decay": recipe.weight_decay if decayed else 0.0, "factor": factor}
         for (factor, decayed), parameters in sorted(members.items(), key=lambda item: item[0], reverse=True)
     ]
-    rule = find_rule("optimizer", recipe.optimizer, OPTIMIZERS)
-    return rule.build(groups, lr=recipe.lr, **_values(recipe, rule.keys))
+    rule = OPTIMIZERS[recipe.optimizer]
+    return rule.build(groups, lr=recipe.lr, **{key: getattr(recipe, key) for key in rule.keys})
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
@@ -59,15 +56,11 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     trained = (recipe.stopped_at or recipe.epochs) * steps_per_epoch
     if step >= trained:
         return _extended_rate(recipe, step - trained, steps_per_epoch)
-    schedule = find_rule("schedule", recipe.schedule, SCHEDULES)
+    schedule = SCHEDULES[recipe.schedule]
     warmup = min(total // 2, round(recipe.warmup_epochs * steps_per_epoch)) if schedule.warms_up else 0
     if step < warmup:
         return recipe.lr * (step + 1) / (warmup + 1)
-    return schedule.rate(step, total, warmup, recipe.lr, **_values(recipe, schedule.keys))
-
-
-def _values(recipe: Recipe, keys: tuple[str, ...]) -> dict[str, Any]:
-    return {key: getattr(recipe, key) for key in keys}
+    return schedule.rate(step, total, warmup, recipe.lr, **{key: getattr(recipe, key) for key in schedule.keys})
 
 
 def _extended_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:

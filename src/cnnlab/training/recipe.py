@@ -10,7 +10,16 @@ import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from cnnlab.data import Augment
 from cnnlab.errors import RecipeError, did_you_mean
@@ -26,13 +35,13 @@ class Measured(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    split: str = Field(description="the split that was evaluated")
+    split: str = Field(description="split that was evaluated")
     accuracy: float = Field(description="mean accuracy in percent")
     std: float | None = Field(description="standard deviation over the runs (n - 1), in percent; null for one run")
     n: int = Field(description="number of runs, with seeds 0 .. n-1")
     seconds: float = Field(description="mean wall time of the training in seconds")
-    machine: str = Field(description="processor or GPU, number of threads")
-    versions: str = Field(description="cnnlab, torch, python")
+    machine: str = Field(description="name of the processor or GPU, and number of threads")
+    versions: str = Field(description="versions of cnnlab, torch and Python")
     date: str = Field(description="day of the measurement")
 
 
@@ -41,25 +50,25 @@ class Extension(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    epochs: int = Field(ge=1, description="how many epochs were added")
+    epochs: int = Field(ge=1, description="number of epochs that were added")
     lr: float = Field(gt=0, description="learning rate at the start of the added epochs; cosine to zero from there")
 
 
 class Recipe(BaseModel):
-    """Every setting of a training run; unknown keys and wrong types are refused.
+    """Every setting of a training run.
 
     Raises:
-        RecipeError: from :meth:`make`, :meth:`with_overrides` and :meth:`derived`, naming the key, the value and the
-            nearest known key. The constructor raises pydantic's ``ValidationError``, with the same text.
+        RecipeError: a key is unknown, or a value has the wrong type or is out of range; the message names the key, the
+            value and the nearest known key.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
     # What it is
     name: str = Field("", description="name of the recipe")
-    about: str = Field("", description="what it is for, in a sentence")
-    reproduces: str = Field("", description="the paper or document whose result it reproduces")
-    measured: tuple[Measured, ...] = Field((), description="what was measured with it")
+    about: str = Field("", description="purpose of the recipe, in a sentence")
+    reproduces: str = Field("", description="paper or document whose result it reproduces")
+    measured: tuple[Measured, ...] = Field((), description="measurements of the recipe")
 
     # What is trained on what
     model: str = Field("lenet5", description="registered name of the network")
@@ -67,7 +76,7 @@ class Recipe(BaseModel):
     data: str = Field("mnist5k", description="registered name of a data set, a folder of photos, or a CSV file")
     data_dir: str | None = Field(None, description="folder to look for data sets in")
     layout: Literal["auto", "classes", "splits", "flat"] = Field(
-        "auto", description="how a folder is read: all folders are classes, or splits; flat: file names begin with them"
+        "auto", description="meaning of a folder's parts: all folders are classes, or splits; flat: file names begin so"
     )
     label_column: str | None = Field(None, description="column of a CSV file with the labels; guessed if null")
     file_column: str | None = Field(None, description="column of a CSV file with the image files; guessed if null")
@@ -78,32 +87,36 @@ class Recipe(BaseModel):
         None,
         gt=0,
         le=1,
-        description="photos: share of the short side that evaluation sees; null: as the weights, or 1",
+        description="share of a photo's short side that evaluation sees; null: that of the weights, else 1",
     )
-    in_channels: Literal[1, 3] | None = Field(None, description="1 grey, 3 colour; the data's own if null")
+    in_channels: Literal[1, 3] | None = Field(
+        None, description="number of channels, 1 for grey and 3 for colour; the data's own if null"
+    )
     val_fraction: float = Field(0.0, ge=0, lt=1, description="share of the training split held out to select weights")
-    train_limit: int | None = Field(None, ge=1, description="train on a stratified sample of this many images")
+    train_limit: int | None = Field(
+        None, ge=1, description="number of images of a stratified sample to train on; all if null"
+    )
 
     # What it starts from, and what of it is trained
     weights: str | None = Field(
-        None, description="start from these: imagenet, a weights file, or the folder of a run; null: random"
+        None, description="weights to start from: imagenet, a weights file, or the folder of a run; null: random ones"
     )
     head: Literal["reset", "keep"] = Field(
         "reset", description="last layer of the weights: start anew, or keep (for the same classes)"
     )
     freeze: str = Field(
-        "none", description="backbone: train the last layer only; or the last stage to freeze, such as stage2"
+        "none", description="frozen part: backbone (all but the last layer), or the last stage to freeze, as stage2"
     )
-    unfreeze_at: int | None = Field(None, ge=1, description="after this many epochs everything is trained")
+    unfreeze_at: int | None = Field(None, ge=1, description="number of epochs after which everything is trained")
     layer_decay: float = Field(
         1.0, gt=0, le=1, description="learning rate of each stage, as a share of that of the stage above it"
     )
     mean: tuple[float, ...] | None = Field(
-        None, description="per channel, of pixels in 0..1; null: that of the weights, else of the training images"
+        None, description="mean per channel of pixels in 0..1; null: that of the weights, else of the training images"
     )
-    std: tuple[float, ...] | None = Field(None, description="per channel; as mean")
+    std: tuple[float, ...] | None = Field(None, description="standard deviation per channel; null: as for mean")
     interpolation: Literal["bilinear", "bicubic"] | None = Field(
-        None, description="of photos that are resized; null: that of the weights, else bilinear"
+        None, description="interpolation of photos that are resized; null: that of the weights, else bilinear"
     )
 
     # How it is trained
@@ -114,21 +127,25 @@ class Recipe(BaseModel):
     lr: float = Field(1e-3, gt=0, description="peak learning rate")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd and rmsprop")
     nesterov: bool = Field(True, description="Nesterov momentum (sgd)")
-    betas: tuple[Decay, Decay] = Field((0.9, 0.999), description="moment decay of adam and adamw")
+    betas: tuple[Decay, Decay] = Field((0.9, 0.999), description="decay rates of the two moments of adam and adamw")
     weight_decay: float = Field(0.0, ge=0, description="L2 penalty (decoupled for adamw)")
-    decay_all: bool = Field(False, description="decay biases and normalisation parameters too")
+    decay_all: bool = Field(False, description="weight decay of biases and normalisation parameters too")
     schedule: str = Field("onecycle", description=f"learning rate over the run: {', '.join(SCHEDULES)}")
     warmup_epochs: float = Field(
-        0.0, ge=0, description="linear warm-up (constant, step, cosine), at most half of the run"
+        0.0, ge=0, description="epochs of linear warm-up (constant, step, cosine), at most half of the run"
     )
     warmup_fraction: float = Field(0.25, gt=0, lt=1, description="share of the run that one-cycle rises for")
-    milestones: tuple[float, ...] = Field((0.5, 0.75), description="step: shares of the run after which lr drops")
-    gamma: float = Field(0.1, gt=0, description="step: factor of each drop")
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Szegedy et al. 2016")
-    class_weights: Literal["none", "auto"] | dict[str, float] = Field(
-        "none", description="auto: inverse class frequency; or a weight per class name"
+    milestones: tuple[float, ...] = Field((0.5, 0.75), description="shares of the run after which lr drops (step)")
+    gamma: float = Field(0.1, gt=0, description="factor of each drop (step)")
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="share of each target that is spread over all classes (Szegedy et al. 2016)"
     )
-    sampling: Literal["shuffle", "balanced"] = Field("shuffle", description="balanced: classes equally often")
+    class_weights: Literal["none", "auto"] | dict[str, float] = Field(
+        "none", description="weights of the classes in the loss; auto: inverse frequency; or a number per class name"
+    )
+    sampling: Literal["shuffle", "balanced"] = Field(
+        "shuffle", description="order of the images; balanced: classes equally often"
+    )
     ema: float = Field(
         0.0,
         ge=0,
@@ -136,7 +153,9 @@ class Recipe(BaseModel):
         description="decay of the moving average of the weights (EMA) that is evaluated and kept; 0: off",
     )
     clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0 is off")
-    early_stopping: int = Field(0, ge=0, description="stop after this many epochs without improvement; 0 is off")
+    early_stopping: int = Field(
+        0, ge=0, description="epochs without improvement after which the training stops; 0 is off"
+    )
     augment: Augment = Field(default_factory=Augment, description="random changes to the training images")
     stopped_at: int | None = Field(
         None, ge=1, description="epochs after which a run that was extended had stopped early"
@@ -144,11 +163,13 @@ class Recipe(BaseModel):
     extensions: tuple[Extension, ...] = Field((), description="epochs added later by `cnnlab extend`")
 
     # On what it runs
-    seed: int = Field(0, ge=0, description="of weights, order, augmentation and splits")
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: by a short trial")
+    seed: int = Field(0, ge=0, description="seed of weights, order, augmentation and splits")
+    device: str = Field("auto", description="device to run on: auto, cpu, cuda, cuda:N or mps")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="number format of the forward pass; auto: by a short trial"
+    )
     channels_last: Literal["auto"] | bool = Field("auto", description="memory layout NHWC; auto: by a short trial")
-    compile: bool = Field(False, description="torch.compile the network")
+    compile: bool = Field(False, description="compilation of the network by torch.compile")
 
     @field_validator("device")
     @classmethod
@@ -157,15 +178,14 @@ class Recipe(BaseModel):
             raise ValueError(f'expected auto, cpu, cuda, cuda:N or mps, got "{value}"')
         return value
 
-    @field_validator("optimizer")
+    @field_validator("optimizer", "schedule")
     @classmethod
-    def _known_optimizer(cls, value: str) -> str:
-        return _one_of(OPTIMIZERS, value)
-
-    @field_validator("schedule")
-    @classmethod
-    def _known_schedule(cls, value: str) -> str:
-        return _one_of(SCHEDULES, value)
+    def _name_of_a_rule(cls, value: str, info: ValidationInfo) -> str:
+        names = list(OPTIMIZERS if info.field_name == "optimizer" else SCHEDULES)
+        if value not in names:
+            expected = f"{', '.join(map(repr, names[:-1]))} or {names[-1]!r}"
+            raise ValueError(f"expected {expected}, got {value!r}. {did_you_mean(value, names)}".strip())
+        return value
 
     @field_validator("class_weights", mode="before")
     @classmethod
@@ -190,6 +210,14 @@ class Recipe(BaseModel):
             raise ValueError(f"mean and std have a number per channel, std above 0; got {self.mean} and {self.std}")
         return self
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_plain_errors(cls, values: Any, validate: ModelWrapValidatorHandler[Recipe]) -> Recipe:
+        try:
+            return validate(values)
+        except ValidationError as error:
+            raise RecipeError(_explain(error)) from None
+
     @property
     def total_epochs(self) -> int:
         """Epochs of the run with all extensions."""
@@ -205,8 +233,8 @@ class Recipe(BaseModel):
         """Validate ``values``; ``source`` is named in the message when they are wrong."""
         try:
             return cls.model_validate(values)
-        except ValidationError as error:
-            raise RecipeError(f"{source}: {_explain(error)}") from None
+        except RecipeError as error:
+            raise RecipeError(f"{source}: {error}") from None
 
     def with_overrides(self, overrides: Iterable[str] = (), **options: Any) -> Recipe:
         """Return a recipe with ``key=value`` texts applied; dots reach into groups (``augment.crop=2``).
@@ -232,9 +260,7 @@ class Recipe(BaseModel):
     def derived(self, *, model: str | None = None, data: str | None = None) -> Recipe:
         """Return this recipe for another network or other data; what was measured no longer applies to it."""
         changes: dict[str, Any] = {}
-        unsettled = dict.fromkeys(("mean", "std", "interpolation"))
-        if self.weights:
-            unsettled["crop_fraction"] = None
+        unsettled = dict.fromkeys(("mean", "std", "interpolation", *(["crop_fraction"] if self.weights else [])))
         if model not in (None, self.model):
             changes |= {"model": model, "model_options": {}, "image_size": None, **unsettled}
             if self.weights != "imagenet":  # a file holds the weights of one network
@@ -274,14 +300,6 @@ class Recipe(BaseModel):
         return write_yaml(self.values() if full else self.changed())
 
 
-def _one_of(table: Iterable[str], value: str) -> str:
-    names = list(table)
-    if value not in names:
-        expected = f"{', '.join(map(repr, names[:-1]))} or {names[-1]!r}"
-        raise ValueError(f"expected {expected}, got {value!r}. {did_you_mean(value, names)}".strip())
-    return value
-
-
 def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     """Return a copy of ``values`` with ``key=value`` texts applied; values are YAML.
 
@@ -293,29 +311,21 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
         key, equals, raw = text.partition("=")
         if not equals or not key:
             raise RecipeError(f'"{text}" is not an override: write key=value, for example epochs=5.')
-        group, *path = [part.strip() for part in key.lstrip("-").split(".")]
-        _check_key(group)
-        value = parse_yaml(raw, text) if raw else ""
-        if not path:
-            result[group] = value
-            continue
+        *groups, last = [part.strip() for part in key.lstrip("-").split(".")]
+        if (first := [*groups, last][0]) not in Recipe.model_fields:
+            near = did_you_mean(first, Recipe.model_fields)
+            raise RecipeError(f'There is no recipe key "{first}". {near or "`cnnlab recipes --keys` lists them."}')
         node = result
-        for part in [group, *path[:-1]]:
-            inner = node.get(part)
+        for group in groups:
+            inner = node.get(group)
             if inner in (None, "none"):
                 inner = {}
             if not isinstance(inner, dict):
-                raise RecipeError(f'"{key}": {part} is a single value; write {key.partition("." + path[-1])[0]}=...')
-            node[part] = dict(inner)
-            node = node[part]
-        node[path[-1]] = value
+                raise RecipeError(f'"{key}": {group} is a single value; write {key.partition("." + last)[0]}=...')
+            node[group] = dict(inner)
+            node = node[group]
+        node[last] = parse_yaml(raw, text) if raw else ""
     return result
-
-
-def _check_key(key: str) -> None:
-    if key not in Recipe.model_fields:
-        near = did_you_mean(key, Recipe.model_fields)
-        raise RecipeError(f'There is no recipe key "{key}". {near or "`cnnlab recipes --keys` lists them."}')
 
 
 def _explain(error: ValidationError) -> str:
@@ -324,8 +334,8 @@ def _explain(error: ValidationError) -> str:
     path = [str(part) for part in first["loc"]]
     key = ".".join(path)
     if first["type"] == "extra_forbidden":
-        names = Recipe.model_fields if len(path) == 1 else _fields_of(path[0])
-        return f'there is no key "{key}". {did_you_mean(path[-1], names)}'.strip()
+        group = Recipe if len(path) == 1 else Recipe.model_fields[path[0]].annotation
+        return f'there is no key "{key}". {did_you_mean(path[-1], getattr(group, "model_fields", ()))}'.strip()
     if first["type"] == "literal_error":
         choices = first["ctx"]["expected"]
         near = did_you_mean(str(first["input"]), re.findall(r"'([^']*)'", choices))
@@ -334,8 +344,3 @@ def _explain(error: ValidationError) -> str:
     message += "" if first["type"] == "value_error" else f", got {first['input']!r}"
     message += "" if message[-1] in ".?" else "."
     return f"{key}: {message}" if key else message
-
-
-def _fields_of(group: str) -> list[str]:
-    annotation = Recipe.model_fields[group].annotation
-    return list(getattr(annotation, "model_fields", ()))

@@ -9,16 +9,13 @@ torch is imported inside the functions, so that a recipe can be read without it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from cnnlab.errors import UnknownNameError
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # torch takes a second to load
     from torch.optim import Optimizer
 
-Entry = TypeVar("Entry")
 Groups = list[dict[str, Any]]
 """Parameter groups as torch's optimizers take them; each has its own weight decay."""
 
@@ -51,17 +48,6 @@ class Schedule:
     rate: Callable[..., float]
     keys: tuple[str, ...] = ()
     warms_up: bool = True
-
-
-def find_rule(kind: str, name: str, rules: Mapping[str, Entry]) -> Entry:
-    """Return the entry called ``name``.
-
-    Raises:
-        UnknownNameError: the table has no such entry; the message offers the nearest one.
-    """
-    if name not in rules:
-        raise UnknownNameError(kind, name, rules)
-    return rules[name]
 
 
 # Optimizers ------------------------------------------------------------------------------------------------------
@@ -136,3 +122,13 @@ SCHEDULES = {
     "cosine": Schedule(cosine),
     "onecycle": Schedule(onecycle, ("warmup_fraction",), warms_up=False),
 }
+
+
+def unused_keys(optimizer: str, schedule: str) -> list[tuple[str, str]]:
+    """Return each key that other rules use and these two do not, with the rule that does not use it."""
+    chosen, shape = OPTIMIZERS[optimizer], SCHEDULES[schedule]
+    of_optimizers = {key for rule in OPTIMIZERS.values() for key in rule.keys}
+    of_schedules = {key for rule in SCHEDULES.values() for key in rule.keys}
+    unused = [(key, optimizer) for key in sorted(of_optimizers.difference(chosen.keys))]
+    unused += [(key, schedule) for key in sorted(of_schedules.difference(shape.keys))]
+    return unused if shape.warms_up else [*unused, ("warmup_epochs", schedule)]

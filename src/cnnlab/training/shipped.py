@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from cnnlab.data import data_sets
-from cnnlab.errors import RecipeError, UnknownNameError
+from cnnlab.errors import RecipeError, UnknownNameError, UsageError
 from cnnlab.training.recipe import Recipe
 from cnnlab.training.yaml_text import parse_yaml
 
@@ -44,6 +44,31 @@ def load_recipe(name: str | Path) -> Recipe:
     return Recipe.make(values, source)
 
 
+def choose_recipe(
+    model: str | None = None,
+    data: str | None = None,
+    recipe: str | None = None,
+    *,
+    weights: str | None = None,
+    freeze: str | None = None,
+) -> Recipe:
+    """Return the recipe called ``recipe`` for a network and data, or, without a name, what :func:`recipe_for` chooses.
+
+    Paths of data become absolute: a run has to work from any folder.
+
+    Raises:
+        UsageError: the recipe is for photos, and none are named.
+        UnknownNameError, RecipeError: see :func:`load_recipe`.
+    """
+    if data is not None and data not in data_sets and Path(data).exists():
+        data = str(Path(data).resolve())
+    if recipe is None:
+        return recipe_for(model, data, weights=weights, freeze=freeze)
+    if recipe in ("folder", "transfer", "finetune") and data is None:
+        raise UsageError(f"The recipe `{recipe}` is for your own photos: name their folder with --data.")
+    return load_recipe(recipe).derived(model=model, data=data)
+
+
 def recipe_for(
     model: str | None = None, data: str | None = None, *, weights: str | None = None, freeze: str | None = None
 ) -> Recipe:
@@ -56,7 +81,6 @@ def recipe_for(
     weights and a registered data set: what it would be without them, at a tenth of the learning rate, so that the
     beginning does not undo what the weights know; the last layer alone starts anew and keeps the full rate.
     """
-    shipped = {name: load_recipe(name) for name in list_recipes()}
     if weights not in (None, "null", "None"):
         if model is None:
             model = "efficientnet_lite0" if weights == "imagenet" else _network_of(weights)
@@ -64,19 +88,17 @@ def recipe_for(
             start = recipe_for(model, data)
             changes = {"name": "", "about": "", "reproduces": "", "measured": ()}
             return start.model_copy(update=changes | {"lr": start.lr if freeze == "backbone" else start.lr / 10})
-        return shipped["transfer" if freeze == "backbone" else "finetune"].derived(model=model, data=data)
+        return load_recipe("transfer" if freeze == "backbone" else "finetune").derived(model=model, data=data)
     if data is not None and data not in data_sets and Path(data).exists():
-        return shipped["folder"].derived(model=model, data=data)
-    wanted = (model or "lenet5", data or "mnist5k")
-    if model is None and data is not None:
-        # The network is free: any recipe about this data will do; the shortest name is the plainest.
-        for name in sorted(shipped, key=lambda n: (len(n), n)):
-            if shipped[name].data == data:
-                return shipped[name]
-    for name in sorted(shipped, key=lambda n: (len(n), n)):
-        if (shipped[name].model, shipped[name].data) == wanted:
-            return shipped[name]
-    return Recipe(model=wanted[0], data=wanted[1])
+        return load_recipe("folder").derived(model=model, data=data)
+    # Where only the data is named, the network is free: of the recipes about it the shortest name is the plainest.
+    any_model = model is None and data is not None
+    model, data = model or "lenet5", data or "mnist5k"
+    for name in sorted(list_recipes(), key=len):
+        shipped = load_recipe(name)
+        if shipped.data == data and (any_model or shipped.model == model):
+            return shipped
+    return Recipe(model=model, data=data)
 
 
 def _network_of(weights: str) -> str | None:

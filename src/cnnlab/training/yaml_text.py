@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import yaml
@@ -35,15 +35,5 @@ def parse_yaml(text: str, source: str) -> Any:
 def write_yaml(values: dict[str, Any]) -> str:
     """Return nested plain values as YAML text, in their order."""
     # PyYAML writes these line separators as they are and reads them back as spaces: escape them.
-    plain = not re.search("[\x85\u2028\u2029]", "".join(_texts(values)))
+    plain = not re.search("[\x85\u2028\u2029]", json.dumps(values, ensure_ascii=False))
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=plain, width=100)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Yield every text inside nested values."""
-    if isinstance(value, dict):
-        yield from (text for item in value.items() for part in item for text in _texts(part))
-    elif isinstance(value, list):
-        yield from (text for part in value for text in _texts(part))
-    elif isinstance(value, str):
-        yield value
