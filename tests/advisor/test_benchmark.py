@@ -22,6 +22,8 @@ from cnnlab.hardware import processor_name
 from cnnlab.training import Recipe
 from cnnlab.zoo import models
 
+TINY = Recipe(model="mlp", image_size=28, in_channels=1, batch_size=2, device="cpu", precision="fp32")
+
 
 def made_up(name: str, **changes: Any) -> Measurement:
     values: dict[str, Any] = {
@@ -81,11 +83,11 @@ def test_memory_grows_with_the_batch() -> None:
 
 
 def test_images_are_enlarged_to_what_the_network_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    jobs = []
+    jobs = {}
 
-    def answer(job: dict[str, Any], time_limit: float) -> dict[str, Any]:
-        jobs.append(job)
-        if job["what"] == "memory":
+    def answer(what: str, recipe: Recipe, classes: int, *rest: float) -> dict[str, Any]:
+        jobs[what] = (recipe, classes)
+        if what == "memory":
             return {"bytes": 1, "train_bytes": 2}
         return {
             "settings": "bf16 channels_last",
@@ -98,11 +100,7 @@ def test_images_are_enlarged_to_what_the_network_takes(monkeypatch: pytest.Monke
     monkeypatch.setattr(measure, "run_job", answer)
     done = measure.measure("lenet5", image_size=8, device="cpu")
     assert (done.image_size, done.asked_size) == (28, 8)
-    assert jobs[1]["precision"] == {
-        "precision": "bf16",
-        "channels_last": True,
-    }  # memory is measured with the settings that were chosen
-    recipe, classes = measure._recipe(jobs[1])
+    recipe, classes = jobs["memory"]  # memory is measured with the settings that were chosen
     assert (recipe.precision, recipe.channels_last, recipe.image_size, classes) == ("bf16", True, 28, 10)
 
 
@@ -129,16 +127,16 @@ def test_a_process_that_fails_is_reported(
 ) -> None:
     monkeypatch.setattr(sys, "executable", fake_python(tmp_path, script))
     with pytest.raises(TrainingError, match=message):
-        run_job({"what": "speed", "name": "mlp"}, 0.5 if "sleep" in script else 30)
+        run_job("speed", TINY, 10, 0.5 if "sleep" in script else 30)
 
 
 def test_errors_of_the_network_come_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And a file in the current folder that is called like a module of Python is not taken for it."""
     (tmp_path / "random.py").write_text("raise SystemExit('the wrong module')\n")
     monkeypatch.chdir(tmp_path)
-    job = {"what": "memory", "name": "lenet5", "image_size": 8, "batch_size": 2, "device": "cpu", "threads": 1}
+    recipe = TINY.model_copy(update={"model": "lenet5", "image_size": 8})
     with pytest.raises(TrainingError, match=r"lenet5: .*at least 28 x 28"):
-        run_job(job | {"precision": {"precision": "fp32"}}, 60)
+        run_job("memory", recipe, 10, 60)
 
 
 def test_each_result_is_kept_at_once_and_a_failure_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

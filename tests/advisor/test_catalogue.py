@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cnnlab.advisor import catalogue as module
-from cnnlab.advisor.catalogue import catalogue, count_macs, macs_at, parse_count, parse_years
+from cnnlab.advisor.catalogue import catalogue, count_macs, parse_count, parse_years
 from cnnlab.advisor.measurements import save_measurement
 from cnnlab.errors import UnknownNameError, UsageError
 from tests.advisor.test_benchmark import made_up
@@ -20,14 +20,13 @@ SMALL = "[lm][enl][nip]*"  # lenet5, mlp, mnist_cnn: quickly counted
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CNNLAB_CACHE", str(tmp_path))
-    monkeypatch.setenv("CNNLAB_CACHE", str(tmp_path))
     return tmp_path
 
 
 def test_multiply_adds_of_lenet5_are_those_of_the_paper_s_layers() -> None:
     conv = 28 * 28 * 6 * 25 + 10 * 10 * 16 * 6 * 25
     dense = 400 * 120 + 120 * 84 + 84 * 10
-    assert macs_at("lenet5") == conv + dense
+    assert count_macs("lenet5") == conv + dense
 
 
 def test_multiply_adds_follow_classes_channels_and_size() -> None:
@@ -36,20 +35,28 @@ def test_multiply_adds_follow_classes_channels_and_size() -> None:
         half, quarter = size // 2, size // 4
         return size**2 * 16 * channels * 25 + half**2 * 32 * 16 * 25 + quarter**2 * 32 * classes
 
-    assert macs_at("mnist_cnn") == mnist_cnn(28, 1, 10)
-    assert macs_at("mnist_cnn", 3, 3, 64) == mnist_cnn(64, 3, 3)
+    assert count_macs("mnist_cnn") == mnist_cnn(28, 1, 10)
+    assert count_macs("mnist_cnn", 3, 3, 64) == mnist_cnn(64, 3, 3)
 
 
 def test_resnet18_is_counted_as_everybody_counts_it() -> None:
-    assert round(macs_at("resnet18") / 1e9, 2) == 1.81
+    assert round(count_macs("resnet18", num_classes=999) / 1e9, 2) == 1.81  # counted, not declared: 1000 are
 
 
 def test_multiply_adds_of_the_usual_input_are_declared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "macs_at", lambda *arguments: 7)
-    assert count_macs(["mlp", "lenet5"]) == {"mlp": 535_040, "lenet5": 416_520}
-    assert count_macs(["mlp"], classes=3) == {"mlp": 7}
-    assert count_macs(["mlp"], channels=3) == {"mlp": 7}
-    assert count_macs(["mlp"], image_size=32) == {"mlp": 7}
+    monkeypatch.setattr(module, "create_model", lambda *arguments: pytest.fail("the network was built"))
+    count_macs.cache_clear()
+    assert [count_macs(name) for name in ("mlp", "lenet5")] == [535_040, 416_520]
+    assert count_macs("mlp", 10, 1, 28) == 535_040
+
+
+def test_multiply_adds_of_another_input_are_counted() -> None:
+    def mlp(inputs: int, classes: int) -> int:
+        return inputs * 512 + 512 * 256 + 256 * classes
+
+    assert count_macs("mlp", 3) == mlp(28 * 28, 3)
+    assert count_macs("mlp", in_channels=3) == mlp(3 * 28 * 28, 10)
+    assert count_macs("mlp", image_size=32) == mlp(32 * 32, 10)
 
 
 @pytest.mark.parametrize(

@@ -14,15 +14,14 @@ from PIL import Image
 
 from cnnlab.advisor import screening
 from cnnlab.advisor.advice import Advice, command_for, reasons
-from cnnlab.advisor.clock import TrialStep
 from cnnlab.advisor.forecast import Candidate, Forecast, expected_accuracy
 from cnnlab.advisor.search import advise, survivors
-from cnnlab.advisor.task import Request, Task
+from cnnlab.advisor.task import AdviceStep, Request, Task
 from cnnlab.advisor.trial import Rates, Trial, _plan, _rounded, try_out
-from cnnlab.cli.train import _choose
 from cnnlab.data import ArraySplit, ImageData
-from cnnlab.errors import UsageError
+from cnnlab.errors import RecipeError, UsageError
 from cnnlab.training import Recipe, load_recipe
+from cnnlab.training.shipped import choose_recipe
 from tests.helpers import bars, make_bars, tiny_recipe
 
 
@@ -35,7 +34,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def task_for(data: ImageData, goal: Any = "accuracy", spec: str = "bars") -> Task:
-    return Task.of(data, Request(600.0, goal, 30.0, device="cpu"), spec, spec)
+    return Task.of(Request(spec, 600.0, goal, 30.0, {"device": "cpu"}), data)
 
 
 def images(n: int, channels: int, size: int, labels: list[int] | None = None) -> ImageData:
@@ -124,6 +123,21 @@ def test_photos_are_cut_and_small_ones_are_not_blown_up(tmp_path: Path) -> None:
     assert task.image_size(task.recipe("inception_v3")) == 96
 
 
+def test_how_data_are_read_reaches_the_recipe_and_the_command(tmp_path: Path) -> None:
+    write_photos(tmp_path / "in folders")
+    for folder in (tmp_path / "in folders").iterdir():
+        for photo in folder.iterdir():
+            photo.rename(tmp_path / f"{folder.name}.{photo.name}")
+        folder.rmdir()
+    task = Task.of(Request(str(tmp_path), 600.0, options={"layout": "flat", "device": "cpu"}))
+    assert (task.profile.classes, task.profile.train) == (2, 16)  # a fifth is the test split
+    recipe = task.recipe("convnet")
+    assert recipe.layout == "flat"
+    assert meant_by(command_for(recipe, str(tmp_path))).layout == "flat"
+    with pytest.raises(RecipeError, match="advise: layout: expected 'auto'"):
+        list(advise(tmp_path, layout="flatt"))
+
+
 # --- The extrapolation --------------------------------------------------------------------------------------------
 
 
@@ -158,8 +172,7 @@ def test_the_extremes_give_numbers(accuracy: float) -> None:
 
 def made_up_trial(correct: np.ndarray, labels: np.ndarray | None = None, seconds: float = 10, **more: Any) -> Trial:
     values: dict[str, Any] = {
-        "seconds": seconds, "images": 100, "seen": 100, "epochs": 1, "batch_size": 8, "rate": 100.0,
-        "infer_rate": 300.0, "settings": "fp32", "resolved": Recipe(),
+        "seconds": seconds, "images": 100, "seen": 100, "rates": Rates(100.0, 300.0), "resolved": Recipe(),
     }  # fmt: skip
     return Trial(correct=correct, labels=np.arange(len(correct)) % 2 if labels is None else labels, **values | more)
 
@@ -168,7 +181,7 @@ def candidate(name: str, accuracy: float, parameters: int = 1000, infer: float =
     correct = np.arange(n) < accuracy * n
     rng = np.random.default_rng(0)
     trial = made_up_trial(rng.permutation(correct))
-    return Candidate(name, Recipe(model=name), 1, parameters, Rates(100.0, infer), trials=[trial])
+    return Candidate(Recipe(model=name), 1, parameters, Rates(100.0, infer), trials=[trial])
 
 
 @pytest.mark.parametrize(
@@ -180,14 +193,14 @@ def candidate(name: str, accuracy: float, parameters: int = 1000, infer: float =
     ],
 )
 def test_goals(goal: str, order: list[str]) -> None:
-    forecast = Forecast(task_for(images(300, 1, 28), goal))
     candidates = [
         candidate("lenet5", 0.90, parameters=3000, infer=100.0),
         candidate("mlp", 0.89, parameters=2000, infer=900.0),
         candidate("convnet", 0.88, parameters=1000, infer=500.0),
         candidate("mnist_cnn", 0.60, parameters=10, infer=9000.0),  # small and fast, but too far behind
     ]
-    assert [c.name for c in forecast.ranked(candidates, candidates)] == order
+    forecast = Forecast(task_for(images(300, 1, 28), goal), candidates)
+    assert [c.name for c in forecast.ranked(candidates)] == order
 
 
 def test_the_small_and_the_expensive_survive_beside_the_best() -> None:
@@ -200,7 +213,6 @@ def test_the_small_and_the_expensive_survive_beside_the_best() -> None:
 
 
 def test_reasons_come_from_the_numbers() -> None:
-    forecast = Forecast(task_for(images(300, 1, 28)))
     first, near, far, guess = (
         candidate("lenet5", 0.90, parameters=9000),
         candidate("mlp", 0.895, parameters=1000, infer=900.0),
@@ -208,7 +220,8 @@ def test_reasons_come_from_the_numbers() -> None:
         candidate("mnist_cnn", 0.51),
     )
     chosen = [first, near, far, guess]
-    text = {c.name: "; ".join(reasons(c, chosen, chosen, forecast)) for c in chosen}
+    forecast = Forecast(task_for(images(300, 1, 28)), chosen)
+    text = {c.name: "; ".join(reasons(c, chosen, forecast)) for c in chosen}
     assert "not to be told apart" not in text["lenet5"]
     assert "9 times fewer parameters" in text["mlp"]
     assert "answers 3.0 times as fast" in text["mlp"]
@@ -255,7 +268,7 @@ def meant_by(command: str) -> Recipe:
     while words and words[0].startswith("--"):
         options[words[0]], words = words[1], words[2:]
     weights, freeze = options.get("--weights"), options.get("--freeze")
-    start = _choose(model, options["--data"], None, weights, freeze)
+    start = choose_recipe(model, options["--data"], weights=weights, freeze=freeze)
     overrides = [f"{key[2:]}={value}" for key, value in options.items() if key in ("--weights", "--freeze")]
     recipe = start.with_overrides([*words, *overrides])
     return recipe.model_copy(update={"data_dir": options.get("--data-dir")})
@@ -271,7 +284,7 @@ def test_the_command_means_the_recipe(
     if data == "a folder":
         source = str(tmp_path / "my photos")
         write_photos(Path(source), n=1)
-    start = _choose(model, source, None, *weights)
+    start = choose_recipe(model, source, weights=weights[0], freeze=weights[1])
     changes = {
         "epochs": 7, "lr": 3e-4, "seed": 5, "device": "cpu", "class_weights": "auto", "image_size": 96,
         "augment": {"flip": True, "crop": 3, "crop_scale": None}, "train_limit": 50, "data_dir": "/some where",
@@ -297,7 +310,7 @@ def test_a_whole_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     """On 8x8 digits, from four networks, in seconds."""
     monkeypatch.setattr(screening, "list_models", lambda: ["convnet", "mlp", "mnist_cnn", "resnet18"])
     events = list(advise("digits", minutes=0.5, budget=12, device="cpu"))
-    assert all(isinstance(event, TrialStep) for event in events[:-1])
+    assert all(isinstance(event, AdviceStep) for event in events[:-1])
     answer = events[-1]
     assert isinstance(answer, Advice)
     assert answer.data.describe().startswith("1,438 images to learn from, 10 classes")

@@ -55,9 +55,12 @@ def test_json_and_nothing_else() -> None:
         (["digits", "--minutes", "0"], 2, "minutes must be above 0"),
         (["./nowhere"], 1, "There is no folder or CSV file"),
         (["digits", "--device", "tpu"], 2, "expected auto, cpu"),
+        (["digits", "--layout", "flt"], 2, 'Did you mean "flat"?'),
+        (["./labels.csv", "--label-column", "kind"], 2, "kind"),
     ],
 )
 def test_wrong_input(arguments: list[str], code: int, message: str) -> None:
+    Path("labels.csv").write_text("file,label\na.png,cat\nb.png,dog\n")
     result = cnnlab("advise", *arguments)
     assert result.exit_code == code
     assert message in " ".join(result.stderr.split())

@@ -21,65 +21,40 @@ GOALS = {"speed": "fastest to answer", "small": "smallest"}
 
 @dataclass(frozen=True)
 class Choice:
-    """One of the networks advised, with the reasons and the command that trains it.
+    """One of the networks advised, with the reasons and the command that trains it."""
 
-    Attributes:
-        name: name of the network. ``label``: its name with the weights it starts from.
-        command: the ``cnnlab train`` command. ``recipe``: the recipe that the command means.
-        accuracy: accuracy of the longest trial, 0..1. ``interval``: its 95 % interval.
-        balanced_accuracy: mean over the classes of the share of right answers, 0..1.
-        n: number of held-out images these were measured on.
-        trail: seconds of training and score of each trial.
-        expected_accuracy: score to expect after the whole training; None where the trials do not tell.
-        epochs, seconds: length of the whole training.
-        images_per_second: images per second in training. ``parameters``, ``macs``: size and cost of the network.
-        memory_bytes: peak memory of a training step; None where it was not measured.
-        reasons: sentences that say why it was chosen.
-    """
-
-    name: str
-    label: str
-    command: str
-    recipe: Recipe
-    accuracy: float
-    interval: tuple[float, float]
-    balanced_accuracy: float
-    n: int
-    trail: list[tuple[float, float]]
-    expected_accuracy: float | None
-    epochs: int
-    seconds: float
-    images_per_second: float
-    parameters: int
-    macs: int
-    memory_bytes: int | None
-    reasons: list[str]
+    name: str  #: name of the network
+    label: str  #: name of the network with the weights it starts from
+    command: str  #: ``cnnlab train`` command
+    recipe: Recipe  #: recipe that the command means
+    accuracy: float  #: accuracy of the longest trial, 0..1
+    interval: tuple[float, float]  #: 95 % interval of the accuracy
+    balanced_accuracy: float  #: mean over the classes of the share of right answers, 0..1
+    n: int  #: number of held-out images these were measured on
+    trail: list[tuple[float, float]]  #: seconds of training and score of each trial
+    expected_accuracy: float | None  #: score to expect after the whole training; None where the trials do not tell
+    epochs: int  #: number of epochs of the whole training
+    seconds: float  #: duration of the whole training in seconds
+    images_per_second: float  #: images per second in training
+    parameters: int  #: number of parameters
+    macs: int  #: multiply-adds of one image
+    memory_bytes: int | None  #: peak memory of a training step; None where it was not measured
+    reasons: list[str]  #: sentences that say why it was chosen
 
 
 @dataclass(frozen=True)
 class Advice:
-    """The result of an advice: up to three networks, the best first, and the measurements behind it.
+    """The result of an advice: up to three networks, the best first, and the measurements behind it."""
 
-    Attributes:
-        data: profile of the data.
-        notes: sentences about the settings that follow from the data.
-        machine: name of the device and number of threads.
-        goal, minutes: goal and training time that were asked for.
-        seconds: time that the advice took, in seconds.
-        measured: sentence about the measurements.
-        choices: the networks advised.
-        tried: measurements of every network tried, as plain values.
-    """
-
-    data: DataProfile
-    notes: list[str]
-    machine: str
-    goal: str
-    minutes: float
-    seconds: float
-    measured: str
-    choices: list[Choice]
-    tried: list[dict[str, Any]]
+    data: DataProfile  #: profile of the data
+    notes: list[str]  #: sentences about the settings that follow from the data
+    machine: str  #: name of the device and number of threads
+    goal: str  #: goal that was asked for
+    minutes: float  #: training time that was asked for
+    seconds: float  #: time that the advice took, in seconds
+    measured: str  #: sentence about the measurements
+    choices: list[Choice]  #: networks advised
+    tried: list[dict[str, Any]]  #: measurements of every network tried, as plain values
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values, ready for JSON."""
@@ -89,25 +64,16 @@ class Advice:
         return values
 
 
-def write_advice(
-    forecast: Forecast,
-    candidates: list[Candidate],
-    chosen: list[Candidate],
-    notes: list[str],
-    screened: str,
-    seconds: float,
-) -> Advice:
+def write_advice(forecast: Forecast, chosen: list[Candidate], notes: list[str], screened: str) -> Advice:
     """Return the advice about the ``chosen`` networks.
 
     Args:
-        forecast: forecasts for the task.
-        candidates: networks tried.
+        forecast: forecasts for the task and all networks tried.
         chosen: networks advised, the best first.
         notes: sentences about the settings.
         screened: line about the networks timed.
-        seconds: time that the advice took, in seconds.
     """
-    task = forecast.task
+    task, candidates = forecast.task, forecast.candidates
     count = torch.get_num_threads()
     threads = f", {count} thread{'s' * (count > 1)}" if task.device.type == "cpu" else ""
     origin = "of its validation images" if task.held_out_from == "val" else "images held out of train"
@@ -118,19 +84,19 @@ def write_advice(
         machine=f"{device_name(task.device)}{threads}",
         goal=task.request.goal,
         minutes=task.request.seconds / 60,
-        seconds=seconds,
+        seconds=task.request.elapsed,
         measured=(
             f"{screened}; {len(candidates)} trained, for {min(t.seconds for t in trials):.1f} to "
             f"{max(t.seconds for t in trials):.1f} s on up to {max(t.images for t in trials):,} images; accuracy "
             f"on {chosen[0].last.n:,} {origin}, never on test images. "
             "Ranked by what the trials lead one to expect after the whole training"
         ),
-        choices=[_choice(candidate, chosen, candidates, forecast) for candidate in chosen],
-        tried=[_plain_candidate(candidate, candidates, forecast) for candidate in candidates],
+        choices=[_choice(candidate, chosen, forecast) for candidate in chosen],
+        tried=[_plain_candidate(candidate, forecast) for candidate in candidates],
     )
 
 
-def _plain_candidate(candidate: Candidate, candidates: Sequence[Candidate], forecast: Forecast) -> dict[str, Any]:
+def _plain_candidate(candidate: Candidate, forecast: Forecast) -> dict[str, Any]:
     keys = ("seconds", "images", "seen", "n", "accuracy")
     return {
         "label": candidate.label,
@@ -139,40 +105,36 @@ def _plain_candidate(candidate: Candidate, candidates: Sequence[Candidate], fore
         "images_per_second": candidate.rates.train,
         "epochs": forecast.epochs(candidate),
         "trials": [{key: getattr(trial, key) for key in keys} for trial in candidate.trials],
-        "expected_accuracy": forecast.expected(candidate, candidates) if candidate.trials else None,
+        "expected_accuracy": forecast.expected(candidate) if candidate.trials else None,
     }
 
 
-def _choice(
-    candidate: Candidate, chosen: Sequence[Candidate], candidates: Sequence[Candidate], forecast: Forecast
-) -> Choice:
+def _choice(candidate: Candidate, chosen: Sequence[Candidate], forecast: Forecast) -> Choice:
     trial, epochs = candidate.last, forecast.epochs(candidate)
     recipe = Recipe.make(candidate.recipe.values() | {"epochs": epochs})
-    unknown = forecast.is_guessing(trial) or forecast.frozen_sibling(candidate, candidates)
+    unknown = forecast.is_guessing(trial) or forecast.frozen_sibling(candidate)
     return Choice(
         name=candidate.name,
         label=candidate.label,
-        command=command_for(recipe, forecast.task.source),
+        command=command_for(recipe, forecast.task.request.source),
         recipe=recipe,
         accuracy=trial.accuracy,
         interval=trial.interval,
         balanced_accuracy=trial.balanced_accuracy,
         n=trial.n,
         trail=[(t.seconds, forecast.score(t)) for t in candidate.trials],
-        expected_accuracy=None if unknown else forecast.expected(candidate, candidates),
+        expected_accuracy=None if unknown else forecast.expected(candidate),
         epochs=epochs,
         seconds=forecast.seconds(candidate),
-        images_per_second=trial.rate,
+        images_per_second=trial.rates.train,
         parameters=candidate.parameters,
         macs=candidate.macs,
         memory_bytes=candidate.memory,
-        reasons=reasons(candidate, chosen, candidates, forecast),
+        reasons=reasons(candidate, chosen, forecast),
     )
 
 
-def reasons(
-    candidate: Candidate, chosen: Sequence[Candidate], candidates: Sequence[Candidate], forecast: Forecast
-) -> list[str]:
+def reasons(candidate: Candidate, chosen: Sequence[Candidate], forecast: Forecast) -> list[str]:
     """Return sentences that say why ``candidate`` is among the ``chosen``, from the numbers alone."""
     trial, first, score = candidate.last, chosen[0], forecast.score
     sentences = []
@@ -183,7 +145,7 @@ def reasons(
         sentences.append(f"of those expected to be nearly as accurate as the best, the {goal}")
     elif any(score(other.last) > score(trial) for other in chosen):
         sentences.append("still behind in the trials, but what it gains with time takes it to the front")
-    sibling = forecast.frozen_sibling(candidate, candidates)
+    sibling = forecast.frozen_sibling(candidate)
     if sibling and forecast.extrapolated(candidate) < forecast.extrapolated(sibling):
         sentences.append(
             f"{trial.seconds:.0f} s are too few to train all layers: ranked by what the last layer of the same "
@@ -209,7 +171,7 @@ def _beside_first(candidate: Candidate, first: Candidate) -> list[str]:
         return []
     sentences = []
     test = paired_test(trial.correct, same_round.correct)
-    if test.p_value >= 0.05:
+    if not test.significant:
         sentences.append(f"not to be told apart from the first on these {trial.n:,} images (p = {test.p_value:.2g})")
     else:
         side = "behind" if test.difference > 0 else "ahead of"
@@ -233,12 +195,8 @@ def command_for(recipe: Recipe, source: str) -> str:
     freeze = recipe.freeze if recipe.freeze != "none" else None
     start = recipe_for(recipe.model, recipe.data, weights=recipe.weights, freeze=freeze).values()
     words = ["cnnlab", "train", recipe.model, "--data", source]
-    for key in ("weights", "freeze"):
-        value = getattr(recipe, key)
-        if value not in (None, "none"):
-            words += [f"--{key}", str(value)]
-    if recipe.data_dir:
-        words += ["--data-dir", recipe.data_dir]
+    for option, value in {"--weights": recipe.weights, "--freeze": freeze, "--data-dir": recipe.data_dir}.items():
+        words += [option, value] if value else []
     skipped = {"model", "data", "data_dir", "weights", "freeze", "name", "about", "reproduces", "measured"}
     for key, value in recipe.values().items():
         if key in skipped or value == start[key]:

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from cnnlab.advisor.measurements import Measurement, save_measurement
 from cnnlab.errors import CnnlabError, TrainingError
@@ -69,24 +69,25 @@ def measure(
         UnknownNameError, DeviceError: there is no such network or device.
     """
     facts = models.get(name).facts
-    job: dict[str, Any] = {
-        "name": name,
-        "image_size": max(image_size or facts.image_size, facts.min_size),
-        "batch_size": batch_size,
-        "device": str(choose_device(device)),
-        "threads": torch.get_num_threads(),
-        "seconds": seconds,
-    }
-    speed = run_job(job | {"what": "speed"}, time_limit)
-    memory = run_job(job | {"what": "memory", "precision": speed.pop("precision")}, time_limit)
+    size = max(image_size or facts.image_size, facts.min_size)
+    recipe = Recipe(
+        model=name,
+        image_size=size,
+        in_channels=facts.in_channels,
+        batch_size=batch_size,
+        device=str(choose_device(device)),
+    )
+    speed = run_job("speed", recipe, facts.num_classes, time_limit, seconds)
+    recipe = recipe.model_copy(update=speed.pop("precision"))
+    memory = run_job("memory", recipe, facts.num_classes, time_limit)
     return Measurement(
         name=name,
-        image_size=job["image_size"],
+        image_size=size,
         asked_size=image_size,
         channels=facts.in_channels,
         classes=facts.num_classes,
         batch_size=batch_size,
-        threads=job["threads"],
+        threads=torch.get_num_threads(),
         machine=platform.node(),
         processor=processor_name(),
         torch=str(torch.__version__),
@@ -96,15 +97,16 @@ def measure(
     )
 
 
-def measure_all(
-    names: list[str], *, image_size: int | None, batch_size: int, device: str, time_limit: float
-) -> Iterator[Measurement | CnnlabError]:
-    """Measure one network after the other and save each result at once; after an error, which is yielded, go on."""
+def measure_all(names: list[str], **options: Any) -> Iterator[Measurement | CnnlabError]:
+    """Measure one network after the other and save each result at once; after an error, which is yielded, go on.
+
+    Args:
+        names: names of the networks.
+        options: options of :func:`measure`.
+    """
     for name in names:
         try:
-            measurement = measure(
-                name, image_size=image_size, batch_size=batch_size, device=device, time_limit=time_limit
-            )
+            measurement = measure(name, **options)
         except TrainingError as error:
             yield error
             continue
@@ -123,31 +125,40 @@ def measure_memory(recipe: Recipe, classes: int, *, time_limit: float = 60.0) ->
     Raises:
         TrainingError: the process crashed, ran out of memory, or did not end in time.
     """
-    job = {"what": "memory", "threads": torch.get_num_threads(), "recipe": recipe.values(), "classes": classes}
-    return run_job(job, time_limit)["train_bytes"]
+    return run_job("memory", recipe, classes, time_limit)["train_bytes"]
 
 
-def run_job(job: dict[str, Any], time_limit: float) -> dict[str, Any]:
-    """Do ``job`` in a new Python process and return its answer; see :func:`main`."""
+def run_job(what: str, recipe: Recipe, classes: int, time_limit: float, seconds: float = 0.0) -> dict[str, Any]:
+    """Measure the ``"speed"`` or the ``"memory"`` of a network in a new Python process, see :func:`main`.
+
+    Args:
+        what: quantity to measure.
+        recipe: recipe with the network, the side and channels of its images, the batch size and the device.
+        classes: number of classes.
+        time_limit: longest time for the process, in seconds.
+        seconds: time for which training steps are timed, in seconds.
+    """
+    job = {"what": what, "recipe": recipe.values(), "classes": classes, "seconds": seconds}
     # -P: a file in the current folder that is called like a module of Python must not be taken for it.
-    command = [sys.executable, "-P", "-m", "cnnlab.advisor.benchmark", json.dumps(job)]
-    name = job.get("name") or job["recipe"]["model"]
+    command = [sys.executable, "-P", "-m", "cnnlab.advisor.benchmark"]
+    command.append(json.dumps(job | {"threads": torch.get_num_threads()}))
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=time_limit, check=False)
     except subprocess.TimeoutExpired:
         raise TrainingError(
-            f"{name}: not done within {time_limit:g} s. Try a smaller batch or smaller images."
+            f"{recipe.model}: not done within {time_limit:g} s. Try a smaller batch or smaller images."
         ) from None
     lines = done.stdout.splitlines()
     if done.returncode == 0 and lines:
         answer: dict[str, Any] = json.loads(lines[-1])
         if "error" not in answer:
             return answer
-        raise TrainingError(f"{name}: {answer['error']}")
-    if done.returncode < 0:
-        raise TrainingError(f"{name}: the process was killed (signal {-done.returncode}), perhaps for want of memory.")
-    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-    raise TrainingError(f"{name}: the process failed: {last}")
+        why = answer["error"]
+    elif done.returncode < 0:
+        why = f"the process was killed (signal {-done.returncode}), perhaps for want of memory."
+    else:
+        why = f"the process failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}"
+    raise TrainingError(f"{recipe.model}: {why}")
 
 
 # --- In a process of its own --------------------------------------------------------------------------------------
@@ -158,7 +169,8 @@ def main(arguments: list[str]) -> None:
     job = json.loads(arguments[0])
     torch.set_num_threads(job["threads"])
     try:
-        answer = _speed(job) if job["what"] == "speed" else _memory(job)
+        recipe, classes = Recipe.make(job["recipe"]), job["classes"]
+        answer = _speed(recipe, classes, job["seconds"]) if job["what"] == "speed" else _memory(recipe, classes)
     except torch.OutOfMemoryError:
         answer = {"error": "the memory of the device does not suffice. Try a smaller batch or smaller images."}
     except CnnlabError as error:
@@ -166,58 +178,41 @@ def main(arguments: list[str]) -> None:
     print(json.dumps(answer))
 
 
-def _recipe(job: dict[str, Any]) -> tuple[Recipe, int]:
-    """Return what is trained, with size and channels decided, and the number of classes."""
-    if "recipe" in job:
-        return Recipe.make(job["recipe"]), job["classes"]
-    facts = models.get(job["name"]).facts
-    values = {
-        "model": job["name"],
-        "image_size": job["image_size"],
-        "in_channels": facts.in_channels,
-        "batch_size": job["batch_size"],
-        "device": job["device"],
-    }
-    return Recipe.make(values | job.get("precision", {})), facts.num_classes
-
-
-def _build(recipe: Recipe, classes: int, device: torch.device) -> Network:
+def _build(recipe: Recipe, classes: int, device: torch.device) -> tuple[Network, tuple[int, int, int]]:
+    """Return the network of the recipe, and the shape (C, H, W) of an image."""
     torch.manual_seed(0)
     size, channels = recipe.image_size, recipe.in_channels
-    return create_model(recipe.model, classes, channels, size, options=recipe.model_options).to(device)
+    assert size
+    assert channels
+    model = create_model(recipe.model, classes, channels, size, options=recipe.model_options).to(device)
+    return model, (channels, size, size)
 
 
 def _batch(
-    recipe: Recipe, classes: int, device: torch.device, precision: Precision
-) -> tuple[torch.Tensor, torch.Tensor]:
-    assert recipe.image_size
-    images = torch.rand(recipe.batch_size, recipe.in_channels or 3, recipe.image_size, recipe.image_size)
-    labels = torch.arange(recipe.batch_size) % classes
-    return images.to(device).contiguous(memory_format=precision.memory_format), labels.to(device)
+    count: int, shape: tuple[int, int, int], classes: int, device: torch.device, precision: Precision
+) -> tuple[Tensor, Tensor]:
+    images = torch.rand(count, *shape).to(device).contiguous(memory_format=precision.memory_format)
+    return images, (torch.arange(count) % classes).to(device)
 
 
-def _learner(model: Network, recipe: Recipe, precision: Precision) -> Learner:
+def _learner(model: nn.Module, recipe: Recipe, precision: Precision) -> Learner:
     criterion = nn.CrossEntropyLoss(reduction="sum")
     return Learner(model, model, criterion, make_optimizer(recipe, model), precision, recipe.clip_norm)
 
 
-def _speed(job: dict[str, Any]) -> dict[str, Any]:
-    recipe, classes = _recipe(job)
+def _speed(recipe: Recipe, classes: int, seconds: float) -> dict[str, Any]:
     device = choose_device(recipe.device)
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # as in training
         torch.set_float32_matmul_precision("high")
-    model = _build(recipe, classes, device)
-    assert recipe.image_size
-    shape = (recipe.in_channels or 3, recipe.image_size, recipe.image_size)
+    model, shape = _build(recipe, classes, device)
     precision = choose_precision(recipe, model, shape, classes, device)
     to_memory_format(model, precision.memory_format)
-    images, labels = _batch(recipe, classes, device, precision)
-    learner = _learner(model, recipe, precision)
-    model.train()
-    train = time_calls(lambda: train_step(learner, images, labels), device, job["seconds"], least=3)
+    images, labels = _batch(recipe.batch_size, shape, classes, device, precision)
+    learner = _learner(model.train(), recipe, precision)
+    train = time_calls(lambda: train_step(learner, images, labels), device, seconds, least=3)
     model.eval()
-    inference = time_calls(lambda: infer(model, images, precision), device, job["seconds"] / 2, least=3)
+    inference = time_calls(lambda: infer(model, images, precision), device, seconds / 2, least=3)
     return {
         "settings": precision.label,
         "precision": precision.keys,
@@ -227,22 +222,20 @@ def _speed(job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _memory(job: dict[str, Any]) -> dict[str, Any]:
-    recipe, classes = _recipe(job)
+def _memory(recipe: Recipe, classes: int) -> dict[str, Any]:
     device = choose_device(recipe.device)
     precision = saved_precision(recipe, device)
     _warm_up(recipe, device, precision)
     watch = _MemoryWatch(device)
-    model = to_memory_format(_build(recipe, classes, device), precision.memory_format)
-    assert isinstance(model, Network)
-    images, labels = _batch(recipe, classes, device, precision)
+    model, shape = _build(recipe, classes, device)
+    to_memory_format(model, precision.memory_format)
+    images, labels = _batch(recipe.batch_size, shape, classes, device, precision)
     model.eval()
     for _ in range(2):
         infer(model, images, precision)
     inference = watch.peak()
     model.train()
-    freeze = make_freeze(recipe, model, (images.shape[1], images.shape[2], images.shape[3]))
-    if freeze:
+    if freeze := make_freeze(recipe, model, shape):
         freeze.apply(model)
         freeze.set_modes(model)
     learner = _learner(model, recipe, precision)
@@ -255,14 +248,9 @@ def _memory(job: dict[str, Any]) -> dict[str, Any]:
 def _warm_up(recipe: Recipe, device: torch.device, precision: Precision) -> None:
     """Load the kernels and start the threads, whose time and memory belong to no network."""
     tiny = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 10))
-    model = to_memory_format(tiny.to(device), precision.memory_format)
-    optimizer = make_optimizer(recipe, model)
+    learner = _learner(to_memory_format(tiny.to(device), precision.memory_format), recipe, precision)
     for _ in range(2):
-        images = torch.rand(2, 3, 8, 8, device=device).contiguous(memory_format=precision.memory_format)
-        with precision.autocast(device):
-            loss = model(images).float().square().mean()
-        loss.backward()
-        optimizer.step()
+        train_step(learner, *_batch(2, (3, 8, 8), 10, device, precision))
     synchronize(device)
 
 
@@ -273,20 +261,20 @@ class _MemoryWatch:
         self.device = device
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-            self.before: int | None = torch.cuda.memory_allocated(device)
         elif device.type == "cpu":
             with suppress(OSError):
                 Path("/proc/self/clear_refs").write_text("5")  # the peak is reset to the memory resident now
-            self.before = _peak_resident()
+        self.before = self._most()
 
     def peak(self) -> int | None:
         """Return the bytes above those at the beginning; None where the system does not tell."""
+        now = self._most()
+        return None if now is None or self.before is None else now - self.before
+
+    def _most(self) -> int | None:
         if self.device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self.device) - (self.before or 0)
-        if self.device.type != "cpu" or self.before is None:
-            return None
-        now = _peak_resident()
-        return None if now is None else now - self.before
+            return torch.cuda.max_memory_allocated(self.device)
+        return _peak_resident() if self.device.type == "cpu" else None
 
 
 def _peak_resident() -> int | None:

@@ -7,10 +7,10 @@ torch's meta device, where nothing is computed (a tenth of a second each).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 
@@ -18,27 +18,16 @@ from cnnlab.advisor.measurements import Measurement, comparable, load_measuremen
 from cnnlab.errors import UnknownNameError, UsageError, did_you_mean
 from cnnlab.zoo import ModelFacts, create_model, list_models, model_options, models
 
-SortKey = Literal["name", "year", "parameters", "macs", "min-size", "error", "speed", "memory"]
-SORT_KEYS: tuple[str, ...] = get_args(SortKey)
-
 
 @dataclass(frozen=True)
 class Row:
-    """A network in the catalogue.
+    """A network in the catalogue."""
 
-    Attributes:
-        name: registered name of the network.
-        facts: the facts that it declares.
-        summary: the first sentence of its docstring.
-        measurement: the measurement that the table shows; None when there is none.
-        measurements: all measurements made on this machine.
-    """
-
-    name: str
-    facts: ModelFacts
-    summary: str
-    measurement: Measurement | None = None
-    measurements: list[Measurement] = field(default_factory=list)
+    name: str  #: registered name of the network
+    facts: ModelFacts  #: facts that it declares
+    summary: str  #: first sentence of its docstring
+    measurement: Measurement | None = None  #: measurement that the table shows; None when there is none
+    measurements: list[Measurement] = field(default_factory=list)  #: all measurements made on this machine
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values, ready for JSON."""
@@ -49,6 +38,25 @@ class Row:
             "options": model_options(self.name),
             "measured": [asdict(measurement) for measurement in self.measurements],
         }
+
+
+def _error(row: Row) -> tuple[bool, float] | None:
+    top1, top5 = row.facts.imagenet_top1_error, row.facts.imagenet_top5_error
+    if top1 is not None:
+        return (False, top1)
+    return None if top5 is None else (True, top5)
+
+
+_ORDERS: dict[str, Callable[[Row], Any]] = {
+    "name": lambda row: row.name,
+    "year": lambda row: (row.facts.year, row.name),
+    "parameters": lambda row: row.facts.parameters,
+    "macs": lambda row: row.facts.macs,
+    "min-size": lambda row: (row.facts.min_size, row.name),
+    "error": _error,
+    "speed": lambda row: -row.measurement.train_images_per_second if row.measurement else None,
+    "memory": lambda row: row.measurement.train_bytes if row.measurement else None,
+}
 
 
 def catalogue(
@@ -70,119 +78,71 @@ def catalogue(
         takes: the side in pixels of the images that the network must take as they are.
         years: first and last year of publication.
         pretrained: whether only networks with public ImageNet weights are listed.
-        sort: column to sort by, one of :data:`SORT_KEYS`. Errors are ImageNet top-1 as the paper reports them; networks
-            with only a top-5 error follow, sorted by that. Speed is sorted fastest first.
+        sort: column to sort by: name, year, parameters, macs, min-size, error, speed or memory. Errors are ImageNet
+            top-1 as the paper reports them; networks with only a top-5 error follow, sorted by that. Speed is sorted
+            fastest first.
         reverse: whether the order is reversed.
 
     Raises:
         UnknownNameError: nothing is called like the pattern.
         UsageError: there is no such order, or nothing to sort by.
     """
-    if sort not in SORT_KEYS:
-        raise UsageError(f'Cannot sort by "{sort}": choose {", ".join(SORT_KEYS)}. {did_you_mean(sort, SORT_KEYS)}')
+
+    def fits(facts: ModelFacts) -> bool:
+        return (
+            (max_params is None or facts.parameters <= max_params)
+            and (max_macs is None or facts.macs <= max_macs)
+            and (takes is None or facts.min_size <= takes)
+            and (years is None or years[0] <= facts.year <= years[1])
+            and (not pretrained or facts.pretrained is not None)
+        )
+
+    if sort not in _ORDERS:
+        raise UsageError(f'Cannot sort by "{sort}": choose {", ".join(_ORDERS)}. {did_you_mean(sort, _ORDERS)}')
     names = list_models(pattern)
     if not names:
         raise UnknownNameError("model matching", pattern, list_models(), "`cnnlab models` lists them all.")
-    names = [n for n in names if _fits(models.get(n).facts, max_params, max_macs, takes, years, pretrained)]
     measurements = load_measurements()
     newest = comparable(measurements)
-    rows = [
-        Row(
-            name,
-            models.get(name).facts,
-            models.get(name).summary,
-            newest.get(name),
-            [m for m in measurements if m.name == name and m.is_from_here],
-        )
-        for name in names
-    ]
+    rows = []
+    for name in names:
+        entry = models.get(name)
+        if fits(entry.facts):
+            here = [m for m in measurements if m.name == name and m.is_from_here]
+            rows.append(Row(name, entry.facts, entry.summary, newest.get(name), here))
     if sort in ("speed", "memory") and rows and not any(row.measurement for row in rows):
         raise UsageError(
             f"Nothing was measured here yet, so there is no {sort} to sort by. Run `cnnlab models --measure`."
         )
-    return _sorted(rows, sort, reverse)
-
-
-def _fits(
-    facts: ModelFacts,
-    max_params: int | None,
-    max_macs: int | None,
-    takes: int | None,
-    years: tuple[int, int] | None,
-    pretrained: bool,
-) -> bool:
-    return (
-        (max_params is None or facts.parameters <= max_params)
-        and (max_macs is None or facts.macs <= max_macs)
-        and (takes is None or facts.min_size <= takes)
-        and (years is None or years[0] <= facts.year <= years[1])
-        and (not pretrained or facts.pretrained is not None)
-    )
-
-
-def _sorted(rows: list[Row], sort: str, reverse: bool) -> list[Row]:
-    keys: dict[str, Callable[[Row], Any]] = {
-        "name": lambda row: row.name,
-        "year": lambda row: (row.facts.year, row.name),
-        "parameters": lambda row: row.facts.parameters,
-        "macs": lambda row: row.facts.macs,
-        "min-size": lambda row: (row.facts.min_size, row.name),
-        "error": _error,
-        "speed": lambda row: -row.measurement.train_images_per_second if row.measurement else None,
-        "memory": lambda row: row.measurement.train_bytes if row.measurement else None,
-    }
-    with_value = [row for row in rows if keys[sort](row) is not None]
-    without = [row for row in rows if keys[sort](row) is None]
-    return sorted(with_value, key=keys[sort], reverse=reverse) + without
-
-
-def _error(row: Row) -> tuple[bool, float] | None:
-    top1, top5 = row.facts.imagenet_top1_error, row.facts.imagenet_top5_error
-    if top1 is not None:
-        return (False, top1)
-    return None if top5 is None else (True, top5)
-
-
-# --- Multiplications ----------------------------------------------------------------------------------------------
-
-
-def count_macs(
-    names: Iterable[str], *, classes: int | None = None, channels: int | None = None, image_size: int | None = None
-) -> dict[str, int]:
-    """Return the multiply-adds of each network for one image: those declared, or counted where the input is another.
-
-    Args:
-        names: names of networks.
-        classes, channels, image_size: number of classes and of channels, and side of the images in pixels; the
-            network's own by default. The size is raised to the least that the network takes.
-    """
-    macs = {}
-    for name in names:
-        facts = models.get(name).facts
-        size = max(image_size or facts.image_size, facts.min_size)
-        asked = (classes or facts.num_classes, channels or facts.in_channels, size)
-        usual = (facts.num_classes, facts.in_channels, facts.image_size)
-        macs[name] = facts.macs if asked == usual else macs_at(name, *asked)
-    return macs
+    key = _ORDERS[sort]
+    without = [row for row in rows if key(row) is None]
+    return sorted((row for row in rows if key(row) is not None), key=key, reverse=reverse) + without
 
 
 @cache
-def macs_at(
+def count_macs(
     name: str, num_classes: int | None = None, in_channels: int | None = None, image_size: int | None = None
 ) -> int:
-    """Count the multiply-adds of one image at evaluation; arguments as for :func:`cnnlab.create_model`.
+    """Return the multiply-adds of one image at evaluation: those declared, or counted where the input is another.
 
     Those of convolutions and dense layers count, as torch counts them (two operations each), halved. Other layers are
     left out, as is customary.
+
+    Args:
+        name: name of the network.
+        num_classes, in_channels, image_size: number of classes and of channels, and side of the images in pixels; the
+            network's own by default. The size is raised to the least that the network takes.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
+    facts = models.get(name).facts
+    channels, size = in_channels or facts.in_channels, max(image_size or facts.image_size, facts.min_size)
+    if (num_classes or facts.num_classes, channels, size) == (facts.num_classes, facts.in_channels, facts.image_size):
+        return facts.macs
     with torch.device("meta"), torch.no_grad():
-        model = create_model(name, num_classes, in_channels, image_size).eval()
-        size = model.arch["image_size"]
-        image = torch.empty(1, model.arch["in_channels"], size, size)
+        model = create_model(name, num_classes, channels, size).eval()
         with FlopCounterMode(display=False) as counter:
-            model(image)
+            model(torch.empty(1, channels, size, size))
     return counter.get_total_flops() // 2
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,29 +18,22 @@ USUAL_SLOPE, SLOPE_SPREAD = 0.35, 0.15
 NEAR = 0.02  # accuracy that may be given up for speed or size, besides what chance explains
 
 
-@dataclass
+@dataclass(eq=False)
 class Candidate:
-    """A network with its settings, and the measurements of it so far.
+    """A network with its settings, and the measurements of it so far."""
 
-    Attributes:
-        name: name of the network.
-        recipe: the settings it is trained with.
-        macs: multiply-adds of one image.
-        parameters: number of parameters for these classes and this image size.
-        rates: measured or estimated images per second.
-        start: description of the weights that the training starts from; empty for random weights.
-        trials: the short trainings so far.
-        memory: peak memory of a training step in bytes; None when it was not measured.
-    """
+    recipe: Recipe  #: settings that the network is trained with
+    macs: int  #: multiply-adds of one image
+    parameters: int  #: number of parameters for these classes and this image size
+    rates: Rates  #: measured or estimated images per second
+    start: str = ""  #: description of the weights that the training starts from; empty for random weights
+    trials: list[Trial] = field(default_factory=list)  #: short trainings so far
+    memory: int | None = None  #: peak memory of a training step in bytes; None when it was not measured
 
-    name: str
-    recipe: Recipe
-    macs: int
-    parameters: int
-    rates: Rates
-    start: str = ""
-    trials: list[Trial] = field(default_factory=list)
-    memory: int | None = None
+    @property
+    def name(self) -> str:
+        """The name of the network."""
+        return self.recipe.model
 
     @property
     def label(self) -> str:
@@ -62,11 +55,12 @@ class Forecast:
     """Extrapolates short trials to whole trainings for ``task``.
 
     Attributes:
-        read_seconds: time in seconds to read an image for the first time.
+        candidates: the networks that are tried; a network is compared with all of them.
+        read_seconds: the time in seconds to read an image for the first time.
     """
 
-    def __init__(self, task: Task, read_seconds: float = 0.0) -> None:
-        self.task, self.read_seconds = task, read_seconds
+    def __init__(self, task: Task, candidates: Iterable[Candidate] = ()) -> None:
+        self.task, self.candidates, self.read_seconds = task, list(candidates), 0.0
 
     # --- Time
 
@@ -113,21 +107,21 @@ class Forecast:
         """Return whether guessing would score as high, within the error of these images."""
         return self.score(trial) - (trial.accuracy - trial.interval[0]) <= self.chance(trial)
 
-    def expected(self, candidate: Candidate, candidates: Sequence[Candidate]) -> float:
+    def expected(self, candidate: Candidate) -> float:
         """Return the score to expect of ``candidate`` after its whole training.
 
-        ``candidates`` are all that were tried: training all layers of public weights is at least as good as training
-        the last layer of the same weights, when there is time, which trials of seconds do not show.
+        Training all layers of public weights is at least as good as training the last layer of the same weights, when
+        there is time, which trials of seconds do not show.
         """
         expected = self.extrapolated(candidate)
-        frozen = self.frozen_sibling(candidate, candidates)
+        frozen = self.frozen_sibling(candidate)
         return max(expected, self.extrapolated(frozen) - 1e-3) if frozen else expected
 
-    def frozen_sibling(self, candidate: Candidate, candidates: Sequence[Candidate]) -> Candidate | None:
+    def frozen_sibling(self, candidate: Candidate) -> Candidate | None:
         """For a network that trains all layers of public weights, return the one that trains their last layer only."""
         if not candidate.start or candidate.is_frozen or self.epochs(candidate) < 3:
             return None
-        return next((c for c in candidates if c.name == candidate.name and c.is_frozen and c.trials), None)
+        return next((c for c in self.candidates if c.name == candidate.name and c.is_frozen and c.trials), None)
 
     def extrapolated(self, candidate: Candidate) -> float:
         """Return the score to expect from the candidate's own trials alone."""
@@ -137,10 +131,10 @@ class Forecast:
         seconds = max(self.seconds(candidate), candidate.last.seconds)
         return expected_accuracy(points, seconds, self.chance(candidate.last))
 
-    def ranked(self, some: Sequence[Candidate], candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Return ``some`` of the ``candidates``, the best for the goal first; each must have been tried."""
+    def ranked(self, some: Iterable[Candidate]) -> list[Candidate]:
+        """Return ``some`` of the candidates, the best for the goal first; each must have been tried."""
         goal = self.task.request.goal
-        expected = {id(c): self.expected(c, candidates) for c in candidates if c.trials}
+        expected = {id(c): self.expected(c) for c in self.candidates if c.trials}
         best = max(expected.values(), default=0.0)
 
         def rank(candidate: Candidate) -> tuple[bool, float]:
@@ -167,18 +161,14 @@ def expected_accuracy(points: list[tuple[float, float, int]], seconds: float, ch
         seconds: length of the whole training.
         chance: the accuracy of guessing, 0..1.
     """
-    rows = []
-    for t, accuracy, n in points:
-        q = min(max((accuracy - chance) / (1 - chance), 0.5 / n), 1 - 0.5 / n)
-        p = chance + q * (1 - chance)
-        slope_of_logit = 1 / (q * (1 - q) * (1 - chance))
-        weight = n / (p * (1 - p) * slope_of_logit**2)  # 1 / variance of the logit
-        rows.append((math.log(max(t, 1e-3)), math.log(q / (1 - q)), weight))
-    total = sum(w for _, _, w in rows)
-    x0 = sum(w * x for x, _, w in rows) / total
-    y0 = sum(w * y for _, y, w in rows) / total
-    sxx = sum(w * (x - x0) ** 2 for x, _, w in rows)
-    sxy = sum(w * (x - x0) * (y - y0) for x, y, w in rows)
+    times, accuracies, n = np.array(points, dtype=float).T
+    q = np.clip((accuracies - chance) / (1 - chance), 0.5 / n, 1 - 0.5 / n)
+    p = chance + q * (1 - chance)
+    slope_of_logit = 1 / (q * (1 - q) * (1 - chance))
+    weights = n / (p * (1 - p) * slope_of_logit**2)  # 1 / variance of the logit
+    x, y = np.log(np.maximum(times, 1e-3)), np.log(q / (1 - q))
+    x0, y0 = np.average(x, weights=weights), np.average(y, weights=weights)
+    sxx, sxy = weights @ (x - x0) ** 2, weights @ ((x - x0) * (y - y0))
     slope = max(0.0, (USUAL_SLOPE / SLOPE_SPREAD**2 + sxy) / (1 / SLOPE_SPREAD**2 + sxx))
-    y = y0 + slope * (math.log(max(seconds, 1e-3)) - x0)
-    return chance + (1 - chance) / (1 + math.exp(-y))
+    logit = y0 + slope * (math.log(max(seconds, 1e-3)) - x0)
+    return float(chance + (1 - chance) / (1 + math.exp(-logit)))

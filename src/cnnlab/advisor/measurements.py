@@ -15,42 +15,25 @@ FILE = "measured.json"
 
 @dataclass(frozen=True)
 class Measurement:
-    """Speed and memory of a network as measured once.
+    """Speed and memory of a network as measured once."""
 
-    Attributes:
-        name: name of the network.
-        image_size: side of the images in pixels.
-        asked_size: side in pixels that was asked for; None for the usual size. It is less than ``image_size`` where the
-            network takes no smaller images.
-        channels: number of channels of the images. ``classes``: number of classes.
-        batch_size: number of images of a step.
-        settings: precision and memory layout, such as ``"bf16 channels_last"``.
-        train_images_per_second: images per second of a training step.
-        images_per_second: images per second of inference.
-        train_bytes: peak memory of training in bytes; None where the system does not tell.
-        bytes: peak memory of inference in bytes; None where the system does not tell.
-        device: ``"cpu"`` or the name of the GPU. ``threads``: number of threads of the CPU.
-        machine: name of the machine. ``processor``: name of its processor.
-        torch: version of torch. ``date``: day of the measurement.
-    """
-
-    name: str
-    image_size: int
-    asked_size: int | None
-    channels: int
-    classes: int
-    batch_size: int
-    settings: str
-    train_images_per_second: float
-    images_per_second: float
-    train_bytes: int | None
-    bytes: int | None
-    device: str
-    threads: int
-    machine: str
-    processor: str
-    torch: str
-    date: str
+    name: str  #: name of the network
+    image_size: int  #: side of the images in pixels
+    asked_size: int | None  #: side that was asked for, less where the network takes none so small; None: the usual one
+    channels: int  #: number of channels of the images
+    classes: int  #: number of classes
+    batch_size: int  #: number of images of a step
+    settings: str  #: precision and memory layout, such as ``"bf16 channels_last"``
+    train_images_per_second: float  #: images per second of a training step
+    images_per_second: float  #: images per second of inference
+    train_bytes: int | None  #: peak memory of training in bytes; None where the system does not tell
+    bytes: int | None  #: peak memory of inference in bytes; None where the system does not tell
+    device: str  #: ``"cpu"`` or the name of the GPU
+    threads: int  #: number of threads of the CPU
+    machine: str  #: name of the machine
+    processor: str  #: name of its processor
+    torch: str  #: version of torch
+    date: str  #: day of the measurement
 
     @property
     def is_from_here(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass
 
 from cnnlab.data import ImageData, class_counts
@@ -9,29 +10,17 @@ from cnnlab.data import ImageData, class_counts
 
 @dataclass(frozen=True)
 class DataProfile:
-    """The properties of a data set.
+    """The properties of a data set."""
 
-    Attributes:
-        name: name of the data set.
-        classes: number of classes.
-        channels: number of channels of the images, 1 or 3.
-        train: number of training images.
-        each_epoch: number of images that a run evaluates after every epoch.
-        fewest: number of images of the smallest class that occurs.
-        most: number of images of the largest class.
-        size: side in pixels of images of one size; None for photos.
-        short_side: median of the photos' short sides in pixels; None for images of one size.
-    """
-
-    name: str
-    classes: int
-    channels: int
-    train: int
-    each_epoch: int
-    fewest: int
-    most: int
-    size: int | None
-    short_side: int | None
+    name: str  #: name of the data set
+    classes: int  #: number of classes
+    channels: int  #: number of channels of the images, 1 or 3
+    train: int  #: number of training images
+    each_epoch: int  #: number of images that a run evaluates after every epoch
+    fewest: int  #: number of images of the smallest class that occurs
+    most: int  #: number of images of the largest class
+    size: int | None  #: side in pixels of images of one size; None for photos
+    short_side: int | None  #: median of the photos' short sides in pixels; None for images of one size
 
     @property
     def photos(self) -> bool:
@@ -47,22 +36,17 @@ class DataProfile:
         """Return the profile in one line."""
         each = f"{self.fewest:,}" if self.fewest == self.most else f"{self.fewest:,} to {self.most:,}"
         colour = "colour" if self.channels == 3 else "grey"
-        kind = (
-            f"{colour} photos, short side about {self.short_side}"
-            if self.photos
-            else f"{colour}, {self.size}x{self.size}"
-        )
-        return f"{self.train:,} images to learn from, {self.classes} classes ({each} each), {kind}"
+        size = f" photos, short side about {self.short_side}" if self.photos else f", {self.size}x{self.size}"
+        return f"{self.train:,} images to learn from, {self.classes} classes ({each} each), {colour}{size}"
 
 
 def profile(data: ImageData) -> DataProfile:
     """Return the profile of ``data``."""
-    train = data.train
+    train, evaluated = data.train, data.val or data.test
     counts = class_counts(train, data.classes)
     counts = counts[counts > 0]
-    photos = train.photos or train.size is None
-    short_sides = sorted(min(image.size) for image in getattr(train, "scanned", None) or [])
-    evaluated = data.val or data.test
+    size = None if train.photos or train.size is None else max(train.size)
+    short_sides = [min(image.size) for image in getattr(train, "scanned", None) or []] if size is None else []
     return DataProfile(
         name=data.name,
         classes=len(data.classes),
@@ -71,6 +55,6 @@ def profile(data: ImageData) -> DataProfile:
         each_epoch=len(evaluated) if evaluated is not None else 0,
         fewest=int(counts.min()),
         most=int(counts.max()),
-        size=None if photos or train.size is None else max(train.size),
-        short_side=short_sides[len(short_sides) // 2] if photos and short_sides else None,
+        size=size,
+        short_side=statistics.median_high(short_sides) if short_sides else None,
     )

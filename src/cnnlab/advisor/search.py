@@ -21,17 +21,16 @@ import os
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 
 from cnnlab.advisor.advice import Advice, write_advice
 from cnnlab.advisor.benchmark import measure_memory
-from cnnlab.advisor.clock import Clock, TrialStep
 from cnnlab.advisor.forecast import Candidate, Forecast
 from cnnlab.advisor.screening import Screening
-from cnnlab.advisor.task import Goal, Request, Task
-from cnnlab.advisor.trial import Rates, Trial, try_out
+from cnnlab.advisor.task import AdviceStep, Goal, Request, Task
+from cnnlab.advisor.trial import Trial, try_out
 from cnnlab.data import Augment, FileSplit, Loader, Preprocess, Split
 from cnnlab.errors import CnnlabError, TrainingError, UsageError, did_you_mean
 from cnnlab.hardware import busy_note
@@ -52,10 +51,8 @@ def advise(
     minutes: float = 10.0,
     goal: Goal = "accuracy",
     budget: float = 120.0,
-    seed: int = 0,
-    device: str = "auto",
-    data_dir: str | None = None,
-) -> Iterator[TrialStep | Advice]:
+    **options: Any,
+) -> Iterator[AdviceStep | Advice]:
     """Find three networks for ``data``; yields each step that it does, and finally the :class:`Advice`.
 
     Args:
@@ -63,13 +60,13 @@ def advise(
         minutes: longest time that the training may take, in minutes.
         goal: ``accuracy``; or ``speed`` (of inference) or ``small`` (few parameters) among those nearly as accurate.
         budget: seconds for the advice itself, about.
-        seed: seed of samples, weights and order. How much is trained in a trial depends on the speed, so that the
-            advice is the same again only as far as the machine is as fast again.
-        device: name of the device, as in recipes.
-        data_dir: folder where named data are looked for first.
+        options: settings of every recipe that is tried: ``seed``, ``device``, and how the data are read (``data_dir``,
+            ``layout``, ``label_column``, ``file_column``). How much is trained in a trial depends on the speed, so that
+            with the same seed the advice is the same again only as far as the machine is as fast again.
 
     Raises:
         UsageError: minutes, budget or goal make no sense.
+        RecipeError: an option is no setting of a recipe, or is wrong.
         DataError: the data cannot be used, or no part of them can be held out.
         TrainingError: no network can be trained on them here.
     """
@@ -77,33 +74,31 @@ def advise(
         raise UsageError(f"minutes={minutes:g}, budget={budget:g}: minutes must be above 0, the budget at least 10 s.")
     if goal not in get_args(Goal):
         raise UsageError(f'goal="{goal}": choose accuracy, speed or small. {did_you_mean(goal, get_args(Goal))}')
-    return _advise(os.fspath(data), Request(60 * minutes, goal, budget, seed, device, data_dir))
+    return _advise(Request(os.fspath(data), 60 * minutes, goal, budget, options))
 
 
-def _advise(source: str, request: Request) -> Generator[TrialStep | Advice, None, None]:
-    clock = Clock(request.budget)
-    task = Task.load(source, request)
+def _advise(request: Request) -> Generator[AdviceStep | Advice, None, None]:
+    task = Task.of(request)
     notes = [*task.settings.notes]
-    yield clock.step(f"{task.profile.name}: {task.profile.describe()}")
+    yield request.step(f"{task.profile.name}: {task.profile.describe()}")
     for note in notes:
-        yield clock.step(note)
+        yield request.step(note)
     if busy := busy_note():
         notes.append(busy)
-        yield clock.step(f"note: {busy}")
+        yield request.step(f"note: {busy}")
     forecast = Forecast(task)
-    screening = Screening(forecast, clock)
-    candidates = yield from screening.choose()
-    if not candidates:
+    screening = Screening(forecast)
+    forecast.candidates += yield from screening.choose()
+    if not forecast.candidates:
         raise TrainingError(f"No network could be timed on {task.profile.name} here. Try device=cpu, or fewer classes.")
-    candidates += screening.pretrained()
-    yield from read_once(forecast, clock)
-    chosen = yield from Halving(forecast, clock, candidates).run()
-    yield from measure_candidates(chosen, task, clock)
-    notes += screening.notes
-    yield write_advice(forecast, candidates, chosen, notes, screening.summary, clock.elapsed)
+    forecast.candidates += screening.pretrained()
+    yield from read_once(forecast)
+    chosen = yield from Halving(forecast).run()
+    yield from measure_candidates(chosen, task)
+    yield write_advice(forecast, chosen, [*notes, *screening.notes], screening.summary)
 
 
-def read_once(forecast: Forecast, clock: Clock) -> Iterator[TrialStep]:
+def read_once(forecast: Forecast) -> Iterator[AdviceStep]:
     """Read the photos once, so that the first network tried does not pay for the others, and note how long it took."""
     task = forecast.task
     if not isinstance(task.data.train, FileSplit):
@@ -118,25 +113,25 @@ def read_once(forecast: Forecast, clock: Clock) -> Iterator[TrialStep]:
         for batch in Loader(split, preprocess, 64, augment=augment).epoch(0):
             count += len(batch)
     forecast.read_seconds = (time.perf_counter() - start) / count
-    yield clock.step(f"{count} photos read, {1 / forecast.read_seconds:,.0f} per second")
+    yield task.request.step(f"{count} photos read, {1 / forecast.read_seconds:,.0f} per second")
 
 
 class Halving:
-    """Tries all candidates briefly, the better half for longer, and the best for longest."""
+    """Tries all candidates of a forecast briefly, the better half for longer, and the best for longest."""
 
-    def __init__(self, forecast: Forecast, clock: Clock, candidates: list[Candidate]) -> None:
-        self.forecast, self.task, self.clock, self.candidates = forecast, forecast.task, clock, candidates
+    def __init__(self, forecast: Forecast) -> None:
+        self.forecast, self.task, self.request = forecast, forecast.task, forecast.task.request
 
-    def run(self) -> Generator[TrialStep, None, list[Candidate]]:
+    def run(self) -> Generator[AdviceStep, None, list[Candidate]]:
         """Make the rounds; return up to three candidates, the best first.
 
         Raises:
             TrainingError: none of them could be trained.
         """
-        budget = self.task.request.budget
-        remaining = self.candidates
+        budget = self.request.budget
+        remaining = self.forecast.candidates
         for number, share in enumerate(ROUNDS):
-            seconds = max(0.3 * budget if number == 0 else 0.0, budget - self.clock.elapsed - reserve(budget))
+            seconds = max(0.3 * budget if number == 0 else 0.0, budget - self.request.elapsed - reserve(budget))
             seconds *= share / sum(ROUNDS[number:])
             if number and seconds < len(remaining):
                 break  # the rounds before took long: there is no second for each
@@ -145,13 +140,13 @@ class Halving:
                 raise TrainingError("No network could be trained on these data; the lines above say why.")
             if number + 1 < len(ROUNDS):
                 remaining = survivors(remaining, max(3, math.ceil(len(remaining) / 2)) if number == 0 else 4)
-                yield self.clock.step(f"round {number + 1}: go on with {', '.join(c.label for c in remaining)}")
+                yield self.request.step(f"round {number + 1}: go on with {', '.join(c.label for c in remaining)}")
         # Those that stayed in as the most expensive or the smallest need not be better than those that went.
-        return self.forecast.ranked([c for c in self.candidates if c.trials], self.candidates)[:3]
+        return self.forecast.ranked(c for c in self.forecast.candidates if c.trials)[:3]
 
     def _round(
         self, candidates: list[Candidate], seconds: float, last: bool
-    ) -> Generator[TrialStep, None, list[Candidate]]:
+    ) -> Generator[AdviceStep, None, list[Candidate]]:
         """Try each candidate for its share of ``seconds``; return those that could be trained, the best first."""
         complete = [c for c in candidates if c.is_frozen and c.trials and c.last.images == len(self.task.data.train)]
         slot = max(1.0, seconds / max(1, len(candidates) - len(complete)))
@@ -159,19 +154,20 @@ class Halving:
         tried = []
         for candidate in candidates:
             if candidate not in complete:  # a complete one was trained on all images, to the end
-                yield self.clock.step(f"trying {candidate.label}", passing=True)
+                yield self.request.step(f"trying {candidate.label}", passing=True)
                 try:
                     trial = self._try(candidate, held_out, slot)
                 except (CnnlabError, torch.OutOfMemoryError) as error:
-                    yield self.clock.step(f"  {candidate.label} is left out: {error}")
+                    yield self.request.step(f"  {candidate.label} is left out: {error}")
                     continue
                 candidate.trials.append(trial)
-                yield self.clock.step(
+                candidate.rates = trial.rates
+                yield self.request.step(
                     f"  {candidate.label}: {self.forecast.score(trial):.1%} of {trial.n} after {trial.seconds:.1f} s, "
-                    f"{trial.rate:,.0f} images/s"
+                    f"{trial.rates.train:,.0f} images/s"
                 )
             tried.append(candidate)
-        return self.forecast.ranked(tried, self.candidates)
+        return self.forecast.ranked(tried)
 
     def _part_of_held_out(self, candidates: list[Candidate], slot: float) -> Split:
         """Return as many held-out images as the slowest network evaluates in a third of its time."""
@@ -179,36 +175,30 @@ class Halving:
         count = max(LEAST_HELD_OUT, slowest * slot / 3)
         if count >= len(self.task.held_out):
             return self.task.held_out
-        part = replace(self.task.data, val=self.task.held_out).limited(val=int(count), seed=self.task.request.seed).val
+        seed = self.request.recipe.seed
+        part = replace(self.task.data, val=self.task.held_out).limited(val=int(count), seed=seed).val
         assert part is not None
         return part
 
     def _try(self, candidate: Candidate, held_out: Split, slot: float) -> Trial:
         """Train ``candidate`` for about ``slot`` seconds and evaluate it on ``held_out``."""
         if candidate.is_frozen:
-            held_out, slot = self.task.held_out, max(slot, FROZEN_SHARE * self.task.request.budget)
+            held_out, slot = self.task.held_out, max(slot, FROZEN_SHARE * self.request.budget)
         start = time.perf_counter()
         if candidate.trials:
             settings = {key: getattr(candidate.last.resolved, key) for key in ("precision", "channels_last")}
             overhead = 0.2
         else:
             settings, overhead = self._settings(candidate.recipe, slot)
-        trial = try_out(
-            candidate.recipe.model_copy(update=settings | {"device": str(self.task.device)}),
-            self.task.data,
-            held_out,
-            candidate.rates,
-            slot - (time.perf_counter() - start),
-            overhead=overhead,
-        )
-        candidate.rates = Rates(trial.rate, trial.infer_rate)
-        return trial
+        recipe = candidate.recipe.model_copy(update=settings | {"device": str(self.task.device)})
+        left = slot - (time.perf_counter() - start)
+        return try_out(recipe, self.task.data, held_out, candidate.rates, left, overhead=overhead)
 
     def _settings(self, recipe: Recipe, slot: float) -> tuple[dict[str, str | bool], float]:
         """Return precision and memory layout as keys of a recipe, and the seconds that building the network took."""
         images, size, device = self.task.profile, self.task.image_size(recipe), self.task.device
         start = time.perf_counter()
-        with seeded(device, self.task.request.seed):
+        with seeded(device, recipe.seed):
             model = create_model(recipe.model, images.classes, images.channels, size, options=recipe.model_options)
             model = model.to(device)
         built = time.perf_counter() - start
@@ -236,15 +226,15 @@ def reserve(budget: float) -> float:
     return 3 * MEMORY_SECONDS if budget >= 60 else 0.0
 
 
-def measure_candidates(chosen: list[Candidate], task: Task, clock: Clock) -> Iterator[TrialStep]:
+def measure_candidates(chosen: list[Candidate], task: Task) -> Iterator[AdviceStep]:
     """Measure the memory of the chosen networks' training steps, as far as the time suffices."""
-    budget = task.request.budget
+    request = task.request
     for candidate in chosen:
-        yield clock.step(f"measuring the memory of {candidate.label}", passing=True)
-        if not reserve(budget) or clock.elapsed > budget - MEMORY_SECONDS:
+        yield request.step(f"measuring the memory of {candidate.label}", passing=True)
+        if not reserve(request.budget) or request.elapsed > request.budget - MEMORY_SECONDS:
             return
         recipe = candidate.last.resolved.model_copy(update={"batch_size": candidate.recipe.batch_size})
         try:
             candidate.memory = measure_memory(recipe, task.profile.classes, time_limit=4 * MEMORY_SECONDS)
         except TrainingError as error:
-            yield clock.step(f"  memory was not measured: {error}")
+            yield request.step(f"  memory was not measured: {error}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -12,9 +14,10 @@ import torch
 from torch import nn
 
 from cnnlab.advisor.profile import DataProfile, profile
-from cnnlab.data import FileSplit, ImageData, Split, data_sets, load_data
+from cnnlab.data import FileSplit, ImageData, Split, data_sets
 from cnnlab.errors import DataError
 from cnnlab.hardware import choose_device
+from cnnlab.training.build import load_recipe_data
 from cnnlab.training.recipe import Recipe
 from cnnlab.training.shipped import recipe_for
 from cnnlab.zoo import create_model, models
@@ -29,27 +32,16 @@ IMBALANCED, VERY_IMBALANCED = 1.5, 3.0  # largest class to smallest
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings with which every network is trained on the data.
+    """The settings with which every network is trained on the data."""
 
-    Attributes:
-        batch_size: number of images per step.
-        image_size: side of the images in pixels.
-        augment: keys of the recipe's augmentation.
-        most_epochs: number of epochs after which more are of no use.
-        least_epochs: number of epochs below which a network has learned too little to be advised.
-        class_weights: value of the recipe key of this name; None leaves it as it is.
-        balanced: whether networks are compared by balanced accuracy.
-        notes: sentences that say what was decided and why.
-    """
-
-    batch_size: int
-    image_size: int
-    augment: dict[str, Any]
-    most_epochs: int
-    least_epochs: int
-    class_weights: str | None
-    balanced: bool
-    notes: tuple[str, ...]
+    batch_size: int  #: number of images per step
+    image_size: int  #: side of the images in pixels
+    augment: dict[str, Any]  #: keys of the recipe's augmentation
+    most_epochs: int  #: number of epochs after which more are of no use
+    least_epochs: int  #: number of epochs below which a network has learned too little to be advised
+    class_weights: str | None  #: value of the recipe key of this name; None leaves it as it is
+    balanced: bool  #: whether networks are compared by balanced accuracy
+    notes: tuple[str, ...]  #: sentences that say what was decided and why
 
 
 def choose_settings(images: DataProfile) -> Settings:
@@ -86,107 +78,90 @@ def _augmentation(images: DataProfile) -> tuple[int, dict[str, Any], str]:
         size = 128 if short_side >= 128 else max(32, short_side // 16 * 16)
         note = f"photos are cropped at random, mirrored, and resized to {size}x{size}"
         return size, {"flip": True, "crop_scale": 0.35}, note
-    if images.channels == 3:
-        size = images.size or 32
-        shift = max(1, size // 8)
-        return (
-            size,
-            {"flip": True, "crop": shift},
-            f"small colour images are mirrored and shifted by up to {_px(shift)}",
-        )
-    size = images.size or 28
-    shift = max(1, size // 14)
+    colour = images.channels == 3
+    size = images.size or (32 if colour else 28)
+    shift = max(1, size // (8 if colour else 14))
+    shifted = f"shifted by up to {shift} pixel{'s' * (shift > 1)}"
+    if colour:
+        return size, {"flip": True, "crop": shift}, f"small colour images are mirrored and {shifted}"
     note = (
-        f"grey images are shifted by up to {_px(shift)} and not mirrored, in case they are digits or letters "
+        f"grey images are {shifted} and not mirrored, in case they are digits or letters "
         "(augment.flip=true where left and right mean the same)"
     )
     return size, {"crop": shift}, note
 
 
-def _px(count: int) -> str:
-    return f"{count} pixel{'s' * (count > 1)}"
+@dataclass(frozen=True)
+class AdviceStep:
+    """A step of the advice: something that it did or measured."""
+
+    text: str  #: one line that describes the step
+    share: float  #: share of the time for the advice that has passed, 0..1
+    passing: bool = False  #: whether the line only reports progress and is of no interest afterwards
 
 
 @dataclass(frozen=True)
 class Request:
-    """The requirements of the user besides the data.
+    """What the user asked for, and since when the advice has been running."""
 
-    Attributes:
-        seconds: longest time that the training may take, in seconds.
-        goal: quantity that the networks are ranked by.
-        budget: seconds for the advice itself.
-        seed: seed of samples, weights and order.
-        device: name of the device, as in recipes.
-        data_dir: folder where named data are looked for first.
-    """
+    source: str  #: name or path of the data as the user wrote it
+    seconds: float  #: longest time that the training may take, in seconds
+    goal: Goal = "accuracy"  #: quantity that the networks are ranked by
+    budget: float = 120.0  #: time for the advice itself, in seconds
+    options: Mapping[str, Any] = field(default_factory=dict)  #: recipe settings of every network, such as seed, device
+    started: float = field(default_factory=time.perf_counter)  #: moment at which the advice began
 
-    seconds: float
-    goal: Goal = "accuracy"
-    budget: float = 120.0
-    seed: int = 0
-    device: str = "auto"
-    data_dir: str | None = None
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The recipe of the options alone, with the absolute path of data that is not registered."""
+        path = Path(self.source).expanduser()
+        spec = str(path.resolve()) if self.source not in data_sets and path.exists() else self.source
+        return Recipe.make({"data": spec, **self.options}, "advise")
+
+    @property
+    def elapsed(self) -> float:
+        """The seconds since the advice began."""
+        return time.perf_counter() - self.started
+
+    def step(self, text: str, passing: bool = False) -> AdviceStep:
+        """Return a step with the share of the time that has passed by now."""
+        return AdviceStep(text, min(1.0, self.elapsed / self.budget), passing)
 
 
 @dataclass(frozen=True)
 class Task:
-    """The data, the request, and the settings that follow from the data alone.
+    """The request, the data, and the settings that follow from the data alone."""
 
-    Attributes:
-        request: time, goal, budget, seed and device.
-        source: the data as the user wrote them.
-        spec: name of the data set, or absolute path.
-        data: the images to learn from; without val and test.
-        held_out: the images on which networks are compared.
-        held_out_from: the split they come from, ``"val"`` or ``"train"``.
-        profile: properties of the whole data set.
-        settings: settings with which every network is trained on it.
-    """
-
-    request: Request
-    source: str
-    spec: str
-    data: ImageData
-    held_out: Split
-    held_out_from: Literal["val", "train"]
-    profile: DataProfile
-    settings: Settings
+    request: Request  #: data, time, goal, budget and options that were asked for
+    data: ImageData  #: images to learn from; without val and test
+    held_out: Split  #: images on which networks are compared
+    held_out_from: Literal["val", "train"]  #: split that they come from
+    profile: DataProfile  #: properties of the whole data set
+    settings: Settings  #: settings with which every network is trained on it
 
     @classmethod
-    def load(cls, source: str, request: Request) -> Task:
-        """Load the data called ``source`` and hold some of the images out.
+    def of(cls, request: Request, data: ImageData | None = None) -> Task:
+        """Load the data that is asked for, unless it is given, and hold some of the images out.
 
         Raises:
+            RecipeError: an option is no setting of a recipe, or is wrong.
             DataError: the data cannot be used, or no image can be held out.
         """
-        is_path = source not in data_sets and Path(source).expanduser().exists()
-        spec = str(Path(source).expanduser().resolve()) if is_path else source
-        data = load_data(spec, data_dir=request.data_dir, seed=request.seed)
-        return cls.of(data, request, source, spec)
-
-    @classmethod
-    def of(cls, data: ImageData, request: Request, source: str, spec: str) -> Task:
-        """Make a task of loaded data."""
-        to_learn, held_out, origin = hold_out(data, request.seed)
+        data = data or load_recipe_data(request.recipe)
+        to_learn, held_out, origin = hold_out(data, request.recipe.seed)
         images = profile(data)
-        return cls(request, source, spec, to_learn, held_out, origin, images, choose_settings(images))
+        return cls(request, to_learn, held_out, origin, images, choose_settings(images))
 
     @cached_property
     def device(self) -> torch.device:
         """The device on which trials run."""
-        return choose_device(self.request.device)
+        return choose_device(self.request.recipe.device)
 
     def recipe(self, name: str, weights: str | None = None, freeze: str | None = None) -> Recipe:
         """Return the recipe for network ``name``: the shipped one for this pair, else one that suits the data."""
-        start = recipe_for(name, self.spec, weights=weights, freeze=freeze)
-        changes: dict[str, Any] = {
-            "seed": self.request.seed,
-            "device": self.request.device,
-            "data_dir": self.request.data_dir,
-        }
-        if not start.name and not weights:
-            changes |= self._training_settings(name, start)
-        return Recipe.make(start.values() | changes)
+        start = recipe_for(name, self.request.recipe.data, weights=weights, freeze=freeze)
+        settings = self._training_settings(name, start) if not start.name and not weights else {}
+        return Recipe.make(start.values() | settings | dict(self.request.options))
 
     def _training_settings(self, name: str, start: Recipe) -> dict[str, Any]:
         settings, photos = self.settings, self.profile.photos

@@ -17,7 +17,6 @@ from torch import nn
 
 from cnnlab.data import ImageData, Split
 from cnnlab.errors import DivergedError
-from cnnlab.hardware import Precision
 from cnnlab.tracing.hooks import evaluating
 from cnnlab.training.build import prepare
 from cnnlab.training.evaluation import evaluate
@@ -49,30 +48,15 @@ class Rates:
 
 @dataclass(frozen=True)
 class Trial:
-    """The result of training for some seconds.
+    """The result of training for some seconds."""
 
-    Attributes:
-        seconds: duration of the training. ``images``: number of different training images. ``seen``: number of
-            training images with repetitions.
-        epochs, batch_size: epochs and batch size of this training.
-        rate: images/s, with loading and augmentation; of a frozen backbone, how fast it runs over the images once.
-        correct: whether each held-out image was classified correctly, bool (n,). ``labels``: int64 (n,): their classes.
-        infer_rate: images/s of the evaluation.
-        settings: precision and memory layout.
-        resolved: the recipe as it ran.
-    """
-
-    seconds: float
-    images: int
-    seen: int
-    epochs: int
-    batch_size: int
-    rate: float
-    correct: np.ndarray = field(repr=False)
-    labels: np.ndarray = field(repr=False)
-    infer_rate: float
-    settings: str
-    resolved: Recipe = field(repr=False)
+    seconds: float  #: duration of the training in seconds
+    images: int  #: number of different training images
+    seen: int  #: number of training images with repetitions
+    rates: Rates  #: images/s, with loading and augmentation; of a frozen backbone, of its one pass over the images
+    correct: np.ndarray = field(repr=False)  #: whether each held-out image was classified correctly, bool (n,)
+    labels: np.ndarray = field(repr=False)  #: classes of the held-out images, int64 (n,)
+    resolved: Recipe = field(repr=False)  #: recipe as it ran
 
     @property
     def n(self) -> int:
@@ -104,29 +88,22 @@ def quick_rates(recipe: Recipe, classes: int, channels: int, size: int, device: 
         classes, channels, size: number of classes; channels and side in pixels of the images.
         device: device to run on.
     """
-    precision = usual_precision(device)
+    precision, shape = usual_precision(device), (channels, size, size)
     with torch.random.fork_rng(devices=[]):
         model = create_model(recipe.model, classes, channels, size, options=recipe.model_options).to(device)
     to_memory_format(model, precision.memory_format)
-    shape = (channels, size, size)
-    infer = _infer_rate(model, precision, recipe.batch_size, shape, device)
-    if recipe.freeze == "backbone":
-        return Rates(infer, infer)  # the rest is a dense layer
-    freeze = make_freeze(recipe, model, shape)
-    if freeze:
-        freeze.apply(model)
-    return Rates(training_rate(model, precision, recipe.batch_size, shape, classes, device, 0.4), infer)
 
-
-def _infer_rate(
-    model: nn.Module, precision: Precision, batch_size: int, shape: tuple[int, int, int], device: torch.device
-) -> float:
     def infer_on(count: int) -> Callable[[], object]:
         images = torch.rand(count, *shape).to(device).contiguous(memory_format=precision.memory_format)
         return lambda: infer(model, images, precision)
 
     with evaluating(model):
-        return images_per_second(infer_on, batch_size, device, _INFERENCE_SECONDS)
+        rate = images_per_second(infer_on, recipe.batch_size, device, _INFERENCE_SECONDS)
+    if recipe.freeze == "backbone":
+        return Rates(rate, rate)  # the rest is a dense layer
+    if freeze := make_freeze(recipe, model, shape):
+        freeze.apply(model)
+    return Rates(training_rate(model, precision, recipe.batch_size, shape, classes, device, 0.4), rate)
 
 
 def try_out(
@@ -147,8 +124,8 @@ def try_out(
         TrainingError, ModelError: it cannot be trained here.
     """
     begun = time.perf_counter()
-    evaluating = (len(held) + _SETTLING_BATCHES * _SMALLEST_BATCH) / rates.infer
-    budget = max(0.3 * seconds, _CAUTION * (seconds - overhead - evaluating)) * rates.train
+    evaluation = (len(held) + _SETTLING_BATCHES * _SMALLEST_BATCH) / rates.infer
+    budget = max(0.3 * seconds, _CAUTION * (seconds - overhead - evaluation)) * rates.train
     if recipe.freeze == "backbone":
         images, epochs = min(len(data.train), _rounded(budget)), recipe.epochs
     else:
@@ -156,9 +133,8 @@ def try_out(
     images = max(images, min(len(data.train), max(2, len(data.classes))))
     small = replace(data.limited(train=images, seed=recipe.seed), val=None, test=None)
     session = prepare(_shortened(recipe, images, epochs), small)
-    started = time.perf_counter()
+    started = ready = time.perf_counter()
     stop = max(1.5 * seconds, seconds + 1)
-    ready = started
     for event in fit(session.recipe, session=session):
         if isinstance(event, FeaturesComputed):
             ready = time.perf_counter()
@@ -173,18 +149,18 @@ def try_out(
     done = time.perf_counter()
     if not np.isfinite(logits).all():
         raise DivergedError(f"{recipe.model}: the scores are not numbers after {trained - started:.0f} s of training.")
-    seen = _seen(session, images)
+    if session.on_features:
+        seen, trained_on = images, ready
+    else:
+        within = sum(session.train_loader.images_in(step) for step in range(session.step))
+        seen, trained_on = max(1, session.epoch * images + within), trained
     return Trial(
         seconds=trained - started,
         images=images,
         seen=seen,
-        rate=seen / max((ready if session.on_features else trained) - started, 1e-9),
-        epochs=epochs,
-        batch_size=session.recipe.batch_size,
+        rates=Rates(seen / max(trained_on - started, 1e-9), len(held) / max(done - settled, 1e-9)),
         correct=logits.argmax(1) == labels,
         labels=labels,
-        infer_rate=len(held) / max(done - settled, 1e-9),
-        settings=session.precision.label,
         resolved=session.recipe,
     )
 
@@ -201,28 +177,16 @@ def _settle_statistics(session: Session) -> None:
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m not in frozen]
     if not norms or session.on_features:
         return
-    momenta = [norm.momentum for norm in norms]
     with evaluating(model):
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # a plain mean over the batches
             norm.train()
-        try:
-            for step, batch in enumerate(session.train_loader.epoch(0)):
-                if step >= _SETTLING_BATCHES or len(batch.labels) < 2:
-                    break
-                with session.precision.autocast(session.device):
-                    model(batch.images)
-        finally:
-            for norm, momentum in zip(norms, momenta, strict=True):
-                norm.momentum = momentum
-
-
-def _seen(session: Session, images: int) -> int:
-    if session.on_features:
-        return images
-    within = sum(session.train_loader.images_in(step) for step in range(session.step))
-    return max(1, session.epoch * images + within)
+        for step, batch in enumerate(session.train_loader.epoch(0)):
+            if step >= _SETTLING_BATCHES or len(batch.labels) < 2:
+                break
+            with session.precision.autocast(session.device):
+                model(batch.images)
 
 
 def _plan(budget: float, available: int) -> tuple[int, int]:
@@ -238,6 +202,7 @@ def _rounded(number: float) -> int:
 
 
 def _shortened(recipe: Recipe, images: int, epochs: int) -> Recipe:
+    """Return the recipe for a trial on so many images: no val split, and batches small enough for some steps."""
     batch = recipe.batch_size
     while batch > _SMALLEST_BATCH and images * epochs / batch < _LEAST_STEPS:
         batch //= 2

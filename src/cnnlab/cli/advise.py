@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnnlab.cli._options import DataDir, DataName, Device, Json, Seed
+from cnnlab.cli._options import (
+    DataDir,
+    DataName,
+    Device,
+    FileColumn,
+    Json,
+    LabelColumn,
+    Layout,
+    Seed,
+    reading_of,
+)
 from cnnlab.cli._output import print_json
 
 if TYPE_CHECKING:
@@ -25,6 +35,9 @@ def advise(
     seed: Seed = 0,
     device: Device = "auto",
     data_dir: DataDir = None,
+    layout: Layout = None,
+    label_column: LabelColumn = None,
+    file_column: FileColumn = None,
     as_json: Json = False,
 ) -> None:
     """Shortlist three networks for these data on this machine: each is tried out, and the numbers are shown.
@@ -34,13 +47,13 @@ def advise(
     from rich.console import Console
 
     from cnnlab.advisor.advice import Advice
-    from cnnlab.advisor.clock import TrialStep
     from cnnlab.advisor.search import advise as find
 
-    folder = str(data_dir.resolve()) if data_dir else None
+    options = {"seed": seed, "device": device, **reading_of(layout, label_column, file_column)}
+    options |= {"data_dir": str(data_dir.resolve())} if data_dir else {}
     console = Console(stderr=True)
     answer: Advice | None = None
-    events = find(data, minutes=minutes, goal=goal, budget=budget, seed=seed, device=device, data_dir=folder)  # type: ignore[arg-type]
+    events = find(data, minutes=minutes, goal=goal, budget=budget, **options)  # type: ignore[arg-type]
     status = console.status("looking at the data") if console.is_terminal and not as_json else None
     if status:
         status.start()
@@ -48,7 +61,7 @@ def advise(
         for event in events:
             if isinstance(event, Advice):
                 answer = event
-            elif isinstance(event, TrialStep) and not as_json:
+            elif not as_json:
                 if not event.passing:
                     console.print(event.text, style="dim", highlight=False, soft_wrap=True, markup=False)
                 elif status:
