@@ -141,47 +141,17 @@ PAPER = Paper(
     protocol="one crop",
 )
 
-densenet121 = PAPER.register(
-    partial(DenseNet, (6, 12, 24, 16), 32),
-    Variant(
-        "densenet121",
-        "DenseNet-121 of growth rate 32",
-        parameters=7_978_856,
-        macs=2_834_161_664,
-        errors=(25.02, 7.71),
-        aliases=("densenet",),
-    ),
-    torchvision("densenet121-a639ec97", top1=74.434),
+VARIANTS = (  # layers per block, growth rate, parameters, multiply-adds, top-1 and top-5 error, weights, their top-1
+    ("densenet121", (6, 12, 24, 16), 32, 7_978_856, 2_834_161_664, (25.02, 7.71), "a639ec97", 74.434),
+    ("densenet161", (6, 12, 36, 24), 48, 28_681_000, 7_727_907_072, (None, None), "8d451a50", 77.138),
+    ("densenet169", (6, 12, 32, 32), 32, 14_149_480, 3_359_843_328, (23.8, 6.85), "b2777c0a", 75.6),
+    ("densenet201", (6, 12, 48, 32), 32, 20_013_928, 4_291_365_888, (22.58, 6.34), "c1103571", 76.896),
 )
-densenet161 = PAPER.register(
-    partial(DenseNet, (6, 12, 36, 24), 48),
-    Variant(
-        "densenet161",
-        "DenseNet-161 of growth rate 48",
-        parameters=28_681_000,
-        macs=7_727_907_072,
-    ),
-    torchvision("densenet161-8d451a50", top1=77.138),
-)
-densenet169 = PAPER.register(
-    partial(DenseNet, (6, 12, 32, 32), 32),
-    Variant(
-        "densenet169",
-        "DenseNet-169 of growth rate 32",
-        parameters=14_149_480,
-        macs=3_359_843_328,
-        errors=(23.8, 6.85),
-    ),
-    torchvision("densenet169-b2777c0a", top1=75.6),
-)
-densenet201 = PAPER.register(
-    partial(DenseNet, (6, 12, 48, 32), 32),
-    Variant(
-        "densenet201",
-        "DenseNet-201 of growth rate 32",
-        parameters=20_013_928,
-        macs=4_291_365_888,
-        errors=(22.58, 6.34),
-    ),
-    torchvision("densenet201-c1103571", top1=76.896),
-)
+for name, depths, growth, parameters, macs, errors, digits, top1 in VARIANTS:
+    title = f"DenseNet-{name[-3:]} of growth rate {growth}"
+    aliases = ("densenet",) if name == "densenet121" else ()
+    globals()[name] = PAPER.register(
+        partial(DenseNet, depths, growth),
+        Variant(name, title, parameters=parameters, macs=macs, errors=errors, aliases=aliases),
+        torchvision(f"{name}-{digits}", top1),
+    )

@@ -136,7 +136,6 @@ class EfficientNet(Network):
 
 authors_norm = partial(nn.BatchNorm2d, eps=1e-3, momentum=0.01)
 
-
 PAPER = Paper(
     "Tan, Le: EfficientNet: rethinking model scaling for convolutional neural networks",
     year=2019,
@@ -146,99 +145,30 @@ PAPER = Paper(
     small="with fewer strides",
 )
 
-efficientnet_b0 = PAPER.register(
-    partial(EfficientNet, 1.0, 1.0, nn.BatchNorm2d),
-    Variant(
-        "efficientnet_b0",
-        "EfficientNet-B0",
-        parameters=5_288_548,
-        macs=385_814_752,
-        errors=(22.9, 6.7),
-        aliases=("efficientnet",),
-    ),
-    torchvision("efficientnet_b0_rwightman-7f5810bc", top1=77.692, interpolation="bicubic"),
+# Factors of channels and of blocks, dropout, side of the images, parameters, multiply-adds, top-1 and top-5 error; then
+# the public weights: file, top-1 accuracy, side of the images and of their short side before the cut.
+VARIANTS = (
+    ("b0", 1.0, 1.0, 0.2, 224, 5_288_548, 385_814_752, (22.9, 6.7), "rwightman-7f5810bc", 77.692, 224, 256),
+    ("b1", 1.0, 1.1, 0.2, 240, 7_794_184, 686_802_832, (20.9, 5.6), "rwightman-bac287d4", 78.642, 240, 256),
+    ("b2", 1.1, 1.2, 0.3, 260, 9_109_994, 993_561_872, (19.9, 5.1), "rwightman-c35c1473", 80.608, 288, 288),
+    ("b3", 1.2, 1.4, 0.3, 300, 12_233_232, 1_827_141_392, (18.4, 4.3), "rwightman-b3899882", 82.008, 300, 320),
+    ("b4", 1.4, 1.8, 0.4, 380, 19_341_616, 4_393_771_024, (17.1, 3.6), "rwightman-23ab8bcd", 83.384, 380, 384),
+    ("b5", 1.6, 2.2, 0.4, 456, 30_389_784, 10_266_384_752, (16.4, 3.3), "lukemelas-1a07897c", 83.444, 456, 456),
+    ("b6", 1.8, 2.6, 0.5, 528, 43_040_704, 19_067_593_536, (16.0, 3.2), "lukemelas-24a108a5", 84.008, 528, 528),
+    ("b7", 2.0, 3.1, 0.5, 600, 66_347_960, 37_745_884_192, (15.7, 3.0), "lukemelas-c5b4e57e", 84.122, 600, 600),
 )
-efficientnet_b1 = PAPER.register(
-    partial(EfficientNet, 1.0, 1.1, nn.BatchNorm2d),
-    Variant(
-        "efficientnet_b1",
-        "EfficientNet-B1: B0 with 1.1 times the blocks",
-        parameters=7_794_184,
-        macs=686_802_832,
-        errors=(20.9, 5.6),
-        image_size=240,
-    ),
-    torchvision("efficientnet_b1_rwightman-bac287d4", top1=78.642, size=240, interpolation="bicubic"),
-)
-efficientnet_b2 = PAPER.register(
-    partial(EfficientNet, 1.1, 1.2, nn.BatchNorm2d, dropout=0.3),
-    Variant(
-        "efficientnet_b2",
-        "EfficientNet-B2: B0 with 1.1 times the channels and 1.2 times the blocks",
-        parameters=9_109_994,
-        macs=993_561_872,
-        errors=(19.9, 5.1),
-        image_size=260,
-    ),
-    torchvision("efficientnet_b2_rwightman-c35c1473", top1=80.608, size=288, resize=288, interpolation="bicubic"),
-)
-efficientnet_b3 = PAPER.register(
-    partial(EfficientNet, 1.2, 1.4, nn.BatchNorm2d, dropout=0.3),
-    Variant(
-        "efficientnet_b3",
-        "EfficientNet-B3: B0 with 1.2 times the channels and 1.4 times the blocks",
-        parameters=12_233_232,
-        macs=1_827_141_392,
-        errors=(18.4, 4.3),
-        image_size=300,
-    ),
-    torchvision("efficientnet_b3_rwightman-b3899882", top1=82.008, size=300, resize=320, interpolation="bicubic"),
-)
-efficientnet_b4 = PAPER.register(
-    partial(EfficientNet, 1.4, 1.8, nn.BatchNorm2d, dropout=0.4),
-    Variant(
-        "efficientnet_b4",
-        "EfficientNet-B4: B0 with 1.4 times the channels and 1.8 times the blocks",
-        parameters=19_341_616,
-        macs=4_393_771_024,
-        errors=(17.1, 3.6),
-        image_size=380,
-    ),
-    torchvision("efficientnet_b4_rwightman-23ab8bcd", top1=83.384, size=380, resize=384, interpolation="bicubic"),
-)
-efficientnet_b5 = PAPER.register(
-    partial(EfficientNet, 1.6, 2.2, authors_norm, dropout=0.4),
-    Variant(
-        "efficientnet_b5",
-        "EfficientNet-B5: B0 with 1.6 times the channels and 2.2 times the blocks",
-        parameters=30_389_784,
-        macs=10_266_384_752,
-        errors=(16.4, 3.3),
-        image_size=456,
-    ),
-    torchvision("efficientnet_b5_lukemelas-1a07897c", top1=83.444, size=456, resize=456, interpolation="bicubic"),
-)
-efficientnet_b6 = PAPER.register(
-    partial(EfficientNet, 1.8, 2.6, authors_norm, dropout=0.5),
-    Variant(
-        "efficientnet_b6",
-        "EfficientNet-B6: B0 with 1.8 times the channels and 2.6 times the blocks",
-        parameters=43_040_704,
-        macs=19_067_593_536,
-        errors=(16.0, 3.2),
-        image_size=528,
-    ),
-    torchvision("efficientnet_b6_lukemelas-24a108a5", top1=84.008, size=528, resize=528, interpolation="bicubic"),
-)
-efficientnet_b7 = PAPER.register(
-    partial(EfficientNet, 2.0, 3.1, authors_norm, dropout=0.5),
-    Variant(
-        "efficientnet_b7",
-        "EfficientNet-B7: B0 with twice the channels and 3.1 times the blocks",
-        parameters=66_347_960,
-        macs=37_745_884_192,
-        errors=(15.7, 3.0),
-        image_size=600,
-    ),
-    torchvision("efficientnet_b7_lukemelas-c5b4e57e", top1=84.122, size=600, resize=600, interpolation="bicubic"),
-)
+for version, width, depth, dropout, side, parameters, macs, errors, file, top1, size, resize in VARIANTS:
+    name = f"efficientnet_{version}"
+    globals()[name] = PAPER.register(
+        partial(EfficientNet, width, depth, nn.BatchNorm2d if version < "b5" else authors_norm, dropout=dropout),
+        Variant(
+            name,
+            f"EfficientNet-{version.upper()}, {width:g} times the channels and {depth:g} times the blocks of B0",
+            parameters=parameters,
+            macs=macs,
+            errors=errors,
+            image_size=side,
+            aliases=("efficientnet",) if version == "b0" else (),
+        ),
+        torchvision(f"{name}_{file}", top1, size=size, resize=resize, interpolation="bicubic"),
+    )

@@ -20,7 +20,7 @@ rate grows linearly from the first block to ``drop_path`` at the last.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ from cnnlab.errors import UsageError
 from cnnlab.zoo._layers import DropPath, he_init
 from cnnlab.zoo._network import Network
 from cnnlab.zoo._registry import Paper, Rate, Variant
+from cnnlab.zoo.resnet import stage
 
 
 class CifarBlock(nn.Module):
@@ -127,14 +128,6 @@ class CifarResNet(Network):
         return self.linear(x)  # (N, num_classes)
 
 
-def stage(
-    block: type[CifarBlock], in_channels: int, channels: int, depth: int, stride: int, rates: Iterator[float]
-) -> nn.Sequential:
-    """``depth`` blocks, of which the first changes the shape; each takes the next of the drop-path ``rates``."""
-    first = block(in_channels, channels, stride, next(rates))
-    return nn.Sequential(first, *(block(channels, channels, 1, next(rates)) for _ in range(depth - 1)))
-
-
 PAPER = Paper(
     "He, Zhang, Ren, Sun: Deep residual learning for image recognition",
     year=2015,
@@ -145,33 +138,15 @@ PAPER = Paper(
     image_size=32,
 )
 
-resnet20 = PAPER.register(
-    partial(CifarResNet, 3),
-    Variant(
-        "resnet20", "ResNet-20 for CIFAR", parameters=269_722, macs=40_551_040, reported="8.75 % error on CIFAR-10"
-    ),
+VARIANTS = (  # blocks per stage, layers, parameters, multiply-adds, test error on CIFAR-10 in percent
+    (3, 20, 269_722, 40_551_040, 8.75),
+    (5, 32, 464_154, 68_862_592, 7.51),
+    (7, 44, 658_586, 97_174_144, 7.17),
+    (9, 56, 853_018, 125_485_696, 6.97),
+    (18, 110, 1_727_962, 252_887_680, 6.43),
 )
-resnet32 = PAPER.register(
-    partial(CifarResNet, 5),
-    Variant(
-        "resnet32", "ResNet-32 for CIFAR", parameters=464_154, macs=68_862_592, reported="7.51 % error on CIFAR-10"
-    ),
-)
-resnet44 = PAPER.register(
-    partial(CifarResNet, 7),
-    Variant(
-        "resnet44", "ResNet-44 for CIFAR", parameters=658_586, macs=97_174_144, reported="7.17 % error on CIFAR-10"
-    ),
-)
-resnet56 = PAPER.register(
-    partial(CifarResNet, 9),
-    Variant(
-        "resnet56", "ResNet-56 for CIFAR", parameters=853_018, macs=125_485_696, reported="6.97 % error on CIFAR-10"
-    ),
-)
-resnet110 = PAPER.register(
-    partial(CifarResNet, 18),
-    Variant(
-        "resnet110", "ResNet-110 for CIFAR", parameters=1_727_962, macs=252_887_680, reported="6.43 % error on CIFAR-10"
-    ),
-)
+for n, layers, parameters, macs, error in VARIANTS:
+    name, title, reported = f"resnet{layers}", f"ResNet-{layers} for CIFAR", f"{error} % error on CIFAR-10"
+    globals()[name] = PAPER.register(
+        partial(CifarResNet, n), Variant(name, title, parameters=parameters, macs=macs, reported=reported)
+    )

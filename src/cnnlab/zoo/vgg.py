@@ -121,59 +121,24 @@ PAPER = Paper(
     protocol="one scale",
 )
 
-vgg11 = PAPER.register(
-    partial(VGG, 11, 64, False),
-    Variant(
-        "vgg11",
-        "VGG-11, configuration A",
-        parameters=132_863_336,
-        macs=7_609_090_048,
-        errors=(29.6, 10.4),
-        aliases=("vgg",),
-    ),
-    torchvision("vgg11-8a719046", top1=69.02),
+VARIANTS = (  # layers, parameters, multiply-adds, top-1 and top-5 error, weights, their top-1 accuracy
+    ("vgg11", "VGG-11, configuration A", 11, 132_863_336, 7_609_090_048, (29.6, 10.4), "8a719046", 69.02),
+    ("vgg13", "VGG-13, configuration B", 13, 133_047_848, 11_308_466_176, (28.7, 9.9), "19584684", 69.928),
+    ("vgg16", "VGG-16, configuration D", 16, 138_357_544, 15_470_264_320, (27.0, 8.8), "397923af", 71.592),
+    ("vgg19", "VGG-19, configuration E", 19, 143_667_240, 19_632_062_464, (27.3, 9.0), "dcbb9e9d", 72.376),
+    ("vgg11_bn", "VGG-11 with BatchNorm", 11, 132_868_840, 7_609_090_048, (None, None), "6002323d", 70.37),
+    ("vgg13_bn", "VGG-13 with BatchNorm", 13, 133_053_736, 11_308_466_176, (None, None), "abd245e5", 71.586),
+    ("vgg16_bn", "VGG-16 with BatchNorm", 16, 138_365_992, 15_470_264_320, (None, None), "6c64b313", 73.36),
+    ("vgg19_bn", "VGG-19 with BatchNorm", 19, 143_678_248, 19_632_062_464, (None, None), "c79401a0", 74.218),
 )
-vgg13 = PAPER.register(
-    partial(VGG, 13, 64, False),
-    Variant("vgg13", "VGG-13, configuration B", parameters=133_047_848, macs=11_308_466_176, errors=(28.7, 9.9)),
-    torchvision("vgg13-19584684", top1=69.928),
-)
-vgg16 = PAPER.register(
-    partial(VGG, 16, 64, False),
-    Variant("vgg16", "VGG-16, configuration D", parameters=138_357_544, macs=15_470_264_320, errors=(27.0, 8.8)),
-    torchvision("vgg16-397923af", top1=71.592),
-)
-vgg19 = PAPER.register(
-    partial(VGG, 19, 64, False),
-    Variant("vgg19", "VGG-19, configuration E", parameters=143_667_240, macs=19_632_062_464, errors=(27.3, 9.0)),
-    torchvision("vgg19-dcbb9e9d", top1=72.376),
-)
-vgg11_bn = PAPER.register(
-    partial(VGG, 11, 64, True),
-    Variant("vgg11_bn", "VGG-11 with BatchNorm", parameters=132_868_840, macs=7_609_090_048),
-    torchvision("vgg11_bn-6002323d", top1=70.37),
-)
-vgg13_bn = PAPER.register(
-    partial(VGG, 13, 64, True),
-    Variant("vgg13_bn", "VGG-13 with BatchNorm", parameters=133_053_736, macs=11_308_466_176),
-    torchvision("vgg13_bn-abd245e5", top1=71.586),
-)
-vgg16_bn = PAPER.register(
-    partial(VGG, 16, 64, True),
-    Variant("vgg16_bn", "VGG-16 with BatchNorm", parameters=138_365_992, macs=15_470_264_320),
-    torchvision("vgg16_bn-6c64b313", top1=73.36),
-)
-vgg19_bn = PAPER.register(
-    partial(VGG, 19, 64, True),
-    Variant("vgg19_bn", "VGG-19 with BatchNorm", parameters=143_678_248, macs=19_632_062_464),
-    torchvision("vgg19_bn-c79401a0", top1=74.218),
-)
+for name, title, layers, parameters, macs, errors, digits, top1 in VARIANTS:
+    aliases = ("vgg",) if name == "vgg11" else ()
+    globals()[name] = PAPER.register(
+        partial(VGG, layers, 64, name.endswith("_bn")),
+        Variant(name, title, parameters=parameters, macs=macs, errors=errors, aliases=aliases),
+        torchvision(f"{name}-{digits}", top1),
+    )
+QUARTER = "VGG-11 with a quarter of the channels and dense units, for lessons"
 vgg11_quarter = PAPER.register(
-    partial(VGG, 11, 16, False),
-    Variant(
-        "vgg11_quarter",
-        "VGG-11 with a quarter of the channels and dense units, for lessons",
-        parameters=9_075_272,
-        macs=492_593_152,
-    ),
+    partial(VGG, 11, 16, False), Variant("vgg11_quarter", QUARTER, parameters=9_075_272, macs=492_593_152)
 )
