@@ -1,11 +1,11 @@
 """Everything that a convolutional network is made of, in NumPy alone: forward and backward by hand.
 
-:mod:`~cnnlab.scratch.layers` holds the functions, each with its backward pass; ``gradcheck`` shows that backward
-passes are right; ``optim`` are the update rules; :mod:`~cnnlab.scratch.nets` puts layers together; :class:`Solver`
-trains them; ``classifiers`` are the nearest-neighbour and linear ones that come before networks; ``features`` what was
-computed from images before networks learned it; ``kernels`` the filters that were set by hand. Interfaces and
-conventions follow the assignments of Stanford's course CS231n (https://cs231n.github.io), so that what is written there
-can be compared line by line with what is here. Nothing in this room imports torch.
+:mod:`~cnnlab.scratch.layers` holds the layers as functions, each with its backward pass; ``gradcheck`` compares
+backward passes with numerical gradients; ``optim`` holds the update rules; :mod:`~cnnlab.scratch.nets` puts layers
+together, and :class:`Solver` trains the nets. ``classifiers`` holds nearest neighbours and linear classifiers;
+``features`` computes histograms of gradients and colours; ``kernels`` holds filters set by hand, such as Sobel's.
+Interfaces and conventions follow the assignments of Stanford's course CS231n (https://cs231n.github.io), so that both
+can be compared line by line. Nothing in this room imports torch.
 """
 
 from cnnlab.scratch.classifiers import KNearestNeighbor, LinearSVM, Softmax

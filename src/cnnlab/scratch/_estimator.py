@@ -1,7 +1,7 @@
 """scikit-learn's convention for estimators, without scikit-learn: parameters by name, checked input, any labels.
 
-The constructor stores its arguments and nothing else; ``fit`` returns the estimator; what it learned ends in ``_``. So
-scikit-learn's ``clone``, ``cross_val_score``, ``GridSearchCV`` and pipelines take what is built on these classes
+The constructor stores its arguments and nothing else; ``fit`` returns the estimator, and the attributes that it sets
+end in ``_``. So scikit-learn's ``clone``, ``cross_val_score``, ``GridSearchCV`` and pipelines accept these classes
 (https://scikit-learn.org/stable/developers/develop.html).
 """
 
@@ -23,7 +23,7 @@ class Estimator:
     n_features_in_: int
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the arguments of the constructor by name; ``deep`` is scikit-learn's, and nothing is nested here."""
+        """Return the arguments of the constructor by name; ``deep``, which scikit-learn passes, makes no difference."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     def set_params(self, **params: Any) -> Self:
@@ -77,7 +77,7 @@ class Classifier(Estimator):
         return float(np.mean(predicted == np.asarray(y)))
 
     def __sklearn_tags__(self) -> Any:
-        from sklearn.utils import ClassifierTags, Tags, TargetTags  # only scikit-learn asks, so it is there
+        from sklearn.utils import ClassifierTags, Tags, TargetTags  # only scikit-learn calls this, so it is installed
 
         return Tags("classifier", TargetTags(required=True), classifier_tags=ClassifierTags())
 

@@ -72,7 +72,7 @@ class GridSearch:
 
     @property
     def best_params(self) -> dict[str, Any]:
-        """The values of the best classifier."""
+        """Values of the searched parameters of the best classifier."""
         return {name: value for name, value in self.best.get_params().items() if name in self.grid}
 
 

@@ -1,7 +1,7 @@
-"""Features from before networks learned them: histograms of oriented gradients, and of hues.
+"""Image features designed by hand: histograms of oriented gradients, and of hues.
 
-Both functions take a batch of images (N, 3, H, W) and return a row of features per image; ``extract_features`` puts
-several side by side, ``FeatureScaler`` brings them to one scale.
+``hog_feature`` and ``color_histogram_hsv`` take a batch of images (N, 3, H, W) and return a row of features per image;
+``extract_features`` puts several side by side, ``FeatureScaler`` brings them to one scale.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ _BLOCK = 1000  # number of images at a time, because intermediate results of all
 def hog_feature(images: Array) -> Array:
     """Return histograms of oriented gradients: how strong the edges of each direction are in each part of an image.
 
-    The image becomes grey. The gradient at a pixel is the difference of its right and left, and of its lower and upper
-    neighbours; at the border the component across it is zero. Cells of 8x8 pixels, from the top left corner on (what
-    does not fill a cell is left out), have 9 directions of 20 degrees each: 0 is a gradient along a row, and opposite
-    gradients count as one direction. A feature is the sum of the gradients' lengths in one direction, divided by the 64
-    pixels of the cell. They are ordered by row of cells, cell, direction; 144 for an image of 32x32.
+    The image is converted to grey. The gradient at a pixel is the difference of its right and left, and of its lower
+    and upper neighbours; at the border, where a neighbour is missing, that difference is zero. Cells of 8x8 pixels,
+    from the top left corner on (pixels that do not fill a cell are left out), have 9 directions of 20 degrees each: 0
+    is a gradient along a row, and opposite gradients count as one direction. A feature is the sum of the gradients'
+    lengths in one direction, divided by the 64 pixels of the cell. Features are ordered by row of cells, cell, and
+    direction; an image of 32x32 has 144.
 
     N. Dalal, B. Triggs: Histograms of oriented gradients for human detection, CVPR 2005, section 6, without the
     normalisation of blocks; as scikit-image's ``hog`` before it normalises.
@@ -157,11 +158,11 @@ class FeatureScaler(Estimator):
         return self
 
     def fit_transform(self, X: npt.ArrayLike, y: Any = None) -> Array:
-        """Return the training examples ``X`` (N, D) on their own scale, as ``fit(X).transform(X)``."""
+        """Return ``fit(X).transform(X)``: the training examples ``X`` (N, D), scaled."""
         return self.fit(X, y).transform(X)
 
     def transform(self, X: npt.ArrayLike) -> Array:
-        """Return ``X`` (M, D) on the scale of the training examples.
+        """Return ``X`` (M, D) minus the mean of the training examples, divided by their standard deviation.
 
         Raises:
             ShapeError: ``X`` has another number of features than in ``fit``.
@@ -170,7 +171,7 @@ class FeatureScaler(Estimator):
         return (self._fitted_features(X) - self.mean_) / self.scale_
 
     def __sklearn_tags__(self) -> Any:
-        from sklearn.utils import Tags, TargetTags, TransformerTags  # only scikit-learn asks, so it is there
+        from sklearn.utils import Tags, TargetTags, TransformerTags  # only scikit-learn calls this
 
         return Tags(
             None, TargetTags(required=False), transformer_tags=TransformerTags(preserves_dtype=["float32", "float64"])

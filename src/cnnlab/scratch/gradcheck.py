@@ -64,7 +64,7 @@ def eval_numerical_gradient(f: Callable[[Array], Any], x: Array, h: float = 1e-5
 
 
 def eval_numerical_gradient_array(f: Callable[[Array], Any], x: Array, dout: Array, h: float = 1e-5) -> Array:
-    """Return the gradient of ``sum(f(x) * dout)`` by central differences: what a backward pass makes of ``dout``.
+    """Return the gradient of ``sum(f(x) * dout)`` by central differences: what a backward pass returns for ``dout``.
 
     Args:
         f: function of ``x`` (nudged in place, as in :func:`eval_numerical_gradient`) that returns an array.

@@ -52,7 +52,7 @@ def sgd(w: Array, dw: Array, config: Config | None = None) -> tuple[Array, Confi
 
 
 def sgd_momentum(w: Array, dw: Array, config: Config | None = None) -> tuple[Array, Config]:
-    """Move like a ball that rolls down the loss: steps add up while gradients agree.
+    """Move with momentum, like a ball that rolls down the loss: steps add up while gradients agree.
 
     Polyak, "Some methods of speeding up the convergence of iteration methods", 1964. Arguments as in :func:`sgd`, with
     the keys ``learning_rate`` (1e-2), ``momentum`` (0.9), ``velocity`` (zeros).
@@ -64,7 +64,7 @@ def sgd_momentum(w: Array, dw: Array, config: Config | None = None) -> tuple[Arr
 
 
 def nesterov(w: Array, dw: Array, config: Config | None = None) -> tuple[Array, Config]:
-    """Momentum with the gradient at the point where the momentum is about to lead.
+    """Move with momentum, by the gradient at the point to which the momentum leads.
 
     The weights are those one momentum step ahead, so that ``dw`` is the gradient there. Sutskever, Martens, Dahl &
     Hinton, "On the importance of initialization and momentum in deep learning", 2013; in these variables Bengio,
@@ -102,7 +102,7 @@ def rmsprop(w: Array, dw: Array, config: Config | None = None) -> tuple[Array, C
 
 
 def adam(w: Array, dw: Array, config: Config | None = None) -> tuple[Array, Config]:
-    """Divide a moving average of the gradients by the root of one of their squares, both corrected for their start.
+    """Divide a moving average of gradients by the root of that of their squares, both corrected for starting at zero.
 
     Kingma & Ba, "Adam", 2015, algorithm 1, in its symbols. Arguments as in :func:`sgd`, with the keys
     ``learning_rate`` (1e-3), ``beta1`` (0.9), ``beta2`` (0.999), ``epsilon`` (1e-8), ``m`` and ``v`` (zeros), ``t``
@@ -119,7 +119,7 @@ def adam(w: Array, dw: Array, config: Config | None = None) -> tuple[Array, Conf
 
 
 def adamw(w: Array, dw: Array, config: Config | None = None) -> tuple[Array, Config]:
-    """Adam with weight decay apart from the gradient.
+    """Move as :func:`adam` does, and shrink the weights apart from that (decoupled weight decay).
 
     Loshchilov & Hutter, "Decoupled weight decay regularization", 2019, algorithm 2; the learning rate multiplies the
     decay as in PyTorch. Keys as for :func:`adam`, and ``weight_decay`` (1e-2).
@@ -149,7 +149,7 @@ def _prepared(
 ) -> tuple[Array, Config, tuple[float, ...]]:
     """Check the arguments of a rule; return the gradient in the type of ``w``, ``config`` completed, and the settings.
 
-    Settings are numbers of Python: a NumPy float64, as drawn in a search for a learning rate, would make float64 of
+    The settings are Python numbers: a NumPy float64, as drawn in a search for a learning rate, would make float64 of
     float32 weights.
     """
     if np.asarray(w).dtype.kind != "f":

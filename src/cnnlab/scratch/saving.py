@@ -1,7 +1,7 @@
 """Nets in files: everything that a net has learned, in one ``.npz`` file without pickle.
 
-A net has learned two kinds of arrays: ``params``, which have gradients, and ``buffers``, which have none but belong to
-the net all the same (BatchNorm's running means and variances). Together they are its state.
+A net has two kinds of arrays: ``params``, which have gradients, and ``buffers``, which have none but belong to the net
+all the same (BatchNorm's running means and variances). Together they are its state.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def net_state(net: Net) -> dict[str, Array]:
 
 
 def set_net_state(net: Net, state: Mapping[str, Array]) -> None:
-    """Give ``net`` copies of the parameters and buffers that :func:`net_state` returned, in the types the net has.
+    """Set parameters and buffers of ``net`` to copies of those in ``state``, in the types that the net has.
 
     Raises:
-        CheckpointError: the state is another net's: a name is missing or unknown, or a shape differs.
+        CheckpointError: the state belongs to another net: a name is missing or unknown, or a shape differs.
     """
     own = net.params | _buffers(net)
     for name in sorted(own.keys() ^ state.keys()):
@@ -62,10 +62,10 @@ def save_net(net: Net, path: str | Path) -> Path:
 
 
 def load_net(net: Net, path: str | Path) -> None:
-    """Give ``net`` the parameters and buffers in a file that :func:`save_net` wrote.
+    """Set parameters and buffers of ``net`` to those in a file that :func:`save_net` wrote.
 
     Raises:
-        CheckpointError: the file is missing, damaged, or another net's.
+        CheckpointError: the file is missing, damaged, or belongs to another net.
     """
     set_net_state(net, read_arrays(path))
 

@@ -35,7 +35,7 @@ class Solver:
     When :meth:`train` ends, also by Ctrl-C or an error, the net has the parameters that were best on validation.
 
     Args:
-        model: the net; the arrays in its ``params`` are replaced as it learns.
+        model: net to train; the arrays in its ``params`` are replaced as it learns.
         data: dictionary with training images ``X_train`` (N, ...) and labels ``y_train`` (N, ...); to measure on
             held-out images ``X_val`` and ``y_val`` too.
         update_rule: name in :data:`cnnlab.scratch.optim.update_rules`, or a function of the same kind.
@@ -49,7 +49,7 @@ class Solver:
             ``"lines"`` for the lines that the course prints; ``False`` for silence.
         num_train_samples: number of training images to measure the accuracy on, drawn anew each time; ``None`` for
             all, 0 not to measure it.
-        num_val_samples: the same for validation images.
+        num_val_samples: number of validation images to measure the accuracy on, likewise.
         checkpoint_name: beginning of the path ``<checkpoint_name>_epoch_<epoch>.npz`` that is written after each epoch
             for :meth:`restore`; ``None`` writes nothing.
 
@@ -64,7 +64,7 @@ class Solver:
             measured.
         best_val_acc: largest of ``val_acc_history``; NaN before the first.
         best_state: parameters and buffers at ``best_val_acc``; ``None`` before the first.
-        last_state: parameters and buffers after the last step while the net has the best, else ``None``.
+        last_state: parameters and buffers after the last step, while the net has the best ones; else ``None``.
         iteration: number of iterations done.
         optim_configs: settings and state of the update rule for each parameter.
     """
@@ -133,9 +133,9 @@ class Solver:
         return self.num_epochs * self.iterations_per_epoch
 
     def train(self) -> None:
-        """Train to the end of the last epoch, show how it goes, and leave the best parameters in the net.
+        """Train to the end of the last epoch, show the progress, and leave the best parameters in the net.
 
-        Called again after an interruption it goes on from where it was, and with a larger ``num_epochs`` after the end.
+        Called again, it continues after an interruption, and after the end if ``num_epochs`` was raised.
 
         Raises:
             DivergedError: the loss is NaN or infinite; the message names the iteration.
@@ -151,9 +151,9 @@ class Solver:
                 set_net_state(self.model, self.best_state)
 
     def steps(self) -> Iterator[SolverStep]:
-        """Train as a stream: yield a :class:`SolverStep` after each iteration. Between two, the net may be used.
+        """Train step by step: yield a :class:`SolverStep` after each iteration; between two, the net may be used.
 
-        The net is left with its last parameters; the best are in ``best_state``.
+        The net is left with its last parameters; the best are in ``best_state``. Errors are those of :meth:`train`.
         """
         if self.iteration >= self.num_iterations:
             raise UsageError(
@@ -222,7 +222,7 @@ class Solver:
         return float(np.mean(np.concatenate(predicted) == y))
 
     def state_dict(self) -> dict[str, Array]:
-        """Return everything that a training needs to continue to the same bits, as arrays by name.
+        """Return everything that is needed to continue the training with the same bits, as arrays by name.
 
         ``model/...`` are parameters and buffers, ``best/...`` those that were best on validation,
         ``optim/<parameter>/...`` settings and state of the update rule, ``*_history`` the histories, ``random`` the key
@@ -246,10 +246,10 @@ class Solver:
         return state
 
     def load_state_dict(self, state: Mapping[str, Array], source: str = "The state") -> None:
-        """Give the Solver, its net and the global NumPy stream the state that :meth:`state_dict` returned.
+        """Set the Solver, its net and the global NumPy stream to a state that :meth:`state_dict` returned.
 
         Args:
-            state: the arrays by name.
+            state: arrays by name.
             source: name of the file that they come from, for messages.
 
         Raises:
@@ -266,7 +266,7 @@ class Solver:
             if facts["made with"][name] != value:
                 raise CheckpointError(
                     f"{source} was made with {name} {facts['made with'][name]}, this Solver has {value}. "
-                    "Make it as at first."
+                    "Make it with the same arguments as before."
                 )
         set_net_state(self.model, _without_prefix("model", state))
         self.best_state, self.last_state = _without_prefix("best", state) or None, None
@@ -295,10 +295,10 @@ class Solver:
         return write_arrays(path, self.state_dict())
 
     def restore(self, path: str | Path) -> None:
-        """Continue from a checkpoint: it sets net, update rule, histories, and the global NumPy stream.
+        """Set net, update rule, histories and the global NumPy stream to those of a checkpoint.
 
-        Make net and Solver as at first (``num_epochs`` may be larger), restore, then :meth:`train`. The learning rate
-        is the one in the file.
+        Make net and Solver with the same arguments as before (``num_epochs`` may be larger), restore, then
+        :meth:`train`. The learning rate is the one in the file.
 
         Raises:
             CheckpointError: the file is missing, damaged, or of another net, rule, batch size or number of images.

@@ -25,7 +25,7 @@ class SolverStep:
         loss: loss of the iteration's minibatch, before its update.
         epoch_done: whether this was the last iteration of an epoch.
         epoch_loss: mean loss over the epoch that is done; NaN within an epoch.
-        train_acc, val_acc: accuracies, measured after the first iteration and each epoch as far as asked for; else NaN.
+        train_acc, val_acc: accuracies, 0..1, after the first iteration and each epoch; NaN when not measured.
     """
 
     iteration: int
@@ -62,10 +62,10 @@ class RunLength:
 def show(
     steps: Iterator[SolverStep], length: RunLength, verbose: bool | Literal["lines"], print_every: int
 ) -> Iterator[SolverStep]:
-    """Pass ``steps`` on and show them.
+    """Return the stream ``steps``, each of which is shown as it passes.
 
     Args:
-        steps: the stream of steps.
+        steps: stream of steps.
         length: length of the training.
         verbose: ``True`` for a bar or a line per epoch, ``"lines"`` for the course's lines, ``False`` for silence.
         print_every: number of iterations from one of the course's lines to the next.

@@ -1,7 +1,7 @@
 """k nearest neighbours: the label that most of the k nearest training examples have.
 
 T. M. Cover, P. E. Hart: Nearest neighbor pattern classification, IEEE Transactions on Information Theory 13, 1967.
-Distances are computed in three ways, as in the first assignment of CS231n: the loops say what is meant, the matrix
+Distances are computed in three ways, as in the first assignment of CS231n: the loops follow the formula, the matrix
 product computes the same about a hundred times faster.
 """
 

@@ -20,11 +20,11 @@ def integer_settings(
     Args:
         name: name of the dictionary of settings, as in ``"conv_param"``.
         param: the dictionary.
-        smallest: the keys it may have, with the smallest value of each.
-        defaults: the keys that may be missing, with their values.
+        smallest: keys that it may have, with the smallest value of each.
+        defaults: keys that may be missing, with their values.
 
     Raises:
-        UnknownNameError: a key that the layer does not have.
+        UnknownNameError: the layer has no such key.
         UsageError: a key is missing, or its value is not a whole number, or too small.
     """
     expect_keys(name, param, smallest)
@@ -80,5 +80,5 @@ def output_size(side: str, size: int, window: int, stride: int, pad: int = 0, di
 
 
 def float_type(*arrays: Array) -> np.dtype[Any]:
-    """Return the dtype to compute in: that of the widest array, and float32 for integers of few bytes."""
+    """Return the dtype to compute in: that of the widest array; float32 for integers of up to 16 bits, else float64."""
     return np.result_type(*arrays, np.float32)

@@ -24,13 +24,13 @@ class Geometry:
         in_shape: shape of the images, (N, C, H, W).
         out_shape: shape of the outputs, (N, F, out_H, out_W).
         stride, pad, groups: settings of the convolution.
-        offsets: row and first position there of each weight of a filter, line by line, (i, j, start).
+        offsets: row (i, j) that each weight of a filter reads, and its first position there, as (i, j, start).
             Row (i, j) holds the pixels j, j + stride, ... of the image lines i, i + stride, ...
         height: number of lines of an image in a row, so that ``height * width`` positions belong to the image.
         width: number of positions of a line.
         block: number of images that are processed at a time.
         chunk: number of positions that are processed at a time.
-        dtype: the floating-point type that is computed in.
+        dtype: floating-point type of the computation.
     """
 
     in_shape: tuple[int, ...]

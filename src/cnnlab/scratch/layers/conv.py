@@ -3,14 +3,14 @@
 im2col: write the pixels under a filter at one position as a column of C * HH * WW numbers, and the filters as the rows
 of a matrix. Then all outputs are one matrix product, ``filters (F, C*HH*WW) @ columns (C*HH*WW, positions)``, which
 BLAS computes as fast as the processor can (Chellapilla, Puri & Simard, "High performance convolutional neural networks
-for document processing", 2006). It remains to build the columns fast, and here is how.
+for document processing", 2006). What remains is to build the columns fast.
 
 Lay the padded lines of an image one after the other into a single row of memory. An image of 3x3 pixels 1..9 with pad 1
 becomes lines of four; the zero that begins a line also ends the line before::
 
     0 0 0 0   0 1 2 3   0 4 5 6   0 7 8 9   0 0 0 0   0 0 ...
 
-Now the pixels that weight (i, j) of a 3x3 filter reads at all positions, line by line, are this row from its number
+Now the pixels that weight (i, j) of a 3x3 filter reads at all positions, line by line, are this row from number
 4 * i + j on::
 
     weight (0, 0)   0 0 0 0   0 1 2 3   0 4 5 6
@@ -32,7 +32,7 @@ distances i and j larger. Groups are blocks of rows of the columns. And backward
     dw       = dout @ columns.T      with zeros in dout where outputs were dropped
     dcolumns = w.T @ dout            and col2im adds each number to the pixel that im2col copied it from
 
-Images are taken in blocks whose columns need 8 MiB, so that memory stays bounded and the columns in the cache.
+Images are processed in blocks whose columns need 8 MiB, so that memory is bounded and columns stay in the cache.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Convolution as it is defined: four loops and a sum of products. To be read; ``conv.py`` is to be used.
+"""Convolution as it is defined: four loops and a sum of products, to be read; ``conv.py`` is to be used.
 
 What networks call convolution is a cross-correlation: the filter is not flipped.
 Source: CS231n, "Convolutional networks" (https://cs231n.github.io/convolutional-networks/#conv).
@@ -17,7 +17,7 @@ from cnnlab.scratch.layers._geometry import float_type, integer_settings, output
 
 
 def conv_forward_naive(x: Array, w: Array, b: Array, conv_param: Mapping[str, Any]) -> tuple[Array, Cache]:
-    """Slide every filter over every image and write down how well it fits at each position.
+    """Slide every filter over every image and compute the sum of products with the pixels at each position.
 
     Args:
         x: images (N, C, H, W).
@@ -60,8 +60,8 @@ def conv_backward_naive(dout: Array, cache: Cache) -> tuple[Array, Array, Array]
     """Return the gradients dx (N, C, H, W), dw (F, C, HH, WW), db (F,) from ``dout``, of the shape of the outputs.
 
     An output is a sum of products of pixels and weights: the gradient of a pixel is the weight it was multiplied with,
-    times ``dout``, summed over all windows it is in; the gradient of a weight is the pixel, and the sum is over all
-    positions of the window.
+    times ``dout``, summed over all windows it is in; the gradient of a weight is the pixel it was multiplied with,
+    times ``dout``, summed over all positions of the window.
 
     Raises:
         ShapeError: ``dout`` does not have the shape of the outputs.

@@ -14,7 +14,7 @@ from cnnlab.scratch._checks import Array, Cache, expect_floats, expect_keys, exp
 def dropout_forward(x: Array, dropout_param: Mapping[str, Any]) -> tuple[Array, Cache]:
     """Keep each value with probability ``keep_prob`` and divide it by that; in test mode keep all as they are.
 
-    The division ("inverted" dropout) keeps the expected value in training what it is in test. Random numbers come from
+    The division ("inverted" dropout) makes the expected value in training the same as in test. Random numbers come from
     NumPy's global stream: a value is kept where ``np.random.rand(*x.shape) < keep_prob``.
 
     Args:

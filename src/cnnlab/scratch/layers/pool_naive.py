@@ -1,4 +1,4 @@
-"""Max pooling as it is defined, loop by loop. To be read; ``pool.py`` is to be used."""
+"""Max pooling as it is defined, loop by loop, to be read; ``pool.py`` is to be used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nets: ``params`` is a dictionary of arrays, ``loss(X)`` gives scores, ``loss(X, y)`` the loss and its gradients."""
+"""Nets: ``params`` is a dictionary of arrays, ``loss(X)`` returns scores, ``loss(X, y)`` the loss and its gradients."""
 
 from cnnlab.scratch.nets.captioning import CaptioningRNN, decode_captions
 from cnnlab.scratch.nets.convnet import ThreeLayerConvNet

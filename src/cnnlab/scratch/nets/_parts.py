@@ -21,7 +21,7 @@ def gaussian(weight_scale: float, shape: tuple[int, ...], dtype: npt.DTypeLike) 
 def add_penalty(params: Mapping[str, Array], grads: dict[str, Array], reg: float) -> Any:
     """Return ``0.5 * reg * sum(W**2)`` over all weights, and add its gradient ``reg * W`` to theirs.
 
-    Only names that begin with W count: biases, gamma and beta are free.
+    Only names that begin with W count: biases, gamma and beta are not penalised.
     """
     weights = {name: w for name, w in params.items() if name.startswith("W")}
     for name, w in weights.items():

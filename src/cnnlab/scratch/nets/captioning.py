@@ -9,8 +9,8 @@ https://arxiv.org/abs/1411.4555
     h[t]      = rnn or lstm(W_embed[word t], h[t-1])
     scores[t] = h[t] W_vocab + b_vocab              of word t + 1
 
-Deviation from the paper, as in the assignments of CS231n: the image is the state before the first word, not the first
-input; and the best word is taken at every step instead of a beam of sentences.
+Deviation from the paper, as in the assignments of CS231n: the features give the state before the first word instead of
+the first input; and the best word is taken at every step instead of a beam of sentences.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class CaptioningRNN:
 
     Attributes:
         params: W_embed (V, wordvec_dim); W_proj (input_dim, H), b_proj; Wx, Wh, b of the recurrent layer; W_vocab
-            (H, V), b_vocab. Drawn in this order from NumPy's global stream.
+            (H, V), b_vocab. Weights are drawn in this order from NumPy's global stream.
 
     Raises:
         UnknownNameError: there is no such cell type.
@@ -92,7 +92,7 @@ class CaptioningRNN:
 
         Args:
             features: features of N images, (N, input_dim).
-            captions: (N, T) words: ``<START>``, the sentence, ``<END>``, and ``<NULL>`` up to T.
+            captions: words (N, T): ``<START>``, the sentence, ``<END>``, and ``<NULL>`` up to T.
 
         Returns:
             The cross-entropy, summed over the words and divided by N, and the gradient of every parameter by name.
@@ -160,7 +160,7 @@ class CaptioningRNN:
         return affine_forward(features.astype(self.dtype, copy=False), W, b)
 
     def _position(self, token: str) -> int:
-        """Return the position of a special word, or say what a vocabulary must have."""
+        """Return the position of a special word, or raise an error that says what a vocabulary must have."""
         position, V = self.word_to_idx.get(token), len(self.word_to_idx)
         if position is None or not 0 <= position < V:
             problem = "no such word" if position is None else f"it at {position}, behind the last of {V} words"

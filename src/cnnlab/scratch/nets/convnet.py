@@ -10,7 +10,7 @@ from cnnlab.scratch.nets.layer_list import Affine, Conv, MaxPool, ReLU
 
 
 class ThreeLayerConvNet(ConvNet):
-    """Images (N, D, H, W), F filters, M hidden units, scores for C classes.
+    """A net from images (N, D, H, W) over F filters and M hidden units to scores for C classes.
 
     It is the :class:`~cnnlab.scratch.nets.deep.ConvNet` of these layers, with ``loss`` as described there.
 
@@ -20,7 +20,7 @@ class ThreeLayerConvNet(ConvNet):
         filter_size: height and width of a filter, odd, so that padding can keep the size of the image.
         hidden_dim: M, number of hidden units.
         num_classes: C, number of scores.
-        weight_scale: standard deviation of the first weights.
+        weight_scale: standard deviation of the initial weights.
         reg: strength of the penalty ``0.5 * reg * sum(W**2)``.
         dtype: type of parameters, scores, loss and gradients; images are converted to it.
 

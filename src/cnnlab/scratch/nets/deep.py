@@ -1,4 +1,4 @@
-"""A convnet of one's own: a list of layers, and the net is there."""
+"""A convnet that is built from a list of layers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cnnlab.scratch.nets.layer_list import Affine, Layer, Shape
 
 
 class ConvNet:
-    """The layers of a list one after the other, an affine layer to the scores, softmax.
+    """A net of the layers in a list, one after the other, then an affine layer to the scores, and softmax.
 
     ::
 
@@ -27,7 +27,7 @@ class ConvNet:
         input_dim: shape of an image (C, H, W); (D,) lays images of D numbers out as rows.
         num_classes: number of scores.
         reg: strength of the penalty ``0.5 * reg * sum(W**2)``.
-        weight_scale: standard deviation of the first weights; ``"he"`` for ``sqrt(2 / inputs of a unit)``, which
+        weight_scale: standard deviation of the initial weights; ``"he"`` for ``sqrt(2 / inputs of a unit)``, which
             keeps the size of values through layers with ReLU (He et al. 2015, section 2.2).
         dtype: type of parameters, scores, loss and gradients; images are converted to it.
         seed: seed of the dropout masks, which are then the same at every call, as a gradient check needs.

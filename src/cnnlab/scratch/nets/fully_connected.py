@@ -14,7 +14,7 @@ from cnnlab.scratch.nets.layer_list import Affine, BatchNorm, Dropout, Layer, La
 
 
 class FullyConnectedNet(ConvNet):
-    """Images of D numbers, hidden layers of H1, H2, ... units, scores for C classes.
+    """A net from images of D numbers over hidden layers of H1, H2, ... units to scores for C classes.
 
     It is the :class:`~cnnlab.scratch.nets.deep.ConvNet` of these layers, with ``buffers`` and ``loss`` as described
     there.
@@ -26,7 +26,7 @@ class FullyConnectedNet(ConvNet):
         keep_prob: share of hidden values that dropout keeps; 1 for no dropout.
         normalization: ``"batchnorm"``, ``"layernorm"`` or ``None``, before each ReLU.
         reg: strength of the penalty ``0.5 * reg * sum(W**2)``.
-        weight_scale: standard deviation of the first weights.
+        weight_scale: standard deviation of the initial weights.
         dtype: type of parameters, scores, loss and gradients; images are converted to it.
         seed: seed of the dropout masks, as in ``ConvNet``.
 

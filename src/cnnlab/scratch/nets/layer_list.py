@@ -65,7 +65,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Conv(Layer):
-    """Convolution with ``filters`` of ``size`` x ``size``; unless ``pad`` is given it keeps the size at stride 1."""
+    """Convolution with ``filters`` filters of ``size`` x ``size``; the default ``pad`` keeps the size at stride 1."""
 
     filters: int
     size: int = 3
@@ -97,7 +97,7 @@ class Conv(Layer):
 
 @dataclass(frozen=True)
 class Affine(Layer):
-    """Fully connected; images become rows."""
+    """Fully connected layer of so many ``units``; images become rows."""
 
     units: int
 
@@ -172,7 +172,7 @@ class ReLU(Layer):
 @dataclass(frozen=True)
 class _Pool(Layer):
     size: int
-    stride: int | None = None  # as large as the window
+    stride: int | None = None  # size of the window
 
     @property
     def pool_param(self) -> dict[str, int]:
@@ -184,7 +184,7 @@ class _Pool(Layer):
 
 @dataclass(frozen=True)
 class MaxPool(_Pool):
-    """The largest value of each window of ``size`` x ``size``."""
+    """The largest value of each window of ``size`` x ``size``; windows touch unless ``stride`` is given."""
 
     def forward(self, x: Array, p: Arrays, settings: Settings) -> tuple[Array, Any]:
         return max_pool_forward(x, self.pool_param)
@@ -195,7 +195,7 @@ class MaxPool(_Pool):
 
 @dataclass(frozen=True)
 class AvgPool(_Pool):
-    """The mean of each window of ``size`` x ``size``; of the whole image if that is its size."""
+    """The mean of each window of ``size`` x ``size``; windows touch unless ``stride`` is given."""
 
     def forward(self, x: Array, p: Arrays, settings: Settings) -> tuple[Array, Any]:
         return avg_pool_forward(x, self.pool_param)

@@ -18,13 +18,13 @@ from cnnlab.scratch.nets._parts import add_penalty, checked_reg, gaussian
 
 
 class TwoLayerNet:
-    """Images of D numbers, H hidden units, scores for C classes.
+    """A net from images of D numbers over H hidden units to scores for C classes.
 
     Args:
         input_dim: D, number of values of an image.
         hidden_dim: H, number of hidden units.
         num_classes: C, number of scores.
-        weight_scale: standard deviation of the first weights.
+        weight_scale: standard deviation of the initial weights.
         reg: strength of the penalty ``0.5 * reg * sum(W**2)``.
         dtype: type of parameters, scores, loss and gradients; images are converted to it.
 
