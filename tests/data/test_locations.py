@@ -50,10 +50,12 @@ def test_order_of_places(tmp_path: Path, cache: Path, monkeypatch: pytest.Monkey
     a, b, c = (tmp_path / letter for letter in "abc")
     a.mkdir()
     monkeypatch.setenv("CNNLAB_DATA", f"{b}:{c}:")
-    folders = Search("mnist", a).folders(["MNIST/raw"], ["/usr/share/x"])
+    with pytest.raises(DataNotFoundError) as caught:
+        Search("mnist", a, download=False).files(lambda _: None, [], ["MNIST/raw"], ["/usr/share/x"])
+    searched = [Path(path) for path in str(caught.value).partition("Looked in: ")[2].partition(".\n")[0].split(", ")]
     roots = (a, b, c, Path("/usr/share/x"))
-    assert folders[:16] == [r / sub for r in roots for sub in ("", "mnist", "MNIST/raw", "mnist/MNIST/raw")]
-    assert folders[16:] == [cache / "data" / "mnist", cache / "data" / "mnist" / "MNIST/raw"]
+    assert searched[:16] == [r / sub for r in roots for sub in ("", "mnist", "MNIST/raw", "mnist/MNIST/raw")]
+    assert searched[16:] == [cache / "data" / "mnist", cache / "data" / "mnist" / "MNIST/raw"]
 
 
 @pytest.mark.parametrize("sub", ["", "mnist", "MNIST/raw", "mnist/raw"])

@@ -190,7 +190,7 @@ class ImageData:
         """Return the data with at most this many images per split, drawn by class in proportion.
 
         Args:
-            train: images kept for training; None keeps all. ``val``, ``test``: likewise.
+            train, val, test: largest number of images of each split; None for no limit.
             seed: seed of the random choice.
 
         Raises:

@@ -104,8 +104,8 @@ def shift_and_flip(pixels: Tensor, padding: int, top: Tensor, left: Tensor, flip
     Args:
         pixels: images (n, C, H, W) of any number type.
         padding: width of the border added on each side, in pixels.
-        top: int64 (n,) in 0..2 * padding. ``left``: likewise.
-        flip: bool (n,).
+        top, left: corner of each cut in the padded image, int64 (n,) in 0..2 * padding.
+        flip: whether each image is mirrored left and right, bool (n,).
 
     Returns:
         (n, C, H, W) of the same type.
@@ -129,7 +129,7 @@ def cut_out_(images: Tensor, side: int, row: Tensor, column: Tensor) -> Tensor:
     Args:
         images: images (n, C, H, W), normalised, so that 0 is the mean colour.
         side: side of the square in pixels.
-        row: int64 (n,) centres. ``column``: likewise.
+        row, column: centre of each square, int64 (n,).
     """
 
     def covered(centre: Tensor, length: int) -> Tensor:
@@ -189,13 +189,11 @@ def kornia_transform(spec: dict[str, Any]) -> nn.Module:
     name = arguments.pop("name", None)
     if not isinstance(name, str):
         raise UsageError(f'A kornia augmentation is {spec}; give a name, such as {{"name": "RandomAffine", ...}}.')
-    mixing = kornia.MixAugmentationBaseV2 if hasattr(kornia, "MixAugmentationBaseV2") else ()
     transforms = {
         key: value
         for key, value in vars(kornia).items()
         if inspect.isclass(value)
         and issubclass(value, kornia.AugmentationBase2D)
-        and not issubclass(value, mixing)
         and not key.endswith(("Base", "Base2D", "BaseV2"))
     }
     if name not in transforms:

@@ -143,7 +143,7 @@ def to_channels(image: Image.Image, channels: int, depth: int = 16) -> Image.Ima
 
     Transparency is laid on white. Grey of 16 bits is scaled by 1/257, or so that the largest number of ``depth`` bits
     becomes white; see :func:`to_bytes` for integers of 32 bits and floats. RGB becomes grey by the luma of ITU-R 601-2,
-    as in Pillow.
+    as in Pillow. Colour of 16 bits arrives here as 8: Pillow keeps the high byte of each number and drops the low one.
     """
     mode = "L" if channels == 1 else "RGB"
     if depth < 16 and is_deep(image.mode):

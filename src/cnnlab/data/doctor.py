@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -15,7 +15,6 @@ from cnnlab.data import near_duplicates
 from cnnlab.data.array_split import ArraySplit
 from cnnlab.data.base import ImageData, class_counts
 from cnnlab.data.facts import data_sets
-from cnnlab.data.findings import Finding, Severity, class_findings, counted, left_aside
 from cnnlab.data.inspection import InspectedImage, inspect_images
 from cnnlab.data.load import load_data
 from cnnlab.data.near_duplicates import THUMB
@@ -31,6 +30,30 @@ NEAR_CORRELATION = 0.9
 _FEW_LEVELS = 64  # grey levels: data that use fewer have a wrong scale
 _LINE = 2  # pixels: pictures that are no wider or higher show nothing
 _BLANK = 1.5  # grey levels: below this standard deviation a picture shows nothing
+
+
+Severity = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A finding of the data doctor.
+
+    Args:
+        kind: short name of the problem, such as ``"unreadable"``.
+        severity: ``error`` hurts training, ``warning`` may, ``note`` is handled or harmless.
+        message: description of the finding, with counts.
+        advice: next step to take.
+        files: the files concerned; ``train[12]`` for images in memory.
+        groups: the files of each picture that occurs more than once.
+    """
+
+    kind: str
+    severity: Severity
+    message: str
+    advice: str
+    files: tuple[str, ...] = ()
+    groups: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass
@@ -105,7 +128,7 @@ def examine(
         *class_findings(loaded, imbalance),
         *_duplicated(loaded, [image for image in images if image.error is None], official=str(data) in data_sets),
         *_pictures(images, tiny),
-        *left_aside(loaded),
+        *_left_aside(loaded),
     ]
     order = ("error", "warning", "note")
     return Diagnosis(
@@ -121,6 +144,45 @@ def examine(
     )
 
 
+def class_findings(data: ImageData, imbalance: float = 10.0) -> Iterator[Finding]:
+    """Yield the findings about labels alone: a single class, classes missing in a split, imbalance. Takes no time.
+
+    Args:
+        data: loaded data.
+        imbalance: ratio of the class sizes that is reported, see :func:`examine`.
+    """
+    if len(data.classes) < 2:
+        yield Finding("single class", "error", f'the only class is "{data.classes[0]}"', "Add images of another class.")
+    counts = {name: class_counts(split, data.classes).numpy() for name, split in data.splits().items()}
+    for name, per_class in counts.items():
+        missing = [label for label, count in zip(data.classes, per_class, strict=True) if count == 0]
+        if missing:
+            message = f"{name} has no image of {_some(missing)}"
+            these = "this class" if len(missing) == 1 else "these classes"
+            advice = f"Add images of {these} to {name}: what is not there is not measured."
+            yield Finding("missing class", "warning" if name == "test" else "error", message, advice)
+    train = counts["train"]
+    most, least = int(train.argmax()), int(np.where(train > 0, train, train.max()).argmin())
+    ratio = train[most] / train[least]
+    if ratio > imbalance:
+        numbers = f'{train[most]} images of "{data.classes[most]}" and {train[least]} of "{data.classes[least]}"'
+        advice = "Add images of the rare classes, or train with class_weights=auto; accuracy alone will mislead."
+        yield Finding("imbalance", "warning", f"train has {numbers}: {ratio:.0f} to 1", advice)
+
+
+def _left_aside(data: ImageData) -> Iterator[Finding]:
+    """Yield a finding where more files were left aside than used, and one where more folders were."""
+    used = sum(len(split) for split in data.splits().values())
+    if data.ignored_files > used:
+        message = f"{used} images are used and {data.ignored_files} other files are not"
+        advice = "The notes say which: convert them, or move them into class folders."
+        yield Finding("most files ignored", "warning", message, advice)
+    if data.ignored_folders > len(data.classes):
+        message = f"{len(data.classes)} folders are classes and {data.ignored_folders} folders are ignored"
+        advice = "The notes say which: name the folder that holds the classes, or choose with --layout."
+        yield Finding("most folders ignored", "warning", message, advice)
+
+
 def _scanned_under(path: Path) -> list[tuple[str, str | None]]:
     """Return (file, why it cannot be read) of the images in a folder that is no data set, such as one of no classes."""
     paths = find_images(path).paths if path.is_dir() else []
@@ -131,7 +193,7 @@ def _scanned_under(path: Path) -> list[tuple[str, str | None]]:
 def _unreadable(files: Sequence[tuple[str, str | None]]) -> Iterator[Finding]:
     broken = tuple(f"{name}: {why}" for name, why in files if why is not None)
     if broken:
-        message = f"{counted(len(broken), 'file')} cannot be read"
+        message = f"{_counted(len(broken), 'file')} cannot be read"
         advice = "Replace or delete them; training goes on without them and lists them."
         yield Finding("unreadable", "error", message, advice, broken)
 
@@ -154,7 +216,7 @@ def _duplicated(data: ImageData, images: Sequence[InspectedImage], *, official: 
         yield Finding("few values", "warning", message, advice)
     elif blank.any():  # where all is dark, nothing is blank: the range has to be mended first
         files = tuple(images[i].name for i in firsts[blank])
-        message = f"{counted(len(files), 'picture')} of a single colour"
+        message = f"{_counted(len(files), 'picture')} of a single colour"
         yield Finding("blank", "warning", message, "Look at them, and delete them.", files)
     firsts, thumbs = firsts[~blank], thumbs[~blank]
     pairs = near_duplicates.near_pairs(near_duplicates.perceptual_hashes(thumbs), NEAR_BITS)
@@ -191,7 +253,7 @@ def _judge_groups(
 
     def finding(kind: str, severity: Severity, what: str, advice: str, groups: list[tuple[str, ...]]) -> Finding:
         files = tuple(dict.fromkeys(name for group in groups for name in group))
-        message = f"{counted(len(groups), 'picture')} occur{'s' if len(groups) == 1 else ''}{nearly} {what}"
+        message = f"{_counted(len(groups), 'picture')} occur{'s' if len(groups) == 1 else ''}{nearly} {what}"
         return Finding(f"{prefix}duplicates{kind}", severity, message, advice, files, tuple(groups))
 
     if conflicts:
@@ -219,15 +281,15 @@ def _pictures(images: Sequence[InspectedImage], tiny: int) -> Iterator[Finding]:
         return tuple(image.name for image in files if holds(image))
 
     if single := names_of(lambda image: min(image.size) <= _LINE):
-        message = f"{counted(len(single), 'picture')} of one or two pixels in height or width"
+        message = f"{_counted(len(single), 'picture')} of one or two pixels in height or width"
         advice = "They show nothing: something else than images was read, or the files are placeholders."
         yield Finding("no pictures", "error", message, advice, single)
     if small := names_of(lambda image: _LINE < min(image.size) < tiny):
-        message = f"{counted(len(small), 'picture')} with a short side under {tiny} pixels"
+        message = f"{_counted(len(small), 'picture')} with a short side under {tiny} pixels"
         advice = "Enlarging adds nothing: find larger originals, or delete them."
         yield Finding("tiny", "warning", message, advice, small)
     if turned := names_of(lambda image: image.orientation != 1):
-        message = f"{counted(len(turned), 'photo')} turned by their EXIF data"
+        message = f"{_counted(len(turned), 'photo')} turned by their EXIF data"
         yield Finding("EXIF rotation", "note", message, "Handled everywhere.", turned)
     modes = Counter(image.mode for image in files).most_common()
     if len(modes) > 1:
@@ -235,7 +297,7 @@ def _pictures(images: Sequence[InspectedImage], tiny: int) -> Iterator[Finding]:
         others = names_of(lambda image: image.mode != modes[0][0])
         yield Finding("mixed modes", "note", message, "Handled: all become what the network takes.", others)
     if wrong := names_of(lambda image: not _suffix_fits(image.name, image.format)):
-        message = f"{counted(len(wrong), 'file')} whose ending is that of another format"
+        message = f"{_counted(len(wrong), 'file')} whose ending is that of another format"
         advice = "Read by content here; other programs may refuse them: rename them."
         yield Finding("wrong ending", "note", message, advice, wrong)
 
@@ -244,3 +306,13 @@ def _suffix_fits(name: str, kind: str) -> bool:
     expected = Image.registered_extensions().get(Path(name).suffix.lower())
     # A camera's JPEG with several pictures inside is MPO; DIB is BMP without its header.
     return expected is None or expected == kind or {expected, kind} in ({"JPEG", "MPO"}, {"BMP", "DIB"})
+
+
+def _counted(number: int, what: str) -> str:
+    """Return the number with the noun, in the plural where it is not one."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    listed = ", ".join(names[:most])
+    return listed if len(names) <= most else f"{listed} and {len(names) - most} more"

@@ -61,13 +61,13 @@ class Loader:
         batch_size: images per step over all processes; each takes its slice of every batch.
         classes: number of classes; needed for the targets of mixed images. The largest label + 1 by default.
         augment: random changes, for training.
-        shuffle: a new order each epoch; otherwise the order of the split.
+        shuffle: whether each epoch has a new order instead of that of the split.
         sampling: way of drawing when shuffled: ``"shuffle"`` gives every image once, ``"balanced"`` draws as many
             images with replacement, every class equally often on average.
         seed: seed of order and augmentation.
         device: device that the batches are put on.
-        channels_last: memory format of the images.
-        rank: number of this process. ``world``: number of processes.
+        channels_last: whether the images have the memory format ``torch.channels_last``.
+        rank, world: number of this process, from 0, and number of processes.
 
     Raises:
         UsageError: an argument makes no sense.
@@ -198,12 +198,12 @@ class Loader:
 
 
 def _batch_bounds(count: int, batch_size: int, sharing: int) -> list[tuple[int, int]]:
-    """Return (start, stop) of each global batch.
+    """Return (start, stop) of each batch over all processes.
 
     Args:
-        count: images.
-        batch_size: images per batch.
-        sharing: processes that must all get two images of every batch; 0 when a short last batch does no harm.
+        count: number of images.
+        batch_size: number of images per batch.
+        sharing: number of processes that each need two images of every batch; 0 when a short last batch does no harm.
     """
     bounds = [(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
     least = min(2 * sharing, batch_size)

@@ -38,29 +38,6 @@ class Search:
     progress: bool | None = None
     download: bool = True
 
-    def folders(self, subfolders: Sequence[str] = (), system: Sequence[str] = ()) -> list[Path]:
-        """Return the folders that are searched, in order; not all of them exist.
-
-        Args:
-            subfolders: customary sub-folders of its files.
-            system: folders where system packages put it.
-
-        Raises:
-            DataError: ``data_dir`` is not None and is no folder.
-        """
-        roots = []
-        if self.data_dir is not None:
-            roots.append(Path(self.data_dir).expanduser())
-            if not roots[0].is_dir():
-                raise DataError(
-                    f'The data folder "{self.data_dir}" is not there. Name an existing folder with --data-dir.'
-                )
-        roots += [Path(p).expanduser() for p in os.environ.get("CNNLAB_DATA", "").split(os.pathsep) if p]
-        roots += [Path(p) for p in system]
-        inner = ("", self.name, *subfolders, *(f"{self.name}/{sub}" for sub in subfolders))
-        folders = [root / sub for root in roots for sub in inner]
-        return list(dict.fromkeys([*folders, *(self._download_dir / sub for sub in ("", *subfolders))]))
-
     def files(
         self,
         files_in: Callable[[Path], Files | None],
@@ -73,7 +50,8 @@ class Search:
         Args:
             files_in: function that returns the files of the data set in a folder, or None.
             remotes: the official files.
-            subfolders, system: see :meth:`folders`.
+            subfolders: customary sub-folders of the files.
+            system: folders where system packages put the data set.
 
         Returns:
             The result of ``files_in`` for the first folder that has the data set.
@@ -82,11 +60,18 @@ class Search:
             DataNotFoundError: it is nowhere and was not downloaded (offline, refused, wrong checksum).
             DataError: ``data_dir`` is no folder.
         """
-        searched = self.folders(subfolders, system)
-        for folder in searched:
+        if self.data_dir is not None and not Path(self.data_dir).expanduser().is_dir():
+            raise DataError(f'The data folder "{self.data_dir}" is not there. Name an existing folder with --data-dir.')
+        own = [] if self.data_dir is None else [os.fspath(self.data_dir)]
+        environment = [path for path in os.environ.get("CNNLAB_DATA", "").split(os.pathsep) if path]
+        inner = ("", self.name, *subfolders, *(f"{self.name}/{sub}" for sub in subfolders))
+        target = cache_dir() / "data" / self.name
+        folders = [Path(root).expanduser() / sub for root in (*own, *environment, *system) for sub in inner]
+        folders = list(dict.fromkeys([*folders, *(target / sub for sub in ("", *subfolders))]))
+        for folder in folders:
             if folder.is_dir() and (files := files_in(folder)) is not None:
                 return files
-        target, reason = self._download_dir, "downloading was not asked for"
+        reason = "downloading was not asked for"
         if self.download:
             try:
                 for remote in remotes:
@@ -102,10 +87,6 @@ class Search:
             f"Fetch {', '.join(remote.urls[0] for remote in remotes)}\n"
             f"and put {'it' if len(remotes) == 1 else 'them'} into {target}\n"
             "or into a folder that you name with --data-dir or in CNNLAB_DATA.\n"
-            f"Looked in: {', '.join(map(str, searched))}.\n"
+            f"Looked in: {', '.join(map(str, folders))}.\n"
             f"Data sets that need no download: {', '.join(embedded)}."
         )
-
-    @property
-    def _download_dir(self) -> Path:
-        return cache_dir() / "data" / self.name

@@ -47,6 +47,7 @@ class Preprocess:
         crop_fraction: side of the square relative to the resized short side, in (0, 1]; 0.875 is 224 of 256.
         interpolation: ``"bilinear"`` or ``"bicubic"``, both antialiased when shrinking.
         depth: number of bits that grey files with 16 bits per pixel use, 8 to 16; the largest such number is white.
+            Pillow reads colour files with 16 bits per channel by their high bytes: depth does not matter for them.
 
     Raises:
         UsageError: a value makes no sense.
@@ -146,7 +147,7 @@ class Preprocess:
         return image.resize((self.size, self.size), FILTERS[self.interpolation])
 
     def _corner(self, resized: Image.Image) -> tuple[int, int]:
-        """Left and top of the square that is cut out of the middle."""
+        """Return (left, top) of the square that is cut out of the middle, in pixels."""
         width, height = resized.size
         return round((width - self.size) / 2), round((height - self.size) / 2)
 
@@ -222,7 +223,7 @@ class Preprocess:
         return cls(**values)
 
 
-def resize_short_side(image: Image.Image, length: int, interpolation: Resampling = "bilinear") -> Image.Image:
+def resize_short_side(image: Image.Image, length: int, interpolation: Resampling) -> Image.Image:
     """Resize so that the short side has ``length`` pixels and the shape stays (long side rounded down)."""
     width, height = image.size
     short = min(width, height)

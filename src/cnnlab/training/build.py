@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from cnnlab.data import ImageData, Loader, Preprocess, channel_statistics, load_data
+from cnnlab.data.doctor import class_findings
 from cnnlab.data.file_contents import shared_files
-from cnnlab.data.findings import class_findings
 from cnnlab.errors import DataError, RecipeError, TrainingError, UsageError
 from cnnlab.hardware import Precision, choose_device
 from cnnlab.training import distributed

@@ -47,7 +47,7 @@ def load_idx_data(
         classes: class names in the order of the labels.
         urls: addresses of the folders that hold :data:`FILES`, compressed with gzip.
         md5: MD5 checksums of these files.
-        subfolders, system: see :meth:`Search.folders`.
+        subfolders, system: see :meth:`Search.files`.
 
     Raises:
         DataNotFoundError: neither found nor downloaded.
