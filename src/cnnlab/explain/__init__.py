@@ -17,7 +17,7 @@ from cnnlab.explain.activations.features import compare_features, features
 from cnnlab.explain.activations.filters import filters
 from cnnlab.explain.activations.top_images import top_images
 from cnnlab.explain.activations.watch import Watch, compare_trainings
-from cnnlab.explain.adversarial.attacks import fgsm, fool, pgd
+from cnnlab.explain.adversarial import fgsm, fool, pgd
 from cnnlab.explain.attribution import Attribution, ExplanationFacts
 from cnnlab.explain.checks import find_class
 from cnnlab.explain.compare import ExplainSettings, MethodComparison, explain_all

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from cnnlab import figures
-from cnnlab.explain.drawable import Drawable
+from cnnlab.figures import Drawable
 from cnnlab.figures.images import input_picture
 
 Floats = npt.NDArray[np.float32]

@@ -17,12 +17,12 @@ from cnnlab import figures
 from cnnlab.errors import ModelError, UnknownNameError
 from cnnlab.explain.attribution import Attribution
 from cnnlab.explain.checks import TargetLayer
-from cnnlab.explain.drawable import Drawable
 from cnnlab.explain.faithfulness.curves import Curve
 from cnnlab.explain.faithfulness.scores import FaithfulnessScorer
 from cnnlab.explain.method import attribute, explanations
 from cnnlab.explain.perturbation.baselines import keeps_class
 from cnnlab.explain.probe import Probe
+from cnnlab.figures import Drawable
 
 
 @dataclass(frozen=True)
@@ -176,13 +176,11 @@ def explain_all(
             continue
         scores, curves = scorer.score(answer) if scorer else ({}, ())
         answers.append((replace(answer, faithfulness=scores), curves))
-    random: tuple[Curve, ...] = ()
     if scorer and answers:
-        random = scorer.random
         answers.sort(key=lambda one: one[0].faithfulness["deletion"] - one[0].faithfulness["insertion"])
     return MethodComparison(
         attributions=tuple(answer for answer, _ in answers),
-        curves=tuple(curve for _, pair in answers for curve in pair) + random,
+        curves=tuple(curve for _, pair in answers for curve in pair) + (scorer.random if scorer and answers else ()),
         skipped=skipped,
         shared_seconds=shared,
         seconds=time.perf_counter() - started,

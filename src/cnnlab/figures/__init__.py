@@ -18,7 +18,7 @@ from cnnlab.figures.heatmaps import blend, comparison, overlay
 from cnnlab.figures.images import image_grid, sample_grid, to_picture
 from cnnlab.figures.line_charts import cross_validation, curves, faithfulness_curves, find_lr_curve, lines
 from cnnlab.figures.matrices import confusion, heat_map
-from cnnlab.figures.style import BLUE, GREEN, GRID, HEAT, INK, MUTED, ORANGE, save, shorten, to_png, to_svg
+from cnnlab.figures.style import BLUE, GREEN, GRID, HEAT, INK, MUTED, ORANGE, Drawable, save, shorten, to_png, to_svg
 
 __all__ = [
     "BLUE",
@@ -28,6 +28,7 @@ __all__ = [
     "INK",
     "MUTED",
     "ORANGE",
+    "Drawable",
     "before_and_after",
     "blend",
     "comparison",

@@ -12,7 +12,7 @@ from PIL import Image
 from cnnlab.data import ImageLike
 from cnnlab.errors import ModelError, UsageError
 from cnnlab.explain import find_class
-from cnnlab.explain.adversarial.attacks import AdversarialExample, fgsm, fool, pgd
+from cnnlab.explain.adversarial import AdversarialExample, fgsm, fool, pgd
 from cnnlab.explain.visualization.dream import Dream, dream
 from cnnlab.explain.visualization.objectives import logit
 from cnnlab.figures.images import to_picture
@@ -79,7 +79,7 @@ def fool_photo(
     steps: int | None = None,
     seed: int = 0,
 ) -> AdversarialExample:
-    """Change a photo until a network takes it for ``target``; see :mod:`cnnlab.explain.adversarial.attacks`.
+    """Change a photo until a network takes it for ``target``; see :mod:`cnnlab.explain.adversarial`.
 
     Args:
         classifier: the network to fool.

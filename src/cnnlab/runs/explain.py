@@ -35,6 +35,11 @@ from cnnlab.runs.html import PHOTO_SIDE, figure_markup, picture_uri, render
 from cnnlab.tracing.target_layer import list_layers
 
 TOP = 5  # classes that are named
+# The colours of the scale of signed and other maps for a style sheet, from the top down.
+BARS = {
+    signed: ", ".join(f"rgb({r:.0f} {g:.0f} {b:.0f})" for r, g, b in colours(np.linspace(1, 0, 17))[:, :3] * 255)
+    for signed, colours in ((False, WARM), (True, SIGNED))
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,7 +243,7 @@ def write_explanation(answer: PhotoExplanation, folder: str | os.PathLike[str], 
         cards=[_card(one, answer.picture) for one in answer.comparison],
         curves=curves,
         scored=any(one.faithfulness for one in answer.comparison),
-        bars={signed: _gradient(signed) for signed in (False, True)},
+        bars=BARS,
         asked=_asked(answer),
     )
     write_text(path, page)
@@ -293,12 +298,6 @@ def _card(one: Attribution, picture: np.ndarray) -> dict[str, Any]:
         "source": picture_uri(heatmaps.blend(heat, picture, signed=one.signed)),
         "ticks": [f"{t * top:.2g}" for t in ((1, 0, -1) if one.signed else (1, 0.5, 0))],
     }
-
-
-def _gradient(signed: bool) -> str:
-    """Return the colours of a scale for a style sheet, from the top down."""
-    colours = (SIGNED if signed else WARM)(np.linspace(1, 0, 17))[:, :3]
-    return ", ".join(f"rgb({r:.0f} {g:.0f} {b:.0f})" for r, g, b in colours * 255)
 
 
 def _asked(answer: PhotoExplanation) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ from cnnlab.data import load_data
 from cnnlab.errors import ModelError, UnknownNameError, UsageError
 from cnnlab.explain import Attribution, Probe, attribute, explanations
 from cnnlab.explain.faithfulness import randomisation
-from cnnlab.explain.faithfulness.curves import mean_curve, perturbation_curve, random_map
+from cnnlab.explain.faithfulness.curves import perturbation_curve, random_map
 from cnnlab.figures import to_png
 from cnnlab.zoo import create_model
 from tests.explain.helpers_explain import OneConv, awkward, linear, random_image, state_of
@@ -253,8 +253,6 @@ def test_curves_show_themselves() -> None:
     np.testing.assert_array_equal(axes[0].lines[0].get_ydata(), found.score)
     assert [text.get_text() for text in axes[0].get_legend().get_texts()] == [f"{found.auc:.2f}  gradient_x_input"]
     assert back._repr_png_().startswith(b"\x89PNG")
-    middle = mean_curve([found, replace(found, score=found.score + 2)])
-    np.testing.assert_allclose(middle.score, found.score + 1)
 
 
 # A network that has learned something --------------------------------------------------------------------------------

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from cnnlab import figures
 from cnnlab.errors import ShapeError, UnknownNameError, UsageError
-from cnnlab.explain.drawable import Drawable
 from cnnlab.explain.probe import Probe
+from cnnlab.figures import Drawable
 from cnnlab.tracing.hooks import find_layer, recording_inputs
 
 Array = npt.NDArray[Any]

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from cnnlab import figures
 from cnnlab.errors import UsageError
 from cnnlab.explain.activations.batches import image_batches, probe_layer
-from cnnlab.explain.drawable import Drawable
+from cnnlab.figures import Drawable
 from cnnlab.tracing.hooks import recording
 
 Array = npt.NDArray[np.float32]

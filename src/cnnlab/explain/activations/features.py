@@ -18,8 +18,8 @@ from torch import nn
 
 from cnnlab import figures
 from cnnlab.errors import ModelError, UsageError
-from cnnlab.explain.drawable import Drawable
 from cnnlab.explain.probe import Probe
+from cnnlab.figures import Drawable
 from cnnlab.figures.images import input_picture
 from cnnlab.tracing.hooks import recording
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from cnnlab import figures
 from cnnlab.errors import ModelError, UsageError
-from cnnlab.explain.drawable import Drawable
+from cnnlab.figures import Drawable
 from cnnlab.tracing.hooks import find_layer
 
 

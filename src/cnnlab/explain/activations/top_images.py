@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from cnnlab import figures
 from cnnlab.errors import UsageError
 from cnnlab.explain.activations.batches import image_batches, probe_layer
-from cnnlab.explain.drawable import Drawable
 from cnnlab.explain.pixel_range import PixelRange
+from cnnlab.figures import Drawable
 from cnnlab.tracing.hooks import find_layer, recording
 
 Box = tuple[int, int, int, int]

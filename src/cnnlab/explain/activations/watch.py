@@ -28,7 +28,7 @@ from cnnlab import figures
 from cnnlab.errors import ModelError, UsageError
 from cnnlab.explain.activations.snapshots import SHARES, Rectifiers, Snapshot, layer_snapshots, watched_layers
 from cnnlab.explain.checks import check_logits
-from cnnlab.explain.drawable import Drawable
+from cnnlab.figures import Drawable
 from cnnlab.tracing.hooks import recording, untouched
 
 

@@ -6,8 +6,7 @@ https://arxiv.org/abs/1806.07421 (section 4.2)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -20,9 +19,9 @@ from torch.nn import functional as F
 from cnnlab import figures
 from cnnlab.errors import UsageError
 from cnnlab.explain.checks import probabilities
-from cnnlab.explain.drawable import Drawable
 from cnnlab.explain.perturbation.baselines import Fill, filled
 from cnnlab.explain.probe import Probe
+from cnnlab.figures import Drawable
 
 Kind = Literal["deletion", "insertion"]
 Floats = npt.NDArray[np.float64]
@@ -89,12 +88,6 @@ def perturbation_curve(probe: Probe, heat: npt.NDArray[Any], kind: Kind, steps: 
     score = probabilities(probe.logits_for(steps + 1, changed))[:, probe.target]
     whole = score[0 if kind == "deletion" else -1]
     return Curve(kind, name, counts.cpu().numpy() / order.size, (score / whole).cpu().numpy())
-
-
-def mean_curve(curves: Sequence[Curve]) -> Curve:
-    """Return the mean of curves of one kind with the same steps."""
-    first = curves[0]
-    return replace(first, score=np.mean([one.score for one in curves], axis=0))
 
 
 def random_map(height: int, width: int, generator: np.random.Generator) -> npt.NDArray[np.float32]:

@@ -23,7 +23,7 @@ from torch import nn
 
 from cnnlab.errors import ModelError, UsageError
 from cnnlab.explain.attribution import Attribution
-from cnnlab.explain.faithfulness.curves import Curve, Kind, mean_curve, perturbation_curve, random_map
+from cnnlab.explain.faithfulness.curves import Curve, Kind, perturbation_curve, random_map
 from cnnlab.explain.faithfulness.randomisation import agreement, shuffled_networks
 from cnnlab.explain.method import explanations, method_options
 from cnnlab.explain.perturbation.baselines import Fill, NeutralBaseline, as_baseline, choose_baseline
@@ -187,7 +187,7 @@ class FaithfulnessScorer:
         maps = [heat for first in firsts for heat in (first, -first)]
         fill, name = self.baseline.fill, "random maps"
         curves = [perturbation_curve(self.probe, heat, "deletion", steps, fill, name) for heat in maps]
-        deleted = mean_curve(curves)
+        deleted = replace(curves[0], score=np.mean([curve.score for curve in curves], axis=0))
         return deleted, replace(deleted, kind="insertion", score=deleted.score[::-1])
 
     @cached_property

@@ -22,11 +22,11 @@ from torch.nn import functional as F
 from cnnlab import figures
 from cnnlab.errors import UsageError
 from cnnlab.explain.checks import gradient_of
-from cnnlab.explain.drawable import Drawable
 from cnnlab.explain.pixel_range import PixelRange
 from cnnlab.explain.probe import Probe
 from cnnlab.explain.visualization.objectives import Objective, Observation, energy
 from cnnlab.explain.visualization.transforms import jitter
+from cnnlab.figures import Drawable
 from cnnlab.tracing.hooks import recording
 
 Array = npt.NDArray[np.float32]

@@ -16,9 +16,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from cnnlab.errors import UsageError
+from cnnlab.errors import ModelError, UsageError
+from cnnlab.explain.pixel_range import PixelRange
+from cnnlab.explain.probe import Probe
+from cnnlab.tracing.hooks import recording
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,24 @@ class Objective:
 
     def __call__(self, observed: Observation) -> Tensor:
         return self.compute(observed)
+
+    def measure(self, probe: Probe, pixels: PixelRange, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Run a network on an image (1, C, H, W) of 0..1; return the objective, a scalar, and the logits (1, K).
+
+        Args:
+            probe: the network.
+            pixels: the values of black and white in its input.
+            image: the image.
+
+        Raises:
+            ModelError: the network cannot take the image, or the objective is not finite.
+        """
+        with recording(probe.model, self.layers) as layers:
+            logits = probe.run(pixels.from_unit(image))
+        value = self(Observation(image, logits, layers))
+        if not torch.isfinite(value).all():
+            raise ModelError(f"The objective ({self.name}) became {float(value)}. Try a smaller rate.")
+        return value, logits
 
     def __add__(self, other: Objective) -> Objective:
         return Objective(

@@ -19,18 +19,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import nn
 
 from cnnlab import figures
-from cnnlab.errors import ModelError, UsageError
+from cnnlab.errors import UsageError
 from cnnlab.explain.checks import class_name, find_class, gradient_of, probabilities
-from cnnlab.explain.drawable import Drawable
 from cnnlab.explain.pixel_range import PixelRange
 from cnnlab.explain.probe import Probe
-from cnnlab.explain.visualization.objectives import Objective, Observation, channel, l2, logit, total_variation
+from cnnlab.explain.visualization.objectives import Objective, channel, l2, logit, total_variation
 from cnnlab.explain.visualization.parametrizations import PARAMETRISATIONS
 from cnnlab.explain.visualization.transforms import Transform, compose, jitter, rotate, scale
-from cnnlab.tracing.hooks import recording
+from cnnlab.figures import Drawable
 
 
 @dataclass(frozen=True)
@@ -145,48 +144,31 @@ def visualize(
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
     shape = (options.channels or _channels(model), *options.sides)
     values = (pixels or PixelRange()).on(like.new_empty(1, *shape))
-    ascent = _Ascent(Probe(model, torch.zeros(shape)), objective, values)
+    probe, history = Probe(model, torch.zeros(shape)), list[float]()
     generator = torch.Generator().manual_seed(options.seed)
     image = PARAMETRISATIONS[options.start](shape, generator, like)
     transform = usual_transforms(min(options.sides)) if options.transform is None else options.transform
-    with ascent.probe.session():
+    with probe.session():
         optimizer = torch.optim.Adam([image.values], options.rate or image.rate)
         for _ in range(options.steps):
-            value, _ = ascent.evaluate(transform(image.image(), generator))
+            value, _ = objective.measure(probe, values, transform(image.image(), generator))
+            history.append(float(value.detach()))
             image.values.grad = gradient_of(-value, image.values, f"objective ({objective.name})")
             optimizer.step()
             image.settle()
         with torch.no_grad():
             unit = image.image().detach()
-            _, logits = ascent.evaluate(unit)
+            value, logits = objective.measure(probe, values, unit)
     return Visualization(
         image=values.from_unit(unit)[0].float().cpu().numpy(),
         picture=values.picture(values.from_unit(unit)),
         objective=objective.name,
-        history=tuple(ascent.history),
+        history=(*history, float(value)),
         probabilities=probabilities(logits)[0].float().cpu().numpy(),
         target=None,
         classes=classes,
         seconds=time.perf_counter() - started,
     )
-
-
-class _Ascent:
-    """Evaluates an objective for images of 0..1, and keeps its values."""
-
-    def __init__(self, probe: Probe, objective: Objective, pixels: PixelRange) -> None:
-        self.probe, self.objective, self.pixels = probe, objective, pixels
-        self.history: list[float] = []
-
-    def evaluate(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the objective for an image (1, C, H, W) of 0..1, a scalar, and the logits (1, K)."""
-        with recording(self.probe.model, self.objective.layers) as layers:
-            logits = self.probe.run(self.pixels.from_unit(image))
-        value = self.objective(Observation(image, logits, layers))
-        if not torch.isfinite(value).all():
-            raise ModelError(f"The objective ({self.objective.name}) became {float(value)}. Try a smaller rate.")
-        self.history.append(float(value.detach()))
-        return value, logits
 
 
 def visualize_class(

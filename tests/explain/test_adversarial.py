@@ -16,7 +16,7 @@ from torch import nn
 
 from cnnlab import figures
 from cnnlab.errors import ModelError, UnknownNameError, UsageError
-from cnnlab.explain.adversarial.attacks import fgsm, fool, pgd
+from cnnlab.explain.adversarial import fgsm, fool, pgd
 from cnnlab.explain.pixel_range import PixelRange
 from cnnlab.runs import open_classifier
 from tests.explain.helpers_explain import awkward, hooks_of, linear, random_image, state_of
