@@ -35,7 +35,7 @@ _HOME = {
     "list_runs": "cnnlab.runs",
     "compare_runs": "cnnlab.runs.compare:compare",
 }
-_ROOMS = ("data", "errors", "explain", "figures", "registry", "runs", "scratch", "training", "zoo")
+_ROOMS = ("data", "errors", "experiments", "explain", "figures", "registry", "runs", "scratch", "training", "zoo")
 
 __all__ = ["__version__", *sorted(_HOME), *_ROOMS]
 

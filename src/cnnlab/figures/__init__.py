@@ -16,9 +16,11 @@ from cnnlab.figures.changed_images import before_and_after, fooling
 from cnnlab.figures.convolution import filters, kernel_results, output_pixel
 from cnnlab.figures.heatmaps import blend, comparison, overlay
 from cnnlab.figures.images import image_grid, sample_grid, to_picture
+from cnnlab.figures.intervals import bands, effects
 from cnnlab.figures.line_charts import cross_validation, curves, faithfulness_curves, find_lr_curve, lines
 from cnnlab.figures.matrices import confusion, heat_map
-from cnnlab.figures.style import BLUE, GREEN, GRID, HEAT, INK, MUTED, ORANGE, Drawable, save, shorten, to_png, to_svg
+from cnnlab.figures.style import BLUE, GREEN, GRID, HEAT, INK, MUTED, ORANGE, Drawable, save, save_animation, shorten, to_png, to_svg
+from cnnlab.figures.surface import paths_on_surface
 
 __all__ = [
     "BLUE",
@@ -29,6 +31,7 @@ __all__ = [
     "MUTED",
     "ORANGE",
     "Drawable",
+    "bands",
     "before_and_after",
     "blend",
     "comparison",
@@ -36,6 +39,7 @@ __all__ = [
     "cross_validation",
     "curves",
     "distributions",
+    "effects",
     "embedding",
     "faithfulness_curves",
     "feature_maps",
@@ -50,9 +54,11 @@ __all__ = [
     "lines",
     "output_pixel",
     "overlay",
+    "paths_on_surface",
     "reliability",
     "sample_grid",
     "save",
+    "save_animation",
     "shorten",
     "to_picture",
     "to_png",

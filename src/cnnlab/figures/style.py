@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from PIL import Image
 
 from cnnlab.errors import UsageError
 
@@ -58,6 +59,22 @@ def save(figure: Figure, path: str | Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with quiet():
         figure.savefig(path, dpi=150, facecolor="white")
+    return path
+
+
+def save_animation(frames: Sequence[Figure], path: str | Path, seconds: float = 0.25, dpi: int = 80) -> Path:
+    """Write figures of equal size as an animated GIF that repeats; the last frame stays for two seconds.
+
+    Args:
+        frames: figures, in their order.
+        path: file to write.
+        seconds: time that each frame is shown.
+        dpi: pixels per inch.
+    """
+    pictures = [Image.open(io.BytesIO(to_png(frame, dpi))).convert("P", palette=Image.Palette.ADAPTIVE) for frame in frames]
+    durations = [round(1000 * seconds)] * (len(pictures) - 1) + [2000]
+    path = Path(path)
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0, optimize=True)
     return path
 
 

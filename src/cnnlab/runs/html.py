@@ -20,13 +20,13 @@ from cnnlab.console import duration, percent
 PHOTO_SIDE = 100  # pixels from which on a picture counts as a photo
 
 
-def render(template: str, **values: Any) -> str:
-    """Return a page made of a template of this room.
+def render(template: str, *, room: str = "cnnlab.runs", **values: Any) -> str:
+    """Return a page made of a template of a room, which may include templates of this one.
 
     Class names and file names come from strangers: every value is escaped unless it is Markup.
     """
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("cnnlab.runs"),
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(one) for one in dict.fromkeys([room, "cnnlab.runs"])]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -41,12 +41,15 @@ Shape = tuple[int, int, int]
 """Channels, height and width of an image as the network takes it."""
 
 
-def prepare(recipe: Recipe, data: ImageData | None = None, *, load_weights: bool = True) -> Session:
+def prepare(
+    recipe: Recipe, data: ImageData | None = None, *, model: Network | None = None, load_weights: bool = True
+) -> Session:
     """Build everything that ``recipe`` names: data, network, optimizer, loaders; decide precision by a trial.
 
     Args:
         recipe: the recipe of the training.
         data: the images to use instead of loading ``recipe.data``.
+        model: the network to train instead of building the one of the recipe; it takes images of the same shape.
         load_weights: False leaves the weights of the recipe aside, because a saved state will replace them.
 
     Raises:
@@ -56,7 +59,7 @@ def prepare(recipe: Recipe, data: ImageData | None = None, *, load_weights: bool
     device = _start_device(recipe)
     data = _load_data(recipe, data)
     shape, size_note = _input_shape(recipe, data)
-    model = _build_model(recipe, data, shape, device, load_weights)
+    model = _build_model(recipe, data, shape, device, load_weights) if model is None else model.to(device)
     freeze = make_freeze(recipe, model, shape)
     if freeze:
         freeze.apply(model)

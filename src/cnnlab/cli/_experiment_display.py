@@ -1,0 +1,94 @@
+"""The display of a study while it runs: a line per variant on a terminal, a line per training otherwise."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from cnnlab.console import duration, percent, table
+from cnnlab.experiments.study import Study
+from cnnlab.training import EpochDone, Event, Finished, Started, StepDone
+
+REFRESH_SECONDS = 0.2
+
+
+class StudyDisplay:
+    """All variants of a study side by side while they train.
+
+    Args:
+        study: the study.
+        seeds: the seeds that are to be measured.
+        console: the terminal or file to write to.
+    """
+
+    def __init__(self, study: Study, seeds: Sequence[int], console: Console) -> None:
+        self.study, self.seeds, self.console = study, seeds, console
+        self._live = Live(console=console, refresh_per_second=8, transient=True) if console.is_terminal else None
+        self._now: dict[str, tuple[str, str, str]] = {}
+        self._reached: dict[str, list[float]] = {}
+        self._seed: int | None = None
+        self._since = self._drawn = time.monotonic()
+        self._begun = 0  # seeds that were begun here
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def take(self, seed: int, variant: str, event: Event) -> None:
+        """Show an event of the training of a variant."""
+        if seed != self._seed:
+            self._seed, self._now, self._begun = seed, {}, self._begun + 1
+        if isinstance(event, Started):
+            self._now[variant] = (f"0/{event.epochs}", "", "")
+        elif isinstance(event, StepDone) and self._live and self._due():
+            self._now[variant] = (self._now.get(variant, ("", "", ""))[0], f"{event.loss:.4f}", self._accuracy(variant))
+        elif isinstance(event, EpochDone):
+            epochs = event.session.recipe.epochs
+            self._now[variant] = (f"{event.epoch}/{epochs}", f"{event.train_loss:.4f}", percent(event.val_accuracy, 2))
+        elif isinstance(event, Finished):
+            self._reached.setdefault(variant, []).append(event.accuracy)
+            if not self._live:
+                line = f"seed {seed}  {variant}: accuracy {event.accuracy:.2%}, loss {event.loss:.4f}"
+                self.console.print(line, soft_wrap=True, highlight=False, markup=False)
+        if self._live and self._due():
+            self._live.update(self._table())
+            self._drawn = time.monotonic()
+
+    def _due(self) -> bool:
+        return time.monotonic() - self._drawn > REFRESH_SECONDS
+
+    def _accuracy(self, variant: str) -> str:
+        return self._now.get(variant, ("", "", ""))[2]
+
+    def _table(self) -> Table:
+        rows = [
+            (variant, *self._now.get(variant, ("", "", "")), self._so_far(variant)) for variant in self.study.variants
+        ]
+        position = self.seeds.index(self._seed) + 1 if self._seed in self.seeds else 0
+        shown = table(("variant", ">epoch", ">training loss", ">test accuracy", ">over the seeds so far"), rows)
+        shown.title = f"seed {position} of {len(self.seeds)}, after {duration(time.monotonic() - self._since)}{self._left(position)}"
+        shown.title_justify = "left"
+        return shown
+
+    def _left(self, position: int) -> str:
+        if self._begun < 2:
+            return ""
+        seconds = (time.monotonic() - self._since) / (self._begun - 0.5) * (len(self.seeds) - position + 0.5)
+        return f", about {duration(seconds)} left"
+
+    def _so_far(self, variant: str) -> str:
+        reached = self._reached.get(variant, [])
+        if len(reached) < 2:
+            return percent(reached[0], 2) if reached else ""
+        return f"{100 * statistics.fmean(reached):.2f} ± {100 * statistics.stdev(reached):.2f}% (n = {len(reached)})"

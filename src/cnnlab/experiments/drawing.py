@@ -1,0 +1,96 @@
+"""Figures that several studies share, drawn from their tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from cnnlab import figures
+from cnnlab.experiments.tables import Row, Tables
+
+CURVES = {"training loss": "train_loss", "test loss": "loss", "test accuracy": "accuracy"}
+
+
+def training_curves(
+    tables: Tables, variants: Sequence[str], panels: Mapping[str, str] = CURVES, x: str = "epoch", **style: Any
+) -> Figure:
+    """Draw the training curves of all variants: mean over the seeds, and their range.
+
+    Args:
+        tables: tables of the study, with ``curves``.
+        variants: names of the variants, in the order of their colours.
+        panels: title of a panel -> column of ``curves``; titles with "accuracy" are written as percent.
+        x: column of ``curves`` along the horizontal axis.
+        style: further arguments of :func:`cnnlab.figures.bands`.
+    """
+    return seed_bands(tables["curves"], variants, panels, x, **style)
+
+
+def seed_bands(
+    rows: Sequence[Row], variants: Sequence[str], panels: Mapping[str, str], x: str, **style: Any
+) -> Figure:
+    """Draw columns of a table over one of its columns, a line per variant with its range over the seeds.
+
+    Args:
+        rows: rows of the table, with ``seed``, ``variant`` and the columns named below.
+        variants: names of the variants to draw, in the order of their colours.
+        panels: title of a panel -> name of a column; titles with "accuracy" are written as percent.
+        x: name of the column along the horizontal axis.
+        style: further arguments of :func:`cnnlab.figures.bands`.
+    """
+    drawn = {
+        title: {variant: band for variant in variants if (band := seed_band(rows, variant, x, column)) is not None}
+        for title, column in panels.items()
+    }
+    style.setdefault("percent", [title for title in panels if "accuracy" in title])
+    return figures.bands(drawn, x=x.replace("_", " "), **style)
+
+
+def seed_band(
+    rows: Sequence[Row], variant: str, x: str, column: str
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]] | None:
+    """Return the xs (P,) and the values (seeds, P) of a column for one variant; None where it has no rows."""
+    own = [row for row in rows if row["variant"] == variant]
+    if not own:
+        return None
+    xs = sorted({float(row[x]) for row in own})
+    seeds = sorted({int(row["seed"]) for row in own})
+    values = np.full((len(seeds), len(xs)), math.nan)
+    for row in own:
+        values[seeds.index(int(row["seed"])), xs.index(float(row[x]))] = float(row[column])
+    return np.array(xs), values
+
+
+def group_by(rows: Sequence[Row], column: str) -> dict[Any, list[Row]]:
+    """Return the rows for each value of a column, in the order in which the values appear."""
+    groups: dict[Any, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row[column], []).append(row)
+    return groups
+
+
+def recorded_pictures(rows: Sequence[Row], variants: Sequence[str]) -> Figure:
+    """Draw the maps that :meth:`Bench.record_pictures` recorded, a row of channels for each variant.
+
+    Args:
+        rows: rows of the table.
+        variants: names of the variants.
+    """
+    groups = {variant: [row for row in rows if row["variant"] == variant] for variant in variants}
+    return figures.features_beside(
+        {
+            variant: ([_map(row) for row in group], [str(row["channel"]) for row in group], float(group[0]["zero"]))
+            for variant, group in groups.items()
+            if group
+        }
+    )
+
+
+def _map(row: Row) -> npt.NDArray[np.float64]:
+    steps = np.frombuffer(bytes.fromhex(str(row["pixels"])[1:]), np.uint8).reshape(int(row["height"]), -1)
+    return float(row["low"]) + steps / 255 * (float(row["high"]) - float(row["low"]))

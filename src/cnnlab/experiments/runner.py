@@ -1,0 +1,205 @@
+"""Running a study: every seed once, into a folder, from where an interrupted study goes on."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import cnnlab
+from cnnlab.data import ImageData, load_data
+from cnnlab.errors import DataNotFoundError, RunError, UsageError
+from cnnlab.experiments.bench import Bench
+from cnnlab.experiments.results import Result, StudyFolder, checked_seeds
+from cnnlab.experiments.study import Study, check_variants, find_study
+from cnnlab.experiments.tables import SCALES, Scale
+from cnnlab.files import write_text
+from cnnlab.hardware import processor_name
+from cnnlab.training import Event
+
+EMBEDDED_DATA = "mnist5k"
+TEST_IMAGES = {"tiny": 200, "small": 2000, "full": None}
+
+Display = Callable[[int, str, Event], None]
+"""A function that is called with the seed, the name of the variant and each event."""
+
+
+def run_study(
+    study: Study | str,
+    scale: Scale = "small",
+    *,
+    seeds: Sequence[int] | None = None,
+    variants: Sequence[str] = (),
+    data: str | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    again: bool = False,
+    display: Display | None = None,
+) -> Result:
+    """Measure a study, seed by seed, and write its folder; seeds that lie there already are not measured again.
+
+    Args:
+        study: the study or its name.
+        scale: ``tiny`` takes seconds, ``small`` minutes, ``full`` hours.
+        seeds: the seeds; as many from 0 as the study plans for when ``None``.
+        variants: names of the variants to measure; all when empty.
+        data: name of a data set to use instead of the study's.
+        data_dir: folder to look for data sets in.
+        out: folder of the results; ``results/NAME`` when ``None``.
+        again: whether results of another scale, data or version of the study in that folder are removed.
+        display: function that sees every event while the study runs.
+
+    Returns:
+        The result; it lies in the folder too, with figures and pages.
+
+    Raises:
+        UnknownNameError: no study or variant has that name.
+        UsageError: fewer than two seeds, or an unknown scale.
+        DataNotFoundError: the data is not on this machine; the embedded one is offered.
+        RunError: the folder holds other results, or cannot be written.
+    """
+    study = find_study(study) if isinstance(study, str) else study
+    if scale not in SCALES:
+        raise UsageError(f'There is no scale "{scale}". Choose from {", ".join(SCALES)}.')
+    check_variants(study, tuple(variants))
+    chosen = tuple(variant for variant in study.variants if not variants or variant in variants)
+    wanted = checked_seeds(range(study.planned_seeds) if seeds is None else seeds)
+    folder = StudyFolder(Path(out) if out is not None else Path("results") / study.name)
+    name = data or study.data
+    settings = {"study": study.name, "scale": scale, "data": name, "variants": list(chosen), "version": _version(study)}
+    _claim_folder(folder, settings, again)
+    images: ImageData | None = None
+    for seed in wanted:
+        if folder.seed_file(seed).is_file():
+            continue
+        images = images or _load(name, data_dir, scale)
+        started = time.perf_counter()
+        bench = Bench(
+            seed, scale, chosen, images, folder.unfinished(seed),
+            checkpoints=folder.path / "checkpoints" if seed == wanted[0] else None,
+            watch=None if display is None else _with_seed(display, seed),
+        )  # fmt: skip
+        study.measure(bench)
+        bench.record("timings", variant="", seconds=time.perf_counter() - started)
+        folder.keep_seed(seed, bench.records)
+    shutil.rmtree(folder.path / "unfinished", ignore_errors=True)
+    return write_results(folder, study, wanted, settings)
+
+
+def write_results(folder: StudyFolder, study: Study, seeds: Sequence[int], settings: dict[str, Any]) -> Result:
+    """Write tables, figures and pages of the measured seeds, and return the result."""
+    from cnnlab import figures
+    from cnnlab.experiments.pages import markdown, page
+
+    tables = folder.tables(study, seeds)
+    folder.write_tables(tables)
+    facts = settings | {
+        "seeds": list(seeds),
+        "machine": processor_name(),
+        "threads": torch.get_num_threads(),
+        "versions": f"cnnlab {cnnlab.__version__}, torch {torch.__version__}, python {platform.python_version()}",
+        "seconds": round(sum(float(row["seconds"]) for row in tables["timings"] if row["variant"] == ""), 1),
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+    }
+    write_text(folder.path / "study.json", json.dumps(facts, indent=1))
+    result = read_result(folder.path, study)
+    drawn = study.draw(result.tables)
+    for name, figure in drawn.items():
+        figures.save(figure, folder.path / f"{name}.png")
+    animated = study.animate(result.tables)
+    for name, frames in animated.items():
+        figures.save_animation(frames, folder.path / f"{name}.gif")
+    pictures = [*(f"{name}.gif" for name in animated), *(f"{name}.png" for name in drawn)]
+    write_text(folder.path / "README.md", markdown(result, pictures))
+    write_text(folder.path / "index.html", page(result, drawn, [folder.path / f"{name}.gif" for name in animated]))
+    return result
+
+
+def read_result(path: str | os.PathLike[str], study: Study | None = None) -> Result:
+    """Read the result of a study from its folder; the verdicts are computed from ``results.csv``.
+
+    Args:
+        path: the folder.
+        study: the study, when it is known.
+
+    Raises:
+        RunError: the folder holds no results of a study.
+        UnknownNameError: the results are those of a study that there is not.
+    """
+    folder = StudyFolder(Path(path))
+    tables = folder.read_tables()
+    facts = _read_facts(folder)
+    return Result(study or find_study(facts["study"]), facts, tables)
+
+
+def _read_facts(folder: StudyFolder) -> dict[str, Any]:
+    file = folder.path / "study.json"
+    try:
+        facts: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return facts
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file} cannot be read ({error}). Run the study again, with --again.") from None
+
+
+def _claim_folder(folder: StudyFolder, settings: dict[str, Any], again: bool) -> None:
+    """Make the folder, or check that it holds results of the same settings.
+
+    Raises:
+        RunError: it holds results of other settings and ``again`` is not set; or it cannot be made.
+    """
+    if (folder.path / "study.json").is_file():
+        facts = _read_facts(folder)
+        other = [key for key, value in settings.items() if facts.get(key) != value]
+        if other and not again and (folder.path / "seeds").is_dir():
+            what = ", ".join("the study has changed" if key == "version" else f"{key} {facts.get(key)}" for key in other)
+            raise RunError(
+                f"{folder.path} holds results of other settings ({what}). Add --again to replace them, "
+                "or --out to write elsewhere."
+            )
+        if other or again:
+            for part in ("seeds", "unfinished", "checkpoints"):
+                shutil.rmtree(folder.path / part, ignore_errors=True)
+            for file in [*folder.path.glob("*.csv"), *folder.path.glob("*.png"), *folder.path.glob("*.gif")]:
+                file.unlink()
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{folder.path} cannot be made: {error.strerror}. Choose another folder with --out.") from None
+    write_text(folder.path / "study.json", json.dumps(settings, indent=1))
+
+
+def _version(study: Study) -> str:
+    """Return a checksum of the study's file: results of an older text of it are not mixed with new ones."""
+    source = inspect.getsource(sys.modules[type(study).__module__])
+    return f"{zlib.crc32(source.encode()):08x}"
+
+
+def _load(name: str, data_dir: str | os.PathLike[str] | None, scale: Scale) -> ImageData:
+    try:
+        images = load_data(name, data_dir=data_dir)
+    except DataNotFoundError as error:
+        raise DataNotFoundError(
+            f"{error} Or use the digits that come with the installation: --data {EMBEDDED_DATA}."
+        ) from None
+    if images.test is None and images.val is not None:
+        # Nothing is chosen by these images: they are what a study reports on.
+        images = replace(images, test=images.val, val=None)
+    limit = TEST_IMAGES[scale]
+    # The same test images for all seeds, so that the spread over seeds is that of the trainings.
+    return images.limited(test=limit, seed=0)
+
+
+def _with_seed(display: Display, seed: int) -> Callable[[str, Event], None]:
+    return lambda variant, event: display(seed, variant, event)

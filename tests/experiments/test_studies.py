@@ -1,0 +1,49 @@
+"""Every study at tiny scale: it runs, repeats itself, and says what it found."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+import pytest
+
+from cnnlab.experiments.runner import run_study
+from cnnlab.experiments.study import find_study, list_studies
+
+QUICK = {"batchnorm"}
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in list_studies()]
+)
+def test_a_study_at_tiny_scale(name: str, tmp_path: Path) -> None:
+    study = find_study(name)
+    started = time.process_time()
+    result = run_study(study, "tiny", seeds=(0, 1), data="mnist5k", out=tmp_path)
+    assert time.process_time() - started < 60  # CPU seconds, other tests run beside it
+    assert result.variants == study.variants
+    assert [one.claim.text for one in result.claims] == [claim.text for claim in study.claims]
+    for one in result.claims:
+        assert one.verdict.n + one.verdict.diverged == 2
+        assert one.verdict.answer != "borne out"  # two seeds never suffice
+        assert all(math.isfinite(effect) for effect in one.effects) or one.verdict.diverged
+    pictures = list(tmp_path.glob("*.png")) + list(tmp_path.glob("*.gif"))
+    assert pictures
+    assert all(picture.stat().st_size < 1_500_000 for picture in pictures)
+    text = (tmp_path / "index.html").read_text()
+    assert study.title in text
+    assert "nan" not in text.lower().replace("nanosecond", "")
+
+
+@pytest.mark.parametrize("name", list_studies())
+def test_a_study_says_what_it_claims(name: str) -> None:
+    study = find_study(name)
+    assert study.title.endswith("?")
+    assert study.about.endswith(".")
+    assert len(set(study.variants)) == len(study.variants)
+    assert 1 <= len(study.claims) <= 4
+    for claim in study.claims:
+        assert claim.text.endswith(".")
+        assert claim.source
+        assert claim.worth > claim.margin
