@@ -81,7 +81,9 @@ def test_a_killed_study_ends_with_the_same_bytes(tmp_path: Path) -> None:
         ]  # fmt: skip
 
     subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
-    with subprocess.Popen(command(tmp_path / "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        command(tmp_path / "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
         while not (tmp_path / "killed" / "seeds" / "001.json").exists() and process.poll() is None:
             time.sleep(0.02)
         os.kill(process.pid, signal.SIGKILL)

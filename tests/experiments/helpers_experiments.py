@@ -16,7 +16,9 @@ class Rates(Study):
     title = "Does a larger rate learn faster?"
     about = "A small network learns digits at several learning rates."
     claims = (
-        Claim("A usual rate learns more than a tiny one.", "none", Difference("tiny", "usual", "train_loss"), worth=0.1),
+        Claim(
+            "A usual rate learns more than a tiny one.", "none", Difference("tiny", "usual", "train_loss"), worth=0.1
+        ),
         Claim("A usual rate answers better than a tiny one.", "none", accuracy_gain("usual", "tiny"), worth=1.0),
         Claim("A huge rate is as good as any.", "none", accuracy_gain("huge", "tiny", chance=0.1), worth=1.0),
     )
@@ -32,9 +34,9 @@ class Rates(Study):
 
         def watch(variant: str, event: Event) -> None:
             if isinstance(event, EpochDone):
-                norm = float(event.session.model.fc.weight.norm())
+                norm = float(event.session.model.fc.weight.detach().norm())
                 bench.record("norms", variant=variant, epoch=event.epoch, norm=norm)
 
         trained = bench.train({name: recipe.with_overrides(lr=rate) for name, rate in self.rates.items()}, watch)
         for variant, session in trained.items():
-            bench.result(variant, largest_weight=float(session.model.fc.weight.abs().max()))
+            bench.result(variant, largest_weight=float(session.model.fc.weight.detach().abs().max()))

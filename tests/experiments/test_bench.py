@@ -23,8 +23,7 @@ def test_layers_of_equal_shape_share_their_weights_past_normalisation() -> None:
     norms = [p.detach().clone() for m in normed.modules() if isinstance(m, nn.BatchNorm2d) for p in m.parameters()]
     share_initial_weights([plain, normed])
     layers = [
-        [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-        for model in (plain, normed)
+        [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)] for model in (plain, normed)
     ]
     for one, other in zip(*layers, strict=True):
         assert torch.equal(one.weight, other.weight)

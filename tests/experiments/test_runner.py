@@ -58,7 +58,7 @@ def test_a_training_of_the_study_is_the_training_of_its_recipe(done: tuple[Path,
     row = next(row for row in rows_of(folder, "results") if row["seed"] == "1" and row["variant"] == "usual")
     assert float(row["train_loss"]) == pytest.approx(losses[-1], rel=1e-5)
     session = events[-1].session
-    assert float(row["largest_weight"]) == pytest.approx(float(session.model.fc.weight.abs().max()), rel=1e-5)
+    assert float(row["largest_weight"]) == pytest.approx(float(session.model.fc.weight.detach().abs().max()), rel=1e-5)
     logits, labels = evaluate(session.model, session.val_loader, session.device, session.precision)
     answers = next(
         row["correct"] for row in rows_of(folder, "answers") if row["seed"] == "1" and row["variant"] == "usual"
@@ -122,7 +122,7 @@ def test_changing_the_table_changes_the_verdict(done: tuple[Path, Result], tmp_p
     assert [one.verdict.answer for one in read_result(tmp_path, Rates()).claims] == ["not borne out"] * 2
 
 
-@pytest.mark.parametrize("stop_at", [1, 9, 20, 40])
+@pytest.mark.parametrize("stop_at", [1, 9, 62])
 def test_an_interrupted_study_goes_on_and_ends_with_the_same_bytes(
     done: tuple[Path, Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
 ) -> None:
@@ -147,8 +147,8 @@ def test_an_interrupted_study_goes_on_and_ends_with_the_same_bytes(
     run_study(Rates(), "tiny", seeds=SEEDS, out=tmp_path, display=count_steps)
     for name in ("results", "curves", "steps", "norms", "answers"):
         assert (tmp_path / f"{name}.csv").read_bytes() == (folder / f"{name}.csv").read_bytes(), name
-    if stop_at == 40:
-        assert steps < 3 * 2 * 12 - 24  # most steps of the first seeds were not made again
+    if stop_at == 62:
+        assert steps < 2 * 24  # the first seed is done, and most steps of the second were not made again
     assert not (tmp_path / "unfinished").exists()
 
 

@@ -76,10 +76,11 @@ class StudyDisplay:
             (variant, *self._now.get(variant, ("", "", "")), self._so_far(variant)) for variant in self.study.variants
         ]
         position = self.seeds.index(self._seed) + 1 if self._seed in self.seeds else 0
-        shown = table(("variant", ">epoch", ">training loss", ">test accuracy", ">over the seeds so far"), rows)
-        shown.title = f"seed {position} of {len(self.seeds)}, after {duration(time.monotonic() - self._since)}{self._left(position)}"
-        shown.title_justify = "left"
-        return shown
+        lines = table(("variant", ">epoch", ">training loss", ">test accuracy", ">over the seeds so far"), rows)
+        after = duration(time.monotonic() - self._since)
+        lines.title = f"seed {position} of {len(self.seeds)}, after {after}{self._left(position)}"
+        lines.title_justify = "left"
+        return lines
 
     def _left(self, position: int) -> str:
         if self._begun < 2:

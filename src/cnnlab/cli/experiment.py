@@ -17,9 +17,7 @@ def experiment(
     seeds: Annotated[
         str | None, typer.Option(metavar="N|A-B", help="How many seeds, or which: 5, or 5-9; planned if not given.")
     ] = None,
-    variants: Annotated[
-        str, typer.Option(metavar="A,B", help="Only these variants, separated by commas.")
-    ] = "",
+    variants: Annotated[str, typer.Option(metavar="A,B", help="Only these variants, separated by commas.")] = "",
     data: Annotated[
         str | None, typer.Option("--data", "-d", help="Data set to use instead; mnist5k is always there.")
     ] = None,
@@ -50,7 +48,7 @@ def experiment(
         result = run_study(
             study, scale, seeds=chosen, variants=tuple(one.strip() for one in variants.split(",") if one.strip()),
             data=data, data_dir=data_dir, out=out, again=again, display=None if as_json else display.take,
-        )  # type: ignore[arg-type]  # fmt: skip
+        )  # fmt: skip
     folder = out or Path("results") / study.name
     if as_json:
         print_json({"study": study.name, "folder": str(folder), **result.facts, "claims": [

@@ -35,18 +35,20 @@ def experiments(
     from cnnlab.experiments.pages import verdict_line
     from cnnlab.files import write_text
 
-    found = answers_so_far(pattern, results)
-    if not found:
+    answers = answers_so_far(pattern, results)
+    if not answers:
         raise UsageError(f'No study is called "{pattern}". `cnnlab experiments` lists them all.')
     if markdown is not None:
-        write_text(markdown, what_we_measured(found))
+        write_text(markdown, what_we_measured(answers))
         typer.echo(f"table: {markdown}", err=True)
     elif as_json:
-        print_json([_values(study, claim, one) for study, claim, one in found])
+        print_json([_values(study, claim, one) for study, claim, one in answers])
     else:
         rows = [
-            (study.name, claim.text, claim.source, one.verdict.answer if one else "not measured", verdict_line(one) if one else "")
-            for study, claim, one in found
+            (study.name, claim.text, claim.source, *(
+                (one.verdict.answer, verdict_line(one)) if one else ("not measured", "")
+            ))
+            for study, claim, one in answers
         ]  # fmt: skip
         print_table(table(("study", "claim", "source", "answer", "numbers"), rows))
 

@@ -41,8 +41,8 @@ def what_we_measured(answers: Sequence[Answer]) -> str:
         "",
         "Claims of textbooks, papers and courses about convolutional networks, and what came out when both sides were "
         "trained on the same images. The effect is the mean over the seeds, with its 95 % interval; where it is a "
-        "difference of accuracies, the interval over the test images stands below it. A verdict needs p ≤ 0.05 in an exact "
-        "one-sided sign-flip test over the seeds, corrected for the claims of the study (Holm 1979).",
+        "difference of accuracies, the interval over the test images stands below it. A verdict needs p ≤ 0.05 in an "
+        "exact one-sided sign-flip test over the seeds, corrected for the claims of the study (Holm 1979).",
         "",
         "| claim | source | effect | n | p (Holm) | verdict | study |",
         "|---|---|---|---:|---:|---|---|",
@@ -56,6 +56,7 @@ def what_we_measured(answers: Sequence[Answer]) -> str:
             effect += f"<br>images: {span(*one.images)}" if one.images else ""
             n = f"{verdict.n}" + (f" ({verdict.diverged} diverged)" if verdict.diverged else "")
             needed = f"; it would take {verdict.needed_seeds} seeds" if verdict.needed_seeds else ""
-            cells = [claim.text, claim.source, effect, n, p_value(verdict.adjusted_p), f"**{verdict.answer}**{needed}", f"`{study.name}`"]  # fmt: skip
+            answer = f"**{verdict.answer}**{needed}"
+            cells = [claim.text, claim.source, effect, n, p_value(verdict.adjusted_p), answer, f"`{study.name}`"]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join([*lines, "", "Written by `cnnlab experiments --markdown`.", ""])

@@ -6,10 +6,10 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,15 +17,15 @@ from torch import Tensor, nn
 
 from cnnlab.data import ImageData
 from cnnlab.errors import DivergedError
-from cnnlab.experiments.tables import Row, Scale, Value
+from cnnlab.experiments.tables import Row, Value
 from cnnlab.files import write_text
 from cnnlab.training import EpochDone, Event, Finished, Recipe, Session, Started, StepDone, fit, prepare
 from cnnlab.training.checkpoint import save_tensors
 from cnnlab.training.state import restore_state, save_state
+from cnnlab.zoo import Network
 
 Watch = Callable[[str, Event], None]
 """A function that is called with the name of a variant and each event of its training."""
-Choice = TypeVar("Choice")
 
 SAVE_SECONDS = 30.0  # a killed study loses at most about so much work
 STEP_POINTS = 60  # points of the curve over steps, per training
@@ -56,7 +56,7 @@ class Bench:
     def __init__(
         self,
         seed: int,
-        scale: Scale,
+        scale: str,
         variants: tuple[str, ...],
         data: ImageData,
         folder: Path,
@@ -70,7 +70,7 @@ class Bench:
         self._trainings = 0
         self._open: Records | None = None  # those of the trainings that run, which are saved together with them
 
-    def choose(self, *, tiny: Choice, small: Choice, full: Choice) -> Choice:
+    def choose(self, *, tiny: Any, small: Any, full: Any) -> Any:
         """Return the setting for the scale of the study."""
         return {"tiny": tiny, "small": small, "full": full}[self.scale]
 
@@ -114,7 +114,14 @@ class Bench:
         for channel, one in enumerate(steps):
             pixels = "x" + one.tobytes().hex()
             self.record(
-                table, variant=variant, channel=channel, height=one.shape[0], low=low, high=high, zero=zero, pixels=pixels
+                table,
+                variant=variant,
+                channel=channel,
+                height=one.shape[0],
+                low=low,
+                high=high,
+                zero=zero,
+                pixels=pixels,
             )
 
     def train(
@@ -123,7 +130,7 @@ class Bench:
         watch: Watch | None = None,
         *,
         data: Mapping[str, ImageData] | None = None,
-        models: Mapping[str, nn.Module] | None = None,
+        models: Mapping[str, Network] | None = None,
         begin: Watch | None = None,
         share_weights: bool = True,
     ) -> dict[str, Session]:
@@ -301,7 +308,7 @@ class _SideBySide:
         return True
 
 
-def share_initial_weights(models: list[nn.Module]) -> None:
+def share_initial_weights(models: Sequence[nn.Module]) -> None:
     """Give every network the initial weights of the first one, layer by layer, where the shapes are equal.
 
     The k-th convolution or dense layer of a network is paired with the k-th of the first one, so that layers without

@@ -31,9 +31,7 @@ def training_curves(
     return seed_bands(tables["curves"], variants, panels, x, **style)
 
 
-def seed_bands(
-    rows: Sequence[Row], variants: Sequence[str], panels: Mapping[str, str], x: str, **style: Any
-) -> Figure:
+def seed_bands(rows: Sequence[Row], variants: Sequence[str], panels: Mapping[str, str], x: str, **style: Any) -> Figure:
     """Draw columns of a table over one of its columns, a line per variant with its range over the seeds.
 
     Args:

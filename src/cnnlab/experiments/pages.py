@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,24 +18,11 @@ COLUMNS = {"accuracy": "test accuracy", "loss": "test loss", "train_loss": "trai
 _PERCENT = ("accuracy",)
 
 
-@dataclass(frozen=True)
-class DrawnEffect:
-    """The effect of a claim as :func:`cnnlab.figures.effects` draws it."""
-
-    title: str
-    unit: str
-    answer: str
-    values: tuple[float, ...]
-    low: float
-    high: float
-    margin: float
-
-
 def effects_figure(result: Result) -> Figure:
     """Draw the effect of every claim with its interval over the seeds."""
     return figures.effects(
         [
-            DrawnEffect(c.claim.text, c.claim.unit, c.verdict.answer, c.effects, c.verdict.low, c.verdict.high,
+            figures.Effect(c.claim.text, c.claim.unit, c.verdict.answer, c.effects, c.verdict.low, c.verdict.high,
                         c.claim.margin)
             for c in result.claims
         ]
@@ -46,11 +32,12 @@ def effects_figure(result: Result) -> Figure:
 def verdict_line(one: ClaimResult) -> str:
     """Say the verdict in numbers: effect, interval over seeds and images, n, p."""
     verdict, unit = one.verdict, one.claim.unit
+    holm = p_value(verdict.adjusted_p)
     parts = [
         f"{number(verdict.effect)} {unit} (95% interval over {verdict.n} seeds {span(verdict.low, verdict.high)}"
         + (f"; over test images {span(*one.images)})" if one.images else ")"),
-        f"p = {p_value(verdict.p)}" + (f", {p_value(verdict.adjusted_p)} after Holm" if verdict.adjusted_p != verdict.p else ""),
-    ]  # fmt: skip
+        f"p = {p_value(verdict.p)}" + (f", {holm} after Holm" if verdict.adjusted_p != verdict.p else ""),
+    ]
     if verdict.diverged:
         parts.append(f"{verdict.diverged} seed{'s' * (verdict.diverged > 1)} diverged")
     if verdict.answer == "cannot be told":
@@ -108,8 +95,8 @@ def how_measured(result: Result) -> str:
     facts = result.facts
     return (
         f"{len(result.seeds)} seeds ({result.seeds[0]} to {result.seeds[-1]}), scale {facts['scale']}, data "
-        f"{facts['data']}. Within a seed all variants share images and their order; initialisation, order and the choice "
-        f"of training images vary from seed to seed; the test images are the same. Measured in "
+        f"{facts['data']}. Within a seed all variants share images and their order; initialisation, order and the "
+        f"choice of training images vary from seed to seed; the test images are the same. Measured in "
         f"{duration(facts['seconds'])} on {facts['machine']}, {facts['threads']} threads ({facts['versions']}), "
         f"{facts['date']}."
     )

@@ -24,7 +24,7 @@ from cnnlab.errors import DataNotFoundError, RunError, UsageError
 from cnnlab.experiments.bench import Bench
 from cnnlab.experiments.results import Result, StudyFolder, checked_seeds
 from cnnlab.experiments.study import Study, check_variants, find_study
-from cnnlab.experiments.tables import SCALES, Scale
+from cnnlab.experiments.tables import SCALES
 from cnnlab.files import write_text
 from cnnlab.hardware import processor_name
 from cnnlab.training import Event
@@ -38,7 +38,7 @@ Display = Callable[[int, str, Event], None]
 
 def run_study(
     study: Study | str,
-    scale: Scale = "small",
+    scale: str = "small",
     *,
     seeds: Sequence[int] | None = None,
     variants: Sequence[str] = (),
@@ -163,7 +163,9 @@ def _claim_folder(folder: StudyFolder, settings: dict[str, Any], again: bool) ->
         facts = _read_facts(folder)
         other = [key for key, value in settings.items() if facts.get(key) != value]
         if other and not again and (folder.path / "seeds").is_dir():
-            what = ", ".join("the study has changed" if key == "version" else f"{key} {facts.get(key)}" for key in other)
+            what = ", ".join(
+                "the study has changed" if key == "version" else f"{key} {facts.get(key)}" for key in other
+            )
             raise RunError(
                 f"{folder.path} holds results of other settings ({what}). Add --again to replace them, "
                 "or --out to write elsewhere."
@@ -186,7 +188,7 @@ def _version(study: Study) -> str:
     return f"{zlib.crc32(source.encode()):08x}"
 
 
-def _load(name: str, data_dir: str | os.PathLike[str] | None, scale: Scale) -> ImageData:
+def _load(name: str, data_dir: str | os.PathLike[str] | None, scale: str) -> ImageData:
     try:
         images = load_data(name, data_dir=data_dir)
     except DataNotFoundError as error:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from cnnlab.experiments.bench import Bench
 
+
 @dataclass(frozen=True)
 class Difference:
     """The effect that most claims are about: a measure of one variant minus that of another, within a seed.
@@ -82,10 +83,10 @@ class Claim:
 class Study(ABC):
     """A study in a file of its own in ``cnnlab/experiments/studies``; its name is that of the file.
 
-    Within a seed all variants share the images, their order, and the initial weights of layers of equal shape; from seed
-    to seed initialisation, order and the choice of training images vary together (Bouthillier et al., Accounting for
-    Variance in Machine Learning Benchmarks, 2021, section 3). The test images are the same for all seeds, so that the
-    interval over seeds and the interval over test images say different things.
+    Within a seed all variants share the images, their order, and the initial weights of layers of equal shape; from
+    seed to seed initialisation, order and the choice of training images vary together (Bouthillier et al., Accounting
+    for Variance in Machine Learning Benchmarks, 2021, section 3). The test images are the same for all seeds, so that
+    the interval over seeds and the interval over test images say different things.
 
     Attributes:
         name: name of the study.

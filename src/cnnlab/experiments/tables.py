@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, get_args
 
-Scale = Literal["tiny", "small", "full"]
-SCALES: tuple[Scale, ...] = get_args(Scale)
+SCALES = ("tiny", "small", "full")
 Value = float | int | str
 Row = dict[str, Value]
 Tables = Mapping[str, list[Row]]

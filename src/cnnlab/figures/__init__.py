@@ -16,7 +16,7 @@ from cnnlab.figures.changed_images import before_and_after, fooling
 from cnnlab.figures.convolution import filters, kernel_results, output_pixel
 from cnnlab.figures.heatmaps import blend, comparison, overlay
 from cnnlab.figures.images import image_grid, sample_grid, to_picture
-from cnnlab.figures.intervals import bands, effects
+from cnnlab.figures.intervals import Effect, bands, effects
 from cnnlab.figures.line_charts import cross_validation, curves, faithfulness_curves, find_lr_curve, lines
 from cnnlab.figures.matrices import confusion, heat_map
 from cnnlab.figures.style import BLUE, GREEN, GRID, HEAT, INK, MUTED, ORANGE, Drawable, save, save_animation, shorten, to_png, to_svg
@@ -31,6 +31,7 @@ __all__ = [
     "MUTED",
     "ORANGE",
     "Drawable",
+    "Effect",
     "bands",
     "before_and_after",
     "blend",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,8 @@ Band = tuple[npt.ArrayLike, npt.ArrayLike]
 """The xs (P,), and the ys of every seed (seeds, P)."""
 
 
-class Effect(Protocol):
+@dataclass(frozen=True)
+class Effect:
     """An effect to draw.
 
     Attributes:
@@ -91,7 +93,7 @@ def bands(
     if len(names) > 1:
         figure.legend(
             [handles[name] for name in names], [shorten(name, 40) for name in names], loc="outside lower center",
-            ncols=min(len(names), 2 if columns == 1 else 4), frameon=False, labelcolor=INK, fontsize=9,
+            ncols=min(len(names), 2 if columns == 1 else 5), frameon=False, labelcolor=INK, fontsize=9,
         )  # fmt: skip
     return figure
 

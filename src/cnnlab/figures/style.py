@@ -71,7 +71,9 @@ def save_animation(frames: Sequence[Figure], path: str | Path, seconds: float = 
         seconds: time that each frame is shown.
         dpi: pixels per inch.
     """
-    pictures = [Image.open(io.BytesIO(to_png(frame, dpi))).convert("P", palette=Image.Palette.ADAPTIVE) for frame in frames]
+    pictures = [
+        Image.open(io.BytesIO(to_png(frame, dpi))).convert("RGB").quantize(dither=Image.Dither.NONE) for frame in frames
+    ]
     durations = [round(1000 * seconds)] * (len(pictures) - 1) + [2000]
     path = Path(path)
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0, optimize=True)

@@ -52,5 +52,7 @@ def paths_on_surface(
         axes.plot(*target, "*", color=INK, ms=12)
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
-    figure.legend(loc="outside lower center", ncols=min(5, max(1, len(paths))), frameon=False, labelcolor=INK, fontsize=9)
+    figure.legend(
+        loc="outside lower center", ncols=min(5, max(1, len(paths))), frameon=False, labelcolor=INK, fontsize=9
+    )
     return figure

@@ -29,8 +29,8 @@ class Activations(Study):
     title = "ReLU, tanh, sigmoid or GELU?"
     about = (
         "LeNet-5 learns digits with four activation functions side by side: same images, same order, same optimizer; "
-        "weights are drawn as usual for each function (Glorot for tanh and sigmoid, He for ReLU and GELU). After every epoch "
-        "256 test images show which share of the outputs is saturated, and which units answer no image at all."
+        "weights are drawn as usual for each function (Glorot for tanh and sigmoid, He for ReLU and GELU). After every "
+        "epoch 256 test images show which share of the outputs is saturated, and which units answer no image at all."
     )
     claims = (
         Claim(

@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 
 HIDDEN = (100, 100, 100)
 
+
 @register_study
 class BatchNorm(Study):
     """Two feed-forward networks, one with BatchNorm before every activation, trained side by side."""
 
     title = "What does BatchNorm do for a feed-forward network?"
     about = (
-        "Two networks of three hidden layers with 100 units learn the same digits side by side, one of them with BatchNorm "
-        "before each ReLU. After every epoch the outputs of each hidden layer before the ReLU are looked at: "
+        "Two networks of three hidden layers with 100 units learn the same digits side by side, one of them with "
+        "BatchNorm before each ReLU. After every epoch the outputs of each hidden layer before the ReLU are looked at: "
         "their mean and standard deviation over 256 test images and all units."
     )
     claims = (
@@ -61,7 +62,7 @@ class BatchNorm(Study):
 
     def draw(self, tables: Tables) -> dict[str, Figure]:
         outputs = tables["layer_outputs"]
-        panels = {}
+        panels: dict[str, str] = {}
         for layer in range(1, len(HIDDEN) + 1):
             panels |= {f"layer {layer}: mean": f"mean_{layer}"}
         for layer in range(1, len(HIDDEN) + 1):
@@ -76,10 +77,11 @@ def record_outputs(bench: Bench, variant: str, event: Event) -> None:
     """Record mean and standard deviation of the outputs of each hidden layer before its ReLU."""
     session = event.session
     # The layer before the ReLU: BatchNorm where there is one, else the dense layer.
-    names = [f"hidden.{layer}.{len(block) - 2}" for layer, block in enumerate(session.model.hidden)]
+    place = 1 if session.recipe.model_options.get("batch_norm") else 0
+    names = [f"hidden.{layer}.{place}" for layer in range(len(HIDDEN))]
     with evaluating(session.model), torch.no_grad(), recording(session.model, names) as outputs:
         session.model(probe_images(session))
-    row = {}
+    row: dict[str, float] = {}
     for number, name in enumerate(names, 1):
         row |= {f"mean_{number}": float(outputs[name].mean()), f"std_{number}": float(outputs[name].std())}
     bench.record("layer_outputs", variant=variant, epoch=session.epoch, **row)

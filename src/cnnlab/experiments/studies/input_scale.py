@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cnnlab.experiments.study import Claim, Difference, Study, register_study
 
@@ -19,9 +19,9 @@ class InputScale(Study):
 
     title = "Do pixels have to be scaled?"
     about = (
-        "A small convolutional network learns digits from pixels of 0 to 255, from pixels divided by 255, and from pixels "
-        "that have mean 0 and standard deviation 1 over the training images. Optimizer, learning rate, initial weights and "
-        "order of the images are the same."
+        "A small convolutional network learns digits from pixels of 0 to 255, from pixels divided by 255, and from "
+        "pixels that have mean 0 and standard deviation 1 over the training images. Optimizer, learning rate, initial "
+        "weights and order of the images are the same."
     )
     claims = (
         Claim(
@@ -53,12 +53,12 @@ class InputScale(Study):
             small={"train_limit": 4000, "epochs": 5},
             full={"train_limit": None, "epochs": 20},
         )
-        recipe = bench.recipe(
-            "mnist_cnn", optimizer="adam", lr=1e-4, schedule="constant", batch_size=32, **size
-        )
+        recipe = bench.recipe("mnist_cnn", optimizer="adam", lr=1e-4, schedule="constant", batch_size=32, **size)
         channels = bench.data.train.channels
         recipes = {}
         for variant, scale in SCALES.items():
-            numbers = {} if scale is None else {"mean": (scale[0],) * channels, "std": (scale[1],) * channels}
+            numbers: dict[str, Any] = (
+                {} if scale is None else {"mean": (scale[0],) * channels, "std": (scale[1],) * channels}
+            )
             recipes[variant] = recipe.with_overrides(**numbers)
         bench.train(recipes)

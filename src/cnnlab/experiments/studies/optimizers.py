@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cnnlab.experiments.bench import Bench
     from cnnlab.experiments.tables import Tables
 
-RULES = {
+RULES: dict[str, dict[str, Any]] = {
     "SGD": {"optimizer": "sgd", "momentum": 0.0, "lr": 0.02},
     "momentum": {"optimizer": "sgd", "momentum": 0.9, "nesterov": False, "lr": 0.02},
     "RMSProp": {"optimizer": "rmsprop", "momentum": 0.0, "lr": 1e-3},
@@ -41,9 +41,9 @@ class Optimizers(Study):
 
     title = "Which optimizer gets there first?"
     about = (
-        "LeNet-5 learns digits with five update rules side by side, from the same weights on the same images in the same "
-        "order, at a constant rate that is usual for each rule. The animation shows the first four on a narrow valley, "
-        "with the update rules of the scratch room."
+        "LeNet-5 learns digits with five update rules side by side, from the same weights on the same images in the "
+        "same order, at a constant rate that is usual for each rule. The animation shows the first four on a narrow "
+        "valley, with the update rules of the scratch room."
     )
     claims = (
         Claim(
@@ -88,7 +88,9 @@ class Optimizers(Study):
         logarithmic = ["training loss", "test loss"]
         return {
             "curves": training_curves(tables, self.variants, log_y=logarithmic),
-            "paths": paths_on_surface(valley, walks(), LIMITS, target=(0, 0), title=f"{STEPS} steps in a narrow valley"),
+            "paths": paths_on_surface(
+                valley, walks(), LIMITS, target=(0, 0), title=f"{STEPS} steps in a narrow valley"
+            ),
         }
 
     def animate(self, tables: Tables) -> dict[str, list[Figure]]:
