@@ -37,7 +37,7 @@ Floats = npt.NDArray[np.float64]
 LEVEL = 0.05  # probability of a false answer of either kind, over all claims of a study
 POWER = 0.8  # probability of an answer that the planned number of seeds provides for
 MAX_SEEDS = 1000  # a study that needs more is told so, without a number
-FLIPS = 9999  # sign flips drawn when there are more than that many; up to 13 seeds, all 2^n are enumerated
+FLIPS = 2**16  # sign flips: up to 16 seeds all 2^n are enumerated, beyond that as many are drawn
 RESAMPLES = 2000  # bootstrap resamples of the test images
 CHUNK = 2**21  # numbers in memory at once while resampling
 
@@ -159,7 +159,7 @@ def sign_flip_p(effects: npt.ArrayLike) -> Floats:
 
     Under that hypothesis each effect might as well have had the opposite sign. p is the share of all 2^n choices of
     signs whose mean is at least the one that was measured (Fisher 1935, section 21), which is exact for effects of any
-    symmetric distribution. Beyond 13 seeds, 9,999 choices are drawn from a fixed random stream. p is at least 2^-n:
+    symmetric distribution. Beyond 16 seeds, 65,536 choices are drawn from a fixed random stream. p is at least 2^-n:
     fewer than five seeds never reach 0.05.
 
     Args:
