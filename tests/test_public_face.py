@@ -16,6 +16,7 @@ PUBLIC = [
     "create_model",
     "data",
     "errors",
+    "experiments",
     "explain",
     "figures",
     "fit",

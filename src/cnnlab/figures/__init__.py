@@ -19,7 +19,21 @@ from cnnlab.figures.images import image_grid, sample_grid, to_picture
 from cnnlab.figures.intervals import Effect, bands, effects
 from cnnlab.figures.line_charts import cross_validation, curves, faithfulness_curves, find_lr_curve, lines
 from cnnlab.figures.matrices import confusion, heat_map
-from cnnlab.figures.style import BLUE, GREEN, GRID, HEAT, INK, MUTED, ORANGE, Drawable, save, save_animation, shorten, to_png, to_svg
+from cnnlab.figures.style import (
+    BLUE,
+    GREEN,
+    GRID,
+    HEAT,
+    INK,
+    MUTED,
+    ORANGE,
+    Drawable,
+    save,
+    save_animation,
+    shorten,
+    to_png,
+    to_svg,
+)
 from cnnlab.figures.surface import paths_on_surface
 
 __all__ = [
