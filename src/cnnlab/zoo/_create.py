@@ -17,14 +17,7 @@ from cnnlab.registry import Entry
 from cnnlab.zoo._network import SMALL_IMAGE, Network
 from cnnlab.zoo._pretrained import find_weights, official, pretrained
 from cnnlab.zoo._registry import ModelFacts, model_options, models
-from cnnlab.zoo._weights import (
-    Head,
-    State,
-    first_layer,
-    fit_weights,
-    pixels_of,
-    renamed,
-)
+from cnnlab.zoo._weights import Head, State, first_layer, fit_weights, pixels_of, renamed
 from cnnlab.zoo._weights_file import read_weights, weights_facts
 
 
@@ -80,7 +73,9 @@ def create_model(
         with torch.device("meta"):  # what is wrong is said before a long download
             _build(entry, num_classes, in_channels, image_size, chosen)
         path, usual = find_weights(entry.name, pretrained(entry.name)), head or "reset"
-    saved = _saved_arch(entry.name, path)
+    saved = weights_facts(path).get("arch", {})
+    if saved.get("name") != entry.name:  # another network, or no model.json
+        saved = {}
     image_size = saved.get("image_size") if image_size is None else image_size
     chosen = saved.get("options", {}) | chosen
     model = _with_weights(entry, (num_classes, in_channels, image_size), chosen, path, head, usual)
@@ -202,12 +197,6 @@ def _of_other_size(entry: Entry[ModelFacts], model: Network) -> Network | None:
         return None
     with torch.device("meta"):
         return _build(entry, arch["num_classes"], arch["in_channels"], other, arch["options"])
-
-
-def _saved_arch(name: str, weights: str | os.PathLike[str]) -> dict[str, Any]:
-    """What the run says about its network; nothing where it is another network or there is no ``model.json``."""
-    arch = weights_facts(weights).get("arch", {})
-    return arch if arch.get("name") == name else {}
 
 
 def _positive(what: str, value: int | None, default: int) -> int:

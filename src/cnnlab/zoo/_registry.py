@@ -37,6 +37,8 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 Width = Annotated[int, Field(ge=1)]
 """A number of channels or units."""
 
+SIZES = ("num_classes", "in_channels", "image_size")
+
 
 @dataclass(frozen=True)
 class Pretrained:
@@ -197,33 +199,14 @@ def register_model(
     """
 
     def decorate(factory: Factory) -> Factory:
-        sizes = inspect.signature(factory).parameters
-        facts = ModelFacts(
-            paper=paper,
-            year=year,
-            url=url,
-            introduced=introduced,
-            parameters=parameters,
-            macs=macs,
-            in_channels=sizes["in_channels"].default,
-            image_size=sizes["image_size"].default,
-            num_classes=sizes["num_classes"].default,
-            min_size=min_size,
-            reported=reported or _in_words(errors, protocol),
-            imagenet_top1_error=errors[0],
-            imagenet_top5_error=errors[1],
-            aliases=aliases,
-            pretrained=pretrained,
+        sizes = {key: inspect.signature(factory).parameters[key].default for key in SIZES}
+        source = Paper(paper, year=year, url=url, introduced=introduced, min_size=min_size, protocol=protocol, **sizes)
+        variant = Variant(
+            factory.__name__, "", parameters=parameters, macs=macs, errors=errors, reported=reported, aliases=aliases
         )
-        return models.register(facts)(factory)
+        return models.register(source.facts(variant, pretrained))(factory)
 
     return decorate
-
-
-def _in_words(errors: tuple[float | None, float | None], protocol: str) -> str:
-    """Put the top-1 and the top-5 error on ImageNet in words."""
-    words = [f"{error:g} % {name}" for error, name in zip(errors, ("top-1", "top-5"), strict=True) if error is not None]
-    return f"{' and '.join(words)} error on ImageNet{', ' if protocol else ''}{protocol}" if words else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,7 +279,7 @@ class Paper:
         Raises:
             UsageError: the name or an alias is taken.
         """
-        facts = self._facts(variant, pretrained)
+        facts = self.facts(variant, pretrained)
 
         def build(
             num_classes: int = facts.num_classes,
@@ -317,8 +300,12 @@ class Paper:
         build.__doc__ = self._documentation(variant, facts, inspect.getdoc(source) or "")
         return models.register(facts)(build)
 
-    def _facts(self, variant: Variant, pretrained: Pretrained | None) -> ModelFacts:
+    def facts(self, variant: Variant, pretrained: Pretrained | None) -> ModelFacts:
+        """Return the facts of one network of the paper; its errors on ImageNet are put in words too."""
         top1, top5 = variant.errors
+        words = [f"{error:g} % {name}" for error, name in ((top1, "top-1"), (top5, "top-5")) if error is not None]
+        protocol = f", {self.protocol}" if self.protocol else ""
+        on_imagenet = f"{' and '.join(words)} error on ImageNet{protocol}" if words else ""
         return ModelFacts(
             paper=self.paper,
             year=self.year,
@@ -330,7 +317,7 @@ class Paper:
             image_size=variant.image_size or self.image_size,
             num_classes=self.num_classes,
             min_size=self.min_size,
-            reported=variant.reported or _in_words(variant.errors, self.protocol),
+            reported=variant.reported or on_imagenet,
             imagenet_top1_error=top1,
             imagenet_top5_error=top5,
             aliases=variant.aliases,

@@ -83,7 +83,7 @@ def _head_renamed(state: State, own: State, head: str) -> State:
 
 def _from_efficientnet_pytorch(state: State, own: State) -> State:
     """From the names of Luke Melas-Kyriazi's EfficientNet-PyTorch (blocks in one row) to timm's (blocks per stage)."""
-    blocks = sorted({tuple(map(int, m[1].split("."))) for n in own if (m := _TIMM_BLOCK.match(n))})
+    blocks = sorted({tuple(map(int, m[1].split("."))) for n in own if (m := re.match(r"blocks\.(\d+\.\d+)\.", n))})
     top = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
     plain = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
     widened = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2"}
@@ -91,16 +91,13 @@ def _from_efficientnet_pytorch(state: State, own: State) -> State:
 
     def translate(name: str) -> str:
         layer, _, kind = name.rpartition(".")
-        found = re.match(r"_blocks\.(\d+)\.(\w+)$", layer)
-        if found is None or int(found[1]) >= len(blocks):
+        block = re.match(r"_blocks\.(\d+)\.(\w+)$", layer)
+        if block is None or int(block[1]) >= len(blocks):
             return f"{top.get(layer, layer)}.{kind}"
-        names = widened if f"_blocks.{found[1]}._expand_conv.weight" in state else plain
-        return ".".join([f"blocks.{'.'.join(map(str, blocks[int(found[1])]))}", names.get(found[2], found[2]), kind])
+        names = widened if f"_blocks.{block[1]}._expand_conv.weight" in state else plain
+        return ".".join([f"blocks.{'.'.join(map(str, blocks[int(block[1])]))}", names.get(block[2], block[2]), kind])
 
     return {translate(name): tensor for name, tensor in state.items()}
-
-
-_TIMM_BLOCK = re.compile(r"blocks\.(\d+\.\d+)\.")
 
 
 # Fitting -------------------------------------------------------------------------------------------------------------
@@ -150,7 +147,7 @@ def load_weights(
 def fit_weights(
     model: nn.Module,
     state: State,
-    where: str,
+    file: str,
     *,
     reset: bool = False,
     other_size: Callable[[], nn.Module | None] = lambda: None,
@@ -158,7 +155,7 @@ def fit_weights(
     """Copy ``state``, under the names of ``model``, into it.
 
     Args:
-        where: what the weights are called in messages.
+        file: name of the weights in messages.
         reset: leave the layers with an output per class as they are.
         other_size: builds the same network for images on the other side of the size where stems change, on the meta
             device, to tell whether the weights are for that one.
@@ -177,33 +174,39 @@ def fit_weights(
     state = _first_adapted(state, own, model)
     problems = _problems(own, state, free)
     if not problems:
-        _check_finite(state, where)
+        _check_finite(state, file)
         model.load_state_dict(state, strict=False)
         return
     title = getattr(model, "arch", {}).get("name", type(model).__name__)
     sibling = other_size()
-    if sibling is not None and _fits(sibling, state, free):
-        raise ModelError(_wrong_stem(model, sibling, title, where))
-    others = [head for head in heads if _other_count(own, state, f"{head}.weight")]
+    if sibling is not None:
+        siblings = sibling.state_dict()
+        if not _problems(siblings, _first_adapted(state, siblings, sibling), free):
+            raise ModelError(_wrong_stem(model, sibling, title, file))
+    others = [
+        head
+        for head in heads
+        if (weight := state.get(f"{head}.weight")) is not None and weight.shape[0] != own[f"{head}.weight"].shape[0]
+    ]
     if others and not _problems(own, _without(state, others), [*free, *others]):
-        found, asked = (weights[f"{others[0]}.weight"].shape[0] for weights in (state, own))
+        theirs, asked = (weights[f"{others[0]}.weight"].shape[0] for weights in (state, own))
         raise ModelError(
-            f"The weights in {where} tell {found} classes apart, and {title} was asked for {asked}. Choose: "
+            f"The weights in {file} tell {theirs} classes apart, and {title} was asked for {asked}. Choose: "
             f'head="reset" takes all but the class layer, which starts anew with {asked} outputs; head="keep", without '
-            f"num_classes, takes the file's {found} outputs; num_classes={found} does so too."
+            f"num_classes, takes the file's {theirs} outputs; num_classes={theirs} does so too."
         )
     raise ModelError(
-        f"The weights in {where} do not fit {title}. {' '.join(problems)} "
+        f"The weights in {file} do not fit {title}. {' '.join(problems)} "
         "Check the network's name, num_classes, in_channels, image_size and options."
     )
 
 
-def _check_finite(state: State, where: str) -> None:
+def _check_finite(state: State, file: str) -> None:
     counts = {name: int((~tensor.isfinite()).sum()) for name, tensor in state.items()}
     if total := sum(counts.values()):
         first = next(name for name, count in counts.items() if count)
         raise CheckpointError(
-            f'The weights in {where} hold NaN or infinite values ({total}), the first of them in "{first}": the '
+            f'The weights in {file} hold NaN or infinite values ({total}), the first of them in "{first}": the '
             "training diverged, or the file is damaged. Take an earlier checkpoint, or train at a lower rate."
         )
 
@@ -233,28 +236,19 @@ def _first_adapted(state: State, own: State, model: nn.Module) -> State:
     """Adapt the first layer to the network's channels, where nothing else of it differs."""
     layer_name, layer = first_layer(model)
     name = f"{layer_name}.weight"
-    found, wanted = state.get(name), own[name]
-    if found is None or found.ndim != wanted.ndim or found.shape[2:] != wanted.shape[2:]:
+    weight, wanted = state.get(name), own[name]
+    if weight is None or weight.ndim != wanted.ndim or weight.shape[2:] != wanted.shape[2:]:
         return state
     if not isinstance(layer, nn.Linear):
-        return {**state, name: with_channels(found, wanted.shape[1])}
+        return {**state, name: with_channels(weight, wanted.shape[1])}
     pixels = pixels_of(model)  # a dense layer sees all pixels of the first channel, then all of the second, ...
-    if pixels == 0 or found.shape[1] % pixels or wanted.shape[1] % pixels:
+    if pixels == 0 or weight.shape[1] % pixels or wanted.shape[1] % pixels:
         return state
-    return {**state, name: with_channels(found.unflatten(1, (-1, pixels)), wanted.shape[1] // pixels).flatten(1)}
+    return {**state, name: with_channels(weight.unflatten(1, (-1, pixels)), wanted.shape[1] // pixels).flatten(1)}
 
 
 def pixels_of(model: nn.Module) -> int:
     return int(getattr(model, "arch", {}).get("image_size", 0)) ** 2
-
-
-def _other_count(own: State, state: State, name: str) -> bool:
-    return name in state and name in own and state[name].shape[0] != own[name].shape[0]
-
-
-def _fits(model: nn.Module, state: State, free: Iterable[str]) -> bool:
-    own = model.state_dict()
-    return not _problems(own, _first_adapted(state, own, model), free)
 
 
 def _problems(own: State, state: State, free: Iterable[str] = ()) -> list[str]:
@@ -283,7 +277,7 @@ def _problems(own: State, state: State, free: Iterable[str] = ()) -> list[str]:
     return [f"{what} {_some(items)}." for what, items in findings if items]
 
 
-def _wrong_stem(model: nn.Module, sibling: nn.Module, title: str, where: str) -> str:
+def _wrong_stem(model: nn.Module, sibling: nn.Module, title: str, file: str) -> str:
     """Say that the weights are for the stem of small or of large images."""
     size, other = model.arch["image_size"], sibling.arch["image_size"]  # type: ignore[index]
     name, _ = first_layer(model)
@@ -291,7 +285,7 @@ def _wrong_stem(model: nn.Module, sibling: nn.Module, title: str, where: str) ->
     more = "large" if other > size else "small"
     change = f"image_size={other}" + (" (any size above 64 does)" if other > 64 else " (any size up to 64 does)")
     return (
-        f"The weights in {where} are for the stem that {title} has for {more} images: {name} is {stems[0]} there, and "
+        f"The weights in {file} are for the stem that {title} has for {more} images: {name} is {stems[0]} there, and "
         f"{stems[1]} for images of {size} x {size} pixels. Set {change}, and let the images be resized to it."
     )
 

@@ -39,7 +39,13 @@ def read_weights(path: str | os.PathLike[str]) -> State:
         CheckpointError: the file is damaged, or holds objects other than tensors and plain values.
     """
     path = weights_path(path)
-    return unwrap(_read(path), path)
+    state = _find_state(_read(path))
+    if state is None:
+        raise CheckpointError(
+            f"{path} holds no state dict: expected names -> tensors, perhaps under {', '.join(WRAPPERS)}."
+        )
+    # torch.optim.swa_utils.AveragedModel counts the models it averaged beside them.
+    return {name: tensor for name, tensor in state.items() if name != "n_averaged"}
 
 
 def weights_path(path: str | os.PathLike[str]) -> Path:
@@ -48,20 +54,20 @@ def weights_path(path: str | os.PathLike[str]) -> Path:
     Raises:
         ModelError: there is no such file, or it is of another kind.
     """
-    given, path = path, Path(path)
-    if os.fspath(given) and path.is_dir():
+    name, path = path, Path(path)
+    if os.fspath(name) and path.is_dir():
         path = path / "model.safetensors"
         if not path.is_file():
-            raise ModelError(f'There is no model.safetensors in the folder "{given}". Name a run that has weights.')
+            raise ModelError(f'There is no model.safetensors in the folder "{name}". Name a run that has weights.')
     if path.is_file():
         return path
     if not path.name.endswith(SUFFIXES):
         raise ModelError(
-            f'weights="{given}" is not understood: give "imagenet", the path of a .safetensors file or of a state dict '
+            f'weights="{name}" is not understood: give "imagenet", the path of a .safetensors file or of a state dict '
             f"({', '.join(PICKLED)}), of a .npz file, or of a run folder, or leave weights out for random ones."
         )
     raise ModelError(
-        f'There is no weights file "{given}". Give the path of an existing file, or leave weights out for random ones.'
+        f'There is no weights file "{name}". Give the path of an existing file, or leave weights out for random ones.'
     )
 
 
@@ -132,22 +138,10 @@ def _kind(path: Path) -> str:
     return "npz" if names and all(name.endswith(".npy") for name in names) else "a ZIP archive without weights"
 
 
-def unwrap(content: Any, path: Path) -> State:
-    """Return the bare state dict inside what a file holds."""
-    state = _find_state(content)
-    if state is None:
-        raise CheckpointError(
-            f"{path} holds no state dict: expected names -> tensors, perhaps under {', '.join(WRAPPERS)}."
-        )
-    # torch.optim.swa_utils.AveragedModel counts the models it averaged beside them.
-    return {name: tensor for name, tensor in state.items() if name != "n_averaged"}
-
-
 def _find_state(content: Any) -> Mapping[str, Tensor] | None:
-    if not isinstance(content, Mapping) or _is_state(content):
-        return content if isinstance(content, Mapping) else None
+    """Return the bare state dict inside what a file holds; None where there is none."""
+    if not isinstance(content, Mapping):
+        return None
+    if content and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()):
+        return content
     return next((state for key in WRAPPERS if (state := _find_state(content.get(key))) is not None), None)
-
-
-def _is_state(content: Mapping[Any, Any]) -> bool:
-    return len(content) > 0 and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items())

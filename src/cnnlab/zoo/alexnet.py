@@ -25,12 +25,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
-from cnnlab.zoo._layers import he_init
+from cnnlab.zoo._layers import dense, he_init
 from cnnlab.zoo._network import Network
-from cnnlab.zoo._registry import Pretrained, Rate, register_model
+from cnnlab.zoo._registry import Rate, register_model, torchvision
 
 
 class AlexNet(Network):
@@ -78,12 +77,6 @@ class AlexNet(Network):
         return self.classifier(x)  # (N, num_classes)
 
 
-def dense(inputs: int, outputs: int) -> nn.Linear:
-    """A dense layer not yet initialised: to draw 54 million numbers only to draw them again would take a second."""
-    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs, device=torch.get_default_device())
-    return layer
-
-
 @register_model(
     paper="Krizhevsky, Sutskever, Hinton: ImageNet classification with deep convolutional neural networks",
     year=2012,
@@ -92,7 +85,7 @@ def dense(inputs: int, outputs: int) -> nn.Linear:
     parameters=61_100_840,
     macs=714_188_480,
     min_size=63,
-    pretrained=Pretrained("https://download.pytorch.org/models/alexnet-owt-7be5be79.pth", top1=56.522),
+    pretrained=torchvision("alexnet-owt-7be5be79", top1=56.522),
     errors=(40.7, 18.2),
     protocol="one network, two towers, ten crops",
 )

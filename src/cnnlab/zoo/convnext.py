@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from cnnlab.zoo._layers import DropPath
 from cnnlab.zoo._network import SMALL_IMAGE, Network
-from cnnlab.zoo._registry import Pretrained, Rate, register_model
+from cnnlab.zoo._registry import Rate, register_model, torchvision
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -132,9 +132,7 @@ class ConvNeXt(Network):
     macs=4_455_531_264,
     min_size=16,
     aliases=("convnext",),
-    pretrained=Pretrained(
-        url="https://download.pytorch.org/models/convnext_tiny-983f1562.pth", top1=82.520, size=224, resize=236
-    ),
+    pretrained=torchvision("convnext_tiny-983f1562", top1=82.520, resize=236),
     errors=(17.9, None),
     protocol="one crop",
 )

@@ -90,13 +90,7 @@ class GoogLeNet(Network):
     }
 
     def __init__(
-        self,
-        num_classes: int,
-        in_channels: int,
-        image_size: int,
-        aux_logits: bool,
-        dropout: float,
-        aux_dropout: float,
+        self, num_classes: int, in_channels: int, image_size: int, aux_logits: bool, dropout: float, aux_dropout: float
     ) -> None:
         super().__init__()
         small = image_size <= SMALL_IMAGE

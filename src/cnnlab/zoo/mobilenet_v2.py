@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from cnnlab.zoo._layers import Multiplier, conv_norm, depthwise_he_init, round_channels
 from cnnlab.zoo._network import SMALL_IMAGE, Network
-from cnnlab.zoo._registry import Pretrained, Rate, register_model
+from cnnlab.zoo._registry import Rate, register_model, torchvision
 
 
 class InvertedResidual(nn.Module):
@@ -100,7 +100,7 @@ class MobileNetV2(Network):
     parameters=3_504_872,
     macs=300_774_272,
     min_size=8,
-    pretrained=Pretrained(url="https://download.pytorch.org/models/mobilenet_v2-b0353104.pth", top1=71.878),
+    pretrained=torchvision("mobilenet_v2-b0353104", top1=71.878),
     errors=(28.0, None),
 )
 def mobilenet_v2(

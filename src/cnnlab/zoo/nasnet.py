@@ -177,10 +177,7 @@ class TableCell(nn.Module):
         for i, row in enumerate(self.table.rows):
             for side, (word, source) in zip(("left", "right"), row, strict=True):
                 layers = operation(
-                    word,
-                    previous if source == "p" else channels,
-                    channels,
-                    stride if source in ("h", "p") else 1,
+                    word, previous if source == "p" else channels, channels, stride if source in ("h", "p") else 1
                 )
                 self.add_module(f"comb_iter_{i}_{side}", layers)
 
@@ -215,13 +212,7 @@ class Cell(TableCell, Halving):
     """A cell of NASNet-A; ``p`` is halved where a reduction lies between the two inputs."""
 
     def __init__(
-        self,
-        table: Table,
-        previous: int,
-        current: int,
-        channels: int,
-        match: Match,
-        drop_path: float,
+        self, table: Table, previous: int, current: int, channels: int, match: Match, drop_path: float
     ) -> None:
         super().__init__(table, drop_path)
         self.match = match

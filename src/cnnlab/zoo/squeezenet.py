@@ -152,11 +152,7 @@ PAPER = Paper(
 squeezenet1_0 = PAPER.register(
     version_1_0,
     Variant(
-        "squeezenet1_0",
-        "SqueezeNet 1.0, as in the paper",
-        parameters=1_248_424,
-        macs=818_924_576,
-        errors=(42.5, 19.7),
+        "squeezenet1_0", "SqueezeNet 1.0, as in the paper", parameters=1_248_424, macs=818_924_576, errors=(42.5, 19.7)
     ),
     torchvision("squeezenet1_0-b66bff10", top1=58.092),
 )

@@ -28,10 +28,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
-from cnnlab.zoo._layers import glorot_init
+from cnnlab.zoo._layers import dense, glorot_init
 from cnnlab.zoo._network import SMALL_IMAGE, Network
 from cnnlab.zoo._registry import Paper, Rate, Variant, torchvision
 
@@ -103,12 +102,6 @@ class VGG(Network):
         x = self.features(x)  # (N, 512, 7, 7)
         x = self.avgpool(x).flatten(1)  # (N, 25088)
         return self.classifier(x)  # (N, num_classes)
-
-
-def dense(inputs: int, outputs: int) -> nn.Linear:
-    """A dense layer not yet initialised: to draw 100 million numbers only to draw them again would take a second."""
-    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs, device=torch.get_default_device())
-    return layer
 
 
 PAPER = Paper(
