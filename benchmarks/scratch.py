@@ -202,7 +202,7 @@ def conv_against_torch(conv: Conv, goal: float | None = None) -> Contest:
 def matrix_products(conv: Conv) -> Way:
     """The products of a forward and a backward pass, without what comes before and after: the least it can take."""
     x, w, b = conv.arrays()
-    geometry = Geometry.of(x, w, b, conv.param)
+    geometry = Geometry(x, w, b, conv.param)
     filters, (flat, _) = geometry.as_matrices(w), geometry.empty_outputs()
     columns = np.ones((conv.groups, filters.shape[2], geometry.chunk), geometry.dtype)
     dcolumns = np.empty_like(columns)
@@ -418,7 +418,7 @@ def what_limits(result: dict[str, Any]) -> str:
 
 def wasted(conv: Conv) -> float:
     """The share by which the matrix products are larger than they would have to be."""
-    geometry = Geometry.of(*conv.arrays(), conv.param)
+    geometry = Geometry(*conv.arrays(), conv.param)
     return geometry.height * geometry.width / math.prod(geometry.out_shape[2:]) - 1
 
 

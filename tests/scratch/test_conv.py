@@ -163,7 +163,7 @@ class TestFast:
 def test_the_drawing_is_right() -> None:
     """The numbers in the docstring are what the code copies."""
     x = np.arange(1.0, 10).reshape(1, 1, 3, 3)
-    rows = _im2col.Rows(_im2col.Geometry.of(x, np.ones((1, 1, 3, 3)), np.ones(1), {"stride": 1, "pad": 1}))
+    rows = _im2col.Rows(_im2col.Geometry(x, np.ones((1, 1, 3, 3)), np.ones(1), {"stride": 1, "pad": 1}))
     rows.load(x)
     columns = rows.im2col(slice(0, 12))[0]
     drawn = re.findall(r"weight \((\d), (\d)\) ([\d ]+)", conv.__doc__ or "")

@@ -554,7 +554,7 @@ class TestWhatIsShown:
         console = Console(file=io.StringIO(), force_jupyter=True)
         monkeypatch.setattr("rich.console.Console", lambda: console)
         monkeypatch.setattr(solver_display.importlib.util, "find_spec", lambda _: object() if widgets else None)
-        steps = solver_display.show(iter([]), solver_display.RunLength(0, 10, 5, 20), True, 10)
+        steps = solver_display.show(iter([]), solver_display.RunLength(0, 10, 2, 20), True, 10)
         assert (steps.__name__ == "_bar") == bar  # type: ignore[attr-defined]
 
 

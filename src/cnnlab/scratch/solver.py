@@ -141,7 +141,7 @@ class Solver:
             DivergedError: the loss is NaN or infinite; the message names the iteration.
             UsageError: all epochs are over.
         """
-        length = RunLength(self.iteration, self.num_iterations, self.iterations_per_epoch, self.batch_size)
+        length = RunLength(self.iteration, self.num_iterations, self.num_epochs, self.batch_size)
         try:
             for _ in show(self.steps(), length, self.verbose, self.print_every):
                 pass

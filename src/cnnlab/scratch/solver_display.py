@@ -44,19 +44,14 @@ class RunLength:
     Attributes:
         done: number of iterations that were done before.
         iterations: number of iterations of all epochs.
-        per_epoch: number of iterations of an epoch.
+        epochs: number of epochs.
         batch_size: number of images of a minibatch.
     """
 
     done: int
     iterations: int
-    per_epoch: int
+    epochs: int
     batch_size: int
-
-    @property
-    def epochs(self) -> int:
-        """Number of epochs."""
-        return self.iterations // self.per_epoch
 
 
 def show(
@@ -86,13 +81,10 @@ def _course_lines(steps: Iterator[SolverStep], length: RunLength, print_every: i
     for step in steps:
         if (step.iteration - 1) % print_every == 0:
             print(f"(Iteration {step.iteration} / {length.iterations}) loss: {step.loss:f}", flush=True)
-        accuracies = [
-            f"{name} acc: {value:f}" if name == "train" else f"{name}_acc: {value:f}"
-            for name, value in (("train", step.train_acc), ("val", step.val_acc))
-            if not math.isnan(value)
-        ]
-        if accuracies:
-            print(f"(Epoch {step.epoch} / {length.epochs}) {'; '.join(accuracies)}", flush=True)
+        accuracies = ("train acc", step.train_acc), ("val_acc", step.val_acc)
+        measured = "; ".join(f"{name}: {value:f}" for name, value in accuracies if not math.isnan(value))
+        if measured:
+            print(f"(Epoch {step.epoch} / {length.epochs}) {measured}", flush=True)
         yield step
 
 
@@ -114,7 +106,7 @@ def _bar(steps: Iterator[SolverStep], length: RunLength, bar: TrainingBar) -> It
                 accuracy = f"  val {step.val_acc:.2%}"
             if bar.due() or step.iteration == length.iterations:
                 rate = (step.iteration - before) * length.batch_size / max(time.monotonic() - start, 1e-9)
-                epoch = min(step.iteration // length.per_epoch + 1, length.epochs)
+                epoch = min(step.epoch + 1, length.epochs)
                 numbers = f"loss {step.loss:.3f}{accuracy}  {rate:,.0f} images/s"
                 bar.show(step.iteration, f"epoch {epoch}/{length.epochs}", numbers)
             if step.epoch_done:

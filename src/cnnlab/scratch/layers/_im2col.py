@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,11 @@ from cnnlab.scratch.layers.conv_naive import expect_convolvable
 COLUMNS_BYTES = 8 * 2**20  # between 2 and 16 MiB the time differs by a tenth
 
 
-@dataclass(frozen=True)
 class Geometry:
     """The sizes of a convolution, and the layout of its images in rows of memory.
+
+    Args:
+        x, w, b, conv_param: arguments of :func:`~cnnlab.scratch.layers.conv.conv_forward`, which are checked here.
 
     Attributes:
         in_shape: shape of the images, (N, C, H, W).
@@ -33,21 +34,7 @@ class Geometry:
         dtype: floating-point type of the computation.
     """
 
-    in_shape: tuple[int, ...]
-    out_shape: tuple[int, ...]
-    stride: int
-    pad: int
-    groups: int
-    offsets: tuple[tuple[int, int, int], ...]
-    height: int
-    width: int
-    block: int
-    chunk: int
-    dtype: np.dtype[Any]
-
-    @classmethod
-    def of(cls, x: Array, w: Array, b: Array, conv_param: Mapping[str, Any]) -> Geometry:
-        """Check the arguments of :func:`conv_forward` and return their geometry."""
+    def __init__(self, x: Array, w: Array, b: Array, conv_param: Mapping[str, Any]) -> None:
         smallest = {"stride": 1, "pad": 0, "dilation": 1, "groups": 1}
         stride, pad, dilation, groups = integer_settings(
             "conv_param", conv_param, smallest, {"dilation": 1, "groups": 1}
@@ -57,16 +44,17 @@ class Geometry:
         F, _, HH, WW = w.shape
         out_H = output_size("height", H, HH, stride, pad, dilation)
         out_W = output_size("width", W, WW, stride, pad, dilation)
+        self.in_shape, self.out_shape = x.shape, (N, F, out_H, out_W)
+        self.stride, self.pad, self.groups = stride, pad, groups
         # The padding behind a line (or image) is the one before the next; more is needed for 1x1 filters alone.
-        height, width = max(out_H, -(-(H + pad) // stride)), max(out_W, -(-(W + pad) // stride))
+        self.height = max(out_H, -(-(H + pad) // stride))
+        self.width = width = max(out_W, -(-(W + pad) // stride))
         distances = [(i * dilation, j * dilation) for i in range(HH) for j in range(WW)]
-        offsets = tuple((y % stride, x % stride, y // stride * width + x // stride) for y, x in distances)
-        dtype = float_type(x, w)
-        positions = COLUMNS_BYTES // (C * HH * WW * dtype.itemsize or 1)
-        block = max(1, min(N, positions // (height * width)))
-        chunk = max(1, min(positions, block * height * width))
-        shapes = x.shape, (N, F, out_H, out_W)
-        return cls(*shapes, stride, pad, groups, offsets, height, width, block, chunk, dtype)
+        self.offsets = [(i % stride, j % stride, i // stride * width + j // stride) for i, j in distances]
+        self.dtype = float_type(x, w)
+        positions = COLUMNS_BYTES // (C * HH * WW * self.dtype.itemsize or 1)
+        self.block = max(1, min(N, positions // (self.height * width)))
+        self.chunk = max(1, min(positions, self.positions))
 
     @property
     def positions(self) -> int:

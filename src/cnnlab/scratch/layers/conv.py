@@ -67,7 +67,7 @@ def conv_forward(x: Array, w: Array, b: Array, conv_param: Mapping[str, Any]) ->
             divide the image.
         UsageError: a key of ``conv_param`` is unknown, missing, or not a whole number.
     """
-    geometry = Geometry.of(x, w, b, conv_param)
+    geometry = Geometry(x, w, b, conv_param)
     filters, rows = geometry.as_matrices(w), Rows(geometry)
     out = np.empty(geometry.out_shape, geometry.dtype)
     out_matrices, out_block = geometry.empty_outputs()
