@@ -15,7 +15,7 @@ from cnnlab.scratch.gradcheck import eval_numerical_gradient
 from cnnlab.scratch.nets.convnet import ThreeLayerConvNet
 from cnnlab.scratch.nets.deep import ConvNet
 from cnnlab.scratch.nets.fully_connected import FullyConnectedNet
-from cnnlab.scratch.nets.layer_list import Affine, AvgPool, BatchNorm, Conv, Dropout, MaxPool, ReLU
+from cnnlab.scratch.nets.layer_list import Affine, AvgPool, BatchNorm, Conv, Dropout, LayerNorm, MaxPool, ReLU
 from cnnlab.scratch.nets.two_layer import TwoLayerNet
 from tests.scratch.helpers_nets import (
     check_against_torch,
@@ -302,6 +302,7 @@ class TestWhatIsRefused:
             ([Conv(4, size=2)], r"Layer 1, Conv\(filters=4, size=2.*Make size odd, 1 or 3, or give pad"),
             ([ReLU(), Conv(4, stride=2)], r"Layer 2, Conv.*Stride 2 does not divide"),
             ([Affine(5), ReLU(), Conv(4)], r"Layer 3, Conv.*\(5,\): it needs images"),
+            ([Conv(4), LayerNorm()], r"Layer 2, LayerNorm.*\(4, 8, 8\): it needs rows"),
             ([Affine(5), MaxPool(2)], r"Layer 2, MaxPool.*it needs images"),
         ],
     )
@@ -318,6 +319,13 @@ class TestWhatIsRefused:
     def test_weight_scale(self) -> None:
         with pytest.raises(UnknownNameError, match=r'weight_scale "xavier".*Known: he\. Or pass a number'):
             ConvNet([], weight_scale="xavier")  # type: ignore[arg-type]
+
+    def test_images_of_any_shape_become_rows(self) -> None:
+        net = ConvNet([Affine(5), LayerNorm()], (12,), dtype=np.float64)
+        X = np.arange(24.0).reshape(2, 3, 4)
+        np.testing.assert_array_equal(net.loss(X), net.loss(X.reshape(2, 12)))
+        with pytest.raises(ShapeError, match=r"X must be \(N, 12\).*got \(2, 3, 3\)"):
+            net.loss(X[:, :, :3])
 
     def test_shapes_are_told(self) -> None:
         net = ConvNet([Conv(4), MaxPool(2), Affine(5)], (3, 8, 8))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import math
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -556,12 +554,3 @@ class TestWhatIsShown:
         monkeypatch.setattr(solver_display.importlib.util, "find_spec", lambda _: object() if widgets else None)
         steps = solver_display.show(iter([]), solver_display.RunLength(0, 10, 2, 20), True, 10)
         assert (steps.__name__ == "_bar") == bar  # type: ignore[attr-defined]
-
-
-def test_importing_it_loads_numpy_alone() -> None:
-    code = (
-        "import sys, cnnlab.scratch.solver; "
-        "print(*{'torch', 'rich', 'scipy', 'sklearn', 'matplotlib', 'PIL'} & sys.modules.keys())"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == ""

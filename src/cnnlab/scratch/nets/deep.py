@@ -62,7 +62,7 @@ class ConvNet:
         self.params: dict[str, Array] = {}
         self.buffers: dict[str, Array] = {}
         self.shapes: list[Shape] = [tuple(input_dim)]
-        self._names: list[dict[str, str]] = []  # for each layer: W -> W3
+        self._names: list[dict[str, str]] = []  # for each layer: W -> W3, first of parameters, then of buffers
         for position, layer in enumerate(self.layers, 1):
             self._add(position, layer, weight_scale)
 
@@ -124,6 +124,6 @@ class ConvNet:
         loss, dout = softmax_loss(out, y)
         grads: dict[str, Array] = {}
         for layer, names, cache in zip(reversed(self.layers), reversed(self._names), reversed(caches), strict=True):
-            dout, own = layer.backward(dout, cache)
-            grads.update({names[role]: gradient for role, gradient in own.items()})
+            dout, *gradients = layer.backward(dout, cache)
+            grads.update(zip(names.values(), gradients, strict=False))  # buffers, which are last, have no gradients
         return loss + add_penalty(self.params, grads, self.reg), grads

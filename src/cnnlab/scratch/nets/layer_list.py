@@ -58,9 +58,9 @@ class Layer:
         """
         return x, None
 
-    def backward(self, dout: Array, cache: Any) -> tuple[Array, Arrays]:
-        """Return dx and the gradients of the parameters."""
-        return dout, {}
+    def backward(self, dout: Array, cache: Any) -> tuple[Array, ...]:
+        """Return dx and the gradients of the parameters in the order of ``param_shapes``."""
+        return (dout,)
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,8 @@ class Conv(Layer):
     def forward(self, x: Array, p: Arrays, settings: Settings) -> tuple[Array, Any]:
         return conv_forward(x, p["W"], p["b"], self.conv_param)
 
-    def backward(self, dout: Array, cache: Any) -> tuple[Array, Arrays]:
-        dx, dw, db = conv_backward(dout, cache)
-        return dx, {"W": dw, "b": db}
+    def backward(self, dout: Array, cache: Any) -> tuple[Array, ...]:
+        return conv_backward(dout, cache)
 
 
 @dataclass(frozen=True)
@@ -110,9 +109,8 @@ class Affine(Layer):
     def forward(self, x: Array, p: Arrays, settings: Settings) -> tuple[Array, Any]:
         return affine_forward(x, p["W"], p["b"])
 
-    def backward(self, dout: Array, cache: Any) -> tuple[Array, Arrays]:
-        dx, dw, db = affine_backward(dout, cache)
-        return dx, {"W": dw, "b": db}
+    def backward(self, dout: Array, cache: Any) -> tuple[Array, ...]:
+        return affine_backward(dout, cache)
 
 
 @dataclass(frozen=True)
@@ -135,10 +133,9 @@ class BatchNorm(_Norm):
         p["running_mean"], p["running_var"] = bn_param["running_mean"], bn_param["running_var"]
         return out, cache
 
-    def backward(self, dout: Array, cache: Any) -> tuple[Array, Arrays]:
+    def backward(self, dout: Array, cache: Any) -> tuple[Array, ...]:
         backward = spatial_batchnorm_backward if dout.ndim == 4 else batchnorm_backward_alt
-        dx, dgamma, dbeta = backward(dout, cache)
-        return dx, {"gamma": dgamma, "beta": dbeta}
+        return backward(dout, cache)
 
 
 @dataclass(frozen=True)
@@ -153,9 +150,8 @@ class LayerNorm(_Norm):
     def forward(self, x: Array, p: Arrays, settings: Settings) -> tuple[Array, Any]:
         return layernorm_forward(x, p["gamma"], p["beta"], {})
 
-    def backward(self, dout: Array, cache: Any) -> tuple[Array, Arrays]:
-        dx, dgamma, dbeta = layernorm_backward(dout, cache)
-        return dx, {"gamma": dgamma, "beta": dbeta}
+    def backward(self, dout: Array, cache: Any) -> tuple[Array, ...]:
+        return layernorm_backward(dout, cache)
 
 
 @dataclass(frozen=True)
@@ -165,8 +161,8 @@ class ReLU(Layer):
     def forward(self, x: Array, p: Arrays, settings: Settings) -> tuple[Array, Any]:
         return relu_forward(x)
 
-    def backward(self, dout: Array, cache: Any) -> tuple[Array, Arrays]:
-        return relu_backward(dout, cache), {}
+    def backward(self, dout: Array, cache: Any) -> tuple[Array, ...]:
+        return (relu_backward(dout, cache),)
 
 
 @dataclass(frozen=True)
@@ -189,8 +185,8 @@ class MaxPool(_Pool):
     def forward(self, x: Array, p: Arrays, settings: Settings) -> tuple[Array, Any]:
         return max_pool_forward(x, self.pool_param)
 
-    def backward(self, dout: Array, cache: Any) -> tuple[Array, Arrays]:
-        return max_pool_backward(dout, cache), {}
+    def backward(self, dout: Array, cache: Any) -> tuple[Array, ...]:
+        return (max_pool_backward(dout, cache),)
 
 
 @dataclass(frozen=True)
@@ -200,8 +196,8 @@ class AvgPool(_Pool):
     def forward(self, x: Array, p: Arrays, settings: Settings) -> tuple[Array, Any]:
         return avg_pool_forward(x, self.pool_param)
 
-    def backward(self, dout: Array, cache: Any) -> tuple[Array, Arrays]:
-        return avg_pool_backward(dout, cache), {}
+    def backward(self, dout: Array, cache: Any) -> tuple[Array, ...]:
+        return (avg_pool_backward(dout, cache),)
 
 
 @dataclass(frozen=True)
@@ -217,8 +213,8 @@ class Dropout(Layer):
     def forward(self, x: Array, p: Arrays, settings: Settings) -> tuple[Array, Any]:
         return dropout_forward(x, {"keep_prob": self.keep_prob, **settings})
 
-    def backward(self, dout: Array, cache: Any) -> tuple[Array, Arrays]:
-        return dropout_backward(dout, cache), {}
+    def backward(self, dout: Array, cache: Any) -> tuple[Array, ...]:
+        return (dropout_backward(dout, cache),)
 
 
 def _windows(shape: Shape, size: int, stride: int, pad: int = 0) -> tuple[int, int]:
