@@ -7,8 +7,9 @@ import time
 import pytest
 import torch
 
+from cnnlab.hardware import Precision
 from cnnlab.training import precision
-from cnnlab.training.precision import Precision, choose_precision, saved_precision, usual_precision
+from cnnlab.training.precision import choose_precision, saved_precision, usual_precision
 from cnnlab.zoo import create_model
 from tests.helpers import tiny_recipe
 

@@ -36,7 +36,7 @@ from cnnlab.training.feature_cache import Body
 from cnnlab.training.seeding import seeded
 from cnnlab.training.shipped import load_recipe, recipe_for
 from cnnlab.training.step import train_step
-from cnnlab.training.transfer import module_stages, parameter_stages, trained_tail
+from cnnlab.training.transfer import module_stages, trained_tail
 from cnnlab.zoo import create_model, split_outputs
 from tests.helpers import make_bars, tiny_recipe
 
@@ -67,7 +67,7 @@ def test_stages_of_modules_and_parameters() -> None:
         "layer2.0.downsample.0": "stage2", "layer4.1.bn2": "stage4", "avgpool": "head", "fc": "head",
     }  # fmt: skip
     assert {name: stages[name] for name in expected} == expected
-    assert set(parameter_stages(model, (3, 32, 32))) == {name for name, _ in model.named_parameters()}
+    assert set(stages) == {name for name, _ in model.named_modules()}
     assert all(module.training for module in model.modules())
     assert int(model.get_buffer("bn1.num_batches_tracked")) == 0
 

@@ -17,7 +17,7 @@ from cnnlab.data.file_contents import shared_files
 from cnnlab.errors import DataError, RecipeError, TrainingError, UsageError
 from cnnlab.hardware import Precision, choose_device
 from cnnlab.training import distributed
-from cnnlab.training.feature_cache import FeatureCache, caches_features, plan_cache
+from cnnlab.training.feature_cache import caches_features, plan_cache
 from cnnlab.training.optim import EMA, make_optimizer
 from cnnlab.training.precision import choose_precision, to_memory_format
 from cnnlab.training.recipe import Recipe
@@ -66,11 +66,11 @@ def prepare(
     _check_batch_size(recipe, model, freeze)
     precision = distributed.broadcast(choose_precision(recipe, model, shape, len(data.classes), device))
     to_memory_format(model, precision.memory_format)
-    cache = plan_cache(recipe, data, model, shape, device)
+    feature_shape = plan_cache(recipe, data, model, shape, device)
     notes = [*_data_notes(data), *size_note, _network_note(recipe, model, shape), *_unused_notes(recipe)]
     notes += _weights_notes(recipe, shape) if load_weights else []
-    notes += [*_freeze_notes(recipe, model, freeze, cache), _device_note(device, precision)]
-    recipe = _resolved(recipe, shape, device, precision)
+    notes += [*_freeze_notes(recipe, model, freeze, feature_shape is not None), _device_note(device, precision)]
+    recipe = recipe.model_copy(update=_decided(shape, device, precision))
     if load_weights and recipe.weights:
         # Written down: the run must be resumed and repeated as it was, also when the weights are gone.
         recipe = recipe.model_copy(update=_settled(recipe, model, shape[0]))
@@ -91,7 +91,7 @@ def prepare(
         val_loader=None,
         position=Position(torch.zeros(3, dtype=sum_type(device), device=device)),
         freeze=freeze,
-        cache=cache,
+        feature_shape=feature_shape,
         notes=notes,
     )
     session.network = session.wrapped(model)
@@ -255,16 +255,10 @@ def begin_network(recipe: Recipe, arch: Mapping[str, Any], device: torch.device,
         device: the device whose random numbers are set; the network is built on the CPU.
         load_weights: False leaves the weights of the recipe aside.
     """
-    weights, head = (recipe.weights, _head(recipe)) if load_weights else (None, None)
+    weights = recipe.weights if load_weights else None
+    head: Literal["reset", "refuse"] = "reset" if recipe.head == "reset" else "refuse"
     with seeded(device, recipe.seed):
-        return create_model(**arch, weights=weights, head=head)
-
-
-def _head(recipe: Recipe) -> Literal["reset", "refuse"] | None:
-    """Return what :func:`cnnlab.zoo.create_model` does with the last layer of the weights; None without weights."""
-    if recipe.weights is None:
-        return None
-    return "reset" if recipe.head == "reset" else "refuse"
+        return create_model(**arch, weights=weights, head=head if weights else None)
 
 
 def _check_kept_head(recipe: Recipe, data: ImageData) -> None:
@@ -317,16 +311,10 @@ def _criterion(recipe: Recipe, data: ImageData) -> nn.CrossEntropyLoss:
 # The resolved recipe ---------------------------------------------------------------------------------------------
 
 
-def _resolved(recipe: Recipe, shape: Shape, device: torch.device, precision: Precision) -> Recipe:
-    """Return the recipe with what it left open as it was decided here."""
-    return recipe.model_copy(
-        update={
-            "in_channels": shape[0],
-            "image_size": shape[1],
-            "device": device.type if distributed.launched() else str(device),
-            **precision.keys,
-        }
-    )
+def _decided(shape: Shape, device: torch.device, precision: Precision) -> dict[str, Any]:
+    """Return what the recipe may leave open as it was decided here, as values of the recipe."""
+    name = device.type if distributed.launched() else str(device)
+    return {"in_channels": shape[0], "image_size": shape[1], "device": name, **precision.keys}
 
 
 def _settled(recipe: Recipe, model: Network, channels: int) -> dict[str, Any]:
@@ -394,7 +382,7 @@ def _weights_notes(recipe: Recipe, shape: Shape) -> list[str]:
     return notes
 
 
-def _freeze_notes(recipe: Recipe, model: Network, freeze: Freeze | None, cache: FeatureCache | None) -> list[str]:
+def _freeze_notes(recipe: Recipe, model: Network, freeze: Freeze | None, caching: bool) -> list[str]:
     notes = []
     if freeze:
         count = sum(p.numel() for name, p in model.named_parameters() if name not in freeze.parameters)
@@ -402,7 +390,7 @@ def _freeze_notes(recipe: Recipe, model: Network, freeze: Freeze | None, cache: 
         notes.append(f"frozen: {recipe.freeze}{until}; {count:,} parameters are trained")
         if recipe.weights is None:
             notes.append("warning: what is frozen has random weights. Name better ones, such as weights=imagenet.")
-        if cache:
+        if caching:
             notes.append("features of the frozen part are computed once, before the first step")
         elif caches_features(recipe):
             notes.append("features of all images would not fit into memory, so the frozen part runs in every epoch")

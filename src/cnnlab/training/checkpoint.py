@@ -76,10 +76,6 @@ class ModelFile:
     def save(self, folder: Path, weights: Mapping[str, torch.Tensor]) -> None:
         """Write ``model.safetensors`` and ``model.json`` into ``folder``."""
         save_tensors(folder / "model.safetensors", weights)
-        self.save_facts(folder)
-
-    def save_facts(self, folder: Path) -> None:
-        """Write ``model.json`` only."""
         facts = {
             "format": FORMAT,
             "cnnlab": cnnlab.__version__,

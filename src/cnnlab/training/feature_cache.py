@@ -10,16 +10,13 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from cnnlab.data import Batch, ImageData, Loader
-from cnnlab.hardware import Precision
 from cnnlab.tracing.hooks import evaluating, recording, recording_inputs
 from cnnlab.training import distributed
-from cnnlab.training.evaluation import outputs_of
 from cnnlab.training.recipe import Recipe
 from cnnlab.training.transfer import tail_start
 from cnnlab.zoo import Network
@@ -27,23 +24,10 @@ from cnnlab.zoo import Network
 FEATURE_SHARE = 4  # cached features may take one part in so many of the memory
 
 
-@dataclass
-class FeatureCache:
-    """What is known of the features that are to be computed once.
-
-    Attributes:
-        shape: the shape of one image's features.
-        is_filled: whether the features have been computed; steps and evaluations then run the last layer only.
-    """
-
-    shape: tuple[int, ...]
-    is_filled: bool = False
-
-
 def plan_cache(
     recipe: Recipe, data: ImageData, model: Network, input_shape: tuple[int, int, int], device: torch.device
-) -> FeatureCache | None:
-    """Return a cache to be filled, where features are the same in every epoch and those of all images fit into memory.
+) -> tuple[int, ...] | None:
+    """Return the shape of an image's features where they are the same in every epoch and those of all images fit.
 
     Args:
         recipe: the recipe of the training.
@@ -54,28 +38,13 @@ def plan_cache(
     """
     if not caches_features(recipe):
         return None
-    held_out = data.val or data.test
-    images = len(data.train) + (len(held_out) if held_out is not None else 0)
-    shape = feature_shape(model, input_shape)
+    parameter = next(model.parameters())
+    black = torch.zeros(1, *input_shape, device=parameter.device, dtype=parameter.dtype)
+    with evaluating(model), torch.no_grad():
+        shape = tuple(Body(model)(black).shape[1:])
+    images = len(data.train) + len(data.val or data.test or ())
     fit = 4 * math.prod(shape) * images <= feature_limit(device)
-    return None if distributed.any_process(not fit) else FeatureCache(shape)
-
-
-def fill_features(features: Tensor, body: nn.Module, loader: Loader, precision: Precision) -> Iterator[int]:
-    """Compute the features of all images of a split in place; yield the number of images after each batch.
-
-    Each process fills the rows of its own images; at the end all have all rows. There is never a second copy.
-
-    Args:
-        features: zeros (N, ...) for the features of the N images, in their order.
-        body: the frozen part of the network, see :class:`Body`.
-        loader: the loader over the split, without augmentation.
-        precision: the precision in which the frozen part computes.
-    """
-    for outputs, _, positions in outputs_of(body, loader, features.device, precision):
-        features[positions.to(features.device)] = outputs.to(features.device)
-        yield len(outputs) * distributed.world()
-    distributed.add_up(features)
+    return None if distributed.any_process(not fit) else shape
 
 
 class Body(nn.Module):
@@ -100,24 +69,6 @@ class Body(nn.Module):
 def caches_features(recipe: Recipe) -> bool:
     """Whether the features of an image are the same in every epoch."""
     return recipe.freeze == "backbone" and recipe.unfreeze_at is None and not recipe.augment.active
-
-
-@torch.no_grad()
-def feature_shape(model: Network, input_shape: tuple[int, int, int]) -> tuple[int, ...]:
-    """Return the shape of one image's features.
-
-    Args:
-        model: the network; left as it was.
-        input_shape: shape (C, H, W) of an image.
-    """
-    with evaluating(model):
-        return tuple(Body(model)(_black_image(model, input_shape)).shape[1:])
-
-
-def _black_image(model: nn.Module, input_shape: tuple[int, int, int]) -> Tensor:
-    """Return a black image (1, C, H, W) on the device and of the type of the network."""
-    parameter = next(model.parameters())
-    return torch.zeros(1, *input_shape, device=parameter.device, dtype=parameter.dtype)
 
 
 def feature_limit(device: torch.device) -> int:

@@ -24,9 +24,9 @@ from cnnlab.data import ImageData, Loader
 from cnnlab.errors import TrainingError
 from cnnlab.training import distributed
 from cnnlab.training.build import prepare
-from cnnlab.training.evaluation import evaluate, loss_and_accuracy
+from cnnlab.training.evaluation import evaluate, loss_and_accuracy, outputs_of
 from cnnlab.training.events import EpochDone, Event, FeaturesComputed, Finished, Started, StepDone
-from cnnlab.training.feature_cache import Body, FeatureCache, FeatureLoader, fill_features
+from cnnlab.training.feature_cache import Body, FeatureLoader
 from cnnlab.training.optim import learning_rate, set_learning_rate
 from cnnlab.training.recipe import Recipe
 from cnnlab.training.seeding import seeded
@@ -60,8 +60,8 @@ def fit(recipe: Recipe, *, data: ImageData | None = None, session: Session | Non
         parameters=sum(p.numel() for p in session.model.parameters()),
         notes=tuple(session.notes),
     )
-    if session.cache and not session.cache.is_filled:
-        yield from cache_features(session, session.cache)
+    if session.feature_shape and not session.on_features:
+        yield from cache_features(session, session.feature_shape)
     while session.epoch < recipe.total_epochs and not session.out_of_patience:
         unfreeze_when_due(session)
         yield from train_epoch(session)
@@ -106,31 +106,34 @@ def train_epoch(session: Session) -> Iterator[StepDone]:
         started = time.perf_counter()  # what the consumer did is not training time
 
 
-def cache_features(session: Session, cache: FeatureCache) -> Iterator[FeaturesComputed]:
+def cache_features(session: Session, shape: tuple[int, ...]) -> Iterator[FeaturesComputed]:
     """Run the frozen part over the images once; the steps and evaluations to come run only the last layer.
+
+    Each process fills in the features of its own images; at the end all have all. There is never a second copy.
 
     Args:
         session: the training, whose loaders and network change.
-        cache: the cache to fill.
+        shape: the shape of one image's features.
     """
     started = time.perf_counter()
-    held_out = session.data.val or session.data.test
+    device, held_out = session.device, session.data.val or session.data.test
     splits = [split for split in (session.data.train, held_out) if split is not None]
     total = sum(len(split) for split in splits)
     body = Body(session.model)
     filled, done = [], 0
     for split in splits:
-        features = torch.zeros(len(split), *cache.shape, device=session.device)
-        for count in fill_features(features, body, evaluation_loader(session, split), session.precision):
-            done += count
+        features = torch.zeros(len(split), *shape, device=device)
+        for outputs, _, positions in outputs_of(body, evaluation_loader(session, split), device, session.precision):
+            features[positions.to(device)] = outputs.to(device)
+            done += len(outputs) * distributed.world()
             yield FeaturesComputed(session, min(done, total), total)
+        distributed.add_up(features)
         filled.append(features)
     assert isinstance(session.train_loader, Loader)
     session.train_loader = FeatureLoader(session.train_loader, filled[0])
     if isinstance(session.val_loader, Loader):
         session.val_loader = FeatureLoader(session.val_loader, filled[1])
     session.network = session.wrapped(trained_tail(session.model))
-    cache.is_filled = True
     session.position.seconds += time.perf_counter() - started
 
 

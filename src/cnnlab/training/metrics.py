@@ -22,23 +22,15 @@ TOP5_FROM = 10  # classes: with fewer, being among the first five says little
 
 @dataclass(frozen=True)
 class ClassColumn:
-    """How a value of a class is shown, in the report, in the terminal and in CSV files.
+    """How a value of a class is shown, in the report, in the terminal and in CSV files."""
 
-    Attributes:
-        title: head of the column.
-        about: sentence that says what the value is.
-        mean: name of the value of :class:`Metrics` that stands below the column; ``""`` for none.
-        share: whether the value is a share of 1, written as a percentage; otherwise it is a number of images.
-        bar: whether the report draws a bar beside the value.
-        key: name of the value in :class:`ClassMetrics`.
-    """
-
-    title: str
-    about: str = ""
-    mean: str = ""
+    title: str  #: head of the column
+    about: str = ""  #: sentence that says what the value is
+    mean: str = ""  #: name of the value of :class:`Metrics` that stands below the column; ``""`` for none
+    #: whether the value is a share of 1, written as a percentage; otherwise it is a number of images
     share: bool = True
-    bar: bool = False
-    key: str = ""
+    bar: bool = False  #: whether the report draws a bar beside the value
+    key: str = ""  #: name of the value in :class:`ClassMetrics`
 
     def text(self, value: float | None) -> str:
         """Return a value as it is shown."""

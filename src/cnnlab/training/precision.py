@@ -18,16 +18,6 @@ from cnnlab.hardware import Precision, has_fast_bf16, time_calls
 from cnnlab.training.recipe import Recipe
 from cnnlab.training.step import Learner, train_step
 
-__all__ = [
-    "Precision",
-    "choose_precision",
-    "images_per_second",
-    "saved_precision",
-    "to_memory_format",
-    "training_rate",
-    "usual_precision",
-]
-
 # Leaving fp32 and NCHW has to be worth it: smaller gains are noise of the trial, and would differ from run to run.
 WORTHWHILE = 1.1
 

@@ -22,31 +22,22 @@ Groups = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class OptimizerRule:
-    """An entry of the table of optimizers.
+    """An entry of the table of optimizers."""
 
-    Attributes:
-        build: a function from parameter groups, ``lr`` and the values of ``keys`` to the optimizer.
-        keys: the keys of the recipe that ``build`` takes as keyword arguments.
-    """
-
+    #: a function from parameter groups, ``lr`` and the values of ``keys`` to the optimizer
     build: Callable[..., Optimizer]
-    keys: tuple[str, ...]
+    keys: tuple[str, ...]  #: the keys of the recipe that ``build`` takes as keyword arguments
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """An entry of the table of schedules.
+    """An entry of the table of schedules."""
 
-    Attributes:
-        rate: a function from the step (0-based), the number of steps of the run, the number of those that warm up, the
-            recipe's ``lr`` and the values of ``keys`` to the learning rate of the step.
-        keys: the keys of the recipe that ``rate`` takes as keyword arguments.
-        warms_up: whether the rate rises linearly for the recipe's ``warmup_epochs`` first; ``rate`` gives
-            the steps after it.
-    """
-
+    #: a function from the step (0-based), the number of steps of the run, the number of those that warm up, the
+    #: recipe's ``lr`` and the values of ``keys`` to the learning rate of the step
     rate: Callable[..., float]
-    keys: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()  #: the keys of the recipe that ``rate`` takes as keyword arguments
+    #: whether the rate rises linearly for the recipe's ``warmup_epochs`` first; ``rate`` gives the steps after it
     warms_up: bool = True
 
 

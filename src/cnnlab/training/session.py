@@ -12,7 +12,7 @@ from cnnlab.data import ImageData, Loader, Preprocess, Split
 from cnnlab.errors import DivergedError
 from cnnlab.training import distributed
 from cnnlab.training.evaluation import Batches
-from cnnlab.training.feature_cache import FeatureCache
+from cnnlab.training.feature_cache import FeatureLoader
 from cnnlab.training.optim import EMA
 from cnnlab.training.recipe import Recipe
 from cnnlab.training.step import Learner
@@ -22,21 +22,13 @@ from cnnlab.zoo import Network
 
 @dataclass
 class Position:
-    """How far a training has come.
+    """How far a training has come."""
 
-    Attributes:
-        sums: sums over the images of the current epoch, (3,): their losses, the correct answers, their number.
-        epoch: number of epochs that are completed.
-        step: number of steps made in the current epoch.
-        seconds: seconds of training, interruptions left out.
-        epoch_seconds: seconds of training in the current epoch.
-    """
-
-    sums: Tensor
-    epoch: int = 0
-    step: int = 0
-    seconds: float = 0.0
-    epoch_seconds: float = 0.0
+    sums: Tensor  #: sums over the images of the current epoch, (3,): their losses, the correct answers, their number
+    epoch: int = 0  #: number of epochs that are completed
+    step: int = 0  #: number of steps made in the current epoch
+    seconds: float = 0.0  #: seconds of training, interruptions left out
+    epoch_seconds: float = 0.0  #: seconds of training in the current epoch
 
     def next_epoch(self, seconds: float) -> None:
         """Go to the beginning of the next epoch; ``seconds`` is what this one took with its evaluation."""
@@ -47,56 +39,36 @@ class Position:
 
 @dataclass
 class Best:
-    """The best epoch so far, by the validation split; without one, the last epoch.
+    """The best epoch so far, by the validation split; without one, the last epoch."""
 
-    Attributes:
-        accuracy: its accuracy on the split that is evaluated after every epoch.
-        loss: its loss there.
-        epoch: its number, from 1; 0 before the first epoch is completed.
-        weights: its weights on the CPU; empty without a validation split, because the network has them.
-    """
-
-    accuracy: float = -1.0
-    loss: float = math.inf
-    epoch: int = 0
+    accuracy: float = -1.0  #: its accuracy on the split that is evaluated after every epoch
+    loss: float = math.inf  #: its loss there
+    epoch: int = 0  #: its number, from 1; 0 before the first epoch is completed
+    #: its weights on the CPU; empty without a validation split, because the network has them
     weights: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass
 class Session(Learner):
-    """The live state of a training: everything that changes, and what it was built from.
-
-    Attributes:
-        recipe: the recipe, with precision, memory layout, image size and device decided.
-        data: the images of the splits.
-        ema: the moving average of the weights, which is then evaluated and kept instead of the network itself.
-        device: the device on which the network computes.
-        preprocess: the way from an image to the network's input.
-        train_loader: the batches of the steps.
-        val_loader: the batches that are evaluated after every epoch: of val, else of test, else None.
-        position: how far the training has come.
-        best: the best epoch so far.
-        freeze: the frozen part of the network; None where everything is trained.
-        cache: the features of the frozen part, where they are computed once.
-        contents: checksums of the pixels of each split, once a state has been saved or restored.
-        notes: what the reader of the run should know, a line each.
-    """
+    """The live state of a training: everything that changes, and what it was built from."""
 
     model: Network
     optimizer: torch.optim.Optimizer
-    recipe: Recipe
-    data: ImageData
+    recipe: Recipe  #: the recipe, with precision, memory layout, image size and device decided
+    data: ImageData  #: the images of the splits
+    #: the moving average of the weights, which is then evaluated and kept instead of the network itself
     ema: EMA[Network] | None
-    device: torch.device
-    preprocess: Preprocess
-    train_loader: Batches
-    val_loader: Batches | None
-    position: Position
-    best: Best = field(default_factory=Best)
-    freeze: Freeze | None = None
-    cache: FeatureCache | None = None
+    device: torch.device  #: the device on which the network computes
+    preprocess: Preprocess  #: the way from an image to the network's input
+    train_loader: Batches  #: the batches of the steps
+    val_loader: Batches | None  #: the batches that are evaluated after every epoch: of val, else of test, else None
+    position: Position  #: how far the training has come
+    best: Best = field(default_factory=Best)  #: the best epoch so far
+    freeze: Freeze | None = None  #: the frozen part of the network; None where everything is trained
+    feature_shape: tuple[int, ...] | None = None  #: the shape of an image's features where they are computed once
+    #: checksums of the pixels of each split, once a state has been saved or restored
     contents: dict[str, int] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  #: what the reader of the run should know, a line each
 
     @property
     def epoch(self) -> int:
@@ -125,7 +97,7 @@ class Session(Learner):
     @property
     def on_features(self) -> bool:
         """Whether steps and evaluations run on cached features, that is, the last layer only."""
-        return self.cache is not None and self.cache.is_filled
+        return isinstance(self.train_loader, FeatureLoader)
 
     @property
     def selects(self) -> bool:

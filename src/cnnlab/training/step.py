@@ -14,24 +14,17 @@ from cnnlab.zoo import loss_with_auxiliary, split_outputs
 
 @dataclass
 class Learner:
-    """What a training step works on.
+    """What a training step works on."""
 
-    Attributes:
-        model: the network whose parameters are trained.
-        network: the module that a step calls: the model itself, compiled, wrapped for several processes, or only its
-            last part where the features before it are cached.
-        criterion: a function from logits (N, K) and targets to the sum of the losses of the N images.
-        optimizer: the update rule; None only computes the gradients.
-        precision: the number format and memory layout of the forward pass.
-        clip_norm: the largest norm of the gradient; 0 does not clip.
-    """
-
-    model: nn.Module
+    model: nn.Module  #: the network whose parameters are trained
+    #: the module that a step calls: the model itself, compiled, wrapped for several processes, or only its last part
+    #: where the features before it are cached
     network: nn.Module
+    #: a function from logits (N, K) and targets to the sum of the losses of the N images
     criterion: Callable[[Tensor, Tensor], Tensor]
-    optimizer: torch.optim.Optimizer | None
-    precision: Precision
-    clip_norm: float
+    optimizer: torch.optim.Optimizer | None  #: the update rule; None only computes the gradients
+    precision: Precision  #: the number format and memory layout of the forward pass
+    clip_norm: float  #: the largest norm of the gradient; 0 does not clip
 
 
 def train_step(
@@ -52,7 +45,7 @@ def train_step(
     """
     model, optimizer = learner.model, learner.optimizer
     (optimizer or model).zero_grad(set_to_none=True)
-    loss_sum, correct = _accumulators(images.device)
+    loss_sum, correct = torch.zeros(2, dtype=sum_type(images.device), device=images.device)
     chunks = [(images, targets)]
     if parts > 1:
         chunks = list(zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True))
@@ -81,7 +74,3 @@ def infer(model: nn.Module, images: Tensor, precision: Precision) -> Tensor:
 def sum_type(device: torch.device) -> torch.dtype:
     """Return the type in which sums over an epoch are kept: double precision where the device has it."""
     return torch.float32 if device.type == "mps" else torch.float64
-
-
-def _accumulators(device: torch.device) -> Tensor:
-    return torch.zeros(2, dtype=sum_type(device), device=device)

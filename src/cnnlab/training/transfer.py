@@ -18,15 +18,10 @@ from cnnlab.zoo import Network
 
 @dataclass(frozen=True)
 class Freeze:
-    """The frozen part of a network.
+    """The frozen part of a network."""
 
-    Attributes:
-        parameters: the names of the parameters that get no gradient.
-        evaluating: the modules that stay in eval mode.
-    """
-
-    parameters: frozenset[str]
-    evaluating: tuple[nn.Module, ...]
+    parameters: frozenset[str]  #: the names of the parameters that get no gradient
+    evaluating: tuple[nn.Module, ...]  #: the modules that stay in eval mode
 
     def apply(self, model: nn.Module) -> None:
         """Let the frozen parameters have no gradient, and all others one."""
@@ -58,12 +53,6 @@ def module_stages(model: Network, input_shape: tuple[int, int, int]) -> dict[str
         stages.setdefault(call.path, stage)
         reached += call.path == end
     return {name: stages.get(name, "head") for name, _ in model.named_modules()}
-
-
-def parameter_stages(model: Network, input_shape: tuple[int, int, int]) -> dict[str, str]:
-    """Return the stage in which each parameter is used, by its dotted name; see :func:`module_stages`."""
-    stages = module_stages(model, input_shape)
-    return {name: stages[name.rpartition(".")[0]] for name, _ in model.named_parameters()}
 
 
 def make_freeze(recipe: Recipe, model: Network, input_shape: tuple[int, int, int]) -> Freeze | None:
@@ -117,5 +106,5 @@ def layer_factors(recipe: Recipe, model: Network, input_shape: tuple[int, int, i
     """
     order = list(model.stages)
     depth = {stage: len(order) - 1 - position for position, stage in enumerate(order)}
-    stages = parameter_stages(model, input_shape)
-    return {name: recipe.layer_decay ** depth[stage] for name, stage in stages.items()}
+    stages = module_stages(model, input_shape)
+    return {name: recipe.layer_decay ** depth[stages[name.rpartition(".")[0]]] for name, _ in model.named_parameters()}
