@@ -15,6 +15,7 @@ from cnnlab.errors import DataError, DivergedError, ModelError, RecipeError, Tra
 from cnnlab.training import EpochDone, Finished, Recipe, Started, StepDone, evaluate, fit, prepare
 from cnnlab.training.optim import learning_rate
 from cnnlab.training.rules import OPTIMIZERS, SCHEDULES
+from cnnlab.zoo import create_model
 from tests.helpers import make_bars, tiny_recipe
 
 
@@ -65,7 +66,7 @@ def test_equals_a_loop_written_by_hand(bars_data: ImageData) -> None:
     """The same order, network, optimizer and rates in twenty plain lines give the same weights."""
     recipe = tiny_recipe(optimizer="sgd", lr=0.05, weight_decay=1e-3, clip_norm=1.0, label_smoothing=0.1)
     session = prepare(recipe, bars_data)
-    model = session.model.__class__(3, 1, (4, 8, 8))
+    model = create_model("convnet", 3, 1, 8, widths=(4, 8, 8))
     model.load_state_dict(session.model.state_dict())
     decayed = [p for p in model.parameters() if p.ndim > 1]
     spared = [p for p in model.parameters() if p.ndim == 1]
