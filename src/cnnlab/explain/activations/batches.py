@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 
 from cnnlab.errors import UsageError
 from cnnlab.explain.probe import Probe
+from cnnlab.tracing.hooks import recording
 from cnnlab.tracing.layers import Layer
 
 
@@ -40,24 +43,44 @@ def image_batches(model: nn.Module, batches: Iterable[Any] | Tensor) -> Iterator
         raise UsageError("There are no images. Give at least one batch.")
 
 
-def probe_layer(model: nn.Module, images: Tensor, layer: str | None) -> tuple[Probe, Layer]:
-    """Return a probe that runs the model on such images (N, C, H, W), and the facts about the layer.
+def layer_outputs(
+    model: nn.Module, batches: Iterable[Any] | Tensor, layer: str | None = None, limit: int | None = None
+) -> tuple[Layer, Iterator[tuple[Tensor, Tensor | None, Tensor]]]:
+    """Return the facts about a layer; and for each batch its images, their labels, and the layer's outputs for them.
 
     Args:
-        model: the network.
-        images: the first images.
+        model: the network; it is left as it was.
+        batches: see :func:`image_batches`.
         layer: the dotted name of the layer; the last spatial layer when ``None``.
+        limit: the largest number of images.
+
+    Returns:
+        The layer; and images (N, C, H, W), labels (N,) or None, and outputs (N, C, h, w), or (N, C) of a layer without
+        positions.
 
     Raises:
         UnknownNameError: there is no such layer.
+        UsageError: no images.
         ModelError: the network cannot take the images; without a name, no layer has positions.
     """
-    probe = Probe(model, images[:1], layer=layer)
-    if layer is None:
-        layer = probe.layer
-    row = probe.layer_row
+    stream = image_batches(model, batches)
+    first = next(stream)
+    probe = Probe(model, first[0][:1], layer=layer)
+    name, row = layer or probe.layer, probe.layer_row
     assert row is not None
-    return probe, row
+
+    def outputs() -> Iterator[tuple[Tensor, Tensor | None, Tensor]]:
+        left = sys.maxsize if limit is None else limit
+        for images, labels in chain([first], stream):
+            images, labels = images[:left], None if labels is None else labels[:left]
+            with probe.session(), torch.inference_mode(), recording(model, [name]) as recorded:
+                probe.run(images)
+            yield images, labels, row.as_map(recorded[name])
+            left -= len(images)
+            if not left:
+                return
+
+    return row, outputs()
 
 
 def _parts(batch: Any) -> tuple[Tensor, Any]:

@@ -20,9 +20,8 @@ from torch import Tensor, nn
 
 from cnnlab import figures
 from cnnlab.errors import UsageError
-from cnnlab.explain.activations.batches import image_batches, probe_layer
+from cnnlab.explain.activations.batches import layer_outputs
 from cnnlab.figures import Drawable
-from cnnlab.tracing.hooks import recording
 
 Array = npt.NDArray[np.float32]
 
@@ -70,38 +69,22 @@ def layer_vectors(
     """Return the outputs of a layer for each image as vectors; maps are averaged over their positions.
 
     Args:
-        model: the network; it is left as it was.
-        batches: images (N, C, H, W); or an iterable of them, of ``(images, labels)``, or of objects with ``images``.
-        layer: the dotted name of the layer; the last spatial layer when ``None``.
-        limit: the largest number of images.
+        model, batches, layer, limit: see :func:`~cnnlab.explain.activations.batches.layer_outputs`.
 
     Returns:
         Vectors (N, D) float32, labels (N,) int64 or None, and the layer's name.
 
     Raises:
-        UnknownNameError: there is no such layer.
-        UsageError: no images.
-        ModelError: the network cannot take the images; without a name, no layer has positions.
+        UnknownNameError, UsageError, ModelError: see :func:`~cnnlab.explain.activations.batches.layer_outputs`.
     """
+    row, stream = layer_outputs(model, batches, layer, limit)
     vectors: list[Tensor] = []
-    labels: list[Tensor | None] = []
-    count = 0
-    for images, named in image_batches(model, batches):
-        if not vectors:
-            probe, row = probe_layer(model, images, layer)
-        if limit is not None:
-            images = images[: limit - count]
-        with probe.session(), torch.inference_mode(), recording(model, [row.name]) as recorded:
-            probe.run(images)
-            outputs = row.as_map(recorded[row.name])
+    labels: list[Tensor] = []
+    for _, classes, outputs in stream:
         vectors.append((outputs.flatten(2).mean(2) if outputs.ndim > 2 else outputs).float().cpu())
-        labels.append(None if named is None else named[: len(images)])
-        count += len(images)
-        if limit is not None and count >= limit:
-            break
-    parts = [part for part in labels if part is not None]
-    classes = torch.cat(parts).to(torch.int64).numpy() if len(parts) == len(labels) else None
-    return torch.cat(vectors).numpy().copy(), classes, row.name
+        labels += [] if classes is None else [classes]
+    known = torch.cat(labels).to(torch.int64).numpy() if len(labels) == len(vectors) else None
+    return torch.cat(vectors).numpy().copy(), known, row.name
 
 
 def embedding(
@@ -117,7 +100,8 @@ def embedding(
     """Project the outputs of a layer for images to a plane.
 
     Args:
-        model, batches, layer, limit: see :func:`layer_vectors`.
+        model, batches, layer: see :func:`~cnnlab.explain.activations.batches.layer_outputs`.
+        limit: the largest number of images.
         method: ``"pca"`` or ``"tsne"``; t-SNE starts from the first 50 principal components.
         perplexity: the perplexity of t-SNE, about the number of neighbours of each point; at most a third of the
             images.

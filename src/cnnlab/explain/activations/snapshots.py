@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -147,27 +148,22 @@ class Rectifiers(TorchFunctionMode):
 
 
 def layer_snapshots(
-    model: nn.Module, order: Sequence[str], outputs: Sequence[tuple[str, Tensor]], gradients: Sequence[Tensor | None]
+    model: nn.Module, outputs: Sequence[tuple[str, Tensor]], gradients: Sequence[Tensor | None]
 ) -> Iterator[LayerSnapshot]:
-    """Yield the statistics of each call, in the order in which the layers ran.
+    """Yield the statistics of each call of a layer.
 
     Args:
         model: the network.
-        order: the dotted names of the layers in the order of their calls.
-        outputs: dotted name and output of each call.
+        outputs: dotted name of the layer and output of each call, in the order in which the layers ran.
         gradients: the gradient of the loss for each output, None where the loss does not depend on it.
     """
-    calls: dict[str, list[tuple[Tensor, Tensor | None]]] = {}
+    runs: Counter[str] = Counter()
     for (name, output), gradient in zip(outputs, gradients, strict=True):
-        calls.setdefault(name, []).append((output, gradient))
-    counts: dict[str, int] = {}
-    for name in order:
-        number = counts[name] = counts.get(name, 0) + 1
-        output, gradient = calls[name][number - 1]
+        runs[name] += 1
         module = model.get_submodule(name)
         weight = getattr(module, "weight", None)
         yield LayerSnapshot(
-            name if number == 1 else f"{name} ({number})",
+            name if runs[name] == 1 else f"{name} ({runs[name]})",
             _kind(module),
             Spread.of(output),
             None if gradient is None else Spread.of(gradient),

@@ -19,10 +19,9 @@ from torch import Tensor, nn
 
 from cnnlab import figures
 from cnnlab.errors import UsageError
-from cnnlab.explain.activations.batches import image_batches, probe_layer
+from cnnlab.explain.activations.batches import layer_outputs
 from cnnlab.explain.pixel_range import PixelRange
 from cnnlab.figures import Drawable
-from cnnlab.tracing.hooks import find_layer, recording
 
 Box = tuple[int, int, int, int]
 
@@ -83,9 +82,7 @@ def top_images(
     """Run a data set through a network once and return the images for which units of a layer are largest.
 
     Args:
-        model: the network; it is left as it was.
-        batches: images (N, C, H, W); or an iterable of them, of ``(images, labels)``, or of objects with ``images``.
-        layer: the dotted name of the layer.
+        model, batches, layer: see :func:`~cnnlab.explain.activations.batches.layer_outputs`.
         units: the index of a channel, or several indices.
         k: the number of images for each unit.
         pixels: the values of black and white in the images, for the pictures; each picture is stretched to its own
@@ -99,14 +96,11 @@ def top_images(
     chosen = (units,) if isinstance(units, int) else tuple(units)
     if k < 1 or not chosen:
         raise UsageError(f"k is {k} with {len(chosen)} units; give at least one of both.")
-    find_layer(model, layer)
     best, start = _Best(len(chosen), k), 0
-    for images, _ in image_batches(model, batches):
-        if start == 0:
-            (probe, row), size = probe_layer(model, images, layer), (images.shape[2], images.shape[3])
-        with probe.session(), torch.inference_mode(), recording(model, [layer]) as outputs:
-            probe.run(images)
-            values, positions = _largest(row.as_map(outputs[layer]), chosen, layer)
+    row, stream = layer_outputs(model, batches, layer)
+    for images, _, outputs in stream:
+        size = images.shape[2], images.shape[3]
+        values, positions = _largest(outputs, chosen, layer)
         best.add(values.float().cpu(), positions.cpu(), start, images, pixels)
         start += len(images)
     field = None if row.field is None or row.field.whole or row.field.through else row.field

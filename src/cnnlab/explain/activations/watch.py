@@ -89,9 +89,10 @@ class Watch(Drawable):
             loss = self.loss(returned, self.labels.to(like.device))
             if loss.numel() != 1 or not loss.requires_grad:
                 raise ModelError("The loss is not a scalar that depends on the network, so there are no gradients.")
-            outputs = [(name, tensor) for name in names for tensor in record.calls[name]]
+            calls = {name: iter(tensors) for name, tensors in record.calls.items()}
+            outputs = [(name, next(calls[name])) for name in record.order]
             gradients = torch.autograd.grad(loss, [tensor for _, tensor in outputs], allow_unused=True)
-            layers = layer_snapshots(model, record.order, outputs, gradients)
+            layers = layer_snapshots(model, outputs, gradients)
         moment = len(self.snapshots) if at is None else at
         snapshot = Snapshot(moment, float(loss.detach()), tuple(layers), tuple(relus.rectifiers))
         self.snapshots.append(snapshot)
