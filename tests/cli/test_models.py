@@ -53,7 +53,7 @@ def test_pattern_and_json() -> None:
     assert result.exit_code == 0
     (row,) = json.loads(result.stdout)
     assert (row["name"], row["year"], row["parameters"], row["min_size"]) == ("resnet20", 2015, 269_722, 4)
-    assert row["options"] == {"drop_path": 0.0}
+    assert row["options"] == {"drop_path": 0.0, "shortcuts": True}
     assert "arxiv.org" in row["url"]
     assert 40e6 < row["macs"] < 41e6
     assert row["measured"] == []

@@ -108,10 +108,7 @@ def _say_notes(event: Started, console: Console) -> None:
 
 def epoch_line(event: EpochDone) -> str:
     """Return one line about an epoch."""
-    parts = [
-        f"epoch {event.epoch:>3}",
-        f"train loss {event.train_loss:.4f} accuracy {event.train_accuracy:7.2%}",
-    ]
+    parts = [f"epoch {event.epoch:>3}", f"train loss {event.train_loss:.4f} accuracy {event.train_accuracy:7.2%}"]
     if not math.isnan(event.val_loss):
         parts.append(f"{event.split} loss {event.val_loss:.4f} accuracy {event.val_accuracy:7.2%}")
     parts += [f"lr {event.lr:.2e}", f"{event.images_per_second:,.0f} images/s", duration(event.seconds)]

@@ -6,17 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnnlab.cli._options import (
-    DataDir,
-    DataName,
-    Device,
-    FileColumn,
-    Json,
-    LabelColumn,
-    Layout,
-    Seed,
-    reading_of,
-)
+from cnnlab.cli._options import DataDir, DataName, Device, FileColumn, Json, LabelColumn, Layout, Seed, reading_of
 from cnnlab.cli._output import print_json
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,37 +11,26 @@ from cnnlab.cli._options import Json
 from cnnlab.cli._output import print_json, print_table
 from cnnlab.console import duration, percent, table
 
-if TYPE_CHECKING:
-    from rich.text import Text
-
-    from cnnlab.runs.compare import RunComparison
-
 
 def compare(
     run: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Folders of two or more runs.")],
     as_json: Json = False,
 ) -> None:
     """Put runs side by side: metrics with intervals, recipe differences, and a paired test on the same images."""
+    from rich.text import Text
+
     from cnnlab.runs import open_run
     from cnnlab.runs.compare import compare as compare_runs
 
     result = compare_runs(*(open_run(path) for path in run))
     if as_json:
         print_json(result.to_dict())
-    else:
-        _print_comparison(result)
-
-
-def _print_comparison(result: RunComparison) -> None:
-    from rich.text import Text
-
-    def interval(bounds: tuple[float, float] | None) -> str:
-        return "–" if bounds is None else f"{bounds[0]:.2%} to {bounds[1]:.2%}"
-
+        return
     runs = result.runs
+    intervals = ["–" if (i := run.accuracy_interval) is None else f"{i[0]:.2%} to {i[1]:.2%}" for run in runs]
     facts: list[tuple[str, list[str]]] = [
         ("accuracy", [percent(run.accuracy, 2) for run in runs]),
-        ("  95% interval", [interval(run.accuracy_interval) for run in runs]),
+        ("  95% interval", intervals),
         ("top-5 accuracy", [percent(run.top5, 2) for run in runs]),
         ("loss", ["–" if run.loss is None else f"{run.loss:.4f}" for run in runs]),
         ("mean F1", [percent(run.macro_f1, 2) for run in runs]),
@@ -55,8 +44,10 @@ def _print_comparison(result: RunComparison) -> None:
     rows: list[tuple[str | Text, ...]] = [(name, *cells) for name, cells in facts if set(cells) != {"–"}]
     if result.differences:
         rows += [("",), (Text("recipe", style="bold"),)]
-    for key, values in result.differences.items():
-        rows.append((key, *("–" if value is None else str(value) for value in values)))
+        rows += [
+            (key, *("–" if value is None else str(value) for value in values))
+            for key, values in result.differences.items()
+        ]
     print_table(table(("", *(f">{run.name}" for run in runs)), rows))
     if not result.differences:
         typer.echo("The recipes are the same.")

@@ -69,7 +69,10 @@ def data(
         mean = facts.mean if facts else None
         samples = draw_samples(loaded, split, view=view, mean=mean, per_class=per_class, seed=seed)
         described["figure"] = str(figures.save(samples, figure))
-    _show(described, as_json)
+    if as_json:
+        print_json(described)
+    else:
+        _show(described)
 
 
 def _list(as_json: bool) -> None:
@@ -83,10 +86,9 @@ def _list(as_json: bool) -> None:
     rows = []
     for entry in sorted(data_sets, key=lambda entry: entry.facts.download_bytes > 0):
         facts = entry.facts
-        height, width = facts.size
-        image, download = f"{facts.channels}x{height}x{width}", size(facts.download_bytes or None)
+        image = "x".join(map(str, (facts.channels, *facts.size)))
         counts = f"{facts.counts[0]:,}", f"{facts.counts[2]:,}"
-        rows.append((entry.name, facts.classes, image, *counts, download, facts.title))
+        rows.append((entry.name, facts.classes, image, *counts, size(facts.download_bytes or None), facts.title))
     print_table(table(("name", ">classes", ">image", ">train", ">test", ">download", "what"), rows))
     typer.echo("A folder of class folders or a CSV file works wherever a name does.", err=True)
 
@@ -94,24 +96,23 @@ def _list(as_json: bool) -> None:
 def _describe(loaded: ImageData, facts: DataFacts | None) -> dict[str, Any]:
     from cnnlab.data import class_counts
 
-    described: dict[str, Any] = {"name": loaded.name, "source": loaded.source}
-    if facts is not None:
-        described |= {"title": facts.title, "citation": facts.citation, "url": facts.url}
-        described |= {"mean": facts.mean, "std": facts.std}
-    described["understood"] = loaded.notes
-    described["classes"] = loaded.classes
-    described["counts"] = {
+    told = ("title", "citation", "url", "mean", "std") if facts else ()
+    counts = {
         name: dict(zip(loaded.classes, class_counts(part, loaded.classes).tolist(), strict=True))
         for name, part in loaded.splits().items()
     }
-    described["skipped"] = [{"file": file, "reason": why} for file, why in loaded.skipped]
-    return described
+    return {
+        "name": loaded.name,
+        "source": loaded.source,
+        **{key: getattr(facts, key) for key in told},
+        "understood": loaded.notes,
+        "classes": loaded.classes,
+        "counts": counts,
+        "skipped": [{"file": file, "reason": why} for file, why in loaded.skipped],
+    }
 
 
-def _show(described: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print_json(described)
-        return
+def _show(described: dict[str, Any]) -> None:
     typer.echo(f"{described['name']}: {described.get('title', 'your own data')}")
     for note in described["understood"]:
         typer.echo(f"  {note}")

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cnnlab.cli._options import DataDir, DataName, FileColumn, Json, LabelColumn, Layout, reading_of
 from cnnlab.cli._output import print_json
-
-if TYPE_CHECKING:
-    from cnnlab.data.doctor import Diagnosis
 
 
 def doctor(
@@ -27,6 +24,9 @@ def doctor(
 
     Exit code 1 when something would hurt training.
     """
+    from rich.console import Console
+    from rich.text import Text
+
     from cnnlab.data.doctor import examine
 
     reading = reading_of(layout, label_column, file_column)
@@ -34,16 +34,7 @@ def doctor(
     diagnosis = examine(data, data_dir=data_dir, tiny=tiny, progress=progress, **reading)
     if as_json:
         print_json(diagnosis.to_dict())
-    else:
-        _show_diagnosis(diagnosis)
-    if diagnosis.harmful:
-        raise typer.Exit(1)
-
-
-def _show_diagnosis(diagnosis: Diagnosis) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
+        raise typer.Exit(int(diagnosis.harmful))
     console = Console(highlight=False, soft_wrap=True)
     console.print(Text(f"{diagnosis.name}: {diagnosis.images} images examined", style="bold"))
     for note in diagnosis.notes:
@@ -53,7 +44,10 @@ def _show_diagnosis(diagnosis: Diagnosis) -> None:
         console.print()
         head = Text(f"{finding.severity:<8}", style=f"bold {colours[finding.severity]}")
         console.print(head.append(f"{finding.kind}: {finding.message}", style="default"))
-        for line in _listed([" = ".join(group) for group in finding.groups] or list(finding.files)):
+        lines = [" = ".join(group) for group in finding.groups] or list(finding.files)
+        if len(lines) > 6:
+            lines[5:] = [f"... and {len(lines) - 5} more (--json lists them all)"]
+        for line in lines:
             console.print(Text(f"          {line}", style="dim"))
         console.print(Text(f"        → {finding.advice}"))
     console.print()
@@ -62,8 +56,4 @@ def _show_diagnosis(diagnosis: Diagnosis) -> None:
         console.print(Text(f"{errors} of these would hurt training.", style="bold red"))
     else:
         console.print(Text("Nothing here would hurt training.", style="bold green"))
-
-
-def _listed(lines: list[str], most: int = 5) -> list[str]:
-    more = len(lines) - most
-    return lines if more <= 1 else [*lines[:most], f"... and {more} more (--json lists them all)"]
+    raise typer.Exit(int(diagnosis.harmful))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from cnnlab.advisor.catalogue import Row
-
-_PAPER_FROM = 24  # columns of the terminal: with fewer left, the paper is left out
 
 
 def models(
@@ -108,59 +107,46 @@ def _table(rows: list[Row], width: int) -> Table:
         if sum(needs.values()) - 2 > width and title in columns:
             del columns[title], needs[title]
     left = width - sum(needs.values())
-    if left >= _PAPER_FROM:
-        columns["paper"] = [_cut(row.facts.paper, left) for row in rows]
+    if left >= 24:  # characters, in which an author and some words of the title fit
+        papers = [row.facts.paper for row in rows]
+        columns["paper"] = [paper if len(paper) <= left else paper[: left - 1] + "…" for paper in papers]
     titles = [title if title in ("name", "paper") else f">{title}" for title in columns]
     return table(titles, list(zip(*columns.values(), strict=True)), wrap=False)
 
 
 def _explain(rows: list[Row]) -> None:
     """Say on stderr, below the table, what its columns mean."""
-    lines = [
+    text = (
         "MACs: multiply-adds of one image of the usual input. min: smallest image in pixels. top-1, top-5: ImageNet "
-        "error in percent as the paper reports it. weights: top-1 accuracy of the public weights (weights=imagenet).",
-    ]
-    measurement = next((row.measurement for row in rows if row.measurement), None)
-    if measurement:
-        lines.append(
-            f"train/s, infer/s: images per second; memory: peak of a training step. Measured "
+        "error in percent as the paper reports it. weights: top-1 accuracy of the public weights (weights=imagenet).\n"
+    )
+    if measurement := next((row.measurement for row in rows if row.measurement), None):
+        text += (
+            "train/s, infer/s: images per second; memory: peak of a training step. Measured "
             f"{measurement.describe_conditions()}; at the network's smallest size where that is larger."
         )
     else:
-        lines.append("Speed and memory on this machine: cnnlab models --measure")
-    for line in lines:
-        typer.secho(line, err=True, dim=True)
+        text += "Speed and memory on this machine: cnnlab models --measure"
+    typer.secho(text, err=True, dim=True)
 
 
 def _number(number: float | None) -> str:
     return "–" if number is None else f"{number:.1f}"
 
 
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
-
-
 def _write_csv(rows: list[Row], path: Path) -> None:
     """Write a row per network: the facts, and the measurement that the table shows."""
-    from dataclasses import asdict
+    from cnnlab.advisor.measurements import Measurement
 
     left_out = ("options", "measured", "aliases", "pretrained")
     records = []
     for row in rows:
         values = {key: value for key, value in row.to_dict().items() if key not in left_out}
         values["weights_top1"] = row.facts.pretrained.top1 if row.facts.pretrained else None
-        measured = asdict(row.measurement) if row.measurement else dict.fromkeys(_measured_keys())
-        records.append(values | {f"measured_{key}": value for key, value in measured.items() if key != "name"})
-    titles = list(records[0]) if records else []
-    write_csv(path, titles, [list(record.values()) for record in records])
-
-
-def _measured_keys() -> list[str]:
-    from dataclasses import fields
-
-    from cnnlab.advisor.measurements import Measurement
-
-    return [field.name for field in fields(Measurement)]
+        measured = asdict(row.measurement) if row.measurement else {}
+        keys = [field.name for field in fields(Measurement) if field.name != "name"]
+        records.append(values | {f"measured_{key}": measured.get(key) for key in keys})
+    write_csv(path, list(records[0]) if records else [], [list(record.values()) for record in records])
 
 
 # --- Work in progress ---------------------------------------------------------------------------------------------
@@ -174,8 +160,7 @@ def _measure(names: list[str], image_size: str, batch_size: int, device: str, ti
 
     if image_size != "usual" and not (image_size.isdigit() and int(image_size) > 0):
         raise UsageError(f'--image-size "{image_size}" is neither a number of pixels nor `usual`.')
-    note = busy_note()
-    if note:
+    if note := busy_note():
         typer.echo(f"note: {note}", err=True)
     side = None if image_size == "usual" else int(image_size)
     results = measure_all(names, image_size=side, batch_size=batch_size, device=device, time_limit=time_limit)

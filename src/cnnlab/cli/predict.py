@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cnnlab.cli._options import CsvFile, Device, Json, Network
 from cnnlab.cli._output import print_json, print_table, write_csv
 from cnnlab.console import percent, table
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from cnnlab.runs.predict import Prediction
 
 
 def predict(
@@ -48,18 +42,14 @@ def predict(
         failed = [{"file": file, "reason": reason} for file, reason in answers.failed]
         print_json({"predictions": [answer.to_dict() for answer in answers], "failed": failed})
     elif answers:
-        print_table(_answer_table(answers, k))
+        titles = ("file", "prediction", ">confidence", "then")[: 4 if k > 1 else 3]
+        lines = []
+        for answer in answers:
+            others = ", ".join(f"{name} {percent(share)}" for name, share in answer.top[1:])
+            lines.append((answer.file, answer.label, percent(answer.confidence), others)[: len(titles)])
+        print_table(table(titles, lines))
     for file, reason in answers.failed:
         typer.echo(f"left out {file}: {reason}", err=True)
     if answers.failed:
         typer.echo(f"{len(answers.failed)} of {len(answers) + len(answers.failed)} files could not be read.", err=True)
         raise typer.Exit(1)
-
-
-def _answer_table(answers: Sequence[Prediction], k: int) -> Table:
-    """Return a table with a line per image: its file, the first answer, and the others of ``k`` in a row."""
-    rows = []
-    for answer in answers:
-        others = ", ".join(f"{name} {percent(share)}" for name, share in answer.top[1:])
-        rows.append((answer.file, answer.label, percent(answer.confidence), others)[: 4 if k > 1 else 3])
-    return table(("file", "prediction", ">confidence", "then")[: 4 if k > 1 else 3], rows)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cnnlab.cli._options import Json
 from cnnlab.cli._output import print_json, print_table
 from cnnlab.console import table
-
-if TYPE_CHECKING:
-    from cnnlab.training import Recipe
 
 
 def recipes(
@@ -36,17 +33,16 @@ def recipes(
         titles = ("key", "default", "meaning")
     else:
         shipped = [load_recipe(each) for each in list_recipes()]
-        rows = [(r.name, r.model, r.data, r.epochs, _measured(r), r.about) for r in shipped]
+        rows = []
+        for r in shipped:
+            measured = "-"
+            if r.measured:
+                m = r.measured[0]
+                spread = f" ± {m.std:.2f}" if m.std is not None else ""
+                measured = f"{m.accuracy:.2f}{spread} % (n={m.n})"
+            rows.append((r.name, r.model, r.data, r.epochs, measured, r.about))
         titles = ("recipe", "model", "data", "epochs", "measured", "about")
     if as_json:
         print_json([dict(zip(titles, row, strict=True)) for row in rows])
         return
     print_table(table(titles, rows))
-
-
-def _measured(recipe: Recipe) -> str:
-    if not recipe.measured:
-        return "-"
-    m = recipe.measured[0]
-    spread = f" ± {m.std:.2f}" if m.std is not None else ""
-    return f"{m.accuracy:.2f}{spread} % (n={m.n})"

@@ -13,10 +13,7 @@ from cnnlab.console import duration, percent, table
 from cnnlab.errors import CnnlabError
 
 
-def runs(
-    folder: Annotated[Path, typer.Argument(help="Folder of runs.")] = Path("runs"),
-    as_json: Json = False,
-) -> None:
+def runs(folder: Annotated[Path, typer.Argument(help="Folder of runs.")] = Path("runs"), as_json: Json = False) -> None:
     """List the runs in a folder, oldest first."""
     from cnnlab.runs import list_runs
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from cnnlab.cli._options import CsvFile, Json, figure_option
 from cnnlab.cli._output import print_json, write_csv
 from cnnlab.errors import UsageError
-
-if TYPE_CHECKING:
-    from cnnlab.zoo import Summary
 
 
 def summary(
@@ -39,8 +36,22 @@ def summary(
     Examples: `cnnlab summary resnet18` · `cnnlab summary vgg16 --image-size 32 --num-classes 10 --figure vgg.svg` ·
     `cnnlab summary runs/lenet5-mnist5k-1` · `cnnlab summary convnet batch_norm=false --depth 2`
     """
+    import yaml
+
+    from cnnlab import zoo
+
+    if wrong := [text for text in options or [] if "=" not in text]:
+        raise UsageError(f'"{wrong[0]}" is no option=value. One network at a time; its options are as in dropout=0.1.')
     sizes = {"num_classes": num_classes, "in_channels": in_channels, "image_size": image_size}
-    result = _summary(name, {key: value for key, value in sizes.items() if value is not None}, options or [])
+    sizes = {key: value for key, value in sizes.items() if value is not None}
+    written = (text.partition("=") for text in options or [])
+    arch: dict[str, Any] = {"name": name, "options": {key: yaml.safe_load(value) for key, _, value in written}}
+    if name not in zoo.models and Path(name).is_dir():
+        from cnnlab.training.checkpoint import ModelFile
+
+        run = ModelFile.load(Path(name)).arch
+        arch = run | {"options": run["options"] | arch["options"]}
+    result = zoo.summary(arch.pop("name"), **arch | sizes)
     if csv_file is not None:
         rows = result.rows()
         write_csv(csv_file, list(rows[0]), [list(row.values()) for row in rows])
@@ -58,22 +69,3 @@ def summary(
     console = Console()
     for part in result.tables(depth, console.width):
         console.print(part, highlight=False)
-
-
-def _summary(name: str, sizes: dict[str, Any], options: list[str]) -> Summary:
-    """Describe the network or run called ``name``, with other sizes and options where they are given."""
-    import yaml
-
-    from cnnlab import zoo
-
-    if wrong := [text for text in options if "=" not in text]:
-        raise UsageError(f'"{wrong[0]}" is no option=value. One network at a time; its options are as in dropout=0.1.')
-    chosen: dict[str, Any] = {key: yaml.safe_load(value) for key, _, value in (text.partition("=") for text in options)}
-    if name in zoo.models or not Path(name).is_dir():
-        return zoo.summary(name, **sizes, options=chosen)
-    from cnnlab.training.checkpoint import ModelFile
-
-    arch = ModelFile.load(Path(name)).arch
-    chosen = arch["options"] | chosen
-    sizes = {key: arch[key] for key in ("num_classes", "in_channels", "image_size")} | sizes
-    return zoo.summary(arch["name"], **sizes, options=chosen)
