@@ -35,8 +35,8 @@ data = lesson.images(lesson.scale(4_000, 400), lesson.scale(1_000, 100), 0, flat
 # A rule is a function
 # --------------------
 #
-# A rule takes weights, their gradient, and a dictionary of what it is set to and what it remembers. Three steps down
-# the valley :math:`w^2 / 2`, whose gradient is w itself: momentum gathers speed.
+# A rule takes weights, their gradient, and a dictionary with its settings and its state. Three steps down the
+# valley :math:`w^2 / 2`, whose gradient is w itself: momentum gathers speed.
 
 for rule in ("sgd", "sgd_momentum"):
     w, config, path = np.array([1.0]), {"learning_rate": 0.1}, []

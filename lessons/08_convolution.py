@@ -29,7 +29,7 @@ lesson = Lesson("08_convolution")
 # One number of the result
 # ------------------------
 #
-# An image of 4x4 pixels, brighter on the right, and Sobel's filter for vertical edges. At each place the nine pixels
+# An image of 4x4 pixels, brighter on the right, and Sobel's filter for vertical edges. At each position the nine pixels
 # under the filter are multiplied by its nine weights, and the products are added up:
 
 image = np.array([[1, 1, 1, 9], [1, 1, 9, 9], [1, 1, 9, 9], [1, 9, 9, 9]], dtype=float)[None, None]
@@ -42,10 +42,10 @@ for row in range(3):
 print(f"together {products.sum():.0f}")
 
 # %%
-# A layer does this at every place, for every filter and every image, and adds a bias. With a border of zeros (``pad``)
-# the result is as large as the image. What was just computed is the third number of the second line. In the first and
-# last column zeros meet the image, and that looks like an edge: those numbers say more about the padding than about the
-# image.
+# A layer does this at every position, for every filter and every image, and adds a bias. With a border of zeros
+# (``pad``) the result is as large as the image. What was just computed is the third number of the second line. In the
+# first and last column zeros meet the image, and that looks like an edge: those numbers say more about the padding than
+# about the image.
 
 out, _ = conv_forward_naive(image, SOBEL_X, np.zeros(1), {"stride": 1, "pad": 1})
 print(out[0, 0].astype(int))
@@ -69,7 +69,7 @@ print("the weights of red, green and blue:", *GREY.ravel())
 # %%
 # Sobel's two filters measure how fast it gets brighter to the right and to the bottom. These are the two components of
 # a vector that points uphill; its length is the strength of the edge, wherever the edge runs. The Laplacian compares a
-# pixel with its neighbours, and answers to thin lines and to both sides of an edge. Blur is a mean with more weight in
+# pixel with its neighbours, and responds to thin lines and to both sides of an edge. Blur is a mean with more weight in
 # the middle. Sharpening adds what blur would take away.
 
 
@@ -138,7 +138,7 @@ lesson.number("largest relative difference of the gradients", worst, goal=1e-7, 
 
 # %%
 # The loops are not slow because there are too many multiplications: there are 17 million of them, and a processor does
-# billions a second. They are slow because Python looks at every one of 640,000 places anew. That is why a loop over
-# pixels has no place in a layer that is to be trained, and why the loops are the best way to see what it does.
+# billions a second. They are slow because Python looks at every one of 640,000 positions anew. That is why a loop over
+# pixels has no business in a layer that is to be trained, and why the loops are the best way to see what it does.
 
 # sphinx_gallery_thumbnail_path = "images/lessons/08_convolution/kernels.png"

@@ -25,9 +25,9 @@ classes = data["classes"]
 # A net is a list
 # ---------------
 #
-# While the image shrinks from 32 x 32 to 4 x 4, the number of filters grows from 32 to 128: fewer places, more that can
-# be said about each. One affine layer makes scores of what is left. The weights start with the size that keeps a signal
-# as strong as it came through ReLUs (He et al. 2015), :math:`\sqrt{2 / \text{inputs}}`.
+# While the image shrinks from 32 x 32 to 4 x 4, the number of filters grows from 32 to 128: fewer positions, more
+# features at each. One affine layer computes scores from the last of them. The standard deviation of the initial
+# weights, :math:`\sqrt{2 / \text{inputs}}`, keeps the size of a signal through ReLUs (He et al. 2015).
 
 layers = []
 for filters in lesson.scale((32, 64, 128), (8, 16, 32)):

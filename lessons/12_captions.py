@@ -2,7 +2,7 @@ r"""
 Captions: saying what is in an image
 ====================================
 
-A recurrent network writes a sentence word by word: it hears the last word, changes its state, and says the next one.
+A recurrent network writes a sentence word by word: it reads the last word, changes its state, and gives the next one.
 When the state that it begins with comes from an image, the sentence is about that image. Here a plain recurrent network
 (RNN) and a long short-term memory (LSTM) first learn 50 captions by heart, which shows that they can learn. Then they
 are asked about scenes they have not seen, which shows how little of it they have understood; and then there are more
@@ -132,8 +132,8 @@ lesson.figure(
 )
 
 # %%
-# To write a caption, the network hears what it has said: ``sample`` takes the best word at every step and feeds it
-# back. For the 50 scenes it says what it was told, word for word.
+# To write a caption, the network reads its own words: ``sample`` takes the best word at every step and feeds it
+# back. For the 50 scenes it repeats the captions, word for word.
 
 
 def captions_for(model, features):

@@ -5,7 +5,6 @@ S. Geisser: The predictive sample reuse method with applications, J. American St
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -98,9 +97,8 @@ def grid_search(
             raise UsageError(f'There is no value to try for "{name}". Give a list of at least one.')
     training = np.full([len(tried) for tried in values.values()], math.nan)
     validation = training.copy()
-    best: Classifier | None = None
-    highest = -1.0
-    for index in itertools.product(*(range(len(tried)) for tried in values.values())):
+    best, highest = None, -1.0
+    for index in np.ndindex(training.shape):
         chosen = {name: values[name][i] for name, i in zip(values, index, strict=True)}
         candidate = type(classifier)(**classifier.get_params()).set_params(**chosen)
         try:
