@@ -78,6 +78,14 @@ def test_mlp_is_the_matrix_products_it_stands_for() -> None:
     np.testing.assert_allclose(model(images).detach().numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_mlp_with_sigmoids_is_the_matrix_products_it_stands_for() -> None:
+    model = create_model("mlp", 4, 2, 3, hidden=(6,), activation="sigmoid").eval()
+    x = torch.randn(5, 2, 3, 3)
+    first, last = model.hidden[0][0], model.fc
+    hidden = 1 / (1 + torch.exp(-(x.flatten(1) @ first.weight.T + first.bias)))
+    torch.testing.assert_close(model(x), hidden @ last.weight.T + last.bias)
+
+
 def test_mlp_options_add_layers_and_stages() -> None:
     model = create_model("mlp", hidden=(32, 16, 8), batch_norm=True, dropout=0.3)
     kinds = [type(m) for m in model.modules()]

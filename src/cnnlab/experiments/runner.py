@@ -183,8 +183,14 @@ def _claim_folder(folder: StudyFolder, settings: dict[str, Any], again: bool) ->
 
 
 def _version(study: Study) -> str:
-    """Return a checksum of the study's file: results of an older text of it are not mixed with new ones."""
-    source = inspect.getsource(sys.modules[type(study).__module__])
+    """Return a checksum of the study's file, and of those of studies that it is made of.
+
+    Results of an older text of a study are not mixed with new ones.
+    """
+    modules = [
+        sys.modules[one.__module__] for one in type(study).__mro__ if issubclass(one, Study) and one is not Study
+    ]
+    source = "".join(inspect.getsource(module) for module in modules)
     return f"{zlib.crc32(source.encode()):08x}"
 
 

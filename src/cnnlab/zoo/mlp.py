@@ -9,8 +9,8 @@ With, as options: Ioffe & Szegedy 2015 (BatchNorm, https://arxiv.org/abs/1502.03
 Introduced: training hidden layers by propagating the error backwards.
 Reported: nothing on images of this kind.
 
-Deviations from the paper: ReLU instead of the logistic function, softmax output with cross-entropy. Initialisation: He
-et al. 2015; as an option Glorot & Bengio 2010 (uniform), or PyTorch's default.
+Deviations from the paper: ReLU (as an option the logistic function), softmax output with cross-entropy.
+Initialisation: He et al. 2015; as an option Glorot & Bengio 2010 (uniform), or PyTorch's default.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from cnnlab.zoo._registry import Rate, Width, register_model
 
 Norm = Literal["none", "batch", "layer"]
 Init = Literal["he", "glorot", "torch"]
+Activation = Literal["relu", "sigmoid"]
 
 
 class MLP(Network):
@@ -41,6 +42,7 @@ class MLP(Network):
         norm: Norm,
         dropout: float,
         init: Init,
+        activation: Activation,
     ) -> None:
         super().__init__()
         self.hidden = nn.Sequential()
@@ -50,7 +52,7 @@ class MLP(Network):
             layers: list[nn.Module] = [nn.Linear(features, units, bias=norm != "batch")]
             if norm != "none":
                 layers.append(nn.BatchNorm1d(units) if norm == "batch" else nn.LayerNorm(units))
-            layers.append(nn.ReLU(inplace=True))
+            layers.append(nn.ReLU(inplace=True) if activation == "relu" else nn.Sigmoid())
             if dropout > 0:
                 layers.append(nn.Dropout(dropout))
             self.hidden.append(nn.Sequential(*layers))
@@ -87,14 +89,16 @@ def mlp(
     dropout: Rate = 0.0,
     norm: Norm = "none",
     init: Init = "he",
+    activation: Activation = "relu",
 ) -> MLP:
     """The multi-layer perceptron, without any convolution (Rumelhart et al. 1986).
 
-    ``hidden``: units of each hidden layer. ``norm``: normalisation before each ReLU, "none", "batch" (BatchNorm, over
+    ``hidden``: units of each hidden layer. ``activation``: function behind each hidden layer, "relu", or "sigmoid", the
+    logistic function of the paper. ``norm``: normalisation before it, "none", "batch" (BatchNorm, over
     the images of a batch) or "layer" (LayerNorm, over the units of a layer). ``batch_norm=True`` means
     ``norm="batch"``. ``dropout``: rate after each hidden layer, 0 for none. ``init``: initialisation, "he", "glorot",
     or "torch", which leaves PyTorch's default (uniform in +-1 / sqrt(fan-in), also for the biases).
     """
     if batch_norm and norm == "layer":
         raise UsageError('batch_norm=True and norm="layer" ask for two normalisations. Leave batch_norm out.')
-    return MLP(num_classes, in_channels, image_size, hidden, "batch" if batch_norm else norm, dropout, init)
+    return MLP(num_classes, in_channels, image_size, hidden, "batch" if batch_norm else norm, dropout, init, activation)
