@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
-from cnnlab.data import ArraySplit, Crops, ImageData, Preprocess, channel_statistics, class_counts
+from cnnlab.data import ArraySplit, Crops, ImageData, Preprocess, base, channel_statistics, class_counts
 from cnnlab.data.batch_augment import draw_crops
 from cnnlab.data.stratify import stratified_choice, stratified_split
 from cnnlab.errors import DataError, UsageError
@@ -35,11 +35,13 @@ class TestArraySplit:
         rows = torch.tensor([7, 2, 2])
         assert torch.equal(split.fetch(rows, preprocess), split.pixels[rows])
 
-    @pytest.mark.parametrize("cache_bytes", [0, 10**9])
+    @pytest.mark.parametrize("budget", [0, 10**9])
     @pytest.mark.parametrize(("channels", "wanted"), [(1, 1), (1, 3), (3, 1), (3, 3)])
-    def test_resized_fetch_is_pixels_of_each(self, channels: int, wanted: int, cache_bytes: int) -> None:
+    def test_resized_fetch_is_pixels_of_each(
+        self, channels: int, wanted: int, budget: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(base, "memory_budget", lambda: budget)
         split = make_split(5, channels=channels)
-        split = ArraySplit(split.pixels, split.labels, cache_bytes=cache_bytes)
         for size in (9, 4):  # a change of geometry renews the cache
             preprocess = Preprocess(size, wanted, (0.5,) * wanted, (0.5,) * wanted)
             rows = torch.tensor([4, 0, 3])

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cnnlab.data import ArraySplit, Augment, Batch, FileSplit, Loader, Preprocess
+from cnnlab.data import ArraySplit, Augment, Batch, FileSplit, Loader, Preprocess, base
 from cnnlab.data.scanning import Scanned, scan
 from cnnlab.errors import DataError, UsageError
 
@@ -152,7 +152,7 @@ class TestDeterminism:
     ) -> None:
         expected = list(Loader(photos, RGB, 5, shuffle=True, augment=augment).epoch(0))
         slow = photos.subset(range(23))
-        for name in ("_fill", "_cut"):
+        for name in ("_square", "_cut"):
             quick = getattr(FileSplit, name)
 
             def late(self: FileSplit, index: int, *rest: object, quick: object = quick) -> object:
@@ -185,9 +185,10 @@ class TestBalanced:
 
 
 class TestFiles:
-    @pytest.mark.parametrize("cache_bytes", [0, None])
-    def test_fetch_equals_pixels(self, photos: FileSplit, cache_bytes: int | None) -> None:
-        split = FileSplit(photos.paths, photos.labels, scanned=photos.scanned, cache_bytes=cache_bytes)
+    @pytest.mark.parametrize("budget", [0, 10**9])
+    def test_fetch_equals_pixels(self, photos: FileSplit, budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(base, "memory_budget", lambda: budget)
+        split = FileSplit(photos.paths, photos.labels, scanned=photos.scanned)
         rows = torch.tensor([5, 3, 3, 20])
         expected = torch.stack([RGB.pixels(split.paths[i]) for i in rows])
         for _ in range(2):
@@ -196,13 +197,14 @@ class TestFiles:
         assert torch.equal(split.fetch(rows, stretch)[0], stretch.pixels(split.paths[5]))
         assert split.fetch(torch.tensor([], dtype=torch.int64), RGB).shape == (0, 3, 12, 12)
 
-    def test_crops_do_not_depend_on_the_cache(self, photos: FileSplit) -> None:
-        def batches(cache_bytes: int | None, epochs: int) -> list[Batch]:
-            split = FileSplit(photos.paths, photos.labels, scanned=photos.scanned, cache_bytes=cache_bytes)
+    def test_crops_do_not_depend_on_the_cache(self, photos: FileSplit, monkeypatch: pytest.MonkeyPatch) -> None:
+        def batches(budget: int, epochs: int) -> list[Batch]:
+            monkeypatch.setattr(base, "memory_budget", lambda: budget)
+            split = FileSplit(photos.paths, photos.labels, scanned=photos.scanned)
             loader = Loader(split, RGB, 6, shuffle=True, augment=Augment(crop_scale=0.3))
             return [batch for epoch in range(epochs) for batch in loader.epoch(epoch)]
 
-        assert all(same(a, b) for a, b in zip(batches(None, 3), batches(0, 3), strict=True))
+        assert all(same(a, b) for a, b in zip(batches(10**9, 3), batches(0, 3), strict=True))
 
     def test_later_epochs_read_no_file(self, photos: FileSplit) -> None:
         for augment in (None, Augment(crop_scale=0.5)):
@@ -214,9 +216,10 @@ class TestFiles:
         for augment in (None, Augment(crop_scale=0.5)):
             assert sum(len(b) for b in Loader(photos, RGB, 5, shuffle=True, augment=augment).epoch(2)) == 23
 
-    def test_no_thread_is_left(self, photos: FileSplit) -> None:
+    def test_no_thread_is_left(self, photos: FileSplit, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(base, "memory_budget", lambda: 0)
         before = threading.active_count()
-        split = FileSplit(photos.paths, photos.labels, scanned=photos.scanned, cache_bytes=0)
+        split = FileSplit(photos.paths, photos.labels, scanned=photos.scanned)
         stream = Loader(split, RGB, 3, shuffle=True).epoch(0)
         next(stream)
         assert threading.active_count() > before

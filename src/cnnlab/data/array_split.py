@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cnnlab.data import base
 from cnnlab.data.base import Crops, Split
 from cnnlab.data.decoding import decode
 from cnnlab.data.preprocess import Preprocess
@@ -17,14 +18,12 @@ from cnnlab.errors import DataError
 
 
 class ArraySplit(Split):
-    """Images in memory.
+    """Images in memory; resized copies of all of them are kept when they fit in memory.
 
     Args:
         pixels: uint8 (N, C, H, W) with 1 or 3 channels, or (N, H, W) grey. Not copied.
         labels: index of the class of each image, integers (N,).
         names: a name for each image, when they have one.
-        cache_bytes: resized copies are kept when they take at most this much; 2 GiB or a quarter of the free memory
-            by default.
 
     Raises:
         DataError: shape or type of the arrays is wrong.
@@ -35,8 +34,6 @@ class ArraySplit(Split):
         pixels: Tensor | np.ndarray,
         labels: Tensor | np.ndarray | Sequence[int],
         names: list[str] | None = None,
-        *,
-        cache_bytes: int | None = None,
     ) -> None:
         pixels = torch.as_tensor(pixels)
         self.labels = torch.as_tensor(labels).to(torch.int64)
@@ -54,7 +51,6 @@ class ArraySplit(Split):
         self.names = names
         self.channels = int(pixels.shape[1])
         self.size = (int(pixels.shape[2]), int(pixels.shape[3]))
-        self._cache_bytes = cache_bytes
         self._prepared: tuple[tuple[Any, ...], Tensor] | None = None
 
     def fetch(self, indices: Tensor, preprocess: Preprocess, crops: Crops | None = None) -> Tensor:
@@ -64,7 +60,7 @@ class ArraySplit(Split):
         if self._is_native(preprocess):
             return self.pixels.index_select(0, indices)
         if self._prepared is None or self._prepared[0] != preprocess.geometry:
-            if len(self) * preprocess.channels * preprocess.size**2 > self._memory_budget():
+            if len(self) * preprocess.channels * preprocess.size**2 > base.memory_budget():
                 return self._resized(indices, preprocess)
             self._prepared = (preprocess.geometry, self._resized(torch.arange(len(self)), preprocess))
         return self._prepared[1].index_select(0, indices)
@@ -72,7 +68,7 @@ class ArraySplit(Split):
     def subset(self, indices: Tensor | Sequence[int]) -> ArraySplit:
         rows = torch.as_tensor(indices, dtype=torch.int64)
         names = None if self.names is None else [self.names[i] for i in rows.tolist()]
-        return ArraySplit(self.pixels[rows], self.labels[rows], names, cache_bytes=self._cache_bytes)
+        return ArraySplit(self.pixels[rows], self.labels[rows], names)
 
     def joined(self, other: Split) -> ArraySplit:
         assert isinstance(other, ArraySplit)

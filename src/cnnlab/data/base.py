@@ -77,7 +77,6 @@ class Split(ABC):
     channels: int
     size: tuple[int, int] | None
     depth: int = 16
-    _cache_bytes: int | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -112,13 +111,14 @@ class Split(ABC):
     def joined(self, other: Split) -> Split:
         """Return a split of these images and then those of ``other``, which is of the same kind."""
 
-    def _memory_budget(self) -> int:
-        """Return how many bytes of decoded images are kept; by default 2 GiB, or 25 % of the free memory when less."""
-        return min(2 << 30, free_memory() // 4) if self._cache_bytes is None else self._cache_bytes
-
     def image(self, index: int, preprocess: Preprocess) -> Tensor:
         """Return uint8 (C, S, S): one image."""
         return self.fetch(torch.tensor([index]), preprocess)[0]
+
+
+def memory_budget() -> int:
+    """Return how many bytes one split may keep of decoded images: 2 GiB, or 25 % of the free memory when less."""
+    return min(2 << 30, free_memory() // 4)
 
 
 @dataclass

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from cnnlab.data import base
 from cnnlab.data.base import Crops, Split
 from cnnlab.data.decoding import GREY_MODES, decode
 from cnnlab.data.preprocess import Preprocess, resize_short_side
@@ -36,8 +37,6 @@ class FileSplit(Split):
         labels: index of the class of each image, integers (N,).
         names: file of each image relative to the root of the data; the paths themselves by default.
         scanned: results of :func:`scan`, for channels and sizes; without them images count as RGB of unknown size.
-        cache_bytes: decoded images are cached when they take at most this much; 2 GiB or a quarter of the free memory
-            by default, 0 keeps none.
 
     Raises:
         DataError: numbers of paths, labels and names differ.
@@ -52,7 +51,6 @@ class FileSplit(Split):
         names: Sequence[str] | None = None,
         *,
         scanned: Sequence[Scanned] | None = None,
-        cache_bytes: int | None = None,
     ) -> None:
         self.paths = [Path(path) for path in paths]
         self.labels = torch.as_tensor(labels, dtype=torch.int64)
@@ -66,9 +64,7 @@ class FileSplit(Split):
         sizes = {file.size for file in self.scanned or ()}
         self.size = sizes.pop() if len(sizes) == 1 else None
         self.depth = depth_of(self.scanned or ())
-        self._cache_bytes = cache_bytes
-        self._squares: tuple[tuple[Any, ...], Tensor, np.ndarray] | None = None
-        self._sources: tuple[tuple[Any, ...], dict[int, np.ndarray]] | None = None
+        self._caches: dict[bool, tuple[tuple[Any, ...], dict[int, Any]]] = {}
 
     @property
     def photos(self) -> bool:
@@ -90,21 +86,16 @@ class FileSplit(Split):
     ) -> Callable[[], Tensor]:
         """Begin :meth:`fetch` in ``pool``; the returned function waits and gives its result."""
         rows = indices.tolist()
+        cache = self._cache(preprocess, whole=crops is not None)
         if crops is not None:
-            sources = self._source_cache(preprocess)
-            cut = [pool.submit(self._cut, i, row, preprocess, crops, sources) for row, i in enumerate(rows)]
+            cut = [pool.submit(self._cut, i, row, preprocess, crops, cache) for row, i in enumerate(rows)]
             return lambda: preprocess.stack([future.result() for future in cut])
-        cache = self._square_cache(preprocess)
-        if cache is None:
-            decoded = [pool.submit(preprocess.pixels, self.paths[i]) for i in rows]
-            return lambda: preprocess.stack([future.result() for future in decoded])
-        pixels, ready = cache
-        filling = [pool.submit(self._fill, i, preprocess, pixels, ready) for i in set(rows) if not ready[i]]
+        squares: dict[int, Tensor] = {} if cache is None else cache
+        decoding = {i: pool.submit(self._square, i, preprocess) for i in set(rows) if i not in squares}
 
         def result() -> Tensor:
-            for future in filling:
-                future.result()
-            return pixels.index_select(0, indices)
+            squares.update((i, future.result()) for i, future in decoding.items())
+            return preprocess.stack([squares[i] for i in rows])
 
         return result
 
@@ -116,50 +107,41 @@ class FileSplit(Split):
             self.labels[rows],
             [self.names[i] for i in chosen],
             scanned=None if self.scanned is None else [self.scanned[i] for i in chosen],
-            cache_bytes=self._cache_bytes,
         )
 
-    def _fill(self, index: int, preprocess: Preprocess, pixels: Tensor, ready: np.ndarray) -> None:
-        pixels[index] = preprocess.pixels(self.paths[index])
-        ready[index] = True  # after the pixels: a thread that reads True may read them
+    def _square(self, index: int, preprocess: Preprocess) -> Tensor:
+        return preprocess.pixels(self.paths[index])
 
     def _cut(
-        self, index: int, row: int, preprocess: Preprocess, crops: Crops, sources: dict[int, np.ndarray] | None
+        self, index: int, row: int, preprocess: Preprocess, crops: Crops, cache: dict[int, np.ndarray] | None
     ) -> Tensor:
         """Return the box of a photo, cut from the whole photo or, when that is large, from a smaller copy."""
-        if sources is not None and index in sources:
-            return crops.cut(row, Image.fromarray(sources[index]), preprocess)
-        short = _source_short_side(preprocess)
+        if cache is not None and index in cache:
+            return crops.cut(row, Image.fromarray(cache[index]), preprocess)
+        short = round(_CROP_MARGIN * preprocess.short_side)
         image = decode(self.paths[index], preprocess.channels, least=2 * short, depth=preprocess.depth)
         if min(image.size) > short:
             image = resize_short_side(image, short, preprocess.interpolation)
-        if sources is not None:
-            sources[index] = np.asarray(image)
+        if cache is not None:
+            cache[index] = np.asarray(image)
         return crops.cut(row, image, preprocess)
 
-    def _square_cache(self, preprocess: Preprocess) -> tuple[Tensor, np.ndarray] | None:
-        """Return (uint8 (N, C, S, S), which rows are filled), or None when it would not fit in memory."""
-        if self._squares is None or self._squares[0] != preprocess.geometry:
-            shape = (len(self), preprocess.channels, preprocess.size, preprocess.size)
-            if int(np.prod(shape)) > self._memory_budget():
+    def _cache(self, preprocess: Preprocess, *, whole: bool) -> dict[int, Any] | None:
+        """Return what has been decoded, by position: photos to cut boxes from (``whole``), or uint8 (C, S, S).
+
+        It is None when all of the split would not fit in memory.
+        """
+        geometry, images = self._caches.get(whole, (None, {}))
+        if geometry != preprocess.geometry:
+            pixels: float = len(self) * preprocess.size**2
+            if whole:
+                short = round(_CROP_MARGIN * preprocess.short_side)
+                sizes = [file.size for file in self.scanned] if self.scanned else [(short, 2 * short)] * len(self)
+                pixels = sum(
+                    height * width * min(1, short / max(1, min(height, width))) ** 2 for height, width in sizes
+                )
+            if pixels * preprocess.channels > base.memory_budget():
                 return None
-            # Memory that is not written yet is not taken yet, so this costs as much as what was decoded.
-            self._squares = (preprocess.geometry, torch.empty(shape, dtype=torch.uint8), np.zeros(len(self), bool))
-        return self._squares[1], self._squares[2]
-
-    def _source_cache(self, preprocess: Preprocess) -> dict[int, np.ndarray] | None:
-        """Return the pictures that boxes are cut from, by position; None when all would not fit in memory."""
-        if self._sources is None or self._sources[0] != preprocess.geometry:
-            short = _source_short_side(preprocess)
-            total = 0.0
-            for file in self.scanned or [Scanned((short, 2 * short), "")] * len(self):
-                scale = min(1.0, short / max(1, min(file.size)))
-                total += file.size[0] * file.size[1] * scale**2 * preprocess.channels
-            if total > self._memory_budget():
-                return None
-            self._sources = (preprocess.geometry, {})
-        return self._sources[1]
-
-
-def _source_short_side(preprocess: Preprocess) -> int:
-    return round(_CROP_MARGIN * preprocess.short_side)
+            images = {}
+            self._caches[whole] = (preprocess.geometry, images)
+        return images
