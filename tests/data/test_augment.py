@@ -125,12 +125,12 @@ class TestMixing:
         """With a picture per class of one value each, the mean of the mixed image is the share in the target."""
         values = torch.tensor([0, 255], dtype=torch.uint8)
         pixels = values.view(2, 1, 1, 1).expand(2, 1, 16, 16)
-        seen = set()
+        shares = set()
         for seed in range(60):
             images, targets = apply(Augment(cutmix=1.0), pixels, torch.tensor([0, 1]), seed)
             np.testing.assert_allclose(images.mean((1, 2, 3)).numpy(), targets[:, 1].numpy(), atol=1e-6)
-            seen.add(round(float(targets[0, 1]), 3))
-        assert len(seen) > 10
+            shares.add(round(float(targets[0, 1]), 3))
+        assert len(shares) > 10
 
     @given(st.integers(2, 40), st.floats(0, 1), st.data())
     def test_cutmix_box_is_inside(self, size: int, share: float, data: st.DataObject) -> None:

@@ -88,13 +88,13 @@ def write_archive(path: Path, source: Path) -> None:
 
 
 def check(place: Path, format: CifarFormat) -> None:
-    made = batches(format)
+    written = batches(format)
     (train_images, train_labels), (test_images, test_labels), classes = read_cifar(place, format)
-    rows = np.concatenate([made[name][0] for name in format.train])
+    rows = np.concatenate([written[name][0] for name in format.train])
     np.testing.assert_array_equal(train_images, rows.reshape(-1, 3, 32, 32))
-    np.testing.assert_array_equal(train_labels, np.concatenate([made[name][1] for name in format.train]))
-    np.testing.assert_array_equal(test_images.reshape(PER_BATCH, -1), made[format.test][0])
-    np.testing.assert_array_equal(test_labels, made[format.test][1])
+    np.testing.assert_array_equal(train_labels, np.concatenate([written[name][1] for name in format.train]))
+    np.testing.assert_array_equal(test_images.reshape(PER_BATCH, -1), written[format.test][0])
+    np.testing.assert_array_equal(test_labels, written[format.test][1])
     assert train_labels.dtype == np.int64
     assert classes == NAMES[format.classes]
 

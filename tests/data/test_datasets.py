@@ -93,8 +93,8 @@ def test_the_test_images_never_change(name: str, digest: str) -> None:
     """Published accuracies depend on which images are for testing. A change here makes all of them incomparable."""
     test = load_data(name).test
     assert isinstance(test, ArraySplit)
-    found = hashlib.sha256(test.pixels.numpy().tobytes() + test.labels.numpy().tobytes()).hexdigest()[:16]
-    assert found == digest
+    actual = hashlib.sha256(test.pixels.numpy().tobytes() + test.labels.numpy().tobytes()).hexdigest()[:16]
+    assert actual == digest
 
 
 def md5(path: Path) -> str:

@@ -43,7 +43,7 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-def found(diagnosis: Diagnosis) -> dict[str, Finding]:
+def by_kind(diagnosis: Diagnosis) -> dict[str, Finding]:
     return {finding.kind: finding for finding in diagnosis.findings}
 
 
@@ -102,7 +102,7 @@ def test_changed_copy_across_splits(photos: Path, change: Callable[[Image.Image]
     source = photos / "train" / "bees" / "1.jpg"
     with Image.open(source) as image:
         change(image).save(photos / "val" / "bees" / "copy.jpg", quality=60)
-    findings = found(examine(photos))
+    findings = by_kind(examine(photos))
     assert findings["near-duplicates across splits"].severity == "error"
     assert findings["near-duplicates across splits"].groups == (("train/bees/1.jpg", "val/bees/copy.jpg"),)
     assert set(findings) <= {"near-duplicates across splits", "mixed modes"}
@@ -184,7 +184,7 @@ def test_exif_rotation_is_a_note_and_compared_upright(photos: Path) -> None:
     with Image.open(photos / "train" / "ants" / "1.jpg") as image:
         turned = image.transpose(Image.Transpose.ROTATE_90)
     turned.save(photos / "val" / "ants" / "turned.jpg", exif=exif, quality=95)
-    findings = found(examine(photos))
+    findings = by_kind(examine(photos))
     assert findings["EXIF rotation"].severity == "note"
     assert findings["EXIF rotation"].files == ("val/ants/turned.jpg",)
     assert findings["near-duplicates across splits"].groups == (("train/ants/1.jpg", "val/ants/turned.jpg"),)
@@ -193,7 +193,7 @@ def test_exif_rotation_is_a_note_and_compared_upright(photos: Path) -> None:
 def test_mixed_modes_and_wrong_ending(photos: Path) -> None:
     photo(98).convert("P").save(photos / "train" / "ants" / "palette.png")
     photo(99).save(photos / "train" / "bees" / "really_png.jpg", format="PNG")
-    findings = found(examine(photos))
+    findings = by_kind(examine(photos))
     assert set(findings) == {"mixed modes", "wrong ending"}
     assert findings["mixed modes"].message == "pixel formats: RGB 19, P 1"
     assert findings["mixed modes"].files == ("train/ants/palette.png",)
@@ -247,12 +247,12 @@ def test_images_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         "made", ["a", "b"], ArraySplit(pixels[:8], labels[:8]), None, ArraySplit(pixels[8:], labels[8:]), ""
     )
     monkeypatch.setattr(doctor, "load_data", lambda *_, **__: data)
-    findings = found(examine("./made"))
+    findings = by_kind(examine("./made"))
     assert findings["duplicates with different labels"].groups == (("train[2] (a)", "train[7] (b)"),)
     assert findings["near-duplicates across splits"].groups == (("train[1]", "test[1]"),)
     assert findings["near-duplicates across splits"].severity == "error"
     # Of a data set with official splits it is a fact to be stated.
-    assert found(examine("mnist5k"))["near-duplicates across splits"].severity == "warning"
+    assert by_kind(examine("mnist5k"))["near-duplicates across splits"].severity == "warning"
 
 
 def test_embedded_digits_are_healthy() -> None:
@@ -290,7 +290,7 @@ def test_changed_copies_of_real_photos_are_found(tmp_path: Path, change: Callabl
         with Image.open(source) as image:
             change(image.convert("RGB")).save(tmp_path / "val" / source.parent.name / source.name, quality=50)
     expected = {(f"train/{s.parent.name}/{s.name}", f"val/{s.parent.name}/{s.name}") for s in sources}
-    groups = found(examine(tmp_path))["near-duplicates across splits"].groups
+    groups = by_kind(examine(tmp_path))["near-duplicates across splits"].groups
     assert set(groups) == expected
 
 
@@ -323,10 +323,10 @@ def test_correlation_is_that_of_numpy() -> None:
     thumbs = rng.integers(0, 256, (5, 32, 32), dtype=np.uint8)
     thumbs[4] = 7
     pairs = np.array([(0, 1), (2, 2), (3, 4)])
-    found = near_duplicates.correlation(thumbs, pairs)
-    assert found[0] == pytest.approx(np.corrcoef(thumbs[0].ravel(), thumbs[1].ravel())[0, 1], abs=1e-5)
-    assert found[1] == pytest.approx(1)
-    assert found[2] == 0
+    values = near_duplicates.correlation(thumbs, pairs)
+    assert values[0] == pytest.approx(np.corrcoef(thumbs[0].ravel(), thumbs[1].ravel())[0, 1], abs=1e-5)
+    assert values[1] == pytest.approx(1)
+    assert values[2] == 0
 
 
 def test_groups_join_what_shares_a_member() -> None:
@@ -347,10 +347,6 @@ def save(root: Path, name: str, pixels: np.ndarray) -> None:
     Image.fromarray(pixels).save(path)
 
 
-def kinds(diagnosis: Diagnosis) -> dict[str, Finding]:
-    return {finding.kind: finding for finding in diagnosis.findings}
-
-
 def test_ten_bits_in_sixteen_are_no_blank_pictures(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name in "ab":
@@ -358,7 +354,7 @@ def test_ten_bits_in_sixteen_are_no_blank_pictures(tmp_path: Path) -> None:
             save(tmp_path, f"{name}/{i}.png", rng.integers(0, 1024, (40, 40)).astype(np.uint16))
     diagnosis = examine(tmp_path)
     assert "grey pixels stored in 16 bits use 10 of them: 1023 is taken for white" in diagnosis.notes
-    assert not {"blank", "few values"} & set(kinds(diagnosis))
+    assert not {"blank", "few values"} & set(by_kind(diagnosis))
     train = load_data(tmp_path).train
     assert train.depth == 10
     preprocess = Preprocess(40, 1, (0.5,), (0.5,), depth=train.depth)
@@ -370,9 +366,9 @@ def test_dark_data_are_not_to_be_deleted(tmp_path: Path) -> None:
     for name in "ab":
         for i in range(3):
             save(tmp_path, f"{name}/{i}.png", rng.integers(0, 4, (40, 40, 3), dtype=np.uint8))
-    found = kinds(examine(tmp_path))
-    assert "blank" not in found
-    assert found["few values"].message.startswith("all pixels of all pictures are within ")
+    findings = by_kind(examine(tmp_path))
+    assert "blank" not in findings
+    assert findings["few values"].message.startswith("all pixels of all pictures are within ")
 
 
 def test_what_was_left_aside_is_questioned(tmp_path: Path) -> None:
@@ -384,15 +380,15 @@ def test_what_was_left_aside_is_questioned(tmp_path: Path) -> None:
         (tmp_path / "a" / f"{i}.raw").write_bytes(b"x")
         (tmp_path / f"empty{i}").mkdir()
     save(tmp_path, "a/dot.png", np.zeros((1, 1, 3), np.uint8))
-    found = kinds(examine(tmp_path))
-    assert found["most files ignored"].message == "5 images are used and 6 other files are not"
-    assert found["most folders ignored"].message == "2 folders are classes and 6 folders are ignored"
-    assert found["no pictures"].files == ("a/dot.png",)
+    findings = by_kind(examine(tmp_path))
+    assert findings["most files ignored"].message == "5 images are used and 6 other files are not"
+    assert findings["most folders ignored"].message == "2 folders are classes and 6 folders are ignored"
+    assert findings["no pictures"].files == ("a/dot.png",)
 
 
 def test_a_folder_without_classes_still_gets_its_unreadable_files_listed(tmp_path: Path) -> None:
     save(tmp_path, "1.png", np.zeros((40, 40, 3), np.uint8))
     (tmp_path / "2.jpg").write_bytes(b"<html>404</html>")
-    found = kinds(examine(tmp_path))
-    assert set(found) == {"unusable", "unreadable"}
-    assert found["unreadable"].files == ("2.jpg: it is an HTML page, as a failed download leaves it, not an image",)
+    findings = by_kind(examine(tmp_path))
+    assert set(findings) == {"unusable", "unreadable"}
+    assert findings["unreadable"].files == ("2.jpg: it is an HTML page, as a failed download leaves it, not an image",)

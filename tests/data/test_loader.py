@@ -52,19 +52,19 @@ class TestCoverage:
             with pytest.raises(UsageError, match="processes cannot share"):
                 Loader(split, GREY, batch_size, shuffle=True, world=world)
             return
-        seen: list[int] = []
+        positions: list[int] = []
         steps = []
         for rank in range(world):
             loader = Loader(split, GREY, batch_size, shuffle=shuffle, rank=rank, world=world)
             batches = list(loader.epoch(3))
             steps.append(len(batches))
             for batch in batches:
-                seen += batch.indices.tolist()
+                positions += batch.indices.tolist()
                 assert len(batch) == len(batch.images) == len(batch.labels) > 0
                 assert torch.equal(batch.labels, split.labels[batch.indices])
             if shuffle:
                 assert len(batches) == len(loader)
-        assert sorted(seen) == list(range(count))
+        assert sorted(positions) == list(range(count))
         if shuffle:
             assert len(set(steps)) == 1  # or distributed training would wait for ever
 
@@ -277,10 +277,10 @@ class TestScan:
         (tmp_path / "empty.jpg").write_bytes(b"")
         (tmp_path / "text.jpg").write_text("no image")
         names = ["good.jpg", "turned.jpg", "turned.tif", "cut.jpg", "cut.png", "empty.jpg", "text.jpg", "none.jpg"]
-        found = dict(zip(names, scan([tmp_path / name for name in names], full=True), strict=True))
-        assert found["good.jpg"] == Scanned((40, 60), "RGB")
-        assert found["turned.jpg"] == Scanned((60, 40), "RGB")
-        assert found["turned.tif"] == Scanned((60, 40), "RGB")
+        full = dict(zip(names, scan([tmp_path / name for name in names], full=True), strict=True))
+        assert full["good.jpg"] == Scanned((40, 60), "RGB")
+        assert full["turned.jpg"] == Scanned((60, 40), "RGB")
+        assert full["turned.tif"] == Scanned((60, 40), "RGB")
         for name, why in {
             "cut.jpg": "truncated",
             "cut.png": "truncated",
@@ -288,11 +288,11 @@ class TestScan:
             "text.jpg": "not an image",
             "none.jpg": "no such file",
         }.items():
-            assert why in (found[name].error or ""), name
+            assert why in (full[name].error or ""), name
         headers = dict(zip(names, scan([tmp_path / name for name in names], full=False), strict=True))
-        assert headers["good.jpg"] == found["good.jpg"]
-        assert headers["turned.jpg"] == found["turned.jpg"]
-        assert headers["turned.tif"] == found["turned.tif"]
+        assert headers["good.jpg"] == full["good.jpg"]
+        assert headers["turned.jpg"] == full["turned.jpg"]
+        assert headers["turned.tif"] == full["turned.tif"]
         assert headers["empty.jpg"].error
         assert headers["text.jpg"].error
 

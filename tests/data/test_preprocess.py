@@ -133,9 +133,9 @@ class TestOrientation:
         blocks = np.kron(np.array([[0, 1], [2, 3]]), np.ones((8, 8))).astype(np.uint8) * 80
         options = {"lossless": True} if suffix == "webp" else {}
         Image.fromarray(blocks).convert("RGB").save(tmp_path / f"x.{suffix}", exif=exif, **options)
-        shown = plain(16, 1).pixels(tmp_path / f"x.{suffix}")[0]
+        upright = plain(16, 1).pixels(tmp_path / f"x.{suffix}")[0]
         expected = np.kron(np.array(self.SHOWN[orientation]), np.ones((8, 8))) * 80
-        assert np.array_equal(shown.numpy(), expected)
+        assert np.array_equal(upright.numpy(), expected)
 
     def test_jpeg_of_a_camera(self, tmp_path: Path) -> None:
         exif = Image.Exif()

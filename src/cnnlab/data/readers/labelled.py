@@ -19,13 +19,9 @@ VALIDATION_SHARE = 0.2
 
 #: Names of split folders, and of values in the ``split`` column of a CSV file, in small letters.
 SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
 
 
@@ -72,7 +68,7 @@ def data_of_files(
         DataError: nothing is readable, fewer than two classes, or a class in val or test that train lacks.
     """
     scanned = scan(listing.paths, progress=progress)
-    skipped = [(file, scan.error) for file, scan in zip(listing.names, scanned, strict=True) if scan.error is not None]
+    skipped = [(name, file.error) for name, file in zip(listing.names, scanned, strict=True) if file.error is not None]
     good = [i for i, file in enumerate(scanned) if file.error is None]
     labels, splits = [listing.labels[i] for i in good], [listing.splits[i] for i in good]
     if "train" not in splits:
