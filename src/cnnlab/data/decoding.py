@@ -192,22 +192,18 @@ def to_bytes(values: np.ndarray, *, stretch: bool = False) -> np.ndarray:
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
     if not np.isfinite([low, high]).all():
         raise DataError("The image holds NaN or infinite values; expected uint8, or floats in 0..1.")
-    scaled = values.astype(np.float64)
-    if values.dtype == np.uint16:
+    scaled, whole = values.astype(np.float64), values.dtype.kind in "iu"
+    if values.dtype == np.uint16 or (whole and low >= 0 and 255 < high <= 65535):
         scaled /= 257
-    elif low >= 0 and high <= 1 and values.dtype.kind == "f":
+    elif low >= 0 and high <= 1 and not whole:
         scaled *= 255
-    elif low >= 0 and high <= 255:
-        pass
-    elif low >= 0 and high <= 65535 and values.dtype.kind in "iu":
-        scaled /= 257
-    elif stretch:
+    elif low < 0 or high > 255:
+        if not stretch:
+            raise DataError(
+                f"The image has values from {low:g} to {high:g}; expected uint8 (0..255), uint16, or floats in 0..1. "
+                "Give the picture before normalisation."
+            )
         scaled = (scaled - low) * (255 / (high - low))
-    else:
-        raise DataError(
-            f"The image has values from {low:g} to {high:g}; expected uint8 (0..255), uint16, or floats in 0..1. "
-            "Give the picture before normalisation."
-        )
     return scaled.round().astype(np.uint8)
 
 

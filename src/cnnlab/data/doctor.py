@@ -99,12 +99,9 @@ def examine(
     """Examine a folder, a CSV file or a named data set.
 
     Args:
-        data: path or name, as for :func:`cnnlab.load_data`.
-        data_dir: folder to look for named data sets in.
+        data, data_dir, seed, progress: see :func:`cnnlab.load_data`.
         tiny: files whose short side has fewer pixels than this are reported.
         imbalance: a largest class with more than this many times the images of the smallest is reported.
-        seed: seed of the division of data without splits.
-        progress: show a progress bar on stderr.
         reading: options of reading a folder or CSV file: ``layout``, ``label_column``, ``file_column`` of
             :func:`cnnlab.load_data`.
 

@@ -37,9 +37,7 @@ def stratified_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor
     shares = _shares(sizes, round(len(values) * fraction))
     shares = np.where(sizes >= 2, np.clip(shares, 1, np.maximum(sizes - 1, 1)), 0)
     part = _draw(values, shares, seed)
-    inside = torch.zeros(len(values), dtype=torch.bool)
-    inside[part] = True
-    return torch.nonzero(~inside).flatten(), part
+    return torch.from_numpy(np.delete(np.arange(len(values)), part)), part
 
 
 def _shares(sizes: np.ndarray, count: int) -> np.ndarray:

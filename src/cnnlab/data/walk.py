@@ -165,15 +165,10 @@ def _holds(target: str, folder: Path) -> bool:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads back to itself
-        return False
+    # Of a link that leads back to itself, isdir says no and is_dir raises an error.
+    return os.path.isdir(entry) if entry.is_symlink() else entry.is_dir()
 
 
 def _is_file_or_dangling(entry: os.DirEntry[str]) -> bool:
     """Return whether an entry is a file or a link to nothing; not a socket, pipe or device, which may never end."""
-    try:
-        return entry.is_file() or not os.path.exists(entry.path)
-    except OSError:
-        return True
+    return os.path.isfile(entry) or not os.path.exists(entry) if entry.is_symlink() else entry.is_file()

@@ -43,10 +43,7 @@ def load_csv(
 
     Args:
         path: CSV file to read.
-        seed: seed of the division into train and val.
-        progress: whether to show a progress bar while image files are scanned.
-        label_column: name of the column with the labels, where it is none of those above.
-        file_column: name of the column with the image files, likewise.
+        seed, progress, label_column, file_column: see :func:`cnnlab.load_data`.
 
     Raises:
         DataNotFoundError: there is no such file.

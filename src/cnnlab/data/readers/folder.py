@@ -44,8 +44,7 @@ def load_folder(path: str | Path, *, seed: int = 0, progress: bool | None = None
 
     Args:
         path: folder to read.
-        seed: seed of the division into train and val.
-        progress: whether to show a progress bar while the images are scanned.
+        seed, progress: see :func:`cnnlab.load_data`.
         layout: layout of the folder, where ``auto`` cannot decide or decides wrongly; see :data:`Layout`.
 
     Raises:
