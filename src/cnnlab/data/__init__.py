@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from cnnlab.data.base import Crops, ImageData, Split, channel_statistics, class_counts
     from cnnlab.data.course import course_split
     from cnnlab.data.decoding import ImageLike
-    from cnnlab.data.facts import DataFacts, data_sets
     from cnnlab.data.file_split import FileSplit
     from cnnlab.data.load import list_data, load_data
     from cnnlab.data.loader import Batch, Loader
+    from cnnlab.data.named_sets import DataFacts, data_sets
     from cnnlab.data.preprocess import Preprocess
 
 _MODULE_OF = {
@@ -27,7 +27,7 @@ _MODULE_OF = {
     "Augment": "augment",
     "Batch": "loader",
     "Crops": "base",
-    "DataFacts": "facts",
+    "DataFacts": "named_sets",
     "FileSplit": "file_split",
     "ImageData": "base",
     "ImageLike": "decoding",
@@ -37,7 +37,7 @@ _MODULE_OF = {
     "channel_statistics": "base",
     "class_counts": "base",
     "course_split": "course",
-    "data_sets": "facts",
+    "data_sets": "named_sets",
     "list_data": "load",
     "load_data": "load",
 }

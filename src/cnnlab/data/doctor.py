@@ -14,9 +14,9 @@ from PIL import Image
 from cnnlab.data import near_duplicates
 from cnnlab.data.array_split import ArraySplit
 from cnnlab.data.base import ImageData, class_counts
-from cnnlab.data.facts import data_sets
 from cnnlab.data.inspection import InspectedImage, inspect_images
 from cnnlab.data.load import load_data
+from cnnlab.data.named_sets import data_sets
 from cnnlab.data.near_duplicates import THUMB
 from cnnlab.data.scanning import scan
 from cnnlab.data.walk import find_images

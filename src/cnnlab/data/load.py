@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 from cnnlab.data.base import ImageData
-from cnnlab.data.facts import data_sets
-from cnnlab.data.locations import Search
+from cnnlab.data.named_sets import Search, data_sets
 from cnnlab.data.readers.csv import load_csv
 from cnnlab.data.readers.folder import Layout, load_folder
 from cnnlab.errors import DataError, DataNotFoundError

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnnlab.data.facts import DataFacts, data_sets
-from cnnlab.data.locations import Search
+from cnnlab.data.named_sets import DataFacts, Search, data_sets
 from cnnlab.data.readers.cifar import CIFAR10, load_cifar_data
 
 if TYPE_CHECKING:

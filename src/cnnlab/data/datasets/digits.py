@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnnlab.data.facts import DataFacts, data_sets
-from cnnlab.data.in_memory import DIGITS, fixed_division, named_data
-from cnnlab.data.locations import Search
+from cnnlab.data.named_sets import DIGITS, DataFacts, Search, data_sets, fixed_division, named_data
 
 if TYPE_CHECKING:
     from cnnlab.data.base import ImageData

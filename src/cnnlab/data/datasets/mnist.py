@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cnnlab.data.facts import DataFacts, data_sets
-from cnnlab.data.in_memory import DIGITS
-from cnnlab.data.locations import Search
+from cnnlab.data.named_sets import DIGITS, DataFacts, Search, data_sets
 from cnnlab.data.readers.idx import load_idx_data
 
 if TYPE_CHECKING:

@@ -27,8 +27,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from cnnlab.data.in_memory import Arrays, named_data
-from cnnlab.data.locations import Search
+from cnnlab.data.named_sets import Arrays, Search, named_data
 from cnnlab.downloads import Remote
 from cnnlab.errors import DataError, RunError
 from cnnlab.files import cache_dir, replacing

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnnlab.data.in_memory import named_data
-from cnnlab.data.locations import Search
+from cnnlab.data.named_sets import Search, named_data
 from cnnlab.downloads import Remote
 from cnnlab.errors import DataError
 

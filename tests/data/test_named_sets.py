@@ -13,7 +13,7 @@ import pytest
 
 from cnnlab.data import load_data
 from cnnlab.data.datasets import cifar10, fashion_mnist, mnist
-from cnnlab.data.locations import Search
+from cnnlab.data.named_sets import Search
 from cnnlab.data.readers import cifar
 from cnnlab.data.readers.idx import FILES
 from cnnlab.errors import DataError, DataNotFoundError
