@@ -89,21 +89,19 @@ class Diagnosis:
 def examine(
     data: str | Path,
     *,
-    data_dir: str | Path | None = None,
     tiny: int = 32,
     imbalance: float = 10.0,
-    seed: int = 0,
     progress: bool | None = None,
     **reading: Any,
 ) -> Diagnosis:
     """Examine a folder, a CSV file or a named data set.
 
     Args:
-        data, data_dir, seed, progress: see :func:`cnnlab.load_data`.
+        data, progress: see :func:`cnnlab.load_data`.
         tiny: files whose short side has fewer pixels than this are reported.
         imbalance: a largest class with more than this many times the images of the smallest is reported.
-        reading: options of reading a folder or CSV file: ``layout``, ``label_column``, ``file_column`` of
-            :func:`cnnlab.load_data`.
+        reading: other options of :func:`cnnlab.load_data`: ``data_dir``, ``seed``, ``layout``, ``label_column``,
+            ``file_column``.
 
     Returns:
         The diagnosis. Data that cannot be trained on at all gives a diagnosis with the reason, no exception.
@@ -112,7 +110,7 @@ def examine(
         DataNotFoundError, UnknownNameError: there is no such path or data set.
     """
     try:
-        loaded = load_data(data, data_dir=data_dir, seed=seed, progress=progress, **reading)
+        loaded = load_data(data, progress=progress, **reading)
     except DataNotFoundError:
         raise
     except DataError as error:

@@ -6,8 +6,9 @@ import os
 import sys
 from pathlib import Path
 
+from cnnlab.data.array_split import ArraySplit
 from cnnlab.data.base import ImageData
-from cnnlab.data.named_sets import Search, data_sets
+from cnnlab.data.named_sets import ArrayData, Search, data_sets
 from cnnlab.data.readers.csv import load_csv
 from cnnlab.data.readers.folder import Layout, load_folder
 from cnnlab.errors import DataError, DataNotFoundError
@@ -54,8 +55,8 @@ def load_data(
     path, named = Path(text).expanduser(), isinstance(name_or_path, str)
     is_table = path.suffix.lower() in (".csv", ".tsv")
     if named and text in data_sets:
-        data: ImageData = data_sets.get(text).factory(Search(text, data_dir, progress, download))
-        return data
+        data: ArrayData | ImageData = data_sets.get(text).factory(Search(text, data_dir, progress, download))
+        return _image_data(text, data) if isinstance(data, ArrayData) else data
     if path.is_dir():
         return load_folder(path, seed=seed, progress=progress, layout=layout)
     if path.is_file():
@@ -66,3 +67,14 @@ def load_data(
     if named and not (is_table or os.sep in text or "/" in text):
         data_sets.get(text)  # raises UnknownNameError with the nearest name
     raise DataNotFoundError(f"There is no folder or CSV file {path}. Check the path; it is seen from {Path.cwd()}.")
+
+
+def _image_data(name: str, data: ArrayData) -> ImageData:
+    _, channels, height, width = data.train[0].shape
+    train, test = ArraySplit(*data.train), ArraySplit(*data.test)
+    notes = [
+        f"{len(data.classes)} classes, train {len(train)}, no val, test {len(test)}",
+        f"images of {width}x{height} pixels (width x height), {'grey' if channels == 1 else 'colour'}",
+        f"read from {data.source}",
+    ]
+    return ImageData(name, list(data.classes), train, None, test, data.source, notes)

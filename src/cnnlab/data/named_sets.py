@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
@@ -19,9 +19,6 @@ from cnnlab.errors import DataError, DataNotFoundError
 from cnnlab.files import cache_dir
 from cnnlab.registry import Registry
 
-if TYPE_CHECKING:
-    from cnnlab.data.base import ImageData
-
 Files = TypeVar("Files")
 
 #: The images uint8 (N, C, H, W) and the labels int64 (N,) of a split.
@@ -29,6 +26,23 @@ Arrays: TypeAlias = tuple[np.ndarray, np.ndarray]
 
 #: Class names of the data sets of handwritten digits.
 DIGITS = tuple("0123456789")
+
+
+@dataclass(frozen=True)
+class ArrayData:
+    """The images and labels that the files of a named data set hold.
+
+    Args:
+        classes: class names; a label is a position among them.
+        train: arrays of the images for training.
+        test: arrays of the images for testing.
+        source: origin of the data: files or package.
+    """
+
+    classes: Sequence[str]
+    train: Arrays
+    test: Arrays
+    source: str
 
 
 @dataclass(frozen=True)
@@ -61,7 +75,7 @@ class DataFacts:
 
 
 #: Every named data set. A module of :mod:`cnnlab.data.datasets` registers a factory
-#: ``(search: Search) -> ImageData`` with ``@data_sets.register(DataFacts(...))``.
+#: ``(search: Search) -> ArrayData`` (or ``-> ImageData``) with ``@data_sets.register(DataFacts(...))``.
 data_sets: Registry[DataFacts] = Registry(
     "data set", "cnnlab.data.datasets", "A path to a folder of class folders or to a CSV file works too."
 )
@@ -130,6 +144,7 @@ class Search:
             else:
                 if (files := files_in(target)) is not None:
                     return files
+                reason = "what was downloaded does not hold its files"
         embedded = [entry.name for entry in data_sets if entry.facts.download_bytes == 0]
         raise DataNotFoundError(
             f'The data set "{self.name}" is not on this machine and could not be downloaded ({reason}).\n'
@@ -139,21 +154,6 @@ class Search:
             f"Looked in: {', '.join(map(str, folders))}.\n"
             f"Data sets that need no download: {', '.join(embedded)}."
         )
-
-
-def named_data(name: str, classes: Sequence[str], train: Arrays, test: Arrays, source: str) -> ImageData:
-    """Make a data set of the arrays of two splits."""
-    # Imported here: the list of data sets, and so every module that registers one, does without torch.
-    from cnnlab.data.array_split import ArraySplit
-    from cnnlab.data.base import ImageData
-
-    _, channels, height, width = train[0].shape
-    notes = [
-        f"{len(classes)} classes, train {len(train[0])}, no val, test {len(test[0])}",
-        f"images of {width}x{height} pixels (width x height), {'grey' if channels == 1 else 'colour'}",
-        f"read from {source}",
-    ]
-    return ImageData(name, list(classes), ArraySplit(*train), None, ArraySplit(*test), source, notes)
 
 
 def fixed_division(images: np.ndarray, labels: np.ndarray, per_class: np.ndarray) -> tuple[Arrays, Arrays]:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from cnnlab.data.named_sets import DataFacts, Search, data_sets
+from cnnlab.data.named_sets import ArrayData, DataFacts, Search, data_sets
 from cnnlab.data.readers.cifar import CIFAR10, load_cifar_data
-
-if TYPE_CHECKING:
-    from cnnlab.data.base import ImageData
 
 URL = "https://www.cs.toronto.edu/~kriz/"
 MD5 = "c58f30108f718f92721af3b95e74349a"
@@ -29,6 +24,6 @@ CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
         std=(0.2470, 0.2435, 0.2616),
     )
 )
-def cifar10(search: Search) -> ImageData:
+def cifar10(search: Search) -> ArrayData:
     """Photos of animals and vehicles of ten kinds, 32x32 colour, 50,000 for training and 10,000 for testing."""
     return load_cifar_data(search, CLASSES, CIFAR10, URL, MD5)

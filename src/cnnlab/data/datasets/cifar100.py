@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from cnnlab.data.named_sets import DataFacts, Search, data_sets
+from cnnlab.data.named_sets import ArrayData, DataFacts, Search, data_sets
 from cnnlab.data.readers.cifar import CIFAR100, load_cifar_data
-
-if TYPE_CHECKING:
-    from cnnlab.data.base import ImageData
 
 URL = "https://www.cs.toronto.edu/~kriz/"
 MD5 = "eb9058c3a382ffc7106e4002c42a8d85"
@@ -39,6 +34,6 @@ CLASSES = tuple(
         std=(0.2673, 0.2564, 0.2762),
     )
 )
-def cifar100(search: Search) -> ImageData:
+def cifar100(search: Search) -> ArrayData:
     """Photos of a hundred kinds of things and creatures, 32x32 colour, 50,000 for training and 10,000 for testing."""
     return load_cifar_data(search, CLASSES, CIFAR100, URL, MD5)

