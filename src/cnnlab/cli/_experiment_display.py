@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from cnnlab.console import duration, percent, table
+from cnnlab.experiments.bench import Diverged
 from cnnlab.experiments.study import Study
 from cnnlab.training import EpochDone, Event, Finished, Started, StepDone
 
@@ -32,6 +33,7 @@ class StudyDisplay:
         self._live = Live(console=console, refresh_per_second=8, transient=True) if console.is_terminal else None
         self._now: dict[str, tuple[str, str, str]] = {}
         self._reached: dict[str, list[float]] = {}
+        self._diverged: dict[str, int] = {}
         self._seed: int | None = None
         self._since = self._drawn = time.monotonic()
         self._begun = 0  # seeds that were begun here
@@ -59,11 +61,18 @@ class StudyDisplay:
         elif isinstance(event, Finished):
             self._reached.setdefault(variant, []).append(event.accuracy)
             if not self._live:
-                line = f"seed {seed}  {variant}: accuracy {event.accuracy:.2%}, loss {event.loss:.4f}"
-                self.console.print(line, soft_wrap=True, highlight=False, markup=False)
+                self._say(f"seed {seed}  {variant}: accuracy {event.accuracy:.2%}, loss {event.loss:.4f}")
+        elif isinstance(event, Diverged):
+            self._now[variant] = ("diverged", "", "")
+            self._diverged[variant] = self._diverged.get(variant, 0) + 1
+            if not self._live:
+                self._say(f"seed {seed}  {variant}: diverged. {event.message}")
         if self._live and self._due():
             self._live.update(self._table())
             self._drawn = time.monotonic()
+
+    def _say(self, line: str) -> None:
+        self.console.print(line, soft_wrap=True, highlight=False, markup=False)
 
     def _due(self) -> bool:
         return time.monotonic() - self._drawn > REFRESH_SECONDS
@@ -89,7 +98,9 @@ class StudyDisplay:
         return f", about {duration(seconds)} left"
 
     def _so_far(self, variant: str) -> str:
-        reached = self._reached.get(variant, [])
+        reached, diverged = self._reached.get(variant, []), self._diverged.get(variant, 0)
+        lost = f", {diverged} diverged" if diverged else ""
         if len(reached) < 2:
-            return percent(reached[0], 2) if reached else ""
-        return f"{100 * statistics.fmean(reached):.2f} ± {100 * statistics.stdev(reached):.2f}% (n = {len(reached)})"
+            return percent(reached[0], 2) + lost if reached else lost.removeprefix(", ")
+        mean, std = 100 * statistics.fmean(reached), 100 * statistics.stdev(reached)
+        return f"{mean:.2f} ± {std:.2f}% (n = {len(reached)}{lost})"

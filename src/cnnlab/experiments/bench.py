@@ -31,6 +31,13 @@ SAVE_SECONDS = 30.0  # a killed study loses at most about so much work
 STEP_POINTS = 60  # points of the curve over steps, per training
 
 
+@dataclass(frozen=True)
+class Diverged(Event):
+    """The training of a variant ended because its loss or its weights are not numbers any more."""
+
+    message: str
+
+
 @dataclass
 class Records:
     """The rows and answers that one part of a seed has produced."""
@@ -216,16 +223,13 @@ class _SideBySide:
             for variant, events in list(streams.items()):
                 try:
                     event = next(events)
-                except DivergedError:
-                    self._add("results", variant=variant, accuracy=math.nan, loss=math.nan, diverged=1)
+                except DivergedError as error:
+                    event = Diverged(self.sessions[variant], str(error))
                     self.diverged.add(variant)
-                    self.records.ended.append(variant)
-                    del streams[variant]
-                    continue
                 if isinstance(event, Started) and self.restored:
                     continue  # what was done at the beginning was done before the interruption
                 self._take(variant, event)
-                if isinstance(event, Finished):
+                if isinstance(event, Finished | Diverged):
                     self.records.ended.append(variant)
                     del streams[variant]
             if time.monotonic() - saved_at > SAVE_SECONDS or not streams:
@@ -257,6 +261,8 @@ class _SideBySide:
             )
             self._add("timings", variant=variant, seconds=event.seconds)
             self.records.answers[variant] = pack_answers(event.logits.argmax(1) == event.labels)
+        elif isinstance(event, Diverged):
+            self._add("results", variant=variant, accuracy=math.nan, loss=math.nan, train_loss=math.nan, diverged=1)
         for watch in self.watches:
             watch(variant, event)
         if self.checkpoints and isinstance(event, Started | EpochDone):
