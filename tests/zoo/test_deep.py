@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import lzma
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +18,7 @@ from cnnlab.zoo import create_model, models, split_outputs, stage_outputs
 from cnnlab.zoo._layers import DropPath
 from cnnlab.zoo.densenet import DenseBlock
 from cnnlab.zoo.inception import AuxiliaryHead
-from cnnlab.zoo.resnet import Bottleneck
-from cnnlab.zoo.resnext import ResNeXtBlock
-from cnnlab.zoo.se_resnet import SEBasicBlock, SEBottleneck
+from cnnlab.zoo.resnet import BasicBlock, Bottleneck
 
 
 def count(module: nn.Module) -> int:
@@ -127,7 +127,7 @@ def test_bottleneck_has_its_stride_in_the_3x3_convolution(stride: int) -> None:
 
 def test_resnext_block_is_a_sum_over_its_paths() -> None:
     """Figure 3 (a): 4 paths of 2 channels, each with its own three convolutions, added up."""
-    block = randomised(ResNeXtBlock(256, 256, 1, 0.0, cardinality=4, width=2))
+    block = randomised(Bottleneck(256, 256, cardinality=4, width=2))
     x = torch.randn(2, 256, 5, 5)
     total = torch.zeros_like(x)
     inner = norm(F.conv2d(x, block.conv1.weight), block.bn1)
@@ -150,7 +150,7 @@ def test_resnext_widths_are_those_of_table_1() -> None:
 
 
 def test_squeeze_and_excitation_weighs_the_branch_before_the_sum() -> None:
-    block = randomised(SEBasicBlock(16, 16))
+    block = randomised(BasicBlock(16, 16, se=True))
     x = torch.randn(2, 16, 5, 5)
     y = F.relu(norm(F.conv2d(x, block.conv1.weight, padding=1), block.bn1))
     y = norm(F.conv2d(y, block.conv2.weight, padding=1), block.bn2)
@@ -331,8 +331,8 @@ def test_drop_path_grows_linearly_and_acts_in_training_only(name: str, blocks: i
         assert torch.equal(model.eval()(images), plain.eval()(images))
 
 
-@pytest.mark.parametrize("block", [Bottleneck, SEBottleneck])
-def test_a_dropped_branch_leaves_the_shortcut(block: type[nn.Module]) -> None:
+@pytest.mark.parametrize("block", [Bottleneck, partial(Bottleneck, se=True)])
+def test_a_dropped_branch_leaves_the_shortcut(block: Callable[..., nn.Module]) -> None:
     torch.manual_seed(0)
     module, x = block(16, 16, 1, 0.999), torch.rand(3, 16, 4, 4)
     torch.testing.assert_close(module(x), x)

@@ -48,19 +48,21 @@ class SqueezeExcitation(nn.Module):
 
     Args:
         channels: number of channels of the input and the output.
-        squeezed: number of channels between the two layers.
+        squeezed: number of channels between the two layers; by default a sixteenth of ``channels``, but at least 8
+            (timm's rule; the paper has no least number).
         activation: activation after the first layer. ``gate``: that after the second; sigmoid in the paper.
     """
 
     def __init__(
         self,
         channels: int,
-        squeezed: int,
+        squeezed: int | None = None,
         activation: Callable[[], nn.Module] = nn.ReLU,
         gate: Callable[[], nn.Module] = nn.Sigmoid,
     ) -> None:
         super().__init__()
         self.avgpool = nn.AdaptiveAvgPool2d(1)
+        squeezed = squeezed or max(8, channels // 16)
         self.fc1 = nn.Conv2d(channels, squeezed, 1)
         self.fc2 = nn.Conv2d(squeezed, channels, 1)
         self.activation = activation()

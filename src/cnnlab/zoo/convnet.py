@@ -14,8 +14,7 @@ Reported: nothing at this size; it is a teaching network for 32x32 photos.
 Deviations from VGG: three blocks of two convolutions, 32, 64 and 128 channels, no hidden dense layers, so that ten
 epochs of CIFAR-10 take minutes without a GPU. As options, other kernels than 3x3, average pooling or a 2x2 convolution
 of stride 2 (without an activation) in place of max pooling, and squeeze-and-excitation at the end of each block, with
-a sixteenth of the channels between its two layers, but at least 8, as in ``se_resnet.py``. Initialisation: He et al.
-2015.
+a sixteenth of the channels between its two layers, but at least 8. Initialisation: He et al. 2015.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ class ConvBlock(nn.Sequential):
             layers.append(nn.ReLU(inplace=True))
         layers.append(halving(pooling, out_channels))
         if se:
-            layers.append(SqueezeExcitation(out_channels, max(8, out_channels // 16)))
+            layers.append(SqueezeExcitation(out_channels))
         super().__init__(*layers)
 
 

@@ -25,7 +25,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from cnnlab.zoo._layers import DropPath, he_init
+from cnnlab.zoo._layers import DropPath, SqueezeExcitation, he_init
 from cnnlab.zoo._network import SMALL_IMAGE, Network
 from cnnlab.zoo._registry import Paper, Rate, Variant, torchvision
 
@@ -35,15 +35,22 @@ WIDE = (256, 512, 1024, 2048)  # output channels of the four stages of bottlenec
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut around them."""
+    """Two 3x3 convolutions and a shortcut around them.
 
-    def __init__(self, in_channels: int, channels: int, stride: int = 1, drop_path: float = 0.0) -> None:
+    Args:
+        se: whether a gate per channel weighs what is added to the shortcut; see :mod:`cnnlab.zoo.se_resnet`.
+    """
+
+    def __init__(
+        self, in_channels: int, channels: int, stride: int = 1, drop_path: float = 0.0, *, se: bool = False
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
+        self.se = SqueezeExcitation(channels) if se else None
         self.drop_path = DropPath(drop_path)
         self.downsample = projection(in_channels, channels, stride)
 
@@ -51,32 +58,52 @@ class BasicBlock(nn.Module):
         shortcut = x if self.downsample is None else self.downsample(x)  # (N, channels, S / stride, S / stride)
         x = self.relu(self.bn1(self.conv1(x)))  # (N, channels, S / stride, S / stride)
         x = self.bn2(self.conv2(x))  # (N, channels, S / stride, S / stride)
+        x = x if self.se is None else self.se(x)  # (N, channels, S / stride, S / stride)
         x = self.drop_path(x)  # (N, channels, S / stride, S / stride)
         x += shortcut
         return self.relu(x)  # (N, channels, S / stride, S / stride)
 
 
 class Bottleneck(nn.Module):
-    """A 3x3 convolution between two of 1x1, which narrow to a quarter and widen again, and a shortcut around them."""
+    """A 3x3 convolution between two of 1x1, which narrow the channels and widen them again, and a shortcut around them.
 
-    def __init__(self, in_channels: int, channels: int, stride: int = 1, drop_path: float = 0.0) -> None:
+    Args:
+        cardinality: number of groups of the 3x3 convolution; see :mod:`cnnlab.zoo.resnext`.
+        width: number of channels of a group in the first stage; it doubles from stage to stage. One group of 64 has a
+            quarter of the block's channels.
+        se: whether a gate per channel weighs what is added to the shortcut; see :mod:`cnnlab.zoo.se_resnet`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        stride: int = 1,
+        drop_path: float = 0.0,
+        *,
+        cardinality: int = 1,
+        width: int = 64,
+        se: bool = False,
+    ) -> None:
         super().__init__()
-        narrow = channels // 4
+        narrow = cardinality * width * channels // WIDE[0]
         self.conv1 = nn.Conv2d(in_channels, narrow, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(narrow)
-        self.conv2 = nn.Conv2d(narrow, narrow, 3, stride, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(narrow, narrow, 3, stride, padding=1, groups=cardinality, bias=False)
         self.bn2 = nn.BatchNorm2d(narrow)
         self.conv3 = nn.Conv2d(narrow, channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU(inplace=True)
+        self.se = SqueezeExcitation(channels) if se else None
         self.drop_path = DropPath(drop_path)
         self.downsample = projection(in_channels, channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)  # (N, channels, S / stride, S / stride)
-        x = self.relu(self.bn1(self.conv1(x)))  # (N, channels / 4, S, S)
-        x = self.relu(self.bn2(self.conv2(x)))  # (N, channels / 4, S / stride, S / stride)
+        x = self.relu(self.bn1(self.conv1(x)))  # (N, narrow, S, S)
+        x = self.relu(self.bn2(self.conv2(x)))  # (N, narrow, S / stride, S / stride)
         x = self.bn3(self.conv3(x))  # (N, channels, S / stride, S / stride)
+        x = x if self.se is None else self.se(x)  # (N, channels, S / stride, S / stride)
         x = self.drop_path(x)  # (N, channels, S / stride, S / stride)
         x += shortcut
         return self.relu(x)  # (N, channels, S / stride, S / stride)

@@ -11,53 +11,16 @@ ResNet-50 (table 3); nothing for ResNeXt-101 (32x8d), whose neighbours have 21.2
 
 Deviations from the paper: none for 224x224. For images up to 64x64 the stem is that of a small ResNet, a 3x3
 convolution of stride 1 without pooling; the paper's own networks for CIFAR have three stages and are others. The 32x8d
-network is torchvision's. Stem, stages, head, initialisation (He et al. 2015) and ``drop_path`` are those of
-:mod:`cnnlab.zoo.resnet`. Parameter names are torchvision's.
+network is torchvision's. The block (the paper's figure 3 (c)), stem, stages, head, initialisation (He et al. 2015) and
+``drop_path`` are those of :mod:`cnnlab.zoo.resnet`. Parameter names are torchvision's.
 """
 
 from __future__ import annotations
 
 from functools import partial
 
-from torch import Tensor, nn
-
-from cnnlab.zoo._layers import DropPath
 from cnnlab.zoo._registry import Paper, Variant, torchvision
-from cnnlab.zoo.resnet import WIDE, ResNet, projection
-
-
-class ResNeXtBlock(nn.Module):
-    """A grouped 3x3 convolution between two of 1x1, and a shortcut around them: the paper's figure 3 (c).
-
-    Args:
-        cardinality: number of groups, the parallel transformations.
-        width: channels of each in the first stage; they double from stage to stage.
-    """
-
-    def __init__(
-        self, in_channels: int, channels: int, stride: int, drop_path: float, cardinality: int, width: int
-    ) -> None:
-        super().__init__()
-        narrow = cardinality * width * channels // WIDE[0]
-        self.conv1 = nn.Conv2d(in_channels, narrow, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(narrow)
-        self.conv2 = nn.Conv2d(narrow, narrow, 3, stride, padding=1, groups=cardinality, bias=False)
-        self.bn2 = nn.BatchNorm2d(narrow)
-        self.conv3 = nn.Conv2d(narrow, channels, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(channels)
-        self.relu = nn.ReLU(inplace=True)
-        self.drop_path = DropPath(drop_path)
-        self.downsample = projection(in_channels, channels, stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        shortcut = x if self.downsample is None else self.downsample(x)  # (N, channels, S / stride, S / stride)
-        x = self.relu(self.bn1(self.conv1(x)))  # (N, narrow, S, S)
-        x = self.relu(self.bn2(self.conv2(x)))  # (N, narrow, S / stride, S / stride)
-        x = self.bn3(self.conv3(x))  # (N, channels, S / stride, S / stride)
-        x = self.drop_path(x)  # (N, channels, S / stride, S / stride)
-        x += shortcut
-        return self.relu(x)  # (N, channels, S / stride, S / stride)
-
+from cnnlab.zoo.resnet import WIDE, Bottleneck, ResNet
 
 PAPER = Paper(
     "Xie, Girshick, Dollár, Tu, He: Aggregated residual transformations for deep neural networks",
@@ -70,7 +33,7 @@ PAPER = Paper(
 )
 
 resnext50_32x4d = PAPER.register(
-    partial(ResNet, partial(ResNeXtBlock, cardinality=32, width=4), WIDE, (3, 4, 6, 3)),
+    partial(ResNet, partial(Bottleneck, cardinality=32, width=4), WIDE, (3, 4, 6, 3)),
     Variant(
         "resnext50_32x4d",
         "ResNeXt-50 of 32 groups of 4 channels",
@@ -82,7 +45,7 @@ resnext50_32x4d = PAPER.register(
     torchvision("resnext50_32x4d-7cdf4587", top1=77.618),
 )
 resnext101_32x8d = PAPER.register(
-    partial(ResNet, partial(ResNeXtBlock, cardinality=32, width=8), WIDE, (3, 4, 23, 3)),
+    partial(ResNet, partial(Bottleneck, cardinality=32, width=8), WIDE, (3, 4, 23, 3)),
     Variant("resnext101_32x8d", "ResNeXt-101 of 32 groups of 8 channels", parameters=88_791_336, macs=16_414_015_488),
     torchvision("resnext101_32x8d-8ba56ff5", top1=79.312),
 )

@@ -11,70 +11,16 @@ against 24.80 % and 7.48 % for ResNet-50; nothing for 18 layers.
 Deviations from the paper: the gates have a sixteenth of the channels, but at least 8 (timm's rule; the paper's
 sixteenth of 64 channels would be 4). In bottleneck blocks the 3x3 convolution has the stride, not the first 1x1
 convolution. For images up to 64x64 the stem is that of a small ResNet, a 3x3 convolution of stride 1 without pooling.
-Stem, stages, head, initialisation (He et al. 2015) and ``drop_path`` are those of :mod:`cnnlab.zoo.resnet`. Parameter
-names are timm's.
+Blocks (the paper's figure 3), stem, stages, head, initialisation (He et al. 2015) and ``drop_path`` are those of
+:mod:`cnnlab.zoo.resnet`. Parameter names are timm's.
 """
 
 from __future__ import annotations
 
 from functools import partial
 
-from torch import Tensor, nn
-
-from cnnlab.zoo._layers import DropPath, SqueezeExcitation
 from cnnlab.zoo._registry import Paper, Pretrained, Variant
-from cnnlab.zoo.resnet import NARROW, WIDE, ResNet, projection
-
-
-class SEBasicBlock(nn.Module):
-    """Two 3x3 convolutions and a gate per channel, with a shortcut around them: the paper's figure 3."""
-
-    def __init__(self, in_channels: int, channels: int, stride: int = 1, drop_path: float = 0.0) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.relu = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.se = SqueezeExcitation(channels, max(8, channels // 16))
-        self.drop_path = DropPath(drop_path)
-        self.downsample = projection(in_channels, channels, stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        shortcut = x if self.downsample is None else self.downsample(x)  # (N, channels, S / stride, S / stride)
-        x = self.relu(self.bn1(self.conv1(x)))  # (N, channels, S / stride, S / stride)
-        x = self.bn2(self.conv2(x))  # (N, channels, S / stride, S / stride)
-        x = self.drop_path(self.se(x))  # (N, channels, S / stride, S / stride)
-        x += shortcut
-        return self.relu(x)  # (N, channels, S / stride, S / stride)
-
-
-class SEBottleneck(nn.Module):
-    """Convolutions of 1x1, 3x3 and 1x1 and a gate per channel, with a shortcut around them."""
-
-    def __init__(self, in_channels: int, channels: int, stride: int = 1, drop_path: float = 0.0) -> None:
-        super().__init__()
-        narrow = channels // 4
-        self.conv1 = nn.Conv2d(in_channels, narrow, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(narrow)
-        self.conv2 = nn.Conv2d(narrow, narrow, 3, stride, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(narrow)
-        self.conv3 = nn.Conv2d(narrow, channels, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(channels)
-        self.relu = nn.ReLU(inplace=True)
-        self.se = SqueezeExcitation(channels, max(8, channels // 16))
-        self.drop_path = DropPath(drop_path)
-        self.downsample = projection(in_channels, channels, stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        shortcut = x if self.downsample is None else self.downsample(x)  # (N, channels, S / stride, S / stride)
-        x = self.relu(self.bn1(self.conv1(x)))  # (N, channels / 4, S, S)
-        x = self.relu(self.bn2(self.conv2(x)))  # (N, channels / 4, S / stride, S / stride)
-        x = self.bn3(self.conv3(x))  # (N, channels, S / stride, S / stride)
-        x = self.drop_path(self.se(x))  # (N, channels, S / stride, S / stride)
-        x += shortcut
-        return self.relu(x)  # (N, channels, S / stride, S / stride)
-
+from cnnlab.zoo.resnet import NARROW, WIDE, BasicBlock, Bottleneck, ResNet
 
 PAPER = Paper(
     "Hu, Shen, Albanie, Sun, Wu: Squeeze-and-excitation networks",
@@ -87,11 +33,11 @@ PAPER = Paper(
 )
 
 se_resnet18 = PAPER.register(
-    partial(ResNet, SEBasicBlock, NARROW, (2, 2, 2, 2)),
+    partial(ResNet, partial(BasicBlock, se=True), NARROW, (2, 2, 2, 2)),
     Variant("se_resnet18", "SE-ResNet-18", parameters=11_779_624, macs=1_814_161_408, aliases=("senet",)),
 )
 se_resnet50 = PAPER.register(
-    partial(ResNet, SEBottleneck, WIDE, (3, 4, 6, 3)),
+    partial(ResNet, partial(Bottleneck, se=True), WIDE, (3, 4, 6, 3)),
     Variant("se_resnet50", "SE-ResNet-50", parameters=28_088_024, macs=4_091_699_200, errors=(23.29, 6.62)),
     Pretrained(
         "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/seresnet50_ra_224-8efdb4bb.pth",
