@@ -77,6 +77,26 @@ def test_they_share_one_forward_and_one_backward_pass() -> None:
     assert Watched.passes == 1
 
 
+def test_the_backward_pass_of_a_single_method_ends_at_its_layer() -> None:
+    class Counting(OneConv):
+        backwards = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            if x.requires_grad:
+                x.register_hook(self.count)
+            return super().forward(x)
+
+        def count(self, gradient: Tensor) -> None:
+            self.backwards += 1
+
+    model, image = Counting(), random_image(1, 12, dtype=torch.float64)
+    compared = explain_all(model, image, ["gradcam"], ExplainSettings(0, faithfulness=False))
+    assert model.backwards == 0
+    both = explain_all(model, image, ["gradcam", "saliency"], ExplainSettings(0, faithfulness=False))
+    assert model.backwards == 1
+    np.testing.assert_array_equal(compared[0].values, both[0].values)
+
+
 def test_the_model_is_left_as_it_was() -> None:
     model = awkward()
     before = state_of(model)

@@ -61,6 +61,8 @@ def test_targets_by_name() -> None:
     assert Probe(model, IMAGE, np.int64(2), classes=classes).target_name == "crane"
     with pytest.raises(UsageError, match=r"indices \[1, 2\]"):
         Probe(model, IMAGE, "crane", classes=classes)
+    assert Probe(model, IMAGE, "2", classes=classes).target == 2, "an index as it comes from a command line"
+    assert Probe(model, IMAGE, "2", classes=["1", "2", "0"]).target == 1, "a name comes first"
     with pytest.raises(UnknownNameError, match="With these letters: tabby cat") as caught:
         Probe(model, IMAGE, "cat", classes=classes)
     assert "tabby cat" in str(caught.value)

@@ -11,7 +11,7 @@ from cnnlab.errors import CnnlabError, UsageError
 from cnnlab.runs.folder import RunFolder
 from cnnlab.training.metrics import PairedTest, evaluate_scores, paired_test
 
-_NOT_COMPARED = ("name", "about", "reproduces", "measured")  # words about a recipe, not settings
+NOT_SETTINGS = ("name", "about", "reproduces", "measured")  # words about a recipe
 
 _MEASURED = ("n", "accuracy", "accuracy_interval", "top5", "loss", "macro_f1", "calibration_error")
 
@@ -109,7 +109,7 @@ def recipe_differences(*runs: RunFolder) -> dict[str, list[Any]]:
     """Return the recipe keys whose values differ, with the value in each run; groups are written with dots."""
     flat = [flatten(run.recipe.values()) for run in runs]
     keys = dict.fromkeys(key for values in flat for key in values)
-    table = {key: [values.get(key) for values in flat] for key in keys if key.split(".")[0] not in _NOT_COMPARED}
+    table = {key: [values.get(key) for values in flat] for key in keys if key.split(".")[0] not in NOT_SETTINGS}
     return {key: values for key, values in table.items() if any(value != values[0] for value in values[1:])}
 
 

@@ -32,7 +32,7 @@ def render(template: str, *, room: str = "cnnlab.runs", **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, number=_number, duration=duration, shape=_shape)
+    environment.filters.update(percent=percent, number="{:,}".format, duration=duration, shape=_shape)
     return environment.get_template(template).render(values, version=cnnlab.__version__)
 
 
@@ -60,10 +60,6 @@ def picture_uri(pixels: np.ndarray, side: int | None = None) -> str:
         image.thumbnail((side, side))
     image.save(buffer, "JPEG", quality=88) if photo else image.save(buffer, "PNG")
     return f"data:image/{'jpeg' if photo else 'png'};base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def _number(value: int) -> str:
-    return f"{value:,}"
 
 
 def _shape(shape: Iterable[int] | None) -> str:

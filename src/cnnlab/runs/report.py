@@ -20,7 +20,7 @@ from cnnlab.errors import CnnlabError, ModelError
 from cnnlab.explain import filters
 from cnnlab.figures.images import to_picture
 from cnnlab.files import write_text
-from cnnlab.runs.compare import flatten
+from cnnlab.runs.compare import NOT_SETTINGS, flatten
 from cnnlab.runs.evaluate import load_own_data, own_split
 from cnnlab.runs.folder import RunFolder
 from cnnlab.runs.html import figure_markup, picture_uri, render
@@ -225,7 +225,7 @@ def _recipe_rows(run: RunFolder) -> list[tuple[str, str, bool]]:
     defaults = flatten(Recipe.make({}).values())
     rows = []
     for key, value in flatten(run.recipe.values()).items():
-        if key in ("name", "about", "reproduces", "measured"):
+        if key in NOT_SETTINGS:
             continue
         text = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
         rows.append((key, text, key not in defaults or defaults[key] != value))

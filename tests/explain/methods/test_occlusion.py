@@ -20,8 +20,7 @@ from cnnlab.errors import ModelError, UsageError
 from cnnlab.explain import Probe
 from cnnlab.explain.perturbation import precision
 from cnnlab.explain.perturbation.baselines import blurred, filled
-from cnnlab.explain.perturbation.patched_copies import CoveredImages
-from cnnlab.explain.perturbation.sliding_windows import SlidingWindows
+from cnnlab.explain.perturbation.sliding_windows import CoveredImages, SlidingWindows
 from cnnlab.explain.rank_correlation import ranks, spearman
 from cnnlab.zoo import create_model
 from tests.explain.helpers_explain import OneConv, awkward, linear, random_image, state_of

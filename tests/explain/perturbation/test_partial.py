@@ -18,8 +18,7 @@ from cnnlab.explain.perturbation import partial
 from cnnlab.explain.perturbation.baselines import filled
 from cnnlab.explain.perturbation.cuts import Cut, cuts
 from cnnlab.explain.perturbation.partial import PatchedMaps, fastest
-from cnnlab.explain.perturbation.patched_copies import CoveredImages
-from cnnlab.explain.perturbation.sliding_windows import SlidingWindows
+from cnnlab.explain.perturbation.sliding_windows import CoveredImages, SlidingWindows
 from cnnlab.zoo import create_model
 from tests.explain.helpers_explain import hooks_of, random_image, state_of
 

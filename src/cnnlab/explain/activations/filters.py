@@ -1,8 +1,8 @@
 """The filters of a convolution, which are small pictures themselves.
 
-Filters of the first layer come out as edges, spots and colour contrasts in every network that
-learned from photos (A. Krizhevsky et al.: ImageNet classification with deep convolutional neural networks, 2012, figure
-3; A. Karpathy's notes for CS231n call noisy ones a sign of a network that was not trained long enough).
+Filters of the first layer come out as edges, spots and colour contrasts in every network that learned from photos
+(A. Krizhevsky et al.: ImageNet classification with deep convolutional neural networks, 2012, figure 3; A. Karpathy's
+notes for CS231n call noisy ones a sign of a network that was not trained long enough).
 """
 
 from __future__ import annotations

@@ -12,9 +12,8 @@ from torch import Tensor
 from cnnlab.explain.method import explanation
 from cnnlab.explain.perturbation.baselines import Fill, filled
 from cnnlab.explain.perturbation.partial import fastest
-from cnnlab.explain.perturbation.patched_copies import CoveredImages
 from cnnlab.explain.perturbation.precision import Precision, scores_of
-from cnnlab.explain.perturbation.sliding_windows import Pair, SlidingWindows, pair
+from cnnlab.explain.perturbation.sliding_windows import CoveredImages, Pair, SlidingWindows, pair
 from cnnlab.explain.probe import Probe
 
 

@@ -21,8 +21,7 @@ from torch import Tensor, nn
 
 from cnnlab.errors import ModelError
 from cnnlab.explain.perturbation.cuts import Cut, cuts
-from cnnlab.explain.perturbation.patched_copies import PatchedCopies
-from cnnlab.explain.perturbation.sliding_windows import NO_WINDOW, SlidingWindows, Window
+from cnnlab.explain.perturbation.sliding_windows import NO_WINDOW, PatchedCopies, SlidingWindows, Window
 from cnnlab.explain.probe import Probe
 from cnnlab.hardware import time_calls
 from cnnlab.tracing.hooks import replacing_output

@@ -45,8 +45,7 @@ class Pixels:
 class Fourier:
     """Amplitudes of waves, in uncorrelated colours where there are three; a sigmoid keeps the pixels in 0..1.
 
-    Waves of two or three pixels are damped where the image is large: they raise activations, but show
-    people nothing.
+    Waves of two or three pixels are damped where the image is large: they raise activations, but show people nothing.
     """
 
     rate = 0.018
