@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import os
 import warnings
 from contextlib import suppress
@@ -13,9 +15,18 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from cnnlab.data.image_formats import HEIC_ADVICE, register_heic
 from cnnlab.errors import DataError
 from cnnlab.files import kind_of_file
+
+#: Endings of the formats that Pillow reads.
+IMAGE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .apng .bmp .dib .gif .webp .tif .tiff .ppm .pgm .pbm .pnm .tga .avif .jp2".split()  # noqa: SIM905
+)
+
+#: Endings of the photos of recent phones; Pillow reads them with the help of the package pillow-heif.
+HEIC_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
+
+HEIC_ADVICE = 'HEIC photos need a package: pip install "cnnlab[heic]"'
 
 #: What :meth:`Preprocess.pixels` takes: a path, a PIL image, an array (H, W) or (H, W, C), a tensor (H, W) or
 #: (C, H, W).
@@ -34,6 +45,23 @@ _UPRIGHT = {
 }
 #: Pillow's modes without colour; palettes count as colour.
 GREY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+@functools.cache
+def register_heic() -> bool:
+    """Teach Pillow to read HEIC photos, if pillow-heif is installed; return whether it is."""
+    if importlib.util.find_spec("pillow_heif") is None:
+        return False
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def is_image_name(name: str) -> bool:
+    """Return whether a file of this name counts as an image that can be read here."""
+    suffix = Path(name).suffix.lower()
+    return suffix in IMAGE_SUFFIXES or (suffix in HEIC_SUFFIXES and register_heic())
 
 
 def open_image(path: str | os.PathLike[str] | IO[bytes]) -> Image.Image:

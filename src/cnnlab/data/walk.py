@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cnnlab.data.image_formats import HEIC_ADVICE, HEIC_SUFFIXES, is_image_name
+from cnnlab.data.decoding import HEIC_ADVICE, HEIC_SUFFIXES, is_image_name
 from cnnlab.errors import DataError
 
 # Files and folders that systems and programs leave behind, in lower case. Names with a leading dot are junk too: .git,
