@@ -172,7 +172,7 @@ def test_the_extremes_give_numbers(accuracy: float) -> None:
 
 def made_up_trial(correct: np.ndarray, labels: np.ndarray | None = None, seconds: float = 10, **more: Any) -> Trial:
     values: dict[str, Any] = {
-        "seconds": seconds, "images": 100, "seen": 100, "rates": Rates(100.0, 300.0), "resolved": Recipe(),
+        "seconds": seconds, "images": 100, "samples": 100, "rates": Rates(100.0, 300.0), "resolved": Recipe(),
     }  # fmt: skip
     return Trial(correct=correct, labels=np.arange(len(correct)) % 2 if labels is None else labels, **values | more)
 
@@ -251,9 +251,9 @@ def test_a_trial_trains_in_the_time_it_has() -> None:
     assert trial.interval[0] < trial.accuracy <= trial.interval[1]
     assert 0 < trial.seconds < 4
     assert trial.images == 300
-    assert trial.seen % 300 == 0 or trial.seconds > 1  # whole epochs, unless it was cut off
+    assert trial.samples % 300 == 0 or trial.seconds > 1  # whole epochs, unless it was cut off
     again = try_out(tiny_recipe(augment={"crop": 1}), data, data.val, Rates(2000, 6000), 1.5)
-    if again.seen == trial.seen:
+    if again.samples == trial.samples:
         assert np.array_equal(again.correct, trial.correct)
 
 

@@ -97,7 +97,7 @@ def write_advice(forecast: Forecast, chosen: list[Candidate], notes: list[str], 
 
 
 def _plain_candidate(candidate: Candidate, forecast: Forecast) -> dict[str, Any]:
-    keys = ("seconds", "images", "seen", "n", "accuracy")
+    keys = ("seconds", "images", "samples", "n", "accuracy")
     return {
         "label": candidate.label,
         "parameters": candidate.parameters,

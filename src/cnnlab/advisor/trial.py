@@ -52,7 +52,7 @@ class Trial:
 
     seconds: float  #: duration of the training in seconds
     images: int  #: number of different training images
-    seen: int  #: number of training images with repetitions
+    samples: int  #: number of training images with repetitions
     rates: Rates  #: images/s, with loading and augmentation; of a frozen backbone, of its one pass over the images
     correct: np.ndarray = field(repr=False)  #: whether each held-out image was classified correctly, bool (n,)
     labels: np.ndarray = field(repr=False)  #: classes of the held-out images, int64 (n,)
@@ -150,15 +150,15 @@ def try_out(
     if not np.isfinite(logits).all():
         raise DivergedError(f"{recipe.model}: the scores are not numbers after {trained - started:.0f} s of training.")
     if session.on_features:
-        seen, trained_on = images, ready
+        samples, trained_on = images, ready
     else:
         within = sum(session.train_loader.images_in(step) for step in range(session.step))
-        seen, trained_on = max(1, session.epoch * images + within), trained
+        samples, trained_on = max(1, session.epoch * images + within), trained
     return Trial(
         seconds=trained - started,
         images=images,
-        seen=seen,
-        rates=Rates(seen / max(trained_on - started, 1e-9), len(held) / max(done - settled, 1e-9)),
+        samples=samples,
+        rates=Rates(samples / max(trained_on - started, 1e-9), len(held) / max(done - settled, 1e-9)),
         correct=logits.argmax(1) == labels,
         labels=labels,
         resolved=session.recipe,

@@ -59,19 +59,12 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
 
 @dataclass
 class ModelFile:
-    """A trained network and what is needed to use it.
+    """A trained network and what is needed to use it."""
 
-    Attributes:
-        arch: the arguments of :func:`cnnlab.zoo.create_model`.
-        classes: the class names, in the order of the outputs.
-        preprocess: the way from an image to the input tensor.
-        metrics: the accuracy and other figures that were computed before the file was written.
-    """
-
-    arch: dict[str, Any]
-    classes: list[str]
-    preprocess: Preprocess
-    metrics: dict[str, Any]
+    arch: dict[str, Any]  #: the arguments of :func:`cnnlab.zoo.create_model`
+    classes: list[str]  #: the class names, in the order of the outputs
+    preprocess: Preprocess  #: the way from an image to the input tensor
+    metrics: dict[str, Any]  #: the accuracy and other figures that were computed before the file was written
 
     def save(self, folder: Path, weights: Mapping[str, torch.Tensor]) -> None:
         """Write ``model.safetensors`` and ``model.json`` into ``folder``."""

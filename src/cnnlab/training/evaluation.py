@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import nn
 
-from cnnlab.data import Batch
+from cnnlab.data import Loader
 from cnnlab.hardware import Precision
 from cnnlab.tracing.hooks import evaluating
 from cnnlab.training import distributed
 
 
-class Batches(Protocol):
-    """Batches of images or of cached features: a :class:`cnnlab.data.Loader`, or what stands in for it."""
-
-    def __len__(self) -> int:
-        """Return the number of steps of an epoch."""
-
-    def images_in(self, step: int) -> int:
-        """Return the number of images of a step over all processes."""
-
-    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch from ``start_step`` on."""
-
-
 def evaluate(
-    model: nn.Module, loader: Batches, device: torch.device, precision: Precision
+    model: nn.Module, loader: Loader, device: torch.device, precision: Precision
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the logits (N, K) float32 and labels (N,) int64 of a whole split, in its order, on every process.
 
@@ -48,7 +34,7 @@ Part = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 @torch.no_grad()
-def outputs_of(model: nn.Module, loader: Batches, device: torch.device, precision: Precision) -> Iterator[Part]:
+def outputs_of(model: nn.Module, loader: Loader, device: torch.device, precision: Precision) -> Iterator[Part]:
     """Yield the outputs of the network, in eval mode, for each batch of the loader that is this process's."""
     with evaluating(model):
         for batch in loader.epoch(0):

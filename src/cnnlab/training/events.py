@@ -51,8 +51,8 @@ class FeaturesComputed(Event):
 class StepDone(Event):
     """The optimizer made a step."""
 
-    epoch: int  # 1-based
-    step: int  # 1-based, within the epoch
+    epoch: int  #: 1-based
+    step: int  #: 1-based, within the epoch
     images: int
     lr: float
     loss_tensor: torch.Tensor = field(repr=False)
@@ -74,16 +74,16 @@ class EpochDone(Event):
     here and computed in :func:`cnnlab.training.loop.finish_epoch`.
     """
 
-    epoch: int  # 1-based
-    step: int  # optimizer steps since the start of the run
+    epoch: int  #: 1-based
+    step: int  #: optimizer steps since the start of the run
     lr: float
     train_loss: float
     train_accuracy: float
     split: str
     val_loss: float
     val_accuracy: float
-    seconds: float  # training and evaluation of this epoch
-    images_per_second: float  # of the training part
+    seconds: float  #: training and evaluation of this epoch
+    images_per_second: float  #: images per second of the training part
     is_best: bool
 
 
@@ -91,11 +91,11 @@ class EpochDone(Event):
 class Finished(Event):
     """The training is over; the kept weights were evaluated on ``split``."""
 
-    reason: str  # "completed" or "early_stopping"
-    kept_epoch: int  # whose weights are kept (1-based)
+    reason: str  #: "completed" or "early_stopping"
+    kept_epoch: int  #: number of the epoch whose weights are kept (1-based)
     split: str
     accuracy: float
     loss: float
-    logits: np.ndarray = field(repr=False)  # (N, K) float32
-    labels: np.ndarray = field(repr=False)  # (N,) int64
-    seconds: float = 0.0  # seconds of training, interruptions left out
+    logits: np.ndarray = field(repr=False)  #: (N, K) float32
+    labels: np.ndarray = field(repr=False)  #: (N,) int64
+    seconds: float = 0.0  #: seconds of training, interruptions left out

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.data import Batch, ImageData, Loader
-from cnnlab.tracing.hooks import evaluating, recording, recording_inputs
+from cnnlab.tracing.hooks import evaluating, recording_inputs
 from cnnlab.training import distributed
 from cnnlab.training.recipe import Recipe
 from cnnlab.training.transfer import tail_start
@@ -54,14 +54,12 @@ class Body(nn.Module):
         super().__init__()
         self.model = model
         self.layer = model.stages["head"]
-        self.record = recording_inputs
         head = model.get_submodule(self.layer)
-        if isinstance(head, nn.Sequential) and tail_start(head):
-            last_frozen = list(head._modules)[tail_start(head) - 1]
-            self.layer, self.record = f"{self.layer}.{last_frozen}", recording
+        if isinstance(head, nn.Sequential):
+            self.layer += "." + list(head._modules)[tail_start(head)]
 
     def forward(self, images: Tensor) -> Tensor:
-        with self.record(self.model, [self.layer]) as features:
+        with recording_inputs(self.model, [self.layer]) as features:
             self.model(images)
         return features[self.layer]
 
@@ -86,7 +84,7 @@ def feature_limit(device: torch.device) -> int:
     return memory // FEATURE_SHARE // distributed.on_this_machine()
 
 
-class FeatureLoader:
+class FeatureLoader(Loader):
     """Batches of features instead of images, in the order and with the batches of the loader they replace.
 
     Args:
@@ -95,23 +93,14 @@ class FeatureLoader:
     """
 
     def __init__(self, loader: Loader, features: Tensor) -> None:
-        self.loader, self.features = loader, features
-        self.labels = loader.split.labels.to(features.device)
-
-    def __len__(self) -> int:
-        """Return the number of steps of an epoch."""
-        return len(self.loader)
-
-    def images_in(self, step: int) -> int:
-        """Return the number of images of a step over all processes."""
-        return self.loader.images_in(step)
+        vars(self).update(vars(loader))
+        self.features, self.labels = features, loader.split.labels.to(features.device)
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch from ``start_step`` on."""
-        order = self.loader.order(epoch)
+        order = self.order(epoch)
         for step in range(start_step, len(self)):
-            indices = self.loader.share_of(order, step)
+            indices = self.share_of(order, step)
             if len(indices):
                 rows = indices.to(self.features.device)
-                labels = self.labels[rows]
-                yield Batch(self.features[rows], labels, labels, indices)
+                yield Batch(self.features[rows], self.labels[rows], self.labels[rows], indices)

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 
 import torch
 
-from cnnlab.data import ImageData, Loader
+from cnnlab.data import ImageData
 from cnnlab.errors import TrainingError
 from cnnlab.training import distributed
 from cnnlab.training.build import prepare
@@ -129,9 +129,8 @@ def cache_features(session: Session, shape: tuple[int, ...]) -> Iterator[Feature
             yield FeaturesComputed(session, min(done, total), total)
         distributed.add_up(features)
         filled.append(features)
-    assert isinstance(session.train_loader, Loader)
     session.train_loader = FeatureLoader(session.train_loader, filled[0])
-    if isinstance(session.val_loader, Loader):
+    if session.val_loader:
         session.val_loader = FeatureLoader(session.val_loader, filled[1])
     session.network = session.wrapped(trained_tail(session.model))
     session.position.seconds += time.perf_counter() - started

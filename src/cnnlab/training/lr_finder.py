@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnnlab.data import Batch, ImageData
+from cnnlab.data import Batch, ImageData, Loader
 from cnnlab.errors import TrainingError
 from cnnlab.training.build import prepare
-from cnnlab.training.evaluation import Batches
 from cnnlab.training.optim import set_learning_rate
 from cnnlab.training.recipe import Recipe
 from cnnlab.training.seeding import seeded
@@ -24,19 +23,12 @@ from cnnlab.training.step import train_step
 
 @dataclass(frozen=True)
 class RangeTest:
-    """The result of a learning-rate range test.
+    """The result of a learning-rate range test."""
 
-    Attributes:
-        lrs: the rates that were tried, rising geometrically, (n,).
-        losses: the loss of each step, (n,).
-        smoothed: the bias-corrected exponential average of the losses, (n,).
-        suggestion: a peak rate to train with.
-    """
-
-    lrs: np.ndarray
-    losses: np.ndarray
-    smoothed: np.ndarray
-    suggestion: float
+    lrs: np.ndarray  #: the rates that were tried, rising geometrically, (n,)
+    losses: np.ndarray  #: the loss of each step, (n,)
+    smoothed: np.ndarray  #: the bias-corrected exponential average of the losses, (n,)
+    suggestion: float  #: a peak rate to train with
 
 
 def find_lr(
@@ -87,7 +79,7 @@ def find_lr(
     return RangeTest(np.array(lrs), np.array(losses), np.array(smoothed), round_to_1_2_5(lrs[best] / 10))
 
 
-def _endless(loader: Batches) -> Iterator[Batch]:
+def _endless(loader: Loader) -> Iterator[Batch]:
     for epoch in itertools.count():
         yield from loader.epoch(epoch)
 

@@ -6,6 +6,7 @@ imported where they are used: they take a second, and who predicts or explains a
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -73,33 +74,21 @@ class Bin:
 
 @dataclass(frozen=True)
 class Metrics:
-    """What the scores of N images in K classes are worth.
+    """What the scores of N images in K classes are worth."""
 
-    Attributes:
-        n: number of images.
-        accuracy: share of images whose highest score is that of the true class.
-        accuracy_interval: its 95 % interval (Wilson 1927).
-        top5: share of images whose true class is among the five highest scores; ``None`` with fewer than 10 classes.
-        loss: mean cross entropy, in nats.
-        balanced_accuracy: mean recall over the classes that occur: what accuracy would be if all were equally many.
-        macro_f1: mean F1 over the classes that occur.
-        per_class: one entry per class, in order.
-        confusion: (K, K) numbers of images; rows are true classes, columns predicted ones.
-        calibration_error: expected calibration error in 15 bins of equal width (Guo et al. 2017, equation 3).
-        reliability: those bins.
-    """
-
-    n: int
-    accuracy: float
-    accuracy_interval: tuple[float, float]
+    n: int  #: number of images
+    accuracy: float  #: share of images whose highest score is that of the true class
+    accuracy_interval: tuple[float, float]  #: its 95 % interval (Wilson 1927)
+    #: share of images whose true class is among the five highest scores; ``None`` with fewer than 10 classes
     top5: float | None
-    loss: float
+    loss: float  #: mean cross entropy, in nats
+    #: mean recall over the classes that occur: what accuracy would be if all were equally many
     balanced_accuracy: float
-    macro_f1: float
-    per_class: list[ClassMetrics]
-    confusion: list[list[int]]
-    calibration_error: float
-    reliability: list[Bin]
+    macro_f1: float  #: mean F1 over the classes that occur
+    per_class: list[ClassMetrics]  #: one entry per class, in order
+    confusion: list[list[int]]  #: (K, K) numbers of images; rows are true classes, columns predicted ones
+    calibration_error: float  #: expected calibration error in 15 bins of equal width (Guo et al. 2017, equation 3)
+    reliability: list[Bin]  #: those bins
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain dictionaries and lists, ready for JSON."""
@@ -108,23 +97,14 @@ class Metrics:
 
 @dataclass(frozen=True)
 class PairedTest:
-    """Two classifiers on the same n images.
+    """Two classifiers on the same n images."""
 
-    Attributes:
-        n: number of images.
-        only_a: images that only the first got right.
-        only_b: images that only the second got right.
-        difference: accuracy of the second minus that of the first.
-        interval: 95 % interval of the difference (Newcombe 1998, method 10).
-        p_value: exact McNemar test (two-sided binomial test on the images that only one got right).
-    """
-
-    n: int
-    only_a: int
-    only_b: int
-    difference: float
-    interval: tuple[float, float]
-    p_value: float
+    n: int  #: number of images
+    only_a: int  #: images that only the first got right
+    only_b: int  #: images that only the second got right
+    difference: float  #: accuracy of the second minus that of the first
+    interval: tuple[float, float]  #: 95 % interval of the difference (Newcombe 1998, method 10)
+    p_value: float  #: exact McNemar test (two-sided binomial test on the images that only one got right)
 
     @property
     def significant(self) -> bool:
@@ -205,18 +185,10 @@ def reliability_bins(
     # Bin m holds the confidences in ((m-1)/M, m/M]; searchsorted on the inner edges gives exactly that.
     number = np.searchsorted(edges[1:-1], confidence, side="left")
     result = []
-    for m in range(bins):
+    for m, (lower, upper) in enumerate(itertools.pairwise(edges.tolist())):
         inside = number == m
-        count = int(inside.sum())
-        result.append(
-            Bin(
-                lower=float(edges[m]),
-                upper=float(edges[m + 1]),
-                count=count,
-                confidence=float(confidence[inside].mean()) if count else None,
-                accuracy=float(correct[inside].mean()) if count else None,
-            )
-        )
+        means = (float(confidence[inside].mean()), float(correct[inside].mean())) if inside.any() else (None, None)
+        result.append(Bin(lower, upper, int(inside.sum()), *means))
     return result
 
 
@@ -305,15 +277,9 @@ def _per_class(truth: npt.NDArray[Any], predicted: npt.NDArray[Any], classes: Se
 
     # zero_division=nan keeps "not defined" apart from zero, and silences scikit-learn's warning about it.
     columns = precision_recall_fscore_support(truth, predicted, labels=range(len(classes)), zero_division=np.nan)
-    precision, recall, f1, support = (np.asarray(column) for column in columns)
-    return [
-        ClassMetrics(name, _defined(precision[i]), _defined(recall[i]), _defined(f1[i]), int(support[i]))
-        for i, name in enumerate(classes)
-    ]
-
-
-def _defined(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
+    *shares, support = (np.asarray(column) for column in columns)
+    precision, recall, f1 = ([None if math.isnan(value) else value for value in share.tolist()] for share in shares)
+    return [ClassMetrics(*row) for row in zip(classes, precision, recall, f1, support.tolist(), strict=True)]
 
 
 def _rank(scores: npt.NDArray[Any], truth: npt.NDArray[Any]) -> npt.NDArray[Any]:

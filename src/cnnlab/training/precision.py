@@ -116,11 +116,9 @@ def training_rate(
     Args:
         model: the network, which is put into train mode and into the memory layout; its weights keep their values.
         precision: the setting to try.
-        batch_size: number of images of the largest batch.
-        input_shape: shape (C, H, W) of an image.
-        num_classes: number of outputs of the network.
+        batch_size, seconds: number of images of the largest batch, and the time that may be spent.
+        input_shape, num_classes: shape (C, H, W) of an image, and number of outputs of the network.
         device: the device on which the network is.
-        seconds: the time that may be spent.
     """
     generator = torch.Generator().manual_seed(0)
     model = to_memory_format(model, precision.memory_format).train()

@@ -80,22 +80,16 @@ class Recipe(BaseModel):
     )
     label_column: str | None = Field(None, description="column of a CSV file with the labels; guessed if null")
     file_column: str | None = Field(None, description="column of a CSV file with the image files; guessed if null")
-    image_size: int | None = Field(
-        None, ge=1, le=2048, description="side in pixels; the data's own, or the network's, if null"
-    )
+    image_size: int | None = Field(None, ge=1, le=2048, description="side in pixels; null: the data's or the network's")
     crop_fraction: float | None = Field(
         None,
         gt=0,
         le=1,
         description="share of a photo's short side that evaluation sees; null: that of the weights, else 1",
     )
-    in_channels: Literal[1, 3] | None = Field(
-        None, description="number of channels, 1 for grey and 3 for colour; the data's own if null"
-    )
+    in_channels: Literal[1, 3] | None = Field(None, description="channels: 1 grey, 3 colour; null: the data's own")
     val_fraction: float = Field(0.0, ge=0, lt=1, description="share of the training split held out to select weights")
-    train_limit: int | None = Field(
-        None, ge=1, description="number of images of a stratified sample to train on; all if null"
-    )
+    train_limit: int | None = Field(None, ge=1, description="size of a stratified sample to train on; null: all images")
 
     # What it starts from, and what of it is trained
     weights: str | None = Field(
@@ -143,31 +137,18 @@ class Recipe(BaseModel):
     class_weights: Literal["none", "auto"] | dict[str, float] = Field(
         "none", description="weights of the classes in the loss; auto: inverse frequency; or a number per class name"
     )
-    sampling: Literal["shuffle", "balanced"] = Field(
-        "shuffle", description="order of the images; balanced: classes equally often"
-    )
-    ema: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="decay of the moving average of the weights (EMA) that is evaluated and kept; 0: off",
-    )
+    sampling: Literal["shuffle", "balanced"] = Field("shuffle", description="order; balanced: classes equally often")
+    ema: float = Field(0.0, ge=0, lt=1, description="decay of the weights' EMA, which is evaluated and kept; 0: off")
     clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0 is off")
-    early_stopping: int = Field(
-        0, ge=0, description="epochs without improvement after which the training stops; 0 is off"
-    )
+    early_stopping: int = Field(0, ge=0, description="epochs without improvement before the run stops; 0: off")
     augment: Augment = Field(default_factory=Augment, description="random changes to the training images")
-    stopped_at: int | None = Field(
-        None, ge=1, description="epochs after which a run that was extended had stopped early"
-    )
+    stopped_at: int | None = Field(None, ge=1, description="epochs after which an extended run had stopped early")
     extensions: tuple[Extension, ...] = Field((), description="epochs added later by `cnnlab extend`")
 
     # On what it runs
     seed: int = Field(0, ge=0, description="seed of weights, order, augmentation and splits")
     device: str = Field("auto", description="device to run on: auto, cpu, cuda, cuda:N or mps")
-    precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="number format of the forward pass; auto: by a short trial"
-    )
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="number format; auto: by a short trial")
     channels_last: Literal["auto"] | bool = Field("auto", description="memory layout NHWC; auto: by a short trial")
     compile: bool = Field(False, description="compilation of the network by torch.compile")
 

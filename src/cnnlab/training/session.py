@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from cnnlab.data import ImageData, Loader, Preprocess, Split
 from cnnlab.errors import DivergedError
 from cnnlab.training import distributed
-from cnnlab.training.evaluation import Batches
 from cnnlab.training.feature_cache import FeatureLoader
 from cnnlab.training.optim import EMA
 from cnnlab.training.recipe import Recipe
@@ -60,8 +59,8 @@ class Session(Learner):
     ema: EMA[Network] | None
     device: torch.device  #: the device on which the network computes
     preprocess: Preprocess  #: the way from an image to the network's input
-    train_loader: Batches  #: the batches of the steps
-    val_loader: Batches | None  #: the batches that are evaluated after every epoch: of val, else of test, else None
+    train_loader: Loader  #: the batches of the steps
+    val_loader: Loader | None  #: the batches that are evaluated after every epoch: of val, else of test, else None
     position: Position  #: how far the training has come
     best: Best = field(default_factory=Best)  #: the best epoch so far
     freeze: Freeze | None = None  #: the frozen part of the network; None where everything is trained
