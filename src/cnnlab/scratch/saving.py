@@ -23,7 +23,7 @@ class Net(Protocol):
 
     params: dict[str, Array]
 
-    @property
+    @property  # an attribute would demand the same signature of every net
     def loss(self) -> Callable[..., Any]: ...
 
 
