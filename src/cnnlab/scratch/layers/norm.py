@@ -52,7 +52,7 @@ def batchnorm_forward(
     Source: Ioffe & Szegedy 2015, algorithm 1.
     """
     expect_ndim("x", x, 2, "(N, D)")
-    return normalise_batch(x, gamma, beta, bn_param, axes=(0,))
+    return normalise_batch(x, gamma, beta, bn_param)
 
 
 def batchnorm_backward(dout: Array, cache: NormCache) -> Gradients:
@@ -97,12 +97,24 @@ def batchnorm_backward_alt(dout: Array, cache: NormCache) -> Gradients:
 
     On paper the whole graph shrinks to ``dx = gamma / std * (dout - mean(dout) - x_hat * mean(dout * x_hat))``: what
     would only shift or stretch the batch is taken out of ``dout``, because BatchNorm takes it out of x. Both means are
-    dbeta and dgamma divided by N.
+    dbeta and dgamma divided by the number of values that are averaged. Images (N, C, H, W) are averaged over N, H, W.
 
     Raises:
         ShapeError: ``dout`` does not have the shape of the outputs.
     """
-    return normalise_batch_backward(dout, cache, axes=(0,))
+    x_hat, inv_std, gamma, training = cache
+    expect_shape("dout", dout, x_hat.shape, f"x of shape {x_hat.shape}")
+    axes = batch_axes(x_hat)
+    dgamma, dbeta = total(axes, dout, x_hat), total(axes, dout)
+    if training:
+        count = count_over(axes, x_hat)
+        dx = x_hat * (dgamma / -count)
+        dx += dout
+        dx -= dbeta / count
+        dx *= gamma * inv_std
+    else:
+        dx = dout * (gamma * inv_std)
+    return dx, dgamma.ravel(), dbeta.ravel()
 
 
 def layernorm_forward(x: Array, gamma: Array, beta: Array, ln_param: Mapping[str, Any]) -> tuple[Array, NormCache]:
@@ -143,10 +155,13 @@ def layernorm_backward(dout: Array, cache: NormCache) -> Gradients:
     return dx, total((0,), dout, x_hat).ravel(), total((0,), dout).ravel()
 
 
-def normalise_batch(
-    x: Array, gamma: Array, beta: Array, bn_param: MutableMapping[str, Any], axes: tuple[int, ...]
-) -> tuple[Array, NormCache]:
-    """Apply BatchNorm to ``x``, averaged over ``axes``, which are all but axis 1, that of the features."""
+def batch_axes(x: Array) -> tuple[int, ...]:
+    """Return the axes that BatchNorm averages over: all but axis 1, that of features or channels."""
+    return 0, *range(2, x.ndim)
+
+
+def normalise_batch(x: Array, gamma: Array, beta: Array, bn_param: MutableMapping[str, Any]) -> tuple[Array, NormCache]:
+    """Apply BatchNorm to ``x``, features (N, D) or images (N, D, H, W)."""
     expect_floats(x=x, gamma=gamma, beta=beta)
     expect_keys("bn_param", bn_param, ("mode", "eps", "momentum", "running_mean", "running_var"))
     training = is_training("bn_param", bn_param)
@@ -156,10 +171,10 @@ def normalise_batch(
     for name, array in {"gamma": gamma, "beta": beta, **running}.items():
         expect_shape(name, array, features, f"x of shape {x.shape}")
     running_mean, running_var = (np.asarray(array, x.dtype) for array in running.values())
-    per_feature = [1 if axis in axes else -1 for axis in range(x.ndim)]
+    per_feature = (1, -1, *[1] * (x.ndim - 2))
 
     if training:
-        x_hat, mean, var, inv_std = standardise(x, axes, eps)
+        x_hat, mean, var, inv_std = standardise(x, batch_axes(x), eps)
         bn_param["running_mean"] = momentum * running_mean + (1 - momentum) * mean.ravel()
         bn_param["running_var"] = momentum * running_var + (1 - momentum) * var.ravel()
     else:
@@ -168,26 +183,6 @@ def normalise_batch(
         x_hat *= inv_std
     gamma = gamma.reshape(per_feature)
     return scale_and_shift(x_hat, gamma, beta.reshape(per_feature)), NormCache(x_hat, inv_std, gamma, training)
-
-
-def normalise_batch_backward(dout: Array, cache: NormCache, axes: tuple[int, ...]) -> Gradients:
-    """Return dx, dgamma, dbeta of :func:`normalise_batch` in closed form.
-
-    dx is :func:`standardise_backward` of ``gamma * dout``, except that gamma, the same all over ``axes``, comes out of
-    the sums, which leaves those that dgamma and dbeta are anyway.
-    """
-    x_hat, inv_std, gamma, training = cache
-    expect_shape("dout", dout, x_hat.shape, f"x of shape {x_hat.shape}")
-    dgamma, dbeta = total(axes, dout, x_hat), total(axes, dout)
-    if training:
-        count = count_over(axes, x_hat)
-        dx = x_hat * (dgamma / -count)
-        dx += dout
-        dx -= dbeta / count
-        dx *= gamma * inv_std
-    else:
-        dx = dout * (gamma * inv_std)
-    return dx, dgamma.ravel(), dbeta.ravel()
 
 
 def standardise(x: Array, axes: tuple[int, ...], eps: float) -> tuple[Array, Array, Array, Array]:

@@ -11,16 +11,15 @@ from cnnlab.scratch._checks import Array, expect_floats, expect_ndim, expect_sha
 from cnnlab.scratch.layers.norm import (
     Gradients,
     NormCache,
+    batch_axes,
+    batchnorm_backward_alt,
     checked_eps,
     normalise_batch,
-    normalise_batch_backward,
     scale_and_shift,
     standardise,
     standardise_backward,
     total,
 )
-
-BATCH_AND_POSITIONS = (0, 2, 3)
 
 
 def spatial_batchnorm_forward(
@@ -44,7 +43,7 @@ def spatial_batchnorm_forward(
     Source: Ioffe & Szegedy 2015, section 3.2.
     """
     expect_ndim("x", x, 4, "(N, C, H, W)")
-    return normalise_batch(x, gamma, beta, bn_param, BATCH_AND_POSITIONS)
+    return normalise_batch(x, gamma, beta, bn_param)
 
 
 def spatial_batchnorm_backward(dout: Array, cache: NormCache) -> Gradients:
@@ -53,7 +52,7 @@ def spatial_batchnorm_backward(dout: Array, cache: NormCache) -> Gradients:
     Raises:
         ShapeError: ``dout`` does not have the shape of the outputs.
     """
-    return normalise_batch_backward(dout, cache, BATCH_AND_POSITIONS)
+    return batchnorm_backward_alt(dout, cache)
 
 
 def spatial_groupnorm_forward(
@@ -111,5 +110,6 @@ def spatial_groupnorm_backward(dout: Array, cache: tuple[NormCache, int]) -> Gra
     groups = (len(x_hat), G, math.prod(x_hat.shape[1:]) // G)
     dx_hat = dout * gamma.reshape(1, -1, 1, 1)
     dx = standardise_backward(dx_hat.reshape(groups), x_hat.reshape(groups), inv_std, (2,))
-    dgamma, dbeta = total(BATCH_AND_POSITIONS, dout, x_hat), total(BATCH_AND_POSITIONS, dout)
+    axes = batch_axes(x_hat)  # gamma and beta are per channel, as in BatchNorm
+    dgamma, dbeta = total(axes, dout, x_hat), total(axes, dout)
     return dx.reshape(x_hat.shape), dgamma.reshape(gamma.shape), dbeta.reshape(gamma.shape)

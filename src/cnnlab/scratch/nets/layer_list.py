@@ -25,7 +25,7 @@ from cnnlab.scratch.layers.norm import (
     layernorm_forward,
 )
 from cnnlab.scratch.layers.pool import avg_pool_backward, avg_pool_forward, max_pool_backward, max_pool_forward
-from cnnlab.scratch.layers.spatial_norm import spatial_batchnorm_backward, spatial_batchnorm_forward
+from cnnlab.scratch.layers.spatial_norm import spatial_batchnorm_forward
 
 Shape = tuple[int, ...]
 Arrays = dict[str, Array]
@@ -134,8 +134,7 @@ class BatchNorm(_Norm):
         return out, cache
 
     def backward(self, dout: Array, cache: Any) -> tuple[Array, ...]:
-        backward = spatial_batchnorm_backward if dout.ndim == 4 else batchnorm_backward_alt
-        return backward(dout, cache)
+        return batchnorm_backward_alt(dout, cache)
 
 
 @dataclass(frozen=True)
