@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from cnnlab.zoo import Network, create_model, models, stage_outputs
 from cnnlab.zoo.squeezenet import Fire
 from cnnlab.zoo.vgg import DEPTHS
+from tests.zoo.helpers import count
 
 VGGS = [f"vgg{depth}{norm}" for depth in DEPTHS for norm in ("", "_bn")]
 
@@ -24,10 +25,6 @@ def on_meta(name: str, *args: int, **options: float) -> Network:
     """The network without numbers, for counts and shapes."""
     with torch.device("meta"):
         return create_model(name, *args, **options).eval()
-
-
-def count(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
 
 
 def counts(model: nn.Module) -> list[int]:

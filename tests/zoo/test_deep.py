@@ -19,10 +19,7 @@ from cnnlab.zoo._layers import DropPath
 from cnnlab.zoo.densenet import DenseBlock
 from cnnlab.zoo.inception import AuxiliaryHead
 from cnnlab.zoo.resnet import BasicBlock, Bottleneck
-
-
-def count(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
+from tests.zoo.helpers import count
 
 
 def on_meta(name: str, **settings: object) -> nn.Module:

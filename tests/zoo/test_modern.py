@@ -16,12 +16,9 @@ from cnnlab.zoo import pnasnet as pnas
 from cnnlab.zoo._layers import DropPath
 from cnnlab.zoo.convnext import Block
 from cnnlab.zoo.mixer import MixerBlock, Patches
+from tests.zoo.helpers import count
 
 SEARCHED = ("nasnet_mobile", "nasnet_large", "pnasnet5_large")
-
-
-def count(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
 
 
 def shuffled(module: nn.Module) -> nn.Module:
@@ -33,7 +30,7 @@ def shuffled(module: nn.Module) -> nn.Module:
 
 
 def sizes(name: str, image_size: int) -> list[tuple[int, ...]]:
-    """What leaves each stage before the head, without the batch."""
+    """Shape of the output of each stage before the head, without the batch."""
     with torch.device("meta"):
         model = create_model(name, image_size=image_size).eval()
         _, outputs = stage_outputs(model, torch.empty(1, 3, image_size, image_size))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import lzma
-import math
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +16,7 @@ from torch.nn import functional as F
 from cnnlab.zoo import create_model
 from cnnlab.zoo.resnet import BasicBlock
 from cnnlab.zoo.resnet_cifar import CifarBlock
-
-
-def count(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
+from tests.zoo.helpers import count
 
 
 def existing(path: Path) -> Path:
@@ -48,16 +44,6 @@ def test_lenet_on_28_pixels_is_the_digit_centred_in_32() -> None:
 @given(size=st.integers(28, 80), channels=st.integers(1, 4))
 def test_lenet_takes_any_size_from_28(size: int, channels: int) -> None:
     assert create_model("lenet5", 3, channels, size)(torch.zeros(2, channels, size, size)).shape == (2, 3)
-
-
-def test_lenet_activations_and_their_initialisation() -> None:
-    torch.manual_seed(0)
-    tanh, relu = create_model("lenet5"), create_model("lenet5", activation="relu")
-    assert {type(m) for m in tanh.modules()} & {nn.Tanh, nn.ReLU} == {nn.Tanh}
-    assert {type(m) for m in relu.modules()} & {nn.Tanh, nn.ReLU} == {nn.ReLU}
-    # C5 has 400 inputs and 120 outputs: Glorot's variance is 2 / (400 + 120), He's 2 / 400.
-    assert tanh.get_parameter("c5.weight").std().item() == pytest.approx(math.sqrt(2 / 520), rel=0.02)
-    assert relu.get_parameter("c5.weight").std().item() == pytest.approx(math.sqrt(2 / 400), rel=0.02)
 
 
 def test_mnist_cnn_layers() -> None:

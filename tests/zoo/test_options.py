@@ -13,10 +13,7 @@ from torch.nn import functional as F
 
 from cnnlab.errors import UsageError
 from cnnlab.zoo import Network, create_model
-
-
-def count(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
+from tests.zoo.helpers import count
 
 
 def seeded(name: str, *args: int, **options: Any) -> Network:

@@ -27,11 +27,10 @@ DataDir = Annotated[Path | None, typer.Option(help="Folder to look for data sets
 Layout = Annotated[
     str | None, typer.Option(metavar="LAYOUT", help="How a folder is read: auto, classes, splits or flat.")
 ]
-LabelColumn = Annotated[str | None, typer.Option(help="Column of a CSV file with the labels; guessed if not given.")]
+LabelColumn = Annotated[str | None, typer.Option(help="Column of a CSV file with the labels; guessed by default.")]
 FileColumn = Annotated[str | None, typer.Option(help="Column of a CSV file with the image files; likewise.")]
 LooksFolder = Annotated[
-    Path | None,
-    typer.Option("--out", help="Folder to write to; looks/COMMAND-MODEL-N if not given. Never overwritten."),
+    Path | None, typer.Option("--out", help="Folder to write to; looks/COMMAND-MODEL-N by default. Never overwritten.")
 ]
 CsvFile = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the table to this CSV file.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else.")]
@@ -46,7 +45,7 @@ def reading_of(layout: str | None, label_column: str | None, file_column: str | 
 
 def layer_option(default: str) -> Any:
     """Declare ``--layer``; ``default`` says which layer is taken when none is named."""
-    return typer.Option("--layer", help=f"Name of a layer, as `cnnlab summary` lists it; {default} if not given.")
+    return typer.Option("--layer", help=f"Name of a layer, as `cnnlab summary` lists it; {default} by default.")
 
 
 def figure_option(content: str) -> Any:

@@ -31,7 +31,7 @@ def data(
     recipe: Annotated[str | None, typer.Option("--recipe", "-r", help="Augmentation and size of this recipe.")] = None,
     split: Annotated[str, typer.Option(help="train, val or test: where the samples come from.")] = "train",
     per_class: Annotated[
-        int | None, typer.Option(min=1, max=50, help="Samples of each class; 10 or 6 if not given.")
+        int | None, typer.Option(min=1, max=50, help="Samples of each class; 10 or 6 by default.")
     ] = None,
     seed: Seed = 0,
     data_dir: DataDir = None,

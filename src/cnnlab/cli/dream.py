@@ -15,9 +15,7 @@ def dream(
     photo: Photo,
     layer: Annotated[str | None, layer_option("the block before the last stage")] = None,
     target: Annotated[str | None, typer.Option(help="Dream of this class instead.")] = None,
-    size: Annotated[
-        int | None, typer.Option(min=8, help="Side in pixels; what the network takes if not given.")
-    ] = None,
+    size: Annotated[int | None, typer.Option(min=8, help="Side in pixels; what the network takes by default.")] = None,
     octaves: Annotated[int, typer.Option(min=1, help="How many sizes.")] = 4,
     steps: Annotated[int, typer.Option(min=1, help="Steps in each size.")] = 10,
     rate: Annotated[float, typer.Option(help="Change of the mean pixel in a step.")] = 0.015,

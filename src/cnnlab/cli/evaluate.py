@@ -23,9 +23,7 @@ def evaluate(
     csv_file: CsvFile = None,
     figure: Annotated[Path | None, figure_option("the confusion matrix")] = None,
     device: Device = "auto",
-    batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Images at a time; as in training if not given.")
-    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images at a time; as in training by default.")] = None,
     as_json: Json = False,
 ) -> None:
     """Measure a run: accuracy, per-class precision and recall, confusion, calibration, speed.

@@ -19,9 +19,9 @@ def explain(
     photos: Photos,
     method: Annotated[
         list[str] | None,
-        typer.Option("--method", "-m", help="A method; may be given several times, or all. Grad-CAM if not given."),
+        typer.Option("--method", "-m", help="A method; may be given several times, or all. Grad-CAM by default."),
     ] = None,
-    target: Annotated[str | None, typer.Option(help="The class to ask about; the predicted one if not given.")] = None,
+    target: Annotated[str | None, typer.Option(help="The class to ask about; the predicted one by default.")] = None,
     layer: Annotated[str | None, layer_option("the last spatial one")] = None,
     option: Annotated[
         list[str] | None, typer.Option("--option", help="METHOD.NAME=VALUE, such as occlusion.window=32.")

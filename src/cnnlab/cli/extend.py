@@ -14,7 +14,7 @@ def extend(
     run: RunPath,
     epochs: Annotated[int, typer.Option(min=1, help="How many epochs to add.")],
     lr: Annotated[
-        float | None, typer.Option(min=0.0, help="Rate to start from; a tenth of the recipe's if not given.")
+        float | None, typer.Option(min=0.0, help="Rate to start from; a tenth of the recipe's by default.")
     ] = None,
     data: MovedData = None,
     device: DeviceOfRecipe = None,

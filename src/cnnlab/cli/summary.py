@@ -18,12 +18,12 @@ def summary(
         list[str] | None, typer.Argument(metavar="[OPTION=VALUE]...", help="Options of the network.")
     ] = None,
     num_classes: Annotated[
-        int | None, typer.Option(min=1, help="Classes; the network's own number if not given.")
+        int | None, typer.Option(min=1, help="Classes; the network's own number by default.")
     ] = None,
     in_channels: Annotated[int | None, typer.Option(min=1, help="Channels of the images: 1 grey, 3 colour.")] = None,
     image_size: Annotated[int | None, typer.Option(min=1, help="Height and width of the images in pixels.")] = None,
     depth: Annotated[
-        int | None, typer.Option(min=0, help="How deep to go into blocks; as fits 50 lines if not given.")
+        int | None, typer.Option(min=0, help="How deep to go into blocks; as fits 50 lines by default.")
     ] = None,
     csv_file: CsvFile = None,
     figure: Annotated[Path | None, figure_option("the blocks")] = None,

@@ -36,7 +36,7 @@ def train(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Run folder to make, runs/<model>-<data>-<n> if not given; with --find-lr the figure, find-lr.png."
+            help="Run folder to make, runs/<model>-<data>-<n> by default; with --find-lr the figure, find-lr.png."
         ),
     ] = None,
     seed: SeedOfRecipe = None,

@@ -190,7 +190,7 @@ class _NoInitialisation(TorchFunctionMode):
 
 
 def _of_other_size(entry: Entry[ModelFacts], model: Network) -> Network | None:
-    """The network for images on the other side of ``SMALL_IMAGE``, on the meta device; None where there is none."""
+    """Build the network for images on the other side of ``SMALL_IMAGE``, on the meta device; None if there is none."""
     facts, arch = entry.facts, model.arch
     other = max(facts.image_size, 224) if arch["image_size"] <= SMALL_IMAGE else 32
     if other < facts.min_size:
@@ -207,11 +207,11 @@ def _positive(what: str, value: int | None, default: int) -> int:
     return value
 
 
-def _checked_options(entry: Entry[ModelFacts], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return every option of the network: the given ones, checked against the factory's type hints, and defaults."""
+def _checked_options(entry: Entry[ModelFacts], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every option of the network: ``options``, checked against the factory's type hints, and the defaults."""
     chosen = model_options(entry.name)
     hints = get_type_hints(entry.factory, include_extras=True)
-    for key, value in given.items():
+    for key, value in options.items():
         if key not in chosen:
             hint = "" if chosen else f"{entry.name} takes no options."
             raise UnknownNameError(f"option of {entry.name} called", key, chosen, hint)

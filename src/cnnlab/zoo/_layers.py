@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 Multiplier = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-"""What every number of channels of a network is multiplied by: 1 leaves the network as it is."""
+"""A factor of every number of channels of a network: 1 leaves the network as it is."""
 
 Pooling = Literal["max", "average", "strided"]
 """What halves the sides of a map: the maximum or the average of 2x2 pixels, or a 2x2 convolution of stride 2."""
@@ -50,7 +50,8 @@ class SqueezeExcitation(nn.Module):
         channels: number of channels of the input and the output.
         squeezed: number of channels between the two layers; by default a sixteenth of ``channels``, but at least 8
             (timm's rule; the paper has no least number).
-        activation: activation after the first layer. ``gate``: that after the second; sigmoid in the paper.
+        activation: activation after the first layer.
+        gate: activation after the second layer; sigmoid in the paper.
     """
 
     def __init__(

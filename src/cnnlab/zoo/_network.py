@@ -67,7 +67,7 @@ def loss_with_auxiliary(
     targets: Tensor,
     criterion: Callable[[Tensor, Tensor], Tensor],
 ) -> Tensor:
-    """Return the training loss: that of the logits, and those of auxiliary heads times their weights.
+    """Return the training loss: the loss of the logits, plus the losses of auxiliary heads times their weights.
 
     Args:
         model: network whose ``auxiliary`` has the weights; a module without it has no auxiliary heads.
@@ -85,7 +85,7 @@ def loss_with_auxiliary(
 
 
 def stage_outputs(model: nn.Module, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """Run the network and keep what leaves each of its stages.
+    """Run the network and return the output of each of its stages.
 
     Args:
         model: a network with ``stages``; its mode (train, eval) and gradients are left as they are.

@@ -16,7 +16,7 @@ Deviations from the paper of 2012:
 - No local response normalisation. The first convolution pads by 2, so that 224x224 pixels give 55x55.
 - The last maps are averaged to 6x6 before the dense layers, which changes nothing at 224x224 and allows other sizes
   from 63x63. No small stem is customary: smaller images are enlarged.
-- Dropout acts on what enters the two hidden dense layers, not on what leaves them, as in torchvision, whose parameter
+- Dropout acts on the inputs of the two hidden dense layers, not on their outputs, as in torchvision, whose parameter
   names these are.
 - Initialisation: He et al. 2015. The paper draws from N(0, 0.01), with biases of 1 in some layers.
 """

@@ -48,7 +48,7 @@ class DenseLayer(nn.Module):
 
 
 class DenseBlock(nn.Module):
-    """Layers ``denselayer1``, ``denselayer2``, ... of which each adds ``growth`` channels to what it was given."""
+    """Layers ``denselayer1``, ``denselayer2``, ... of which each adds ``growth`` channels to its input."""
 
     def __init__(self, depth: int, in_channels: int, growth: int, dropout: float) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class DenseBlock(nn.Module):
 
 
 def transition(in_channels: int, channels: int, dropout: float) -> nn.Sequential:
-    """Between two blocks: fewer channels and half the side."""
+    """Return the layers between two blocks, which reduce the channels and halve the side."""
     return nn.Sequential(
         OrderedDict(
             norm=nn.BatchNorm2d(in_channels),

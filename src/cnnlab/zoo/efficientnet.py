@@ -29,7 +29,7 @@ from cnnlab.zoo._registry import Paper, Rate, Variant, torchvision
 
 
 class MBConv(nn.Module):
-    """Widen, filter each channel by itself, weigh the channels, narrow again, and add what came in."""
+    """Widen, filter each channel by itself, weigh the channels, narrow again, and add the input."""
 
     def __init__(
         self,
@@ -67,12 +67,13 @@ class EfficientNet(Network):
     A stage ends where the next block halves the image.
 
     Args:
-        width: factor of the numbers of channels. ``depth``: factor of the numbers of blocks, rounded up in every row.
+        width: factor of the numbers of channels.
+        depth: factor of the numbers of blocks, which are rounded up in every row.
         norm: function from a number of channels to the normalisation.
 
     Options:
         dropout: rate before the last layer.
-        drop_path: rate that the last block would have if there were one more; it rises linearly from 0 at the first.
+        drop_path: rate of stochastic depth; block number i of n (from 0) has the share i / n of it.
     """
 
     stages: Mapping[str, str] = {

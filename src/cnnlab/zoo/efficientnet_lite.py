@@ -43,7 +43,7 @@ class SeparableBlock(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Widen six times, filter each channel by itself, narrow again without an activation, and add what came in."""
+    """Widen six times, filter each channel by itself, narrow again without an activation, and add the input."""
 
     def __init__(self, in_channels: int, channels: int, kernel: int, stride: int, drop_path: float) -> None:
         super().__init__()
@@ -69,8 +69,7 @@ class InvertedResidual(nn.Module):
 class EfficientNetLite(Network):
     """A stem, seven rows of blocks, a 1x1 convolution, and a dense head; shapes are for 224x224 images.
 
-    A stage ends where the next block halves the image. The rate of ``drop_path`` rises linearly from 0 at the first
-    block, as in EfficientNet.
+    A stage ends where the next block halves the image.
     """
 
     stages: Mapping[str, str] = {
@@ -151,6 +150,7 @@ def efficientnet_lite0(
 ) -> EfficientNetLite:
     """EfficientNet-Lite0 (Liu 2020), with fewer strides for images up to 64x64.
 
-    ``dropout`` acts before the last layer, ``drop_path`` on whole blocks. Images of 8x8 pixels and more.
+    ``dropout``: rate before the last layer. ``drop_path``: rate of stochastic depth; block number i of n (from 0) has
+    the share i / n of it. Images of 8x8 pixels and more.
     """
     return EfficientNetLite(num_classes, in_channels, image_size, dropout, drop_path)

@@ -9,8 +9,8 @@ channels, and every block runs one perceptron along each row and one along each 
 Reported (ImageNet validation, one 224x224 crop): top-1 error 23.56 % for B/16 trained on ImageNet alone, 26.17 % for
 S/16 trained on JFT-300M before (table 3).
 
-Deviations from the paper: the one convolution of the code is no convolution in the network: its windows do not overlap,
-so it is the dense layer that the paper applies to every patch. For images up to 64x64 the patches are 4x4, not 16x16,
+Deviations from the paper: none in the architecture for 224x224. The dense layer that the paper applies to every patch
+is written as a convolution whose windows do not overlap. For images up to 64x64 the patches are 4x4, not 16x16,
 so that 32x32 pixels give 64 tokens. Where the side is no multiple of the patch, the image gets zeros on all sides, the
 odd row and column at the bottom and on the right. The last layer starts like the others, not at 0. Parameter names are
 timm's. Initialisation: normal of variance 1 / fan-in, the default of the authors' library; biases 0.

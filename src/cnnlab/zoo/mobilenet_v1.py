@@ -82,7 +82,7 @@ class MobileNetV1(Network):
 
 
 def stage(in_channels: int, channels: int, depth: int, stride: int) -> nn.Sequential:
-    """``depth`` blocks, of which the first changes the shape."""
+    """Return ``depth`` blocks, of which the first changes the shape."""
     first = SeparableBlock(in_channels, channels, stride)
     return nn.Sequential(first, *(SeparableBlock(channels, channels) for _ in range(depth - 1)))
 
@@ -108,7 +108,7 @@ def mobilenet_v1(
 ) -> MobileNetV1:
     """MobileNet (Howard et al. 2017), with fewer strides for images up to 64x64.
 
-    ``width`` multiplies the channels of every layer; the paper has 0.25, 0.5, 0.75 and 1. ``dropout`` acts before the
+    ``width``: factor of the channels of every layer; the paper has 0.25, 0.5, 0.75 and 1. ``dropout``: rate before the
     last layer. Images of 8x8 pixels and more.
     """
     return MobileNetV1(num_classes, in_channels, image_size, width, dropout)

@@ -34,7 +34,7 @@ from cnnlab.zoo._network import SMALL_IMAGE, Network
 from cnnlab.zoo._registry import Paper, Pretrained, Rate, Variant
 
 Match = Literal["squeeze", "halve", "nothing"]  # how p is brought to the size and width of h
-Input = int | str  # "h": what enters the cell; "p": what entered the cell before it; a number: the sum in that row
+Input = int | str  # "h": the input of the cell; "p": that of the cell before it; a number: the sum in that row
 
 
 class Table(NamedTuple):
@@ -85,7 +85,7 @@ class SamePad(nn.Module):
 
 
 class AveragePool(nn.Module):
-    """The average of 3x3 pixels, with stride 2: at the edge of those that exist, or with zeros for the others."""
+    """Average 3x3 pixels with stride 2; at the edge, those that exist, or with zeros in place of the others."""
 
     counts_zeros = False
 
@@ -147,7 +147,7 @@ class TwiceSeparable(nn.Module):
 
 
 def operation(name: str, in_channels: int, channels: int, stride: int) -> nn.Module:
-    """The layers behind a word of a table: "sep5" is a separable 5x5 convolution, "avg3" 3x3 pooling, "same" none."""
+    """Return the layers that a word of a table names: "sep5" is a separable 5x5 convolution, "avg3" 3x3 pooling."""
     match name, stride:
         case "same", 1:
             return nn.Identity()
@@ -236,7 +236,9 @@ class NASNet(Network):
     """A stem, three stacks of normal cells with reduction cells between them, and a dense head.
 
     Args:
-        repeats: number of normal cells per stack. ``width``: number of channels of an operation in the first stack.
+        repeats: number of normal cells per stack.
+        width: number of channels of an operation in the first stack.
+        stem_width: number of channels of the first convolution.
         skip: whether the cell after a reduction takes as ``p`` the input ``p`` of the reduction, not its ``h``.
         counts_zeros: whether average poolings of stride 2 count the padding.
 

@@ -82,7 +82,7 @@ class NIN(Network):
 
 
 def half() -> nn.MaxPool2d:
-    """Pooling of overlapping windows; the last one may reach over the edge, as in the authors' software."""
+    """Return max pooling of overlapping windows; the last may reach over the edge, as in the authors' software."""
     return nn.MaxPool2d(3, stride=2, ceil_mode=True)
 
 

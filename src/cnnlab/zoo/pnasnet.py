@@ -140,7 +140,7 @@ def pnasnet5_large(
 ) -> PNASNet:
     """PNASNet-5 large (Liu et al. 2017), with a 3x3 stem for images up to 64x64.
 
-    ``dropout``: before the last layer. ``drop_path``: probability of dropping an operation of the last cell in
+    ``dropout``: rate before the last layer. ``drop_path``: probability of dropping an operation of the last cell in
     training, less in earlier ones; the authors raise it to 0.4 over a training. Images of 8x8 pixels and more.
     """
     return PNASNet(216, num_classes, in_channels, image_size, dropout, drop_path)

@@ -110,7 +110,7 @@ class Bottleneck(nn.Module):
 
 
 def projection(in_channels: int, channels: int, stride: int) -> nn.Sequential | None:
-    """Option B for the shortcut: a 1x1 convolution where the shape changes; None stands for the identity."""
+    """Return option B of the shortcut, a 1x1 convolution where the shape changes; None stands for the identity."""
     if stride == 1 and in_channels == channels:
         return None
     return nn.Sequential(nn.Conv2d(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels))
@@ -173,7 +173,7 @@ class ResNet(Network):
 def stage(
     block: Block, in_channels: int, channels: int, depth: int, stride: int, rates: Iterator[float]
 ) -> nn.Sequential:
-    """``depth`` blocks, of which the first changes the shape; each takes the next of the drop-path ``rates``."""
+    """Return ``depth`` blocks; the first changes the shape, and each takes the next of the drop-path ``rates``."""
     first = block(in_channels, channels, stride, next(rates))
     return nn.Sequential(first, *(block(channels, channels, 1, next(rates)) for _ in range(depth - 1)))
 

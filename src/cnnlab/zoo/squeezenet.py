@@ -3,7 +3,7 @@
 Forrest Iandola, Song Han, Matthew Moskewicz, Khalid Ashraf, William Dally, Kurt Keutzer: SqueezeNet: AlexNet-level
 accuracy with 50x fewer parameters and < 0.5 MB model size. 2016. https://arxiv.org/abs/1602.07360
 
-Introduced: the Fire module, which squeezes the channels with 1x1 convolutions before the costly 3x3 ones; late
+Introduced: the Fire module, which squeezes the channels with 1x1 convolutions before the expensive 3x3 ones; late
 pooling, so that most convolutions see large maps.
 Reported (ImageNet validation, table 2): 57.5 % top-1 and 80.3 % top-5 accuracy for version 1.0, as AlexNet. Version
 1.1 is by the authors too, after the paper, with the same accuracy at 2.4 times less computation
@@ -66,14 +66,14 @@ class SqueezeNet(Network):
 
 
 def first(in_channels: int, channels: int, kernel: int, image_size: int) -> nn.Conv2d:
-    """The first convolution: ``kernel`` and stride 2, or 3x3 and stride 1 for small images."""
+    """Return the first convolution: ``kernel`` and stride 2, or 3x3 and stride 1 for small images."""
     if image_size <= SMALL_IMAGE:
         return nn.Conv2d(in_channels, channels, 3, padding=1)
     return nn.Conv2d(in_channels, channels, kernel, stride=2)
 
 
 def half() -> nn.MaxPool2d:
-    """Pooling of overlapping windows; the last one may reach over the edge, as in the authors' software."""
+    """Return max pooling of overlapping windows; the last may reach over the edge, as in the authors' software."""
     return nn.MaxPool2d(3, stride=2, ceil_mode=True)
 
 
