@@ -17,6 +17,7 @@ from cnnlab.experiments import bench as bench_module
 from cnnlab.experiments.bench import unpack_answers
 from cnnlab.experiments.results import Result, parse_seeds
 from cnnlab.experiments.runner import read_result, run_study
+from cnnlab.experiments.study import Claim, Difference
 from cnnlab.training import EpochDone, Event, Recipe, StepDone, evaluate, fit
 from tests.experiments.helpers_experiments import Rates
 
@@ -237,3 +238,14 @@ def test_texts_name_seeds(text: str, seeds: tuple[int, ...]) -> None:
 def test_texts_that_name_no_seeds(text: str) -> None:
     with pytest.raises(UsageError):
         parse_seeds(text)
+
+
+def test_a_study_in_which_all_trainings_of_a_variant_diverge_still_says_so(tmp_path: Path) -> None:
+    class Diverging(Rates):
+        claims = (Claim("A huge rate learns more.", "none", Difference("tiny", "huge", "train_loss"), worth=0.1),)
+
+    result = run_study(Diverging(), "tiny", seeds=(0, 1), out=tmp_path, variants=["tiny", "huge"])
+    verdict = result.claims[0].verdict
+    assert (verdict.answer, verdict.n, verdict.diverged) == ("cannot be told", 0, 2)
+    assert "2 of 2 seeds diverged" in (tmp_path / "README.md").read_text()
+    assert "2 of 2 seeds diverged" in (tmp_path / "index.html").read_text()

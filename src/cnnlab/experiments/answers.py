@@ -52,7 +52,9 @@ def what_we_measured(answers: Sequence[Answer]) -> str:
             cells = [claim.text, claim.source, "", "", "", "not measured", f"`{study.name}`"]
         else:
             verdict = one.verdict
-            effect = f"{number(verdict.effect)} {claim.unit} ({span(verdict.low, verdict.high)})"
+            effect = (
+                f"{number(verdict.effect)} {claim.unit} ({span(verdict.low, verdict.high)})" if verdict.n > 1 else ""
+            )
             effect += f"<br>images: {span(*one.images)}" if one.images else ""
             n = f"{verdict.n}" + (f" ({verdict.diverged} diverged)" if verdict.diverged else "")
             needed = f"; it would take {verdict.needed_seeds} seeds" if verdict.needed_seeds else ""

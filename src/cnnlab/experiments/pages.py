@@ -25,6 +25,7 @@ def effects_figure(result: Result) -> Figure:
             figures.Effect(c.claim.text, c.claim.unit, c.verdict.answer, c.effects, c.verdict.low, c.verdict.high,
                         c.claim.margin)
             for c in result.claims
+            if c.verdict.n > 1
         ]
     )  # fmt: skip
 
@@ -33,6 +34,8 @@ def verdict_line(one: ClaimResult) -> str:
     """Say the verdict in numbers: effect, interval over seeds and images, n, p."""
     verdict, unit = one.verdict, one.claim.unit
     holm = p_value(verdict.adjusted_p)
+    if verdict.n < 2:
+        return f"{verdict.diverged} of {verdict.n + verdict.diverged} seeds diverged"
     parts = [
         f"{number(verdict.effect)} {unit} (95% interval over {verdict.n} seeds {span(verdict.low, verdict.high)}"
         + (f"; over test images {span(*one.images)})" if one.images else ")"),
@@ -129,7 +132,7 @@ def page(result: Result, drawn: Mapping[str, Figure], animations: Sequence[Path]
         animations: GIF files.
     """
     titles, rows = variant_rows(result)
-    shown = {"effects": effects_figure(result)} if result.claims else {}
+    shown = {"effects": effects_figure(result)} if any(one.verdict.n > 1 for one in result.claims) else {}
     for figure in shown.values():
         figures.to_png(figure)  # decides the layout
     pictures = [figure_markup(figure, name) for name, figure in {**shown, **drawn}.items()]

@@ -54,7 +54,7 @@ class PairedEffects:
         margin: effect that the claim says is exceeded.
 
     Raises:
-        UsageError: fewer than two effects are finite, or ``worth`` is not larger than ``margin``.
+        UsageError: fewer than two seeds, or ``worth`` is not larger than ``margin``.
     """
 
     values: Floats
@@ -65,12 +65,8 @@ class PairedEffects:
         values = np.array(self.values, dtype=np.float64)
         if values.ndim != 1:
             raise ShapeError(f"Effects are one number per seed, got an array of shape {values.shape}.")
-        finite = int(np.isfinite(values).sum())
-        if finite < 2:
-            raise UsageError(
-                f"Of {len(values)} seeds, {finite} gave a finite effect; a verdict needs at least 2."
-                " Run more seeds, or choose settings under which the training does not diverge."
-            )
+        if len(values) < 2:
+            raise UsageError(f"A verdict needs the effects of at least 2 seeds, got {len(values)}. Run more seeds.")
         if not (math.isfinite(self.margin) and self.margin < self.worth < math.inf):
             raise UsageError(
                 f"The smallest effect worth claiming must be larger than the margin, got worth={self.worth}"
@@ -85,8 +81,8 @@ class Verdict:
 
     Args:
         answer: the answer at a level of 5 % over all claims of the study.
-        effect: mean effect over the seeds that did not diverge.
-        low: lower end of the 95 % interval of the effect over seeds.
+        effect: mean effect over the seeds that did not diverge; NaN if all did.
+        low: lower end of the 95 % interval of the effect over seeds; NaN if fewer than two did not diverge.
         high: upper end of that interval.
         p: one-sided p-value of "the effect is at most the margin".
         adjusted_p: that p-value after Holm's correction; the claim is borne out at 0.05 or less.
@@ -141,10 +137,10 @@ def _verdict(claim: PairedEffects, p: float, adjusted_p: float, adjusted_p_worth
             # As many as there are now were not enough, although that number may find such an effect four times in five.
             needed = max(needed, len(claim.values) + 1)
     finite = claim.values[np.isfinite(claim.values)]
-    low, high = seed_interval(finite)
+    low, high = seed_interval(finite) if len(finite) > 1 else (math.nan, math.nan)
     return Verdict(
         answer=answer,
-        effect=float(finite.mean()),
+        effect=float(finite.mean()) if len(finite) else math.nan,
         low=low,
         high=high,
         p=p,
