@@ -22,7 +22,10 @@ def refuse_addresses(arguments: list[str]) -> None:
     Raises:
         UsageError: an argument is an address.
     """
-    for argument in arguments:
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        # A database is an address by nature; its password is not to be repeated in a message.
+        if "--storage" in (before, argument.partition("=")[0]):
+            continue
         if match := _ADDRESS.fullmatch(argument):
             raise UsageError(
                 f"Addresses are not fetched: {match[1]}. Download it first, for example with "

@@ -27,7 +27,7 @@ def run_to_end(events: Iterator[Event], recorder: Recorder, tensorboard: bool, a
     from cnnlab.training import EpochDone, Finished, Started, distributed
 
     console = Console(stderr=True)
-    interrupt = _Interrupt()
+    interrupt = Interrupt()
     recorder.stop = interrupt.asked
     stream: Iterator[Any] = interrupt.watch(recorder.record(events), Started)
     if distributed.rank() != 0:
@@ -71,7 +71,7 @@ def run_to_end(events: Iterator[Event], recorder: Recorder, tensorboard: bool, a
         typer.echo(f"  {command}", err=True)
 
 
-class _Interrupt:
+class Interrupt:
     """Ctrl-C and SIGTERM: before training has started and at the second time they stop at once, else after the step."""
 
     def __init__(self) -> None:
@@ -81,8 +81,8 @@ class _Interrupt:
         """Whether training is to stop after this step."""
         return self.pressed
 
-    def watch(self, events: Iterator[Event], first: type[Event]) -> Iterator[Event]:
-        """Pass ``events`` on and catch the signals meanwhile; an event ``first`` says that training has started."""
+    def watch(self, events: Iterator[Any], *first: type) -> Iterator[Any]:
+        """Pass ``events`` on and catch the signals meanwhile; an event of ``first`` says that training has started."""
         signals = (signal.SIGINT, signal.SIGTERM)
         before = {number: signal.signal(number, self._note) for number in signals}
         try:

@@ -35,6 +35,7 @@ from cnnlab.figures.style import (
     to_svg,
 )
 from cnnlab.figures.surface import paths_on_surface
+from cnnlab.figures.trial_charts import trial_history, trial_settings
 
 __all__ = [
     "BLUE",
@@ -79,4 +80,6 @@ __all__ = [
     "to_png",
     "to_svg",
     "top_images",
+    "trial_history",
+    "trial_settings",
 ]
