@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
@@ -22,10 +21,13 @@ _POINTS: dict[str, dict[str, Any]] = {
 }
 
 
-def trial_history(accuracies: Sequence[float | None], states: Sequence[str], y: str = "accuracy") -> Figure:
+def trial_history(
+    numbers: Sequence[int], accuracies: Sequence[float | None], states: Sequence[str], y: str = "accuracy"
+) -> Figure:
     """Draw the accuracy of each trial in its order, and the best of the completed ones so far.
 
     Args:
+        numbers: number of each trial, rising.
         accuracies: accuracy of each trial, 0..1; None where it failed.
         states: state of each trial: completed, pruned or failed.
         y: name of the vertical axis.
@@ -36,13 +38,12 @@ def trial_history(accuracies: Sequence[float | None], states: Sequence[str], y: 
     _check(accuracies, states)
     figure = new_figure(6.4, 3.8)
     axes = styled(figure.add_subplot(), x="trial", y=y)
-    positions = np.arange(1, len(accuracies) + 1)
     best, line = -math.inf, []
     for accuracy, state in zip(accuracies, states, strict=True):
         best = max(best, accuracy) if accuracy is not None and state == "completed" else best
         line.append(best if math.isfinite(best) else math.nan)
-    axes.plot(positions, line, color=BLUE, lw=1.6, drawstyle="steps-post", label="best so far", zorder=1)
-    _draw_points(axes, positions.tolist(), accuracies, states)
+    axes.plot(numbers, line, color=BLUE, lw=1.6, drawstyle="steps-post", label="best so far", zorder=1)
+    _draw_points(axes, numbers, accuracies, states)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(frameon=False, labelcolor=INK, fontsize=9, loc="best")
     return figure
@@ -59,8 +60,8 @@ def trial_settings(
     """Draw the accuracy over each setting, one panel per setting; the best trial has a ring.
 
     Args:
-        settings: name of a setting -> its value in each trial; values that are no numbers, and those of few choices,
-            stand beside each other in their order.
+        settings: name of a setting -> its value in each trial; values that are no numbers stand beside each other in
+            alphabetical order.
         accuracies: accuracy of each trial, 0..1; None where it failed.
         states: state of each trial: completed, pruned or failed.
         log: names of the settings whose axis is logarithmic.
@@ -96,11 +97,12 @@ def trial_settings(
             axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
         handles = _draw_points(axes, across, accuracies, states)
         if best is not None:
-            axes.scatter(across[-best], height, s=110, facecolors="none", edgecolors=INK, linewidths=1.4)
+            ring: dict[str, Any] = {"s": 110, "facecolors": "none", "edgecolors": INK, "linewidths": 1.4}
+            handles["best"] = axes.scatter(across[-best], height, clip_on=False, **ring)
     names = list(handles)
     if len(names) > 1:
         figure.legend(
-            [handles[name] for name in names], names, loc="outside lower center", ncols=3, frameon=False,
+            [handles[name] for name in names], names, loc="outside lower center", ncols=4, frameon=False,
             labelcolor=INK, fontsize=9,
         )  # fmt: skip
     return figure

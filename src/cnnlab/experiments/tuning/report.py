@@ -103,7 +103,7 @@ def draw(rows: Sequence[TrialRow], tuning: Tuning) -> dict[str, Figure]:
     settings = {key: [_cell(row.values.get(key)) for row in done] for key in space.varied}
     log = [key for key, part in space.varied.items() if part.log or _rises_by_factors(part)]
     drawn = {
-        "history": figures.trial_history(accuracies, states, y=_Y),
+        "history": figures.trial_history([row.number for row in done], accuracies, states, y=_Y),
         "settings": figures.trial_settings(settings, accuracies, states, log=log, y=_Y),
     }
     if tuning.sampler == "grid" and len(space.varied) == 2:

@@ -79,7 +79,7 @@ class Range:
         return value
 
     def read(self, value: Any) -> Any:
-        """Return the value that the database holds as ``value``: with a step of 0.05 that is 0.15, not 0.15000000002."""
+        """Return the value that the database holds as ``value``; with a step of 0.05 that is 0.15, not 0.1500000002."""
         if self.whole or self.step is None:
             return value
         return min(self.values, key=lambda exact: abs(exact - value))
