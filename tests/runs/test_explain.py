@@ -13,6 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import cnnlab
+from cnnlab.data.walk import image_files
 from cnnlab.errors import DataError, ModelError, RunError, UnknownNameError, UsageError
 from cnnlab.explain.compare import ExplainSettings
 from cnnlab.runs import Classifier, Run, open_classifier
@@ -118,7 +119,7 @@ def test_many_photos_get_a_contact_sheet(tiny_run: Run, digit: Path, tmp_path: P
         Image.fromarray((load_digits().images[number] * 15).astype(np.uint8)).save(folder / name)
     (folder / "broken.png").write_bytes(b"no image")
     network = open_classifier(tiny_run, as_trained=False)
-    answers, failed = explain_photos(network, [folder], tmp_path / "out", ["saliency"], QUICK)
+    answers, failed = explain_photos(network, image_files([folder]).paths, tmp_path / "out", ["saliency"], QUICK)
     assert [page.name for _, page in answers] == ["x.html", "x-2.html"]
     assert [Path(file).name for file, _ in failed] == ["broken.png"]
     index = Page(tmp_path / "out" / "index.html")

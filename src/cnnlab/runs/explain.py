@@ -22,7 +22,6 @@ import yaml
 
 import cnnlab
 from cnnlab import figures
-from cnnlab.data.walk import image_files
 from cnnlab.errors import DataError, UsageError
 from cnnlab.explain import Attribution, explain_all, explanations
 from cnnlab.explain.compare import ExplainSettings, MethodComparison
@@ -133,7 +132,7 @@ def explain_photo(
 
 def explain_photos(
     classifier: Classifier,
-    photos: Iterable[str | os.PathLike[str]],
+    photos: Iterable[Path],
     folder: str | os.PathLike[str],
     methods: Sequence[str] | None = None,
     settings: ExplainSettings | None = None,
@@ -145,23 +144,20 @@ def explain_photos(
 
     Args:
         classifier: the network that answers.
-        photos: files and folders; folders are searched with their subfolders.
+        photos: the files, as :func:`cnnlab.data.walk.image_files` finds them in folders.
         folder: the folder to write into.
         methods, settings, begins: see :func:`explain_photo`.
         done: a function that is called after each photo with the answer and its page.
 
     Returns:
         The answers with their pages; and (file, reason) of each photo that could not be read.
-
-    Raises:
-        DataError: a folder holds no image.
     """
     folder = Path(folder)
     answers: list[tuple[PhotoExplanation, Path]] = []
     failed: list[tuple[str, str]] = []
     used = {"index", "contact"}  # names of pages, in lower case: some file systems do not tell the case
     try:
-        for photo in image_files(photos).paths:
+        for photo in photos:
             try:
                 answer = explain_photo(classifier, photo, methods, settings, begins=begins)
             except DataError as error:
