@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
@@ -180,6 +180,7 @@ class TestImageData:
         assert [row["name"] for row in rows] == [""] * 4 + ["x.png", "y.png"]
         assert [row["label"] for row in rows[:4]] == ["abc"[i] for i in data.train.labels]
 
+    @settings(deadline=None)
     @given(st.lists(st.integers(0, 2), min_size=3, max_size=50).filter(lambda v: len(set(v)) == 3))
     def test_class_weights_equal_scikit_learn(self, values: list[int]) -> None:
         split = ArraySplit(torch.zeros(len(values), 1, 2, 2, dtype=torch.uint8), values)
