@@ -44,6 +44,11 @@ class Network(nn.Module):
         return [self.last_layer, *(_last_layer(self, name) for name in self.auxiliary)]
 
 
+def numbered_stages(stem: str, *ends: str, head: str) -> dict[str, str]:
+    """Return ``Network.stages`` from the submodules that end the stem, the stages 1, 2, ..., and the network."""
+    return {"stem": stem, **{f"stage{i}": end for i, end in enumerate(ends, 1)}, "head": head}
+
+
 def _last_layer(model: nn.Module, head: str) -> str:
     """Dotted name of the last dense layer or convolution in the submodule ``head``."""
     layers = [

@@ -23,24 +23,17 @@ Deviations from the paper of 2012:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from torch import Tensor, nn
 
 from cnnlab.zoo._layers import dense, he_init
-from cnnlab.zoo._network import Network
+from cnnlab.zoo._network import Network, numbered_stages
 from cnnlab.zoo._registry import Rate, register_model, torchvision
 
 
 class AlexNet(Network):
     """Five convolutions, three poolings and three dense layers; shapes are for 224x224 images."""
 
-    stages: Mapping[str, str] = {
-        "stem": "features.2",
-        "stage1": "features.5",
-        "stage2": "features.12",
-        "head": "classifier",
-    }
+    stages = numbered_stages("features.2", "features.5", "features.12", head="classifier")
 
     def __init__(self, num_classes: int, in_channels: int, dropout: float = 0.5) -> None:
         super().__init__()

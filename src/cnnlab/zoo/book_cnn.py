@@ -17,24 +17,17 @@ images up to 64x64 the first convolution has stride 1 instead of 4. Initialisati
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from torch import Tensor, nn
 
 from cnnlab.zoo._layers import he_init
-from cnnlab.zoo._network import SMALL_IMAGE, Network
+from cnnlab.zoo._network import SMALL_IMAGE, Network, numbered_stages
 from cnnlab.zoo._registry import Rate, register_model
 
 
 class BookCNN(Network):
     """Five convolutions, three poolings and three dense layers; shapes are for 32x32 images."""
 
-    stages: Mapping[str, str] = {
-        "stem": "features.2",
-        "stage1": "features.5",
-        "stage2": "features.12",
-        "head": "classifier",
-    }
+    stages = numbered_stages("features.2", "features.5", "features.12", head="classifier")
 
     def __init__(self, num_classes: int, in_channels: int, image_size: int, dropout: float = 0.5) -> None:
         super().__init__()

@@ -16,14 +16,12 @@ deviation 0.02, biases 0, and ``layer_scale`` 1e-6, so that every block starts a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cnnlab.zoo._layers import DropPath
-from cnnlab.zoo._network import SMALL_IMAGE, Network
+from cnnlab.zoo._network import SMALL_IMAGE, Network, numbered_stages
 from cnnlab.zoo._registry import Rate, register_model, torchvision
 
 
@@ -79,14 +77,7 @@ class Block(nn.Module):
 class ConvNeXt(Network):
     """A stem of patches, four stages of blocks, halvings between them, and a head; shapes are for 224x224 images."""
 
-    stages: Mapping[str, str] = {
-        "stem": "features.0",
-        "stage1": "features.1",
-        "stage2": "features.3",
-        "stage3": "features.5",
-        "stage4": "features.7",
-        "head": "classifier",
-    }
+    stages = numbered_stages("features.0", "features.1", "features.3", "features.5", "features.7", head="classifier")
 
     def __init__(
         self,

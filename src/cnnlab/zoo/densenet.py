@@ -18,14 +18,13 @@ fan-out, as in the authors' code.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from cnnlab.zoo._layers import he_init
-from cnnlab.zoo._network import SMALL_IMAGE, Network
+from cnnlab.zoo._network import SMALL_IMAGE, Network, numbered_stages
 from cnnlab.zoo._registry import Paper, Rate, Variant, torchvision
 
 
@@ -82,14 +81,7 @@ class DenseNet(Network):
         dropout: rate after each convolution but the first.
     """
 
-    stages: Mapping[str, str] = {
-        "stem": "features.pool0",
-        "stage1": "features.denseblock1",
-        "stage2": "features.denseblock2",
-        "stage3": "features.denseblock3",
-        "stage4": "features.denseblock4",
-        "head": "classifier",
-    }
+    stages = numbered_stages("features.pool0", *(f"features.denseblock{i}" for i in (1, 2, 3, 4)), head="classifier")
 
     def __init__(
         self,

@@ -18,13 +18,13 @@ range of 1 / sqrt(classes) grows as the classes get fewer.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 from torch import Tensor, nn
 
 from cnnlab.zoo._layers import DropPath, SqueezeExcitation, conv_norm, depthwise_he_init, round_channels
-from cnnlab.zoo._network import SMALL_IMAGE, Network
+from cnnlab.zoo._network import SMALL_IMAGE, Network, numbered_stages
 from cnnlab.zoo._registry import Paper, Rate, Variant, torchvision
 
 
@@ -76,15 +76,9 @@ class EfficientNet(Network):
         drop_path: rate of stochastic depth; block number i of n (from 0) has the share i / n of it.
     """
 
-    stages: Mapping[str, str] = {
-        "stem": "features.0",
-        "stage1": "features.1",
-        "stage2": "features.2",
-        "stage3": "features.3",
-        "stage4": "features.5",
-        "stage5": "features.8",
-        "head": "classifier",
-    }
+    stages = numbered_stages(
+        "features.0", "features.1", "features.2", "features.3", "features.5", "features.8", head="classifier"
+    )
 
     def __init__(
         self,

@@ -17,12 +17,10 @@ layer by its fan-in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from torch import Tensor, nn
 
 from cnnlab.zoo._layers import DropPath, depthwise_he_init
-from cnnlab.zoo._network import SMALL_IMAGE, Network
+from cnnlab.zoo._network import SMALL_IMAGE, Network, numbered_stages
 from cnnlab.zoo._registry import Pretrained, Rate, register_model
 
 
@@ -72,15 +70,7 @@ class EfficientNetLite(Network):
     A stage ends where the next block halves the image.
     """
 
-    stages: Mapping[str, str] = {
-        "stem": "relu",
-        "stage1": "blocks.0",
-        "stage2": "blocks.1",
-        "stage3": "blocks.2",
-        "stage4": "blocks.4",
-        "stage5": "relu2",
-        "head": "classifier",
-    }
+    stages = numbered_stages("relu", "blocks.0", "blocks.1", "blocks.2", "blocks.4", "relu2", head="classifier")
 
     def __init__(self, num_classes: int, in_channels: int, image_size: int, dropout: float, drop_path: float) -> None:
         super().__init__()

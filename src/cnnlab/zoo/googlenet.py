@@ -19,13 +19,11 @@ distribution, which takes seconds and after BatchNorm makes little difference).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 
 from cnnlab.zoo._layers import he_init
-from cnnlab.zoo._network import SMALL_IMAGE, Network
+from cnnlab.zoo._network import SMALL_IMAGE, Network, numbered_stages
 from cnnlab.zoo._registry import Pretrained, Rate, register_model
 
 
@@ -81,13 +79,7 @@ class AuxiliaryHead(nn.Module):
 class GoogLeNet(Network):
     """A stem, nine Inception blocks at three resolutions, and a dense head; shapes are for 224x224 images."""
 
-    stages: Mapping[str, str] = {
-        "stem": "maxpool2",
-        "stage1": "inception3b",
-        "stage2": "inception4e",
-        "stage3": "inception5b",
-        "head": "fc",
-    }
+    stages = numbered_stages("maxpool2", "inception3b", "inception4e", "inception5b", head="fc")
 
     def __init__(
         self, num_classes: int, in_channels: int, image_size: int, aux_logits: bool, dropout: float, aux_dropout: float

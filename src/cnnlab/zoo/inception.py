@@ -18,14 +18,12 @@ from a truncated normal distribution, which takes many seconds and after BatchNo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cnnlab.zoo._layers import he_init
-from cnnlab.zoo._network import Network
+from cnnlab.zoo._network import Network, numbered_stages
 from cnnlab.zoo._registry import Pretrained, Rate, register_model
 
 Pair = int | tuple[int, int]
@@ -173,13 +171,7 @@ class AuxiliaryHead(nn.Module):
 class InceptionV3(Network):
     """A stem, eleven Inception blocks at three resolutions, and a dense head; shapes are for 299x299 images."""
 
-    stages: Mapping[str, str] = {
-        "stem": "maxpool2",
-        "stage1": "Mixed_5d",
-        "stage2": "Mixed_6e",
-        "stage3": "Mixed_7c",
-        "head": "fc",
-    }
+    stages = numbered_stages("maxpool2", "Mixed_5d", "Mixed_6e", "Mixed_7c", head="fc")
 
     def __init__(self, num_classes: int, in_channels: int, aux_logits: bool, dropout: float) -> None:
         super().__init__()

@@ -17,12 +17,10 @@ He et al. 2015.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from torch import Tensor, nn
 
 from cnnlab.zoo._layers import Multiplier, depthwise_he_init, round_channels
-from cnnlab.zoo._network import SMALL_IMAGE, Network
+from cnnlab.zoo._network import SMALL_IMAGE, Network, numbered_stages
 from cnnlab.zoo._registry import Rate, register_model
 
 
@@ -45,15 +43,7 @@ class SeparableBlock(nn.Module):
 class MobileNetV1(Network):
     """A stem, five stages of separable blocks, and a dense head; shapes are for 224x224 images at width 1."""
 
-    stages: Mapping[str, str] = {
-        "stem": "relu",
-        "stage1": "blocks.0",
-        "stage2": "blocks.1",
-        "stage3": "blocks.2",
-        "stage4": "blocks.3",
-        "stage5": "blocks.4",
-        "head": "classifier",
-    }
+    stages = numbered_stages("relu", "blocks.0", "blocks.1", "blocks.2", "blocks.3", "blocks.4", head="classifier")
 
     def __init__(self, num_classes: int, in_channels: int, image_size: int, width: float, dropout: float) -> None:
         super().__init__()

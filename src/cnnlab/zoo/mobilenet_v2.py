@@ -15,12 +15,10 @@ torchvision's. Initialisation, of which the paper says nothing: He et al. 2015.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from torch import Tensor, nn
 
 from cnnlab.zoo._layers import Multiplier, conv_norm, depthwise_he_init, round_channels
-from cnnlab.zoo._network import SMALL_IMAGE, Network
+from cnnlab.zoo._network import SMALL_IMAGE, Network, numbered_stages
 from cnnlab.zoo._registry import Rate, register_model, torchvision
 
 
@@ -50,15 +48,9 @@ class MobileNetV2(Network):
     Shapes are for 224x224 images at width 1. A stage ends where the next block halves the image.
     """
 
-    stages: Mapping[str, str] = {
-        "stem": "features.0",
-        "stage1": "features.1",
-        "stage2": "features.3",
-        "stage3": "features.6",
-        "stage4": "features.13",
-        "stage5": "features.18",
-        "head": "classifier",
-    }
+    stages = numbered_stages(
+        "features.0", "features.1", "features.3", "features.6", "features.13", "features.18", head="classifier"
+    )
 
     def __init__(self, num_classes: int, in_channels: int, image_size: int, width: float, dropout: float) -> None:
         super().__init__()

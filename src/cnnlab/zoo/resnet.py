@@ -20,13 +20,13 @@ rate grows linearly from the first block to ``drop_path`` at the last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from torch import Tensor, nn
 
 from cnnlab.zoo._layers import DropPath, SqueezeExcitation, he_init
-from cnnlab.zoo._network import SMALL_IMAGE, Network
+from cnnlab.zoo._network import SMALL_IMAGE, Network, numbered_stages
 from cnnlab.zoo._registry import Paper, Rate, Variant, torchvision
 
 Block = Callable[[int, int, int, float], nn.Module]  # from input channels, output channels, stride, drop-path rate
@@ -124,7 +124,7 @@ class ResNet(Network):
         drop_path: rate of stochastic depth at the last block; it rises linearly from the first.
     """
 
-    stages: Mapping[str, str] = {"stem": "maxpool", **{f"stage{i}": f"layer{i}" for i in (1, 2, 3, 4)}, "head": "fc"}
+    stages = numbered_stages("maxpool", "layer1", "layer2", "layer3", "layer4", head="fc")
 
     def __init__(
         self,

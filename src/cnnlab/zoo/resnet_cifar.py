@@ -20,7 +20,6 @@ rate grows linearly from the first block to ``drop_path`` at the last.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 
 from torch import Tensor, nn
@@ -28,7 +27,7 @@ from torch.nn import functional as F
 
 from cnnlab.errors import UsageError
 from cnnlab.zoo._layers import DropPath, he_init
-from cnnlab.zoo._network import Network
+from cnnlab.zoo._network import Network, numbered_stages
 from cnnlab.zoo._registry import Paper, Rate, Variant
 from cnnlab.zoo.resnet import stage
 
@@ -82,13 +81,7 @@ class CifarResNet(Network):
         shortcuts: whether blocks have shortcuts; without them it is the paper's plain network.
     """
 
-    stages: Mapping[str, str] = {
-        "stem": "relu",
-        "stage1": "layer1",
-        "stage2": "layer2",
-        "stage3": "layer3",
-        "head": "linear",
-    }
+    stages = numbered_stages("relu", "layer1", "layer2", "layer3", head="linear")
 
     def __init__(
         self,
