@@ -146,14 +146,8 @@ def load_recipe_data(recipe: Recipe, data_dir: str | os.PathLike[str] | None = N
     Raises:
         DataError: the data is not there or cannot be used.
     """
-    return load_data(
-        recipe.data,
-        data_dir=data_dir or recipe.data_dir,
-        seed=recipe.seed,
-        layout=recipe.layout,
-        label_column=recipe.label_column,
-        file_column=recipe.file_column,
-    )
+    reading: dict[str, Any] = {key: getattr(recipe, key) for key in ("seed", "layout", "label_column", "file_column")}
+    return load_data(recipe.data, data_dir=data_dir or recipe.data_dir, **reading)
 
 
 def hold_out(recipe: Recipe, data: ImageData) -> ImageData:

@@ -76,7 +76,8 @@ class Recipe(BaseModel):
     data: str = Field("mnist5k", description="registered name of a data set, a folder of photos, or a CSV file")
     data_dir: str | None = Field(None, description="folder to look for data sets in")
     layout: Literal["auto", "classes", "splits", "flat"] = Field(
-        "auto", description="meaning of a folder's parts: all folders are classes, or splits; flat: file names begin so"
+        "auto",
+        description="way a folder is read: folders are classes, or splits; flat: file names begin with the class",
     )
     label_column: str | None = Field(None, description="column of a CSV file with the labels; guessed if null")
     file_column: str | None = Field(None, description="column of a CSV file with the image files; guessed if null")
@@ -99,7 +100,8 @@ class Recipe(BaseModel):
         "reset", description="last layer of the weights: start anew, or keep (for the same classes)"
     )
     freeze: str = Field(
-        "none", description="frozen part: backbone (all but the last layer), or the last stage to freeze, as stage2"
+        "none",
+        description="frozen part: backbone (all but the last layer), or the last stage to freeze, such as stage2",
     )
     unfreeze_at: int | None = Field(None, ge=1, description="number of epochs after which everything is trained")
     layer_decay: float = Field(
