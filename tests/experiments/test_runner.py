@@ -106,6 +106,20 @@ def test_the_verdict_is_that_of_scipy_on_the_table(done: tuple[Path, Result]) ->
     assert verdict.answer == "cannot be told"
 
 
+def test_the_interval_over_images_brackets_the_difference(done: tuple[Path, Result]) -> None:
+    """Also where the factor is negative, and the ends turn over."""
+    _, result = done
+    low, high = result.claims[1].images or (0, 0)
+    assert low < result.claims[1].verdict.effect < high
+
+    class Turned(Rates):
+        claims = (Claim("The usual rate errs less.", "none", Difference("tiny", "usual", factor=-100), worth=1.0),)
+
+    turned = Result(Turned(), result.facts, result.tables).claims[0]
+    assert turned.images == pytest.approx((low, high))
+    assert turned.verdict.effect == pytest.approx(result.claims[1].verdict.effect)
+
+
 def test_changing_the_table_changes_the_verdict(done: tuple[Path, Result], tmp_path: Path) -> None:
     folder, _ = done
     for file in folder.glob("*.*"):

@@ -98,8 +98,9 @@ class Result:
         ]
         if not pairs:
             return None
-        low, high = image_interval(np.stack([a for a, _ in pairs]), np.stack([b for _, b in pairs]))
-        return effect.factor * low, effect.factor * high
+        ends = image_interval(np.stack([a for a, _ in pairs]), np.stack([b for _, b in pairs]))
+        low, high = sorted(effect.factor * end for end in ends)  # a negative factor turns them over
+        return low, high
 
 
 class StudyFolder:
