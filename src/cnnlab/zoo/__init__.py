@@ -15,11 +15,10 @@ mode a single image is always fine.
 
 from cnnlab.deprecation import renamed as _renamed
 from cnnlab.tracing import Layer, ReceptiveField, Stage, Summary
-from cnnlab.zoo._create import create_model
+from cnnlab.zoo._create import create_model, summary
 from cnnlab.zoo._network import SMALL_IMAGE, Network, loss_with_auxiliary, split_outputs, stage_outputs
 from cnnlab.zoo._pretrained import imagenet_classes, imagenet_wnids, pretrained, weights_preprocess
 from cnnlab.zoo._registry import ModelFacts, Pretrained, list_models, model_options, models, register_model
-from cnnlab.zoo._summary import summary
 from cnnlab.zoo._weights import load_weights
 from cnnlab.zoo._weights_file import weights_facts
 

@@ -5,7 +5,7 @@ A file of the zoo holds a paper: its blocks, the network's class, and its networ
     @register_model(paper="...", year=1998, url="...", introduced="...", parameters=61_706, macs=416_520, min_size=28)
     def lenet5(num_classes=10, in_channels=1, image_size=32, *, activation="tanh") -> LeNet5: ...
 
-Several variants share a :class:`Paper`, and each is a line or two::
+Several variants share a :class:`Paper`; each is a line or two, or a row of a table as in ``vgg.py``::
 
     PAPER = Paper("He, Zhang, Ren, Sun: Deep residual learning ...", year=2015, url="...", introduced="...", min_size=8)
     resnet18 = PAPER.register(partial(ResNet, BasicBlock, NARROW, (2, 2, 2, 2)), Variant("resnet18", "ResNet-18", ...))
