@@ -68,14 +68,13 @@ def train(
     """
     from cnnlab.training.shipped import choose_recipe
 
-    names = [text for text in arguments or [] if "=" not in text]
+    names = [text for text in arguments or [] if "=" not in text] + ([model] if model else [])
     settings = [text for text in arguments or [] if "=" in text]
-    if len(names) + (model is not None) > 1:
-        named = ", ".join(name for name in (*names, model) if name)
-        raise UsageError(f"One network at a time, not {named}. Settings are key=value.")
+    if len(names) > 1:
+        raise UsageError(f"One network at a time, not {', '.join(names)}. Settings are key=value.")
     written = dict(text.split("=", 1) for text in settings)
     weights, freeze = weights or written.get("weights"), freeze or written.get("freeze")
-    start = choose_recipe(names[0] if names else model, data, recipe, weights=weights, freeze=freeze)
+    start = choose_recipe(names[0] if names else None, data, recipe, weights=weights, freeze=freeze)
     options = {"weights": _absolute(weights), "freeze": freeze, "unfreeze_at": unfreeze_at}
     options |= {"seed": seed, "device": device, "data_dir": str(data_dir.resolve()) if data_dir else None}
     options |= reading_of(layout, label_column, file_column)
@@ -83,7 +82,6 @@ def train(
     if find_lr:
         _find_lr(chosen, out, as_json)
         return
-
     from cnnlab.runs import Recorder
     from cnnlab.training import fit
 

@@ -95,11 +95,10 @@ class DenseNet(Network):
     ) -> None:
         super().__init__()
         small = image_size <= SMALL_IMAGE
+        kernel, stride = (3, 1) if small else (7, 2)
         channels = 2 * growth
         layers: OrderedDict[str, nn.Module] = OrderedDict(
-            conv0=nn.Conv2d(in_channels, channels, 3, stride=1, padding=1, bias=False)
-            if small
-            else nn.Conv2d(in_channels, channels, 7, stride=2, padding=3, bias=False),
+            conv0=nn.Conv2d(in_channels, channels, kernel, stride, padding=kernel // 2, bias=False),
             norm0=nn.BatchNorm2d(channels),
             relu0=nn.ReLU(inplace=True),
             pool0=nn.Identity() if small else nn.MaxPool2d(3, stride=2, padding=1),
