@@ -20,6 +20,7 @@ from cnnlab.errors import ModelError, RecipeError, TrainingError, UsageError, di
 from cnnlab.experiments.tuning import trials as records
 from cnnlab.experiments.tuning.space import SearchSpace
 from cnnlab.experiments.tuning.storage import (
+    connect,
     load_study,
     no_experimental_warnings,
     open_study,
@@ -174,10 +175,11 @@ def tune(tuning: Tuning) -> Generator[Step, None, None]:
         raise UsageError(
             "A trial is trained by one process. To use several, start the same command several times on one --storage."
         )
+    database = connect(tuning.storage)  # before the data, which may take long
     recipe, data, notes = _held_out(tuning.recipe)
     tuning = replace(tuning, recipe=recipe)
     with plain_storage_errors(tuning.storage):
-        study = open_study(tuning.storage, tuning.name, _identity(tuning, data))
+        study = open_study(database, tuning.name, _identity(tuning, data))
         yield from _Search(tuning, study, data).run(notes)
 
 

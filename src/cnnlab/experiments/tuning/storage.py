@@ -5,16 +5,18 @@ Any database that Optuna's ``RDBStorage`` (SQLAlchemy) speaks will do: a SQLite 
 
 from __future__ import annotations
 
+import random
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from cnnlab.errors import RunError, UsageError
 
 if TYPE_CHECKING:
     from optuna import Study
+    from optuna.storages import RDBStorage
     from sqlalchemy.engine import URL
 
 # How a database driver calls the longest time in seconds that it waits for an answer to a connection.
@@ -27,8 +29,12 @@ _TIMEOUT_OF_DRIVER = {
     "mysqlconnector": "connection_timeout",
 }
 _CONNECT_SECONDS = 5
+_TABLES_SECONDS = 10  # how long the tables are tried to be made, while other processes make them too
 _LOCKED_SECONDS = 30  # how long a process waits for others that write the same SQLite file
-_DRIVERS = {"postgresql": 'pip install "psycopg[binary]"', "mysql": "pip install pymysql"}
+_DRIVERS = {
+    "postgresql": 'pip install "psycopg[binary]", and write postgresql+psycopg://...',
+    "mysql": "pip install pymysql, and write mysql+pymysql://...",
+}
 _IDENTITY = "cnnlab"  # the attribute of a study that says what it tunes
 
 
@@ -55,30 +61,41 @@ def no_experimental_warnings() -> Iterator[None]:
         yield
 
 
-def open_study(storage: str, name: str, identity: Mapping[str, Any]) -> Study:
-    """Open the study ``name`` in a database, and begin it if it is not there.
+def connect(storage: str) -> RDBStorage:
+    """Open a database, and make Optuna's tables if there are none.
 
     Args:
         storage: the address of the database, as SQLAlchemy writes it.
+
+    Raises:
+        UsageError: the address is wrong, or the driver is not installed.
+        RunError: the database cannot be reached.
+    """
+    with plain_storage_errors(storage):
+        return _connect(_parse(storage))
+
+
+def open_study(database: RDBStorage, name: str, identity: Mapping[str, Any]) -> Study:
+    """Open the study ``name`` in a database, and begin it if it is not there.
+
+    Args:
+        database: the open database.
         name: the name of the study in the database.
         identity: plain values that say what is tuned; those of the study must be the same.
 
     Raises:
-        UsageError: the address is wrong, or the study tunes something else.
-        RunError: the database cannot be reached.
+        UsageError: the study tunes something else.
     """
     import optuna
 
-    url = _parse(storage)
-    with plain_storage_errors(storage):
-        study = optuna.create_study(
-            storage=_connect(url), study_name=name, direction="maximize", load_if_exists=True,
-            sampler=optuna.samplers.RandomSampler(),
-        )  # fmt: skip
-        if _IDENTITY not in study.user_attrs:
+    study = optuna.create_study(
+        storage=database, study_name=name, direction="maximize", load_if_exists=True,
+        sampler=optuna.samplers.RandomSampler(),
+    )  # fmt: skip
+    if _IDENTITY not in study.user_attrs:
+        with suppress(optuna.exceptions.StorageInternalError):  # another process writes it in the same moment
             study.set_user_attr(_IDENTITY, dict(identity))
-        begun = study.user_attrs[_IDENTITY]
-    if differences := _differences(begun, identity):
+    if differences := _differences(study.user_attrs[_IDENTITY], identity):
         raise UsageError(
             f'The tuning "{name}" was begun with other settings: {"; ".join(differences)}. '
             "Go on with those, or begin another one with --out and --name."
@@ -95,7 +112,7 @@ def load_study(storage: str, name: str) -> Study:
     import optuna
 
     with plain_storage_errors(storage):
-        return optuna.load_study(study_name=name, storage=_connect(_parse(storage)))
+        return optuna.load_study(study_name=name, storage=connect(storage))
 
 
 def shown(storage: str) -> str:
@@ -146,24 +163,24 @@ def _parse(storage: str) -> URL:
     try:
         url = make_url(storage)
         url.get_dialect()
+    except NoSuchModuleError:
+        kind = storage.partition("://")[0]
+        hint = "Write postgresql+psycopg://..." if kind.startswith("postgres") else f"Write it as {example}."
+        raise UsageError(f'SQLAlchemy knows no database "{kind}". {hint}') from None
     except (ArgumentError, ValueError):
         raise UsageError(
             f"The storage {storage.partition('://')[0]}://... is no address. Write it as {example}."
         ) from None
-    except (NoSuchModuleError, ImportError):
-        kind = storage.partition("://")[0]
-        hint = " Write postgresql+psycopg://." if kind.startswith("postgres") else f" Write it as {example}."
-        raise UsageError(f'SQLAlchemy knows no database "{kind}".{hint}') from None
     return url
 
 
-def _connect(url: URL) -> Any:
-    """Open the database, and make Optuna's tables if there are none.
+def _connect(url: URL) -> RDBStorage:
+    """Open the database, and make the tables.
 
     Several processes that begin at once make the tables at once; all but one of them fail and try again.
     """
     from optuna.storages import RDBStorage
-    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
     backend, driver = url.get_backend_name(), url.get_driver_name()
     if backend == "sqlite":
@@ -177,11 +194,12 @@ def _connect(url: URL) -> Any:
             return RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=options)
         except ImportError:
             advice = _DRIVERS.get(backend, f"pip install {driver}")
-            raise UsageError(f'The driver "{driver}" of {backend} is not installed: {advice}.') from None
-        except SQLAlchemyError:
-            if time.monotonic() - started > 2:
+            raise UsageError(f'The driver "{driver}" of {backend} is not installed: {advice}') from None
+        except SQLAlchemyError as error:
+            others = isinstance(error, IntegrityError | ProgrammingError) or "already exists" in str(error)
+            if not others or time.monotonic() - started > _TABLES_SECONDS:
                 raise
-            time.sleep(0.3)
+            time.sleep(random.uniform(0.1, 0.5))
 
 
 def _first_line(error: BaseException) -> str:
