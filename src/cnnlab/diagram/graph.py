@@ -30,16 +30,15 @@ class Graph:
     """A graph of units, as numbers in order: -1 is the input, the last one the sink.
 
     For each unit the first unit is determined where all paths from it meet again (its immediate post-dominator); what
-        lies between is a set of parallel branches, each of which is decomposed likewise.
+    lies between is a set of parallel branches, each of which is decomposed likewise.
 
-        Raises:
-            EntangledError: a unit has no path to the sink.
+    Raises:
+        EntangledError: a unit has no path to the sink.
     """
 
     def __init__(self, units: Sequence[Unit]) -> None:
         self.units = units
-        index: dict[Unit | None, int] = {unit: position for position, unit in enumerate(units)}
-        index[None] = -1
+        index: dict[Unit | None, int] = {unit: position for position, unit in enumerate(units)} | {None: -1}
         self.sink = len(units) - 1
         self.feeds = {i: [index[feed] for feed in unit.feeds] for i, unit in enumerate(units)} | {-1: []}
         self.users: dict[int, list[int]] = {i: [] for i in range(-1, len(units))}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,17 +41,14 @@ def stages_of(model: nn.Module, record: Trace, fields: Fields) -> tuple[Stage, .
         record: a recorded forward pass of it.
         fields: the receptive fields of the tensors in that pass.
     """
-    return tuple(_stages(model, record, fields))
-
-
-def _stages(model: nn.Module, record: Trace, fields: Fields) -> Iterator[Stage]:
+    stages = []
     counted: set[int] = set()
     start = 0
     for name, call in _ends(model, record, fields):
         ops = record.ops[start : call.end]
         start = max(start, call.end)
         parameters = {id(v.parameter): v.parameter for op in ops for v in op.inputs if v.parameter is not None}
-        yield Stage(
+        stage = Stage(
             name=name,
             ends_with=call.path,
             output=call.outputs[0].shape,
@@ -60,7 +56,9 @@ def _stages(model: nn.Module, record: Trace, fields: Fields) -> Iterator[Stage]:
             macs=sum(op.macs for op in ops),
             field=fields.get(call.outputs[0]),
         )
+        stages.append(stage)
         counted |= set(parameters)
+    return tuple(stages)
 
 
 def _ends(model: nn.Module, record: Trace, fields: Fields) -> list[tuple[str, Call]]:
