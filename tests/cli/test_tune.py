@@ -109,7 +109,7 @@ def test_ctrl_c_keeps_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cnnlab.experiments.tuning.search.records, "finish", finish)
     again = tune("--trials", "4", "--sampler", "grid")
     assert again.exit_code == 0, again.stderr
-    assert "1 trials were done before" in again.stderr
+    assert "trials done before: 1 of 4" in again.stderr
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 
@@ -12,7 +12,6 @@ from cnnlab.experiments.tuning.report import Confirmation, mean_and_std
 from cnnlab.experiments.tuning.search import (
     Opened,
     Step,
-    TrialBegun,
     TrialDone,
     TrialEvent,
     Tuned,
@@ -21,47 +20,69 @@ from cnnlab.experiments.tuning.search import (
 )
 from cnnlab.experiments.tuning.space import SearchSpace
 from cnnlab.experiments.tuning.trials import TrialRow
-from cnnlab.training import EpochDone, Event, Started, StepDone
+from cnnlab.training import Event, Started, StepDone
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
+class _Display:
+    """Lines, and on a terminal a bar below them."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bar = TrainingBar(console) if console.is_terminal and not console.quiet else None
+
+    def __enter__(self) -> Self:
+        if self.bar:
+            self.bar.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar:
+            self.bar.stop()
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        if self.bar:
+            self.bar.say(line)
+        else:
+            self.console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+    def move(self, event: Event, training: str, best: TrialRow | None = None) -> None:
+        """Move the bar; ``training`` says which of how many trainings it shows."""
+        if self.bar is None:
+            return
+        if isinstance(event, Started):
+            self.bar.begin(event.epochs * event.steps_per_epoch)
+            self.bar.show(0, f"{training} epoch 1/{event.epochs}", "")
+        elif isinstance(event, StepDone) and self.bar.due():
+            session = event.session
+            steps = (event.epoch - 1) * len(session.train_loader) + event.step
+            numbers = f"loss {event.loss:.3f}" + (f"  best {best.accuracy:.2%}" if best else "")
+            self.bar.show(steps, f"{training} epoch {event.epoch}/{session.recipe.total_epochs}", numbers)
+
+
 def show_search(steps: Iterator[Step], tuning: Tuning, console: Console) -> Generator[Step, None, None]:
     """Pass ``steps`` on and show them on ``console``."""
-    bar = TrainingBar(console) if console.is_terminal and not console.quiet else None
-    waited = False
+    waits = False
     best: TrialRow | None = None
     done = 0
-
-    def say(line: str) -> None:
-        if bar:
-            bar.say(line)
-        else:
-            console.print(line, soft_wrap=True, highlight=False, markup=False)
-
-    try:
-        if bar:
-            bar.__enter__()
+    with _Display(console) as display:
         for step in steps:
             if isinstance(step, Opened):
                 done = step.done
                 for line in _opening(step, tuning):
-                    say(line)
-            elif isinstance(step, TrialEvent) and bar:
-                _move(bar, step.event, f"trial {done + 1}/{tuning.total}", best)
+                    display.say(line)
+            elif isinstance(step, TrialEvent):
+                display.move(step.event, f"trial {done + 1}/{tuning.total}", best)
             elif isinstance(step, TrialDone):
                 best, done = step.best, step.done
-                say(trial_line(step, tuning.total))
-            elif isinstance(step, Waiting) and not waited:
-                waited = True
-                say(f"waiting for {step.running} trials of other processes")
-            if not isinstance(step, Waiting):
-                waited = waited and not isinstance(step, TrialBegun)
+                display.say(trial_line(step, tuning.total))
+            elif isinstance(step, Waiting) and not waits:
+                display.say(f"waiting for other processes; trials running: {step.running}")
+            waits = isinstance(step, Waiting)
             yield step
-    finally:
-        if bar:
-            bar.stop()
 
 
 def _opening(step: Opened, tuning: Tuning) -> list[str]:
@@ -71,21 +92,10 @@ def _opening(step: Opened, tuning: Tuning) -> list[str]:
     if tuning.total < tuning.trials:
         lines.append(f"  the grid has {tuning.total} combinations")
     if step.done:
-        lines.append(f"  {step.done} trials were done before")
+        lines.append(f"  trials done before: {step.done} of {tuning.total}")
     if step.repeated:
-        lines.append(f"  trial {', '.join(map(str, step.repeated))} was interrupted and is repeated")
+        lines.append(f"  interrupted and repeated: trial {', '.join(map(str, step.repeated))}")
     return lines
-
-
-def _move(bar: TrainingBar, event: Event, trial: str, best: TrialRow | None) -> None:
-    if isinstance(event, Started):
-        bar.begin(event.epochs * event.steps_per_epoch)
-        bar.show(0, f"{trial} epoch 1/{event.epochs}", "")
-    elif isinstance(event, StepDone) and bar.due():
-        session = event.session
-        steps = (event.epoch - 1) * len(session.train_loader) + event.step
-        numbers = f"loss {event.loss:.3f}" + (f"  best {best.accuracy:.2%}" if best else "")
-        bar.show(steps, f"{trial} epoch {event.epoch}/{session.recipe.total_epochs}", numbers)
 
 
 def trial_line(step: TrialDone, total: int) -> str:
@@ -130,27 +140,17 @@ def show_confirmation(
     events: Iterator[Event | Confirmation], count: int, console: Console
 ) -> Iterator[Event | Confirmation]:
     """Pass the trainings with new seeds on and show them: a bar on a terminal, a line for each."""
-    bar = TrainingBar(console) if console.is_terminal and not console.quiet else None
     number = 1
-    try:
-        if bar:
-            bar.__enter__()
+    with _Display(console) as display:
         for event in events:
             if isinstance(event, Confirmation):
                 number += 1
-                parts = [f"seed {event.seed}", f"val accuracy {percent(event.val_accuracy, 2)}"]
-                parts += [f"test accuracy {percent(event.test_accuracy, 2)}"] if event.test_accuracy is not None else []
-                line = "  ".join(parts)
-                if bar:
-                    bar.say(line)
-                else:
-                    console.print(line, soft_wrap=True, highlight=False, markup=False)
-            elif bar and isinstance(event, Started | StepDone | EpochDone):
-                _move(bar, event, f"new seed {number}/{count}", None)
+                test = event.test_accuracy
+                line = f"seed {event.seed}  val accuracy {percent(event.val_accuracy, 2)}"
+                display.say(line if test is None else f"{line}  test accuracy {percent(test, 2)}")
+            else:
+                display.move(event, f"new seed {number}/{count}")
             yield event
-    finally:
-        if bar:
-            bar.stop()
 
 
 def confirmation_lines(results: Sequence[Confirmation]) -> list[str]:

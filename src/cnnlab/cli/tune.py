@@ -184,7 +184,8 @@ class _Run:
         if self.as_json:
             print_json(_values(self.tuning, tuned, results, paths) | {"storage": shown(self.tuning.storage)})
             return
-        print_table(trials_table(tuned, self.tuning.space, _ROWS))
+        if any(row.is_done for row in tuned.rows):
+            print_table(trials_table(tuned, self.tuning.space, _ROWS))
         if tuned.best is not None:
             done = sum(row.is_done for row in tuned.rows)
             typer.echo(

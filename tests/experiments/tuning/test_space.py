@@ -118,3 +118,11 @@ def test_no_such_file(tmp_path: Path) -> None:
         load_space(tmp_path / "space.yaml", tiny_recipe())
     with pytest.raises(UsageError, match=r'There is no search space "basc"\. Did you mean "basic"'):
         load_space("basc", tiny_recipe())
+
+
+def test_the_space_in_the_documentation_fits() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "tuning.md").read_text(encoding="utf-8")
+    text = page.split("```yaml\n")[1].split("```")[0]
+    space = make_space(parse_yaml(text, "docs"), "docs", tiny_recipe(model_options={}))
+    assert list(space.fixed) == ["schedule"]
+    assert space.varied["augment.crop"] == Range(0, 4, step=1, whole=True)
