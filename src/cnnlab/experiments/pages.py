@@ -41,6 +41,9 @@ def verdict_line(one: ClaimResult) -> str:
         + (f"; over test images {span(*one.images)})" if one.images else ")"),
         f"p = {p_value(verdict.p)}" + (f", {holm} after Holm" if verdict.adjusted_p != verdict.p else ""),
     ]
+    if verdict.answer == "not borne out":
+        worth = f"{number(one.claim.worth)} {unit}"
+        parts.append(f"{worth}, the least worth claiming, is excluded (p = {p_value(verdict.adjusted_p_worth)})")
     if verdict.diverged:
         parts.append(f"{verdict.diverged} seed{'s' * (verdict.diverged > 1)} diverged")
     if verdict.answer == "cannot be told":
