@@ -170,8 +170,8 @@ def test_three_processes_on_one_database_of_which_one_is_killed(database: str, t
         time.sleep(0.1)
     time.sleep(1)  # it is in the middle of a trial
     processes[0].kill()
+    processes[0].wait()  # until then it is a zombie, which has a process number
     assert [process.wait(200) for process in processes[1:]] == [0, 0], Path("log-1").read_text()
-    processes[0].wait()
     tables = [Path(f"out-{number}/trials.csv").read_text() for number in (1, 2)]
     assert tables[0] == tables[1]
     rows = [row for row in csv.DictReader(tables[0].splitlines()) if row["state"] != "interrupted"]

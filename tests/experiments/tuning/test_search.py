@@ -222,7 +222,12 @@ def test_another_tuning_does_not_go_on_in_the_same_study(storage: str) -> None:
     finish(tune(first))
     with pytest.raises(UsageError, match=r"begun with other settings: space lr=.*0\.003, 0\.01.*not.*--out"):
         finish(tune(tuning(storage, GRID | {"lr": [0.1]}, 1, "grid")))
-    with pytest.raises(UsageError, match="recipe epochs=1, not 2"):
+    study = load_study(storage, "test")
+    identity = study.user_attrs["cnnlab"]
+    study.set_user_attr("cnnlab", identity | {"images": [1, 2]})
+    with pytest.raises(UsageError, match=r"other settings: other training or validation images\. Go on"):
+        finish(tune(first))
+    with pytest.raises(UsageError, match=r"other settings: recipe epochs=1, not 2\. Go on"):
         finish(tune(tuning(storage, GRID, 1, "grid", epochs=2)))
     with pytest.raises(UsageError, match="sampler 'grid', not 'tpe'"):
         finish(tune(dataclasses.replace(first, sampler="tpe")))
