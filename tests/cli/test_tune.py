@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from typer.testing import Result
 
 import cnnlab.experiments.tuning.search
 from cnnlab.experiments.tuning import report
-from cnnlab.runs import open_run
+from cnnlab.runs import Run, open_run
 from cnnlab.training import EpochDone, fit, load_recipe
 from tests.cli.helpers import cnnlab as run
 
@@ -77,6 +78,13 @@ def test_the_same_command_goes_on_and_json_is_all_there_is() -> None:
     assert [trial["number"] for trial in values["trials"]] == [0, 1]
     assert values["best"]["accuracy"] == max(trial["accuracy"] for trial in values["trials"])
     assert values["best"]["recipe"]["lr"] == values["best"]["values"]["lr"]
+
+
+def test_it_may_start_from_the_weights_of_a_run_and_the_best_recipe_runs_from_any_folder(tiny_run: Run) -> None:
+    shutil.copytree(tiny_run.path, "first")
+    result = tune("weights=first", "--trials", "1", "--sampler", "random", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["best"]["recipe"]["weights"] == str(Path("first").resolve())
 
 
 def test_mean_and_standard_deviation() -> None:

@@ -43,6 +43,13 @@ def reading_of(layout: str | None, label_column: str | None, file_column: str | 
     return {key: value for key, value in options.items() if value is not None}
 
 
+def absolute_weights(weights: str | None) -> str | None:
+    """Return weights with a path that is good from any folder; a folder called imagenet does not hide the word."""
+    if weights in (None, "", "null", "None"):  # as YAML, `weights=null` takes the weights of a recipe away
+        return None
+    return str(Path(weights).resolve()) if weights != "imagenet" and Path(weights).exists() else weights
+
+
 def layer_option(default: str) -> Any:
     """Declare ``--layer``; ``default`` says which layer is taken when none is named."""
     return typer.Option("--layer", help=f"Name of a layer, as `cnnlab summary` lists it; {default} by default.")

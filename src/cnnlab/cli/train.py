@@ -16,6 +16,7 @@ from cnnlab.cli._options import (
     Layout,
     SeedOfRecipe,
     Tensorboard,
+    absolute_weights,
     reading_of,
 )
 from cnnlab.cli._output import print_json
@@ -75,7 +76,7 @@ def train(
     written = dict(text.split("=", 1) for text in settings)
     weights, freeze = weights or written.get("weights"), freeze or written.get("freeze")
     start = choose_recipe(names[0] if names else None, data, recipe, weights=weights, freeze=freeze)
-    options = {"weights": _absolute(weights), "freeze": freeze, "unfreeze_at": unfreeze_at}
+    options = {"weights": absolute_weights(weights), "freeze": freeze, "unfreeze_at": unfreeze_at}
     options |= {"seed": seed, "device": device, "data_dir": str(data_dir.resolve()) if data_dir else None}
     options |= reading_of(layout, label_column, file_column)
     chosen = start.with_overrides(settings, **{key: value for key, value in options.items() if value is not None})
@@ -86,13 +87,6 @@ def train(
     from cnnlab.training import fit
 
     run_to_end(fit(chosen), Recorder(out), tensorboard, as_json)
-
-
-def _absolute(weights: str | None) -> str | None:
-    """Return weights with a path that is good from any folder; a folder called imagenet does not hide the word."""
-    if weights in (None, "", "null", "None"):  # as YAML, `weights=null` takes the weights of a recipe away
-        return None
-    return str(Path(weights).resolve()) if weights != "imagenet" and Path(weights).exists() else weights
 
 
 def _find_lr(recipe: Recipe, out: Path | None, as_json: bool) -> None:

@@ -18,6 +18,7 @@ from cnnlab.cli._options import (
     LabelColumn,
     Layout,
     SeedOfRecipe,
+    absolute_weights,
     reading_of,
 )
 from cnnlab.cli._output import print_json, print_table
@@ -108,8 +109,11 @@ def _recipe(arguments: list[str], data: str | None, options: dict[str, Any]) -> 
                 known = [*list_recipes(), *list_models()]
                 raise UnknownNameError("recipe or network", names[0], known, "A path to a YAML file works too.")
             model = names[0]
-    start = choose_recipe(model, data, recipe)
-    return start.with_overrides([text for text in arguments if "=" in text], **options)
+    settings = [text for text in arguments if "=" in text]
+    written = dict(text.split("=", 1) for text in settings)
+    weights = absolute_weights(written.get("weights"))
+    start = choose_recipe(model, data, recipe, weights=weights, freeze=written.get("freeze"))
+    return start.with_overrides(settings, **options, **({"weights": weights} if weights else {}))
 
 
 class _Run:
