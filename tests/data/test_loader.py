@@ -184,6 +184,13 @@ class TestBalanced:
         assert not torch.equal(loader.order(4), loader.order(5))
 
 
+def test_in_order_every_epoch_has_the_order_of_the_split() -> None:
+    split = ArraySplit(torch.zeros(7, 1, 4, 4, dtype=torch.uint8), [0, 1, 2, 3, 4, 5, 6])
+    loader = Loader(split, GREY, 3, shuffle=True, sampling="in_order")
+    for epoch in (0, 5):
+        assert [batch.labels.tolist() for batch in loader.epoch(epoch)] == [[0, 1, 2], [3, 4, 5, 6]]
+
+
 class TestFiles:
     @pytest.mark.parametrize("budget", [0, 10**9])
     def test_fetch_equals_pixels(self, photos: FileSplit, budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -315,7 +322,7 @@ class TestArguments:
         [
             ({"batch_size": 0}, "at least 1"),
             ({"rank": 2, "world": 2}, "ranks are 0..1"),
-            ({"sampling": "random"}, '"shuffle" or "balanced"'),
+            ({"sampling": "random"}, '"shuffle", "balanced" or "in_order"'),
         ],
     )
     def test_wrong(self, change: dict[str, object], message: str) -> None:

@@ -63,7 +63,8 @@ class Loader:
         augment: random changes, for training.
         shuffle: whether each epoch has a new order instead of that of the split.
         sampling: way of drawing when shuffled: ``"shuffle"`` gives every image once, ``"balanced"`` draws as many
-            images with replacement, every class equally often on average.
+            images with replacement, every class equally often on average; ``"in_order"`` keeps the order of the split
+            in every epoch, to show what shuffling is worth.
         seed: seed of order and augmentation.
         device: device that the batches are put on.
         channels_last: whether the images have the memory format ``torch.channels_last``.
@@ -82,7 +83,7 @@ class Loader:
         classes: int | None = None,
         augment: Augment | None = None,
         shuffle: bool = False,
-        sampling: Literal["shuffle", "balanced"] = "shuffle",
+        sampling: Literal["shuffle", "balanced", "in_order"] = "shuffle",
         seed: int = 0,
         device: str | torch.device = "cpu",
         channels_last: bool = False,
@@ -93,8 +94,8 @@ class Loader:
             raise UsageError(f"The batch size is {batch_size}; it must be at least 1.")
         if world < 1 or not 0 <= rank < world:
             raise UsageError(f"Process {rank} of {world} does not exist; ranks are 0..{max(world, 1) - 1}.")
-        if sampling not in ("shuffle", "balanced"):
-            raise UsageError(f'sampling is "{sampling}"; expected "shuffle" or "balanced".')
+        if sampling not in ("shuffle", "balanced", "in_order"):
+            raise UsageError(f'sampling is "{sampling}"; expected "shuffle", "balanced" or "in_order".')
         if shuffle and min(batch_size, len(split)) < world:
             raise UsageError(
                 f"{world} processes cannot share batches of {min(batch_size, len(split))} images; "
@@ -123,7 +124,7 @@ class Loader:
     def order(self, epoch: int) -> Tensor:
         """Return int64 (N,): the positions of the images in the order of this epoch, over all processes."""
         count = len(self.split)
-        if not self.shuffle or count == 0:
+        if not self.shuffle or self.sampling == "in_order" or count == 0:
             return torch.arange(count)
         rng = self._rng(_ORDER, epoch)
         if self.sampling == "shuffle":

@@ -139,7 +139,9 @@ class Recipe(BaseModel):
     class_weights: Literal["none", "auto"] | dict[str, float] = Field(
         "none", description="weights of the classes in the loss; auto: inverse frequency; or a number per class name"
     )
-    sampling: Literal["shuffle", "balanced"] = Field("shuffle", description="order; balanced: classes equally often")
+    sampling: Literal["shuffle", "balanced", "in_order"] = Field(
+        "shuffle", description="order; balanced: classes equally often; in_order: as the images lie, in every epoch"
+    )
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the weights' EMA, which is evaluated and kept; 0: off")
     clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0 is off")
     early_stopping: int = Field(0, ge=0, description="epochs without improvement before the run stops; 0: off")
