@@ -83,7 +83,7 @@ class NotebookCNN(MnistCNN):
 class Notebook(Study):
     """The training of the MNIST notes, repeated, and mended in four places one by one."""
 
-    title = "What was wrong with the notebook's training?"
+    title = "What is each change to an MNIST notebook worth?"
     about = (
         "A notebook trains a network of two 5x5 convolutions (16 and 32 channels) on pixels divided by 255 with Adam "
         "at a rate of 0.0001 and batches of 32. It learns from rows 2000 to 10000 of a CSV file of 42,000 digits, "
