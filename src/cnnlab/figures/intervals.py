@@ -122,7 +122,7 @@ def effects(claims: Sequence[Effect]) -> Figure:
     colours = {"borne out": GREEN, "not borne out": ORANGE}
     figure = new_figure(8.4, 1.25 * len(claims) + 0.2)
     for number, claim in enumerate(claims):
-        axes = styled(figure.add_subplot(len(claims), 1, number + 1), x=claim.unit, title=shorten(claim.title, 95))
+        axes = styled(figure.add_subplot(len(claims), 1, number + 1), x=claim.unit, title=shorten(claim.title, 78))
         axes.title.set_fontsize(10)
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)

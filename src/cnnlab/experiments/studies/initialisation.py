@@ -59,7 +59,7 @@ class Initialisation(Study):
             unit="powers of ten of the gradient norm",
         ),
         Claim(
-            "With the factor for ReLU, Xavier's weights give a lower training loss than without it.",
+            "Xavier's weights with the factor for ReLU reach a lower training loss.",
             "He, Zhang, Ren, Sun: Delving Deep into Rectifiers, 2015, section 2.2 and figure 2",
             Difference("Xavier", "Xavier for ReLU", "train_loss"),
             worth=0.01,

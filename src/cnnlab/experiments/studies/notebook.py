@@ -13,7 +13,7 @@ from cnnlab.data import ImageData
 from cnnlab.experiments.drawing import seed_band, seed_bands
 from cnnlab.experiments.study import Claim, Study, accuracy_gain, register_study
 from cnnlab.figures import bands
-from cnnlab.training import EpochDone, Event, StepDone, evaluate
+from cnnlab.training import EpochDone, Event, Finished, StepDone, evaluate
 from cnnlab.training.seeding import seeded
 from cnnlab.zoo.mnist_cnn import MnistCNN
 
@@ -27,6 +27,7 @@ ROWS = 42_000  # rows of the notebook's CSV file
 LEARNED, TESTED = (2_000, 10_000), (23_000, 24_500)  # its slices
 REPORTED = 0.952  # accuracy that the notebook printed after its 22 epochs
 BATCH = 32
+REPEATS = 3  # seeds with which the notebook is repeated for all its epochs: each takes as long as all of SHORT twice
 TIME = "epochs_of_the_notebook"  # the column with the number of steps, in epochs of the notebook
 
 
@@ -39,7 +40,7 @@ class Setting:
         sampling: order of the images in an epoch.
         more: whether more images are each seen less often, in the same number of steps.
         lr: learning rate of Adam.
-        long: whether it is trained for all the epochs of the notebook, with the first seed only.
+        long: whether it is trained for all the epochs of the notebook, with the first seeds only.
     """
 
     softmax: bool = True
@@ -87,19 +88,20 @@ class Notebook(Study):
     about = (
         "A notebook trains a network of two 5x5 convolutions (16 and 32 channels) on pixels divided by 255 with Adam "
         "at a rate of 0.0001 and batches of 32. It learns from rows 2000 to 10000 of a CSV file of 42,000 digits, "
-        "always in the same order, and tests on rows 23000 to 24500. Its network ends with a softmax, and the "
-        "cross-entropy of PyTorch takes the softmax of that once more. It prints an accuracy of 95.2 percent after 22 "
-        "epochs. The file is not at hand: the first 42,000 images of MNIST's training split, in their own order, stand "
-        "in for its rows. With the first seed the notebook is repeated for all 22 epochs, and so is a training with "
-        "everything mended. With every seed each of four changes is made alone: no softmax in the network; a new order "
-        "in every epoch; more rows, each seen less often, in the same number of steps; and a rate of 0.001. At small "
-        "scale these trainings end where the notebook's second epoch did. The slices are fixed, so that seeds differ "
-        "in the initial weights and in the shuffled order only. Losses with and without the second softmax cannot be "
-        "compared: with it, no loss is below 1.46."
+        "always in the same order, and tests on rows 23000 to 24500. Its network ends with a softmax, and the cross- "
+        "entropy of PyTorch takes the softmax of that once more. It prints an accuracy of 95.2 percent after 22 "
+        "epochs. The file is not at hand: the first 42,000 images of MNIST's training split, in their own order, "
+        "stand in for its rows. With the first three seeds the notebook is repeated for all 22 epochs; with the first "
+        "one a training with everything mended is set beside it. With every seed each of four changes is made alone, "
+        "for the same number of steps: no softmax in the network; a new order in every epoch; more rows, each seen "
+        "less often; and a rate of 0.001. At small scale these trainings end where the second epoch of the notebook "
+        "did. The slices are fixed, so that seeds differ in the initial weights and in the shuffled order only. "
+        "Losses with and without the second softmax cannot be compared: with it, no loss is below 1.46. The table "
+        "counts the digits that a network answers for no test image at all."
     )
     claims = (
         Claim(
-            "Without the second softmax the test accuracy is higher after the same number of steps.",
+            "Without the second softmax the test accuracy is higher after as many steps.",
             "PyTorch documentation, CrossEntropyLoss: the input is expected to contain unnormalised logits",
             accuracy_gain("one softmax", "as it was", chance=0.1),
             worth=0.5,
@@ -111,13 +113,13 @@ class Notebook(Study):
             worth=0.5,
         ),
         Claim(
-            "More images, each seen less often, give a higher test accuracy after the same number of steps.",
+            "More images, each seen less often, give a higher test accuracy.",
             "Goodfellow, Bengio, Courville: Deep Learning, 2016, section 8.1.3",
             accuracy_gain("more images", "as it was", chance=0.1),
             worth=0.5,
         ),
         Claim(
-            "Adam's default rate of 0.001 gives a higher test accuracy than 0.0001 after the same number of steps.",
+            "Adam's default rate of 0.001 gives a higher test accuracy than 0.0001.",
             "Kingma, Ba: Adam, 2015, algorithm 1",
             accuracy_gain("higher rate", "as it was", chance=0.1),
             worth=0.5,
@@ -130,7 +132,8 @@ class Notebook(Study):
         long = bench.choose(tiny=2, small=22, full=22)
         channels = bench.data.train.channels
         recipes, data, models = {}, {}, {}
-        for variant in (*SHORT, *(LONG if bench.keeps_pictures else ())):
+        repeated = LONG if bench.keeps_pictures else LONG[:1] if bench.seed < REPEATS else ()
+        for variant in (*SHORT, *repeated):
             setting = VARIANTS[variant]
             data[variant], epochs = notebook_data(bench.data, setting, long if setting.long else short)
             recipes[variant] = bench.recipe(
@@ -143,12 +146,15 @@ class Notebook(Study):
 
         def watch(variant: str, event: Event) -> None:
             record_progress(bench, variant, event, every)
+            if isinstance(event, Finished):
+                answered = np.unique(event.logits.argmax(1))
+                bench.result(variant, digits_never_answered=event.logits.shape[1] - len(answered))
 
         bench.train(recipes, watch, data=data, models=models)
 
     def draw(self, tables: Tables) -> dict[str, Figure]:
         rows = tables["progress"]
-        titles = {"running accuracy on the training images": "printed", "test accuracy": "accuracy"}
+        titles = {"running accuracy on training images, as printed": "printed", "test accuracy": "accuracy"}
         repeated = {
             title: {variant: band for variant in LONG if (band := seed_band(rows, variant, TIME, column)) is not None}
             for title, column in titles.items()
@@ -158,7 +164,7 @@ class Notebook(Study):
             panel["what the notebook says: 95.2%"] = (np.array([1, last]), np.full((1, 2), REPORTED))
         return {
             "notebook": bands(repeated, x=TIME.replace("_", " "), percent=list(titles)),
-            "one_at_a_time": seed_bands(rows, SHORT, titles, TIME, percent=list(titles)),
+            "one_at_a_time": seed_bands(rows, SHORT, {"test accuracy": "accuracy"}, TIME),
         }
 
 
