@@ -120,6 +120,22 @@ def test_the_interval_over_images_brackets_the_difference(done: tuple[Path, Resu
     assert turned.verdict.effect == pytest.approx(result.claims[1].verdict.effect)
 
 
+def test_a_claim_about_a_measure_that_there_is_not_is_an_error(done: tuple[Path, Result]) -> None:
+    class Wrong(Rates):
+        claims = (Claim("The usual rate errs less.", "none", Difference("tiny", "usual", "los"), worth=1.0),)
+
+    with pytest.raises(RunError, match="'los'"):
+        _ = Result(Wrong(), done[1].facts, done[1].tables).claims
+
+
+def test_a_measure_that_a_diverged_training_lacks_has_no_value(done: tuple[Path, Result]) -> None:
+    class Late(Rates):
+        claims = (Claim("The weights are larger.", "none", Difference("usual", "huge", "largest_weight"), worth=1.0),)
+
+    verdict = Result(Late(), done[1].facts, done[1].tables).claims[0].verdict
+    assert (verdict.n, verdict.diverged) == (0, 3)
+
+
 def test_changing_the_table_changes_the_verdict(done: tuple[Path, Result], tmp_path: Path) -> None:
     folder, _ = done
     for file in folder.glob("*.*"):

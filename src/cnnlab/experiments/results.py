@@ -72,8 +72,10 @@ class Result:
         for claim in self.study.claims:
             try:
                 effects.append((claim, [claim.effect(one) for one in measures]))
-            except KeyError:  # a variant that was left out
-                continue
+            except KeyError as error:
+                if error.args[0] not in self.study.variants:
+                    raise RunError(f'"{claim.text}" needs {error}, which results.csv does not have.') from None
+                continue  # a variant that was left out
         if len(self.seeds) < 2:
             return []
         answers = verdicts([PairedEffects(np.array(values), claim.worth, claim.margin) for claim, values in effects])

@@ -44,7 +44,8 @@ class Difference:
         return self.factor * (self._value(measures[self.first]) - self._value(measures[self.second]))
 
     def _value(self, row: Mapping[str, Value]) -> float:
-        value = float(row[self.measure])
+        # A training that diverged may have ended before the study could measure it.
+        value = float(row.get(self.measure, math.nan) if row["diverged"] else row[self.measure])
         return self.diverged if math.isnan(value) and self.diverged is not None else value
 
 
