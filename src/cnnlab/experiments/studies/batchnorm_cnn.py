@@ -92,9 +92,10 @@ class BatchNormCNN(Study):
             row |= {f"std_{number}": float(values.std()) for number, values in enumerate(inputs.values(), 1)}
             bench.record("relu_inputs", variant=variant, epoch=session.epoch, **row)
             if session.epoch == session.recipe.epochs and bench.keeps_pictures:
-                with untouched(session.model), torch.no_grad(), recording(session.model, ["block1"]) as outputs:
+                first = next(iter(inputs))
+                with untouched(session.model), torch.no_grad(), recording(session.model, [first]) as outputs:
                     session.model(images[:1])
-                bench.record_pictures("first_block", variant, outputs["block1"][0])
+                bench.record_pictures("first_layer", variant, outputs[first][0])
 
         for variant in bench.train(recipes, watch):
             rows = [row for table, row in bench.records.rows if table == "relu_inputs" and row["variant"] == variant]
@@ -106,7 +107,7 @@ class BatchNormCNN(Study):
         return {
             "curves": training_curves(tables, self.variants),
             "relu_inputs": seed_bands(tables["relu_inputs"], self.variants, panels, "epoch"),
-            "first_block": recorded_pictures(tables["first_block"], self.variants),
+            "first_layer": recorded_pictures(tables["first_layer"], self.variants),
         }
 
 
