@@ -37,8 +37,11 @@ def test_another_seed_draws_other_weights() -> None:
 def test_the_spread_is_the_range_over_the_scales_and_a_training_that_diverged_guesses() -> None:
     plain = dict(zip(SCALES, (0.1, 0.1, 0.1, 0.2, 0.3, 0.5, 0.6, 0.3, math.nan), strict=True))
     normed = dict(zip(SCALES, (0.4, 0.4, 0.4, 0.4, 0.45, 0.5, 0.5, 0.4, 0.3), strict=True))
-    measures = {f"plain {scale}": {"train_accuracy": value} for scale, value in plain.items()}
-    measures |= {f"batchnorm {scale}": {"train_accuracy": value} for scale, value in normed.items()}
+    measures = {
+        f"{norm} {scale}": {"train_accuracy": value, "diverged": int(math.isnan(value))}
+        for norm, accuracies in (("plain", plain), ("batchnorm", normed))
+        for scale, value in accuracies.items()
+    }
     assert spread(measures) == pytest.approx(100 * ((0.6 - 0.1) - (0.5 - 0.3)))
     large = NormWeightScale.claims[1].effect
     assert large(measures) == pytest.approx(100 * (0.3 - 0.1))
