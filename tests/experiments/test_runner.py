@@ -189,9 +189,12 @@ def test_seeds_that_lie_there_are_not_measured_again(done: tuple[Path, Result]) 
     before = (folder / "results.csv").read_bytes()
     run_study(Rates(), "tiny", seeds=(*SEEDS, 3), out=folder, display=lambda seed, *_: seen.add(seed))
     assert seen == {3}
+    facts = json.loads((folder / "study.json").read_text())
+    (folder / "study.json").write_text(json.dumps(facts | {"machine": "another one"}))
     assert (folder / "results.csv").read_bytes().startswith(before)
     run_study(Rates(), "tiny", seeds=SEEDS, out=folder)
     assert (folder / "results.csv").read_bytes() == before
+    assert json.loads((folder / "study.json").read_text())["machine"] == "another one"
 
 
 def test_results_of_other_settings_are_not_mixed(done: tuple[Path, Result], tmp_path: Path) -> None:

@@ -95,24 +95,32 @@ def run_study(
         bench.record("timings", variant="", seconds=time.perf_counter() - started)
         folder.keep_seed(seed, bench.records)
     shutil.rmtree(folder.path / "unfinished", ignore_errors=True)
-    return write_results(folder, study, wanted, settings)
+    return write_results(folder, study, wanted, measured=images is not None)
 
 
-def write_results(folder: StudyFolder, study: Study, seeds: Sequence[int], settings: dict[str, Any]) -> Result:
-    """Write tables, figures and pages of the measured seeds, and return the result."""
+def write_results(folder: StudyFolder, study: Study, seeds: Sequence[int], *, measured: bool) -> Result:
+    """Write tables, figures and pages of seeds that lie in the folder, and return the result.
+
+    Args:
+        folder: the folder of the study.
+        study: the study.
+        seeds: the seeds.
+        measured: whether some of them were measured here and now.
+    """
     from cnnlab import figures
     from cnnlab.experiments.pages import markdown, page
 
     tables = folder.tables(study, seeds)
     folder.write_tables(tables)
-    facts = settings | {
-        "seeds": list(seeds),
-        "machine": processor_name(),
-        "threads": torch.get_num_threads(),
-        "versions": f"cnnlab {cnnlab.__version__}, torch {torch.__version__}, python {platform.python_version()}",
-        "seconds": round(sum(float(row["seconds"]) for row in tables["timings"] if row["variant"] == ""), 1),
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
-    }
+    seconds = sum(float(row["seconds"]) for row in tables["timings"] if row["variant"] == "")
+    facts = _read_facts(folder) | {"seeds": list(seeds), "seconds": round(seconds, 1)}
+    if measured or "machine" not in facts:  # drawing anew what was measured elsewhere changes nothing about it
+        facts |= {
+            "machine": processor_name(),
+            "threads": torch.get_num_threads(),
+            "versions": f"cnnlab {cnnlab.__version__}, torch {torch.__version__}, python {platform.python_version()}",
+            "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        }
     write_text(folder.path / "study.json", json.dumps(facts, indent=1))
     result = read_result(folder.path, study)
     drawn = study.draw(result.tables)
@@ -179,7 +187,8 @@ def _claim_folder(folder: StudyFolder, settings: dict[str, Any], again: bool) ->
         folder.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"{folder.path} cannot be made: {error.strerror}. Choose another folder with --out.") from None
-    write_text(folder.path / "study.json", json.dumps(settings, indent=1))
+    before = _read_facts(folder) if (folder.path / "study.json").is_file() and not again else {}
+    write_text(folder.path / "study.json", json.dumps(before | settings, indent=1))
 
 
 def _version(study: Study) -> str:
