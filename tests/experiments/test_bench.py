@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from cnnlab.experiments.bench import pack_answers, share_initial_weights, unpack_answers
+from cnnlab.experiments.bench import pack_answers, share_initial_weights, training_scores, unpack_answers
+from cnnlab.training import prepare
 from cnnlab.zoo import create_model
+from tests.helpers import bars, make_bars, tiny_recipe
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=70))
@@ -36,3 +38,20 @@ def test_layers_of_other_shapes_keep_their_own() -> None:
     before = [parameter.detach().clone() for parameter in large.parameters()]
     share_initial_weights([small, large])
     assert all(torch.equal(one, other) for one, other in zip(before, large.parameters(), strict=True))
+
+
+def test_scores_on_the_training_images_are_free_of_dropout() -> None:
+    options = {"hidden": (8,), "dropout": 0.5}
+    session = prepare(tiny_recipe(model="mlp", model_options=options, image_size=8), make_bars())
+    session.model.train()
+    loss, accuracy = training_scores(session)
+    assert session.model.training  # the mode is left as it was
+    pixels, labels = bars(48, seed=1)
+    mean, std = (torch.tensor(numbers) for numbers in (session.preprocess.mean, session.preprocess.std))
+    inputs = ((pixels / 255 - mean) / std).flatten(1)
+    weights = {name: value.detach() for name, value in session.model.state_dict().items()}
+    hidden = (inputs @ weights["hidden.0.0.weight"].T + weights["hidden.0.0.bias"]).clamp(min=0)
+    logits = hidden @ weights["fc.weight"].T + weights["fc.bias"]
+    own = logits.log_softmax(1)[torch.arange(len(labels)), labels]
+    assert abs(loss + float(own.mean())) < 1e-5
+    assert accuracy == float((logits.argmax(1) == labels).float().mean())

@@ -21,6 +21,8 @@ from cnnlab.experiments.tables import Row, Value
 from cnnlab.files import write_text
 from cnnlab.training import EpochDone, Event, Finished, Recipe, Session, Started, StepDone, fit, prepare
 from cnnlab.training.checkpoint import save_tensors
+from cnnlab.training.evaluation import evaluate, loss_and_accuracy
+from cnnlab.training.session import evaluation_loader
 from cnnlab.training.state import restore_state, save_state
 from cnnlab.zoo import Network
 
@@ -185,6 +187,16 @@ def probe_images(session: Session, count: int = 256) -> Tensor:
     assert test is not None
     pixels = test.fetch(torch.arange(min(count, len(test))), session.preprocess)
     return session.preprocess.normalize(pixels).to(session.device)
+
+
+def training_scores(session: Session) -> tuple[float, float]:
+    """Return the mean loss and the accuracy on the training images, in eval mode and without augmentation.
+
+    They can be compared between trainings with different noise (dropout, augmentation), which the running means of an
+    epoch cannot.
+    """
+    loader = evaluation_loader(session, session.data.train)
+    return loss_and_accuracy(*evaluate(session.model, loader, session.device, session.precision))
 
 
 class _SideBySide:
