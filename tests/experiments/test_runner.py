@@ -239,6 +239,13 @@ def test_checkpoints_of_the_first_seed_are_small(done: tuple[Path, Result]) -> N
     assert float(tensors["fc.weight"].abs().max()) == pytest.approx(float(row["largest_weight"]), rel=1e-3)
 
 
+def test_large_checkpoints_are_fewer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_module, "CHECKPOINT_BYTES", 1)
+    run_study(Rates(), "tiny", seeds=(0, 1), out=tmp_path, variants=["usual"])
+    names = [file.name for file in sorted((tmp_path / "checkpoints" / "usual").iterdir())]
+    assert names == ["epoch-000.safetensors", "epoch-002.safetensors"]
+
+
 def test_wrong_use_is_said(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="batchnorm"):
         run_study("batchnrm", out=tmp_path / "a")

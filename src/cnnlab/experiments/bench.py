@@ -30,6 +30,7 @@ Watch = Callable[[str, Event], None]
 """A function that is called with the name of a variant and each event of its training."""
 
 SAVE_SECONDS = 30.0  # a killed study loses at most about so much work
+CHECKPOINT_BYTES = 8 << 20  # space for the checkpoints of a variant, about
 STEP_POINTS = 60  # points of the curve over steps, per training
 
 
@@ -278,10 +279,16 @@ class _SideBySide:
         for watch in self.watches:
             watch(variant, event)
         if self.checkpoints and isinstance(event, Started | EpochDone):
-            path = self.checkpoints / variant.replace("/", "-") / f"epoch-{session.epoch:03d}.safetensors"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            halves = {name: t.half() if t.is_floating_point() else t for name, t in session.model.state_dict().items()}
-            save_tensors(path, halves)
+            self._keep_weights(self.checkpoints / variant.replace("/", "-"), session)
+
+    def _keep_weights(self, folder: Path, session: Session) -> None:
+        """Write the weights in half precision: after every epoch, or after every so many where they take much space."""
+        halves = {name: t.half() if t.is_floating_point() else t for name, t in session.model.state_dict().items()}
+        size = sum(tensor.nbytes for tensor in halves.values())
+        epochs = session.recipe.epochs
+        if session.epoch % math.ceil(epochs * size / CHECKPOINT_BYTES) == 0 or session.epoch == epochs:
+            folder.mkdir(parents=True, exist_ok=True)
+            save_tensors(folder / f"epoch-{session.epoch:03d}.safetensors", halves)
 
     # Saved trainings -------------------------------------------------------------------------------------------------
 
