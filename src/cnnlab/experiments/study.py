@@ -45,7 +45,7 @@ class Difference:
 
     def _value(self, row: Mapping[str, Value]) -> float:
         # A training that diverged may have ended before the study could measure it.
-        value = float(row.get(self.measure, math.nan) if row["diverged"] else row[self.measure])
+        value = float(row.get(self.measure, math.nan) if row.get("diverged") else row[self.measure])
         return self.diverged if math.isnan(value) and self.diverged is not None else value
 
 
