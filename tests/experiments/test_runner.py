@@ -183,6 +183,26 @@ def test_an_interrupted_study_goes_on_and_ends_with_the_same_bytes(
     assert not (tmp_path / "unfinished").exists()
 
 
+def test_trainings_of_other_settings_are_not_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_module, "SAVE_SECONDS", 0.0)
+    losses: dict[str, list[float]] = {"after": [], "alone": []}
+
+    def stop(seed: int, variant: str, event: Event) -> None:
+        if isinstance(event, EpochDone):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(Rates(), "tiny", seeds=(0, 1), out=tmp_path / "after", display=stop)
+    for name, steps in losses.items():
+
+        def collect(seed: int, variant: str, event: Event, steps: list[float] = steps) -> None:
+            if isinstance(event, StepDone):
+                steps.append(event.loss)
+
+        run_study(Rates(), "tiny", seeds=(0, 1), out=tmp_path / name, variants=["usual"], display=collect)
+    assert losses["after"] == losses["alone"]
+
+
 def test_seeds_that_lie_there_are_not_measured_again(done: tuple[Path, Result]) -> None:
     folder, _ = done
     seen = set()
@@ -203,6 +223,38 @@ def test_results_of_other_settings_are_not_mixed(done: tuple[Path, Result], tmp_
         run_study(Rates(), "small", seeds=SEEDS, out=folder)
     with pytest.raises(RunError, match="variants"):
         run_study(Rates(), "tiny", seeds=SEEDS, out=folder, variants=["tiny"])
+
+
+def test_results_of_which_only_the_tables_were_kept_are_not_lost(done: tuple[Path, Result], tmp_path: Path) -> None:
+    """In a clone of a repository the records of the seeds are absent."""
+    folder, _ = done
+    names = [file.name for file in folder.iterdir() if file.suffix in (".csv", ".json")]
+    for name in names:
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    with pytest.raises(RunError, match="--again"):
+        run_study(Rates(), "small", seeds=SEEDS, out=tmp_path)
+    measured = set()
+    run_study(Rates(), "tiny", seeds=(*SEEDS, 7), out=tmp_path, display=lambda seed, *_: measured.add(seed))
+    assert measured == {7}
+    for name in ("results.csv", "curves.csv", "norms.csv", "answers.csv"):
+        assert (tmp_path / name).read_bytes().startswith((folder / name).read_bytes()), name
+
+
+def test_missing_data_leave_the_results_that_there_are(
+    done: tuple[Path, Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = done
+    for name in ("results.csv", "study.json"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+
+    def nowhere(*args: object, **options: object) -> None:
+        raise DataNotFoundError("mnist is nowhere on this machine.")
+
+    monkeypatch.setattr("cnnlab.experiments.runner.load_data", nowhere)
+    with pytest.raises(DataNotFoundError):
+        run_study(Rates(), "small", seeds=(0, 1), data="mnist", out=tmp_path, again=True)
+    for name in ("results.csv", "study.json"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 
 def test_some_variants_only(tmp_path: Path) -> None:

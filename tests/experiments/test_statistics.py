@@ -186,6 +186,12 @@ def test_mean_and_interval_are_those_of_the_t_test_on_the_finite_seeds() -> None
     assert (result.effect, result.low, result.high) == pytest.approx((effects.mean(), expected.low, expected.high))
 
 
+def test_claims_that_were_not_measured_count_in_the_correction() -> None:
+    claim = PairedEffects(np.arange(1.0, 9.0), worth=0.5)
+    alone, of_three = verdicts([claim])[0], verdicts([claim], of=3)[0]
+    assert (alone.adjusted_p, of_three.adjusted_p) == (1 / 256, 3 / 256)
+
+
 @pytest.mark.parametrize("effects", [[], [0.5]])
 def test_fewer_than_two_seeds_are_refused(effects: list[float]) -> None:
     with pytest.raises(UsageError, match=rf"at least 2 seeds, got {len(effects)}"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def test_a_study_at_tiny_scale(name: str, tmp_path: Path) -> None:
     assert all(picture.stat().st_size < 1_500_000 for picture in pictures)
     text = (tmp_path / "index.html").read_text()
     assert study.title in text
-    assert "nan" not in text.lower().replace("nanosecond", "")
+    assert not re.search(r"\bnan\b", re.sub(r"base64,[\w+/=\s]+", "", text), flags=re.IGNORECASE)
 
 
 @pytest.mark.parametrize("name", list_studies())

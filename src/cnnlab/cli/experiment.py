@@ -23,7 +23,7 @@ def experiment(
     ] = None,
     data_dir: DataDir = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the results; results/NAME if not given.")] = None,
-    again: Annotated[bool, typer.Option("--again", help="Replace results of another scale or data in there.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Remove what the folder holds, and begin anew.")] = False,
     as_json: Json = False,
 ) -> None:
     """Measure what textbooks claim: train all variants side by side, over several seeds, and judge the claim.

@@ -78,7 +78,10 @@ class Result:
                 continue  # a variant that was left out
         if len(self.seeds) < 2:
             return []
-        answers = verdicts([PairedEffects(np.array(values), claim.worth, claim.margin) for claim, values in effects])
+        answers = verdicts(
+            [PairedEffects(np.array(values), claim.worth, claim.margin) for claim, values in effects],
+            of=len(self.study.claims),
+        )
         return [
             ClaimResult(claim, tuple(values), verdict, self._image_interval(claim))
             for (claim, values), verdict in zip(effects, answers, strict=True)
@@ -141,6 +144,33 @@ class StudyFolder:
         self.seed_file(seed).parent.mkdir(parents=True, exist_ok=True)
         write_text(self.seed_file(seed), records_text(records))
         shutil.rmtree(self.unfinished(seed), ignore_errors=True)
+
+    def restore_seeds(self) -> None:
+        """Write the records of every seed anew from the tables, where only the tables were kept, as in a repository.
+
+        Raises:
+            RunError: the tables cannot be read.
+        """
+        if (self.path / "seeds").is_dir() or not (self.path / "results.csv").is_file():
+            return
+        tables = self.read_tables()
+        answers = tables.pop(ANSWERS, [])
+        for seed in dict.fromkeys(int(row["seed"]) for row in tables["results"]):
+            records = Records(answers={str(r["variant"]): str(r["correct"]) for r in answers if r["seed"] == seed})
+            for name, rows in tables.items():
+                own = (
+                    {key: value for key, value in row.items() if key != "seed"} for row in rows if row["seed"] == seed
+                )
+                records.rows += [(name, row) for row in own]
+            self.keep_seed(seed, records)
+
+    def clear(self) -> None:
+        """Remove everything that was measured and drawn."""
+        for part in ("seeds", "unfinished", "checkpoints"):
+            shutil.rmtree(self.path / part, ignore_errors=True)
+        for pattern in ("*.csv", "*.png", "*.gif", "README.md", "index.html", "study.json"):
+            for file in self.path.glob(pattern):
+                file.unlink()
 
     def tables(self, study: Study, seeds: Iterable[int]) -> dict[str, list[Row]]:
         """Join the records of the seeds to tables; rows of ``results`` about the same variant become one."""

@@ -58,7 +58,7 @@ def run_study(
         data: name of a data set to use instead of the study's.
         data_dir: folder to look for data sets in.
         out: folder of the results; ``results/NAME`` when ``None``.
-        again: whether results of another scale, data or version of the study in that folder are removed.
+        again: whether all results in that folder are removed first, also those of other settings.
         display: function that sees every event while the study runs.
 
     Returns:
@@ -79,12 +79,14 @@ def run_study(
     folder = StudyFolder(Path(out) if out is not None else Path("results") / study.name)
     name = data or study.data
     settings = {"study": study.name, "scale": scale, "data": name, "variants": list(chosen), "version": _version(study)}
-    _claim_folder(folder, settings, again)
-    images: ImageData | None = None
-    for seed in wanted:
-        if folder.seed_file(seed).is_file():
-            continue
-        images = images or _load(name, data_dir, scale)
+    stale = _holds_other_results(folder, settings, again)
+    if not stale:
+        folder.restore_seeds()
+    missing = [seed for seed in wanted if stale or not folder.seed_file(seed).is_file()]
+    images = _load(name, data_dir, scale) if missing else None  # before anything in the folder is touched
+    _begin_folder(folder, settings, clear=stale)
+    for seed in missing:
+        assert images is not None
         started = time.perf_counter()
         bench = Bench(
             seed, scale, chosen, images, folder.unfinished(seed),
@@ -95,7 +97,7 @@ def run_study(
         bench.record("timings", variant="", seconds=time.perf_counter() - started)
         folder.keep_seed(seed, bench.records)
     shutil.rmtree(folder.path / "unfinished", ignore_errors=True)
-    return write_results(folder, study, wanted, measured=images is not None)
+    return write_results(folder, study, wanted, measured=bool(missing))
 
 
 def write_results(folder: StudyFolder, study: Study, seeds: Sequence[int], *, measured: bool) -> Result:
@@ -161,33 +163,42 @@ def _read_facts(folder: StudyFolder) -> dict[str, Any]:
         raise RunError(f"{file} cannot be read ({error}). Run the study again, with --again.") from None
 
 
-def _claim_folder(folder: StudyFolder, settings: dict[str, Any], again: bool) -> None:
-    """Make the folder, or check that it holds results of the same settings.
+def _holds_other_results(folder: StudyFolder, settings: dict[str, Any], again: bool) -> bool:
+    """Return whether the folder holds results that are to be replaced.
 
     Raises:
-        RunError: it holds results of other settings and ``again`` is not set; or it cannot be made.
+        RunError: it holds results of other settings, and ``again`` is not set.
     """
-    if (folder.path / "study.json").is_file():
-        facts = _read_facts(folder)
-        other = [key for key, value in settings.items() if facts.get(key) != value]
-        if other and not again and (folder.path / "seeds").is_dir():
-            what = ", ".join(
-                "the study has changed" if key == "version" else f"{key} {facts.get(key)}" for key in other
-            )
-            raise RunError(
-                f"{folder.path} holds results of other settings ({what}). Add --again to replace them, "
-                "or --out to write elsewhere."
-            )
-        if other or again:
-            for part in ("seeds", "unfinished", "checkpoints"):
-                shutil.rmtree(folder.path / part, ignore_errors=True)
-            for file in [*folder.path.glob("*.csv"), *folder.path.glob("*.png"), *folder.path.glob("*.gif")]:
-                file.unlink()
+    measured = (folder.path / "seeds").is_dir() or (folder.path / "results.csv").is_file()
+    if again or not measured:
+        return again
+    facts = _read_facts(folder)
+    other = [key for key, value in settings.items() if facts.get(key) != value]
+    if other:
+        what = ", ".join("the study has changed" if key == "version" else f"{key} {facts.get(key)}" for key in other)
+        raise RunError(
+            f"{folder.path} holds results of other settings ({what}). Add --again to replace them, "
+            "or --out to write elsewhere."
+        )
+    return False
+
+
+def _begin_folder(folder: StudyFolder, settings: dict[str, Any], *, clear: bool) -> None:
+    """Make the folder and write down its settings; results of other settings are removed if asked for.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    if clear:
+        folder.clear()
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"{folder.path} cannot be made: {error.strerror}. Choose another folder with --out.") from None
-    before = _read_facts(folder) if (folder.path / "study.json").is_file() and not again else {}
+    before = _read_facts(folder) if (folder.path / "study.json").is_file() else {}
+    if any(before.get(key) != value for key, value in settings.items()):
+        # Nothing was measured, but trainings of other settings may have been begun.
+        shutil.rmtree(folder.path / "unfinished", ignore_errors=True)
     write_text(folder.path / "study.json", json.dumps(before | settings, indent=1))
 
 

@@ -111,16 +111,18 @@ class Verdict:
         return f"more than {MAX_SEEDS}" if self.needed is None else str(self.needed)
 
 
-def verdicts(claims: Sequence[PairedEffects]) -> list[Verdict]:
+def verdicts(claims: Sequence[PairedEffects], *, of: int | None = None) -> list[Verdict]:
     """Return the verdict on each claim of a study, with Holm's correction over all of them.
 
     Args:
-        claims: the effects of every claim of the study; leaving out some afterwards would void the correction.
+        claims: the effects of the claims.
+        of: number of claims of the study, where some were not measured: the correction is that for all of them.
     """
+    rest = [1.0] * ((of or len(claims)) - len(claims))
     p = [float(sign_flip_p(claim.values - claim.margin)) for claim in claims]
     p_worth = [float(sign_flip_p(claim.worth - claim.values)) for claim in claims]
-    rows = zip(claims, p, holm(p).tolist(), holm(p_worth).tolist(), strict=True)
-    return [_verdict(*row, level=LEVEL / len(claims)) for row in rows]
+    rows = zip(claims, p, holm(p + rest).tolist(), holm(p_worth + rest).tolist(), strict=False)
+    return [_verdict(*row, level=LEVEL / (len(claims) + len(rest))) for row in rows]
 
 
 def _verdict(claim: PairedEffects, p: float, adjusted_p: float, adjusted_p_worth: float, *, level: float) -> Verdict:
