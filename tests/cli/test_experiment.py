@@ -43,6 +43,12 @@ def test_experiments_lists_claims_with_the_answers_so_far(results: Path, tmp_pat
     assert "**cannot be told**" in file.read_text()
 
 
+def test_what_lies_there_is_not_measured_again_and_that_is_said(results: Path) -> None:
+    outcome = cnnlab("experiment", "batchnorm", *TINY, "--out", results / "batchnorm")
+    assert "--again measures them anew" in outcome.stderr.replace("\n", " ")
+    assert "With BatchNorm the training loss is lower" in outcome.stdout
+
+
 def test_json(results: Path) -> None:
     outcome = cnnlab("experiment", "batchnorm", *TINY, "--out", results / "batchnorm", "--json")
     values = json.loads(outcome.stdout)

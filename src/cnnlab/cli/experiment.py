@@ -30,7 +30,7 @@ def experiment(
 
     It writes tables, figures and a page; when it is killed, the same command goes on where it was.
 
-    Examples: `cnnlab experiment batchnorm` · `cnnlab experiment activations --seeds 5 --data mnist5k`
+    Examples: `cnnlab experiment batchnorm` · `cnnlab experiment activations --seeds 5 --data mnist5k --out mine`
     """
     from rich.console import Console
 
@@ -50,6 +50,8 @@ def experiment(
             data=data, data_dir=data_dir, out=out, again=again, display=None if as_json else display.take,
         )  # fmt: skip
     folder = out or Path("results") / study.name
+    if not as_json and not display.measured:
+        console.print(f"All seeds lie in {folder} already; --again measures them anew.", highlight=False, markup=False)
     if as_json:
         print_json({"study": study.name, "folder": str(folder), **result.facts, "claims": [
             {"claim": one.claim.text, "answer": one.verdict.answer, "effect": one.verdict.effect,
