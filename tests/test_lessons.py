@@ -90,7 +90,9 @@ def test_a_lesson_runs_on_cifar10_and_gives_the_same_numbers_again(
     timed = ("second", "time", "fast")
     for one, other in zip(first["numbers"], second["numbers"], strict=True):
         if not any(word in one["name"] for word in timed):
-            assert one == other
+            # The last bits of matrix products may depend on where arrays lie in memory.
+            assert one["value"] == pytest.approx(other["value"], rel=1e-6, abs=1e-12)
+            assert one | {"value": 0} == other | {"value": 0}
 
 
 @pytest.mark.slow
