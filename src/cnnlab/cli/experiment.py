@@ -50,8 +50,6 @@ def experiment(
             data=data, data_dir=data_dir, out=out, again=again, display=None if as_json else display.take,
         )  # fmt: skip
     folder = out or Path("results") / study.name
-    if not as_json and not display.measured:
-        console.print(f"All seeds lie in {folder} already; --again measures them anew.", highlight=False, markup=False)
     if as_json:
         print_json({"study": study.name, "folder": str(folder), **result.facts, "claims": [
             {"claim": one.claim.text, "answer": one.verdict.answer, "effect": one.verdict.effect,
@@ -59,6 +57,8 @@ def experiment(
             for one in result.claims
         ]})  # fmt: skip
         return
+    if not display.measured:
+        console.print(f"All seeds lie in {folder} already; --again measures them anew.", highlight=False, markup=False)
     for one in result.claims:
         typer.echo(f"{one.verdict.answer}: {one.claim.text}")
         typer.echo(f"  {verdict_line(one)}")

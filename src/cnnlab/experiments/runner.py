@@ -76,7 +76,7 @@ def run_study(
     check_variants(study, tuple(variants))
     chosen = tuple(variant for variant in study.variants if not variants or variant in variants)
     wanted = checked_seeds(range(study.planned_seeds) if seeds is None else seeds)
-    folder = StudyFolder(Path(out) if out is not None else Path("results") / study.name)
+    folder = StudyFolder(Path(out or Path("results") / study.name))
     name = data or study.data
     settings = {"study": study.name, "scale": scale, "data": name, "variants": list(chosen), "version": _version(study)}
     stale = _holds_other_results(folder, settings, again)
@@ -88,11 +88,9 @@ def run_study(
     for seed in missing:
         assert images is not None
         started = time.perf_counter()
-        bench = Bench(
-            seed, scale, chosen, images, folder.unfinished(seed),
-            checkpoints=folder.path / "checkpoints" if seed == wanted[0] else None,
-            watch=None if display is None else _with_seed(display, seed),
-        )  # fmt: skip
+        checkpoints = folder.path / "checkpoints" if seed == wanted[0] else None
+        watch = None if display is None else _with_seed(display, seed)
+        bench = Bench(seed, scale, chosen, images, folder.unfinished(seed), checkpoints=checkpoints, watch=watch)
         study.measure(bench)
         bench.record("timings", variant="", seconds=time.perf_counter() - started)
         folder.keep_seed(seed, bench.records)
