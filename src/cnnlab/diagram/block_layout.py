@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from functools import partial
 
 from cnnlab.diagram.box_layout import GAP, LABEL, LANE, LEAST_WIDTH, Placed, box_size, place_box
 from cnnlab.diagram.canvas import Canvas, text_width
@@ -24,7 +25,9 @@ def place(item: Item, width: float, depth: int = 0) -> Placed:
     if isinstance(item, Box):
         return place_box(item, width)
     if isinstance(item, Series):
-        placed = _place_series(item, width, depth)
+        parts = [place(each, width, depth + 1) for each in item.items]
+        left, right = max(part.left for part in parts), max(part.right for part in parts)
+        placed = Placed(item, left, right, series_height(parts), partial(draw_series, parts), parts[0].takes_arrow)
     elif isinstance(item, Parallel):
         placed = _Branches(item, width, depth).placed()
     else:
@@ -75,22 +78,12 @@ def _on_ground(placed: Placed) -> Placed:
     return Placed(placed.item, placed.left + _PAD, placed.right + _PAD + extra, placed.height + 2 * _PAD, draw, False)
 
 
-def _place_series(series: Series, width: float, depth: int) -> Placed:
-    parts = [place(item, width, depth + 1) for item in series.items]
-
-    def draw(canvas: Canvas, x: float, y: float) -> None:
-        draw_series(canvas, parts, x, y)
-
-    left, right = max(part.left for part in parts), max(part.right for part in parts)
-    return Placed(series, left, right, series_height(parts), draw, parts[0].takes_arrow)
-
-
 def series_height(parts: Sequence[Placed]) -> float:
     """Return the height of items one below the other."""
     return sum(part.height for part in parts) + GAP * (len(parts) - 1)
 
 
-def draw_series(canvas: Canvas, parts: Sequence[Placed], x: float, y: float) -> list[float]:
+def draw_series(parts: Sequence[Placed], canvas: Canvas, x: float, y: float) -> list[float]:
     """Draw items one below the other, with lines between them; return where each ends."""
     ends = []
     for position, part in enumerate(parts):

@@ -47,7 +47,7 @@ class Placed:
     left: float
     right: float
     height: float
-    draw: Callable[[Canvas, float, float], None]
+    draw: Callable[[Canvas, float, float], object]
     takes_arrow: bool = True
 
 

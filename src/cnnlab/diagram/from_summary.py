@@ -39,20 +39,18 @@ def diagram(summary: Summary) -> Diagram:
     line = framed_blocks(_main_line(units, ends, details))
     many = sum(unit.kind not in ("join", "sink") for unit in units) > _FOLD_FROM
     titles = [title for _, title in details.titles.values()]
-    single = {title for title in titles if f"{title[:-1]}B" not in titles}  # no letter where there is one of a sort
+    # No letter where there is one block of a sort.
+    short = {title: title if f"{title[:-1]}B" in titles else title[:-2] for title in titles}
 
-    def without_letter(box: Box) -> Box:
-        title = box.label.split(",")[0]
-        return replace(box, label=box.label.replace(title, title[:-2])) if title in single else box
+    def retitled(box: Box) -> Box:
+        title, comma, rest = box.label.partition(",")
+        return replace(box, label=short.get(title, title) + comma + rest)
 
     return Diagram(
         title=summary.name,
         input=" + ".join(sides_text(shape[1:]) for shape in summary.inputs),
-        body=Series(tuple(each_box(item, without_letter) for item in _by_stages(line, ends, many))),
-        details=tuple(
-            (title[:-2] if title in single else title, each_box(item, without_letter))
-            for item, title in details.titles.values()
-        ),
+        body=Series(tuple(each_box(item, retitled) for item in _by_stages(line, ends, many))),
+        details=tuple((short[title], each_box(item, retitled)) for item, title in details.titles.values()),
         subtitle=f"{summary.parameters:,} parameters, {amount(summary.macs)} MACs",
     )
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Repeated:
+    """What is drawn once for several ``times``, and may end a stage, whose name and output shape stand beside it."""
+
+    times: int = 1
+    stage: str = ""
+    shape: str = ""
+
+
 @dataclass(frozen=True)
-class Box:
+class Box(_Repeated):
     """A layer: its label, what follows it (``note``) and comes before it in smaller letters, the kind for its colour.
 
-    Every item may be repeated (``times``) and end a stage, whose name and output shape then stand beside it.
     A box of the kind ``"join"`` is where branches meet: its label is ``"add"``, ``"multiply"`` or ``"concat"``.
     """
 
@@ -18,42 +26,30 @@ class Box:
     note: str = ""
     before: str = ""
     kind: str = "conv"
-    times: int = 1
-    stage: str = ""
-    shape: str = ""
 
 
 @dataclass(frozen=True)
-class Series:
+class Series(_Repeated):
     """Items one after the other."""
 
     items: tuple[Item, ...]
-    times: int = 1
-    stage: str = ""
-    shape: str = ""
 
 
 @dataclass(frozen=True)
-class Parallel:
+class Parallel(_Repeated):
     """Branches from one point that meet in ``join``; a branch without items is a shortcut."""
 
     branches: tuple[Series, ...]
     join: Box | None
-    times: int = 1
-    stage: str = ""
-    shape: str = ""
 
 
 @dataclass(frozen=True)
-class Tangle:
+class Tangle(_Repeated):
     """Boxes with connections (from, to) of any other sort; -1, -2, ... are its inputs, called ``entries``."""
 
     boxes: tuple[Box, ...]
     edges: tuple[tuple[int, int], ...]
     entries: tuple[str, ...] = ()
-    times: int = 1
-    stage: str = ""
-    shape: str = ""
 
 
 Item = Box | Series | Parallel | Tangle
@@ -73,12 +69,7 @@ class Diagram:
 def items_in(item: Item) -> Iterator[Item]:
     """Yield an item and all items inside it."""
     yield item
-    inside: Sequence[Item] = ()
-    if isinstance(item, Series):
-        inside = item.items
-    elif isinstance(item, Parallel):
-        inside = item.branches
-    for each in inside:
+    for each in item.items if isinstance(item, Series) else item.branches if isinstance(item, Parallel) else ():
         yield from items_in(each)
 
 

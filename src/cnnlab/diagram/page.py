@@ -12,7 +12,6 @@ from cnnlab.diagram.block_layout import draw_series, place, series_height, wides
 from cnnlab.diagram.box_layout import GAP, KINDS, LABEL, SMALL_LABEL, TITLE, draw_mark, mark_width
 from cnnlab.diagram.canvas import Canvas, Point, text_width
 from cnnlab.diagram.items import Box, Diagram, Item, Tangle, boxes_in
-from cnnlab.diagram.tangle_layout import is_layered, place_tangle
 from cnnlab.figures.style import GRID, MUTED, new_figure
 
 # Lengths in inches.
@@ -76,7 +75,7 @@ class _Column:
 
     def draw(self, canvas: Canvas, x: float, y: float) -> None:
         """Draw the column with its left edge at ``x``."""
-        ends = draw_series(canvas, self.parts, x + self.axis, y)
+        ends = draw_series(self.parts, canvas, x + self.axis, y)
         for part, end in zip(self.parts, ends, strict=True):
             if part.item.shape:
                 draw_mark(canvas, part.item, x, x + self.width, end)
@@ -87,10 +86,7 @@ class _Detail:
 
     def __init__(self, title: str, item: Item) -> None:
         self.title = title
-        if isinstance(item, Tangle) and is_layered(item):
-            self.part = place_tangle(item, loose=True)
-        else:
-            self.part = place(item, widest_box([item]))
+        self.part = place(item, widest_box([item]))
         self.width = max(self.part.left + self.part.right, text_width(title, LABEL + 1) * _BOLD)
         self.height = self.part.height + _DETAIL_ROOM
 
@@ -138,56 +134,50 @@ def _broken(items: Sequence[Item], alone: bool) -> list[list[Item]]:
     choices = []
     for count in range(1, _MOST_COLUMNS + 1):
         limit = max(sum(heights) / count, *heights)
-        while len(columns := _filled(items, heights, limit)) > count:
+        while len(columns := _filled(heights, limit, [bool(item.shape) for item in items])) > count:
             limit *= 1.03
         tall = max(sum(heights[i] for i in column) for column in columns)
         choices.append((abs(math.log(width * len(columns) / (tall + 1.2))), columns))
-    _, best = min(choices, key=lambda choice: choice[0])
-    return [[items[i] for i in column] for column in best]
+    return [[items[i] for i in column] for column in min(choices)[1]]
 
 
-def _filled(items: Sequence[Item], heights: Sequence[float], limit: float) -> list[list[int]]:
-    """Return the numbers of the items in columns that are at most ``limit`` high."""
+def _stacked(details: Sequence[_Detail], beside: float) -> list[list[_Detail]]:
+    """Return the drawings of blocks in columns, such that all of them together are about as wide as high."""
+    heights = [detail.height for detail in details]
+    choices = []
+    for limit in (beside + _INPUT_ROOM, *itertools.accumulate(heights)):
+        columns = _filled(heights, limit)
+        wide = sum(max((details[i].width for i in column), default=1.0) for column in columns)
+        tall = max(beside, *(sum(heights[i] for i in column) for column in columns))
+        choices.append((abs(math.log(wide / tall / 1.1)), columns))
+    return [[details[i] for i in column] for column in min(choices)[1]] if details else []
+
+
+def _filled(sizes: Sequence[float], limit: float, ends: Sequence[bool] = ()) -> list[list[int]]:
+    """Return the numbers of things in columns, or rows, in which their sizes sum to at most ``limit``.
+
+    Args:
+        sizes: size of each thing; one that is larger than the limit has a column of its own.
+        limit: largest sum of sizes.
+        ends: whether each thing ends a stage; better to begin a column with a stage than to fill the last one up.
+    """
     columns: list[list[int]] = [[]]
-    for i, height in enumerate(heights):
+    for i, size in enumerate(sizes):
         column = columns[-1]
-        if column and sum(heights[j] for j in column) + height > limit:
-            # Better to begin a column with a stage than to fill the last one to the end.
-            ends = [j for j in column if items[j].shape]
-            split = ends[-1] + 1 if ends and sum(heights[column[0] : ends[-1] + 1]) > 0.6 * limit else i
+        if column and sum(sizes[j] for j in column) + size > limit:
+            split = max((j + 1 for j in column if ends and ends[j]), default=i)
+            split = split if sum(sizes[column[0] : split]) > 0.6 * limit else i
             columns[-1:] = [list(range(column[0], split)), list(range(split, i))]
         columns[-1].append(i)
     return columns
 
 
-def _stacked(details: Sequence[_Detail], beside: float) -> list[list[_Detail]]:
-    """Return the drawings of blocks in columns, such that all of them together are about as wide as high."""
-    choices = []
-    for limit in (beside + _INPUT_ROOM, *itertools.accumulate(detail.height for detail in details)):
-        columns: list[list[_Detail]] = [[]]
-        for detail in details:
-            if columns[-1] and sum(d.height for d in columns[-1]) + detail.height > limit:
-                columns.append([])
-            columns[-1].append(detail)
-        wide = sum(max((d.width for d in column), default=1.0) for column in columns)
-        tall = max(beside, *(sum(d.height for d in column) for column in columns))
-        choices.append((abs(math.log(wide / tall / 1.1)), columns))
-    return min(choices, key=lambda choice: choice[0])[1] if details else []
-
-
 def _legend_rows(diagram: Diagram, width: float) -> list[list[str]]:
     """Return the kinds of boxes that are drawn, in rows that fit the width."""
     drawn = {box.kind for item in (diagram.body, *(item for _, item in diagram.details)) for box in boxes_in(item)}
-    rows: list[list[str]] = [[]]
-    used = 0.0
-    for kind in (kind for kind in KINDS if kind in drawn):
-        needed = _LEGEND_GAP + text_width(KINDS[kind][0], SMALL_LABEL)
-        if rows[-1] and used + needed > width:
-            rows.append([])
-            used = 0.0
-        rows[-1].append(kind)
-        used += needed
-    return rows
+    kinds = [kind for kind in KINDS if kind in drawn]
+    rows = _filled([_LEGEND_GAP + text_width(KINDS[kind][0], SMALL_LABEL) for kind in kinds], width)
+    return [[kinds[i] for i in row] for row in rows]
 
 
 def _draw_legend(canvas: Canvas, rows: Sequence[Sequence[str]], y: float) -> None:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from statistics import fmean
+
+import numpy as np
+from scipy.optimize import isotonic_regression
 
 from cnnlab.diagram.box_layout import GAP, LANE, LEAST_WIDTH, NOTE, Placed, box_size, draw_mark, mark_width, place_box
 from cnnlab.diagram.canvas import Canvas, Point, text_width
@@ -25,34 +30,20 @@ _ENTRY_ROOM, _BELOW_ENTRY = 0.15, 0.14
 _SWEEPS = 40  # in which every layer is ordered by its neighbours
 
 
-def place_tangle(item: Tangle, *, loose: bool = False) -> Placed:
-    """Place the boxes of a tangle in a column where each is a step of the longest path, else in layers.
-
-    A ``loose`` drawing stands alone: its inputs are where they are near, and no line leaves it.
-    """
-    return _Layers(item, loose).placed() if is_layered(item) else _place_column(item)
-
-
-def is_layered(item: Tangle) -> bool:
-    """Return whether some boxes of a tangle stand beside each other."""
-    return len(set(_ranks(item))) < len(item.boxes)
+def place_tangle(item: Tangle) -> Placed:
+    """Place the boxes of a tangle in a column where each is a step of the longest path, else in layers."""
+    ranks = _ranks(item)
+    return _Layers(item, ranks).placed() if len(set(ranks)) < len(ranks) else _place_column(item)
 
 
 def _ranks(item: Tangle) -> list[int]:
-    """Return for each box the length of the longest path to it."""
+    """Return the layer of each box: below all boxes that feed it, as near as possible to the first one it feeds."""
     ranks = [0] * len(item.boxes)
-    for i in range(len(item.boxes)):
+    for i in range(len(ranks)):
         ranks[i] = max((ranks[a] + 1 for a, b in item.edges if b == i and a >= 0), default=0)
-    return ranks
-
-
-def _late_ranks(item: Tangle) -> list[int]:
-    """Return ranks in which every box is as near to the first one that it feeds as it can be."""
-    ranks = _ranks(item)
     for i in reversed(range(len(ranks))):
         ranks[i] = min((ranks[b] - 1 for a, b in item.edges if a == i), default=max(ranks))
-    lowest = min(ranks)
-    return [rank - lowest for rank in ranks]
+    return ranks
 
 
 def _place_column(item: Tangle) -> Placed:
@@ -60,7 +51,7 @@ def _place_column(item: Tangle) -> Placed:
     width = max([LEAST_WIDTH, *(box_size(box)[0] for box in item.boxes if box.kind != "join")])
     parts = [place_box(box, width) for box in item.boxes]
     tops = [0.0, *itertools.accumulate(part.height + _STEP for part in parts)]
-    lane_of = _lanes([(a, b) for a, b in item.edges if b - a > 1])
+    lane_of = _lanes((a, b) for a, b in item.edges if b - a > 1)
     edge = max(part.right for part in parts)
     marks = max(map(mark_width, item.boxes))
 
@@ -83,56 +74,56 @@ def _place_column(item: Tangle) -> Placed:
     return Placed(item, left, right, tops[-1] - _STEP, draw)
 
 
-def _lanes(skips: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:
-    """Return for each connection a lane in which it overlaps no other, short ones first."""
-    lanes: list[list[tuple[int, int]]] = []
-    lane_of = {}
+def _lanes(skips: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int]:
+    """Return for each connection the first lane in which it overlaps no other, short ones first."""
+    lane_of: dict[tuple[int, int], int] = {}
     for a, b in sorted(skips, key=lambda edge: (edge[1] - edge[0], edge)):
-        lane = next((i for i, others in enumerate(lanes) if all(b <= c or a >= d for c, d in others)), len(lanes))
-        lanes += [[]] * (lane == len(lanes))
-        lanes[lane] = [*lanes[lane], (a, b)]
-        lane_of[a, b] = lane
+        taken = {lane for (c, d), lane in lane_of.items() if a < d and c < b}
+        lane_of[a, b] = next(lane for lane in itertools.count() if lane not in taken)
     return lane_of
 
 
 class _Layers:
-    """Boxes in layers, each in the order that keeps connections short; long connections pass between boxes."""
+    """Boxes in layers, each in the order that keeps connections short; long connections pass between boxes.
 
-    def __init__(self, item: Tangle, loose: bool) -> None:
-        self.item, self.loose = item, loose
-        self.ranks = _late_ranks(item)
+    The drawing of a tangle with named ``entries`` stands alone: its inputs are near the boxes that they feed, and no
+    line leaves it. In any other the lines come from the axis of the block and lead back to it.
+
+    Sugiyama, Tagawa, Toda: Methods for visual understanding of hierarchical system structures. 1981.
+    """
+
+    def __init__(self, item: Tangle, ranks: Sequence[int]) -> None:
+        self.item, self.ranks = item, ranks
         self.parts = [place_box(_in_two_lines(box), 0.0) for box in item.boxes]
         self.end = len(self.parts)
-        feeding = {a for a, _ in item.edges}
-        edges = [*item.edges, *((i, self.end) for i in range(self.end) if i not in feeding and not loose)]
-        self.inputs = sorted({a for a, _ in edges if a < 0}, reverse=True)
-        self.rows: list[list[_Key]] = [
-            [i for i, rank in enumerate(self.ranks) if rank == level] for level in range(max(self.ranks) + 1)
-        ]
+        self.inputs = sorted({a for a, _ in item.edges if a < 0}, reverse=True)
+        self.rows: list[list[_Key]] = [[i for i, rank in enumerate(ranks) if rank == r] for r in range(max(ranks) + 1)]
         self.paths: dict[tuple[int, int], list[_Passing]] = {}
-        neighbours = self._route(edges)
-        self.sizes: dict[_Key, float] = {
-            key: self.parts[key].left + self.parts[key].right if isinstance(key, int) else _PASS
-            for row in self.rows
-            for key in row
-        }
-        names = max((text_width(name, _ENTRY) for name in item.entries), default=0.0)
-        self.sizes |= dict.fromkeys(self.inputs, names)
+        self.neighbours: defaultdict[_Key, list[_Key]] = defaultdict(list)
+        self._route()
         self.positions: dict[_Key, float] = {self.end: 0.0, **dict.fromkeys(self.inputs, 0.0)}
-        self._order(neighbours)
+        self._order()
+        inner = [key for row in self.rows for key in row]
+        leftmost = min(self.positions[key] - self._width(key) / 2 for key in inner)
+        rightmost = max(self.positions[key] + self._width(key) / 2 for key in inner)
+        self.half, middle = (rightmost - leftmost) / 2, (leftmost + rightmost) / 2
+        for key in (*inner, *(self.inputs if item.entries else ())):
+            self.positions[key] -= middle
         self.heights = [
             max((self.parts[key].height for key in row if isinstance(key, int)), default=0.1) for row in self.rows
         ]
         self.tops = [_BETWEEN + (_ENTRY_ROOM if item.entries else 0.0)]
         for tall in self.heights:
             self.tops.append(self.tops[-1] + tall + _BETWEEN)
-        self.height = self.tops[-1] - _BETWEEN * (1.0 if loose else 0.4)
+        self.height = self.tops[-1] - _BETWEEN * (1.0 if item.entries else 0.4)
 
-    def _route(self, edges: Sequence[tuple[int, int]]) -> dict[_Key, list[_Key]]:
-        """Give every connection a position in each layer that it passes; return what is connected with what."""
-        levels: dict[int, int] = dict.fromkeys(self.inputs, -1) | {self.end: len(self.rows)}
-        levels |= dict(enumerate(self.ranks))
-        neighbours: dict[_Key, list[_Key]] = {}
+    def _route(self) -> None:
+        """Give every connection a position in each layer that it passes, and note what is connected with what."""
+        feeding = {a for a, _ in self.item.edges}
+        edges = list(self.item.edges)
+        if not self.item.entries:
+            edges += [(i, self.end) for i in range(self.end) if i not in feeding]
+        levels = {**dict.fromkeys(self.inputs, -1), **dict(enumerate(self.ranks)), self.end: len(self.rows)}
         for a, b in edges:
             # Connections from one box share their positions until the last layer.
             self.paths[a, b] = [
@@ -141,48 +132,36 @@ class _Layers:
             for step in self.paths[a, b]:
                 if step not in self.rows[step[2]]:
                     self.rows[step[2]].append(step)
-            whole: list[_Key] = [a, *self.paths[a, b], b]
-            for one, other in itertools.pairwise(whole):
-                neighbours.setdefault(one, []).append(other)
-                neighbours.setdefault(other, []).append(one)
-        return neighbours
+            stops: list[_Key] = [a, *self.paths[a, b], b]
+            for one, other in itertools.pairwise(stops):
+                self.neighbours[one].append(other)
+                self.neighbours[other].append(one)
 
-    def _order(self, neighbours: Mapping[_Key, Sequence[_Key]]) -> None:
+    def _order(self) -> None:
         """Order each layer by where its neighbours are, and place it as near to them as it can be."""
-        top: list[_Key] = list(reversed(self.inputs))
-        rows = [top, *self.rows] if self.loose else self.rows
+        rows = self.rows
+        if self.item.entries:
+            rows = [[*reversed(self.inputs)], *rows]
         for row in rows:
-            self._spread(row, {key: float(i) for i, key in enumerate(row)})
+            self._spread(row, [float(i) for i in range(len(row))])
         for sweep in range(_SWEEPS):
             for row in rows if sweep % 2 == 0 else reversed(rows):
-                wishes = {key: _mean([self.positions[other] for other in neighbours[key]]) for key in row}
+                wishes = {key: fmean(self.positions[other] for other in self.neighbours[key]) for key in row}
                 row.sort(key=wishes.__getitem__)
-                self._spread(row, wishes)
-        inner = [key for row in self.rows for key in row]
-        leftmost = min(self.positions[key] - self.sizes[key] / 2 for key in inner)
-        rightmost = max(self.positions[key] + self.sizes[key] / 2 for key in inner)
-        self.half = (rightmost - leftmost) / 2
-        for key in (*inner, *(top if self.loose else ())):
-            self.positions[key] -= (leftmost + rightmost) / 2
+                self._spread(row, [wishes[key] for key in row])
 
-    def _spread(self, row: Sequence[_Key], wishes: Mapping[_Key, float]) -> None:
-        """Put the members of a row as near to where they wish to be as their sizes allow, in this order."""
-        # Those that would overlap form a cluster, which moves to the mean of its members' wishes.
-        clusters: list[tuple[list[_Key], float]] = []  # members, and the left edge of the first
-        for key in row:
-            members, left = [key], wishes[key] - self.sizes[key] / 2
-            while clusters and clusters[-1][1] + self._extent(clusters[-1][0]) > left:
-                members = clusters.pop()[0] + members
-                offsets = [0.0, *itertools.accumulate(self.sizes[member] + _BESIDE for member in members)]
-                left = _mean([wishes[m] - self.sizes[m] / 2 - o for m, o in zip(members, offsets, strict=False)])
-            clusters.append((members, left))
-        for members, left in clusters:
-            for key in members:
-                self.positions[key] = left + self.sizes[key] / 2
-                left += self.sizes[key] + _BESIDE
+    def _spread(self, row: Sequence[_Key], wishes: Sequence[float]) -> None:
+        """Put the members of a row as near to where they wish to be as their widths allow, in this order."""
+        widths = np.array([self._width(key) for key in row])
+        offsets = np.cumsum(widths + _BESIDE) - widths / 2  # positions where all stand side by side
+        self.positions.update(zip(row, isotonic_regression(wishes - offsets).x + offsets, strict=True))
 
-    def _extent(self, members: Sequence[_Key]) -> float:
-        return sum(self.sizes[key] + _BESIDE for key in members)
+    def _width(self, key: _Key) -> float:
+        if not isinstance(key, int):
+            return _PASS
+        if key < 0:
+            return max((text_width(name, _ENTRY) for name in self.item.entries), default=0.0)
+        return self.parts[key].left + self.parts[key].right
 
     def placed(self) -> Placed:
         """Return the tangle with its size."""
@@ -213,7 +192,3 @@ def _in_two_lines(box: Box) -> Box:
         return box
     broken = (" ".join(words[:i]) + "\n" + " ".join(words[i:]) for i in range(1, len(words)))
     return replace(box, label=min(broken, key=lambda text: max(map(len, text.split("\n")))))
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
