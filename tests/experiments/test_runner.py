@@ -41,7 +41,7 @@ def test_a_row_for_every_seed_and_variant(done: tuple[Path, Result]) -> None:
     assert [(row["seed"], row["variant"]) for row in rows] == [
         (str(seed), variant) for seed in SEEDS for variant in ("tiny", "usual", "huge")
     ]
-    assert result.seeds == SEEDS
+    assert result.seeds == result.measured == SEEDS
     assert len(rows_of(folder, "curves")) == 3 * 2 * 2  # the third variant diverges before its first epoch ends
     assert {row["norm"] for row in rows_of(folder, "norms")}
 
@@ -209,6 +209,7 @@ def test_seeds_that_lie_there_are_not_measured_again(done: tuple[Path, Result]) 
     before = (folder / "results.csv").read_bytes()
     run_study(Rates(), "tiny", seeds=(*SEEDS, 3), out=folder, display=lambda seed, *_: seen.add(seed))
     assert seen == {3}
+    assert run_study(Rates(), "tiny", seeds=SEEDS, out=folder).measured == ()
     facts = json.loads((folder / "study.json").read_text())
     (folder / "study.json").write_text(json.dumps(facts | {"machine": "another one"}))
     assert (folder / "results.csv").read_bytes().startswith(before)

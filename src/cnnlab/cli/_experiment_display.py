@@ -47,11 +47,6 @@ class StudyDisplay:
         if self._live:
             self._live.stop()
 
-    @property
-    def measured(self) -> bool:
-        """Whether anything was measured while the display was there."""
-        return self._begun > 0
-
     def take(self, seed: int, variant: str, event: Event) -> None:
         """Show an event of the training of a variant."""
         if seed != self._seed:

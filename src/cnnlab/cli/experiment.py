@@ -57,7 +57,7 @@ def experiment(
             for one in result.claims
         ]})  # fmt: skip
         return
-    if not display.measured:
+    if not result.measured:
         console.print(f"All seeds lie in {folder} already; --again measures them anew.", highlight=False, markup=False)
     for one in result.claims:
         typer.echo(f"{one.verdict.answer}: {one.claim.text}")

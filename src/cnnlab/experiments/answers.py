@@ -42,7 +42,9 @@ def what_we_measured(answers: Sequence[Answer]) -> str:
         "Claims of textbooks, papers and courses about convolutional networks, and what came out when both sides were "
         "trained on the same images. The effect is the mean over the seeds, with its 95 % interval; where it is a "
         "difference of accuracies, the interval over the test images stands below it. A verdict needs p ≤ 0.05 in an "
-        "exact one-sided sign-flip test over the seeds, corrected for the claims of the study (Holm 1979).",
+        "exact one-sided sign-flip test over the seeds, corrected for the claims of the study (Holm 1979). It holds "
+        "for the scale at which it was measured: `small` trains for minutes, and a claim about long trainings may "
+        "come out otherwise in them. The folder of each study says what was done.",
         "",
         "| claim | source | effect | n | p (Holm) | verdict | study |",
         "|---|---|---|---:|---:|---|---|",

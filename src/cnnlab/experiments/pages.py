@@ -102,8 +102,7 @@ def how_measured(result: Result) -> str:
     threads = f"{facts['threads']} thread{'s' * (facts['threads'] != 1)}"
     return (
         f"{len(result.seeds)} seeds ({result.seeds[0]} to {result.seeds[-1]}), scale {facts['scale']}, data "
-        f"{facts['data']}. Within a seed all variants share images and their order; initialisation, order and the "
-        f"choice of training images vary from seed to seed; the test images are the same. Measured in "
+        f"{facts['data']}. {result.study.pairing} Measured in "
         f"{duration(facts['seconds'])} on {facts['machine']}, {threads} ({facts['versions']}), "
         f"{facts['date']}."
     )

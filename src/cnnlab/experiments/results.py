@@ -47,11 +47,13 @@ class Result:
         study: the study.
         facts: scale, data, machine, versions, time.
         tables: name of a table -> its rows, in the order of the seeds; ``results`` has a row per seed and variant.
+        measured: the seeds that were measured just now; empty for a result that was read.
     """
 
     study: Study
     facts: dict[str, Any]
     tables: dict[str, list[Row]]
+    measured: tuple[int, ...] = ()
 
     @cached_property
     def seeds(self) -> tuple[int, ...]:

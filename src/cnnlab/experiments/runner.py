@@ -95,17 +95,17 @@ def run_study(
         bench.record("timings", variant="", seconds=time.perf_counter() - started)
         folder.keep_seed(seed, bench.records)
     shutil.rmtree(folder.path / "unfinished", ignore_errors=True)
-    return write_results(folder, study, wanted, measured=bool(missing))
+    return write_results(folder, study, wanted, measured=missing)
 
 
-def write_results(folder: StudyFolder, study: Study, seeds: Sequence[int], *, measured: bool) -> Result:
+def write_results(folder: StudyFolder, study: Study, seeds: Sequence[int], *, measured: Sequence[int]) -> Result:
     """Write tables, figures and pages of seeds that lie in the folder, and return the result.
 
     Args:
         folder: the folder of the study.
         study: the study.
         seeds: the seeds.
-        measured: whether some of them were measured here and now.
+        measured: those of them that were measured here and now.
     """
     from cnnlab import figures
     from cnnlab.experiments.pages import markdown, page
@@ -132,7 +132,7 @@ def write_results(folder: StudyFolder, study: Study, seeds: Sequence[int], *, me
     pictures = [*(f"{name}.gif" for name in animated), *(f"{name}.png" for name in drawn)]
     write_text(folder.path / "README.md", markdown(result, pictures))
     write_text(folder.path / "index.html", page(result, drawn, [folder.path / f"{name}.gif" for name in animated]))
-    return result
+    return replace(result, measured=tuple(measured))
 
 
 def read_result(path: str | os.PathLike[str], study: Study | None = None) -> Result:

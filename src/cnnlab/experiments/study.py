@@ -96,6 +96,7 @@ class Study(ABC):
         claims: the claims, tested together (Holm 1979).
         variants: names of the variants, in the order of tables and colours.
         data: name of the data set; another one can be asked for when the study is run.
+        pairing: what the variants share within a seed, and what varies from seed to seed, as the page says it.
     """
 
     name: ClassVar[str]
@@ -104,6 +105,10 @@ class Study(ABC):
     claims: ClassVar[tuple[Claim, ...]]
     variants: ClassVar[tuple[str, ...]]
     data: ClassVar[str] = "mnist"
+    pairing: ClassVar[str] = (
+        "Within a seed all variants share images and their order; initialisation, order and the choice of training "
+        "images vary from seed to seed; the test images are the same."
+    )
 
     @abstractmethod
     def measure(self, bench: Bench) -> None:

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from cnnlab.errors import UsageError
-from cnnlab.figures.style import BLUE, CYCLE, GREEN, GRID, INK, MUTED, ORANGE, new_figure, shorten, styled
+from cnnlab.figures.line_charts import line_panels
+from cnnlab.figures.style import BLUE, GREEN, GRID, INK, MUTED, ORANGE, new_figure, shorten, styled
 
 Band = tuple[npt.ArrayLike, npt.ArrayLike]
 """The xs (P,), and the ys of every seed (seeds, P)."""
@@ -64,38 +66,26 @@ def bands(
     Raises:
         UsageError: no panel, or ys that do not have a column for each x.
     """
-    if not panels:
-        raise UsageError("There is nothing to draw: give at least one panel.")
-    names = list(dict.fromkeys(name for panel in panels.values() for name in panel))
-    columns = columns or min(len(panels), 3)
-    rows = math.ceil(len(panels) / columns)
-    figure = new_figure(max(4.2 * columns, 5.0), 3.2 * rows + (0.35 if len(names) > 1 else 0))
-    handles: dict[str, Any] = {}
-    for position, (title, panel) in enumerate(panels.items()):
-        axes = styled(figure.add_subplot(rows, columns, position + 1), x=x, title=title)
-        for name, (xs, ys) in panel.items():
-            across, values = np.asarray(xs, dtype=float), np.atleast_2d(np.asarray(ys, dtype=float))
-            if values.shape[1:] != across.shape:
-                raise UsageError(f'The line "{name}" has {across.shape} xs and {values.shape} ys; give (seeds, xs).')
-            turn, colour = divmod(names.index(name), len(CYCLE))
-            mean, low, high = _mean_and_range(values)
-            axes.fill_between(across, low, high, color=CYCLE[colour], alpha=0.18, lw=0)
-            (handles[name],) = axes.plot(
-                across, mean, color=CYCLE[colour], ls=("-", "--", ":")[turn % 3], lw=1.8,
-                marker="o" if len(across) <= 12 else "", ms=3.5, label=name,
-            )  # fmt: skip
+
+    def draw(axes: Axes, line: Band, style: dict[str, Any]) -> Any:
+        across, values = np.asarray(line[0], dtype=float), np.atleast_2d(np.asarray(line[1], dtype=float))
+        if values.shape[1:] != across.shape:
+            raise UsageError(
+                f'The line "{style["label"]}" has {across.shape} xs and {values.shape} ys; give (seeds, xs).'
+            )
+        mean, low, high = _mean_and_range(values)
+        axes.fill_between(across, low, high, color=style["color"], alpha=0.18, lw=0)
+        return axes.plot(across, mean, lw=1.8, marker="o" if len(across) <= 12 else "", ms=3.5, **style)[0]
+
+    def finish(axes: Axes, title: str) -> None:
         axes.set_xscale("log" if log_x else "linear")
         axes.set_yscale("log" if title in log_y else "linear")
         if not log_x:
             axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         if title in percent:
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    if len(names) > 1:
-        figure.legend(
-            [handles[name] for name in names], [shorten(name, 40) for name in names], loc="outside lower center",
-            ncols=min(len(names), 2 if columns == 1 else 5), frameon=False, labelcolor=INK, fontsize=9,
-        )  # fmt: skip
-    return figure
+
+    return line_panels(panels, draw, finish, x=x, columns=columns)
 
 
 def _mean_and_range(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -123,6 +124,47 @@ def lines(
     Raises:
         UsageError: no panel, or xs and ys of different lengths.
     """
+
+    def draw(axes: Axes, line: Line, style: dict[str, Any]) -> Any:
+        across, up = (np.asarray(values, dtype=float) for values in line)
+        if across.shape != up.shape or across.ndim != 1:
+            raise UsageError(
+                f'The line "{style["label"]}" has {across.shape} xs and {up.shape} ys; give one y for each x.'
+            )
+        return axes.plot(across, up, lw=1.6, marker="o" if len(across) <= 25 else "", ms=3.5, **style)[0]
+
+    def finish(axes: Axes, title: str) -> None:
+        axes.set_xscale("log" if log_x else "linear")
+        axes.set_yscale("log" if log_y else "linear")
+        if not log_x:
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=_whole(panels[title])))
+        if percent:
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+
+    return line_panels(panels, draw, finish, x=x, y=y, columns=columns)
+
+
+def line_panels(
+    panels: Mapping[str, Mapping[str, Any]],
+    draw: Callable[[Axes, Any, dict[str, Any]], Any],
+    finish: Callable[[Axes, str], None],
+    *,
+    x: str,
+    y: str = "",
+    columns: int | None,
+) -> Figure:
+    """Draw panels of named lines; a name means the same colour in every panel, and stands in one legend.
+
+    Args:
+        panels: title of a panel -> its lines, name of a line -> the line as ``draw`` takes it.
+        draw: function from axes, a line and its style (colour, dashes, label) to what stands for it in the legend.
+        finish: function that sets scales and ticks of the axes of the panel with a title.
+        x, y: names of the axes.
+        columns: number of panels in a row; up to three when ``None``.
+
+    Raises:
+        UsageError: no panel.
+    """
     if not panels:
         raise UsageError("There is nothing to draw: give at least one panel.")
     names = list(dict.fromkeys(name for panel in panels.values() for name in panel))
@@ -132,25 +174,14 @@ def lines(
     handles: dict[str, Any] = {}
     for position, (title, panel) in enumerate(panels.items()):
         axes = styled(figure.add_subplot(rows, columns, position + 1), x=x, y=y, title=title)
-        for name, (xs, ys) in panel.items():
-            across, up = np.asarray(xs, dtype=float), np.asarray(ys, dtype=float)
-            if across.shape != up.shape or across.ndim != 1:
-                raise UsageError(f'The line "{name}" has {across.shape} xs and {up.shape} ys; give one y for each x.')
+        for name, line in panel.items():
             turn, colour = divmod(names.index(name), len(CYCLE))
-            (handles[name],) = axes.plot(
-                across, up, color=CYCLE[colour], ls=("-", "--", ":")[turn % 3], lw=1.6,
-                marker="o" if len(across) <= 25 else "", ms=3.5, label=name,
-            )  # fmt: skip
-        axes.set_xscale("log" if log_x else "linear")
-        axes.set_yscale("log" if log_y else "linear")
-        if not log_x:
-            axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=_whole(panel)))
-        if percent:
-            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+            handles[name] = draw(axes, line, {"color": CYCLE[colour], "ls": ("-", "--", ":")[turn % 3], "label": name})
+        finish(axes, title)
     if len(names) > 1:
         figure.legend(
             [handles[name] for name in names], [shorten(name, 40) for name in names], loc="outside lower center",
-            ncols=min(len(names), 2 if columns == 1 else 4), frameon=False, labelcolor=INK, fontsize=9,
+            ncols=min(len(names), 2 if columns == 1 else 5), frameon=False, labelcolor=INK, fontsize=9,
         )  # fmt: skip
     return figure
 

@@ -41,6 +41,7 @@ class DropoutToy(Study):
         "from the same weights and see all points in every step. Errors are root mean squares with all units; the "
         "error to the line is measured at 201 places between -1 and 1. No images are used."
     )
+    pairing = "Within a seed both networks share points and initial weights; both vary from seed to seed."
     claims = (
         Claim(
             "With dropout the fit ends nearer to the line without noise.",
