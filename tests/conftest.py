@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import os
@@ -85,15 +86,21 @@ def timm() -> ModuleType:
     return importlib.import_module("timm")
 
 
-def declare_operators() -> None:
-    """Declare two compiled operators that torchvision lacks beside a CPU build of torch; no classifier uses them."""
-    try:
-        torch.ops.torchvision.nms  # noqa: B018
-    except (AttributeError, RuntimeError):
-        library = torch.library.Library("torchvision", "DEF")
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        declare_operators.library = library  # type: ignore[attr-defined]  # it unregisters when collected
+@functools.cache  # which also keeps the library: its operators go when it is collected
+def declare_operators() -> torch.library.Library | None:
+    """Declare two operators of torchvision where its compiled part does not fit this torch; no classifier uses them."""
+    package = importlib.util.find_spec("torchvision")
+    assert package is not None
+    for compiled in Path((package.submodule_search_locations or [""])[0]).glob("_C*.so"):
+        try:
+            torch.ops.load_library(compiled)
+            return None
+        except OSError:  # a build for CUDA beside a CPU build of torch
+            continue
+    library = torch.library.Library("torchvision", "DEF")
+    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return library
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

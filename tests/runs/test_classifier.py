@@ -56,7 +56,10 @@ def test_a_run_a_model_file_and_either_of_its_files_are_the_same_network(
         classifier = open_classifier(source)
         assert classifier.classes == tiny_run.classes
         assert not classifier.model.training
-        assert predict(classifier, digit)[0].top == want
+        top = predict(classifier, digit)[0].top
+        assert [label for label, _ in top] == [label for label, _ in want]
+        # A GPU may choose another kernel the second time, so the last bits are not compared.
+        np.testing.assert_allclose([chance for _, chance in top], [chance for _, chance in want], rtol=1e-6)
     assert open_classifier(folder).name == "exported"
     assert open_classifier(classifier) is classifier
     (folder / "model.json").unlink()

@@ -25,7 +25,9 @@ SeedOfRecipe = Annotated[int | None, _SEED]
 MovedData = Annotated[Path | None, typer.Option("--data", "-d", help="Where the run's data lies now, if it was moved.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder to look for data sets in first.")]
 Layout = Annotated[
-    str | None, typer.Option(metavar="LAYOUT", help="How a folder is read: auto, classes, splits or flat.")
+    # Without its name here, typer 0.27 calls the option after its metavar.
+    str | None,
+    typer.Option("--layout", metavar="LAYOUT", help="How a folder is read: auto, classes, splits or flat."),
 ]
 LabelColumn = Annotated[str | None, typer.Option(help="Column of a CSV file with the labels; guessed by default.")]
 FileColumn = Annotated[str | None, typer.Option(help="Column of a CSV file with the image files; likewise.")]
