@@ -72,6 +72,20 @@ def group_by(rows: Sequence[Row], column: str) -> dict[Any, list[Row]]:
     return groups
 
 
+def split_variants(rows: Sequence[Row], column: str) -> list[Row]:
+    """Return the rows with the number that ends each variant's name in a column: "plain 44" becomes "plain" and 44.
+
+    Args:
+        rows: rows of a table whose variants are called "KIND NUMBER".
+        column: name of the new column; ``variant`` is then the kind.
+    """
+    split = []
+    for row in rows:
+        kind, _, number = str(row["variant"]).rpartition(" ")
+        split.append({**row, "variant": kind, column: float(number)})
+    return split
+
+
 def recorded_pictures(rows: Sequence[Row], variants: Sequence[str]) -> Figure:
     """Draw the maps that :meth:`Bench.record_pictures` recorded, a row of channels for each variant.
 

@@ -17,6 +17,8 @@ from cnnlab.errors import UsageError
 from cnnlab.figures.line_charts import line_panels
 from cnnlab.figures.style import BLUE, GREEN, GRID, INK, MUTED, ORANGE, new_figure, shorten, styled
 
+MAX_LOG_TICKS = 7  # more numbers below a logarithmic axis would overlap
+
 Band = tuple[npt.ArrayLike, npt.ArrayLike]
 """The xs (P,), and the ys of every seed (seeds, P)."""
 
@@ -59,7 +61,7 @@ def bands(
             the same colour in every panel.
         x: name of the horizontal axes.
         percent: titles of the panels whose values are shares of 1, written as percent.
-        log_x: whether the horizontal axes are logarithmic.
+        log_x: whether the horizontal axes are logarithmic; up to seven xs are then the ticks.
         log_y: titles of the panels whose vertical axis is logarithmic.
         columns: number of panels in a row; up to three when ``None``.
 
@@ -80,8 +82,12 @@ def bands(
     def finish(axes: Axes, title: str) -> None:
         axes.set_xscale("log" if log_x else "linear")
         axes.set_yscale("log" if title in log_y else "linear")
+        ticks = sorted({float(value) for across, _ in panels[title].values() for value in np.asarray(across)})
         if not log_x:
             axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        elif len(ticks) <= MAX_LOG_TICKS:
+            axes.set_xticks(ticks, [f"{value:g}" for value in ticks])  # those that were tried, not powers of ten
+            axes.set_xticks([], minor=True)
         if title in percent:
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
 
