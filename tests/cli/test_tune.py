@@ -63,11 +63,31 @@ def test_a_grid_writes_a_recipe_that_trains_a_table_and_a_heat_map() -> None:
     assert trained.exit_code == 0, trained.stderr
     assert max(row["val_accuracy"] for row in open_run("run").metrics) == best
     confirmed = list(csv.DictReader((folder / "confirmed.csv").read_text().splitlines()))
+    assert {rows[int(row["trial"])]["val_accuracy"] for row in confirmed} == {str(best)}
     assert [row["seed"] for row in confirmed] == ["1", "2"]
     by_hand = list(fit(load_recipe(folder / "best.yaml").with_overrides(seed=2)))
     assert max(event.val_accuracy for event in by_hand if isinstance(event, EpochDone)) == float(
         confirmed[1]["val_accuracy"]
     )
+
+
+def test_new_seeds_go_on_where_they_stopped() -> None:
+    def confirmed() -> list[list[str]]:
+        return list(csv.reader(Path("tuning/convnet-digits/confirmed.csv").read_text().splitlines()))[1:]
+
+    assert tune("--trials", "1", "--sampler", "random", "--confirm", "1").exit_code == 0
+    (first,) = confirmed()
+    again = tune("--trials", "1", "--sampler", "random", "--confirm", "2")
+    assert again.exit_code == 0, again.stderr
+    assert "seed 1  " not in again.stderr
+    assert "seed 2  " in again.stderr
+    assert "(n = 2)" in again.stdout
+    assert confirmed()[0] == first
+    # After more trials another one is the best: its seeds are measured, not those of the one before.
+    table = Path("tuning/convnet-digits/confirmed.csv")
+    table.write_text(table.read_text().replace("0,1,", "7,1,").replace("0,2,", "7,2,"))
+    assert tune("--trials", "1", "--sampler", "random", "--confirm", "1").exit_code == 0
+    assert confirmed() == [first]
 
 
 def test_the_same_command_goes_on_and_json_is_all_there_is() -> None:

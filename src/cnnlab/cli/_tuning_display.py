@@ -137,10 +137,17 @@ def trials_table(tuned: Tuned, space: SearchSpace, count: int) -> Table:
 
 
 def show_confirmation(
-    events: Iterator[Event | Confirmation], count: int, console: Console
+    events: Iterator[Event | Confirmation], count: int, console: Console, done: int = 0
 ) -> Iterator[Event | Confirmation]:
-    """Pass the trainings with new seeds on and show them: a bar on a terminal, a line for each."""
-    number = 1
+    """Pass the trainings with new seeds on and show them: a bar on a terminal, a line for each.
+
+    Args:
+        events: the events of the trainings, and a result after each.
+        count: number of new seeds.
+        console: where they are shown.
+        done: number of seeds that an earlier call has measured.
+    """
+    number = done + 1
     with _Display(console) as display:
         for event in events:
             if isinstance(event, Confirmation):

@@ -127,7 +127,7 @@ class _Run:
         self.interrupt = Interrupt()
 
     def run(self) -> None:
-        from cnnlab.experiments.tuning.report import write_results
+        from cnnlab.experiments.tuning.report import CONFIRMED, write_results
 
         tuned = self._search()
         paths = write_results(self.folder, self.tuning, tuned)
@@ -141,14 +141,12 @@ class _Run:
             raise TrainingError(
                 f"None of {done} trials could be trained; {self.folder / 'trials.csv'} says why. The first: {first}"
             )
-        results = self._confirm(tuned.recipe) if self.confirm else []
+        results = self._confirm(tuned) if self.confirm else []
         if results:
-            from cnnlab.experiments.tuning.report import write_confirmations
-
-            paths.append(write_confirmations(self.folder, results))
+            paths.append(self.folder / CONFIRMED)
         self._print(tuned, paths, results)
         if len(results) < self.confirm:
-            typer.echo(f"Stopped after {len(results)} of {self.confirm} new seeds.", err=True)
+            typer.echo(f"Stopped after {len(results)} of {self.confirm} new seeds; the same command goes on.", err=True)
             raise typer.Exit(130)
 
     def _search(self) -> Tuned:
@@ -167,16 +165,19 @@ class _Run:
                     break
         return state_of(self.tuning)
 
-    def _confirm(self, recipe: Recipe) -> list[Confirmation]:
+    def _confirm(self, tuned: Tuned) -> list[Confirmation]:
+        """Train the best recipe with new seeds until the end or Ctrl-C, from where an earlier call stopped."""
         from cnnlab.cli._tuning_display import show_confirmation
-        from cnnlab.experiments.tuning.report import Confirmation, confirm
+        from cnnlab.experiments.tuning.report import Confirmation, confirm, read_confirmations, write_confirmations
         from cnnlab.training import Started
 
-        events: Iterator[Any] = show_confirmation(confirm(recipe, self.confirm), self.confirm, self.console)
-        results = []
+        results = read_confirmations(self.folder, tuned, self.confirm)
+        trainings = confirm(tuned, self.confirm, results)
+        events: Iterator[Any] = show_confirmation(trainings, self.confirm, self.console, len(results))
         for event in self.interrupt.watch(events, Started):
             if isinstance(event, Confirmation):
                 results.append(event)
+                write_confirmations(self.folder, results)
             if self.interrupt.asked():
                 break
         return results

@@ -17,9 +17,8 @@ from cnnlab.errors import DivergedError, RunError
 from cnnlab.experiments.tuning.search import Tuned, Tuning
 from cnnlab.experiments.tuning.space import Choices, SearchSpace
 from cnnlab.experiments.tuning.trials import TrialRow
-from cnnlab.files import csv_text, write_text
+from cnnlab.files import csv_text, read_csv, write_text
 from cnnlab.training import Event, Finished, fit
-from cnnlab.training.recipe import Recipe
 
 BEST = "best.yaml"
 TRIALS = "trials.csv"
@@ -32,11 +31,13 @@ class Confirmation:
     """The best recipe trained again with a new seed.
 
     Attributes:
+        trial: number of the best trial, whose settings the recipe has.
         seed: the seed of the weights, the order of the images, augmentation and the division of the images.
         val_accuracy: accuracy on the validation images in the epoch whose weights are kept; NaN when it diverged.
         test_accuracy: accuracy on the test split; None where there is none.
     """
 
+    trial: int
     seed: int
     val_accuracy: float
     test_accuracy: float | None
@@ -134,30 +135,61 @@ def _heat_map(rows: Sequence[TrialRow], space: SearchSpace) -> Figure:
     )
 
 
-def confirm(recipe: Recipe, count: int) -> Generator[Event | Confirmation, None, None]:
+def confirm(
+    tuned: Tuned, count: int, before: Sequence[Confirmation] = ()
+) -> Generator[Event | Confirmation, None, None]:
     """Train the best recipe again with ``count`` seeds that the search did not use; yields events and a result each.
 
     The seeds differ in everything random, so their spread says how far a single number can be trusted. A training
     that diverged has NaN.
+
+    Args:
+        tuned: the result of the search, with a best trial.
+        count: number of seeds.
+        before: results of an earlier call, which are not measured again.
     """
-    for seed in range(recipe.seed + 1, recipe.seed + 1 + count):
+    assert tuned.best is not None
+    assert tuned.recipe is not None
+    done = {one.seed for one in before}
+    for seed in range(tuned.recipe.seed + 1, tuned.recipe.seed + 1 + count):
+        if seed in done:
+            continue
         finished: Finished | None = None
         try:
-            for event in fit(recipe.with_overrides(seed=seed)):
+            for event in fit(tuned.recipe.with_overrides(seed=seed)):
                 yield event
                 finished = event if isinstance(event, Finished) else finished
         except DivergedError:
-            yield Confirmation(seed, math.nan, None)
+            yield Confirmation(tuned.best.number, seed, math.nan, None)
             continue
         assert finished is not None
         test = finished.accuracy if finished.split == "test" else None
-        yield Confirmation(seed, finished.session.best.accuracy, test)
+        yield Confirmation(tuned.best.number, seed, finished.session.best.accuracy, test)
+
+
+def read_confirmations(folder: Path, tuned: Tuned, count: int) -> list[Confirmation]:
+    """Return the results of new seeds that lie in the folder for the best trial, those of the first ``count`` seeds.
+
+    After more trials another one may be the best; the results of the one before then do not count.
+    """
+    file = folder / CONFIRMED
+    if tuned.best is None or tuned.recipe is None or not file.is_file():
+        return []
+    results = [
+        Confirmation(
+            int(row["trial"]), int(row["seed"]), float(row["val_accuracy"]),
+            float(row["test_accuracy"]) if row["test_accuracy"] else None,
+        )
+        for row in read_csv(file)
+    ]  # fmt: skip
+    last = tuned.recipe.seed + count
+    return [one for one in results if one.trial == tuned.best.number and one.seed <= last]
 
 
 def write_confirmations(folder: Path, results: Sequence[Confirmation]) -> Path:
     """Write the results of the new seeds as a table; return its path."""
-    rows = [(one.seed, one.val_accuracy, one.test_accuracy) for one in results]
-    write_text(folder / CONFIRMED, csv_text(("seed", "val_accuracy", "test_accuracy"), rows))
+    rows = [(one.trial, one.seed, one.val_accuracy, one.test_accuracy) for one in results]
+    write_text(folder / CONFIRMED, csv_text(("trial", "seed", "val_accuracy", "test_accuracy"), rows))
     return folder / CONFIRMED
 
 
