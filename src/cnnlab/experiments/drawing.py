@@ -96,13 +96,18 @@ def recorded_pictures(rows: Sequence[Row], variants: Sequence[str]) -> Figure:
     groups = {variant: [row for row in rows if row["variant"] == variant] for variant in variants}
     return figures.features_beside(
         {
-            variant: ([_map(row) for row in group], [str(row["channel"]) for row in group], float(group[0]["zero"]))
+            variant: (
+                [recorded_map(row) for row in group],
+                [str(row["channel"]) for row in group],
+                float(group[0]["zero"]),
+            )
             for variant, group in groups.items()
             if group
         }
     )
 
 
-def _map(row: Row) -> npt.NDArray[np.float64]:
+def recorded_map(row: Row) -> npt.NDArray[np.float64]:
+    """Return the map (H, W) of a row that :meth:`Bench.record_pictures` recorded."""
     steps = np.frombuffer(bytes.fromhex(str(row["pixels"])[1:]), np.uint8).reshape(int(row["height"]), -1)
     return float(row["low"]) + steps / 255 * (float(row["high"]) - float(row["low"]))
