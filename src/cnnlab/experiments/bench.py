@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -105,6 +106,17 @@ class Bench:
         """Set measures of a variant: columns of its row in ``results.csv``."""
         self.record("results", variant=variant, **measures)
 
+    def record_answers(self, variant: str, correct: npt.NDArray[np.bool_]) -> None:
+        """Set the accuracy of a variant that :meth:`train` does not train, and which test images it answered correctly.
+
+        Args:
+            variant: name of the variant; one that was not asked for is left out.
+            correct: (N,) whether the answer to each test image was right.
+        """
+        if variant in self.variants:
+            self.result(variant, accuracy=float(correct.mean()), diverged=0)
+            self.records.answers[variant] = pack_answers(correct)
+
     @property
     def keeps_pictures(self) -> bool:
         """Whether this seed keeps pictures and checkpoints: the first one that is measured."""
@@ -143,6 +155,7 @@ class Bench:
         models: Mapping[str, Network] | None = None,
         begin: Watch | None = None,
         share_weights: bool = True,
+        checkpoints: bool = True,
     ) -> dict[str, Session]:
         """Train variants side by side, a step of each in turn, and record how it goes.
 
@@ -158,6 +171,7 @@ class Bench:
             models: networks of variants that are not built by the recipe.
             begin: function that is called with ``Started`` before the first step and may change the network.
             share_weights: whether convolutions and dense layers of equal shape begin with equal weights.
+            checkpoints: whether the first seed keeps the weights of every epoch; False for large networks.
 
         Returns:
             The trained sessions of the variants that did not diverge.
@@ -171,7 +185,7 @@ class Bench:
         }
         if share_weights:
             share_initial_weights([session.model for session in sessions.values()])
-        trainings = _SideBySide(sessions, folder, self._watch, watch, begin, self._checkpoints)
+        trainings = _SideBySide(sessions, folder, self._watch, watch, begin, self._checkpoints if checkpoints else None)
         self._open = trainings.records
         try:
             trainings.run()

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 
 import cnnlab
-from cnnlab.data import ImageData, load_data
-from cnnlab.errors import DataNotFoundError, RunError, UsageError
+from cnnlab.data import ImageData, data_sets, load_data
+from cnnlab.errors import DataNotFoundError, RunError, UnknownNameError, UsageError
 from cnnlab.experiments.bench import Bench
 from cnnlab.experiments.results import Result, StudyFolder, checked_seeds
 from cnnlab.experiments.study import Study, check_variants, find_study
@@ -83,7 +83,7 @@ def run_study(
     if not stale:
         folder.restore_seeds()
     missing = [seed for seed in wanted if stale or not folder.seed_file(seed).is_file()]
-    images = _load(name, data_dir, scale) if missing else None  # before anything in the folder is touched
+    images = _load(study, name, data_dir, scale) if missing else None  # before anything in the folder is touched
     _begin_folder(folder, settings, clear=stale)
     for seed in missing:
         assert images is not None
@@ -212,12 +212,32 @@ def _version(study: Study) -> str:
     return f"{zlib.crc32(source.encode()):08x}"
 
 
-def _load(name: str, data_dir: str | os.PathLike[str] | None, scale: str) -> ImageData:
+def _load(study: Study, name: str, data_dir: str | os.PathLike[str] | None, scale: str) -> ImageData:
+    """Load the images for a study, with the test images of the scale.
+
+    Args:
+        study: the study.
+        name: name of a data set, or of a folder of photos, which is looked for in ``data_dir`` and in the folders of
+            ``$CNNLAB_DATA`` too.
+        data_dir: folder to look for data in.
+        scale: scale of the study.
+
+    Raises:
+        DataNotFoundError: the data is not there; the message says how to get it.
+        DataError: the data cannot be used.
+        UnknownNameError: neither a data set nor a folder has that name.
+    """
+    source = study.data_source if name == study.data else ""
+    folders = [data_dir, *os.environ.get("CNNLAB_DATA", "").split(os.pathsep)]
+    paths = [] if name in data_sets else [Path(folder, name) for folder in folders if folder]
     try:
-        images = load_data(name, data_dir=data_dir)
-    except DataNotFoundError as error:
+        images = load_data(next((path for path in paths if path.is_dir()), name), data_dir=data_dir)
+    except (DataNotFoundError, UnknownNameError) as error:
+        if isinstance(error, UnknownNameError) and not source:
+            raise
+        here = f'There is no folder "{name}" in --data-dir, in CNNLAB_DATA, or here. {source}' if source else error
         raise DataNotFoundError(
-            f"{error} Or use the digits that come with the installation: --data {EMBEDDED_DATA}."
+            f"{here} Or use the digits that come with the installation: --data {EMBEDDED_DATA}."
         ) from None
     if images.test is None and images.val is not None:
         # Nothing is chosen by these images: they are what a study reports on.
