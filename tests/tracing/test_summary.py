@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from inspect import signature
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ import cnnlab
 from cnnlab import zoo
 from cnnlab.errors import ModelError, UnknownNameError, UsageError
 from cnnlab.tracing import Layer, ReceptiveField, Summary
+from cnnlab.tracing.receptive_rules import RULES
 from cnnlab.tracing.tables import layers_to_depth
 from cnnlab.zoo import summary
 
@@ -285,6 +287,23 @@ def test_published_fields() -> None:
     ):
         found = field(summary(name), layer_name)
         assert (found.size, found.stride) == ((size, size), (stride, stride)), name
+
+
+ACTIVATIONS = (
+    nn.CELU, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.LeakyReLU, nn.LogSigmoid,
+    nn.Mish, nn.PReLU, nn.ReLU, nn.ReLU6, nn.SELU, nn.SiLU, nn.Sigmoid, nn.Softplus, nn.Softshrink, nn.Tanh,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ACTIVATIONS, ids=lambda kind: kind.__name__)
+def test_activation_functions_keep_the_field_whatever_torch_calls_pointwise(kind: type[nn.Module]) -> None:
+    places = (False, True) if "inplace" in signature(kind).parameters else (False,)
+    for inplace in places:
+        activation = kind(inplace=inplace) if inplace else kind()
+        result = summary(nn.Sequential(nn.Conv2d(1, 2, 3, 2), activation), (1, 1, 9, 9))
+        assert (field(result, "1").size, field(result, "1").stride) == ((3, 3), (2, 2))
+        names = {op.name.rstrip("_") for op in result.trace.ops}
+        assert names <= RULES.keys(), names
 
 
 @pytest.mark.parametrize(("depths", "published"), [((3, 4, 6, 3), 483), ((3, 4, 23, 3), 1027)])

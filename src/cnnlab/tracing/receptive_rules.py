@@ -289,7 +289,9 @@ def _product(op: Op, inputs: Inputs) -> list[Field]:
 
 _OPERATIONS: dict[Rule, str] = {
     _first: "clone _to_copy detach alias lift_fresh",
-    _elementwise: "hardswish _prelu_kernel log_sigmoid_forward where rsub expand",
+    # torch up to 2.11 does not mark all activation functions as pointwise, above all not those in place.
+    _elementwise: "hardswish _prelu_kernel log_sigmoid_forward where rsub expand celu elu gelu hardshrink hardsigmoid "
+    "hardtanh leaky_relu mish relu selu sigmoid silu softplus softshrink tanh threshold",
     _copy: "copy",
     _constant: "fill zero empty_like zeros_like ones_like full_like new_empty new_zeros new_ones new_full",
     _write: "write",
