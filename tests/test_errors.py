@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnnlab import errors
-from cnnlab.errors import CnnlabError, UnknownNameError, UsageError, did_you_mean, unknown_name_message
+from cnnlab.errors import CnnlabError, UnknownNameError, UsageError, did_you_mean
 
 TREE = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if kind.__module__ == errors.__name__]
 
@@ -36,12 +36,12 @@ def test_unknown_name_says_the_nearest_the_known_and_the_next_step() -> None:
     assert str(error) == (
         'There is no model "lenet6". Did you mean "lenet5"? Known: lenet5, resnet18. `cnnlab models` lists them.'
     )
-    assert (error.kind, error.name, error.known) == ("model", "lenet6", ["lenet5", "resnet18"])
+    assert (error.kind, error.name, error.names) == ("model", "lenet6", ["lenet5", "resnet18"])
 
 
 def test_long_lists_are_not_printed() -> None:
-    assert "Known" in unknown_name_message("model", "x", [f"name{i}" for i in range(12)])
-    assert "Known" not in unknown_name_message("model", "x", [f"name{i}" for i in range(13)])
+    assert "Known" in str(UnknownNameError("model", "x", [f"name{i}" for i in range(12)]))
+    assert "Known" not in str(UnknownNameError("model", "x", [f"name{i}" for i in range(13)]))
 
 
 def test_nothing_near_gives_no_suggestion() -> None:

@@ -77,12 +77,12 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[object]] = (), *, wrap:
 
 
 def worth_a_line(epoch: int, epochs: int) -> bool:
-    """Whether ``epoch`` (from 1) leaves a line above the bar: each of 20, about ten of more, and the last."""
+    """Return whether an epoch, counted from 1, gets a line: every one of up to 20, else about ten and the last."""
     return epochs <= 20 or epoch % max(1, epochs // 10) == 0 or epoch == epochs
 
 
 class TrainingBar:
-    """A bar with what is being done, how much of it, numbers, and the time left at the mean speed since ``begin``.
+    """A progress bar with a description, the share done, numbers, and the time left at the mean speed since ``begin``.
 
     ::
 
@@ -107,7 +107,7 @@ class TrainingBar:
             console=console, refresh_per_second=8, expand=True, transient=True,
         )  # fmt: skip
         self._task = self._progress.add_task("starting", total=None, numbers="", left="")
-        self._total, self._begun, self._since, self._shown = 0, 0, time.monotonic(), 0.0
+        self._total, self._begun, self._since, self._drawn_at = 0, 0, time.monotonic(), 0.0
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -117,20 +117,20 @@ class TrainingBar:
         self.stop()
 
     def begin(self, total: int, done: int = 0) -> None:
-        """Say that ``done`` of ``total`` steps are behind us, and count the time from here."""
+        """Set the number of steps, ``done`` of which were made earlier, and measure the time from here on."""
         self._total, self._begun, self._since = total, done, time.monotonic()
         self._progress.update(self._task, total=total, completed=done)
 
     def due(self) -> bool:
-        """Whether the eye needs a new number; reading one may cost more than drawing it (a GPU is waited for)."""
-        return time.monotonic() - self._shown > 0.12
+        """Return whether the last drawing is 0.12 s old; ask before reading a loss, which waits for the GPU."""
+        return time.monotonic() - self._drawn_at > 0.12
 
     def show(self, done: int, description: str, numbers: str) -> None:
-        """Draw that ``done`` steps are behind us."""
-        self._shown = time.monotonic()
+        """Draw the bar after ``done`` steps, with a description and numbers."""
+        self._drawn_at = time.monotonic()
         left = ""
         if done > self._begun:
-            seconds = (self._shown - self._since) / (done - self._begun) * (self._total - done)
+            seconds = (self._drawn_at - self._since) / (done - self._begun) * (self._total - done)
             left = f"{duration(seconds)} left"
         self._progress.update(self._task, completed=done, description=description, numbers=numbers, left=left)
 

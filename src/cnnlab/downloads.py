@@ -1,7 +1,6 @@
-"""The one way in which files are downloaded: data sets and public weights alike.
+"""Downloads of data sets and public weights: over https, checked, and resumed where they broke off.
 
-Only https is spoken, the checksum decides whether a file is the right one, a download that broke off goes on where it
-stopped, and a file gets its name when it is whole and right.
+The checksum decides whether a file is the right one, and a file gets its name when it is complete and right.
 """
 
 from __future__ import annotations
@@ -28,7 +27,10 @@ TIMEOUT = 30  # seconds without a byte after which a connection counts as broken
 
 
 class DownloadError(Exception):
-    """A file could not be downloaded; the message says which and why."""
+    """A file could not be downloaded; the message says which and why.
+
+    Callers raise a :class:`~cnnlab.errors.CnnlabError` from it that says what the file was needed for.
+    """
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,11 @@ class Remote:
 
 
 def download(remote: Remote, folder: Path, *, progress: bool | None = None) -> Path:
-    """Download a file into ``folder`` and return its path; an existing one with this checksum is kept as it is.
+    """Download a file into ``folder`` and return its path, at once if it is there with this checksum.
 
     Args:
         remote: file to download.
-        folder: folder to write to; made if it is not there. What came of a download that broke off stays in it under
+        folder: folder to write to; created if it is not there. The bytes of a download that broke off stay in it under
             a hidden name, and the next call goes on from there.
         progress: whether a bar is drawn on stderr; None draws it on a terminal only.
 
@@ -99,8 +101,8 @@ def download(remote: Remote, folder: Path, *, progress: bool | None = None) -> P
 
 @contextmanager
 def _partial_file(target: Path) -> Iterator[Path]:
-    """Yield the path to download ``target`` to, with what an earlier download left; keep what is there at the end."""
-    # A name of its own: processes that start together must not write into each other's file.
+    """Yield the path to download ``target`` to, with the bytes of an earlier download; the file is kept afterwards."""
+    # A name per process: processes that start together must not write into each other's file.
     own = target.with_name(f".{target.name}.{os.getpid()}.part")
     released = target.with_name(f".{target.name}.part")
     for path in target.parent.glob(f".{target.name}.*part"):
@@ -119,7 +121,11 @@ def _partial_file(target: Path) -> Iterator[Path]:
 
 
 def _complete(remote: Remote, url: str, part: Path, visible: bool) -> None:
-    """Download from ``url`` what is missing of ``part``; if the whole is wrong then, once more from the beginning."""
+    """Download the missing bytes of ``part`` from ``url``; where the result is wrong, all of them once more.
+
+    Raises:
+        DownloadError: the file has another checksum; ``part`` is deleted.
+    """
     resumed = part.is_file()
     _fetch(url, part, remote.file, visible)
     if (mismatch := remote.mismatch(part)) and resumed:
@@ -137,7 +143,7 @@ def _fetch(url: str, part: Path, name: str, visible: bool) -> None:
     # Without "identity" a server may compress the file, and positions would be those of the compressed file.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if done else {})
     with _request(url, headers) as answer:
-        if answer.status_code == 416:  # nothing is missing; the checksum tells whether that is true
+        if answer.status_code == 416:  # no byte is missing, or the file is a wrong one: the checksum tells
             return
         answer.raise_for_status()
         done = done if answer.status_code == 206 else 0
@@ -150,7 +156,11 @@ def _fetch(url: str, part: Path, name: str, visible: bool) -> None:
 
 
 def _request(url: str, headers: dict[str, str]) -> requests.Response:
-    """Ask for ``url`` and follow its redirects; no address is asked that is not https."""
+    """Return the answer of the server at ``url``, after redirects; only https addresses are asked.
+
+    Raises:
+        DownloadError: an address is not https, or there are more than ten redirects.
+    """
     import requests
 
     for _ in range(10):
@@ -166,7 +176,7 @@ def _request(url: str, headers: dict[str, str]) -> requests.Response:
 
 @contextmanager
 def _bar(name: str, begun: int, total: int | None, visible: bool) -> Iterator[Callable[[int], None]]:
-    """Draw a bar with the time left at the mean speed of this download; yields what takes the bytes that are there."""
+    """Draw a bar with the time left at the mean speed; yield a function that takes the number of bytes so far."""
     if not visible:
         yield lambda done: None
         return
@@ -188,7 +198,7 @@ def _bar(name: str, begun: int, total: int | None, visible: bool) -> Iterator[Ca
 
 
 def _reason(error: BaseException) -> str:
-    """Return the innermost cause in one line: requests wraps urllib3, which wraps the socket's error."""
+    """Return the cause of an error in one line, without the names of the exceptions that requests and urllib3 wrap."""
     text = str(error)
     for cause in (
         "Connection refused",

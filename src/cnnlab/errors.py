@@ -41,11 +41,22 @@ class UsageError(CnnlabError):
 
 
 class UnknownNameError(UsageError):
-    """A name that nothing is registered under."""
+    """A name that nothing is registered under.
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
-        self.kind, self.name, self.known = kind, name, sorted(known)
-        super().__init__(unknown_name_message(kind, name, self.known, hint))
+    The message offers the nearest name, lists all of them when they are at most 12, and ends with the hint.
+
+    Args:
+        kind: kind of the things that have names, as in ``There is no KIND "NAME".``
+        name: the unknown name.
+        names: the names that there are.
+        hint: the next step.
+    """
+
+    def __init__(self, kind: str, name: str, names: Iterable[str], hint: str = "") -> None:
+        self.kind, self.name, self.names = kind, name, sorted(names)
+        all_names = f"Known: {', '.join(self.names)}." if 0 < len(self.names) <= 12 else ""
+        parts = [f'There is no {kind} "{name}".', did_you_mean(name, self.names), all_names, hint]
+        super().__init__(" ".join(part for part in parts if part))
 
 
 class RecipeError(UsageError):
@@ -100,20 +111,8 @@ class DeviceError(CnnlabError):
     """The device asked for is not on this machine."""
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ``Did you mean "x"?`` for the nearest known name, or ``""`` when none is near."""
-    known = list(known)
-    by_lower = {k.lower(): k for k in known}
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Return ``Did you mean "x"?`` for the nearest of some names, case aside, or ``""`` when none is near."""
+    by_lower = {candidate.lower(): candidate for candidate in names}
     near = difflib.get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.5)
     return f'Did you mean "{by_lower[near[0]]}"?' if near else ""
-
-
-def unknown_name_message(kind: str, name: str, known: Iterable[str], hint: str = "") -> str:
-    """Compose the message for an unknown name: the nearest name first, then all of them when they are few."""
-    known = list(known)
-    parts = [f'There is no {kind} "{name}".', did_you_mean(name, known)]
-    if known and len(known) <= 12:
-        parts.append(f"Known: {', '.join(known)}.")
-    if hint:
-        parts.append(hint)
-    return " ".join(part for part in parts if part)

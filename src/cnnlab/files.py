@@ -1,4 +1,4 @@
-"""Files on disk: written in one step or not at all, the cache folder of this user, JSON, CSV.
+"""Files on disk: written in one step or not at all, the cache folder of this user, kinds of files, JSON, CSV.
 
 Nothing here imports torch; it serves the lowest rooms too.
 """
@@ -20,7 +20,7 @@ from cnnlab.errors import RunError
 
 
 def cache_dir() -> Path:
-    """Return the folder of downloads, decoded arrays and measurements: ``$CNNLAB_CACHE``, else this user's."""
+    """Return the folder of downloads, decoded arrays and measurements: ``$CNNLAB_CACHE``, else the user's."""
     if folder := os.environ.get("CNNLAB_CACHE"):
         return Path(folder).expanduser()
     import platformdirs
@@ -127,7 +127,7 @@ def kind_of_file(path: Path) -> str:
 
 
 def _is_text(head: bytes) -> bool:
-    """Whether the beginning of a file reads as text in UTF-8; a character that is cut off at the end does no harm."""
+    """Return whether the beginning of a file is text in UTF-8; a character cut off at its end does not count."""
     try:
         text = head.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -156,32 +156,35 @@ def write_cached_json(name: str, value: Any) -> bool:
 
 
 def csv_text(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    """Return a table as CSV; texts that a spreadsheet would run as a formula are written as text (:func:`as_text`)."""
+    """Return a table as CSV, in which no text is run as a formula by a spreadsheet (:func:`escape_formula`)."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows([as_text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+    writer.writerows([escape_formula(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
     return text.getvalue()
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a table that :func:`csv_text` made, with every text as it was."""
+    """Return the rows of a table that :func:`csv_text` wrote, column -> cell, without the apostrophes it added."""
     with open(path, newline="", encoding="utf-8") as file:
-        return [{name: from_text(cell or "") for name, cell in row.items()} for row in csv.DictReader(file)]
+        return [{name: unescape_formula(cell or "") for name, cell in row.items()} for row in csv.DictReader(file)]
 
 
-def as_text(cell: str) -> str:
-    """Return a cell with an apostrophe before it where a spreadsheet would take it for a formula; numbers stay."""
+def escape_formula(cell: str) -> str:
+    """Return a cell with an apostrophe before it where a spreadsheet would take it for a formula; numbers stay.
+
+    Source: OWASP, CSV injection. https://owasp.org/www-community/attacks/CSV_Injection
+    """
     return f"'{cell}" if _is_formula(cell) else cell
 
 
-def from_text(cell: str) -> str:
-    """Undo :func:`as_text`."""
+def unescape_formula(cell: str) -> str:
+    """Return a cell as it was before :func:`escape_formula`."""
     return cell[1:] if cell.startswith("'") and _is_formula(cell) else cell
 
 
 def _is_formula(cell: str) -> bool:
-    # A cell that has apostrophes before a formula gets one more, so that each text has one way back.
+    # Apostrophes before a formula count as part of it: such a cell gets one more, which can be taken away again.
     return re.match(r"'*[=+\-@\t\r]", cell) is not None and re.fullmatch(r"[+-]?[\d.]+(e[+-]?\d+)?", cell) is None
 
 

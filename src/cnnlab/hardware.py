@@ -50,7 +50,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Whether the device computes in bf16 in hardware (AVX512-BF16 or AMX on a CPU, Ampere or newer on a GPU)."""
+    """Return whether the device computes in bf16 in hardware (AVX512-BF16 or AMX on a CPU, a GPU from Ampere on)."""
     import torch
 
     if device.type == "cuda":
@@ -104,7 +104,7 @@ class Precision:
         return {"precision": "bf16" if self.bf16 else "fp32", "channels_last": self.channels_last}
 
     def describe(self) -> str:
-        """Return one line for the terminal: which setting is used, and how fast the others were."""
+        """Return one line for the terminal: the setting in use, and the speed of each one that was tried."""
         if not self.measured:
             return self.label
         if self.cut_short:
@@ -156,7 +156,7 @@ def time_calls(
 
 
 def free_memory() -> int:
-    """Return the bytes of memory that can be used now; 4 GiB where the system does not tell."""
+    """Return the bytes of main memory that can be used now; 4 GiB where there is no /proc/meminfo, as outside Linux."""
     with suppress(OSError, ValueError, IndexError), open("/proc/meminfo", encoding="ascii") as lines:
         for line in lines:
             if line.startswith("MemAvailable:"):
@@ -165,7 +165,7 @@ def free_memory() -> int:
 
 
 def processor_name() -> str:
-    """Return the name of the processor, as the system tells it."""
+    """Return the name of the processor: its model on Linux, elsewhere what Python's ``platform`` reports."""
     with suppress(OSError):
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
         match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
@@ -184,7 +184,7 @@ def device_name(device: torch.device) -> str:
 
 
 def busy_note() -> str:
-    """Return a warning where other programs keep this machine busy, because measured speeds are then too low."""
+    """Return a warning when the load of this machine is at least half of its cores, so that speeds come out too low."""
     cores = os.cpu_count() or 1
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if load < 0.5 * cores:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cnnlab.data import ArraySplit, ImageData
-from cnnlab.files import as_text, csv_text, from_text, read_csv
+from cnnlab.files import csv_text, escape_formula, read_csv, unescape_formula
 from cnnlab.runs import Run, RunFolder
 from cnnlab.runs.folder import EPOCH_COLUMNS
 from cnnlab.training.events import EpochDone
@@ -42,11 +42,11 @@ def test_no_cell_is_a_formula_and_every_text_comes_back(text: str, tmp_path: Pat
         cell = next(csv.DictReader(file))["name"]
     number = text in ("-1", "+2.5")
     assert number or not cell.startswith(("=", "+", "-", "@", "\t"))
-    assert from_text(as_text(text)) == text
+    assert unescape_formula(escape_formula(text)) == text
 
 
 def test_texts_have_one_form_each() -> None:
-    assert len({as_text(text) for text in HOSTILE}) == len(HOSTILE)
+    assert len({escape_formula(text) for text in HOSTILE}) == len(HOSTILE)
 
 
 def test_hostile_names_come_back_from_predictions_and_splits(tiny_run: Run, tmp_path: Path) -> None:

@@ -23,23 +23,23 @@ if TYPE_CHECKING:
     from cnnlab.data.preprocess import Preprocess
 
 _MODULE_OF = {
-    "ArraySplit": "array_split",
-    "Augment": "augment",
-    "Batch": "loader",
-    "Crops": "base",
-    "DataFacts": "named_sets",
-    "FileSplit": "file_split",
-    "ImageData": "base",
-    "ImageLike": "decoding",
-    "Loader": "loader",
-    "Preprocess": "preprocess",
-    "Split": "base",
-    "channel_statistics": "base",
-    "class_counts": "base",
-    "course_split": "course",
-    "data_sets": "named_sets",
-    "list_data": "load",
-    "load_data": "load",
+    "ArraySplit": ".array_split",
+    "Augment": ".augment",
+    "Batch": ".loader",
+    "Crops": ".base",
+    "DataFacts": ".named_sets",
+    "FileSplit": ".file_split",
+    "ImageData": ".base",
+    "ImageLike": ".decoding",
+    "Loader": ".loader",
+    "Preprocess": ".preprocess",
+    "Split": ".base",
+    "channel_statistics": ".base",
+    "class_counts": ".base",
+    "course_split": ".course",
+    "data_sets": ".named_sets",
+    "list_data": ".load",
+    "load_data": ".load",
 }
 
 __all__ = [
@@ -62,4 +62,4 @@ __all__ = [
     "load_data",
 ]
 
-__getattr__ = attributes_from(__name__, {name: f"{__name__}.{module}" for name, module in _MODULE_OF.items()})
+__getattr__ = attributes_from(__name__, _MODULE_OF)

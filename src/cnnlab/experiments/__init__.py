@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from cnnlab.experiments.study import Claim, Difference, Study, find_study, list_studies, register_study
 
 _MODULE_OF = {
-    "Bench": "bench",
-    "Claim": "study",
-    "Difference": "study",
-    "Result": "results",
-    "Study": "study",
-    "find_study": "study",
-    "list_studies": "study",
-    "read_result": "runner",
-    "register_study": "study",
-    "run_study": "runner",
+    "Bench": ".bench",
+    "Claim": ".study",
+    "Difference": ".study",
+    "Result": ".results",
+    "Study": ".study",
+    "find_study": ".study",
+    "list_studies": ".study",
+    "read_result": ".runner",
+    "register_study": ".study",
+    "run_study": ".runner",
 }
 
 __all__ = [
@@ -47,7 +47,7 @@ __all__ = [
     "run_study",
 ]
 
-__getattr__ = attributes_from(__name__, {name: f"{__name__}.{module}" for name, module in _MODULE_OF.items()})
+__getattr__ = attributes_from(__name__, _MODULE_OF)
 
 
 def __dir__() -> list[str]:

@@ -27,22 +27,22 @@ if TYPE_CHECKING:
     from cnnlab.training.shipped import list_recipes, load_recipe, recipe_for
 
 _MODULE_OF = {
-    "EpochDone": "events",
-    "Event": "events",
-    "FeaturesComputed": "events",
-    "Finished": "events",
-    "Measured": "recipe",
-    "ModelFile": "checkpoint",
-    "Recipe": "recipe",
-    "Session": "session",
-    "Started": "events",
-    "StepDone": "events",
-    "evaluate": "evaluation",
-    "fit": "loop",
-    "list_recipes": "shipped",
-    "load_recipe": "shipped",
-    "prepare": "build",
-    "recipe_for": "shipped",
+    "EpochDone": ".events",
+    "Event": ".events",
+    "FeaturesComputed": ".events",
+    "Finished": ".events",
+    "Measured": ".recipe",
+    "ModelFile": ".checkpoint",
+    "Recipe": ".recipe",
+    "Session": ".session",
+    "Started": ".events",
+    "StepDone": ".events",
+    "evaluate": ".evaluation",
+    "fit": ".loop",
+    "list_recipes": ".shipped",
+    "load_recipe": ".shipped",
+    "prepare": ".build",
+    "recipe_for": ".shipped",
 }
 
 __all__ = [
@@ -64,7 +64,7 @@ __all__ = [
     "recipe_for",
 ]
 
-__getattr__ = attributes_from(__name__, {name: f"{__name__}.{module}" for name, module in _MODULE_OF.items()})
+__getattr__ = attributes_from(__name__, _MODULE_OF)
 
 
 def __dir__() -> list[str]:

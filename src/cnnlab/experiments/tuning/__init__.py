@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from cnnlab.experiments.tuning.trials import TrialRow
 
 _MODULE_OF = {
-    "SearchSpace": "space",
-    "TrialRow": "trials",
-    "Tuning": "search",
-    "list_spaces": "space",
-    "load_space": "space",
-    "tune": "search",
+    "SearchSpace": ".space",
+    "TrialRow": ".trials",
+    "Tuning": ".search",
+    "list_spaces": ".space",
+    "load_space": ".space",
+    "tune": ".search",
 }
 
 __all__ = ["SearchSpace", "TrialRow", "Tuning", "list_spaces", "load_space", "tune"]
 
-__getattr__ = attributes_from(__name__, {name: f"{__name__}.{module}" for name, module in _MODULE_OF.items()})
+__getattr__ = attributes_from(__name__, _MODULE_OF)
 
 
 def __dir__() -> list[str]:
