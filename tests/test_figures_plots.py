@@ -80,3 +80,12 @@ def test_histograms_share_their_range_and_count_everything() -> None:
         figures.histograms({"a": [[1.0]]}, ["x", "y"])
     with pytest.raises(UsageError, match="at least one row"):
         figures.histograms({}, [])
+
+
+def test_a_logarithmic_axis_in_percent_has_no_powers_of_ten() -> None:
+    panels = {"error": {"measured": ([100, 200, 400], [[0.2, 0.1, 0.03]])}}
+    figure = figures.bands(panels, percent=["error"], log_x=True, log_y=["error"])
+    figure.draw_without_rendering()
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels(which="both")]
+    assert {"5.0%", "10.0%", "20.0%"} <= set(labels)
+    assert not any("10^" in label for label in labels)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from cnnlab.errors import UsageError
 from cnnlab.figures.line_charts import line_panels
@@ -90,6 +90,9 @@ def bands(
             axes.set_xticks([], minor=True)
         if title in percent:
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+            if title in log_y:
+                axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axes.yaxis.set_minor_formatter(NullFormatter())
 
     return line_panels(panels, draw, finish, x=x, columns=columns)
 
