@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import platform
 import shutil
-import sys
 import time
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,6 +22,7 @@ from cnnlab.experiments.bench import Bench
 from cnnlab.experiments.results import Result, StudyFolder, checked_seeds
 from cnnlab.experiments.study import Study, check_variants, find_study
 from cnnlab.experiments.tables import SCALES
+from cnnlab.experiments.version import study_version
 from cnnlab.files import write_text
 from cnnlab.hardware import processor_name
 from cnnlab.training import Event
@@ -78,7 +76,13 @@ def run_study(
     wanted = checked_seeds(range(study.planned_seeds) if seeds is None else seeds)
     folder = StudyFolder(Path(out or Path("results") / study.name))
     name = data or study.data
-    settings = {"study": study.name, "scale": scale, "data": name, "variants": list(chosen), "version": _version(study)}
+    settings = {
+        "study": study.name,
+        "scale": scale,
+        "data": name,
+        "variants": list(chosen),
+        "version": study_version(study),
+    }
     stale = _holds_other_results(folder, settings, again)
     if not stale:
         folder.restore_seeds()
@@ -198,18 +202,6 @@ def _begin_folder(folder: StudyFolder, settings: dict[str, Any], *, clear: bool)
         # Nothing was measured, but trainings of other settings may have been begun.
         shutil.rmtree(folder.path / "unfinished", ignore_errors=True)
     write_text(folder.path / "study.json", json.dumps(before | settings, indent=1))
-
-
-def _version(study: Study) -> str:
-    """Return a checksum of the study's file, and of those of studies that it is made of.
-
-    Results of an older text of a study are not mixed with new ones.
-    """
-    modules = [
-        sys.modules[one.__module__] for one in type(study).__mro__ if issubclass(one, Study) and one is not Study
-    ]
-    source = "".join(inspect.getsource(module) for module in modules)
-    return f"{zlib.crc32(source.encode()):08x}"
 
 
 def _load(study: Study, name: str, data_dir: str | os.PathLike[str] | None, scale: str) -> ImageData:
