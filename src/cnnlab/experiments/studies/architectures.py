@@ -100,7 +100,7 @@ class Architectures(Study):
         ),
         Claim(
             "The advantage of convolution over the dense network is smaller when all pixels are shuffled.",
-            "LeCun, Bottou, Bengio, Haffner: Gradient-based learning, 1998, section II.A: a dense network ignores the "
+            "LeCun, Bottou, Bengio, Haffner: Gradient-based learning, 1998, section II: a dense network ignores the "
             "order of the pixels, convolution builds on it",
             advantage_of_order,
             worth=1.0,

@@ -50,7 +50,7 @@ class Pooling(Study):
         Claim(
             "Max pooling gives a higher test accuracy than average pooling.",
             "Scherer, Müller, Behnke: Evaluation of Pooling Operations, 2010; Jarrett, Kavukcuoglu, Ranzato, LeCun: "
-            "What Is the Best Multi-Stage Architecture for Object Recognition?, 2009",
+            "What Is the Best Multi-Stage Architecture for Object Recognition?, 2009 (there without rectification)",
             accuracy_gain("max", "average", chance=0.1),
             worth=1.0,
         ),
