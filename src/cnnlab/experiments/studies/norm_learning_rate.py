@@ -113,7 +113,7 @@ class NormLearningRate(Study):
             small={"train_limit": 1000, "epochs": 5, "image_size": 16},
             full={"train_limit": None, "epochs": 30, "image_size": 32},
         )
-        # In the memory layout NHWC the study takes three quarters of the time.
+        # The memory layout NHWC is faster here.
         recipe = bench.recipe(
             "convnet", optimizer="sgd", momentum=0.9, nesterov=False, schedule="constant", batch_size=32,
             channels_last=True, **size,
@@ -125,7 +125,7 @@ class NormLearningRate(Study):
             for network, batch_norm in NETWORKS.items()
             for rate, log in RATES.items()
         }
-        # All test images would take nearly half of the time.
+        # All test images would take about a third of the time.
         images = bench.data.limited(test=bench.choose(tiny=100, small=500, full=None), seed=0)
         bench.train(recipes, data=dict.fromkeys(recipes, images))
 
