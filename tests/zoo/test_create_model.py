@@ -85,6 +85,7 @@ def test_arch_survives_json() -> None:
     [
         ("lenet5", "activation", "swish", "'tanh', 'relu', 'sigmoid' or 'gelu'"),
         ("convnet", "kernel", 4, "1, 3, 5, 7, 9 or 11"),
+        ("convnet", "convolutions", 5, "1, 2, 3 or 4"),
         ("mlp", "dropout", 1.0, "less than 1"),
         ("mlp", "dropout", "much", "valid number"),
         ("mlp", "hidden", (), "at least 1 item"),

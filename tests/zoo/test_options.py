@@ -153,6 +153,19 @@ def test_convnet_with_each_pooling_and_other_kernels(pooling: str, kernel: int) 
     torch.testing.assert_close(model(images), same_values(by_hand, model)(images))
 
 
+@pytest.mark.parametrize("convolutions", [1, 4])
+def test_convnet_with_more_or_fewer_convolutions_in_a_block(convolutions: int) -> None:
+    layers: list[nn.Module] = []
+    for before, after in ((3, 4), (4, 6), (6, 8)):
+        for number in range(convolutions):
+            layers += [nn.Conv2d(after if number else before, after, 3, padding=1), nn.ReLU()]
+        layers.append(nn.MaxPool2d(2))
+    by_hand = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+    model = seeded("convnet", widths=(4, 6, 8), convolutions=convolutions, batch_norm=False)
+    images = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(model(images), same_values(by_hand, model)(images))
+
+
 def test_convnet_with_squeeze_and_excitation() -> None:
     """Each block ends with a gate per channel, between 0 and 1, computed from the averages of all channels."""
     model, images = seeded("convnet", se=True).eval(), torch.rand(2, 3, 32, 32)

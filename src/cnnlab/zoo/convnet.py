@@ -12,15 +12,16 @@ network; global average pooling instead of large dense layers.
 Reported: nothing at this size; it is a teaching network for 32x32 photos.
 
 Deviations from VGG: three blocks of two convolutions, 32, 64 and 128 channels, no hidden dense layers, so that ten
-epochs of CIFAR-10 take minutes without a GPU. As options, other kernels than 3x3, average pooling or a 2x2 convolution
-of stride 2 (without an activation) in place of max pooling, and squeeze-and-excitation at the end of each block, with
-a sixteenth of the channels between its two layers, but at least 8. Initialisation: He et al. 2015.
+epochs of CIFAR-10 take minutes without a GPU. As options, other kernels than 3x3, one to four convolutions in a block,
+average pooling or a 2x2 convolution of stride 2 (without an activation) in place of max pooling, and
+squeeze-and-excitation at the end of each block, with a sixteenth of the channels between its two layers, but at least
+8. Initialisation: He et al. 2015.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -30,13 +31,21 @@ from cnnlab.zoo._registry import Rate, Width, register_model
 
 
 class ConvBlock(nn.Sequential):
-    """Twice convolution, BatchNorm if wanted, ReLU; then pooling to half the size, and a gate per channel if wanted."""
+    """Convolutions with BatchNorm, if wanted, and ReLU; pooling to half the size; and a gate per channel, if wanted."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, batch_norm: bool, pooling: Pooling, kernel: int, se: bool
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        convolutions: int,
+        kernel: int,
+        batch_norm: bool,
+        pooling: Pooling,
+        se: bool,
     ) -> None:
         layers: list[nn.Module] = []
-        for channels in (in_channels, out_channels):
+        for channels in (in_channels, *[out_channels] * (convolutions - 1)):
             # BatchNorm subtracts the mean, so a bias before it would have no effect.
             layers.append(nn.Conv2d(channels, out_channels, kernel, padding=kernel // 2, bias=not batch_norm))
             if batch_norm:
@@ -49,7 +58,10 @@ class ConvBlock(nn.Sequential):
 
 
 class ConvNet(Network):
-    """Three blocks, global average pooling, one dense layer; shapes are for 32x32 images and the default widths."""
+    """Three blocks, global average pooling, one dense layer; shapes are for 32x32 images and the default widths.
+
+    ``block`` holds the settings of :class:`ConvBlock`.
+    """
 
     stages: Mapping[str, str] = {"stage1": "block1", "stage2": "block2", "stage3": "block3", "head": "fc"}
 
@@ -58,16 +70,13 @@ class ConvNet(Network):
         num_classes: int,
         in_channels: int,
         widths: tuple[int, int, int],
-        batch_norm: bool,
         dropout: float,
-        pooling: Pooling,
-        kernel: int,
-        se: bool,
+        **block: Any,
     ) -> None:
         super().__init__()
-        self.block1 = ConvBlock(in_channels, widths[0], batch_norm, pooling, kernel, se)
-        self.block2 = ConvBlock(widths[0], widths[1], batch_norm, pooling, kernel, se)
-        self.block3 = ConvBlock(widths[1], widths[2], batch_norm, pooling, kernel, se)
+        self.block1 = ConvBlock(in_channels, widths[0], **block)
+        self.block2 = ConvBlock(widths[0], widths[1], **block)
+        self.block3 = ConvBlock(widths[1], widths[2], **block)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(widths[2], num_classes)
@@ -101,6 +110,7 @@ def convnet(
     dropout: Rate = 0.0,
     pooling: Pooling = "max",
     kernel: Literal[1, 3, 5, 7, 9, 11] = 3,
+    convolutions: Literal[1, 2, 3, 4] = 2,
     se: bool = False,
 ) -> ConvNet:
     """A small VGG-like network for 32x32 photos (after Simonyan & Zisserman 2014, Ioffe & Szegedy 2015).
@@ -108,7 +118,11 @@ def convnet(
     ``widths``: channels of the three blocks. ``batch_norm``: normalise after each convolution. ``dropout``: rate before
     the last layer, 0 for none. ``pooling``: what ends a block, "max", "average", or "strided", a 2x2 convolution of
     stride 2 without an activation. ``kernel``: side of the windows of the other convolutions in pixels, odd.
-    ``se``: weigh the channels at the end of each block by squeeze-and-excitation. Images of 8x8 pixels and more; the
+    ``convolutions``: number of those in each block. ``se``: weigh the channels at the end of each block by
+    squeeze-and-excitation. Images of 8x8 pixels and more; the
     weights do not depend on their size.
     """
-    return ConvNet(num_classes, in_channels, widths, batch_norm, dropout, pooling, kernel, se)
+    return ConvNet(
+        num_classes, in_channels, widths, dropout,
+        convolutions=convolutions, kernel=kernel, batch_norm=batch_norm, pooling=pooling, se=se,
+    )  # fmt: skip
