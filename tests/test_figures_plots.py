@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 
 from cnnlab import figures
@@ -89,3 +90,11 @@ def test_a_logarithmic_axis_in_percent_has_no_powers_of_ten() -> None:
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels(which="both")]
     assert {"5.0%", "10.0%", "20.0%"} <= set(labels)
     assert not any("10^" in label for label in labels)
+
+
+def test_a_line_of_a_single_x_shows_the_range_of_its_seeds() -> None:
+    axes = figures.bands({"error": {"measured": ([5], [[0.2], [0.1], [0.3]])}}).axes[0]
+    segments = [
+        segment for lines in axes.collections if isinstance(lines, LineCollection) for segment in lines.get_segments()
+    ]
+    assert [segment.tolist() for segment in segments] == [[[5, 0.1], [5, 0.3]]]

@@ -77,6 +77,8 @@ def bands(
             )
         mean, low, high = _mean_and_range(values)
         axes.fill_between(across, low, high, color=style["color"], alpha=0.18, lw=0)
+        if len(across) == 1:  # a band around a single x has no width
+            axes.vlines(across, low, high, color=style["color"], alpha=0.35, lw=5)
         return axes.plot(across, mean, lw=1.8, marker="o" if len(across) <= 12 else "", ms=3.5, **style)[0]
 
     def finish(axes: Axes, title: str) -> None:

@@ -111,10 +111,10 @@ class KernelSize(Study):
             rows.append({**row, "variant": name, SIDE: block.kernel})
         panels = {"test accuracy after training": "accuracy", "parameters in thousands": "thousand_parameters",
                   "multiply-adds per image in millions": "million_multiply_adds"}  # fmt: skip
-        return {
-            "over_side": seed_bands(rows, ("two in a block", "one in a block"), panels, SIDE),
-            "curves": training_curves(tables, self.variants),
-        }
+        over_side = seed_bands(rows, ("two in a block", "one in a block"), panels, SIDE, log_x=True)
+        for axes in over_side.axes[1:]:
+            axes.set_ylim(0, 1.1 * axes.get_ylim()[1])  # sizes that are nearly equal should look so
+        return {"over_side": over_side, "curves": training_curves(tables, self.variants)}
 
 
 def network_options(base: tuple[int, ...], classes: int, channels: int) -> dict[str, dict[str, Any]]:
