@@ -1,8 +1,8 @@
 """The record of a forward pass: which modules were called, and which operation made which tensor from which.
 
 The pass runs on a copy whose parameters live on the ``meta`` device: shapes are exact, nothing is allocated or
-computed, and the model itself is not touched. Everything that is said about a network without looking at its values
-(multiply-adds, receptive fields, memory, the drawing) is read from such a record.
+computed, and the model itself is not touched. Multiply-adds, receptive fields, memory and the drawing of a network are
+all read from such a record.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Value:
 
     Attributes:
         shape, dtype: shape and number type of the tensor.
-        storage: number of the memory behind it, which views and in-place results share with their sources.
+        storage: identifier of the memory behind it, which views and in-place results share with their sources.
         made_by: the operation that made it; None for an input or a parameter.
         parameter: the parameter of the network that it is, where it is one.
     """
@@ -49,9 +49,9 @@ class Op:
     """An operation of torch's ATen library.
 
     Attributes:
-        func: the operation; the name of one that the record adds.
+        func: the ATen operator; a string for ``"write"``, which the recorder adds where a view changes with its base.
         args, kwargs: arguments of the operation, with values instead of tensors.
-        outputs, inputs: the values that it makes and takes.
+        outputs, inputs: the values that it returns and takes.
         call: the call of the module in whose ``forward`` it runs.
         macs: multiply-adds of the operation.
     """
@@ -92,7 +92,7 @@ class Call:
         parent: the call inside which it happened.
         inputs, outputs: the values that go in and come out.
         steps: the operations of its own ``forward`` and the calls inside it, in order.
-        end: number of operations of the whole pass when it was done.
+        end: number of operations of the whole pass that had run when the module returned.
     """
 
     path: str
@@ -107,6 +107,13 @@ class Call:
     def own_macs(self) -> int:
         """The multiply-adds of the module's own ``forward``, without those of modules inside it."""
         return sum(step.macs for step in self.steps if isinstance(step, Op))
+
+    def finished(self) -> Iterator[Call]:
+        """Yield the calls inside this one, each after those inside it, and at last this one."""
+        for step in self.steps:
+            if isinstance(step, Call):
+                yield from step.finished()
+        yield self
 
 
 @dataclass(eq=False, repr=False)
@@ -124,17 +131,6 @@ class Trace:
     outputs: list[Value]
     ops: list[Op]
     calls: list[Call]
-
-    def finished(self) -> Iterator[Call]:
-        """Yield the calls in the order in which they finished: those inside a module before the module itself."""
-        return _finished(self.root)
-
-
-def _finished(call: Call) -> Iterator[Call]:
-    for step in call.steps:
-        if isinstance(step, Call):
-            yield from _finished(step)
-    yield call
 
 
 def trace(model: nn.Module, inputs: Inputs) -> Trace:
@@ -163,7 +159,7 @@ def trace(model: nn.Module, inputs: Inputs) -> Trace:
         raise
     except Exception as error:
         failure = error
-    if devices or not list(model.parameters()):  # a network that is nowhere but on meta has no values to run with
+    if devices or not list(model.parameters()):  # a network on meta alone has no values to run with
         device = next(iter(devices), torch.device("cpu"))
         try:
             return _run(model, _as_arguments(inputs, dtype, device), device)
@@ -179,7 +175,11 @@ def trace(model: nn.Module, inputs: Inputs) -> Trace:
 def _as_arguments(
     inputs: Inputs, dtype: torch.dtype, device: torch.device
 ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-    """Return positional and keyword arguments for a forward pass on ``device``."""
+    """Return positional and keyword arguments for a forward pass on ``device``; zeros where a shape stands.
+
+    Raises:
+        UsageError: the inputs are neither tensors nor shapes.
+    """
 
     def tensor(value: Any) -> Tensor:
         if isinstance(value, Tensor):
@@ -211,7 +211,6 @@ def _run(model: nn.Module, arguments: tuple[tuple[Tensor, ...], dict[str, Tensor
     originals: dict[int, Tensor] = {}
     twin = _twin(model, device, originals)
     recorder = _Recorder(twin, originals)
-    recorder.watch()
     generators = [device] if device.type == "cuda" else []
     with (
         torch.inference_mode(False),
@@ -235,7 +234,10 @@ def _run(model: nn.Module, arguments: tuple[tuple[Tensor, ...], dict[str, Tensor
 def _twin(model: nn.Module, device: torch.device, originals: dict[int, Tensor]) -> nn.Module:
     """Return a copy of ``model`` in eval mode on ``device``, without hooks; on meta it takes no memory.
 
-    ``originals`` is filled with the parameter of the model for the id of each one of the copy.
+    Args:
+        model: the model.
+        device: the device of the copy.
+        originals: a mapping that is filled: id of a parameter of the copy -> that parameter of the model.
     """
     memo: dict[int, Any] = {}
 
@@ -276,21 +278,32 @@ def _no_fast_path() -> Iterator[None]:
 
 
 class _Recorder(TorchDispatchMode):
-    """Records every operation below autograd, and through hooks every call of a module."""
+    """Records every operation below autograd, and through hooks every call of a module.
+
+    Args:
+        model: the copy that runs.
+        originals: id of a parameter of the copy -> that parameter of the user's model.
+
+    Attributes:
+        ops, calls: the operations and calls so far.
+        stack: the calls that are running, the innermost last.
+        values: id of a tensor -> its present value.
+        alive: the tensors behind ``values``: an id names a tensor only as long as that lives.
+        aliases: storage -> the tensors on it.
+        paths: id of a module -> its dotted names, several for a shared module.
+    """
 
     def __init__(self, model: nn.Module, originals: Mapping[int, Tensor]) -> None:
         super().__init__()
-        self.model, self.originals = model, originals
+        self.originals = originals
         self.ops: list[Op] = []
         self.calls: list[Call] = []
         self.stack: list[Call] = []
         self.values: dict[int, Value] = {}
-        self.alive: list[Tensor] = []  # an id names a tensor only as long as it lives
+        self.alive: list[Tensor] = []
         self.aliases: dict[int, list[Tensor]] = {}
         self.paths: dict[int, list[str]] = {}
-
-    def watch(self) -> None:
-        for path, module in self.model.named_modules(remove_duplicate=False):
+        for path, module in model.named_modules(remove_duplicate=False):
             paths = self.paths.setdefault(id(module), [])
             if not paths:
                 module.register_forward_pre_hook(self._enter, with_kwargs=True)
@@ -320,6 +333,7 @@ class _Recorder(TorchDispatchMode):
         return [self.value(leaf) for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
     def value(self, tensor: Tensor) -> Value:
+        """Return the present value of a tensor."""
         value = self.values.get(id(tensor))
         return value if value is not None else self._new(tensor, None)
 
@@ -337,38 +351,38 @@ class _Recorder(TorchDispatchMode):
         if not self.stack or func.namespace == "prim":
             return func(*args, **kwargs)
         if func._overloadpacket not in flop_registry and not func.name().startswith("aten::upsample"):
-            with self:  # as torch's counter does: what is made of smaller operations is counted as those
-                made_of = func.decompose(*args, **kwargs)
-            if made_of is not NotImplemented:
-                return made_of
-        value_args, value_kwargs = tree_map(self._as_value, (tuple(args), kwargs))
+            with self:  # as torch's counter does: an operation that consists of others is recorded as those
+                decomposed = func.decompose(*args, **kwargs)
+            if decomposed is not NotImplemented:
+                return decomposed
+
+        def as_value(leaf: Any) -> Any:
+            return self.value(leaf) if isinstance(leaf, Tensor) else leaf
+
+        value_args, value_kwargs = tree_map(as_value, (tuple(args), kwargs))
         out = func(*args, **kwargs)
-        call = self.stack[-1]
-        op = Op(func, value_args, value_kwargs, [], call)
+        op = Op(func, value_args, value_kwargs, [], self.stack[-1])
         if func._overloadpacket in flop_registry:
             op.macs = flop_registry[func._overloadpacket](*args, **kwargs, out_val=out) // 2
         op.outputs = [self._new(leaf, op) for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
-        self._append(op, call)
+        self._append(op)
         for argument, tensor in zip(func._schema.arguments, args, strict=False):
             if argument.alias_info is not None and argument.alias_info.is_write and isinstance(tensor, Tensor):
-                self._written(tensor, op, call)
+                self._renew_views(tensor, op)
         return out
 
-    def _as_value(self, leaf: Any) -> Any:
-        return self.value(leaf) if isinstance(leaf, Tensor) else leaf
-
-    def _append(self, op: Op, call: Call) -> None:
+    def _append(self, op: Op) -> None:
         self.ops.append(op)
-        call.steps.append(op)
+        op.call.steps.append(op)
 
-    def _written(self, tensor: Tensor, op: Op, call: Call) -> None:
-        """Give the views that share memory with ``tensor`` a new value: they changed with it."""
+    def _renew_views(self, tensor: Tensor, op: Op) -> None:
+        """Give the views that share memory with ``tensor`` a new value: they changed when ``op`` wrote to it."""
         if self.values[id(tensor)].made_by is not op:
             self._new(tensor, op)
         if len(op.inputs) == 1:
-            return  # each number was changed by itself alone, in every view of it
+            return  # as after an in-place ReLU: each number depends on itself alone, in every view of it
         for other in self.aliases[tensor.untyped_storage()._cdata]:
             if other is not tensor:
-                write = Op("write", (self.value(other), self.value(tensor)), {}, [], call)
+                write = Op("write", (self.value(other), self.value(tensor)), {}, [], op.call)
                 write.outputs = [self._new(other, write)]
-                self._append(write, call)
+                self._append(write)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +16,7 @@ Shapes = tuple[tuple[int, ...], ...]
 Layout = Literal["NCHW", "NHWC", "tokens"]
 Fields = Mapping[Value, ReceptiveField | None]
 
-_EXTRA_TOKENS = 8  # tokens beside those of the patches, such as that of the class, at most
+_MOST_EXTRA_TOKENS = 8  # tokens beside those of the patches, such as the class token
 
 
 @dataclass(frozen=True)
@@ -65,16 +65,16 @@ class Layer:
 
     @property
     def spatial(self) -> bool:
-        """Whether the output has more than one position on the image."""
+        """Whether the output has several positions on the image."""
         return self.layout is not None
 
     @property
     def has_extra_tokens(self) -> bool:
-        """Whether there are tokens beside those of the patches, such as that of the class."""
+        """Whether there are tokens beside those of the patches, such as the class token."""
         return self.layout == "tokens" and self.grid is not None and self.output[1] > self.grid[0] * self.grid[1]
 
     def as_map(self, output: Tensor) -> Tensor:
-        """Return an output of the layer as ``(N, C, h, w)``."""
+        """Return an output of the layer in its ``layout`` as feature maps ``(N, C, h, w)``."""
         if self.layout == "NHWC":
             return output.permute(0, 3, 1, 2)
         if self.layout == "tokens" and self.grid is not None:
@@ -92,18 +92,16 @@ def layers_of(model: nn.Module, record: Trace, fields: Fields) -> tuple[Layer, .
         record: a recorded forward pass of it.
         fields: the receptive fields of the tensors in that pass.
     """
-    return tuple(_layers(model, record, fields))
-
-
-def _layers(model: nn.Module, record: Trace, fields: Fields) -> Iterator[Layer]:
     modules = list(model.named_modules(remove_duplicate=False))
+    image = image_size(record)
     calls: dict[str, list[Call]] = {}
-    for call in record.finished():
+    ranks = {call: rank for rank, call in enumerate(record.root.finished())}
+    for call in ranks:
         calls.setdefault(call.path, []).append(call)
-    ranks = {call: rank for rank, call in enumerate(record.finished())}
     own_macs = {name: sum(call.own_macs for call in calls.get(name, ())) for name, _ in modules}
     macs = _with_inner(own_macs)
     owner: dict[int, str] = {}
+    layers = []
     for name, module in modules:
         own = [parameter for parameter in module._parameters.values() if parameter is not None]
         owned = {id(p): p.numel() for p in own if owner.setdefault(id(p), name) == name}
@@ -111,8 +109,8 @@ def _layers(model: nn.Module, record: Trace, fields: Fields) -> Iterator[Layer]:
         last = calls[name][-1] if name in calls else None
         outputs = last.outputs if last else []
         output = next((value for value in outputs if value.dtype.is_floating_point), None)
-        layout, grid = (None, None) if output is None else positions(output, fields, image_size(record))
-        yield Layer(
+        layout, grid = (None, None) if output is None else positions(output, fields, image)
+        layer = Layer(
             name=name,
             type=type(module).__name__,
             depth=name.count(".") + 1 if name else 0,
@@ -131,6 +129,8 @@ def _layers(model: nn.Module, record: Trace, fields: Fields) -> Iterator[Layer]:
             own_macs=own_macs[name],
             shared_with=next((owner[id(p)] for p in own if owner[id(p)] != name), ""),
         )
+        layers.append(layer)
+    return tuple(layers)
 
 
 def _with_inner(numbers: Mapping[str, int]) -> dict[str, int]:
@@ -166,10 +166,10 @@ def positions(
     if value not in fields or image is None:  # it does not depend on an image
         return None, None
     field, shape = fields[value], value.shape
-    if field is None:  # unknown: what has the shape of a map is taken for one
+    if field is None:  # unknown: a tensor in the shape of a map is taken for one
         return ("NCHW", (shape[2], shape[3])) if len(shape) == 4 and shape[2] * shape[3] > 1 else (None, None)
     if len(shape) == 4 and field.dims in ((), (None, None)):
-        # Every position may see everything, as after attention; what has the image's proportions is a map.
+        # Every position may depend on the whole image, as after attention: a map has the image's proportions.
         grids: dict[Layout, tuple[int, ...]] = {"NCHW": shape[2:], "NHWC": shape[1:3]}
         for layout, (high, wide) in grids.items():
             if high * wide > 1 and round(image[0] / high) == round(image[1] / wide) > 1:
@@ -186,12 +186,18 @@ def positions(
 
 
 def _token_grid(tokens: int, stride: tuple[float | None, ...], image: tuple[int, int]) -> tuple[int, int] | None:
-    """Return how many patches lie down and across the image, where that many tokens stand for patches."""
+    """Return how many patches lie down and across the image, (h, w); None where ``tokens`` are not that many.
+
+    Args:
+        tokens: number of tokens.
+        stride: pixels between neighbouring patches, down and across.
+        image: height and width of the image in pixels.
+    """
     down, across = stride
     if down is None or across is None:
         return None
     grid = int(image[0] / down), int(image[1] / across)
-    if 1 < grid[0] * grid[1] <= tokens <= grid[0] * grid[1] + _EXTRA_TOKENS:
+    if 1 < grid[0] * grid[1] <= tokens <= grid[0] * grid[1] + _MOST_EXTRA_TOKENS:
         return grid
     side = math.sqrt(image[0] * image[1] / tokens)  # pixels of a patch, if the tokens share the image among them
     grid = round(image[0] / side), round(image[1] / side)

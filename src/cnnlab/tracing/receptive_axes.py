@@ -1,4 +1,4 @@
-"""The arithmetic of receptive fields: the first and the last pixel that an element depends on, per axis."""
+"""The arithmetic of receptive fields: the first and the last pixel that an element depends on, per axis of an image."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ FAR = 2**40  # the first pixel, and minus the last one, of an element that depen
 class Axis:
     """The receptive fields of the elements of a tensor along one axis of the image.
 
-    ``bounds`` holds the first pixel and minus the last one, so that the minimum is the union of both; it is of shape
-    ``(2, ...)``, where the rest broadcasts to the tensor's. ``dim`` is the dimension of the tensor that runs along this
-    axis of the image, in steps of ``jump`` pixels. ``merged`` says that there is none since a dimension is made of
-    several, such as one of tokens, and elements still have a position on the image.
+    Attributes:
+        bounds: the first pixel that an element depends on, and minus the last one, so that the minimum of two bounds
+            is the union of two fields; of shape ``(2, ...)``, where the rest broadcasts to the tensor's shape.
+        dim: the dimension of the tensor that runs along this axis of the image; None without one.
+        jump: pixels between neighbouring elements along ``dim``.
+        merged: whether positions share a dimension with something else, as those of tokens do; ``dim`` is then None.
     """
 
     bounds: Array
@@ -44,9 +46,12 @@ class Axis:
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """The receptive fields of the elements of a tensor of ``shape``, along each axis of the image.
+    """The receptive fields of the elements of a tensor, along each axis of the image.
 
-    ``through`` names the kinds of modules by which values of the whole image join the local ones.
+    Attributes:
+        shape: shape of the tensor.
+        axes: the fields along height and width, or along each of the axes that the image has.
+        through: classes of the modules by which values of the whole image join the local ones.
     """
 
     shape: tuple[int, ...]
@@ -66,17 +71,23 @@ class Field:
         """Return the field of a tensor of another shape, with each axis changed."""
         return Field(tuple(shape), tuple(change(axis) for axis in self.axes), self.through)
 
+    def gather(self, dim: int, index: Array, scale: Fraction, valid: Array | None = None) -> Field:
+        """Return the field after :func:`gather` along a dimension, which then has ``len(index)`` positions."""
+        shape = (*self.shape[:dim], len(index), *self.shape[dim + 1 :])
+        return self.to(shape, lambda axis: gather(axis, dim, index, scale, valid))
+
 
 def gather(axis: Axis, dim: int, index: Array, scale: Fraction, valid: Array | None = None) -> Axis:
-    """Give each position of a dimension the union of the fields of several positions of it.
+    """Return the axis after an operation that makes each position of a dimension from several positions of it.
 
-    Along the axis of the image positions may lie outside the map: there the image is taken to go on.
+    The field of the new position is the union of theirs. Along the axis of the image, positions may lie outside the
+    map, in its padding: there the image is taken to go on.
 
     Args:
         axis: receptive fields of the elements along one axis of the image.
         dim: the dimension of the tensor.
-        index: the positions that position i is made from, in row i, (positions, taps).
-        scale: number of old steps that a new step along the dimension takes.
+        index: the old positions that new position i is made from, in row i, (new positions, taps).
+        scale: number of old positions from one new position to the next.
         valid: whether each entry of ``index`` counts, of the same shape; all count when ``None``.
     """
     count = axis.bounds.shape[dim + 1]
@@ -108,14 +119,14 @@ def gather(axis: Axis, dim: int, index: Array, scale: Fraction, valid: Array | N
 
 
 def reduce(axis: Axis, dims: Iterable[int]) -> Axis:
-    """Give one position the union of the fields of all positions of the dimensions, which keep the size 1."""
+    """Return the axis after a reduction over dimensions, which keep the size 1: the union over all their positions."""
     dims = tuple(dims)
     bounds = axis.bounds.min(axis=tuple(d + 1 for d in dims), keepdims=True)
     return _without_positions_if_same(Axis(bounds) if axis.dim in dims else replace(axis, bounds=bounds))
 
 
 def remove(axis: Axis, dims: Iterable[int], ndim: int) -> Axis:
-    """Remove dimensions of size 1."""
+    """Return the axis of a tensor with ``ndim`` dimensions after some of size 1 were removed."""
     dims = set(dims)
     rest = [d for d in range(ndim) if d not in dims]
     bounds = axis.bounds.reshape([2, *(axis.bounds.shape[d + 1] for d in rest)])
@@ -125,7 +136,7 @@ def remove(axis: Axis, dims: Iterable[int], ndim: int) -> Axis:
 
 
 def compress(axis: Axis) -> Axis:
-    """Store bounds that do not change along a dimension once."""
+    """Return the axis with bounds that are the same along a dimension stored once, as size 1."""
     bounds = axis.bounds
     for dim in range(1, bounds.ndim):
         if bounds.shape[dim] > 1 and dim - 1 != axis.dim:
@@ -141,7 +152,12 @@ def _without_positions_if_same(axis: Axis) -> Axis:
 
 
 def find_dim(axis: Axis, jump: Fraction | None) -> Axis:
-    """Find the dimension along which the fields run, after dimensions were split or merged."""
+    """Return the axis with the dimension along which its fields move by equal steps, after a reshape.
+
+    Args:
+        axis: the axis, whose ``dim`` is no longer known.
+        jump: pixels between neighbouring positions where several dimensions, or unequal steps, share the positions.
+    """
     axis = compress(Axis(axis.bounds))
     along = [dim for dim in range(axis.bounds.ndim - 1) if axis.bounds.shape[dim + 1] > 1]
     if len(along) == 1:
@@ -179,7 +195,7 @@ def union(fields: Sequence[Field], shape: Sequence[int], op: Op) -> Field:
 
 
 def insert(axis: Axis, dim: int) -> Axis:
-    """Insert a dimension of size 1 before dimension ``dim``."""
+    """Return the axis after a dimension of size 1 was inserted before dimension ``dim``."""
     bounds = np.expand_dims(axis.bounds, dim + 1)
     return replace(axis, bounds=bounds, dim=axis.dim + (axis.dim >= dim) if axis.dim is not None else None)
 
@@ -193,7 +209,11 @@ class UnknownRuleError(Exception):
 
 
 def field_of(value: Any, inputs: Inputs) -> Field:
-    """Return the field of an input; an image where a weight was expected has no rule."""
+    """Return the field of the input that an operation works on.
+
+    Raises:
+        UnknownRuleError: that input depends on no image, so the image stands where a weight was expected.
+    """
     if value not in inputs:
         raise UnknownRuleError("the image is where a weight was expected")
     return inputs[value]

@@ -1,4 +1,4 @@
-"""The receptive fields of a tensor after an operation that moves its elements or splits its dimensions."""
+"""The receptive fields of a tensor after an operation that moves its elements, or splits and merges its dimensions."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ def permute(op: Op, inputs: Inputs) -> list[Field]:
 
 
 def squeeze(op: Op, inputs: Inputs) -> list[Field]:
+    """Return the field after ``squeeze``, of all dimensions of size 1 or of some."""
     field, out = field_of(op.arguments["self"], inputs), op.outputs[0].shape
     dims = each(op.arguments["dim"], 1) if "dim" in op.arguments else list(range(len(field.shape)))
     dims = [d % len(field.shape) for d in dims]
@@ -51,14 +52,18 @@ def squeeze(op: Op, inputs: Inputs) -> list[Field]:
 
 
 def unsqueeze(op: Op, inputs: Inputs) -> list[Field]:
+    """Return the field after ``unsqueeze``."""
     out = op.outputs[0].shape
     return [field_of(op.arguments["self"], inputs).to(out, lambda a: insert(a, op.arguments["dim"] % len(out)))]
 
 
 def view(op: Op, inputs: Inputs) -> list[Field]:
+    """Return the field after ``view`` or ``reshape``."""
     field, out = field_of(op.arguments["self"], inputs), op.outputs[0].shape
     groups = _matched(field.shape, out)
 
+    # Dimensions along which the bounds do not change keep the size 1. The dimension along the image stays one where no
+    # other dimension is mixed into it; otherwise it is looked for in the reshaped bounds.
     def change(axis: Axis) -> Axis:
         old_shape, new_shape, new_dim, moved = [2], [2], None, False
         for olds, news in groups:
@@ -82,7 +87,10 @@ def view(op: Op, inputs: Inputs) -> list[Field]:
 
 
 def _matched(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list[int]]]:
-    """Return the smallest groups of neighbouring dimensions of two shapes that have the same number of elements."""
+    """Return the smallest groups of neighbouring dimensions of two shapes that have equally many elements.
+
+    (2, 3, 4) and (6, 4) give ([0, 1], [0]) and ([2], [1]).
+    """
     groups, i, j = [], 0, 0
     while i < len(old) or j < len(new):
         olds, news = [], []

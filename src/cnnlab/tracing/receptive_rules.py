@@ -21,7 +21,6 @@ from cnnlab.tracing.receptive_axes import (
     compress,
     each,
     field_of,
-    gather,
     reduce,
     remove,
     union,
@@ -77,7 +76,7 @@ def _first(op: Op, inputs: Inputs) -> list[Field]:
 
 
 def _write(op: Op, inputs: Inputs) -> list[Field]:
-    """Return the field of a tensor after a write to a view of it; the part is not recorded, so all of it counts."""
+    """Return the field of a tensor after a write to a view of it: the union, since the view's place is unknown."""
     base, view = op.inputs
     if len(base.shape) != len(view.shape):
         raise UnknownRuleError("write")
@@ -99,7 +98,6 @@ def _convolution(op: Op, inputs: Inputs) -> list[Field]:
         *(each(op.arguments[key], count) for key in ("stride", "padding", "dilation")), weight[2:], strict=True
     )
 
-    axes = list(field.axes)
     for dim, (stride, padding, dilation, taps) in enumerate(settings, start=channel + 1):
         tap = np.arange(taps) * dilation - padding
         if op.arguments["transposed"]:
@@ -107,11 +105,12 @@ def _convolution(op: Op, inputs: Inputs) -> list[Field]:
             index, valid, scale = reached // stride, reached % stride == 0, Fraction(1, stride)
         else:
             index, valid, scale = np.arange(out[dim])[:, None] * stride + tap, None, Fraction(stride)
-        axes = [gather(axis, dim, index, scale, valid) for axis in axes]
-    return [Field(out, tuple(_mix_channels(axis, channel, groups, out[channel]) for axis in axes), field.through)]
+        field = field.gather(dim, index, scale, valid)
+    return [field.to(out, lambda axis: _mix_channels(axis, channel, groups, out[channel]))]
 
 
 def _mix_channels(axis: Axis, dim: int, groups: int, channels: int) -> Axis:
+    """Return the axis after each group of channels, in dimension ``dim``, was reduced to its share of the new ones."""
     shape = axis.bounds.shape
     if shape[dim + 1] == 1:
         return axis
@@ -127,26 +126,30 @@ def _pool(op: Op, inputs: Inputs) -> list[Field]:
     strides = each(op.arguments["stride"] or kernel, count)
     paddings = each(op.arguments["padding"], count)
     dilations = each(op.arguments.get("dilation", 1), count)
-    axes = list(field.axes)
     for i, dim in enumerate(range(len(out) - count, len(out))):
         index = np.arange(out[dim])[:, None] * strides[i] + np.arange(kernel[i]) * dilations[i] - paddings[i]
-        axes = [gather(axis, dim, index, Fraction(strides[i])) for axis in axes]
-    return [Field(out, tuple(axes), field.through)] * len(op.outputs)
+        field = field.gather(dim, index, Fraction(strides[i]))
+    return [field] * len(op.outputs)
 
 
 def _adaptive_pool(op: Op, inputs: Inputs) -> list[Field]:
     field, out = field_of(op.arguments["self"], inputs), op.outputs[0].shape
-    axes = list(field.axes)
     for dim in range(len(out) - int(op.name.split("pool")[1][0]), len(out)):
         size, count = field.shape[dim], out[dim]
         if count == 1:
-            axes = [reduce(axis, [dim]) for axis in axes]
+            field = _reduced(field, dim, 1)
             continue
         bins = [range(i * size // count, -((i + 1) * size // -count)) for i in range(count)]
         longest = max(map(len, bins))
         index = np.array([[b[min(tap, len(b) - 1)] for tap in range(longest)] for b in bins])
-        axes = [gather(axis, dim, index, Fraction(size, count)) for axis in axes]
-    return [Field(out, tuple(axes), field.through)] * len(op.outputs)
+        field = field.gather(dim, index, Fraction(size, count))
+    return [field] * len(op.outputs)
+
+
+def _reduced(field: Field, dim: int, count: int) -> Field:
+    """Return the field after a reduction of one dimension, whose result is repeated ``count`` times."""
+    shape = (*field.shape[:dim], count, *field.shape[dim + 1 :])
+    return field.to(shape, lambda axis: reduce(axis, [dim]))
 
 
 def _upsample(op: Op, inputs: Inputs) -> list[Field]:
@@ -154,34 +157,31 @@ def _upsample(op: Op, inputs: Inputs) -> list[Field]:
     field, out = field_of(op.arguments.get("input", op.arguments.get("self")), inputs), op.outputs[0].shape
     if op.arguments.get("align_corners"):
         raise UnknownRuleError(op.name)
-    axes = list(field.axes)
     for dim in range(2, len(out)):
         size, ratio = field.shape[dim], Fraction(field.shape[dim], out[dim])
         if size == 1:
-            axes = [reduce(axis, [dim]) for axis in axes]
+            field = _reduced(field, dim, out[dim])
         elif "nearest" in op.name:
-            index = np.array([[i * size // out[dim]] for i in range(out[dim])])
-            axes = [gather(axis, dim, index, ratio) for axis in axes]
+            field = field.gather(dim, np.array([[i * size // out[dim]] for i in range(out[dim])]), ratio)
         else:
             centres = [ratio * (i + Fraction(1, 2)) - Fraction(1, 2) for i in range(out[dim])]
             index = np.clip([[math.floor(centre), math.ceil(centre)] for centre in centres], 0, size - 1)
-            axes = [gather(axis, dim, index, ratio) for axis in axes]
-    return [Field(out, tuple(axes), field.through)]
+            field = field.gather(dim, index, ratio)
+    return [field]
 
 
 def _pad(op: Op, inputs: Inputs) -> list[Field]:
     field, out = field_of(op.arguments["self"], inputs), op.outputs[0].shape
     padding = op.arguments["pad" if "pad" in op.arguments else "padding"]
-    axes = list(field.axes)
-    for i, before in enumerate(padding[::2]):
+    for i, before in enumerate(padding[::2]):  # the last dimension comes first
         dim = len(out) - 1 - i
         if before or padding[2 * i + 1]:
-            axes = [gather(axis, dim, np.arange(out[dim])[:, None] - before, Fraction(1)) for axis in axes]
-    return [Field(out, tuple(axes), field.through)]
+            field = field.gather(dim, np.arange(out[dim])[:, None] - before, Fraction(1))
+    return [field]
 
 
 def _cut(op: Op, inputs: Inputs) -> list[Field]:
-    """Return the fields of parts along one dimension."""
+    """Return the field of each part that a tensor is cut into along one dimension."""
     field = field_of(op.arguments["self"], inputs)
     dim = op.arguments["dim"] % len(field.shape)
     removed = op.name in ("select", "unbind")
@@ -196,15 +196,13 @@ def _cut(op: Op, inputs: Inputs) -> list[Field]:
         count = 1 if removed else out.shape[dim]
         index = (start + np.arange(count) * step)[:, None]
         start += count if op.name != "slice" else 0
-        axes = [gather(axis, dim, index, Fraction(step)) for axis in field.axes]
-        if removed:
-            axes = [remove(axis, [dim], len(field.shape)) for axis in axes]
-        fields.append(Field(out.shape, tuple(axes), field.through))
+        part = field.gather(dim, index, Fraction(step))
+        fields.append(part.to(out.shape, lambda axis: remove(axis, [dim], len(field.shape))) if removed else part)
     return fields
 
 
 def _join(op: Op, inputs: Inputs) -> list[Field]:
-    """Return the field of a ``cat``: constant parts have none, parts about the whole image are treated as in a sum."""
+    """Return the field of a ``cat``: constant parts have none, parts without positions are treated as in a sum."""
     out = op.outputs[0].shape
     dim = op.arguments["dim"] % len(out)
     values = [value for value in op.arguments["tensors"] if value.shape != (0,)]
@@ -237,6 +235,7 @@ def _joined(parts: Sequence[Axis | None], used: Sequence[Axis], dim: int, sizes:
 
 
 def _dims(op: Op, ndim: int) -> list[int]:
+    """Return the dimensions that an operation reduces; all of them when it names none."""
     dims = op.arguments.get("dim")
     if dims is None or dims == []:
         return list(range(ndim))
@@ -278,7 +277,7 @@ def _with_statistics(op: Op, field: Field, dims: Iterable[int]) -> list[Field]:
 
 def _product(op: Op, inputs: Inputs) -> list[Field]:
     """Return the field of a matrix product, also with a term added."""
-    *added, left, right = op.inputs  # of addmm and baddbmm the first one is added
+    *added, left, right = op.inputs  # addmm and baddbmm add their first argument
     terms = [inputs[value] for value in added if value in inputs]
     for value, dim in ((left, len(left.shape) - 1), (right, len(right.shape) - 2)):
         if value in inputs:
@@ -313,4 +312,4 @@ _OPERATIONS: dict[Rule, str] = {
     _product: "mm addmm bmm baddbmm",
 }
 RULES = {name: rule for rule, names in _OPERATIONS.items() for name in names.split()}
-"""The rule for each operation of torch's ATen library; operations that are made elementwise need none."""
+"""Name of an operation of torch's ATen library -> its rule; operations that torch tags as pointwise need no entry."""

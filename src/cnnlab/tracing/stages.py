@@ -34,7 +34,7 @@ class Stage:
 
 
 def stages_of(model: nn.Module, record: Trace, fields: Fields) -> tuple[Stage, ...]:
-    """Return the stages that ``model.stages`` declares; of other networks the children before the stride changes.
+    """Return the stages that ``model.stages`` declares; else those that end with a child before the stride changes.
 
     Args:
         model: the network.
@@ -70,7 +70,7 @@ def _ends(model: nn.Module, record: Trace, fields: Fields) -> list[tuple[str, Ca
     ends = [(call.path, call) for call in _resolution_changes(record, fields)]
     rest = record.ops[ends[-1][1].end if ends else 0 :]
     if record.outputs and any(map(_computes, rest)):
-        ends = [*ends[:-1], ("output", record.root)]  # the network itself has the last word
+        ends = [*ends[:-1], ("output", record.root)]  # the network's own forward goes on after its last child
     return ends
 
 
@@ -81,7 +81,7 @@ def _resolution_changes(record: Trace, fields: Fields) -> list[Call]:
         return [step for step in call.steps if isinstance(step, Call) and step.outputs]
 
     children = inside(record.root)
-    while len(children) == 1 and inside(children[0]):  # something wrapped around the network
+    while len(children) == 1 and inside(children[0]):  # a wrapper around the network
         children = inside(children[0])
     # Flatten and dropout only pass their input on.
     children = [c for c in children if any(isinstance(step, Call) or _computes(step) for step in c.steps)]

@@ -24,20 +24,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Summary:
-    """A network in numbers; ``print`` shows them as tables.
+    """The facts about a network; ``print`` shows them as tables.
 
     Attributes:
         name: name of the network, or of its class.
         inputs, outputs: shapes of the tensors that go in and come out, batch first.
         layers: the modules, in the order of ``named_modules``; a shared module is there once per name.
-        stages: the stages that the network declares; of others the children before the resolution changes.
+        stages: the stages that the network declares; else those that end with a child before the
+            stride changes.
         parameters, trainable: numbers of distinct parameters, and of those that are not frozen.
         macs: multiply-adds of one forward pass in eval mode on ``inputs``: matrix products and convolutions, which is
             half of what ``torch.utils.flop_counter`` counts; normalisation, activation and pooling are left out.
         parameter_bytes, buffer_bytes: memory of the weights, and of buffers such as running means.
-        activation_bytes: memory of all tensors that the forward pass computes, each once; about what training keeps.
-        peak_activation_bytes: memory of those, and of the inputs, that are needed at one moment, at most; about what
-            prediction takes.
+        activation_bytes: memory of all tensors that the forward pass computes, each once; about what training needs.
+        peak_activation_bytes: largest memory of the inputs and of those tensors that are needed at the same moment;
+            about what prediction needs.
         unused: number of parameters that the forward pass in eval mode does not use, such as those of auxiliary heads.
         trace: the recorded forward pass.
     """
@@ -99,14 +100,12 @@ class Summary:
 
 
 def summarise(model: nn.Module, inputs: Inputs = None) -> Summary:
-    """Describe a network: a forward pass in eval mode is followed, without computing or allocating anything.
-
-    The model stays as it is: mode, hooks, gradients, buffers and the states of random generators included.
+    """Summarise a network from a recorded forward pass in eval mode; nothing is computed, and the model is untouched.
 
     Args:
         model: any module.
         inputs: a tensor or a shape such as ``(1, 3, 224, 224)``; a sequence of those for a network with several
-            inputs; a mapping for inputs by keyword. Networks of the zoo know their own: one image.
+            inputs; a mapping for inputs by keyword. It may be left out for networks of the zoo: one image is taken.
 
     Raises:
         UsageError: the inputs are missing or neither tensors nor shapes.
@@ -116,7 +115,7 @@ def summarise(model: nn.Module, inputs: Inputs = None) -> Summary:
     if inputs is None:
         if not isinstance(arch, Mapping):
             raise UsageError(
-                f"{type(model).__name__} does not say what it takes. Give the shape as in "
+                f"{type(model).__name__} does not declare the shape of its images. Give it as in "
                 "summary(model, (1, 3, 224, 224))."
             )
         inputs = (1, arch["in_channels"], arch["image_size"], arch["image_size"])
@@ -161,7 +160,7 @@ def _sides(sides: Sequence[float | None]) -> str:
 
 
 def _activation_memory(record: Trace) -> tuple[int, int]:
-    """Return the bytes of all floating-point tensors that a pass computes, and the most needed at one moment.
+    """Return the bytes of all floating-point tensors that a pass computes, and of those needed at the busiest moment.
 
     Views and in-place results share memory with the tensors that they came from, and cost nothing.
     """

@@ -21,7 +21,7 @@ Lines = Sequence[Sequence[str]]
 _MOST_LINES = 50  # when no depth is asked for: the deepest level that takes at most this many lines
 _WIDTH_FOR_FIELDS, _WIDTH_FOR_INPUTS = 96, 118  # characters that a terminal needs for these columns
 _GAP = 2  # characters between columns
-_LEAST = 8  # characters that a cut name has at least
+_LEAST = 8  # characters that remain of a shortened name
 
 
 def as_text(parts: Iterable[RenderableType], width: int = 100) -> str:
@@ -62,18 +62,20 @@ def layer_table(layers: Sequence[Layer], depth: int | None, width: int) -> Table
     if names + types + _GAP > room:
         types = max(_LEAST, min(types, room - _GAP - names))
         names = max(_LEAST, room - _GAP - types)
-    # Of long dotted names the end says more, of class names the beginning.
+    # A long dotted name is told by its end, the name of a class by its beginning.
     return table(
         titles, [[_end_of(line[0], names), _start_of(line[1], types), *line[2:]] for line in lines], wrap=False
     )
 
 
 def layers_to_depth(layers: Sequence[Layer], depth: int | None) -> list[tuple[Layer, int, int]]:
-    """Return the layers down to ``depth``, each with the parameters and multiply-adds that no other of them contains.
+    """Return (layer, parameters, multiply-adds) of the layers down to ``depth``; the numbers add up to the network's.
+
+    A layer's numbers are its own, those of the deepest level include all that is inside.
 
     Args:
         layers: all layers of a network.
-        depth: number of levels below the network; as many as fit 50 lines when ``None``.
+        depth: number of levels below the network that are listed; as many as fit 50 lines when ``None``.
     """
     below = [layer for layer in layers if layer.name] or list(layers)
     if depth is None:

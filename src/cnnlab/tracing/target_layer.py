@@ -51,7 +51,7 @@ class Layers(Sequence[Layer]):
         return tables.target_html(self.rows, self.default)
 
 
-# A pass is followed once for a network and a shape, as long as its modules are the same.
+# The layers of a network, by shape and modules: a pass is recorded once as long as both are the same.
 _CACHE: weakref.WeakKeyDictionary[nn.Module, dict[object, Layers]] = weakref.WeakKeyDictionary()
 
 
@@ -92,8 +92,8 @@ def _image_shape(image: Tensor | Sequence[int]) -> tuple[int, ...]:
 def _default(record: Trace, rows: Sequence[Layer], fields: Fields) -> Layer | None:
     """Return the layer behind the last convolution, before the map is pooled and before the classifier.
 
-    A classifier that is itself a convolution over a map is passed over: the ReLU behind it leaves nothing of classes
-    whose scores are negative everywhere.
+    A classifier that is itself a convolution over a map is passed over: after the ReLU behind it the map of a class
+    whose scores are negative everywhere is zero.
     """
     last = {call.path: call for call in record.calls}
     weighted = [
@@ -101,7 +101,7 @@ def _default(record: Trace, rows: Sequence[Layer], fields: Fields) -> Layer | No
         for position, op in enumerate(record.ops)
         if op.macs and any(value.parameter is not None for value in op.inputs)
     ]
-    # Where the answer is read off a token of its own, the other tokens change nothing after the last attention.
+    # Where the logits come from the class token, the other tokens have no effect after the last attention.
     attention = max((i for i, op in enumerate(record.ops) if op.macs and i not in weighted), default=0)
     for end in (weighted[-1] if weighted else len(record.ops), len(record.ops)):
         candidates = [
@@ -113,10 +113,10 @@ def _default(record: Trace, rows: Sequence[Layer], fields: Fields) -> Layer | No
             grid = _last_grid(record, weighted, end, fields)
             candidates = [layer for layer in candidates if layer.grid == grid] or candidates
             outputs = {layer.name: last[layer.name].outputs[0] for layer in candidates}
-            # Not one branch of several: the whole answer depends on it.
+            # Not one branch of several: the logits depend on the image through this layer alone.
             bottlenecks = (value for value in reversed(outputs.values()) if all_goes_through(record, value))
             value = next(bottlenecks, outputs[candidates[-1].name])
-            # Of several names for one tensor the shortest, of a module that runs once.
+            # Of several layers with this output the one that runs once and has the shortest name.
             same = [layer for layer in candidates if outputs[layer.name] is value]
             return min(same, key=lambda layer: (layer.calls > 1, layer.name.count("."), len(layer.name)))
     return None
@@ -132,11 +132,11 @@ def all_goes_through(record: Trace, value: Value) -> bool:
 
 
 def _last_grid(record: Trace, weighted: Sequence[int], end: int, fields: Fields) -> tuple[int, int] | None:
-    """Return the number of positions, (h, w), that the last convolution before the operation ``end`` gives."""
+    """Return the grid, (h, w), of the output of the last convolution before the operation ``end``; None without one."""
     for position in reversed(weighted):
         op = record.ops[position]
         if position < end and op.outputs:
-            # A dense layer lays the positions out in a row; the output of its module is the map again.
+            # A dense layer flattens the positions; the output of its module has them as a map again.
             for value in (op.outputs[0], *op.call.outputs[:1]):
                 layout, grid = positions(value, fields, image_size(record))
                 if layout is not None:

@@ -48,7 +48,7 @@ def module_stages(model: Network, input_shape: tuple[int, int, int]) -> dict[str
     ends = list(model.stages.items())
     stages: dict[str, str] = {}
     reached = 0
-    for call in trace(model, (1, *input_shape)).finished():
+    for call in trace(model, (1, *input_shape)).root.finished():
         stage, end = ends[min(reached, len(ends) - 1)]
         stages.setdefault(call.path, stage)
         reached += call.path == end
