@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from cnnlab.figures.canvas import MARGIN, Canvas
 from cnnlab.figures.heatmaps import colour_bar, colour_limit, signed_colours, warm_colours
 from cnnlab.figures.images import Array, Pixels, to_picture
-from cnnlab.figures.style import BLUE, CYCLE, INK, MUTED, new_figure, shorten, styled
+from cnnlab.figures.style import BLUE, CYCLE, INK, LEGEND, MUTED, new_figure, shorten, styled
 
 
 def feature_maps(
@@ -29,9 +29,9 @@ def feature_maps(
         maps: the feature maps, (n, h, w). With negative numbers among them they are drawn around zero, blue below and
             red above.
         picture: the image, uint8 or 0..1, (H, W) or (H, W, 3).
-        names: n names, such as the numbers of the channels.
+        names: names of the n maps, such as the numbers of the channels.
         layer: name of the layer.
-        note: a sentence for the end.
+        note: a sentence below the figure.
     """
     values = np.asarray(maps, dtype=float)
     count, high, wide = values.shape
@@ -95,8 +95,7 @@ def _on_one_scale(maps: Array) -> tuple[list[Pixels], float, bool]:
 def _named_map(canvas: Canvas, pixels: Pixels, name: str, corner: tuple[float, float], width: float) -> None:
     """Draw a map with its name above it; the two together begin at ``corner``."""
     left, top = corner
-    style: dict[str, Any] = {"size": 7.5, "colour": MUTED, "ha": "center", "va": "bottom"}
-    canvas.text(left + width / 2, top + 0.15, shorten(name, 24), **style)
+    canvas.text(left + width / 2, top + 0.15, shorten(name, 24), 7.5, MUTED, ha="center", va="bottom")
     canvas.picture(pixels, left, top + 0.17, width, width * pixels.shape[0] / pixels.shape[1])
 
 
@@ -107,14 +106,14 @@ def top_images(
     *,
     cut: bool = True,
 ) -> Figure:
-    """Draw for each unit the images that excite it most.
+    """Draw for each unit the images with its largest outputs.
 
     Args:
-        rows: name of a unit -> picture, box of its receptive field (top, left, bottom, right), and output of the unit,
-            the strongest first.
+        rows: name of a unit -> (picture, receptive field of the unit in it as a box in pixels (top, left, bottom,
+            right), output of the unit), the largest output first.
         layer: name of the layer.
-        count: number of images that they were chosen from.
-        cut: whether only the contents of the box are drawn, and not the picture with a frame around the box.
+        count: number of images that were searched.
+        cut: whether only the pixels in the box are drawn, instead of the whole picture with a frame around the box.
     """
     cell, gap, left, below = 1.05, 0.08, 0.95, 0.25  # inches; below: for the output
     most = max(len(row) for row in rows.values())
@@ -125,19 +124,27 @@ def top_images(
         for position, (picture, box, value) in enumerate(row):
             x = left + position * (cell + gap)
             _boxed(canvas, to_picture(picture, "HWC"), box, (x, canvas.top), cell, cut)
-            style: dict[str, Any] = {"size": 7.5, "colour": MUTED, "ha": "center"}
-            canvas.text(x + cell / 2, canvas.top + cell + 0.04, f"{value:.3g}", **style)
+            canvas.text(x + cell / 2, canvas.top + cell + 0.04, f"{value:.3g}", 7.5, MUTED, ha="center")
         canvas.top += cell + below
-    what = "the unit's receptive field in each" if cut else "framed: the unit's receptive field"
+    field = "the unit's receptive field in each" if cut else "framed: the unit's receptive field"
     canvas.top += 0.05
-    canvas.paragraph(f"The strongest of {count} images; {what}. Below: its output.")
+    canvas.paragraph(f"The strongest of {count} images; {field}. Below: its output.")
     return canvas.finish()
 
 
 def _boxed(
     canvas: Canvas, pixels: Pixels, box: tuple[int, ...], corner: tuple[float, float], cell: float, cut: bool
 ) -> None:
-    """Draw in the middle of a square what is in a box of a picture, or the picture with a frame around the box."""
+    """Draw the pixels in a box of a picture, or the picture with a frame around the box, in the middle of a square.
+
+    Args:
+        canvas: the canvas to draw on.
+        pixels: the picture.
+        box: top, left, bottom and right of the box in pixels.
+        corner: left and top of the square in inches.
+        cell: side of the square in inches.
+        cut: whether only the pixels in the box are drawn.
+    """
     top, left, bottom, right = box
     whole = tuple(box) == (0, 0, *pixels.shape[:2])
     drawn = pixels[top:bottom, left:right] if cut else pixels
@@ -159,9 +166,9 @@ def embedding(
 
     Args:
         points: positions of N points, (N, 2).
-        labels: numbers of their classes, (N,).
-        classes: names of the classes.
-        caption: a line for below.
+        labels: class of each point as a number, (N,); all points have one colour when ``None``.
+        classes: names of the classes; their numbers are written when ``None``.
+        caption: a text below the points.
     """
     positions = np.asarray(points, dtype=float)
     figure = new_figure(6.4, 6.2)
@@ -187,7 +194,7 @@ def embedding(
 
 
 def _colour(number: int, count: int) -> Any:
-    """Return the colour of a class: the house's for a few classes, else the rainbow's, neighbours far apart."""
+    """Return the colour of a class: of the cycle for a few classes, else of a rainbow, neighbours far apart."""
     if count <= len(CYCLE):
         return CYCLE[number]
     stride = next(step for step in range(round(count * 0.38), count) if math.gcd(step, count) == 1)
@@ -219,12 +226,12 @@ def distributions(watches: Mapping[str, Sequence[Any]], columns: int = 6) -> Fig
                 axes.yaxis.get_offset_text().set_fontsize(7.5)
         row[0].set_ylabel("outputs" if quantity == "outputs" else "gradients of the loss", color=INK, fontsize=10)
     handles = _over_time(trainings, grid[2].subgridspec(1, 4).subplots(squeeze=False)[0])
-    words = (
+    explanation = (
         "Bands hold the middle 50 % and 90 % of the numbers, the line is their median; the same images at every step."
     )
-    figure.supxlabel(words, color=MUTED, fontsize=9, x=0.01, ha="left")
+    figure.supxlabel(explanation, color=MUTED, fontsize=9, x=0.01, ha="left")
     if len(watches) > 1:
-        figure.legend(handles, list(watches), loc="outside upper left", ncols=4, frameon=False, labelcolor=INK)
+        figure.legend(handles, list(watches), loc="outside upper left", ncols=4, **LEGEND | {"fontsize": None})
     return figure
 
 

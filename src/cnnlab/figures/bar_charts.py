@@ -10,15 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from cnnlab.errors import UsageError
-from cnnlab.figures.style import (
-    BLUE,
-    INK,
-    MUTED,
-    ORANGE,
-    new_figure,
-    shorten,
-    styled,
-)
+from cnnlab.figures.style import BLUE, INK, LEGEND, MUTED, ORANGE, new_figure, shorten, styled
 
 
 def histograms(
@@ -33,12 +25,12 @@ def histograms(
     Args:
         rows: name of a row -> one array of any shape for each column.
         columns: titles of the columns.
-        limits: ends of the horizontal axis; the smallest and the largest value when ``None``. Values outside count to
-            the first and last bar.
+        limits: ends of the horizontal axis; the smallest and the largest value when ``None``. Values outside count
+            in the first and last bar.
         bins: number of bars.
 
     Raises:
-        UsageError: no rows, or a row with another number of arrays than there are titles.
+        UsageError: there are no rows, or a row has another number of arrays than there are titles.
     """
     if not rows:
         raise UsageError("There is nothing to draw: give at least one row.")
@@ -60,18 +52,18 @@ def histograms(
             axes.spines["bottom"].set_visible(True)
             axes.hist(np.clip(array, low, high), bins=bins, range=(low, high), color=BLUE)
             axes.set_yticks([])
-        # Names of rows are read, so they lie flat.
+        # The names of rows are written horizontally, not along the axis.
         row[0].set_ylabel(shorten(name, 28), color=INK, rotation=0, ha="right", va="center", fontsize=10)
     return figure
 
 
 def reliability(confidence: npt.ArrayLike, accuracy: npt.ArrayLike, count: npt.ArrayLike, error: float) -> Figure:
-    """Draw how far the confidence can be believed (Guo et al. 2017, figure 1), and how often each value occurs.
+    """Draw the accuracy over the confidence (Guo et al. 2017, figure 1), and how often each confidence occurs.
 
     Args:
-        confidence: mean confidence of each of B equal bins of 0..1; NaN in an empty bin.
-        accuracy: share of correct predictions in each bin; NaN in an empty bin.
-        count: number of predictions in each bin.
+        confidence: mean confidence (B,) of each of B equal bins of 0..1; NaN in an empty bin.
+        accuracy: share of correct predictions (B,) in each bin; NaN in an empty bin.
+        count: number of predictions (B,) in each bin.
         error: expected calibration error, 0..1, written on the figure.
     """
     sure, right, number = (np.asarray(values, dtype=float) for values in (confidence, accuracy, count))
@@ -88,7 +80,7 @@ def reliability(confidence: npt.ArrayLike, accuracy: npt.ArrayLike, count: npt.A
     above.plot([0, 1], [0, 1], color=MUTED, ls="--", lw=1, label="perfectly calibrated")
     above.set(xlim=(0, 1), ylim=(0, 1.0))
     above.set_title(f"calibration error {error:.1%}", color=INK, fontsize=10, loc="left")
-    figure.legend(frameon=False, labelcolor=INK, fontsize=8, loc="outside lower center", ncols=3, handlelength=1.4)
+    figure.legend(**LEGEND | {"fontsize": 8}, loc="outside lower center", ncols=3, handlelength=1.4)
     styled(below, x="confidence", y="share")
     below.bar(centres, number / max(number.sum(), 1), width * 0.92, color=MUTED)
     for axes in (above, below):

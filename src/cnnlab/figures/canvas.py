@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from cnnlab.figures.images import to_picture
+from cnnlab.figures.images import grey_scale, to_picture
 from cnnlab.figures.style import INK, MUTED, ORANGE, new_figure, shorten
 
 MARGIN = 0.15  # inches
@@ -18,7 +18,7 @@ LINE = 0.18  # inches from one line of a paragraph to the next
 
 
 class Canvas:
-    """A figure of a given width, filled from the top; its height is that of its contents.
+    """A figure of fixed width, filled from the top; its height is that of its contents.
 
     Positions are in inches, counted from the upper left corner. Everything is drawn in one pair of axes, ``page``: a
     hundred axes would take a hundred times as long.
@@ -39,13 +39,13 @@ class Canvas:
         self._own_axes: list[tuple[Axes, float, float, float, float]] = []
 
     def heading(self, text: str) -> None:
-        """Write one bold line and move on; it is shortened to the width of the figure."""
+        """Write one bold line, shortened to the width of the figure, and move ``top`` below it."""
         fits = letters(self.width - 2 * MARGIN, 12, bold=True)
         self.text(MARGIN, self.top - 0.04, shorten(text, fits), size=12, weight="bold")
         self.top += 0.24
 
     def paragraph(self, text: str, colour: str = MUTED) -> None:
-        """Write a text, wrapped to the width of the figure, and move on."""
+        """Write a text, wrapped to the width of the figure, and move ``top`` below it."""
         for line in textwrap.wrap(text, letters(self.width - 2 * MARGIN, 9)):
             self.text(MARGIN, self.top, line, colour=colour)
             self.top += LINE
@@ -58,10 +58,9 @@ class Canvas:
     def picture(self, pixels: npt.ArrayLike, left: float, top: float, width: float, height: float) -> None:
         """Draw a picture, uint8 or 0..1, (H, W) or (H, W, 3); the pixels of small ones stay squares."""
         picture = to_picture(pixels, "HWC")
-        style: dict[str, Any] = {} if picture.ndim == 3 else {"cmap": "gray", "vmin": 0, "vmax": 255}
         interpolation = "nearest" if max(picture.shape[:2]) < 100 else "antialiased"
         extent = (left, left + width, top + height, top)
-        self.page.imshow(picture, extent=extent, interpolation=interpolation, **style)
+        self.page.imshow(picture, extent=extent, interpolation=interpolation, **grey_scale(picture))
 
     def frame(self, left: float, top: float, width: float, height: float, thickness: float = 1.5) -> None:
         """Draw a frame that is visible on light and dark; ``thickness`` is in points."""

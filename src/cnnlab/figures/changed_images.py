@@ -26,10 +26,10 @@ def fooling(
 
     Args:
         before, after: the two images, uint8 or 0..1, (H, W) or (H, W, 3).
-        difference: change that was added, (C, H, W), in shares of the pixel range. It is magnified until it is visible;
+        difference: the perturbation, (C, H, W), in shares of the pixel range. It is magnified until it is visible;
             mid-grey is no change.
-        answers: the network's answer to the image, and to the changed one.
-        caption: a sentence or two for below.
+        answers: texts of the network's answers to the image and to the adversarial example.
+        caption: a sentence or two below the images.
     """
     change = np.asarray(difference, dtype=float)
     change = change if len(change) == 3 else change.mean(axis=0)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +36,7 @@ def filters(weights: npt.ArrayLike, layer: str = "", before: npt.ArrayLike | Non
         limit: largest number of filters, and of slices of each; as many as fit when 0.
 
     Raises:
-        UsageError: the weights have another shape.
+        UsageError: the weights are no array (F, C, kh, kw).
     """
     kernels = np.asarray(weights, dtype=float)
     if kernels.ndim != 4 or not kernels.size:
@@ -82,6 +81,7 @@ def _filter_tiles(kernels: Array) -> Pixels:
 
 
 def _about_filters(kernels: Array, drawn: int, slices: int, before: Array | None) -> str:
+    """Return the caption of a figure of filters: their number and size, which are drawn, and the colours."""
     count, channels, high, wide = kernels.shape
     words = f"{count} filters of {high} x {wide} on {channels} channel{'s' * (channels != 1)}"
     if drawn < count or slices < channels:
@@ -109,15 +109,15 @@ def output_pixel(
 ) -> Figure:
     """Draw the arithmetic of one number of a convolution's output: patch x kernel = products, and their sum.
 
-    Of more than three channels those are drawn whose products have the largest sums; the others are one number.
+    Of more than three channels the three with the largest sums are drawn, and the sum of the others is written.
 
     Args:
-        image: the input, (C, H, W), over which the window moves.
-        patch, kernel: the part of the input that is multiplied, and the weights, (C, kh, kw).
-        bias: the number that is added to the sum.
+        image: the input of the convolution without its padding, (C, H, W).
+        patch, kernel: the part of the input that is multiplied, and the weights, both (C, kh, kw).
+        bias: the bias of the output channel.
         output: the result of the convolution, (H', W').
         at: row and column of the number in the output.
-        rows, columns: rows (kh,) and columns (kw,) of the patch in the image.
+        rows, columns: rows (kh,) and columns (kw,) of the patch in the image; in the padding they lie outside.
     """
     image, patch, kernel, output = (np.asarray(each, dtype=float) for each in (image, patch, kernel, output))
     products = patch * kernel
@@ -148,16 +148,24 @@ def output_pixel(
 
 @dataclass(frozen=True)
 class _ProductTable:
-    """Patch x kernel = products, a line for each channel; ``width``, ``height`` and ``gap`` of a matrix in inches."""
+    """The matrices patch x kernel = products, a line for each channel; lengths are in inches.
+
+    Attributes:
+        block: width of a matrix.
+        height: height of a matrix.
+        gap: length between the lines.
+        sign: width of the signs between the matrices.
+    """
 
     block: float
     height: float
     gap: float
-    sign: float = 0.34  # for the signs between the matrices
+    sign: float = 0.34
 
     @property
     def width(self) -> float:
-        return 3 * self.block + 2 * self.sign + 1.3  # with the sums
+        """The width of the table, sums included."""
+        return 3 * self.block + 2 * self.sign + 1.3
 
     def draw(
         self,
@@ -222,13 +230,13 @@ def kernel_results(image: npt.ArrayLike, results: Mapping[str, tuple[npt.ArrayLi
     canvas.picture(input_picture(image), MARGIN, strip, side, height)
     for position, (name, (kernel, values)) in enumerate(results.items(), start=1):
         left, top = MARGIN + position % columns * (side + gap), position // columns * step + strip
-        weights, outcome = np.asarray(kernel, dtype=float), np.asarray(values, dtype=float)
+        weights, output = np.asarray(kernel, dtype=float), np.asarray(values, dtype=float)
         cell = min(0.26, 0.78 / max(weights.shape))
         limit = float(np.abs(weights).max()) or 1.0
         corner = left + side - cell * weights.shape[1], top - 0.08 - cell * weights.shape[0]
         _matrix(canvas, corner, weights, cell, (-limit, limit), SIGNED, _fraction)
         canvas.text(left, top - 0.12, name.replace("_", " "), size=11, va="bottom")
-        pixels = signed_colours(outcome.mean(axis=0)) if _sums_to_zero(weights) else input_picture(outcome, image)
+        pixels = signed_colours(output.mean(axis=0)) if _sums_to_zero(weights) else input_picture(output, image)
         canvas.picture(pixels, left, top, side, height)
     canvas.top = math.ceil(count / columns) * step + 0.08
     if any(_sums_to_zero(np.asarray(kernel, dtype=float)) for kernel, _ in results.values()):
@@ -241,7 +249,7 @@ def _sums_to_zero(kernel: Array) -> bool:
 
 
 def _in_colours(values: Array) -> Pixels:
-    """Return a map (H, W) with values of both signs around zero, one with values of one sign from black to white."""
+    """Return the picture of a map (H, W): around zero if it has both signs, else in grey from black to white."""
     return signed_colours(values) if values.min() < 0 < values.max() else input_picture(values[None])
 
 
@@ -254,7 +262,16 @@ def _framed(
     box: tuple[Sequence[int] | Array, Sequence[int] | Array],
     title: str,
 ) -> None:
-    """Draw a picture that fits a square, with a frame around rows and columns of it, which may lie outside."""
+    """Draw a picture that fits a square of ``side`` inches, with a frame around a box of it and a title below.
+
+    Args:
+        canvas: the canvas to draw on.
+        pixels: the picture.
+        left, top: corner of the square in inches.
+        side: side of the square in inches.
+        box: rows and columns of the box in pixels; they may lie outside, in the padding.
+        title: text below the picture.
+    """
     height, width = pixels.shape[:2]
     scale = side / max(height, width)
     left, top = left + (side - width * scale) / 2, top + (side - height * scale) / 2
@@ -276,7 +293,17 @@ def _matrix(
     colours: Colormap,
     write: Callable[[float], str],
 ) -> None:
-    """Draw the numbers (rows, columns) in coloured cells of ``cell`` inches."""
+    """Draw a matrix as coloured cells with its numbers in them.
+
+    Args:
+        canvas: the canvas to draw on.
+        corner: left and top of the matrix in inches.
+        values: the matrix, (rows, columns).
+        cell: side of a cell in inches.
+        limits: values of the first and the last colour.
+        colours: the colour map.
+        write: function from a number to its text.
+    """
     low, high = limits if limits[0] < limits[1] else (limits[0] - 1, limits[1] + 1)
     fills = colours(np.clip((values - low) / (high - low), 0, 1))[..., :3]
     rows, columns = values.shape
@@ -293,17 +320,11 @@ def _matrix(
     size = min(9.0, cell * 72 / (0.62 * max(3, *(len(text) for row in texts for text in row))))
     for row, column in np.ndindex(rows, columns):
         centre = left + (column + 0.5) * cell, top + (row + 0.5) * cell
-        style: dict[str, Any] = {
-            "size": size,
-            "colour": ink_on(fills[row, column]),
-            "ha": "center",
-            "va": "center",
-        }
-        canvas.text(*centre, texts[row][column], **style)
+        canvas.text(*centre, texts[row][column], size, ink_on(fills[row, column]), ha="center", va="center")
 
 
 def _writer(values: Array) -> Callable[[float], str]:
-    """Return how the numbers of a matrix are written: whole ones as such, others all with as many decimals."""
+    """Return a function that writes the numbers of a matrix, all with equally many decimals; whole ones with none."""
     largest = float(np.abs(values).max())
     decimals = 0 if np.allclose(values, np.round(values)) or largest >= 1000 else 1 if largest >= 100 else 2
 
@@ -314,11 +335,13 @@ def _writer(values: Array) -> Callable[[float], str]:
 
 
 def _number(value: float) -> str:
+    """Write a number, with a true minus sign, without decimals if it is whole, else with three, or one from 10 on."""
     whole = abs(value - round(value)) < 1e-9
     return f"{value + 0.0:.{0 if whole else 3 if abs(value) < 10 else 1}f}".replace("-", "−")
 
 
 def _fraction(value: float) -> str:
+    """Write a weight as a fraction with a denominator of at most 32 where it is one, else in two digits."""
     near = Fraction(float(value)).limit_denominator(32)
     text = str(near) if abs(float(near) - value) < 1e-9 else f"{value:.2g}"
     return text.replace("-", "−")

@@ -35,8 +35,7 @@ def overlay(
 
     Args:
         values: the map, (H, W).
-        picture: the picture below it, uint8 or 0..1, (H, W), (H, W, 1) or (H, W, 3); its sides have the map's
-            proportions.
+        picture: the picture below it, uint8 or 0..1, (H', W'), (H', W', 1) or (H', W', 3), in the map's proportions.
         signed: whether the colours lie around zero, blue below and red above, and not from 0 on, pale to dark red.
         title, facts: lines above the picture: the name of the map, and further facts in grey.
         caption: meaning of the colours; a sentence on where the map has its weight is added.
@@ -44,7 +43,7 @@ def overlay(
         label: name of the quantity, beside the scale.
 
     Raises:
-        UsageError: the map is no (H, W), or the picture has other proportions.
+        UsageError: the map is no finite array (H, W), or the picture has other proportions.
     """
     raw, pixels = _as_map(values), to_picture(picture, "HWC")
     spread = smoothing_width(raw)
@@ -66,9 +65,9 @@ def overlay(
     scale = canvas.axes(left + width + MARGIN, top, 0.13, height)
     colour_bar(scale, colour_limit(heat), signed=signed, label=label)
     canvas.top = top + height + 0.12
-    drawn = f"Drawn as averages over about {round(3.5 * spread)} pixels." if spread else ""
-    words = caption, describe(heat, signed, outlined), drawn
-    canvas.paragraph(" ".join(part for part in words if part), colour=INK)
+    averaged = f"Drawn as averages over about {round(3.5 * spread)} pixels." if spread else ""
+    sentences = caption, describe(heat, signed, outlined), averaged
+    canvas.paragraph(" ".join(sentence for sentence in sentences if sentence), colour=INK)
     for note in notes:
         canvas.paragraph(note)
     return canvas.finish()
@@ -82,7 +81,10 @@ def blend(values: npt.ArrayLike, picture: npt.ArrayLike, *, signed: bool = False
 
     Args:
         values, picture, signed: see :func:`overlay`.
-        top: the value of the strongest colour; see :func:`colour_limit`.
+        top: the value of the strongest colour; that of :func:`colour_limit` when ``None``.
+
+    Raises:
+        UsageError: the map is no finite array (H, W), or the picture has other proportions.
     """
     heat, pixels = _as_map(values), to_picture(picture, "HWC")
     top = colour_limit(heat) if top is None else top
@@ -136,22 +138,23 @@ def colour_bar(axes: Axes, top: float, *, signed: bool = False, label: str = "")
 
 
 def colour_limit(values: npt.ArrayLike) -> float:
-    """Return the value of the strongest colour: 99.5 % of the magnitudes are not larger; 0 when all are zero."""
+    """Return the value of the strongest colour: the 99.5 % quantile of the magnitudes, or their maximum if it is 0."""
     size = np.abs(np.asarray(values, dtype=np.float32))
     return float(np.percentile(size, 99.5)) or float(size.max())
 
 
 def smoothing_width(values: npt.ArrayLike) -> float:
-    """Return the standard deviation, in pixels, of the Gaussian that makes a map visible; 0 for a smooth map.
+    """Return the standard deviation, in pixels, of the Gaussian that makes a noisy map readable; 0 for a smooth map.
 
-    Maps that are computed pixel by pixel change from one pixel to the next, and a pixel is too small for the eye.
+    A gradient changes from one pixel to the next, and a pixel is too small to be seen. A map is noisy when the products
+    of neighbouring pixels sum to less than 0.9 of the sum of squares: an autocorrelation at distance 1.
     """
     heat = _as_map(values)
     if min(heat.shape) < 64:
         return 0.0  # the pixels are large enough
     pairs = [(heat[1:], heat[:-1]), (heat[:, 1:], heat[:, :-1])]
-    alike = sum(float((a * b).sum()) for a, b in pairs) / 2
-    return max(heat.shape) / 150 if alike < 0.9 * float((heat**2).sum()) else 0.0
+    products = sum(float((a * b).sum()) for a, b in pairs) / 2
+    return max(heat.shape) / 150 if products < 0.9 * float((heat**2).sum()) else 0.0
 
 
 def smoothed(values: npt.ArrayLike, spread: float) -> Floats:
@@ -165,7 +168,7 @@ def smoothed(values: npt.ArrayLike, spread: float) -> Floats:
 
 
 def describe(values: npt.ArrayLike, signed: bool = False, outlined: bool = False) -> str:
-    """Return a sentence that says where a map has its weight, and how much of a signed one is negative.
+    """Return a sentence about the region that holds half of a map's weight, and the negative share of a signed map.
 
     Args:
         values: the map, (H, W).
@@ -177,15 +180,16 @@ def describe(values: npt.ArrayLike, signed: bool = False, outlined: bool = False
     if not weight.any():
         return "The map is zero everywhere."
     share = share_of_half(weight)
-    much = f"{share:.0%}" if share >= 0.01 else "less than 1%"
-    inside = "inside the line, " if outlined else ""
-    lies = f"lies {inside}on {much} of the image, {_region(weight)}" if share < 0.4 else "is spread over the image"
-    text = f"{'Half of the' if share < 0.4 else 'The'} weight {lies}"
+    text = "The weight is spread over the image"
+    if share < 0.4:
+        area = f"{share:.0%}" if share >= 0.01 else "less than 1%"
+        inside = "inside the line, " if outlined else ""
+        text = f"Half of the weight lies {inside}on {area} of the image, {_region(weight)}"
     return f"{text}; {np.clip(-heat, 0, None).sum() / weight.sum():.0%} of all is blue." if signed else f"{text}."
 
 
 def share_of_half(weight: npt.ArrayLike) -> float:
-    """Return on which share of the pixels half of the weight lies, the heaviest first: 0 to 0.5."""
+    """Return the share of the pixels, the heaviest first, that holds half of the weight: 0 to 0.5."""
     falling = np.sort(np.asarray(weight, dtype=float).ravel())[::-1]
     total = np.cumsum(falling)
     return float(np.searchsorted(total, total[-1] / 2) + 1) / len(falling) if total[-1] > 0 else 0.0
@@ -221,6 +225,7 @@ def _outline(axes: Axes, values: Floats, box: tuple[float, float, float, float])
 
 
 def _as_map(values: npt.ArrayLike) -> Floats:
+    """Return a map (H, W) of float32, or raise a UsageError."""
     heat = np.asarray(values, dtype=np.float32)
     if heat.ndim != 2 or not heat.size or not np.isfinite(heat).all():
         raise UsageError(f"A map is an array (H, W) of finite numbers, got shape {heat.shape}.")
@@ -231,12 +236,13 @@ def comparison(answers: Sequence[Any], picture: npt.ArrayLike | None = None, col
     """Draw the maps of several methods over the same picture, with their scores and times under them.
 
     Args:
-        answers: attributions of one image; those with metrics of faithfulness say how they compare with random maps.
+        answers: the :class:`cnnlab.explain.Attribution` of each method for one image; scores of faithfulness are
+            written beside those of random maps.
         picture: the network's input as a picture; drawn from the input itself when ``None``.
         columns: largest number of maps in a row; rows are about equally long.
 
     Raises:
-        UsageError: no answers.
+        UsageError: there are no answers.
     """
     if not answers:
         raise UsageError("There is nothing to compare: no method has an answer.")
@@ -245,8 +251,8 @@ def comparison(answers: Sequence[Any], picture: npt.ArrayLike | None = None, col
     probability = f"{first.subject}: {first.probability:.1%}"
     cells = [("The network's input", pixels, [(probability, INK), (f"score {first.score:.3g}", MUTED)])]
     for answer in answers:
-        map_over_picture = blend(answer.map, pixels, signed=answer.signed)
-        cells.append((answer.method_title, map_over_picture, [*_scores(answer), (f"{answer.seconds:.2g} s", MUTED)]))
+        overlaid = blend(answer.map, pixels, signed=answer.signed)
+        cells.append((answer.method_title, overlaid, [*_scores(answer), (f"{answer.seconds:.2g} s", MUTED)]))
     side, gap, head = 2.1, 0.22, 0.3  # inches
     high, wide = pixels.shape[:2]
     width, height = side * min(1, wide / high), side * min(1, high / wide)
@@ -254,10 +260,10 @@ def comparison(answers: Sequence[Any], picture: npt.ArrayLike | None = None, col
     step_x = max(width, 1.75) + gap
     step_y = head + height + LINE * max(len(lines) for _, _, lines in cells) + 0.2
     canvas = Canvas(2 * MARGIN + columns * step_x - gap)
-    for position, (title, drawn, lines) in enumerate(cells):
+    for position, (title, overlaid, lines) in enumerate(cells):
         x, y = MARGIN + position % columns * step_x, 0.1 + position // columns * step_y
         canvas.text(x, y, shorten(title, letters(step_x - gap, 10.5, bold=True)), size=10.5, weight="bold")
-        canvas.picture(drawn, x, y + head, width, height)
+        canvas.picture(overlaid, x, y + head, width, height)
         for number, (line, colour) in enumerate(lines):
             fitting = shorten(line, letters(step_x, 8.5))
             canvas.text(x, y + head + height + 0.06 + LINE * number, fitting, size=8.5, colour=colour)
@@ -268,13 +274,13 @@ def comparison(answers: Sequence[Any], picture: npt.ArrayLike | None = None, col
 
 
 def _scores(answer: Any) -> list[tuple[str, str]]:
-    """Return a line of text and its colour for each score: green above chance, orange below."""
+    """Return a line of text and its colour for each score: green if better than random maps, orange if worse."""
     metrics, lines = answer.faithfulness, []
     for kind, sign in (("deletion", -1), ("insertion", 1)):
         if kind in metrics:
-            by_chance = metrics["random"]
-            gain = sign * (round(metrics[kind], 2) - round(by_chance, 2))  # as it is written
-            text = f"{kind} {metrics[kind]:.2f} (random {by_chance:.2f})"
+            random = metrics["random"]
+            gain = sign * (round(metrics[kind], 2) - round(random, 2))  # of the numbers as they are written
+            text = f"{kind} {metrics[kind]:.2f} (random {random:.2f})"
             lines.append((text, GREEN if gain > 0 else ORANGE if gain < 0 else INK))
     if "randomised agreement" in metrics:
         value = metrics["randomised agreement"]
@@ -283,6 +289,7 @@ def _scores(answer: Any) -> list[tuple[str, str]]:
 
 
 def _caption(answers: Sequence[Any]) -> list[str]:
+    """Return what the colours mean, and the scores where there are some."""
     text = ["Red is the strongest of each map, blue speaks against; every map has a scale of its own."]
     if any("deletion" in answer.faithfulness for answer in answers):
         text.append(

@@ -11,11 +11,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from cnnlab.errors import UsageError
-from cnnlab.figures.style import (
-    INK,
-    new_figure,
-    shorten,
-)
+from cnnlab.figures.style import INK, new_figure, shorten
 
 Array = npt.NDArray[Any]
 Pixels = npt.NDArray[np.uint8]
@@ -54,13 +50,18 @@ def to_picture(image: Any, axes: Literal["CHW", "HWC"] = "CHW") -> Pixels:
     return np.ascontiguousarray(np.round(np.clip(values.astype(float), 0, 1) * 255).astype(np.uint8))
 
 
+def grey_scale(picture: Pixels) -> dict[str, Any]:
+    """Return the arguments with which ``Axes.imshow`` draws a grey picture from black (0) to white (255)."""
+    return {} if picture.ndim == 3 else {"cmap": "gray", "vmin": 0, "vmax": 255}
+
+
 def input_picture(image: npt.ArrayLike, like: npt.ArrayLike | None = None) -> Pixels:
     """Return the picture of a network's input: its smallest value becomes black, its largest white.
 
     Args:
-        image: input of the network, (C, H, W), numbers of any range; of other than 3 channels the mean is drawn, in
+        image: input of the network, (C, H, W), numbers of any range; the mean of other than 3 channels is drawn in
             grey.
-        like: array whose smallest and largest values become black and white instead.
+        like: array whose smallest and largest values become black and white; ``image`` itself when ``None``.
 
     Raises:
         UsageError: the image has another shape.
@@ -84,6 +85,9 @@ def image_grid(
         titles: one text per picture; it may have several lines, of which long ones are shortened in the middle.
         columns: number of pictures in a row; one that gives a wide rectangle when ``None``.
         cell: width of a picture in inches.
+
+    Raises:
+        UsageError: there are not as many titles as pictures.
     """
     if titles is not None and len(titles) != len(images):
         raise UsageError(f"{len(images)} pictures need as many titles, got {len(titles)}.")
@@ -102,8 +106,7 @@ def image_grid(
         left, top = (position % columns) * step_x, (position // columns) * step_y
         height, width = (side / max(pixels.shape[:2]) for side in pixels.shape[:2])
         x, y = left + (1 - width) / 2, top + (1 - height) / 2
-        cmap: dict[str, Any] = {} if pixels.ndim == 3 else {"cmap": "gray", "vmin": 0, "vmax": 255}
-        axes.imshow(pixels, extent=(x, x + width, y + height, y), interpolation="nearest", **cmap)
+        axes.imshow(pixels, extent=(x, x + width, y + height, y), interpolation="nearest", **grey_scale(pixels))
         if titles is not None:
             text = "\n".join(shorten(line, fits) for line in titles[position].split("\n"))
             axes.text(
@@ -126,7 +129,7 @@ def sample_grid(images: npt.ArrayLike, row_labels: Sequence[str], title: str = "
         title: line above the pictures.
 
     Raises:
-        UsageError: another shape, or another number of names.
+        UsageError: the pictures have another shape, or there are not as many names as classes.
     """
     pixels = np.asarray(images)
     if pixels.ndim != 5 or pixels.shape[-1] not in (1, 3) or not pixels.size:

@@ -66,7 +66,7 @@ def bands(
         columns: number of panels in a row; up to three when ``None``.
 
     Raises:
-        UsageError: no panel, or ys that do not have a column for each x.
+        UsageError: there is no panel, or the ys do not have a column for each x.
     """
 
     def draw(axes: Axes, line: Band, style: dict[str, Any]) -> Any:

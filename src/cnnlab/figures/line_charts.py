@@ -13,16 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from cnnlab.errors import UsageError
-from cnnlab.figures.style import (
-    BLUE,
-    CYCLE,
-    INK,
-    MUTED,
-    ORANGE,
-    new_figure,
-    shorten,
-    styled,
-)
+from cnnlab.figures.style import BLUE, CYCLE, INK, LEGEND, MUTED, ORANGE, new_figure, shorten, styled
 
 Line = tuple[npt.ArrayLike, npt.ArrayLike]
 
@@ -33,7 +24,7 @@ def curves(
     marked: int = 0,
     held_out: str = "validation",
 ) -> Figure:
-    """Draw how a training went, one panel beside the other.
+    """Draw loss, accuracy and learning rate over the epochs of a training, in panels side by side.
 
     Args:
         rows: one mapping per epoch with ``epoch`` and any of ``train_loss``, ``val_loss``, ``train_accuracy``,
@@ -41,6 +32,9 @@ def curves(
         panels: names of the panels, from left to right.
         marked: number of the epoch whose weights were kept, which gets a vertical line; 0 for none.
         held_out: name of the split behind the ``val_`` columns.
+
+    Raises:
+        UsageError: there is no panel of such a name.
     """
     series = {
         "loss": (("training", "train_loss", BLUE), (held_out, "val_loss", ORANGE)),
@@ -70,7 +64,7 @@ def curves(
         if marked:
             axes.axvline(marked, color=MUTED, lw=1, ls=":", label="kept" if panel != "learning rate" else "")
         if panel != "learning rate" and axes.get_legend_handles_labels()[1]:
-            axes.legend(frameon=False, labelcolor=INK, fontsize=9)
+            axes.legend(**LEGEND)
     return figure
 
 
@@ -78,8 +72,8 @@ def find_lr_curve(lrs: npt.ArrayLike, losses: npt.ArrayLike, suggestion: float |
     """Draw the loss against a rising learning rate (Smith 2017, section 3.3), with the suggested rate marked.
 
     Args:
-        lrs: learning rates, rising.
-        losses: smoothed training loss at each of them.
+        lrs: learning rates (N,), rising.
+        losses: smoothed training loss (N,) at each of them.
         suggestion: the learning rate to mark, or ``None``.
     """
     rates, values = np.asarray(lrs, dtype=float), np.asarray(losses, dtype=float)
@@ -89,7 +83,7 @@ def find_lr_curve(lrs: npt.ArrayLike, losses: npt.ArrayLike, suggestion: float |
     axes.plot(rates, values, color=BLUE, lw=1.8)
     finite = values[np.isfinite(values)]
     if finite.size:
-        # Past the best rate the loss explodes: keep the part that tells something in view.
+        # Past the best rate the loss explodes and would flatten the curve before it.
         low, start = finite.min(), finite[0]
         axes.set_ylim(low - 0.08 * (start - low + 1e-9), min(finite.max(), start + 0.6 * (start - low + 1e-9)) + 1e-6)
     if suggestion is not None:
@@ -99,6 +93,7 @@ def find_lr_curve(lrs: npt.ArrayLike, losses: npt.ArrayLike, suggestion: float |
 
 
 def _column(rows: Sequence[Mapping[str, Any]], key: str) -> npt.NDArray[Any]:
+    """Return the values of one key in all rows (R,), NaN where there is none."""
     return np.array([math.nan if row.get(key) is None else float(row[key]) for row in rows], dtype=float)
 
 
@@ -157,8 +152,9 @@ def line_panels(
 
     Args:
         panels: title of a panel -> its lines, name of a line -> the line as ``draw`` takes it.
-        draw: function from axes, a line and its style (colour, dashes, label) to what stands for it in the legend.
-        finish: function that sets scales and ticks of the axes of the panel with a title.
+        draw: function that draws a line with a style (colour, dashes, label) into axes, and returns its handle for the
+            legend.
+        finish: function that sets scales and ticks of the axes of a panel, which it gets with the panel's title.
         x, y: names of the axes.
         columns: number of panels in a row; up to three when ``None``.
 
@@ -175,15 +171,20 @@ def line_panels(
     for position, (title, panel) in enumerate(panels.items()):
         axes = styled(figure.add_subplot(rows, columns, position + 1), x=x, y=y, title=title)
         for name, line in panel.items():
-            turn, colour = divmod(names.index(name), len(CYCLE))
-            handles[name] = draw(axes, line, {"color": CYCLE[colour], "ls": ("-", "--", ":")[turn % 3], "label": name})
+            handles[name] = draw(axes, line, {**_colour_and_dashes(names.index(name)), "label": name})
         finish(axes, title)
     if len(names) > 1:
         figure.legend(
             [handles[name] for name in names], [shorten(name, 40) for name in names], loc="outside lower center",
-            ncols=min(len(names), 2 if columns == 1 else 5), frameon=False, labelcolor=INK, fontsize=9,
+            ncols=min(len(names), 2 if columns == 1 else 5), **LEGEND,
         )  # fmt: skip
     return figure
+
+
+def _colour_and_dashes(number: int) -> dict[str, Any]:
+    """Return the style of the line with a number: a colour of the cycle, and other dashes after each turn of it."""
+    turn, colour = divmod(number, len(CYCLE))
+    return {"color": CYCLE[colour], "ls": ("-", "--", ":")[turn % 3]}
 
 
 def cross_validation(
@@ -214,10 +215,10 @@ def cross_validation(
     )
     if log_x:
         axes.set_xscale("log")
-        axes.set_xticks(points, [f"{value:g}" for value in values])  # those that were tried, not powers of ten
+        axes.set_xticks(points, [f"{value:g}" for value in values])  # instead of powers of ten
         axes.set_xticks([], minor=True)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.legend(frameon=False, labelcolor=INK, fontsize=9)
+    axes.legend(**LEGEND)
     return figure
 
 
@@ -230,16 +231,16 @@ def faithfulness_curves(curves: Sequence[Any]) -> Figure:
     """Draw the probability over the share of pixels deleted, and inserted, the most important first.
 
     Args:
-        curves: curves of deletion and insertion, with ``kind``, ``name``, ``share``, ``score``, ``auc``. Those called
-            "random maps" are drawn dashed in grey.
+        curves: curves of deletion and insertion, as :class:`cnnlab.explain.Curve`. Those called "random maps" are drawn
+            dashed in grey.
 
     Raises:
         UsageError: no curves.
     """
     if not curves:
         raise UsageError("There are no curves to draw. Compare the methods with faithfulness=True.")
-    kinds = [kind for kind in ("deletion", "insertion") if any(one.kind == kind for one in curves)]
-    names = list(dict.fromkeys(one.name for one in curves if one.name != "random maps"))
+    kinds = [kind for kind in ("deletion", "insertion") if any(curve.kind == kind for curve in curves)]
+    names = list(dict.fromkeys(curve.name for curve in curves if curve.name != "random maps"))
     figure = new_figure(4.6 * len(kinds) + 0.2, 4.4 + 0.2 * math.ceil(len(names) / 2))
     words = {
         "deletion": ("Deletion: lower is better", "share of the pixels taken away"),
@@ -249,20 +250,18 @@ def faithfulness_curves(curves: Sequence[Any]) -> Figure:
         title, x = words[kind]
         axes = styled(figure.add_subplot(1, len(kinds), number + 1), x=x, title=title)
         axes.set_ylabel("probability of the class, of that for the whole image", color=INK, fontsize=9)
-        for one in sorted(
-            (one for one in curves if one.kind == kind), key=lambda one: one.auc, reverse=kind == "insertion"
-        ):
-            turn, colour = divmod(names.index(one.name), len(CYCLE)) if one.name in names else (0, 0)
-            line_style: dict[str, Any] = {"color": CYCLE[colour], "ls": ("-", "--", ":")[turn % 3], "lw": 1.6}
-            if one.name not in names:
-                line_style = {"color": MUTED, "ls": (0, (4, 3)), "lw": 2}
-            axes.plot(one.share, one.score, label=f"{one.auc:.2f}  {one.name}", **line_style)
+        best_first = sorted(curves, key=lambda curve: curve.auc, reverse=kind == "insertion")
+        for curve in (curve for curve in best_first if curve.kind == kind):
+            line_style: dict[str, Any] = {"color": MUTED, "ls": (0, (4, 3)), "lw": 2}
+            if curve.name in names:
+                line_style = {**_colour_and_dashes(names.index(curve.name)), "lw": 1.6}
+            axes.plot(curve.share, curve.score, label=f"{curve.auc:.2f}  {curve.name}", **line_style)
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_xlim(0, 1)
         legend = axes.legend(
-            title="area under the curve", loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False,
-            labelcolor=INK, fontsize=8.5, title_fontsize=8.5, alignment="left",
+            title="area under the curve", loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, alignment="left",
+            **LEGEND | {"fontsize": 8.5, "title_fontsize": 8.5},
         )  # fmt: skip
         legend.get_title().set_color(INK)  # a page turns it light in the dark
     return figure

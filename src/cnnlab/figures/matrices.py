@@ -8,24 +8,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.ticker import PercentFormatter
 
 from cnnlab.errors import UsageError
-from cnnlab.figures.style import (
-    GRID,
-    HEAT,
-    INK,
-    MUTED,
-    ink_on,
-    new_figure,
-    shorten,
-    styled,
-)
+from cnnlab.figures.style import GRID, HEAT, INK, MUTED, ink_on, new_figure, shorten, styled
 
 _NUMBERS_UP_TO = 20  # classes: beyond that a number no longer fits its cell
-
 _LABELS_UP_TO = 120  # classes: beyond that names give way to positions
 
 
@@ -58,18 +50,9 @@ def confusion(matrix: npt.ArrayLike, classes: Sequence[str]) -> Figure:
     share = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
     norm = PowerNorm(0.5, 0, 1)
     image = axes.imshow(np.ma.masked_equal(share, 0), cmap=HEAT, norm=norm, interpolation="nearest")
-    bar = figure.colorbar(
-        image,
-        ax=axes,
-        fraction=0.035,
-        pad=0.02,
-        aspect=30,
-        format=PercentFormatter(1.0),
-        ticks=[0.01, 0.1, 0.25, 0.5, 1],
-    )
+    shares = {"format": PercentFormatter(1.0), "ticks": [0.01, 0.1, 0.25, 0.5, 1]}
+    bar = _colour_bar(figure, image, fraction=0.035, aspect=30, **shares)
     bar.set_label("share of the true class", color=MUTED, fontsize=8)
-    bar.ax.tick_params(labelsize=8, colors=MUTED)
-    bar.outline.set_visible(False)
     if k <= _LABELS_UP_TO:
         _name_classes(axes, names, size, cell)
     axes.tick_params(length=0)
@@ -84,6 +67,14 @@ def confusion(matrix: npt.ArrayLike, classes: Sequence[str]) -> Figure:
             ink = ink_on(HEAT(norm(share[row, column])))
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=ink, fontsize=number)
     return figure
+
+
+def _colour_bar(figure: Figure, image: AxesImage, **options: Any) -> Colorbar:
+    """Draw the scale of an image beside its axes, with options of ``Figure.colorbar``."""
+    bar = figure.colorbar(image, ax=image.axes, pad=0.02, **options)
+    bar.ax.tick_params(labelsize=8, colors=MUTED)
+    bar.outline.set_visible(False)
+    return bar
 
 
 def _name_classes(axes: Axes, names: Sequence[str], size: float, cell: float) -> None:
@@ -120,15 +111,17 @@ def heat_map(
         label: meaning of the colour.
 
     Raises:
-        UsageError: not a matrix, or names that are not as many as rows or columns.
+        UsageError: the values are no matrix, or there are not as many names as rows or columns.
     """
     matrix = np.asarray(values, dtype=float)
     if matrix.ndim != 2 or not matrix.size:
         raise UsageError(f"A heat map is drawn from a matrix (H, W), got {matrix.shape}.")
     height, width = matrix.shape
-    for what, names, count in (("rows", rows, height), ("columns", columns, width)):
+    for side, names, count in (("rows", rows, height), ("columns", columns, width)):
         if names is not None and len(names) != count:
-            raise UsageError(f"A matrix of {height} rows and {width} columns has {len(names)} names of {what}.")
+            raise UsageError(
+                f"A matrix of {height} rows and {width} columns has {len(names)} names of {side}; give {count}."
+            )
     named = rows is not None or columns is not None or numbers
     wide = float(np.clip(0.75 * width + 2.2, 3.6, 12)) if named else 7.5
     # Long and flat or narrow matrices are stretched: a cell need not be a square to be seen.
@@ -136,10 +129,8 @@ def heat_map(
     figure = new_figure(wide, high)
     axes = styled(figure.add_subplot(), x=x, y=y, grid=False)
     image = axes.imshow(matrix, cmap=HEAT, aspect="auto", interpolation="nearest")
-    bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02, format=PercentFormatter(1.0) if percent else None)
+    bar = _colour_bar(figure, image, fraction=0.05, format=PercentFormatter(1.0) if percent else None)
     bar.set_label(label, color=INK, fontsize=9)
-    bar.ax.tick_params(labelsize=8, colors=MUTED)
-    bar.outline.set_visible(False)
     if rows is not None:
         axes.set_yticks(range(height), list(rows), parse_math=False)
     if columns is not None:

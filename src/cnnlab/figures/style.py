@@ -43,10 +43,11 @@ SIGNED = LinearSegmentedColormap.from_list(
 )  # fmt: skip
 #: Colours of Okabe and Ito (2008) in the order in which lines take them; beyond eight, dashes tell them apart.
 CYCLE = (BLUE, ORANGE, GREEN, "#cc79a7", "#e69f00", "#56b4e9", INK, "#b0a000")
+LEGEND: dict[str, Any] = {"frameon": False, "labelcolor": INK, "fontsize": 9}  # arguments of a legend
 
 
 def save(figure: Figure, path: str | Path) -> Path:
-    """Write ``figure`` to ``path``; the ending chooses the format (png, svg, pdf). Returns the path.
+    """Write ``figure`` to ``path``, in the format of its suffix (png, svg, pdf), and return the path.
 
     Raises:
         UsageError: matplotlib cannot write that format.
@@ -101,8 +102,8 @@ def to_svg(figure: Figure, name: str = "figure") -> str:
     buffer = io.StringIO()
     settings: Any = {"svg.fonttype": "none", "svg.hashsalt": name}
     with quiet(), matplotlib.rc_context(settings):
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(buffer, format="svg", transparent=True, dpi=110, metadata=nothing)
+        no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", transparent=True, dpi=110, metadata=no_metadata)
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
@@ -137,7 +138,7 @@ class Drawable:
 
 
 def shorten(text: str, length: int) -> str:
-    """Return ``text`` in at most ``length`` characters: the middle gives way to an ellipsis."""
+    """Return ``text`` in at most ``length`` characters; an ellipsis replaces its middle."""
     text = " ".join(text.split())
     if len(text) <= length:
         return text
@@ -147,6 +148,7 @@ def shorten(text: str, length: int) -> str:
 
 
 def new_figure(width: float, height: float, layout: Any = "constrained") -> Figure:
+    """Return an empty figure of a width and height in inches."""
     return Figure(figsize=(width, height), layout=layout)
 
 
@@ -167,14 +169,17 @@ def styled(axes: Axes, x: str = "", y: str = "", title: str = "", grid: bool = T
 
 
 def ink_on(colour: Any) -> str:
-    """Return the colour of texts, black or white, that can be read on a colour (red, green, blue, ...) of 0..1."""
+    """Return black or white, whichever can be read on a colour (red, green, blue, ...) of 0..1, as "#rrggbb".
+
+    Rec. ITU-R BT.601 weighs the three to the brightness that the eye sees.
+    """
     red, green, blue = colour[:3]
     return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "#ffffff"
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Draw without a warning per letter that matplotlib's font lacks (class names come in every script)."""
+    """Silence matplotlib's warnings about letters that its font lacks: class names come in every script."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
         yield

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from cnnlab.errors import UsageError
-from cnnlab.figures.style import CYCLE, HEAT, INK, new_figure, styled
+from cnnlab.figures.style import CYCLE, HEAT, INK, LEGEND, new_figure, styled
 
 
 def paths_on_surface(
@@ -20,7 +20,7 @@ def paths_on_surface(
     target: tuple[float, float] | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw paths over the level lines of a surface.
+    """Draw paths over the level lines of a surface, each with a dot at its last point.
 
     Args:
         surface: function from x and y, arrays of equal shape, to the height.
@@ -42,17 +42,15 @@ def paths_on_surface(
     axes.contourf(xs, ys, heights, levels=levels, cmap=HEAT, alpha=0.75)
     axes.contour(xs, ys, heights, levels=levels, colors=INK, linewidths=0.3, alpha=0.4)
     for number, (name, points) in enumerate(paths.items()):
-        walked = np.asarray(points, dtype=float)
-        if walked.ndim != 2 or walked.shape[1] != 2:
-            raise UsageError(f'The path "{name}" has shape {walked.shape}; give (steps, 2).')
+        path = np.asarray(points, dtype=float)
+        if path.ndim != 2 or path.shape[1] != 2:
+            raise UsageError(f'The path "{name}" has shape {path.shape}; give (steps, 2).')
         colour = CYCLE[(number + 1) % len(CYCLE)]  # not the blue of the surface
-        axes.plot(walked[:, 0], walked[:, 1], color=colour, lw=1.8, label=name)
-        axes.plot(walked[-1, 0], walked[-1, 1], "o", color=colour, ms=6)
+        axes.plot(*path.T, color=colour, lw=1.8, label=name)
+        axes.plot(*path[-1], "o", color=colour, ms=6)
     if target is not None:
         axes.plot(*target, "*", color=INK, ms=12)
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
-    figure.legend(
-        loc="outside lower center", ncols=min(5, max(1, len(paths))), frameon=False, labelcolor=INK, fontsize=9
-    )
+    figure.legend(loc="outside lower center", ncols=min(5, max(1, len(paths))), **LEGEND)
     return figure

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from cnnlab.errors import UsageError
-from cnnlab.figures.style import BLUE, GRID, INK, MUTED, ORANGE, new_figure, shorten, styled
+from cnnlab.figures.style import BLUE, GRID, INK, LEGEND, MUTED, ORANGE, new_figure, shorten, styled
 
-# State of a trial -> how its point is drawn; what failed has no accuracy and stands at the lower edge.
+# State of a trial -> how its point is drawn; a failed trial has no accuracy and stands at the lower edge.
 _POINTS: dict[str, dict[str, Any]] = {
     "completed": {"marker": "o", "color": BLUE, "s": 34, "linewidths": 0, "label": "completed"},
     "pruned": {"marker": "o", "facecolors": "white", "edgecolors": MUTED, "s": 30, "label": "stopped early"},
@@ -33,7 +33,7 @@ def trial_history(
         y: name of the vertical axis.
 
     Raises:
-        UsageError: no trials, or states that are not as many or not known.
+        UsageError: there are no trials, or not as many states, or other states.
     """
     _check(accuracies, states)
     figure = new_figure(6.4, 3.8)
@@ -45,7 +45,7 @@ def trial_history(
     axes.plot(numbers, line, color=BLUE, lw=1.6, drawstyle="steps-post", label="best so far", zorder=1)
     _draw_points(axes, numbers, accuracies, states)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.legend(frameon=False, labelcolor=INK, fontsize=9, loc="best")
+    axes.legend(**LEGEND, loc="best")
     return figure
 
 
@@ -60,7 +60,7 @@ def trial_settings(
     """Draw the accuracy over each setting, one panel per setting; the best trial has a ring.
 
     Args:
-        settings: name of a setting -> its value in each trial; values that are no numbers stand beside each other in
+        settings: name of a setting -> its value in each trial; texts and booleans stand beside each other in
             alphabetical order.
         accuracies: accuracy of each trial, 0..1; None where it failed.
         states: state of each trial: completed, pruned or failed.
@@ -68,7 +68,7 @@ def trial_settings(
         y: name of the vertical axes.
 
     Raises:
-        UsageError: no trials, or lists of different lengths.
+        UsageError: there are no trials, no settings, or lists of different lengths.
     """
     _check(accuracies, states)
     if not settings or any(len(values) != len(accuracies) for values in settings.values()):
@@ -101,14 +101,12 @@ def trial_settings(
             handles["best"] = axes.scatter(across[-best], height, clip_on=False, **ring)
     names = list(handles)
     if len(names) > 1:
-        figure.legend(
-            [handles[name] for name in names], names, loc="outside lower center", ncols=4, frameon=False,
-            labelcolor=INK, fontsize=9,
-        )  # fmt: skip
+        figure.legend(handles.values(), names, loc="outside lower center", ncols=4, **LEGEND)
     return figure
 
 
 def _check(accuracies: Sequence[float | None], states: Sequence[str]) -> None:
+    """Raise a UsageError unless there are trials, and as many states of the three sorts."""
     if not accuracies or len(accuracies) != len(states) or not set(states) <= set(_POINTS):
         raise UsageError(
             f"{len(accuracies)} trials and {len(states)} states: give at least one, and to each {', '.join(_POINTS)}."

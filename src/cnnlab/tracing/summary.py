@@ -115,7 +115,7 @@ def summarise(model: nn.Module, inputs: Inputs = None) -> Summary:
     if inputs is None:
         if not isinstance(arch, Mapping):
             raise UsageError(
-                f"{type(model).__name__} does not declare the shape of its images. Give it as in "
+                f"{type(model).__name__} does not declare the size of its images. Give the shape as in "
                 "summary(model, (1, 3, 224, 224))."
             )
         inputs = (1, arch["in_channels"], arch["image_size"], arch["image_size"])
