@@ -10,11 +10,11 @@ from cnnlab.experiments.results import ClaimResult
 from cnnlab.experiments.runner import read_result
 from cnnlab.experiments.study import Claim, Study, find_study, list_studies
 
-Answer = tuple[Study, Claim, ClaimResult | None]
+MeasuredClaim = tuple[Study, Claim, ClaimResult | None]
 """A study, one of its claims, and what was measured about it; None where nothing was."""
 
 
-def answers_so_far(pattern: str, folder: Path) -> list[Answer]:
+def answers_so_far(pattern: str, folder: Path) -> list[MeasuredClaim]:
     """Return every claim of the studies that match a shell-style pattern, with what was measured about it.
 
     Args:
@@ -24,7 +24,7 @@ def answers_so_far(pattern: str, folder: Path) -> list[Answer]:
     Raises:
         RunError: results lie there that cannot be read.
     """
-    answers: list[Answer] = []
+    answers: list[MeasuredClaim] = []
     for name in list_studies(pattern):
         study = find_study(name)
         measured: dict[str, ClaimResult] = {}
@@ -34,7 +34,7 @@ def answers_so_far(pattern: str, folder: Path) -> list[Answer]:
     return answers
 
 
-def what_we_measured(answers: Sequence[Answer]) -> str:
+def what_we_measured(answers: Sequence[MeasuredClaim]) -> str:
     """Return the answers as a Markdown page: a line per claim."""
     lines = [
         "# What we measured",

@@ -134,7 +134,7 @@ class Bench:
         steps = ((maps - low) / max(high - low, 1e-12) * 255).round().to(torch.uint8).cpu().numpy()
         zero = float((maps == 0).float().mean())
         for channel, one in enumerate(steps):
-            pixels = "x" + one.tobytes().hex()
+            pixels = "x" + one.tobytes().hex()  # the x keeps a spreadsheet from reading a number
             self.record(
                 table,
                 variant=variant,
@@ -255,7 +255,7 @@ class _SideBySide:
                     self.diverged.add(variant)
                 if isinstance(event, Started) and self.restored:
                     continue  # what was done at the beginning was done before the interruption
-                self._take(variant, event)
+                self._record_event(variant, event)
                 if isinstance(event, Finished | Diverged):
                     self.records.ended.append(variant)
                     del streams[variant]
@@ -266,7 +266,8 @@ class _SideBySide:
     def _add(self, table: str, **row: Value) -> None:
         self.records.rows.append((table, row))
 
-    def _take(self, variant: str, event: Event) -> None:
+    def _record_event(self, variant: str, event: Event) -> None:
+        """Add the rows that an event gives to the tables, show it to the watches, and keep the weights of an epoch."""
         session = event.session
         if isinstance(event, Started) and self.begin:
             self.begin(variant, event)

@@ -93,16 +93,16 @@ def recorded_pictures(rows: Sequence[Row], variants: Sequence[str]) -> Figure:
         rows: rows of the table.
         variants: names of the variants.
     """
-    groups = {variant: [row for row in rows if row["variant"] == variant] for variant in variants}
+    groups = group_by(rows, "variant")
     return figures.features_beside(
         {
             variant: (
-                [recorded_map(row) for row in group],
-                [str(row["channel"]) for row in group],
-                float(group[0]["zero"]),
+                [recorded_map(row) for row in groups[variant]],
+                [str(row["channel"]) for row in groups[variant]],
+                float(groups[variant][0]["zero"]),
             )
-            for variant, group in groups.items()
-            if group
+            for variant in variants
+            if variant in groups
         }
     )
 

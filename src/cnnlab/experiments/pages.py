@@ -15,7 +15,6 @@ from cnnlab.experiments.results import ClaimResult, Result
 from cnnlab.runs.html import figure_markup, render
 
 COLUMNS = {"accuracy": "test accuracy", "loss": "test loss", "train_loss": "training loss"}
-_PERCENT = ("accuracy",)
 
 
 def effects_figure(result: Result) -> Figure:
@@ -77,7 +76,7 @@ def variant_rows(result: Result) -> tuple[list[str], list[list[str]]]:
         for column in columns:
             values = np.array([float(row.get(column, np.nan)) for row in own])
             values = values[np.isfinite(values)]
-            cells.append(mean_and_std(values, column in _PERCENT or column.endswith("accuracy")))
+            cells.append(mean_and_std(values, column.endswith("accuracy")))
         cells.append(str(sum(int(row.get("diverged", 0)) for row in own)))
         rows.append(cells)
     titles = ["variant", *(COLUMNS.get(column, column.replace("_", " ")) for column in columns), "diverged"]

@@ -160,10 +160,8 @@ class StudyFolder:
         for seed in dict.fromkeys(int(row["seed"]) for row in tables["results"]):
             records = Records(answers={str(r["variant"]): str(r["correct"]) for r in answers if r["seed"] == seed})
             for name, rows in tables.items():
-                own = (
-                    {key: value for key, value in row.items() if key != "seed"} for row in rows if row["seed"] == seed
-                )
-                records.rows += [(name, row) for row in own]
+                own = [row for row in rows if row["seed"] == seed]
+                records.rows += [(name, {key: row[key] for key in row if key != "seed"}) for row in own]
             self.keep_seed(seed, records)
 
     def clear(self) -> None:
@@ -221,6 +219,7 @@ class StudyFolder:
 
 
 def _cell(value: Value) -> str:
+    """Return a value as a cell of a CSV file: six significant digits, and empty for NaN."""
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.6g}"
     return str(value)
@@ -234,6 +233,7 @@ def _typed(row: dict[str, str]) -> Row:
 
 
 def _number(text: str) -> Value:
+    """Return the number in a cell of a CSV file, NaN for an empty one, and the text itself where it is no number."""
     if text == "":
         return math.nan
     for kind in (int, float):

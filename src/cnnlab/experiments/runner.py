@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def run_study(
         assert images is not None
         started = time.perf_counter()
         checkpoints = folder.path / "checkpoints" if seed == wanted[0] else None
-        watch = None if display is None else _with_seed(display, seed)
+        watch = None if display is None else partial(display, seed)
         bench = Bench(seed, scale, chosen, images, folder.unfinished(seed), checkpoints=checkpoints, watch=watch)
         study.measure(bench)
         bench.record("timings", variant="", seconds=time.perf_counter() - started)
@@ -237,7 +238,3 @@ def _load(study: Study, name: str, data_dir: str | os.PathLike[str] | None, scal
     limit = TEST_IMAGES[scale]
     # The same test images for all seeds, so that the spread over seeds is that of the trainings.
     return images.limited(test=limit, seed=0)
-
-
-def _with_seed(display: Display, seed: int) -> Callable[[str, Event], None]:
-    return lambda variant, event: display(seed, variant, event)
