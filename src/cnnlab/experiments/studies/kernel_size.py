@@ -55,8 +55,8 @@ class KernelSize(Study):
     claims = (
         Claim(
             "Two 3x3 convolutions give a higher test accuracy than one of 5x5.",
-            "Simonyan, Zisserman: Very Deep Convolutional Networks, 2015, section 2.3; Szegedy et al.: Rethinking the "
-            "Inception Architecture, 2016, section 3.1",
+            "Simonyan, Zisserman: Very Deep Convolutional Networks, 2015, sections 2.3 and 4.1; Szegedy et al.: "
+            "Rethinking the Inception Architecture, 2016, section 3.1",
             accuracy_gain("two 3x3", "one 5x5", chance=0.1),
             worth=1.0,
         ),

@@ -58,11 +58,11 @@ class LabelCount(Study):
         "LeNet-5 with ReLU learns digits from 100, 200, 400, 800, 1,600 and 3,200 images side by side; each set is "
         "half of the next larger one, with all classes in proportion. All are trained for the same number of steps by "
         "Adam at a rate of 0.001 in batches of 50: an epoch is 3,200 images for all of them, in which 100 images come "
-        "32 times. Two laws with two parameters are fitted to the test errors of each seed by least squares: a power "
-        "law, error = a * images^(-b), which is a straight line where both axes are logarithmic, and a logarithmic "
-        "law, error = a - b * log(images), which is one where only that of the images is. R2 is the share of the "
-        "variance of the six errors that a law explains. Neither law has a floor that the error would not fall below. "
-        "The figure shows the laws fitted to the mean over the seeds."
+        "32 times, and at small scale there are ten epochs. Two laws with two parameters are fitted to the test "
+        "errors of each seed by least squares: a power law, error = a * images^(-b), which is a straight line where "
+        "both axes are logarithmic, and a logarithmic law, error = a - b * log(images), which is one where only that "
+        "of the images is. R2 is the share of the variance of the six errors that a law explains. Neither law has a "
+        "floor that the error would not fall below. The figure shows the laws fitted to the mean over the seeds."
     )
     pairing = (
         "Within a seed all variants share the initial weights, and the images of a variant are among those of the next "
