@@ -46,8 +46,8 @@ class Shift(Study):
         "one hidden layer, LeNet-5 with ReLU, a small VGG-like convnet that averages its last maps over all positions, "
         "and a small MLP-Mixer on patches of 4x4 pixels, whose dense layers across the patches have weights of their "
         "own for every position. Then 500 test digits (all at full scale) are shifted by 1 to 4 pixels to the right, "
-        "to the left, down and up, and the border is filled with zeros. A digit is 20 of the 28 pixels high and its "
-        "centre of mass is in the middle, so that most shifts cut nothing off, and others the tip of a stroke. What a "
+        "to the left, down and up, and the border is filled with zeros. A digit fits into 20x20 of 28x28 pixels, its "
+        "centre of mass in the middle, so that most shifts cut nothing off, and others the tip of a stroke. What a "
         "network loses is its accuracy on the same digits without a shift minus the mean accuracy over the 16 shifts. "
         "All are trained by Adam with the same one-cycle schedule and an equal number of steps."
     )
@@ -87,9 +87,11 @@ class Shift(Study):
             small={"train_limit": 3000, "epochs": 3},
             full={"train_limit": None, "epochs": 20},
         )
+        # NHWC: max pooling on CPUs is several times faster than with NCHW, and no less repeatable.
         recipe = bench.recipe(
-            "mlp", optimizer="adam", lr=1e-3, batch_size=32, image_size=SIDE, model_options={"hidden": (77,)}, **size
-        )
+            "mlp", model_options={"hidden": (77,)}, image_size=SIDE, optimizer="adam", lr=1e-3, batch_size=32,
+            channels_last=True, **size,
+        )  # fmt: skip
         recipes = {
             "MLP": recipe,
             "LeNet-5": recipe.with_overrides(model="lenet5", model_options={"activation": "relu"}),
