@@ -60,7 +60,7 @@ class Shift(Study):
         ),
         Claim(
             "An MLP loses more accuracy on shifted images than LeNet-5.",
-            "LeCun, Bottou, Bengio, Haffner: Gradient-based learning, 1998, section II.A: dense networks have no "
+            "LeCun, Bottou, Bengio, Haffner: Gradient-based learning, 1998, section II: dense networks have no "
             "built-in invariance to translation",
             Difference("MLP", "LeNet-5", "lost_by_shifts", factor=100),
             worth=2.0,
