@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from cnnlab.diagram.box_layout import GAP, LABEL, LANE, LEAST_WIDTH, Placed, box_size, place_box
-from cnnlab.diagram.canvas import Canvas, text_width
 from cnnlab.diagram.items import Box, Item, Parallel, Series, count_boxes
+from cnnlab.diagram.pen import Pen, text_width
 from cnnlab.diagram.tangle_layout import place_tangle
 from cnnlab.figures.style import MUTED
 
@@ -21,7 +21,13 @@ _CORNER, _MERGE_CORNER, _SHORTCUT_CORNER = 0.09, 0.07, 0.14  # radii
 
 
 def place(item: Item, width: float, depth: int = 0) -> Placed:
-    """Place an item; ``width`` is that of the boxes on the main line, ``depth`` counts the blocks around the item."""
+    """Return an item with its size and how it is drawn.
+
+    Args:
+        item: the item.
+        width: width of the boxes on the main line in inches.
+        depth: number of blocks around the item.
+    """
     if isinstance(item, Box):
         return place_box(item, width)
     if isinstance(item, Series):
@@ -52,9 +58,9 @@ def widest_box(items: Sequence[Item]) -> float:
 
 
 def _on_axis(item: Parallel) -> tuple[Series, bool]:
-    """Return the longest branch, and whether it stays on the axis, with the shortcut around it to its right.
+    """Return the longest branch, and whether it stays on the axis, with the other branch around it to its right.
 
-    So it does when it is the only one with layers, or when the other branch has one layer at most.
+    It does when it is the only one with layers, or when the other one has at most one layer, as a projection shortcut.
     """
     full = sorted((branch for branch in item.branches if branch.items), key=count_boxes)
     shortcuts = len(item.branches) - len(full)
@@ -66,13 +72,13 @@ def _on_ground(placed: Placed) -> Placed:
     """Place a block on a ground of its own, with how often it is repeated."""
     times = f"x{placed.item.times}" if placed.item.times > 1 else ""
 
-    def draw(canvas: Canvas, x: float, y: float) -> None:
+    def draw(pen: Pen, x: float, y: float) -> None:
         width, height = placed.left + placed.right + 2 * _PAD, placed.height + 2 * _PAD
-        canvas.box(x - placed.left - _PAD, y, width, height, _GROUND, MUTED if times else _GROUND, _PAD, under=True)
-        canvas.line([(x, y), (x, y + _PAD)], arrow=placed.takes_arrow)
-        placed.draw(canvas, x, y + _PAD)
-        canvas.line([(x, y + _PAD + placed.height), (x, y + height)])
-        canvas.text(x + placed.right + _PAD + 0.06, y + 0.1, times, LABEL + 1, weight="bold", align="left")
+        pen.box(x - placed.left - _PAD, y, width, height, _GROUND, MUTED if times else _GROUND, _PAD, under=True)
+        pen.line([(x, y), (x, y + _PAD)], arrow=placed.takes_arrow)
+        placed.draw(pen, x, y + _PAD)
+        pen.line([(x, y + _PAD + placed.height), (x, y + height)])
+        pen.text(x + placed.right + _PAD + 0.06, y + 0.1, times, LABEL + 1, weight="bold", align="left")
 
     extra = 0.1 + text_width(times, LABEL + 1) if times else 0.0
     return Placed(placed.item, placed.left + _PAD, placed.right + _PAD + extra, placed.height + 2 * _PAD, draw, False)
@@ -83,13 +89,13 @@ def series_height(parts: Sequence[Placed]) -> float:
     return sum(part.height for part in parts) + GAP * (len(parts) - 1)
 
 
-def draw_series(parts: Sequence[Placed], canvas: Canvas, x: float, y: float) -> list[float]:
-    """Draw items one below the other, with lines between them; return where each ends."""
+def draw_series(parts: Sequence[Placed], pen: Pen, x: float, y: float) -> list[float]:
+    """Draw items one below the other, with lines between them; return the y at which each ends."""
     ends = []
     for position, part in enumerate(parts):
         if position:
-            canvas.line([(x, y - GAP), (x, y)], arrow=part.takes_arrow)
-        part.draw(canvas, x, y)
+            pen.line([(x, y - GAP), (x, y)], arrow=part.takes_arrow)
+        part.draw(pen, x, y)
         ends.append(y + part.height)
         y += part.height + GAP
     return ends
@@ -137,36 +143,34 @@ class _Branches:
             left, right, height = max(left, self.join.left), max(right, self.join.right), height + self.join.height
         return Placed(self.item, left, right, height, self.draw, False)
 
-    def draw(self, canvas: Canvas, x: float, y: float) -> None:
+    def draw(self, pen: Pen, x: float, y: float) -> None:
         """Draw the block around the axis ``x``, from ``y`` on."""
         end = y + self.fork + self.tallest + _MERGE
         for centre, part in zip(self.centres, self.parts, strict=True):
-            # What leads around a block stands beside its middle.
+            # A short branch around a block stands beside its middle.
             start = y + self.fork + ((self.tallest - part.height) / 2 if self.on_axis and centre > 0 else 0.0)
-            canvas.line([(x, y), (x + centre, y), (x + centre, start)], arrow=part.takes_arrow, rounding=_CORNER)
-            part.draw(canvas, x + centre, start)
-            self._lead_back(canvas, x, centre, start + part.height, end)
+            pen.line([(x, y), (x + centre, y), (x + centre, start)], arrow=part.takes_arrow, rounding=_CORNER)
+            part.draw(pen, x + centre, start)
+            self._lead_back(pen, x, centre, start + part.height, end)
         for lane in self.lanes:
-            self._join_from_right(canvas, x, [(x, y), (x + lane, y)], end, _SHORTCUT_CORNER)
+            self._join_from_right(pen, x, [(x, y), (x + lane, y)], end, _SHORTCUT_CORNER)
         if self.join is not None:
-            self.join.draw(canvas, x, end)
+            self.join.draw(pen, x, end)
 
-    def _lead_back(self, canvas: Canvas, x: float, centre: float, below: float, end: float) -> None:
+    def _lead_back(self, pen: Pen, x: float, centre: float, below: float, end: float) -> None:
         """Draw the line from the end of a branch to where the branches meet."""
         if self.join is not None and self.on_axis and centre > 0:
-            self._join_from_right(canvas, x, [(x + centre, below)], end, _CORNER)
+            self._join_from_right(pen, x, [(x + centre, below)], end, _CORNER)
             return
         level = end - _LEVEL
         way = [(x + centre, below), (x + centre, level), (x, level), (x, end)]
-        canvas.line(way, arrow=self.join is not None, rounding=_MERGE_CORNER)
+        pen.line(way, arrow=self.join is not None, rounding=_MERGE_CORNER)
 
-    def _join_from_right(
-        self, canvas: Canvas, x: float, way: list[tuple[float, float]], end: float, rounding: float
-    ) -> None:
+    def _join_from_right(self, pen: Pen, x: float, way: list[tuple[float, float]], end: float, rounding: float) -> None:
         """Draw a line that comes from the right to the join, or to the axis without one."""
         across = way[-1][0]
         if self.join is None:
-            canvas.line([*way, (across, end), (x, end)], rounding=rounding)
+            pen.line([*way, (across, end), (x, end)], rounding=rounding)
             return
         middle = end + self.join.height / 2
-        canvas.line([*way, (across, middle), (x + self.join.left, middle)], arrow=True, rounding=rounding)
+        pen.line([*way, (across, middle), (x + self.join.left, middle)], arrow=True, rounding=rounding)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cnnlab.diagram.canvas import Canvas, text_width
 from cnnlab.diagram.items import Box, Item, Tangle
+from cnnlab.diagram.pen import Pen, text_width
 from cnnlab.figures.style import GRID, INK, MUTED
 
 # Kind of a box -> name in the legend, fill, edge.
@@ -38,16 +38,21 @@ MARK_LINE = 0.055  # from the end of a stage to the line under its name
 
 @dataclass(frozen=True)
 class Placed:
-    """An item with its reach to the left and right of its axis, its height, and how it is drawn at (x, y) downwards.
+    """An item with its size, around a vertical axis along which data flows; lengths are in inches.
 
-    ``takes_arrow`` says whether the line into it ends in an arrow head.
+    Attributes:
+        item: the item.
+        left, right: lengths from the axis to its left and right edge.
+        height: height of the item.
+        draw: function that draws it with a pen, its axis at x and its upper edge at y.
+        takes_arrow: whether the line into it ends in an arrow head.
     """
 
     item: Item
     left: float
     right: float
     height: float
-    draw: Callable[[Canvas, float, float], object]
+    draw: Callable[[Pen, float, float], object]
     takes_arrow: bool = True
 
 
@@ -68,17 +73,17 @@ def place_box(box: Box, width: float) -> Placed:
     times = f"x{box.times}" if box.times > 1 else ""
     _, fill, edge = KINDS.get(box.kind, KINDS["other"])
 
-    def draw(canvas: Canvas, x: float, y: float) -> None:
+    def draw(pen: Pen, x: float, y: float) -> None:
         if times:
-            canvas.box(x - width / 2 + _SHEET, y + _SHEET, width, height, fill, edge)
-            canvas.text(x + width / 2 + 0.09, y + height / 2, times, LABEL, weight="bold", align="left")
-        canvas.box(x - width / 2, y, width, height, fill, edge)
-        canvas.text(x, y + _NOTE_LINE, box.before, NOTE, MUTED)
+            pen.box(x - width / 2 + _SHEET, y + _SHEET, width, height, fill, edge)
+            pen.text(x + width / 2 + 0.09, y + height / 2, times, LABEL, weight="bold", align="left")
+        pen.box(x - width / 2, y, width, height, fill, edge)
+        pen.text(x, y + _NOTE_LINE, box.before, NOTE, MUTED)
         line_y = y + _FIRST_LINE + 0.105 * bool(box.before)
         for line in box.label.split("\n"):
-            canvas.text(x, line_y, line, LABEL)
+            pen.text(x, line_y, line, LABEL)
             line_y += _LINE_HEIGHT
-        canvas.text(x, line_y + 0.01, box.note, NOTE, MUTED)
+        pen.text(x, line_y + 0.01, box.note, NOTE, MUTED)
 
     extra = 0.09 + text_width(times, LABEL) if times else 0.0
     return Placed(box, width / 2, width / 2 + extra, height, draw)
@@ -88,10 +93,10 @@ def _place_bar(box: Box) -> Placed:
     """Place a concatenation."""
     width = text_width(box.label, SMALL_LABEL) + 0.2
 
-    def draw(canvas: Canvas, x: float, y: float) -> None:
-        canvas.box(x - width / 2, y, width, _BAR, "white", INK, _BAR_ROUND)
-        canvas.text(x, y + _BAR / 2, box.label, SMALL_LABEL)
-        canvas.text(x + width / 2 + 0.04, y + _BAR, box.note, NOTE, MUTED, align="left")
+    def draw(pen: Pen, x: float, y: float) -> None:
+        pen.box(x - width / 2, y, width, _BAR, "white", INK, _BAR_ROUND)
+        pen.text(x, y + _BAR / 2, box.label, SMALL_LABEL)
+        pen.text(x + width / 2 + 0.04, y + _BAR, box.note, NOTE, MUTED, align="left")
 
     return Placed(box, width / 2, width / 2 + _note_width(box), _BAR, draw)
 
@@ -102,11 +107,11 @@ def _place_sign(box: Box) -> Placed:
     reach = _SIGN * (0.6 if plus else 0.45)
     strokes = [((-1, 0), (1, 0)), ((0, -1), (0, 1))] if plus else [((-1, -1), (1, 1)), ((-1, 1), (1, -1))]
 
-    def draw(canvas: Canvas, x: float, y: float) -> None:
-        canvas.circle(x, y + _SIGN, _SIGN)
+    def draw(pen: Pen, x: float, y: float) -> None:
+        pen.circle(x, y + _SIGN, _SIGN)
         for stroke in strokes:
-            canvas.line([(x + dx * reach, y + _SIGN + dy * reach) for dx, dy in stroke], above=True)
-        canvas.text(x + _SIGN + 0.06, y + _SIGN + 0.12, box.note, NOTE, MUTED, align="left")
+            pen.line([(x + dx * reach, y + _SIGN + dy * reach) for dx, dy in stroke], above=True)
+        pen.text(x + _SIGN + 0.06, y + _SIGN + 0.12, box.note, NOTE, MUTED, align="left")
 
     return Placed(box, _SIGN, _SIGN + _note_width(box), 2 * _SIGN, draw)
 
@@ -116,14 +121,14 @@ def _note_width(box: Box) -> float:
 
 
 def mark_width(item: Item) -> float:
-    """Return the room that the name of the stage needs that ends with an item."""
+    """Return the width in inches of the stage's name beside the item that ends the stage; 0 without one."""
     if isinstance(item, Tangle) or not (item.stage or item.shape):
         return 0.0
     return 0.16 + max(text_width(item.stage, LABEL), text_width(item.shape, SMALL_LABEL))
 
 
-def draw_mark(canvas: Canvas, item: Item, left: float, right: float, y: float) -> None:
+def draw_mark(pen: Pen, item: Item, left: float, right: float, y: float) -> None:
     """Write the name of the stage that ends with an item and the shape of its output, above a line."""
-    canvas.text(left, y - 0.2, item.stage, LABEL, weight="bold", align="left")
-    canvas.text(left, y - 0.06, item.shape, SMALL_LABEL, MUTED, align="left")
-    canvas.line([(left, y + MARK_LINE), (right, y + MARK_LINE)], colour=GRID, width=0.7)
+    pen.text(left, y - 0.2, item.stage, LABEL, weight="bold", align="left")
+    pen.text(left, y - 0.06, item.shape, SMALL_LABEL, MUTED, align="left")
+    pen.line([(left, y + MARK_LINE), (right, y + MARK_LINE)], colour=GRID, width=0.7)

@@ -12,7 +12,7 @@ from cnnlab.diagram.items import Box, Item, Parallel, Series, Tangle
 from cnnlab.tracing import Call
 
 _LONGEST = 8  # items that are repeated together, at most
-_FEW = 4  # items of a block that is framed, at most
+_MOST_FRAMED = 4  # items of a block that gets a ground of its own, at most
 
 
 def fold(items: Sequence[Item], many: bool) -> list[Item]:
@@ -33,7 +33,7 @@ def fold(items: Sequence[Item], many: bool) -> list[Item]:
             if worth and period * (count - 1) > best[0] * (best[1] - 1):
                 best = (period, count)
         period, count = best
-        # Of runs that are as long, the one that ends with the stage shows the blocks as they were meant.
+        # Of equally long runs, the one that ends with the stage has the blocks of the paper.
         later = len(items) - period * count - i
         if count > 1 and 0 < later < period and _runs(items, i + later, period) == count:
             folded += items[i : i + later]
@@ -109,7 +109,7 @@ def _is_block(call: Call, pieces: Sequence[Piece], kinds: set[type]) -> bool:
     if not any(isinstance(piece.item, Parallel) for piece in pieces):
         return type(call.module) in kinds
     from_torch = type(call.module).__module__.startswith("torch.nn")
-    return not from_torch and 1 < len(fold([piece.item for piece in pieces], True)) <= _FEW
+    return not from_torch and 1 < len(fold([piece.item for piece in pieces], True)) <= _MOST_FRAMED
 
 
 def fold_runs(item: Tangle) -> Tangle:

@@ -10,7 +10,7 @@ from typing import Any
 from cnnlab.diagram.items import Box, Item, Parallel, Series, Tangle
 from cnnlab.diagram.operations import Unit
 
-_SMALL = 14  # up to this many entangled boxes are drawn as they are
+_MOST_ENTANGLED = 14  # boxes of an entangled branch, which is drawn as a tangle; a larger one is grouped by modules
 
 
 class EntangledError(Exception):
@@ -72,7 +72,7 @@ class Graph:
         return pieces
 
     def _segment(self, at: int, meet: int) -> Item | None:
-        """Return the item from ``at``, exclusive, to ``meet``, inclusive; None for a plain end."""
+        """Return the item from unit ``at``, exclusive, to unit ``meet``, inclusive; None if only the sink is there."""
         between = self._between(at, meet)
         allowed = {*between, at}
         if any(feed not in allowed for i in (*between, meet) for feed in self.feeds[i]):
@@ -103,7 +103,7 @@ class Graph:
         """Return what lies between two units as a series of items."""
         entries = [i for i in part if at in self.feeds[i]]
         if len(entries) != 1:
-            if len(part) > _SMALL:
+            if len(part) > _MOST_ENTANGLED:
                 raise EntangledError
             return Series((tangle_of([self.units[i] for i in part]),))
         items: list[Item] = [self.units[entries[0]].box()]
@@ -122,7 +122,10 @@ class Graph:
 
     @staticmethod
     def _gate(branches: Sequence[Series], join: Box | None) -> Box | None:
-        """Squeeze-excitation: a branch that begins with global pooling and is multiplied onto the other."""
+        """Return the box of a squeeze-excitation: of a shortcut times a branch that begins with global pooling.
+
+        None for any other branches.
+        """
         if join is None or join.label != "multiply" or sorted(bool(b.items) for b in branches) != [False, True]:
             return None
         gate = [item for item in next(b for b in branches if b.items).items if isinstance(item, Box)]
@@ -133,6 +136,7 @@ class Graph:
 
 
 def _reached(start: Iterable[int], following: Callable[[int], set[int]]) -> list[int]:
+    """Return the numbers that are reached from some by following connections, in order."""
     reached: set[int] = set()
     todo = list(start)
     while todo:

@@ -14,7 +14,7 @@ from cnnlab.diagram.operations import Unit
 
 
 def grouped(units: list[Unit]) -> list[Unit]:
-    """Return units grouped by the modules that lie directly in the innermost module around all of them."""
+    """Return units grouped by module: by the children of the innermost module around all of them."""
     common = 0
     real = [unit for unit in units if unit.kind != "sink"]
     while all(len(unit.chain) > common + 1 for unit in real) and len({unit.chain[common] for unit in real}) == 1:
@@ -138,4 +138,5 @@ def _chain_label(units: Sequence[Unit]) -> str | None:
 
 
 def _without_channels(label: str) -> str:
+    """Return a label without its number of channels: "3x3 conv, 64" becomes "3x3 conv"."""
     return ", ".join(word for word in label.split(", ") if not word.isdigit())

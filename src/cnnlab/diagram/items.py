@@ -8,7 +8,12 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, kw_only=True)
 class _Repeated:
-    """What is drawn once for several ``times``, and may end a stage, whose name and output shape stand beside it."""
+    """The fields of every item.
+
+    Attributes:
+        times: number of repetitions, for an item that is drawn once and stands for several.
+        stage, shape: name and output shape of the stage that ends with the item; empty within a stage.
+    """
 
     times: int = 1
     stage: str = ""
@@ -17,9 +22,13 @@ class _Repeated:
 
 @dataclass(frozen=True)
 class Box(_Repeated):
-    """A layer: its label, what follows it (``note``) and comes before it in smaller letters, the kind for its colour.
+    """A layer.
 
-    A box of the kind ``"join"`` is where branches meet: its label is ``"add"``, ``"multiply"`` or ``"concat"``.
+    Attributes:
+        label: words in the box.
+        note, before: smaller words for the operations after and before it, such as ``"BN, ReLU"``.
+        kind: key of its colour. A box of the kind ``"join"`` is where branches meet: its label is ``"add"``,
+            ``"multiply"`` or ``"concat"``.
     """
 
     label: str
@@ -45,7 +54,13 @@ class Parallel(_Repeated):
 
 @dataclass(frozen=True)
 class Tangle(_Repeated):
-    """Boxes with connections (from, to) of any other sort; -1, -2, ... are its inputs, called ``entries``."""
+    """Boxes whose connections are neither a series nor parallel branches.
+
+    Attributes:
+        boxes: the boxes, in the order in which they are computed.
+        edges: the connections as numbers of boxes, (from, to); -1, -2, ... are the inputs.
+        entries: names of the inputs -1, -2, ...; empty for a tangle that is part of a line.
+    """
 
     boxes: tuple[Box, ...]
     edges: tuple[tuple[int, int], ...]
@@ -57,7 +72,14 @@ Item = Box | Series | Parallel | Tangle
 
 @dataclass(frozen=True)
 class Diagram:
-    """The contents of a page: the main line from the input, and drawings of the blocks that it names."""
+    """The contents of a page.
+
+    Attributes:
+        title, subtitle: the two lines above the drawing.
+        input: shape of the network's input.
+        body: the main line, from the input to the output.
+        details: titles and drawings of the blocks that the main line names.
+    """
 
     title: str
     input: str

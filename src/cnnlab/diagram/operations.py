@@ -40,7 +40,7 @@ class Unit:
         feeds: the units whose outputs it takes; None is the input of the network.
         shape: shape of its output.
         chain: calls of the modules around it, from the network inwards.
-        at: number of its operation in the pass.
+        at: position of its operation in the pass.
         note, before: words for what follows and what comes before it.
         inside: the units that it stands for.
     """
@@ -174,11 +174,12 @@ def _convolution(settings: dict[str, Any]) -> tuple[str, str]:
 
 
 def sides_text(sides: Sequence[int]) -> str:
-    """Return the sides of something as in ``3x5``."""
+    """Return sizes along height and width as in ``3x5``."""
     return "x".join(map(str, sides)) if len(sides) > 1 else str(sides[0]) if sides else ""
 
 
 def _stride(stride: Sequence[int]) -> str:
+    """Return a stride as it ends a label, such as ``, /2``; nothing for 1."""
     return "" if set(stride) == {1} else f", /{stride[0]}" if len(set(stride)) == 1 else f", /{sides_text(stride)}"
 
 
@@ -192,7 +193,7 @@ def _alive(units: list[Unit]) -> list[Unit]:
 
 
 def _fused(units: list[Unit]) -> list[Unit]:
-    """Put normalisation and activation to the box that they follow, or else before the one that they precede."""
+    """Add normalisation and activation to the box that they follow, or else to the one that they precede."""
     users: dict[Unit | None, list[Unit]] = {}
     for unit in units:
         for feed in unit.feeds:

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from cnnlab.diagram.block_layout import draw_series, place, series_height, widest_box
 from cnnlab.diagram.box_layout import GAP, KINDS, LABEL, SMALL_LABEL, TITLE, draw_mark, mark_width
-from cnnlab.diagram.canvas import Canvas, Point, text_width
 from cnnlab.diagram.items import Box, Diagram, Item, Tangle, boxes_in
+from cnnlab.diagram.pen import Pen, Point, text_width
 from cnnlab.figures.style import GRID, MUTED, new_figure
 
 # Lengths in inches.
@@ -49,17 +49,17 @@ def block_diagram(diagram: Diagram) -> Figure:
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)
     axes.set_axis_off()
-    canvas = Canvas(axes)
-    canvas.text(_MARGIN, _TITLE_Y, diagram.title, TITLE, weight="bold", align="left")
-    canvas.text(_MARGIN, _SUBTITLE_Y, diagram.subtitle, LABEL, MUTED, align="left")
-    x = _draw_columns(canvas, columns, diagram.input, top)
+    pen = Pen(axes)
+    pen.text(_MARGIN, _TITLE_Y, diagram.title, TITLE, weight="bold", align="left")
+    pen.text(_MARGIN, _SUBTITLE_Y, diagram.subtitle, LABEL, MUTED, align="left")
+    x = _draw_columns(pen, columns, diagram.input, top)
     for stack in details:
         y = top
         for detail in stack:
-            detail.draw(canvas, x, y)
+            detail.draw(pen, x, y)
             y += detail.height
         x += max(detail.width for detail in stack) + _COLUMN_GAP
-    _draw_legend(canvas, legend, height - _LEGEND_BELOW - _LEGEND_ROW * len(legend))
+    _draw_legend(pen, legend, height - _LEGEND_BELOW - _LEGEND_ROW * len(legend))
     return figure
 
 
@@ -73,12 +73,12 @@ class _Column:
         self.width = self.axis + max(part.right for part in self.parts)
         self.height = series_height(self.parts)
 
-    def draw(self, canvas: Canvas, x: float, y: float) -> None:
+    def draw(self, pen: Pen, x: float, y: float) -> None:
         """Draw the column with its left edge at ``x``."""
-        ends = draw_series(self.parts, canvas, x + self.axis, y)
+        ends = draw_series(self.parts, pen, x + self.axis, y)
         for part, end in zip(self.parts, ends, strict=True):
             if part.item.shape:
-                draw_mark(canvas, part.item, x, x + self.width, end)
+                draw_mark(pen, part.item, x, x + self.width, end)
 
 
 class _Detail:
@@ -90,32 +90,32 @@ class _Detail:
         self.width = max(self.part.left + self.part.right, text_width(title, LABEL + 1) * _BOLD)
         self.height = self.part.height + _DETAIL_ROOM
 
-    def draw(self, canvas: Canvas, x: float, y: float) -> None:
+    def draw(self, pen: Pen, x: float, y: float) -> None:
         """Draw the block under its title, with its left edge at ``x``."""
-        canvas.text(x, y + 0.1, self.title, LABEL + 1, weight="bold", align="left")
-        canvas.line([(x, y + 0.22), (x + self.width, y + 0.22)], colour=GRID, width=0.7)
+        pen.text(x, y + 0.1, self.title, LABEL + 1, weight="bold", align="left")
+        pen.line([(x, y + 0.22), (x + self.width, y + 0.22)], colour=GRID, width=0.7)
         axis = x + self.width / 2 + (self.part.left - self.part.right) / 2
         if not isinstance(self.part.item, Tangle):
-            canvas.line([(axis, y + 0.28), (axis, y + _DETAIL_TOP)], arrow=self.part.takes_arrow)
-        self.part.draw(canvas, axis, y + _DETAIL_TOP)
+            pen.line([(axis, y + 0.28), (axis, y + _DETAIL_TOP)], arrow=self.part.takes_arrow)
+        self.part.draw(pen, axis, y + _DETAIL_TOP)
 
 
-def _draw_columns(canvas: Canvas, columns: Sequence[_Column], inputs: str, top: float) -> float:
+def _draw_columns(pen: Pen, columns: Sequence[_Column], inputs: str, top: float) -> float:
     """Draw the columns of the main line and the lines between them; return where the next column begins."""
     x, y = _MARGIN, top + _INPUT_ROOM
-    before: Point | None = None  # where the line leaves the column before
+    before: Point | None = None  # end of the line in the column before
     for column in columns:
         axis = x + column.axis
         arrow = column.parts[0].takes_arrow
         if before is None:
-            canvas.text(axis, top + 0.1, "input", LABEL, weight="bold")
-            canvas.text(axis, top + 0.24, inputs, LABEL - 0.5, MUTED)
-            canvas.line([(axis, top + 0.33), (axis, y)], arrow=arrow)
+            pen.text(axis, top + 0.1, "input", LABEL, weight="bold")
+            pen.text(axis, top + 0.24, inputs, LABEL - 0.5, MUTED)
+            pen.line([(axis, top + 0.33), (axis, y)], arrow=arrow)
         else:
             across, high, low = x - _COLUMN_GAP / 2, y - 0.22, before[1] + 0.14
             way = [before, (before[0], low), (across, low), (across, high), (axis, high), (axis, y)]
-            canvas.line(way, arrow=arrow)
-        column.draw(canvas, x, y)
+            pen.line(way, arrow=arrow)
+        column.draw(pen, x, y)
         before = (axis, y + column.height)
         x += column.width + _COLUMN_GAP
     return x
@@ -154,12 +154,12 @@ def _stacked(details: Sequence[_Detail], beside: float) -> list[list[_Detail]]:
 
 
 def _filled(sizes: Sequence[float], limit: float, ends: Sequence[bool] = ()) -> list[list[int]]:
-    """Return the numbers of things in columns, or rows, in which their sizes sum to at most ``limit``.
+    """Return the indices of parts in columns, or rows, in which their sizes sum to at most ``limit``.
 
     Args:
-        sizes: size of each thing; one that is larger than the limit has a column of its own.
+        sizes: size of each part; one that is larger than the limit has a column of its own.
         limit: largest sum of sizes.
-        ends: whether each thing ends a stage; better to begin a column with a stage than to fill the last one up.
+        ends: whether each part ends a stage; a column that is more than 0.6 full ends with a stage where it can.
     """
     columns: list[list[int]] = [[]]
     for i, size in enumerate(sizes):
@@ -180,12 +180,12 @@ def _legend_rows(diagram: Diagram, width: float) -> list[list[str]]:
     return [[kinds[i] for i in row] for row in rows]
 
 
-def _draw_legend(canvas: Canvas, rows: Sequence[Sequence[str]], y: float) -> None:
+def _draw_legend(pen: Pen, rows: Sequence[Sequence[str]], y: float) -> None:
     for row in rows:
         x = _MARGIN
         for kind in row:
             name, fill, edge = KINDS[kind]
-            canvas.box(x, y, _SWATCH, _SWATCH_HEIGHT, fill, edge, 0.02)
-            canvas.text(x + _AFTER_SWATCH, y + 0.07, name, SMALL_LABEL, align="left")
+            pen.box(x, y, _SWATCH, _SWATCH_HEIGHT, fill, edge, 0.02)
+            pen.text(x + _AFTER_SWATCH, y + 0.07, name, SMALL_LABEL, align="left")
             x += _LEGEND_GAP + text_width(name, SMALL_LABEL)
         y += _LEGEND_ROW

@@ -12,8 +12,8 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 
 from cnnlab.diagram.box_layout import GAP, LANE, LEAST_WIDTH, NOTE, Placed, box_size, draw_mark, mark_width, place_box
-from cnnlab.diagram.canvas import Canvas, Point, text_width
 from cnnlab.diagram.items import Box, Tangle
+from cnnlab.diagram.pen import Pen, Point, text_width
 from cnnlab.figures.style import MUTED
 
 _Passing = tuple[int, int, int]  # a point that a connection passes: from, to, level
@@ -55,19 +55,19 @@ def _place_column(item: Tangle) -> Placed:
     edge = max(part.right for part in parts)
     marks = max(map(mark_width, item.boxes))
 
-    def draw(canvas: Canvas, x: float, y: float) -> None:
+    def draw(pen: Pen, x: float, y: float) -> None:
         for i, part in enumerate(parts):
             top = y + tops[i]
             if i and (i - 1, i) in item.edges:
-                canvas.line([(x, top - _STEP), (x, top)], arrow=True)
-            part.draw(canvas, x, top)
+                pen.line([(x, top - _STEP), (x, top)], arrow=True)
+            part.draw(pen, x, top)
             if item.boxes[i].shape:
-                draw_mark(canvas, item.boxes[i], x - part.left - marks, x + edge, top + part.height)
+                draw_mark(pen, item.boxes[i], x - part.left - marks, x + edge, top + part.height)
         for (a, b), lane in lane_of.items():
             out = x + edge + LANE * (lane + 1)
             low = y + tops[b] - _ARC_ABOVE
             high = y + (tops[a] + parts[a].height + _ARC_BELOW if a >= 0 else -_ARC_AT_INPUT)
-            canvas.line([(x, high), (out, high), (out, low), (x, low)], rounding=_ARC_CORNER)
+            pen.line([(x, high), (out, high), (out, low), (x, low)], rounding=_ARC_CORNER)
 
     left = max(part.left for part in parts) + marks
     right = edge + LANE * (max(lane_of.values(), default=-1) + 1)
@@ -167,7 +167,7 @@ class _Layers:
         """Return the tangle with its size."""
         return Placed(self.item, self.half, self.half, self.height, self.draw, False)
 
-    def draw(self, canvas: Canvas, x: float, y: float) -> None:
+    def draw(self, pen: Pen, x: float, y: float) -> None:
         """Draw the tangle around the axis ``x``, from ``y`` on."""
         for (a, b), path in self.paths.items():
             start = y + (_BELOW_ENTRY if self.item.entries else 0.0)
@@ -178,11 +178,11 @@ class _Layers:
                 top = y + self.tops[step[2]]
                 points += [(x + self.positions[step], top), (x + self.positions[step], top + self.heights[step[2]])]
             last = (x, y + self.height) if b == self.end else (x + self.positions[b], y + self.tops[self.ranks[b]])
-            canvas.curve([*points, last], arrow=b < self.end)
+            pen.curve([*points, last], arrow=b < self.end)
         for name, key in zip(self.item.entries, self.inputs, strict=False):
-            canvas.text(x + self.positions[key], y + 0.05, name, _ENTRY, MUTED)
+            pen.text(x + self.positions[key], y + 0.05, name, _ENTRY, MUTED)
         for i, part in enumerate(self.parts):
-            part.draw(canvas, x + self.positions[i] + (part.left - part.right) / 2, y + self.tops[self.ranks[i]])
+            part.draw(pen, x + self.positions[i] + (part.left - part.right) / 2, y + self.tops[self.ranks[i]])
 
 
 def _in_two_lines(box: Box) -> Box:

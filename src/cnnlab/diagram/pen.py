@@ -22,7 +22,7 @@ POINTS_PER_INCH = 72
 LINE, THIN_LINE = 0.8, 0.7  # widths in points
 ROUNDED = 0.045  # radius of the corners of a box
 HEAD, HEAD_SLOPE = 0.06, 0.42  # length of an arrow head, and half its width as a share of that
-_BEHIND, _LINES, _BOXES, _SIGNS, _TEXTS = 0.5, 2, 3, 4, 5  # what lies over what
+_BEHIND, _LINES, _BOXES, _SIGNS, _TEXTS = 0.5, 2, 3, 4, 5  # zorder: the larger is drawn over the smaller
 
 
 @functools.lru_cache(maxsize=4096)
@@ -34,8 +34,12 @@ def text_width(text: str, size: float) -> float:
     return float(path.get_extents().width) / POINTS_PER_INCH
 
 
-class Canvas:
-    """Draws on an empty page; lengths are in inches."""
+class Pen:
+    """Draws into axes whose unit is the inch, downwards from the upper left corner.
+
+    Args:
+        axes: the axes, which fill the whole page.
+    """
 
     def __init__(self, axes: Axes) -> None:
         self.axes = axes
@@ -51,7 +55,7 @@ class Canvas:
         weight: str = "normal",
         align: str = "center",
     ) -> None:
-        """Write a text whose middle is at height ``y``; ``size`` is in points."""
+        """Write a text whose middle is at height ``y``; nothing for ``""``. ``size`` is in points."""
         if text:
             alignment: dict[str, Any] = {"ha": align, "va": "center", "zorder": _TEXTS}
             self.axes.text(x, y, text, size=size, color=colour, weight=weight, parse_math=False, **alignment)
@@ -60,7 +64,7 @@ class Canvas:
         self, x: float, y: float, width: float, height: float, fill: str, edge: str, radius: float = ROUNDED, *,
         under: bool = False,
     ) -> None:  # fmt: skip
-        """Draw a box with round corners; one that lies ``under`` all else is a ground."""
+        """Draw a box with round corners, its upper left corner at (x, y); ``under`` puts it behind all else."""
         style = f"round,pad=0,rounding_size={radius}"
         self.axes.add_patch(
             FancyBboxPatch((x, y), width, height, style, fc=fill, ec=edge, lw=LINE, zorder=_BEHIND if under else _BOXES)
@@ -74,7 +78,7 @@ class Canvas:
         self, points: Sequence[Point], *, arrow: bool = False, rounding: float = 0.0, colour: str = INK,
         width: float = LINE, above: bool = False,
     ) -> None:  # fmt: skip
-        """Draw straight pieces with corners rounded by up to ``rounding``."""
+        """Draw a line through points, with corners rounded by up to ``rounding`` inches; ``width`` is in points."""
         points = [p for i, p in enumerate(points) if i == 0 or math.dist(p, points[i - 1]) > 1e-6]
         if len(points) < 2:
             return
@@ -114,6 +118,7 @@ class Canvas:
         self.axes.add_patch(PathPatch(path, fc="none", ec=colour, lw=width, zorder=layer, capstyle="round"))
 
     def _add_head(self, before: Point, tip: Point, colour: str) -> None:
+        """Draw the head of an arrow that comes from ``before``."""
         base = _toward(tip, before, HEAD)
         across = ((tip[1] - base[1]) * HEAD_SLOPE, (base[0] - tip[0]) * HEAD_SLOPE)
         corners = [tip, (base[0] + across[0], base[1] + across[1]), (base[0] - across[0], base[1] - across[1])]
@@ -121,5 +126,6 @@ class Canvas:
 
 
 def _toward(start: Point, end: Point, distance: float) -> Point:
+    """Return the point at a distance from ``start`` on the way to ``end``, at most ``end`` itself."""
     share = min(1.0, distance / max(math.dist(start, end), 1e-9))
     return start[0] + (end[0] - start[0]) * share, start[1] + (end[1] - start[1]) * share
