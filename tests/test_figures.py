@@ -179,6 +179,21 @@ def test_save_chooses_the_format_by_the_ending(tmp_path: Path) -> None:
     assert Image.open(io.BytesIO(figures.to_png(figure, dpi=40))).size == (504, 124)
 
 
+def test_a_figure_is_drawn_once_and_looks_as_matplotlib_lays_it_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected, drawn = io.BytesIO(), []
+    figures.curves(rows(3)).savefig(expected, format="png", dpi=150, facecolor="white")
+    figure = figures.curves(rows(3))
+    engine, dpi = figure.get_layout_engine(), figure.dpi
+    draw = type(figure.patch).draw
+    monkeypatch.setattr(
+        type(figure.patch), "draw", lambda self, renderer: (drawn.append(self is figure.patch), draw(self, renderer))
+    )
+    png = figures.to_png(figure, dpi=150)
+    assert sum(drawn) == 1
+    assert np.array_equal(*(np.asarray(Image.open(io.BytesIO(data))) for data in (png, expected.getvalue())))
+    assert (figure.get_layout_engine(), figure.dpi) == (engine, dpi)
+
+
 @given(st.text(max_size=60), st.integers(2, 30))
 def test_shorten_never_exceeds_its_length(text: str, length: int) -> None:
     short = figures.shorten(text, length)

@@ -58,7 +58,7 @@ def save(figure: Figure, path: str | Path) -> Path:
     if ending not in formats:
         raise UsageError(f'A figure cannot be written as "{path.name}". Name it .png, .svg or .pdf.')
     path.parent.mkdir(parents=True, exist_ok=True)
-    with quiet():
+    with quiet(), _laid_out(figure, 150):
         figure.savefig(path, dpi=150, facecolor="white")
     return path
 
@@ -84,7 +84,7 @@ def save_animation(frames: Sequence[Figure], path: str | Path, seconds: float = 
 def to_png(figure: Figure, dpi: int = 150) -> bytes:
     """Return ``figure`` as a PNG on white."""
     buffer = io.BytesIO()
-    with quiet():
+    with quiet(), _laid_out(figure, dpi):
         figure.savefig(buffer, format="png", dpi=dpi, facecolor="white")
     return buffer.getvalue()
 
@@ -101,7 +101,7 @@ def to_svg(figure: Figure, name: str = "figure") -> str:
     """
     buffer = io.StringIO()
     settings: Any = {"svg.fonttype": "none", "svg.hashsalt": name}
-    with quiet(), matplotlib.rc_context(settings):
+    with quiet(), matplotlib.rc_context(settings), _laid_out(figure, 300):
         no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(buffer, format="svg", transparent=True, dpi=110, metadata=no_metadata)
     svg = buffer.getvalue()
@@ -183,3 +183,25 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
         yield
+
+
+@contextmanager
+def _laid_out(figure: Figure, dpi: float) -> Iterator[None]:
+    """Decide where everything in ``figure`` goes, then do without its layout engine.
+
+    With an engine, matplotlib draws every figure twice, the first time only to run the engine.
+
+    Args:
+        figure: the figure; it has its engine back afterwards.
+        dpi: pixels per inch of the output, to which the sizes of letters are rounded; many for SVG, which rounds none.
+    """
+    engine, own_dpi = figure.get_layout_engine(), figure.dpi
+    if engine is not None:
+        figure.dpi = dpi
+        engine.execute(figure)
+        figure.dpi = own_dpi
+    figure.set_layout_engine(None)
+    try:
+        yield
+    finally:
+        figure.set_layout_engine(engine)
