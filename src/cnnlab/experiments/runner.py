@@ -77,13 +77,8 @@ def run_study(
     wanted = checked_seeds(range(study.planned_seeds) if seeds is None else seeds)
     folder = StudyFolder(Path(out or Path("results") / study.name))
     name = data or study.data
-    settings = {
-        "study": study.name,
-        "scale": scale,
-        "data": name,
-        "variants": list(chosen),
-        "version": study_version(study),
-    }
+    version = study_version(study)
+    settings = {"study": study.name, "scale": scale, "data": name, "variants": list(chosen), "version": version}
     stale = _holds_other_results(folder, settings, again)
     if not stale:
         folder.restore_seeds()
@@ -92,15 +87,20 @@ def run_study(
     _begin_folder(folder, settings, clear=stale)
     for seed in missing:
         assert images is not None
-        started = time.perf_counter()
         checkpoints = folder.path / "checkpoints" if seed == wanted[0] else None
         watch = None if display is None else partial(display, seed)
         bench = Bench(seed, scale, chosen, images, folder.unfinished(seed), checkpoints=checkpoints, watch=watch)
-        study.measure(bench)
-        bench.record("timings", variant="", seconds=time.perf_counter() - started)
-        folder.keep_seed(seed, bench.records)
+        _measure_seed(study, bench, folder)
     shutil.rmtree(folder.path / "unfinished", ignore_errors=True)
     return write_results(folder, study, wanted, measured=missing)
+
+
+def _measure_seed(study: Study, bench: Bench, folder: StudyFolder) -> None:
+    """Measure a seed, and keep what was recorded in the folder."""
+    started = time.perf_counter()
+    study.measure(bench)
+    bench.record("timings", variant="", seconds=time.perf_counter() - started)
+    folder.keep_seed(bench.seed, bench.records)
 
 
 def write_results(folder: StudyFolder, study: Study, seeds: Sequence[int], *, measured: Sequence[int]) -> Result:
