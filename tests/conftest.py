@@ -70,6 +70,12 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return train(recipe, out=folder / "run")
 
 
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings write no report, which takes longer than they do and has tests of its own."""
+    monkeypatch.setattr(Run, "report", lambda self, data=None: self.path / "report.html")
+
+
 @pytest.fixture(scope="session")
 def torchvision_models() -> ModuleType:
     if importlib.util.find_spec("torchvision") is None:

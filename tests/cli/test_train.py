@@ -53,6 +53,7 @@ def test_train_makes_a_run_with_a_report_and_tensorboard_files() -> None:
     )
 
 
+@pytest.mark.usefixtures("no_report")
 def test_the_first_command_needs_no_argument() -> None:
     result = cnnlab("train", "epochs=1", "train_limit=200")
     assert result.exit_code == 0, result.stderr
@@ -71,12 +72,14 @@ def test_json_lines_and_nothing_else_and_options_set_recipe_keys(tmp_path: Path)
     assert (recipe.seed, recipe.device, recipe.data_dir, recipe.optimizer) == (3, "cpu", str(tmp_path), "sgd")
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_saved_recipe_runs_again_with_the_same_result(tiny_run: Run) -> None:
     result = cnnlab("train", "--recipe", tiny_run.path / "recipe.yaml", "--out", "second")
     assert result.exit_code == 0, result.stderr
     assert np.array_equal(tiny_run.scores()[0], open_run("second").scores()[0])
 
 
+@pytest.mark.usefixtures("no_report")
 def test_extend_says_what_the_rate_will_do(tiny_run: Run) -> None:
     assert tiny_run.recipe.lr == 0.01
     shutil.copytree(tiny_run.path, "run")
@@ -106,6 +109,7 @@ def write_photos(root: Path, classes: tuple[str, ...] = ("cat", "dog"), n: int =
             Image.fromarray(pixels).save(root / name / f"{i}.png")
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_folder_of_photos_by_path_uses_the_folder_recipe() -> None:
     write_photos(Path("photos"))
     (Path("photos") / "cat" / "broken.jpg").write_bytes(b"\xff\xd8\xff nonsense")
@@ -123,6 +127,7 @@ def test_a_folder_of_photos_by_path_uses_the_folder_recipe() -> None:
     assert predictions[0]["file"].endswith(".png")
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_csv_of_pixels_trains() -> None:
     rng = np.random.default_rng(0)
     lines = ["label," + ",".join(f"pixel{i}" for i in range(64))]
@@ -198,6 +203,7 @@ def test_recipes() -> None:
     assert cnnlab("recipes", "lenet").exit_code == 2
 
 
+@pytest.mark.usefixtures("no_report")
 def test_main_py_serves_those_who_come_from_a_teaching_repository(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -110,6 +110,7 @@ def test_small_helpers() -> None:
     ]
 
 
+@pytest.mark.usefixtures("no_report")
 def test_images_in_memory_that_were_divided_by_another_seed_are_not_paired(tmp_path: Path) -> None:
     """Sorted by class, the held-out images have the same true classes for every seed, but are others."""
     rng = np.random.default_rng(0)

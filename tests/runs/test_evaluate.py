@@ -106,6 +106,7 @@ def test_a_run_from_a_gpu_is_evaluated_where_there_is_none(tiny_run: Run, tmp_pa
     assert evaluate(run).metrics.accuracy == pytest.approx(tiny_run.summary["accuracy"], abs=0.02)
 
 
+@pytest.mark.usefixtures("no_report")
 def test_photos_that_were_learned_from_never_slip_into_the_test(tmp_path: Path) -> None:
     """A flat folder is split by chance; when photos are added later the saved split still holds."""
     photos = make_photos(tmp_path / "photos") / "train"  # class folders without splits
@@ -129,6 +130,7 @@ def test_photos_that_were_learned_from_never_slip_into_the_test(tmp_path: Path) 
         evaluate(run)
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_folder_without_splits_is_evaluated_whole_and_the_own_one_as_in_training(tmp_path: Path) -> None:
     for name in ("own", "other"):
         make_photos(tmp_path / "made" / name, n=10)

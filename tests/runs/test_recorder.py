@@ -36,11 +36,7 @@ from cnnlab.training import Event, Recipe, StepDone, fit, load_recipe
 from tests.helpers import make_bars, tiny_recipe
 from tests.runs.helpers_runs import make_photos
 
-
-@pytest.fixture(autouse=True)
-def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The report has tests of its own; here it would only take time."""
-    monkeypatch.setattr(Run, "report", lambda self, data: self.path / "report.html")
+pytestmark = pytest.mark.usefixtures("no_report")
 
 
 def run_all(events: Iterator[Event], recorder: Recorder) -> Run:
@@ -137,11 +133,9 @@ def test_a_killed_process_loses_at_most_an_epoch(tmp_path: Path) -> None:
     """SIGKILL in the middle; resumed, it equals a run that was left in peace."""
     overrides = ["convnet", "--data", "digits", "epochs=4", "batch_size=16", "train_limit=320", "device=cpu"]
     overrides += ["precision=fp32", "channels_last=false", "model_options.widths=[4,8,8]"]
-    env = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "cnnlab"]
     process = subprocess.Popen(
-        [*command, "train", *overrides, "--out", str(tmp_path / "part"), "--json"],
-        env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "cnnlab", "train", *overrides, "--out", str(tmp_path / "part"), "--json"],
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None
     for line in process.stdout:
@@ -151,8 +145,7 @@ def test_a_killed_process_loses_at_most_an_epoch(tmp_path: Path) -> None:
     process.communicate()
     part = open_run(tmp_path / "part")
     assert not part.finished
-    done = subprocess.run([*command, "resume", str(part.path)], env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    run_all(resume(part), Recorder(run=part))
     assert_same(train(part.recipe, out=tmp_path / "whole"), part)
 
 
@@ -250,7 +243,6 @@ def test_a_restored_state_survives_a_full_disk(
     with pytest.raises(RunError, match="No space left"):
         run_all(events, Recorder(run=part))
     monkeypatch.undo()
-    monkeypatch.setattr(Run, "report", lambda self, data: self.path / "report.html")
     run_all(resume(part, data=bars_data), Recorder(run=part))
     assert part.finished
 

@@ -24,6 +24,8 @@ from cnnlab.training.metrics import CLASS_COLUMNS, ClassMetrics, evaluate_scores
 from tests.helpers import make_bars, tiny_recipe
 from tests.runs.helpers_runs import copy_run, make_photos, with_scores
 
+pytestmark = pytest.mark.usefixtures("no_report")  # of trainings; the tests write the reports they read
+
 
 class Page(HTMLParser):
     """What a browser would see: tags, attributes, text."""
@@ -42,6 +44,12 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+
+
+@pytest.fixture(scope="module")
+def tiny_page(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Page:
+    """The page of the tiny run."""
+    return Page(write_report(copy_run(tiny_run, tmp_path_factory.mktemp("page") / "run")))
 
 
 def assert_self_contained(page: Page) -> None:
@@ -90,23 +98,23 @@ def test_the_page_of_a_finished_run(tiny_run: Run, tmp_path: Path) -> None:
         assert image.width > 300
 
 
-def test_every_value_of_a_class_is_a_column_wherever_classes_are_listed(tiny_run: Run, tmp_path: Path) -> None:
+def test_every_value_of_a_class_is_a_column_wherever_classes_are_listed(
+    tiny_run: Run, tiny_page: Page, tmp_path: Path
+) -> None:
     assert ["name", *(column.key for column in CLASS_COLUMNS)] == [field.name for field in fields(ClassMetrics)]
-    page = Page(write_report(copy_run(tiny_run, tmp_path / "run"))).text
     csv_file = tmp_path / "classes.csv"
     table = CliRunner().invoke(app, ["evaluate", str(tiny_run.path), "--csv", str(csv_file)]).stdout
     for column in CLASS_COLUMNS:
-        assert column.title in page
+        assert column.title in tiny_page.text
         assert column.title in table
     assert csv_file.read_text().splitlines()[0] == "class," + ",".join(column.key for column in CLASS_COLUMNS)
 
 
-def test_ids_of_the_figures_do_not_collide(tiny_run: Run, tmp_path: Path) -> None:
-    page = Page(write_report(copy_run(tiny_run, tmp_path / "run")))
-    ids = [value for _, key, value in page.attributes if key == "id"]
+def test_ids_of_the_figures_do_not_collide(tiny_page: Page) -> None:
+    ids = [value for _, key, value in tiny_page.attributes if key == "id"]
     assert len(ids) == len(set(ids))
-    assert "nan" not in page.text.lower().split()
-    assert "None" not in page.text
+    assert "nan" not in tiny_page.text.lower().split()
+    assert "None" not in tiny_page.text
 
 
 def test_hostile_names_are_text_and_nothing_else(tmp_path: Path) -> None:
@@ -234,7 +242,7 @@ def test_the_model_table_of_a_network_that_cannot_take_the_image() -> None:
 
 def test_a_network_without_convolution_has_no_filters(tmp_path: Path) -> None:
     run = train(tiny_recipe(model="mlp", model_options={}, epochs=1), out=tmp_path / "run", data=make_bars(size=8))
-    assert "First-layer filters" not in Page(run.path / "report.html").text
+    assert "First-layer filters" not in Page(write_report(run)).text
 
 
 def test_most_confused_by_hand() -> None:

@@ -40,6 +40,8 @@ from cnnlab.training.transfer import module_stages, trained_tail
 from cnnlab.zoo import create_model, split_outputs
 from tests.helpers import make_bars, tiny_recipe
 
+pytestmark = pytest.mark.usefixtures("no_report")
+
 
 @pytest.fixture
 def bars() -> ImageData:
@@ -272,7 +274,7 @@ def test_each_stage_learns_at_its_own_rate(bars: ImageData) -> None:
 
 
 def test_auxiliary_losses_have_their_weights(bars: ImageData) -> None:
-    recipe = tiny_recipe(model="googlenet", model_options={"dropout": 0.0}, image_size=32, optimizer="sgd", lr=0.01)
+    recipe = tiny_recipe(model="googlenet", model_options={"dropout": 0.0}, image_size=16, optimizer="sgd", lr=0.01)
     session = prepare(recipe, bars)
     model = copy.deepcopy(session.model).train()
     batch = next(session.train_loader.epoch(0))
@@ -290,7 +292,7 @@ def test_auxiliary_losses_have_their_weights(bars: ImageData) -> None:
 
 
 def test_a_frozen_backbone_leaves_auxiliary_heads_out(bars: ImageData) -> None:
-    recipe = tiny_recipe(model="googlenet", model_options={}, image_size=32, freeze="backbone")
+    recipe = tiny_recipe(model="googlenet", model_options={}, image_size=16, freeze="backbone")
     session = prepare(recipe, bars)
     batch = next(session.train_loader.epoch(0))
     model = copy.deepcopy(session.model).eval()
@@ -304,10 +306,18 @@ def test_a_frozen_backbone_leaves_auxiliary_heads_out(bars: ImageData) -> None:
 # Weights ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    for _ in Recorder(folder / "run").record(fit(tiny_recipe(epochs=6), data=make_bars())):
+        pass
+    return folder / "run"
+
+
 @pytest.fixture
-def source(tmp_path: Path, bars: ImageData) -> Path:
-    """A run to start from."""
-    return train(tiny_recipe(epochs=6), out=tmp_path / "source", data=bars).path
+def source(trained_once: Path, tmp_path: Path) -> Path:
+    """A run to start from, which a test may change."""
+    return shutil.copytree(trained_once, tmp_path / "source")
 
 
 def test_from_a_run_with_its_normalisation(source: Path, tmp_path: Path) -> None:
