@@ -69,10 +69,11 @@ def test_lenet5_by_hand() -> None:
     assert (result.inputs, result.outputs, result.unused) == (((1, 1, 32, 32),), ((1, 10),), 0)
 
 
-NETWORKS = ["resnet20", "resnet50", "googlenet", "densenet121", "mobilenet_v3_small", "mixer_s16", "nasnet_mobile"]
+NETWORKS = ["resnet20", "googlenet", "mobilenet_v3_small", "mixer_s16"]
+LARGE = ["resnet50", "densenet121", "nasnet_mobile"]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [*NETWORKS, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)])
 def test_totals_are_those_of_torch_and_of_the_facts(name: str) -> None:
     facts = zoo.models.get(name).facts
     result = summary(name)
@@ -356,12 +357,12 @@ def probed(model: nn.Module, images: tuple[int, ...], name: str) -> tuple[int, i
         ("lenet5", "s4", 32),
         ("resnet18", "maxpool", 96),
         ("resnet18", "layer3", 384),
-        ("resnet18", "layer4", 768),
+        pytest.param("resnet18", "layer4", 768, marks=pytest.mark.slow),
         pytest.param("resnet50", "layer4", 768, marks=pytest.mark.slow),
         ("densenet121", "features.denseblock2", 512),
         pytest.param("densenet121", "features.denseblock3", 2048, marks=pytest.mark.slow),
         ("googlenet", "inception3a", 224),
-        ("googlenet", "inception5b", 704),
+        pytest.param("googlenet", "inception5b", 704, marks=pytest.mark.slow),
     ],
 )
 def test_fields_are_what_gradients_find(name: str, layer_name: str, height: int) -> None:

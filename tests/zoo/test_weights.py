@@ -414,7 +414,15 @@ def test_a_network_for_other_channels_answers_the_same_to_grey(tmp_path: Path, n
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", models.names())
+def first_of_each_file() -> set[str]:
+    """One network per paper; the others of a file have the same first layer."""
+    return set({models.get(name).factory.__module__: name for name in reversed(models.names())}.values())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n if n in first_of_each_file() else pytest.param(n, marks=pytest.mark.slow) for n in models.names()],
+)
 def test_the_first_layer_is_the_one_that_sees_the_images(name: str) -> None:
     size = models.get(name).facts.image_size
     with torch.device("meta"):
