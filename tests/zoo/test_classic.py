@@ -186,6 +186,12 @@ def test_nin_for_imagenet_by_hand() -> None:
     assert "stage4" in on_meta("nin", 10, 3, 65).stages
 
 
+def test_nin_with_a_quarter_of_the_channels_by_hand() -> None:
+    expected = [conv(3, 48, 5), conv(48, 40, 1), conv(40, 24, 1), conv(24, 48, 5), conv(48, 48, 1), conv(48, 48, 1)]
+    expected += [conv(48, 48, 3), conv(48, 48, 1), conv(48, 10, 1)]
+    assert counts(on_meta("nin", 10, 3, 32, divisor=4)) == expected
+
+
 def test_a_1x1_convolution_of_nin_is_a_dense_layer_at_every_pixel() -> None:
     torch.manual_seed(0)
     layer = create_model("nin", 10, image_size=32).get_submodule("features.0")[2]  # type: ignore[index]
