@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cnnlab.errors import WeightsNotFoundError
 from cnnlab.experiments.runner import run_study
 from cnnlab.experiments.study import find_study, list_studies
 
@@ -22,7 +23,10 @@ QUICK = {"batchnorm"}
 def test_a_study_at_tiny_scale(name: str, tmp_path: Path) -> None:
     study = find_study(name)
     started = time.process_time()
-    result = run_study(study, "tiny", seeds=(0, 1), data="mnist5k", out=tmp_path)
+    try:
+        result = run_study(study, "tiny", seeds=(0, 1), data="mnist5k", out=tmp_path)
+    except WeightsNotFoundError as error:
+        pytest.skip(str(error))
     assert time.process_time() - started < 60  # CPU seconds, other tests run beside it
     assert result.variants == study.variants
     assert [one.claim.text for one in result.claims] == [claim.text for claim in study.claims]

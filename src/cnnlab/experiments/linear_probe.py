@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from cnnlab.data import Split
+from cnnlab.data import Loader, Split
 from cnnlab.training import Session
 from cnnlab.training.evaluation import evaluate
 from cnnlab.training.feature_cache import Body
-from cnnlab.training.session import evaluation_loader
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
+
+BATCH = 16  # images of a pass: few, for large photos take much memory
 
 
 def frozen_features(session: Session, split: Split) -> tuple[Floats, Labels]:
@@ -22,7 +23,9 @@ def frozen_features(session: Session, split: Split) -> tuple[Floats, Labels]:
         session: the session of the network.
         split: the N images.
     """
-    loader = evaluation_loader(session, split)
+    loader = Loader(
+        split, session.preprocess, BATCH, device=session.device, channels_last=session.precision.channels_last
+    )
     features, labels = evaluate(Body(session.model), loader, session.device, session.precision)
     return features.reshape(len(labels), -1).astype(np.float64), labels
 
