@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from cnnlab.cli import app
 from cnnlab.runs import Run, open_run
 from cnnlab.runs.evaluate import evaluate
 from cnnlab.training import distributed
@@ -21,6 +24,22 @@ SETTINGS = [
     "mlp", "--data", "digits", "epochs=4", "batch_size=32", "train_limit=301", "device=cpu", "precision=fp32",
     "channels_last=false", "optimizer=sgd", "lr=0.1", "model_options.hidden=[32]",
 ]  # fmt: skip
+# The two processes of torchrun as children of one, which imports for both; torchrun itself is in the slow tests.
+TWO_CHILDREN = """
+import os, sys
+import sklearn.datasets, torch._dynamo
+import cnnlab.runs.report, cnnlab.training
+from cnnlab.cli import app
+
+children = []
+for rank in ("0", "1"):
+    child = os.fork()
+    if child == 0:
+        os.environ |= {"RANK": rank, "LOCAL_RANK": rank}
+        app(sys.argv[1:])
+    children.append(child)
+sys.exit(max(abs(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])) for child in children))
+"""
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
@@ -37,16 +56,23 @@ def launch(arguments: list[str]) -> subprocess.CompletedProcess[str]:
 def both(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run trained by two processes."""
     path = tmp_path_factory.mktemp("two") / "run"
-    done = launch(["train", *SETTINGS, "--out", str(path)])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_CHILDREN, "train", *SETTINGS, "--out", str(path)],
+        env=environment() | group, capture_output=True, text=True, check=False, timeout=200,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("test accuracy") == 1  # only one process speaks
     return open_run(path)
 
 
+@pytest.mark.usefixtures("no_report")
 def test_two_processes_equal_one(both: Run, tmp_path: Path) -> None:
     """The mean gradient of two halves is that of the whole, up to the order of additions."""
-    command = [sys.executable, "-m", "cnnlab", "train", *SETTINGS, "--out", str(tmp_path / "one")]
-    subprocess.run(command, env=environment(), capture_output=True, check=True, timeout=200)
+    assert CliRunner().invoke(app, ["train", *SETTINGS, "--out", str(tmp_path / "one")]).exit_code == 0
     one = open_run(tmp_path / "one")
     assert both.env["processes"] == 2
     assert both.scores()[0].shape == one.scores()[0].shape
