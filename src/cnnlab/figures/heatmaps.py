@@ -65,8 +65,7 @@ def overlay(
     scale = canvas.axes(left + width + MARGIN, top, 0.13, height)
     colour_bar(scale, colour_limit(heat), signed=signed, label=label)
     canvas.top = top + height + 0.12
-    averaged = f"Drawn as averages over about {round(3.5 * spread)} pixels." if spread else ""
-    sentences = caption, describe(heat, signed, outlined), averaged
+    sentences = caption, describe(heat, signed, outlined, spread)
     canvas.paragraph(" ".join(sentence for sentence in sentences if sentence), colour=INK)
     for note in notes:
         canvas.paragraph(note)
@@ -167,13 +166,14 @@ def smoothed(values: npt.ArrayLike, spread: float) -> Floats:
     return gaussian_filter(heat, spread, mode="nearest")
 
 
-def describe(values: npt.ArrayLike, signed: bool = False, outlined: bool = False) -> str:
+def describe(values: npt.ArrayLike, signed: bool = False, outlined: bool = False, spread: float = 0.0) -> str:
     """Return a sentence about the region that holds half of a map's weight, and the negative share of a signed map.
 
     Args:
         values: the map, (H, W).
         signed: whether negative values count.
         outlined: whether a line is drawn around the heaviest half; the sentence mentions it.
+        spread: standard deviation, in pixels, of the Gaussian under which the map is drawn; a sentence mentions it.
     """
     heat = _as_map(values)
     weight = np.abs(heat) if signed else np.clip(heat, 0, None)
@@ -185,7 +185,8 @@ def describe(values: npt.ArrayLike, signed: bool = False, outlined: bool = False
         area = f"{share:.0%}" if share >= 0.01 else "less than 1%"
         inside = "inside the line, " if outlined else ""
         text = f"Half of the weight lies {inside}on {area} of the image, {_region(weight)}"
-    return f"{text}; {np.clip(-heat, 0, None).sum() / weight.sum():.0%} of all is blue." if signed else f"{text}."
+    text += f"; {np.clip(-heat, 0, None).sum() / weight.sum():.0%} of all is blue." if signed else "."
+    return f"{text} Drawn as averages over about {round(3.5 * spread)} pixels." if spread else text
 
 
 def share_of_half(weight: npt.ArrayLike) -> float:

@@ -285,12 +285,10 @@ def _card(one: Attribution, picture: np.ndarray) -> dict[str, Any]:
     """Return the values of a method that its card on the page shows; the map is drawn as in its figure."""
     spread = heatmaps.smoothing_width(one.map)
     heat = heatmaps.smoothed(one.map, spread)
-    words = [one.caption, heatmaps.describe(heat, one.signed)]
-    words += [f"Drawn as averages over about {round(3.5 * spread)} pixels."] if spread else []
     top = heatmaps.colour_limit(heat)
     return {
         "one": one,
-        "words": " ".join(words),
+        "words": f"{one.caption} {heatmaps.describe(heat, one.signed, spread=spread)}",
         "source": picture_uri(heatmaps.blend(heat, picture, signed=one.signed)),
         "ticks": [f"{t * top:.2g}" for t in ((1, 0, -1) if one.signed else (1, 0.5, 0))],
     }
