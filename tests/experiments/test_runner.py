@@ -15,6 +15,7 @@ from cnnlab.data import load_data
 from cnnlab.errors import DataNotFoundError, RunError, UnknownNameError, UsageError
 from cnnlab.experiments import bench as bench_module
 from cnnlab.experiments.bench import unpack_answers
+from cnnlab.experiments.pages import mean_and_std
 from cnnlab.experiments.results import Result, parse_seeds
 from cnnlab.experiments.runner import read_result, run_study
 from cnnlab.experiments.study import Claim, Difference
@@ -278,6 +279,23 @@ def test_pages_say_claim_answer_and_numbers(done: tuple[Path, Result]) -> None:
     facts = json.loads((folder / "study.json").read_text())
     assert facts["scale"] == "tiny"
     assert facts["seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("values", "percent", "text"),
+    [
+        ([0.25, 0.75], True, "50.00 ± 35.36%"),
+        ([0.5], True, "50.00%"),
+        ([1.0, 2.0, 3.0], False, "2 ± 1"),
+        ([61706.0, 61706.0], False, "61,706 ± 0"),
+        ([189449.0, 289449.0], False, "239,449 ± 70,711"),
+        ([], False, "–"),
+    ],
+)
+def test_mean_and_standard_deviation_are_written_as_one_reads_them(
+    values: list[float], percent: bool, text: str
+) -> None:
+    assert mean_and_std(np.array(values), percent) == text
 
 
 def test_checkpoints_of_the_first_seed_are_small(done: tuple[Path, Result]) -> None:

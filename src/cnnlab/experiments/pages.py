@@ -92,7 +92,10 @@ def mean_and_std(values: np.ndarray, percent: bool) -> str:
     mean, std = values.mean(), values.std(ddof=1) if len(values) > 1 else None
     if percent:
         return f"{mean:.2%}" if std is None else f"{100 * mean:.2f} ± {100 * std:.2f}%"
-    return f"{mean:.4g}" if std is None else f"{mean:.4g} ± {std:.2g}"
+    text = f"{mean:.4g}" if abs(mean) < 1e4 else f"{mean:,.0f}"
+    if std is None:
+        return text
+    return f"{text} ± {std:.2g}" if std < 1e3 else f"{text} ± {std:,.0f}"
 
 
 def how_measured(result: Result) -> str:

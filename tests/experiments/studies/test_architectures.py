@@ -64,10 +64,10 @@ def test_all_images_are_shuffled_by_the_same_permutation() -> None:
     assert not torch.equal(pixels_of(shuffled_images(data, seed=4).train), after)
     assert torch.equal(pixels_of(shuffled_images(data, seed=3).train), after)
 
-    network = Linear(2, 1, 8)
-    logits = network(before.float())
+    network = Linear(2, 1, 8).double()
+    logits = network(before.double())
     network.fc.weight.data = network.fc.weight.data[:, order]
-    torch.testing.assert_close(network(after.float()), logits)  # a linear network can give the same answers
+    torch.testing.assert_close(network(after.double()), logits)  # a linear network can give the same answers
 
 
 def test_the_advantage_of_order_is_a_difference_of_differences() -> None:
