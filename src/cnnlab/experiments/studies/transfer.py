@@ -67,7 +67,8 @@ class Transfer(Study):
         f"network sees each of {FEW} photos {PASSES[FEW]} times and each of {MANY} photos {PASSES[MANY]} times, so "
         "that all of it takes minutes. Training from scratch has hardly begun by then: its accuracy says how far it "
         "comes with the effort of fine-tuning, not how far it could come. Nothing is augmented. Ants and bees are two "
-        "of ImageNet's 1000 classes, so that the pretrained weights come from photos like these."
+        "of ImageNet's 1000 classes, so that the pretrained weights come from photos like these. How long networks are "
+        "trained was settled with seeds 0 and 1; the results that come with the project are those of seeds 2 to 13."
     )
     claims = (
         Claim(
