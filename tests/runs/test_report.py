@@ -66,9 +66,9 @@ def test_the_page_of_a_finished_run(tiny_run: Run, tmp_path: Path) -> None:
     run = copy_run(tiny_run, tmp_path / "run")
     for old in (run.path / "figures").glob("*"):
         old.unlink()
-    started = time.perf_counter()
+    started = time.process_time()
     path = write_report(run)
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20  # CPU seconds, other tests run beside it
     assert path == run.path / "report.html"
     assert path.stat().st_size < 3_000_000
     page = Page(path)
