@@ -54,7 +54,11 @@ def test_there_are_lessons_and_each_has_a_number_of_its_own() -> None:
     assert len({name[:2] for name in LESSONS}) == len(LESSONS)
 
 
-@pytest.mark.parametrize("lesson", LESSONS)
+# Those that train for seconds; the slow tests run them as their reader does.
+LONG = ("10_three_layer_convnet", "11_deeper_convnet", "12_captions", "13_looking_inside")
+
+
+@pytest.mark.parametrize("lesson", [lesson for lesson in LESSONS if lesson not in LONG])
 def test_a_lesson_draws_and_counts_what_it_promises(
     lesson: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -242,6 +242,7 @@ def test_small_differences_in_speed_do_not_change_the_trial() -> None:
     assert _rounded(1000) == _rounded(1030) != _rounded(1300)
 
 
+@pytest.mark.slow
 def test_a_trial_trains_in_the_time_it_has() -> None:
     data = make_bars(n_train=300, n_val=60)
     assert data.val is not None
@@ -306,6 +307,7 @@ def test_a_shipped_recipe_needs_no_words() -> None:
 # --- The whole ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_whole_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     """On 8x8 digits, from four networks, in seconds."""
     monkeypatch.setattr(screening, "list_models", lambda: ["convnet", "mlp", "mnist_cnn", "resnet18"])

@@ -122,6 +122,7 @@ def test_nothing_could_be_trained() -> None:
     assert Path("tuning/convnet-digits/trials.csv").read_text().count("failed") == 2
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     finish = cnnlab.experiments.tuning.search.records.finish
 

@@ -129,6 +129,7 @@ def test_resumed_twice_equals_uninterrupted(tmp_path: Path, bars_data: ImageData
     assert_same(whole, part)
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_at_most_an_epoch(tmp_path: Path) -> None:
     """SIGKILL in the middle; resumed, it equals a run that was left in peace."""
     overrides = ["convnet", "--data", "digits", "epochs=4", "batch_size=16", "train_limit=320", "device=cpu"]

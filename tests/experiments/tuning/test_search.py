@@ -197,6 +197,7 @@ def test_searches_at_once_propose_different_values(storage: str) -> None:
         steps.close()
 
 
+@pytest.mark.slow
 def test_tpe_goes_where_it_is_good(storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The made-up accuracy falls with the distance of lr from 0.01, in powers of ten: later trials come near.
 
