@@ -47,6 +47,8 @@ class Rates(Study):
         ('unit="points"', 'unit="percentage points"'),
         ('"""Train."""', '"""Train both."""'),
         ("training_curves(tables", "seed_bands(tables"),
+        ("RATE = 0.1", "from cnnlab.figures import bands\n\nRATE = 0.1"),
+        ("RATE = 0.1", "if TYPE_CHECKING:\n    from matplotlib.figure import Figure\n\nRATE = 0.1"),
         ('    variants = ("more", "less")', '    pairing = "All is equal."\n    variants = ("more", "less")'),
         ("{variant: bench", "{\n            variant: bench"),
     ],
@@ -60,6 +62,7 @@ def test_a_mended_sentence_or_figure_makes_no_new_version(before: str, after: st
     ("before", "after"),
     [
         ("RATE = 0.1", "RATE = 0.2"),
+        ("RATE = 0.1", "from cnnlab.zoo import RATE\n\nRATE = 0.1"),
         ('gain("more", "less")', 'gain("less", "more")'),
         ("worth=1.0", "worth=0.5"),
         ("worth=1.0", "worth=1.0, margin=0.5"),

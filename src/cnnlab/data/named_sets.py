@@ -125,11 +125,9 @@ class Search:
         """
         if self.data_dir is not None and not Path(self.data_dir).expanduser().is_dir():
             raise DataError(f'The data folder "{self.data_dir}" is not there. Name an existing folder with --data-dir.')
-        own = [] if self.data_dir is None else [os.fspath(self.data_dir)]
-        environment = [path for path in os.environ.get("CNNLAB_DATA", "").split(os.pathsep) if path]
         inner = ("", self.name, *subfolders, *(f"{self.name}/{sub}" for sub in subfolders))
         target = cache_dir() / "data" / self.name
-        folders = [Path(root).expanduser() / sub for root in (*own, *environment, *system) for sub in inner]
+        folders = [Path(root).expanduser() / sub for root in (*data_folders(self.data_dir), *system) for sub in inner]
         folders = list(dict.fromkeys([*folders, *(target / sub for sub in ("", *subfolders))]))
         for folder in folders:
             if folder.is_dir() and (files := files_in(folder)) is not None:
@@ -154,6 +152,12 @@ class Search:
             f"Looked in: {', '.join(map(str, folders))}.\n"
             f"Data sets that need no download: {', '.join(embedded)}."
         )
+
+
+def data_folders(data_dir: str | os.PathLike[str] | None) -> list[str]:
+    """Return the folders that a user names for data: ``data_dir``, then those of ``$CNNLAB_DATA``."""
+    own = [] if data_dir is None else [os.fspath(data_dir)]
+    return own + [path for path in os.environ.get("CNNLAB_DATA", "").split(os.pathsep) if path]
 
 
 def fixed_division(images: np.ndarray, labels: np.ndarray, per_class: np.ndarray) -> tuple[Arrays, Arrays]:

@@ -41,12 +41,16 @@ def seed_bands(rows: Sequence[Row], variants: Sequence[str], panels: Mapping[str
         x: name of the column along the horizontal axis.
         style: further arguments of :func:`cnnlab.figures.bands`.
     """
-    drawn = {
-        title: {variant: band for variant in variants if (band := seed_band(rows, variant, x, column)) is not None}
-        for title, column in panels.items()
-    }
+    drawn = {title: seed_lines(rows, variants, x, column) for title, column in panels.items()}
     style.setdefault("percent", [title for title in panels if "accuracy" in title])
     return figures.bands(drawn, x=x.replace("_", " "), **style)
+
+
+def seed_lines(
+    rows: Sequence[Row], variants: Sequence[str], x: str, column: str
+) -> dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
+    """Return :func:`seed_band` for each of the variants that has rows."""
+    return {variant: band for variant in variants if (band := seed_band(rows, variant, x, column)) is not None}
 
 
 def seed_band(

@@ -18,6 +18,7 @@ import torch
 
 import cnnlab
 from cnnlab.data import ImageData, data_sets, load_data
+from cnnlab.data.named_sets import data_folders
 from cnnlab.errors import DataNotFoundError, RunError, UnknownNameError, UsageError
 from cnnlab.experiments.bench import Bench
 from cnnlab.experiments.results import Result, StudyFolder, checked_seeds
@@ -221,8 +222,7 @@ def _load(study: Study, name: str, data_dir: str | os.PathLike[str] | None, scal
         UnknownNameError: neither a data set nor a folder has that name.
     """
     source = study.data_source if name == study.data else ""
-    folders = [data_dir, *os.environ.get("CNNLAB_DATA", "").split(os.pathsep)]
-    paths = [] if name in data_sets else [Path(folder, name) for folder in folders if folder]
+    paths = [] if name in data_sets else [Path(folder, name).expanduser() for folder in data_folders(data_dir)]
     try:
         images = load_data(next((path for path in paths if path.is_dir()), name), data_dir=data_dir)
     except (DataNotFoundError, UnknownNameError) as error:

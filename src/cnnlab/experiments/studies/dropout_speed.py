@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cnnlab.experiments.bench import training_scores
-from cnnlab.experiments.drawing import seed_band, seed_bands
+from cnnlab.experiments.drawing import seed_bands, seed_lines
 from cnnlab.experiments.study import Claim, Study, register_study
 from cnnlab.figures import bands
 from cnnlab.training import Event, StepDone
@@ -102,11 +102,7 @@ class DropoutSpeed(Study):
 
     def draw(self, tables: Tables) -> dict[str, Figure]:
         title = "loss on the training images with all units (nats)"
-        panel = {
-            variant: band
-            for variant in self.variants
-            if (band := seed_band(tables["losses"], variant, "step", "loss")) is not None
-        }
+        panel = seed_lines(tables["losses"], self.variants, "step", "loss")
         last = max(float(row["step"]) for row in tables["losses"])
         panel["counts as converged"] = (np.linspace(0, last, 50), np.full((1, 50), CONVERGED))
         rounds = [

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from cnnlab.experiments.drawing import group_by, seed_band, seed_bands, training_curves
+from cnnlab.experiments.drawing import group_by, seed_bands, seed_lines, training_curves
 from cnnlab.experiments.study import Claim, Difference, Study, register_study
 from cnnlab.figures import bands
 from cnnlab.tracing.hooks import untouched
@@ -129,11 +129,7 @@ class NormSmoothness(Study):
         }
         of_layer = group_by(tables["covariate_shift"], "layer")
         shifts = {
-            f"layer {layer}: {title}": {
-                variant: band
-                for variant in self.variants
-                if (band := seed_band(of_layer[layer], variant, "step", column)) is not None
-            }
+            f"layer {layer}: {title}": seed_lines(of_layer[layer], self.variants, "step", column)
             for title, column in (("covariate shift (L2)", "covariate_shift"), ("cosine", "cosine"))
             for layer in DRAWN
         }
