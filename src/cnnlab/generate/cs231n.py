@@ -1,0 +1,172 @@
+"""Style transfer, feature inversion and texture synthesis as in the course CS231n (assignment 3, question 4).
+
+The course's network is SqueezeNet 1.1: layers are the successive modules of ``squeezenet1_1.features``. What is
+optimised is the image after normalisation with ImageNet's mean and standard deviation, by Adam with a learning rate of
+3, and of 0.1 from step 180 on; before each of the first 190 of 200 steps its values are clamped to -1.5..1.5. Losses
+are sums, not means, so that the weights suit this network and these sizes. :mod:`cnnlab.generate.style` is the better
+default; this is here so that a student finds the numbers of the exercise.
+
+https://cs231n.github.io/assignments2021/assignment3/
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cnnlab.data.decoding import ImageLike, decode
+from cnnlab.data.preprocess import resize_short_side
+from cnnlab.errors import DivergedError, ModelError, UsageError
+from cnnlab.explain.pixel_range import PixelRange
+from cnnlab.generate.events import Event, Finished, Started, StepDone
+from cnnlab.generate.extractor import INPUTS, FeatureNetwork
+from cnnlab.generate.losses import content_loss, gram_matrix, style_loss, tv_loss
+from cnnlab.generate.photos import read_photo
+from cnnlab.tracing.hooks import untouched
+
+
+@dataclass(frozen=True)
+class CourseSettings:
+    """The arguments of the course's function ``style_transfer``, and the numbers inside it.
+
+    Attributes:
+        image_size, style_size: the shorter sides of photo and painting in pixels.
+        content_layer: index of the module whose output is the content.
+        content_weight: weight of the content loss.
+        style_layers: indices of the modules whose outputs are the style.
+        style_weights: the weight of each of them.
+        tv_weight: weight of the total variation.
+        init_random: whether the image starts as uniform noise in 0..1, in place of the photo.
+        steps: number of steps.
+        rate, late_rate: learning rates of Adam, at first and from step ``late_step`` on (counted from 0).
+        late_step: the step from which on the second rate is used.
+        clamped_steps: number of steps before which the values are clamped.
+        seed: the seed of the noise.
+    """
+
+    image_size: int = 192
+    style_size: int = 192
+    content_layer: int = 3
+    content_weight: float = 6e-2
+    style_layers: tuple[int, ...] = (1, 4, 6, 7)
+    style_weights: tuple[float, ...] = (300_000, 1000, 15, 3)
+    tv_weight: float = 2e-2
+    init_random: bool = False
+    steps: int = 200
+    rate: float = 3.0
+    late_rate: float = 0.1
+    late_step: int = 180
+    clamped_steps: int = 190
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.style_layers) != len(self.style_weights):
+            raise UsageError(
+                f"{len(self.style_layers)} layers of style need as many weights, got {len(self.style_weights)}."
+            )
+        if min(self.image_size, self.style_size, self.steps) < 1:
+            raise UsageError("image_size, style_size and steps must be at least 1.")
+
+
+COMPOSITION_VII = CourseSettings(
+    style_size=512, content_weight=5e-2, style_weights=(20_000, 500, 12, 1), tv_weight=5e-2
+)
+THE_SCREAM = CourseSettings(style_size=224, content_weight=3e-2, style_weights=(200_000, 800, 12, 1))
+STARRY_NIGHT = CourseSettings()
+INVERSION = CourseSettings(style_weights=(0, 0, 0, 0), init_random=True)
+TEXTURE = CourseSettings(content_weight=0, init_random=True)
+PRESETS = {
+    "composition-vii": COMPOSITION_VII,
+    "scream": THE_SCREAM,
+    "starry-night": STARRY_NIGHT,
+    "inversion": INVERSION,
+    "texture": TEXTURE,
+}
+"""The five settings of the course's notebook."""
+
+
+def extract_features(model: nn.Module, inputs: Tensor) -> list[Tensor]:
+    """Return the outputs of the successive modules of ``model.features``.
+
+    Args:
+        model: a network with ``features``, such as SqueezeNet.
+        inputs: images as the network takes them, (N, 3, H, W).
+
+    Raises:
+        ModelError: the network has no ``features``.
+    """
+    modules = getattr(model, "features", None)
+    if not isinstance(modules, nn.Sequential):
+        raise ModelError(f"{type(model).__name__} has no sequence `features`. Take squeezenet1_1, as the course does.")
+    outputs: list[Tensor] = []
+    for module in modules:
+        # A ReLU that works in place would change the output before it.
+        inputs = module(inputs.clone() if outputs else inputs)
+        outputs.append(inputs)
+    return outputs
+
+
+def course_transfer(
+    network: FeatureNetwork, photo: ImageLike, style: ImageLike, settings: CourseSettings = STARRY_NIGHT
+) -> Iterator[Event]:
+    """Do what the course's function ``style_transfer`` does; yield an event at the start, per step, and at the end.
+
+    Args:
+        network: a network with ``features``; the course takes squeezenet1_1.
+        photo: the photo.
+        style: the painting.
+        settings: the settings.
+
+    Raises:
+        DataError: a picture cannot be read.
+        ModelError: the network has no ``features``.
+        DivergedError: the loss is not a number.
+    """
+    started, pixels = time.perf_counter(), PixelRange.normalised(*INPUTS["imagenet"])
+    like = next(network.model.parameters())
+
+    def features(values: Tensor) -> list[Tensor]:
+        return extract_features(network.model, network.pixels.from_unit(pixels.to_unit(values)))
+
+    def read(picture: ImageLike, shorter: int) -> Tensor:
+        image = resize_short_side(decode(picture, 3), shorter, "bilinear")
+        return pixels.from_unit(read_photo(image, 3, max(image.size))).to(like)
+
+    content, painting = read(photo, settings.image_size), read(style, settings.style_size)
+    yield Started((content.shape[2:],), settings.steps)
+    with untouched(network.model):
+        with torch.no_grad():
+            target = features(content)[settings.content_layer]
+            outputs = features(painting)
+            grams = [gram_matrix(outputs[layer]) for layer in settings.style_layers]
+        generator = torch.Generator().manual_seed(settings.seed)
+        start = torch.rand(content.shape, generator=generator).to(like) if settings.init_random else content.clone()
+        image = start.requires_grad_()
+        optimizer = torch.optim.Adam([image], lr=settings.rate)
+        for step in range(settings.steps):
+            if step < settings.clamped_steps:
+                image.data.clamp_(-1.5, 1.5)
+            outputs = features(image)
+            losses = {
+                "content": content_loss(settings.content_weight, outputs[settings.content_layer], target),
+                "style": style_loss(outputs, settings.style_layers, grams, settings.style_weights),
+                "tv": tv_loss(image, settings.tv_weight),
+            }
+            loss = torch.stack(list(losses.values())).sum()
+            if not torch.isfinite(loss):
+                raise DivergedError(f"The loss became {float(loss)} in step {step + 1}. Lower the rate or a weight.")
+            (image.grad,) = torch.autograd.grad(loss, [image])
+            if step == settings.late_step:
+                optimizer = torch.optim.Adam([image], lr=settings.late_rate)
+            optimizer.step()
+            terms = {name: value.detach() for name, value in losses.items()}
+            yield StepDone(
+                step + 1, image.shape[2:], terms, lambda: pixels.to_unit(image.detach()).clamp(0, 1)
+            )
+    result = pixels.to_unit(image.detach()).clamp(0, 1)
+    values = {name: float(value) for name, value in terms.items()}
+    yield Finished(result, values, time.perf_counter() - started)

@@ -1,0 +1,230 @@
+"""A network as an extractor of features: where its pixels lie, and the outputs of some of its layers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cnnlab.errors import CnnlabError, DataError, ModelError, UnknownNameError, UsageError
+from cnnlab.explain.pixel_range import PixelRange
+from cnnlab.hardware import choose_device
+from cnnlab.runs.classifier import open_classifier
+from cnnlab.tracing.forward_pass import trace
+from cnnlab.tracing.hooks import find_layer, recording
+from cnnlab.zoo import create_model, models, weights_preprocess
+
+_IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+INPUTS: dict[str, tuple[Sequence[float], Sequence[float]]] = {
+    "unit": ((0.0,), (1.0,)),
+    "half": ((0.5,), (0.5,)),
+    "imagenet": _IMAGENET,
+    "caffe": ((123 / 255, 117 / 255, 104 / 255), (1 / 255,) * 3),
+}
+"""The inputs that weights from elsewhere were trained on: mean and standard deviation of pixels of 0..1 (RGB).
+
+``unit`` is 0..1, ``half`` is -1..1, ``caffe`` is 0..255 minus the means, with the channels in the order BGR.
+"""
+
+# Layers of style, and the one of content, where looking at pictures has chosen them; else the network's stages.
+_LAYERS = {
+    "squeezenet1_1": (("features.1", "features.4", "features.6", "features.7"), "features.3"),
+}
+
+
+class _AllRecorded(Exception):
+    """Every layer has run: the rest of the forward pass is not needed."""
+
+
+class Extractor(nn.Module):
+    """A module from an image of 0..1 to the outputs of layers; the network runs no further than the last of them.
+
+    Of a layer that runs several times, the first output is taken.
+
+    Args:
+        model: the network, in eval mode.
+        pixels: the values of black and white in its input.
+        layers: the dotted names of the layers.
+
+    Raises:
+        UsageError: no layer is named.
+        UnknownNameError: the network has no such layer; the nearest ones are listed.
+    """
+
+    low: Tensor
+    width: Tensor
+
+    def __init__(self, model: nn.Module, pixels: PixelRange, layers: Sequence[str]) -> None:
+        super().__init__()
+        if not layers:
+            raise UsageError("No layer is named. `cnnlab summary` lists the layers of a network.")
+        for layer in layers:
+            find_layer(model, layer)
+        self.model, self.layers = model, tuple(dict.fromkeys(layers))
+        like = next(model.parameters())
+        self.register_buffer("low", pixels.low.to(like))
+        self.register_buffer("width", pixels.width.to(like))
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """Return the output of each layer for images (N, C, H, W) of 0..1.
+
+        Raises:
+            ModelError: a layer did not run.
+        """
+        with recording(self.model, self.layers) as outputs:
+
+            def stop(*_: object) -> None:
+                if all(outputs.calls.values()):
+                    raise _AllRecorded
+
+            stops = [find_layer(self.model, layer).register_forward_hook(stop) for layer in self.layers]
+            try:
+                self.model(self.low + image * self.width)
+            except _AllRecorded:
+                pass
+            finally:
+                for handle in stops:
+                    handle.remove()
+            for layer in self.layers:
+                outputs[layer]  # raises for a layer that did not run
+        return {layer: calls[0] for layer, calls in outputs.calls.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureNetwork:
+    """A network whose layer outputs images are made from.
+
+    Attributes:
+        name: the name of the network, or of its run.
+        model: the network in eval mode, with frozen parameters, on its device.
+        pixels: the values of black and white in its input.
+        channels: the number of channels of its images.
+        note: a remark for people about how it was opened; empty without one.
+    """
+
+    name: str
+    model: nn.Module
+    pixels: PixelRange
+    channels: int
+    note: str = ""
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the network."""
+        return next(self.model.parameters()).device
+
+    def extractor(self, layers: Sequence[str]) -> Extractor:
+        """Return the :class:`Extractor` of some layers."""
+        return Extractor(self.model, self.pixels, layers)
+
+    @property
+    def style_layers(self) -> tuple[str, ...]:
+        """The layers that describe a style: those chosen for the network, else the ends of its stages but the last."""
+        return self._layers()[0]
+
+    @property
+    def content_layer(self) -> str:
+        """The layer that describes the content."""
+        return self._layers()[1]
+
+    def _layers(self) -> tuple[tuple[str, ...], str]:
+        arch = getattr(self.model, "arch", {}).get("name", "")
+        if arch in _LAYERS:
+            return _LAYERS[arch]
+        ends = [layer for stage, layer in getattr(self.model, "stages", {}).items() if stage != "head"]
+        if not ends:
+            raise ModelError(f"{self.name} declares no stages. Name the layers of style and content.")
+        ends = ends[:-1] if len(ends) > 2 else ends
+        return tuple(ends), ends[(len(ends) - 1) * 3 // 4]
+
+    def check_size(self, extractor: Extractor, image: Tensor, title: str) -> None:
+        """Refuse an image (1, C, H, W) that is too small for the layers.
+
+        Args:
+            extractor: the layers.
+            image: the image.
+            title: what the image is, for the message: ``the style starry.jpg``.
+
+        Raises:
+            DataError: it is too small; the message has the size that is needed.
+            ModelError: the network cannot take images of such a shape for another reason.
+        """
+        height, width = image.shape[2:]
+        try:
+            _check(extractor, (self.channels, height, width))
+        except CnnlabError:
+            side = max(height, width)
+            fits = (s for s in range(min(height, width) + 1, 4 * side + 64, 4) if _fits(extractor, (self.channels, s, s)))
+            if (least := next(fits, None)) is None:
+                raise
+            raise DataError(
+                f"{title} has {width} x {height} pixels, and {self.name} needs about {least} x {least} for the layer "
+                f'"{extractor.layers[-1]}". Take a larger image, or earlier layers.'
+            ) from None
+
+
+def _check(extractor: Extractor, shape: tuple[int, int, int]) -> None:
+    record = trace(extractor, (1, *shape))
+    for layer, value in zip(extractor.layers, record.outputs, strict=True):
+        if len(value.shape) != 4 or value.shape[2] * value.shape[3] < 4:
+            raise ModelError(f'The layer "{layer}" gives {value.shape} for images of {shape}: fewer than 4 positions.')
+
+
+def _fits(extractor: Extractor, shape: tuple[int, int, int]) -> bool:
+    try:
+        _check(extractor, shape)
+    except CnnlabError:
+        return False
+    return True
+
+
+def open_network(
+    source: str | os.PathLike[str],
+    weights: str | os.PathLike[str] | None = None,
+    *,
+    inputs: str | None = None,
+    device: str = "auto",
+) -> FeatureNetwork:
+    """Open a network for making images: its parameters are frozen, and it is in eval mode.
+
+    Args:
+        source: the folder of a run, or the name of a network.
+        weights: the path of its weights; its public ImageNet weights, or those of the run, when ``None``. ``"random"``
+            takes none.
+        inputs: how images were prepared for the weights, a key of :data:`INPUTS`; when ``None``, what the weights say,
+            and for a file that says nothing, what the network's public weights want.
+        device: ``"auto"``, ``"cpu"``, ``"cuda:0"``, ``"mps"``.
+
+    Raises:
+        UnknownNameError: there is no such network, run, or kind of input.
+        ModelError: the weights do not fit, or none are known.
+        DeviceError: the device is not on this machine.
+    """
+    if inputs is not None and inputs not in INPUTS:
+        raise UnknownNameError("kind of input", inputs, INPUTS)
+    if weights is None:
+        network = open_classifier(source, device, as_trained=False)
+        model, channels, note = network.model, network.preprocess.channels, ""
+        pixels = network.pixel_range if inputs is None else PixelRange.normalised(*INPUTS[inputs])
+    else:
+        entry, file = models.get(str(source)), None if weights == "random" else weights
+        model = create_model(entry.name, weights=file).eval().to(choose_device(device))
+        channels = model.arch["in_channels"]
+        values = None if inputs else weights_preprocess(entry.name, file, channels)
+        mean, std = (values["mean"], values["std"]) if values else INPUTS[inputs or "imagenet"]
+        note = "" if values or inputs else f"{weights} does not say how images were prepared: ImageNet's mean and std."
+        pixels = PixelRange.normalised(mean[:channels], std[:channels])
+    if inputs == "caffe":
+        _reverse_channels(model)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    return FeatureNetwork(getattr(model, "arch", {}).get("name", str(source)), model, pixels, channels, note)
+
+
+def _reverse_channels(model: nn.Module) -> None:
+    """Turn the first convolution, which was trained on BGR, to RGB."""
+    first = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
+    first.weight.data = first.weight.data.flip(1)

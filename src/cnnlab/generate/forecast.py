@@ -1,0 +1,139 @@
+"""How much memory and time an image will take, before it is begun, and the size that fits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from cnnlab.console import duration, size
+from cnnlab.errors import UsageError
+from cnnlab.generate.events import Size
+from cnnlab.generate.extractor import Extractor
+from cnnlab.generate.optimise import Canvas, Job
+from cnnlab.hardware import free_memory, time_calls
+from cnnlab.tracing.forward_pass import trace
+from cnnlab.tracing.hooks import untouched
+
+_SHARE = 0.8  # of the free memory that an image may take
+_LEAST = 32  # pixels: no smaller size is offered
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What an image will take.
+
+    Attributes:
+        size: height and width of the result in pixels.
+        stages: number of sizes.
+        steps: number of steps of all stages.
+        seconds: time from the first step to the last, in seconds.
+        memory: bytes at the busiest moment beyond what the process takes already.
+        available: bytes of memory that are free now.
+        note: a sentence about a size that was taken because the one asked for does not fit; empty without one.
+    """
+
+    size: Size
+    stages: int
+    steps: int
+    seconds: float
+    memory: int
+    available: int
+    note: str = ""
+
+    def __str__(self) -> str:
+        height, width = self.size
+        return (
+            f"{width} x {height} pixels, {self.steps} steps in {self.stages} sizes: about {duration(self.seconds)} and "
+            f"{size(self.memory)} of memory ({size(self.available)} free)"
+        )
+
+
+def available_memory(device: torch.device) -> int:
+    """Return the bytes that are free on a device now."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
+
+
+def step_memory(extractor: Extractor, shape: Size) -> int:
+    """Return the bytes that one step takes at its busiest moment: layer outputs, and gradients on the way back.
+
+    Every tensor that the forward pass computes is counted once; nothing is computed for that. Gradients of the largest
+    layer output and of what it is computed from exist at the same time, beside Adam's copies of the image.
+
+    Args:
+        extractor: the layers that are run.
+        shape: height and width of the image in pixels.
+    """
+    channels = max(extractor.low.shape[1], next(m for m in extractor.model.modules() if hasattr(m, "in_channels")).in_channels)
+    record = trace(extractor, (1, channels, *shape))
+    sizes = {
+        value.storage: math.prod(value.shape) * value.dtype.itemsize
+        for op in record.ops
+        for value in op.outputs
+        if value.parameter is None
+    }
+    compared = sum(math.prod(value.shape) * value.dtype.itemsize for value in record.outputs)
+    picture = channels * math.prod(shape) * 4
+    return sum(sizes.values()) + 2 * max(sizes.values()) + 2 * compared + 8 * picture
+
+
+def forecast(job: Job) -> Forecast:
+    """Measure a few steps at two small sizes, and say what the whole job will take.
+
+    The time of a step is a constant and a part that grows with the number of pixels.
+
+    Raises:
+        ModelError: the network cannot take such an image.
+    """
+    device, sizes = job.extractor.low.device, job.sizes
+    small = sizes[0]
+    large = sizes[min(2, len(sizes) - 1)]
+    seconds = {shape: _step_seconds(job, shape) for shape in dict.fromkeys((small, large))}
+    pixels = {shape: math.prod(shape) for shape in sizes}
+    slope = seconds[large] / pixels[large]
+    if large != small:
+        slope = max(0.0, (seconds[large] - seconds[small]) / (pixels[large] - pixels[small]))
+    constant = max(0.0, seconds[small] - slope * pixels[small])
+    total = sum(steps * (constant + slope * pixels[shape]) for shape, steps in zip(sizes, job.steps, strict=True))
+    return Forecast(
+        sizes[-1], len(sizes), sum(job.steps), total, step_memory(job.extractor, sizes[-1]), available_memory(device)
+    )
+
+
+def _step_seconds(job: Job, shape: Size) -> float:
+    with untouched(job.extractor):
+        objective = job.objective(shape)
+        start = torch.full((1, *job.start(shape).shape[1:]), 0.5).to(job.extractor.low)
+        canvas = Canvas(start, job.descent)
+
+        def step() -> None:
+            canvas.step(torch.stack(list(objective(canvas.pixels).values())).sum())
+
+        return min(time_calls(step, start.device, warmup=1, least=2))
+
+
+def job_that_fits(make_job: Callable[[int], Job], longer: int) -> tuple[Job, Forecast]:
+    """Return a job in the size that was asked for, or in the largest one that fits into the free memory.
+
+    Args:
+        make_job: a function from the longer side of the result in pixels to the job.
+        longer: the longer side that was asked for.
+
+    Raises:
+        UsageError: not even the smallest size fits.
+    """
+    job, note = make_job(longer), ""
+    available = available_memory(job.extractor.low.device)
+    needed = step_memory(job.extractor, job.sizes[-1])
+    if needed > _SHARE * available:
+        side = int(longer * math.sqrt(_SHARE * available / needed)) // 16 * 16
+        if side < _LEAST:
+            raise UsageError(
+                f"{size(available)} of memory are free, and even {_LEAST} pixels need more. Close other programs, or "
+                "name earlier layers."
+            )
+        note = f"{longer} pixels need about {size(needed)}, and {size(available)} are free: {side} pixels are made."
+        job = make_job(side)
+    return job, replace(forecast(job), note=note)

@@ -1,0 +1,88 @@
+"""Feature inversion: the image that a layer's output is compatible with, as an answer to what the layer still knows.
+
+A. Mahendran, A. Vedaldi: Understanding deep image representations by inverting them, CVPR 2015,
+https://arxiv.org/abs/1412.0035.
+
+Introduced: noise is optimised until a layer's output is that of a photo, under a prior of smooth images. Early layers
+give the photo back; late ones keep what it shows and lose where.
+
+Deviations: Adam and sizes by stages in place of gradient descent with momentum at one size; pixels stay within the
+range from black to white in place of the paper's penalty on their sixth power; total variation has the exponent 2 of
+the paper's equation (with beta 2), as a mean over neighbouring pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from cnnlab.data.decoding import ImageLike
+from cnnlab.errors import UsageError
+from cnnlab.generate.events import Size
+from cnnlab.generate.extractor import FeatureNetwork
+from cnnlab.generate.losses import content_loss, tv_loss
+from cnnlab.generate.optimise import Descent, Job, Losses, Objective, noise, resized, scaled
+from cnnlab.generate.photos import read_photo
+
+
+@dataclass(frozen=True)
+class InversionSettings:
+    """The settings of a feature inversion.
+
+    Attributes:
+        tv_weight: weight of the mean squared difference of neighbouring pixels.
+        descent: the settings of the optimisation.
+
+    Raises:
+        UsageError: the weight is negative.
+    """
+
+    tv_weight: float = 2.0
+    descent: Descent = field(default_factory=lambda: Descent(size=224, smallest=112))
+
+    def __post_init__(self) -> None:
+        if self.tv_weight < 0:
+            raise UsageError(f"tv_weight is {self.tv_weight}; it must be 0 or more.")
+
+
+def inversion_job(
+    network: FeatureNetwork, photo: ImageLike, layer: str, settings: InversionSettings | None = None
+) -> Job:
+    """Return the job that makes an image from a layer's output; :func:`~cnnlab.generate.optimise.optimise` runs it.
+
+    Args:
+        network: the network whose layer is inverted.
+        photo: the photo whose layer output is given.
+        layer: the dotted name of the layer.
+        settings: the settings; the defaults when ``None``.
+
+    Raises:
+        DataError: the photo cannot be read.
+        UnknownNameError: the network has no such layer; the nearest ones are named.
+    """
+    options = settings or InversionSettings()
+    extractor = network.extractor([layer])
+    content = read_photo(photo, network.channels, options.descent.size).to(extractor.low)
+    shape = content.shape[2], content.shape[3]
+    first = content.new_empty(1, network.channels, *scaled(shape, options.descent.sides[0]))
+    network.check_size(extractor, first, "The photo in the first stage")
+
+    def objective(size: Size) -> Objective:
+        with torch.no_grad():
+            target = extractor(resized(content, size))[layer]
+        weight = 1 / target.square().sum().clamp_min(1e-30)
+
+        def losses(image: Tensor) -> Losses:
+            return {
+                "content": content_loss(weight, extractor(image)[layer], target),
+                "tv": tv_loss(image, options.tv_weight / image.numel()),
+            }
+
+        return losses
+
+    def start(size: Size) -> Tensor:
+        return noise(network.channels, size, options.descent.seed, content)
+
+    return Job(start, shape, objective, extractor, options.descent)
