@@ -38,5 +38,5 @@ _HOMES = {
     "tv_loss": ".losses",
 }
 
-__all__ = sorted(_HOMES)  # noqa: PLE0605
+__all__ = sorted(_HOMES)
 __getattr__ = attributes_from(__name__, _HOMES)

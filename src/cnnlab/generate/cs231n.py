@@ -26,7 +26,6 @@ from cnnlab.generate.events import Event, Finished, Started, StepDone
 from cnnlab.generate.extractor import INPUTS, FeatureNetwork
 from cnnlab.generate.losses import content_loss, gram_matrix, style_loss, tv_loss
 from cnnlab.generate.photos import read_photo
-from cnnlab.tracing.hooks import untouched
 
 
 @dataclass(frozen=True)
@@ -137,19 +136,20 @@ def course_transfer(
         return pixels.from_unit(read_photo(image, 3, max(image.size))).to(like)
 
     content, painting = read(photo, settings.image_size), read(style, settings.style_size)
-    yield Started((content.shape[2:],), settings.steps)
-    with untouched(network.model):
-        with torch.no_grad():
-            target = features(content)[settings.content_layer]
-            outputs = features(painting)
-            grams = [gram_matrix(outputs[layer]) for layer in settings.style_layers]
-        generator = torch.Generator().manual_seed(settings.seed)
-        start = torch.rand(content.shape, generator=generator).to(like) if settings.init_random else content.clone()
-        image = start.requires_grad_()
-        optimizer = torch.optim.Adam([image], lr=settings.rate)
-        for step in range(settings.steps):
-            if step < settings.clamped_steps:
-                image.data.clamp_(-1.5, 1.5)
+    size = content.shape[2], content.shape[3]
+    yield Started((size,), settings.steps)
+    with torch.no_grad():
+        target = features(content)[settings.content_layer]
+        outputs = features(painting)
+        grams = [gram_matrix(outputs[layer]) for layer in settings.style_layers]
+    generator = torch.Generator().manual_seed(settings.seed)
+    start = torch.rand(content.shape, generator=generator).to(like) if settings.init_random else content.clone()
+    image = start.requires_grad_()
+    optimizer = torch.optim.Adam([image], lr=settings.rate)
+    for step in range(settings.steps):
+        if step < settings.clamped_steps:
+            image.data.clamp_(-1.5, 1.5)
+        with torch.enable_grad():
             outputs = features(image)
             losses = {
                 "content": content_loss(settings.content_weight, outputs[settings.content_layer], target),
@@ -160,13 +160,11 @@ def course_transfer(
             if not torch.isfinite(loss):
                 raise DivergedError(f"The loss became {float(loss)} in step {step + 1}. Lower the rate or a weight.")
             (image.grad,) = torch.autograd.grad(loss, [image])
-            if step == settings.late_step:
-                optimizer = torch.optim.Adam([image], lr=settings.late_rate)
-            optimizer.step()
-            terms = {name: value.detach() for name, value in losses.items()}
-            yield StepDone(
-                step + 1, image.shape[2:], terms, lambda: pixels.to_unit(image.detach()).clamp(0, 1)
-            )
+        if step == settings.late_step:
+            optimizer = torch.optim.Adam([image], lr=settings.late_rate)
+        optimizer.step()
+        terms = {name: value.detach() for name, value in losses.items()}
+        yield StepDone(step + 1, size, terms, lambda: pixels.to_unit(image.detach()).clamp(0, 1))
     result = pixels.to_unit(image.detach()).clamp(0, 1)
     values = {name: float(value) for name, value in terms.items()}
     yield Finished(result, values, time.perf_counter() - started)

@@ -47,6 +47,7 @@ class Extractor(nn.Module):
     Args:
         model: the network, in eval mode.
         pixels: the values of black and white in its input.
+        channels: the number of channels of its images.
         layers: the dotted names of the layers.
 
     Raises:
@@ -57,13 +58,13 @@ class Extractor(nn.Module):
     low: Tensor
     width: Tensor
 
-    def __init__(self, model: nn.Module, pixels: PixelRange, layers: Sequence[str]) -> None:
+    def __init__(self, model: nn.Module, pixels: PixelRange, channels: int, layers: Sequence[str]) -> None:
         super().__init__()
         if not layers:
             raise UsageError("No layer is named. `cnnlab summary` lists the layers of a network.")
         for layer in layers:
             find_layer(model, layer)
-        self.model, self.layers = model, tuple(dict.fromkeys(layers))
+        self.model, self.channels, self.layers = model, channels, tuple(dict.fromkeys(layers))
         like = next(model.parameters())
         self.register_buffer("low", pixels.low.to(like))
         self.register_buffer("width", pixels.width.to(like))
@@ -118,7 +119,7 @@ class FeatureNetwork:
 
     def extractor(self, layers: Sequence[str]) -> Extractor:
         """Return the :class:`Extractor` of some layers."""
-        return Extractor(self.model, self.pixels, layers)
+        return Extractor(self.model, self.pixels, self.channels, layers)
 
     @property
     def style_layers(self) -> tuple[str, ...]:
@@ -130,15 +131,24 @@ class FeatureNetwork:
         """The layer that describes the content."""
         return self._layers()[1]
 
+    @property
+    def stage_layers(self) -> tuple[str, ...]:
+        """The layers that end the network's stages, without the head.
+
+        Raises:
+            ModelError: the network declares no stages.
+        """
+        ends = [layer for stage, layer in getattr(self.model, "stages", {}).items() if stage != "head"]
+        if not ends:
+            raise ModelError(f"{self.name} declares no stages. Name the layers of style and content.")
+        return tuple(ends)
+
     def _layers(self) -> tuple[tuple[str, ...], str]:
         arch = getattr(self.model, "arch", {}).get("name", "")
         if arch in _LAYERS:
             return _LAYERS[arch]
-        ends = [layer for stage, layer in getattr(self.model, "stages", {}).items() if stage != "head"]
-        if not ends:
-            raise ModelError(f"{self.name} declares no stages. Name the layers of style and content.")
-        ends = ends[:-1] if len(ends) > 2 else ends
-        return tuple(ends), ends[(len(ends) - 1) * 3 // 4]
+        ends = self.stage_layers[:-1] or self.stage_layers
+        return ends, ends[(len(ends) - 1) * 3 // 4]
 
     def check_size(self, extractor: Extractor, image: Tensor, title: str) -> None:
         """Refuse an image (1, C, H, W) that is too small for the layers.
@@ -157,7 +167,9 @@ class FeatureNetwork:
             _check(extractor, (self.channels, height, width))
         except CnnlabError:
             side = max(height, width)
-            fits = (s for s in range(min(height, width) + 1, 4 * side + 64, 4) if _fits(extractor, (self.channels, s, s)))
+            fits = (
+                s for s in range(min(height, width) + 1, 4 * side + 64, 4) if _fits(extractor, (self.channels, s, s))
+            )
             if (least := next(fits, None)) is None:
                 raise
             raise DataError(

@@ -15,7 +15,6 @@ from cnnlab.generate.extractor import Extractor
 from cnnlab.generate.optimise import Canvas, Job
 from cnnlab.hardware import free_memory, time_calls
 from cnnlab.tracing.forward_pass import trace
-from cnnlab.tracing.hooks import untouched
 
 _SHARE = 0.8  # of the free memory that an image may take
 _LEAST = 32  # pixels: no smaller size is offered
@@ -66,8 +65,7 @@ def step_memory(extractor: Extractor, shape: Size) -> int:
         extractor: the layers that are run.
         shape: height and width of the image in pixels.
     """
-    channels = max(extractor.low.shape[1], next(m for m in extractor.model.modules() if hasattr(m, "in_channels")).in_channels)
-    record = trace(extractor, (1, channels, *shape))
+    record = trace(extractor, (1, extractor.channels, *shape))
     sizes = {
         value.storage: math.prod(value.shape) * value.dtype.itemsize
         for op in record.ops
@@ -75,7 +73,7 @@ def step_memory(extractor: Extractor, shape: Size) -> int:
         if value.parameter is None
     }
     compared = sum(math.prod(value.shape) * value.dtype.itemsize for value in record.outputs)
-    picture = channels * math.prod(shape) * 4
+    picture = extractor.channels * math.prod(shape) * 4
     return sum(sizes.values()) + 2 * max(sizes.values()) + 2 * compared + 8 * picture
 
 
@@ -103,15 +101,8 @@ def forecast(job: Job) -> Forecast:
 
 
 def _step_seconds(job: Job, shape: Size) -> float:
-    with untouched(job.extractor):
-        objective = job.objective(shape)
-        start = torch.full((1, *job.start(shape).shape[1:]), 0.5).to(job.extractor.low)
-        canvas = Canvas(start, job.descent)
-
-        def step() -> None:
-            canvas.step(torch.stack(list(objective(canvas.pixels).values())).sum())
-
-        return min(time_calls(step, start.device, warmup=1, least=2))
+    canvas, objective = Canvas(job.start(shape), job.descent), job.objective(shape)
+    return min(time_calls(lambda: canvas.step(objective), canvas.pixels.device, warmup=1, least=2))
 
 
 def job_that_fits(make_job: Callable[[int], Job], longer: int) -> tuple[Job, Forecast]:

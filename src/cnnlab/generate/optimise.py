@@ -9,6 +9,7 @@ takes out the noise of the steps. All three are as in K. Crowson's style-transfe
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,10 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cnnlab.errors import DivergedError, UsageError
+from cnnlab.errors import DivergedError, ModelError, UsageError
 from cnnlab.generate.events import Event, Finished, Size, Started, StepDone
 from cnnlab.generate.extractor import Extractor
-from cnnlab.tracing.hooks import untouched
 
 Losses = Mapping[str, Tensor]
 Objective = Callable[[Tensor], Losses]
@@ -121,22 +121,47 @@ class Canvas:
     def _adam(self) -> torch.optim.Adam:
         return torch.optim.Adam([self.pixels], lr=self.descent.rate, betas=(0.9, 0.99))
 
-    def step(self, loss: Tensor) -> None:
-        """Change the image along the gradient of a loss, a scalar; the pixels stay within 0..1."""
-        (self.pixels.grad,) = torch.autograd.grad(loss, [self.pixels])
+    def step(self, objective: Objective) -> Losses:
+        """Change the image along the gradient of an objective; the pixels stay within 0..1.
+
+        Returns:
+            The terms of the loss before the step, without a graph.
+
+        Raises:
+            DivergedError: the loss is not a number; the image is as it was.
+            ModelError: the memory does not suffice.
+        """
+        with torch.inference_mode(False), torch.enable_grad():
+            try:
+                losses = objective(self.pixels)
+                loss = torch.stack(list(losses.values())).sum()
+                if not torch.isfinite(loss):
+                    raise DivergedError(f"The loss became {float(loss)}. Lower the rate or a weight.")
+                (self.pixels.grad,) = torch.autograd.grad(loss, [self.pixels])
+            except RuntimeError as error:  # torch.OutOfMemoryError is one; on a CPU there is no class of its own
+                if not re.search("out of memory|can't allocate memory", str(error)):
+                    raise
+                height, width = self.pixels.shape[2:]
+                side = max(32, int(max(height, width) / math.sqrt(2)))
+                raise ModelError(
+                    f"The memory does not suffice for {width} x {height} pixels. Try {side} pixels (--size {side})."
+                ) from None
         self.adam.step()
         with torch.no_grad():
             self.pixels.clamp_(0, 1)
             past = self.descent.averaging
             self._sum = past * self._sum + (1 - past) * self.pixels
             self._weight = past * self._weight + 1 - past
+        return {name: value.detach() for name, value in losses.items()}
 
     def image(self) -> Tensor:
         """Return the average of the iterates of this stage, (1, C, H, W) of 0..1."""
         return (self._sum / self._weight).clamp(0, 1) if self._weight else self.pixels.detach().clone()
 
-    def enlarge(self, size: Size) -> None:
-        """Go on at another size, from the average of the iterates."""
+    def resize(self, size: Size) -> None:
+        """Go on at another size, from the average of the iterates; at the same size nothing happens."""
+        if self.pixels.shape[2:] == size:
+            return
         state = self.adam.state[self.pixels]
         self.pixels = resized(self.image(), size).requires_grad_()
         self.adam = self._adam()
@@ -161,23 +186,16 @@ def optimise(job: Job) -> Iterator[Event]:
     """
     started, done = time.perf_counter(), 0
     yield Started(job.sizes, sum(job.steps))
-    with untouched(job.extractor):
-        canvas = Canvas(job.start(job.sizes[0]), job.descent)
-        for size, steps in zip(job.sizes, job.steps, strict=True):
-            if canvas.pixels.shape[2:] != size:
-                canvas.enlarge(size)
-            objective = job.objective(size)
-            for _ in range(steps):
-                losses = objective(canvas.pixels)
-                loss = torch.stack(list(losses.values())).sum()
-                if not torch.isfinite(loss):
-                    raise DivergedError(f"The loss became {float(loss)} in step {done + 1}. Lower the rate or a weight.")
-                canvas.step(loss)
-                done += 1
-                terms = {name: value.detach() for name, value in losses.items()}
-                yield StepDone(done, size, terms, lambda: job.finish(canvas.image()))
-        values = {name: float(value) for name, value in terms.items()}
-        yield Finished(job.finish(canvas.image()), values, time.perf_counter() - started)
+    canvas = Canvas(job.start(job.sizes[0]), job.descent)
+    for size, steps in zip(job.sizes, job.steps, strict=True):
+        canvas.resize(size)
+        objective = job.objective(size)
+        for _ in range(steps):
+            losses = canvas.step(objective)
+            done += 1
+            yield StepDone(done, size, losses, lambda: job.finish(canvas.image()))
+    values = {name: float(value) for name, value in losses.items()}
+    yield Finished(job.finish(canvas.image()), values, time.perf_counter() - started)
 
 
 def scaled(shape: Size, longer: int) -> Size:

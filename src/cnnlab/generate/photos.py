@@ -100,7 +100,5 @@ def save_gif(frames: Sequence[np.ndarray], path: Path, seconds: float = 0.12, lo
     durations = [round(1000 * seconds)] * (len(coloured) - 1) + [2000]
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        coloured[0].save(
-            temporary, format="GIF", save_all=True, append_images=coloured[1:], duration=durations, loop=0
-        )
+        coloured[0].save(temporary, format="GIF", save_all=True, append_images=coloured[1:], duration=durations, loop=0)
     return path

@@ -1,0 +1,120 @@
+"""What the commands that make images share: their options, the display of the steps, and the files they write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cnnlab.cli._output import print_result
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cnnlab.generate.events import Event, Finished
+    from cnnlab.generate.optimise import Job
+
+NetworkName = Annotated[
+    str, typer.Option("--network", "-n", metavar="RUN|MODEL", help="Folder of a run, or a network of `cnnlab models`.")
+]
+WeightsFile = Annotated[
+    str | None, typer.Option("--weights", help="File of weights of the network; its public ones by default.")
+]
+Inputs = Annotated[
+    str | None,
+    typer.Option("--inputs", help="How images were prepared for the weights: imagenet, caffe, half or unit."),
+]
+Size = Annotated[int, typer.Option(min=32, help="Longer side of the image in pixels; less where memory is short.")]
+Steps = Annotated[int, typer.Option(min=1, help="Steps in each size; twice as many in the first.")]
+Kind = Annotated[str, typer.Option("--loss", help="How a style is described: wasserstein, swag or gram.")]
+Layers = Annotated[
+    list[str] | None, typer.Option("--layer", "-l", help="A layer of style; repeat it. Those of the network by default.")
+]
+Gif = Annotated[bool, typer.Option("--gif", help="Also write an animation of the steps.")]
+
+
+def make_image(job: Job, path: Path, gif: bool, as_json: bool) -> Finished:
+    """Run a job, show its progress on stderr, and write the image while it grows and at the end.
+
+    Args:
+        job: the job.
+        path: the PNG file; the animation lies beside it.
+        gif: whether to write the animation.
+        as_json: whether to show nothing.
+    """
+    from cnnlab.generate.optimise import optimise
+
+    return run_to_end(optimise(job), path, gif, as_json)
+
+
+def run_to_end(events: Iterator[Event], path: Path, gif: bool, as_json: bool) -> Finished:
+    """Consume the events of an image that is being made; see :func:`make_image`."""
+    from rich.console import Console
+
+    from cnnlab.generate.events import Finished
+    from cnnlab.generate.recording import recorded
+
+    stream = recorded(events, path, path.with_suffix(".gif") if gif else None)
+    try:
+        for event in stream if as_json else _shown(stream, Console(stderr=True)):
+            if isinstance(event, Finished):
+                return event
+    except KeyboardInterrupt:
+        stream.close()
+        typer.echo(f"interrupted; the image so far: {path}", err=True)
+        raise
+    raise AssertionError("the events end with Finished")
+
+
+def _shown(events: Iterator[Event], console: Console) -> Iterator[Event]:
+    """Pass events on and show them: as a bar on a terminal, else as a line per size."""
+    from cnnlab.console import TrainingBar
+    from cnnlab.generate.events import Finished, Started, StepDone
+
+    if not console.is_terminal:
+        size = None
+        for event in events:
+            if isinstance(event, StepDone) and event.size != size:
+                size = event.size
+                console.print(f"  {size[1]} x {size[0]} pixels, loss {event.loss:.4g}", highlight=False)
+            yield event
+        return
+    with TrainingBar(console) as bar:
+        for event in events:
+            if isinstance(event, Started):
+                bar.begin(event.steps)
+            elif isinstance(event, StepDone) and bar.due():
+                bar.show(event.step, f"{event.size[1]} x {event.size[0]}", f"loss {event.loss:.4g}")
+            elif isinstance(event, Finished):
+                bar.stop()
+            yield event
+
+
+def fitting(make_job: Callable[[int], Job], size: int, as_json: bool) -> tuple[Job, dict[str, Any]]:
+    """Return a job in a size that fits, and its forecast for JSON; say on stderr what it will take.
+
+    Args:
+        make_job: a function from the longer side in pixels to the job.
+        size: the longer side that was asked for.
+        as_json: whether to say nothing.
+    """
+    from dataclasses import asdict
+
+    from cnnlab.generate.forecast import job_that_fits
+
+    job, expected = job_that_fits(make_job, size)
+    if not as_json:
+        for line in filter(None, (expected.note, str(expected))):
+            typer.echo(line, err=True)
+    return job, asdict(expected)
+
+
+def print_image(as_json: bool, path: Path, finished: Finished, gif: bool, **values: Any) -> None:
+    """Print where an image is, how long it took, and its losses."""
+    losses = ", ".join(f"{name} {value:.3g}" for name, value in finished.losses.items())
+    lines = [f"losses: {losses}", f"picture: {path}, in {finished.seconds:.3g} s"]
+    lines += [f"animation: {path.with_suffix('.gif')}"] if gif else []
+    answer = {"picture": str(path), "seconds": finished.seconds, "losses": dict(finished.losses), **values}
+    print_result(as_json, answer, lines)

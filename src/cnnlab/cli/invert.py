@@ -1,0 +1,62 @@
+"""``cnnlab invert``: what layers still know of a photo."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cnnlab.cli._generate import Inputs, Layers, NetworkName, Size, Steps, WeightsFile, fitting, make_image
+from cnnlab.cli._options import Device, Json, LooksFolder, Photo, Seed
+from cnnlab.cli._output import print_result
+
+
+def invert(
+    photo: Photo,
+    layer: Layers = None,
+    size: Size = 224,
+    smoothness: Annotated[float, typer.Option(min=0, help="Weight of total variation.")] = 2.0,
+    steps: Steps = 150,
+    network: NetworkName = "efficientnet_lite0",
+    weights: WeightsFile = None,
+    inputs: Inputs = None,
+    seed: Seed = 0,
+    out: LooksFolder = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Make images, from noise, whose layer outputs are those of a photo: what a layer still knows of it.
+
+    Without --layer the ends of all stages are inverted, early to late. Examples: `cnnlab invert cat.jpg` ·
+    `cnnlab invert cat.jpg -l blocks.1 -l blocks.4 --size 320`
+    """
+    from cnnlab import figures
+    from cnnlab.generate.extractor import open_network
+    from cnnlab.generate.inversion import InversionSettings, inversion_job
+    from cnnlab.generate.optimise import Descent
+    from cnnlab.generate.photos import as_picture, read_photo
+    from cnnlab.runs.folder import new_folder
+
+    opened = open_network(network, weights, inputs=inputs, device=device)
+    layers = layer or list(opened.stage_layers)
+    opened.extractor(layers)  # an unknown layer is said before the first image is made
+    folder = new_folder(out, f"invert-{photo.stem}", "looks")
+    pictures, titles, losses = [as_picture(read_photo(photo, opened.channels, size))], ["the photo"], {}
+    for name in layers:
+        job, _ = fitting(
+            lambda side, name=name: inversion_job(  # type: ignore[misc]
+                opened,
+                photo,
+                name,
+                InversionSettings(smoothness, Descent(side, max(32, side // 2), steps, 2 * steps, seed=seed)),
+            ),
+            size,
+            as_json,
+        )
+        finished = make_image(job, folder / f"{name}.png", False, as_json)
+        losses[name] = finished.losses["content"]
+        pictures.append(as_picture(finished.image))
+        titles.append(f"{name}\n{losses[name]:.1%} of its output missed")
+    figure = figures.save(figures.image_grid(pictures, titles, cell=2.4), folder / "inversion.png")
+    lines = [f"{name}: {value:.1%} of the layer's output is missed" for name, value in losses.items()]
+    print_result(as_json, {"figure": str(figure), "missed": losses}, [*lines, f"figure: {figure}"])

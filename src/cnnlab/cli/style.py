@@ -1,0 +1,92 @@
+"""``cnnlab style``: a photo in the style of paintings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cnnlab.cli._generate import (
+    Gif,
+    Inputs,
+    Kind,
+    Layers,
+    NetworkName,
+    Size,
+    Steps,
+    WeightsFile,
+    fitting,
+    make_image,
+    print_image,
+    run_to_end,
+)
+from cnnlab.cli._options import Device, Json, LooksFolder, Photo, Seed
+
+
+def style(
+    photo: Photo,
+    styles: Annotated[list[Path], typer.Argument(metavar="STYLE...", help="One painting or several.")],
+    size: Size = 512,
+    loss: Kind = "wasserstein",
+    content: Annotated[float, typer.Option(min=0, help="Weight of the photo; that of the styles is 1.")] = 0.1,
+    smoothness: Annotated[float, typer.Option(min=0, help="Weight of total variation.")] = 1.0,
+    weight: Annotated[
+        list[float] | None, typer.Option("--weight", "-w", help="Weight of a style, one per STYLE; repeat it.")
+    ] = None,
+    style_scale: Annotated[float, typer.Option(help="Size of the styles relative to the photo.")] = 1.0,
+    original_colours: Annotated[bool, typer.Option("--original-colours", help="Keep the colours of the photo.")] = False,
+    steps: Steps = 80,
+    layer: Layers = None,
+    content_layer: Annotated[str | None, typer.Option(help="The layer of content.")] = None,
+    network: NetworkName = "efficientnet_lite0",
+    weights: WeightsFile = None,
+    inputs: Inputs = None,
+    course: Annotated[
+        str | None,
+        typer.Option(
+            help="Do what CS231n does, with squeezenet1_1: composition-vii, scream, starry-night, inversion or texture."
+        ),
+    ] = None,
+    gif: Gif = False,
+    seed: Seed = 0,
+    out: LooksFolder = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Paint a photo in the style of one painting or several.
+
+    The picture in the output folder grows while you watch. Examples: `cnnlab style cat.jpg starry_night.jpg` ·
+    `cnnlab style cat.jpg wave.jpg scream.jpg -w 2 -w 1 --original-colours --gif` ·
+    `cnnlab style cat.jpg scream.jpg --course scream -n squeezenet1_1 --weights squeezenet.npz --inputs caffe`
+    """
+    from dataclasses import replace
+
+    from cnnlab.errors import UnknownNameError
+    from cnnlab.generate.cs231n import PRESETS, course_transfer
+    from cnnlab.generate.extractor import open_network
+    from cnnlab.generate.optimise import Descent
+    from cnnlab.generate.style import StyleSettings, style_job
+    from cnnlab.runs.folder import new_folder
+
+    if course is not None and course not in PRESETS:
+        raise UnknownNameError("setting of the course", course, PRESETS)
+    opened = open_network(network, weights, inputs=inputs, device=device)
+    if opened.note and not as_json:
+        typer.echo(opened.note, err=True)
+    settings = StyleSettings(
+        loss, tuple(layer or ()), content_layer, content, smoothness, tuple(weight or ()), style_scale,
+        original_colours, descent=Descent(size, steps=steps, first_steps=2 * steps, seed=seed),
+    )  # fmt: skip
+    if course is not None:
+        events = course_transfer(opened, photo, styles[0], PRESETS[course])
+        picture = new_folder(out, f"style-{photo.stem}", "looks") / "styled.png"
+        print_image(as_json, picture, run_to_end(events, picture, gif, as_json), gif)
+        return
+    job, expected = fitting(
+        lambda side: style_job(opened, photo, styles, replace(settings, descent=replace(settings.descent, size=side))),
+        size,
+        as_json,
+    )
+    picture = new_folder(out, f"style-{photo.stem}", "looks") / "styled.png"
+    print_image(as_json, picture, make_image(job, picture, gif, as_json), gif, forecast=expected)

@@ -1,0 +1,57 @@
+"""``cnnlab style``, ``texture`` and ``invert``: pictures, JSON, exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from PIL import Image
+
+from cnnlab.runs import Run
+from tests.cli.helpers import cnnlab
+from tests.generate.helpers_generate import write_picture
+
+SMALL = ("--size", 32, "--steps", 2)
+
+
+def test_a_style_transfer_says_what_it_takes_and_writes_picture_and_animation(tiny_run: Run, tmp_path: Path) -> None:
+    photo, style = write_picture(tmp_path / "photo.png"), write_picture(tmp_path / "style.png", seed=2)
+    result = cnnlab("style", photo, style, *SMALL, "-n", tiny_run.path, "--gif", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.stderr
+    assert "32 x 24 pixels, 4 steps in 1 sizes: about" in result.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"styled.png", "styled.gif"}
+    assert Image.open(tmp_path / "out" / "styled.png").size == (32, 24)
+    assert cnnlab("style", photo, tmp_path / "none.png", *SMALL, "-n", tiny_run.path).exit_code == 1
+    result = cnnlab("style", photo, style, *SMALL, "-n", tiny_run.path, "--layer", "conv9")
+    assert result.exit_code == 2
+    assert "Did you mean" in result.stderr
+
+
+def test_the_course_and_its_network(tmp_path: Path) -> None:
+    photo = write_picture(tmp_path / "photo.png")
+    options = ("-n", "squeezenet1_1", "--weights", "random", "--json")
+    result = cnnlab("style", photo, photo, *SMALL, *options, "--out", tmp_path / "plain")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["forecast"]["steps"] == 4
+    result = cnnlab("style", photo, photo, *options, "--course", "stary-night")
+    assert result.exit_code == 2
+    assert 'Did you mean "starry-night"' in result.stderr
+
+
+def test_texture(tiny_run: Run, tmp_path: Path) -> None:
+    picture = write_picture(tmp_path / "picture.png")
+    result = cnnlab(
+        "texture", picture, *SMALL, "--width", 2, "-n", tiny_run.path, "--json", "--out", tmp_path / "out"
+    )
+    assert result.exit_code == 0, result.stderr
+    assert Image.open(json.loads(result.stdout)["picture"]).size == (32, 16)
+
+
+def test_inversion_draws_early_to_late_layers(tiny_run: Run, tmp_path: Path) -> None:
+    photo = write_picture(tmp_path / "photo.png")
+    result = cnnlab("invert", photo, *SMALL, "-n", tiny_run.path, "--json", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.stderr
+    values = json.loads(result.stdout)
+    assert len(values["missed"]) >= 2
+    assert Path(values["figure"]).name == "inversion.png"
+    assert cnnlab("invert", photo, *SMALL, "-n", tiny_run.path, "-l", "nothing").exit_code == 2
