@@ -143,7 +143,7 @@ def matrix_root(matrix: Tensor) -> Tensor:
 
 def trace_of_root(matrix: Tensor) -> Tensor:
     """Return the trace of the square root of positive semidefinite matrices (N, C, C), with a gradient: (N,)."""
-    trace: Tensor = _TraceOfRoot.apply(matrix)  # type: ignore[no-untyped-call]
+    trace: Tensor = _TraceOfRoot.apply(matrix)
     return trace
 
 
@@ -155,13 +155,13 @@ class _TraceOfRoot(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, matrix: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, matrix: Tensor) -> Tensor:
         values, vectors = torch.linalg.eigh(matrix)
         ctx.save_for_backward(values, vectors)
         return values.clamp_min(0).sqrt().sum(-1)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         values, vectors = ctx.saved_tensors
         floor = values[:, -1:].clamp_min(torch.finfo(values.dtype).tiny) * 1e-6
         inverse = torch.where(values > floor, 0.5 * values.clamp_min(floor).rsqrt(), 0.0)

@@ -136,7 +136,7 @@ class Canvas:
                 losses = objective(self.pixels)
                 loss = torch.stack(list(losses.values())).sum()
                 if not torch.isfinite(loss):
-                    raise DivergedError(f"The loss became {float(loss)}. Lower the rate or a weight.")
+                    raise DivergedError(f"The loss became {float(loss.detach())}. Lower the rate or a weight.")
                 (self.pixels.grad,) = torch.autograd.grad(loss, [self.pixels])
             except RuntimeError as error:  # torch.OutOfMemoryError is one; on a CPU there is no class of its own
                 if not re.search("out of memory|can't allocate memory", str(error)):
