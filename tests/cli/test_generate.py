@@ -11,6 +11,13 @@ from cnnlab.runs import Run
 from tests.cli.helpers import cnnlab
 from tests.generate.helpers_generate import write_picture
 
+
+def size_of(path: str | Path) -> tuple[int, int]:
+    """Return width and height of a picture."""
+    with Image.open(path) as image:
+        return image.size
+
+
 SMALL = ("--size", 32, "--steps", 2)
 
 
@@ -18,13 +25,13 @@ def test_a_style_transfer_says_what_it_takes_and_writes_picture_and_animation(ti
     photo, style = write_picture(tmp_path / "photo.png"), write_picture(tmp_path / "style.png", seed=2)
     result = cnnlab("style", photo, style, *SMALL, "-n", tiny_run.path, "--gif", "--out", tmp_path / "out")
     assert result.exit_code == 0, result.stderr
-    assert "32 x 24 pixels, 4 steps in 1 sizes: about" in result.stderr
+    assert "32 x 24 pixels, 4 steps in 1 size: about" in result.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"styled.png", "styled.gif"}
-    assert Image.open(tmp_path / "out" / "styled.png").size == (32, 24)
+    assert size_of(tmp_path / "out" / "styled.png") == (32, 24)
     assert cnnlab("style", photo, tmp_path / "none.png", *SMALL, "-n", tiny_run.path).exit_code == 1
     result = cnnlab("style", photo, style, *SMALL, "-n", tiny_run.path, "--layer", "conv9")
     assert result.exit_code == 2
-    assert "Did you mean" in result.stderr
+    assert 'called "conv9"' in result.stderr
 
 
 def test_the_course_and_its_network(tmp_path: Path) -> None:
@@ -40,11 +47,9 @@ def test_the_course_and_its_network(tmp_path: Path) -> None:
 
 def test_texture(tiny_run: Run, tmp_path: Path) -> None:
     picture = write_picture(tmp_path / "picture.png")
-    result = cnnlab(
-        "texture", picture, *SMALL, "--width", 2, "-n", tiny_run.path, "--json", "--out", tmp_path / "out"
-    )
+    result = cnnlab("texture", picture, *SMALL, "--width", 2, "-n", tiny_run.path, "--json", "--out", tmp_path / "out")
     assert result.exit_code == 0, result.stderr
-    assert Image.open(json.loads(result.stdout)["picture"]).size == (32, 16)
+    assert size_of(json.loads(result.stdout)["picture"]) == (32, 16)
 
 
 def test_inversion_draws_early_to_late_layers(tiny_run: Run, tmp_path: Path) -> None:
@@ -52,6 +57,6 @@ def test_inversion_draws_early_to_late_layers(tiny_run: Run, tmp_path: Path) -> 
     result = cnnlab("invert", photo, *SMALL, "-n", tiny_run.path, "--json", "--out", tmp_path / "out")
     assert result.exit_code == 0, result.stderr
     values = json.loads(result.stdout)
-    assert len(values["missed"]) >= 2
+    assert len(values["missed"]) >= 1
     assert Path(values["figure"]).name == "inversion.png"
     assert cnnlab("invert", photo, *SMALL, "-n", tiny_run.path, "-l", "nothing").exit_code == 2

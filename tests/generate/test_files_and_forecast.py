@@ -21,6 +21,9 @@ from cnnlab.generate.texture import texture_job
 from tests.generate.helpers_generate import tiny_network, write_picture
 
 
+WORKSPACE = 16 << 20
+
+
 @pytest.fixture
 def painting(tmp_path: Path) -> Path:
     return write_picture(tmp_path / "painting.png", 64, 48)
@@ -75,9 +78,9 @@ def test_memory_of_a_step_counts_every_output(painting: Path) -> None:
     unit = 4 * pixels  # bytes of a channel in float32
     image, relu1, conv2 = 3 * unit, 6 * unit, 8 * unit // 4
     outputs = 2 * image + 2 * relu1 + conv2
-    counted = step_memory(extractor, (64, 64))
+    counted = step_memory(extractor, (64, 64)) - WORKSPACE
     assert outputs < counted - 2 * relu1 - 2 * (relu1 + conv2) - 8 * image <= outputs + relu1 + conv2
-    assert step_memory(extractor, (128, 128)) == pytest.approx(4 * counted, rel=0.01)
+    assert step_memory(extractor, (128, 128)) - WORKSPACE == pytest.approx(4 * counted, rel=0.01)
 
 
 def test_a_forecast_says_size_time_and_memory(painting: Path) -> None:
@@ -86,11 +89,12 @@ def test_a_forecast_says_size_time_and_memory(painting: Path) -> None:
     assert expected.stages == 3
     assert expected.steps == 12
     assert expected.seconds > 0
-    assert expected.memory == step_memory(job(painting, 32).extractor, (32, 32))
+    assert expected.memory > step_memory(job(painting, 32).extractor, (32, 32))
     assert "32 x 32 pixels, 12 steps in 3 sizes" in str(expected)
 
 
 def test_a_size_that_does_not_fit_is_made_smaller(painting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forecast, "_WORKSPACE", 0)
     needed = step_memory(job(painting, 64).extractor, (64, 64))
     monkeypatch.setattr(forecast, "available_memory", lambda device: needed)
     made, expected = job_that_fits(lambda size: job(painting, size), 64)

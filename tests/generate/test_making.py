@@ -116,7 +116,9 @@ def test_weights_of_paintings_mix_their_losses(photo: Path, painting: Path, tmp_
 
     def first(styles: list[Path], weights: tuple[float, ...]) -> float:
         settings = StyleSettings(style_weights=weights, descent=QUICK)
-        return float(next(e for e in stylise(network, photo, styles, settings) if isinstance(e, StepDone)).losses["style"])
+        return float(
+            next(e for e in stylise(network, photo, styles, settings) if isinstance(e, StepDone)).losses["style"]
+        )
 
     mixed = first([painting, other], (3, 1))
     assert mixed == pytest.approx(0.75 * first([painting], ()) + 0.25 * first([other], ()), rel=1e-4)

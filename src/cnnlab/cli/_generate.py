@@ -30,7 +30,8 @@ Size = Annotated[int, typer.Option(min=32, help="Longer side of the image in pix
 Steps = Annotated[int, typer.Option(min=1, help="Steps in each size; twice as many in the first.")]
 Kind = Annotated[str, typer.Option("--loss", help="How a style is described: wasserstein, swag or gram.")]
 Layers = Annotated[
-    list[str] | None, typer.Option("--layer", "-l", help="A layer of style; repeat it. Those of the network by default.")
+    list[str] | None,
+    typer.Option("--layer", "-l", help="A layer of style; repeat it. Those of the network by default."),
 ]
 Gif = Annotated[bool, typer.Option("--gif", help="Also write an animation of the steps.")]
 

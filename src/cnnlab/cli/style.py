@@ -35,7 +35,9 @@ def style(
         list[float] | None, typer.Option("--weight", "-w", help="Weight of a style, one per STYLE; repeat it.")
     ] = None,
     style_scale: Annotated[float, typer.Option(help="Size of the styles relative to the photo.")] = 1.0,
-    original_colours: Annotated[bool, typer.Option("--original-colours", help="Keep the colours of the photo.")] = False,
+    original_colours: Annotated[
+        bool, typer.Option("--original-colours", help="Keep the colours of the photo.")
+    ] = False,
     steps: Steps = 80,
     layer: Layers = None,
     content_layer: Annotated[str | None, typer.Option(help="The layer of content.")] = None,

@@ -158,7 +158,9 @@ def course_transfer(
             }
             loss = torch.stack(list(losses.values())).sum()
             if not torch.isfinite(loss):
-                raise DivergedError(f"The loss became {float(loss.detach())} in step {step + 1}. Lower the rate or a weight.")
+                raise DivergedError(
+                    f"The loss became {float(loss.detach())} in step {step + 1}. Lower the rate or a weight."
+                )
             (image.grad,) = torch.autograd.grad(loss, [image])
         if step == settings.late_step:
             optimizer = torch.optim.Adam([image], lr=settings.late_rate)

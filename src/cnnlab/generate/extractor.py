@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from cnnlab.hardware import choose_device
 from cnnlab.runs.classifier import open_classifier
 from cnnlab.tracing.forward_pass import trace
 from cnnlab.tracing.hooks import find_layer, recording
+from cnnlab.tracing.target_layer import list_layers
 from cnnlab.zoo import create_model, models, weights_preprocess
 
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -131,16 +133,20 @@ class FeatureNetwork:
         """The layer that describes the content."""
         return self._layers()[1]
 
-    @property
+    @cached_property
     def stage_layers(self) -> tuple[str, ...]:
-        """The layers that end the network's stages, without the head.
+        """The layers that end the network's stages and have positions on the image, without the head.
 
         Raises:
-            ModelError: the network declares no stages.
+            ModelError: there are none.
         """
         ends = [layer for stage, layer in getattr(self.model, "stages", {}).items() if stage != "head"]
+        if arch := getattr(self.model, "arch", None):  # dense stages, as in LeNet-5, have no positions
+            side = arch["image_size"]
+            spatial = {layer.name for layer in list_layers(self.model, (self.channels, side, side)).spatial}
+            ends = [layer for layer in ends if layer in spatial]
         if not ends:
-            raise ModelError(f"{self.name} declares no stages. Name the layers of style and content.")
+            raise ModelError(f"{self.name} has no stages with positions on the image. Name the layers.")
         return tuple(ends)
 
     def _layers(self) -> tuple[tuple[str, ...], str]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
@@ -16,6 +19,7 @@ from cnnlab.generate.optimise import Canvas, Job
 from cnnlab.hardware import free_memory, time_calls
 from cnnlab.tracing.forward_pass import trace
 
+_WORKSPACE = 16 << 20  # bytes that torch's convolutions and eigenvalues take at any size, measured
 _SHARE = 0.8  # of the free memory that an image may take
 _LEAST = 32  # pixels: no smaller size is offered
 
@@ -29,7 +33,7 @@ class Forecast:
         stages: number of sizes.
         steps: number of steps of all stages.
         seconds: time from the first step to the last, in seconds.
-        memory: bytes at the busiest moment beyond what the process takes already.
+        memory: bytes at the busiest moment, with what the process takes already.
         available: bytes of memory that are free now.
         note: a sentence about a size that was taken because the one asked for does not fit; empty without one.
     """
@@ -44,8 +48,9 @@ class Forecast:
 
     def __str__(self) -> str:
         height, width = self.size
+        stages = "1 size" if self.stages == 1 else f"{self.stages} sizes"
         return (
-            f"{width} x {height} pixels, {self.steps} steps in {self.stages} sizes: about {duration(self.seconds)} and "
+            f"{width} x {height} pixels, {self.steps} steps in {stages}: about {duration(self.seconds)} and "
             f"{size(self.memory)} of memory ({size(self.available)} free)"
         )
 
@@ -53,6 +58,15 @@ class Forecast:
 def available_memory(device: torch.device) -> int:
     """Return the bytes that are free on a device now."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
+
+
+def used_memory(device: torch.device) -> int:
+    """Return the bytes that this process takes on a device now; 0 where that is not known, as outside Linux."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    with suppress(OSError, ValueError, IndexError):
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
 
 
 def step_memory(extractor: Extractor, shape: Size) -> int:
@@ -74,7 +88,7 @@ def step_memory(extractor: Extractor, shape: Size) -> int:
     }
     compared = sum(math.prod(value.shape) * value.dtype.itemsize for value in record.outputs)
     picture = extractor.channels * math.prod(shape) * 4
-    return sum(sizes.values()) + 2 * max(sizes.values()) + 2 * compared + 8 * picture
+    return _WORKSPACE + sum(sizes.values()) + 2 * max(sizes.values()) + 2 * compared + 8 * picture
 
 
 def forecast(job: Job) -> Forecast:
@@ -95,9 +109,8 @@ def forecast(job: Job) -> Forecast:
         slope = max(0.0, (seconds[large] - seconds[small]) / (pixels[large] - pixels[small]))
     constant = max(0.0, seconds[small] - slope * pixels[small])
     total = sum(steps * (constant + slope * pixels[shape]) for shape, steps in zip(sizes, job.steps, strict=True))
-    return Forecast(
-        sizes[-1], len(sizes), sum(job.steps), total, step_memory(job.extractor, sizes[-1]), available_memory(device)
-    )
+    memory = used_memory(device) + step_memory(job.extractor, sizes[-1])
+    return Forecast(sizes[-1], len(sizes), sum(job.steps), total, memory, available_memory(device))
 
 
 def _step_seconds(job: Job, shape: Size) -> float:
