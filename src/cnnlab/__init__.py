@@ -35,7 +35,19 @@ _HOME = {
     "list_runs": "cnnlab.runs",
     "compare_runs": "cnnlab.runs.compare:compare",
 }
-_ROOMS = ("data", "errors", "experiments", "explain", "figures", "registry", "runs", "scratch", "training", "zoo")
+_ROOMS = (
+    "data",
+    "errors",
+    "experiments",
+    "explain",
+    "figures",
+    "generate",
+    "registry",
+    "runs",
+    "scratch",
+    "training",
+    "zoo",
+)
 
 __all__ = ["__version__", *sorted(_HOME), *_ROOMS]
 

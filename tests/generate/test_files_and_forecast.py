@@ -20,7 +20,6 @@ from cnnlab.generate.style import StyleSettings
 from cnnlab.generate.texture import texture_job
 from tests.generate.helpers_generate import tiny_network, write_picture
 
-
 WORKSPACE = 16 << 20
 
 
@@ -58,7 +57,7 @@ def test_the_picture_grows_while_it_is_made_and_is_kept_when_it_is_interrupted(p
 
 
 def test_the_animation_shows_the_steps(painting: Path, tmp_path: Path) -> None:
-    *_, finished = recorded(optimise(job(painting, 24)), tmp_path / "made.png", tmp_path / "made.gif")
+    list(recorded(optimise(job(painting, 24)), tmp_path / "made.png", tmp_path / "made.gif"))
     with Image.open(tmp_path / "made.gif") as gif:
         assert gif.size == (24, 24)
         assert 2 <= gif.n_frames <= 9

@@ -125,48 +125,65 @@ def course_transfer(
         ModelError: the network has no ``features``.
         DivergedError: the loss is not a number.
     """
-    started, pixels = time.perf_counter(), PixelRange.normalised(*INPUTS["imagenet"])
-    like = next(network.model.parameters())
-
-    def features(values: Tensor) -> list[Tensor]:
-        return extract_features(network.model, network.pixels.from_unit(pixels.to_unit(values)))
-
-    def read(picture: ImageLike, shorter: int) -> Tensor:
-        image = resize_short_side(decode(picture, 3), shorter, "bilinear")
-        return pixels.from_unit(read_photo(image, 3, max(image.size))).to(like)
-
-    content, painting = read(photo, settings.image_size), read(style, settings.style_size)
-    size = content.shape[2], content.shape[3]
+    started, course = time.perf_counter(), _Course(network, photo, style, settings)
+    size = course.content.shape[2], course.content.shape[3]
     yield Started((size,), settings.steps)
-    with torch.no_grad():
-        target = features(content)[settings.content_layer]
-        outputs = features(painting)
-        grams = [gram_matrix(outputs[layer]) for layer in settings.style_layers]
-    generator = torch.Generator().manual_seed(settings.seed)
-    start = torch.rand(content.shape, generator=generator).to(like) if settings.init_random else content.clone()
-    image = start.requires_grad_()
+    image = course.start().requires_grad_()
     optimizer = torch.optim.Adam([image], lr=settings.rate)
     for step in range(settings.steps):
         if step < settings.clamped_steps:
             image.data.clamp_(-1.5, 1.5)
         with torch.enable_grad():
-            outputs = features(image)
-            losses = {
-                "content": content_loss(settings.content_weight, outputs[settings.content_layer], target),
-                "style": style_loss(outputs, settings.style_layers, grams, settings.style_weights),
-                "tv": tv_loss(image, settings.tv_weight),
-            }
+            losses = course.losses(image)
             loss = torch.stack(list(losses.values())).sum()
             if not torch.isfinite(loss):
-                raise DivergedError(
-                    f"The loss became {float(loss.detach())} in step {step + 1}. Lower the rate or a weight."
-                )
+                raise DivergedError(f"The loss became {float(loss.detach())} in step {step + 1}. Lower a weight.")
             (image.grad,) = torch.autograd.grad(loss, [image])
         if step == settings.late_step:
             optimizer = torch.optim.Adam([image], lr=settings.late_rate)
         optimizer.step()
         terms = {name: value.detach() for name, value in losses.items()}
-        yield StepDone(step + 1, size, terms, lambda: pixels.to_unit(image.detach()).clamp(0, 1))
-    result = pixels.to_unit(image.detach()).clamp(0, 1)
+        yield StepDone(step + 1, size, terms, lambda: course.picture(image))
     values = {name: float(value) for name, value in terms.items()}
-    yield Finished(result, values, time.perf_counter() - started)
+    yield Finished(course.picture(image), values, time.perf_counter() - started)
+
+
+class _Course:
+    """What stays the same in all steps: the photo, what is wanted of its features and of the painting's, the losses."""
+
+    def __init__(self, network: FeatureNetwork, photo: ImageLike, style: ImageLike, settings: CourseSettings) -> None:
+        self.network, self.settings = network, settings
+        self.normalised = PixelRange.normalised(*INPUTS["imagenet"])
+        self.content = self._read(photo, settings.image_size)
+        with torch.no_grad():
+            self.target = self._features(self.content)[settings.content_layer]
+            outputs = self._features(self._read(style, settings.style_size))
+            self.grams = [gram_matrix(outputs[layer]) for layer in settings.style_layers]
+
+    def _read(self, picture: ImageLike, shorter: int) -> Tensor:
+        """Return a picture as it is optimised, (1, 3, H, W), normalised, its shorter side of ``shorter`` pixels."""
+        image = resize_short_side(decode(picture, 3), shorter, "bilinear")
+        like = next(self.network.model.parameters())
+        return self.normalised.from_unit(read_photo(image, 3, max(image.size))).to(like)
+
+    def _features(self, values: Tensor) -> list[Tensor]:
+        unit = self.normalised.on(values).to_unit(values)
+        return extract_features(self.network.model, self.network.pixels.on(values).from_unit(unit))
+
+    def start(self) -> Tensor:
+        if not self.settings.init_random:
+            return self.content.clone()
+        generator = torch.Generator().manual_seed(self.settings.seed)
+        return torch.rand(self.content.shape, generator=generator).to(self.content)
+
+    def losses(self, image: Tensor) -> dict[str, Tensor]:
+        outputs, settings = self._features(image), self.settings
+        return {
+            "content": content_loss(settings.content_weight, outputs[settings.content_layer], self.target),
+            "style": style_loss(outputs, settings.style_layers, self.grams, settings.style_weights),
+            "tv": tv_loss(image, settings.tv_weight),
+        }
+
+    def picture(self, image: Tensor) -> Tensor:
+        """Return the image as people see it, (1, 3, H, W) of 0..1."""
+        return self.normalised.on(image).to_unit(image.detach()).clamp(0, 1)

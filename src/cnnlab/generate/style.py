@@ -27,7 +27,7 @@ from cnnlab.generate.extractor import Extractor, FeatureNetwork
 from cnnlab.generate.losses import content_loss, tv_loss
 from cnnlab.generate.optimise import Descent, Job, Losses, Objective, noise, optimise, resized, scaled
 from cnnlab.generate.photos import in_grey_of, read_photo, with_colours_of
-from cnnlab.generate.style_targets import STYLE_TARGETS, StyleKind, StyleTarget
+from cnnlab.generate.style_targets import STYLE_TARGETS, StyleTarget
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class StyleSettings:
         UsageError: a weight is negative, or all weights of paintings are 0.
     """
 
-    kind: StyleKind = "wasserstein"
+    kind: str = "wasserstein"
     style_layers: tuple[str, ...] = ()
     content_layer: str | None = None
     content_weight: float = 0.1

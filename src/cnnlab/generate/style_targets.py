@@ -6,14 +6,12 @@ weights mean the same in every layer and every network.
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from cnnlab.generate.losses import content_loss, gram_matrix, matrix_root, moments, smooth, wasserstein_loss
-
-StyleKind = Literal["gram", "swag", "wasserstein"]
 
 
 class StyleTarget(Protocol):
@@ -76,7 +74,7 @@ class WassersteinTarget:
         return self.weight * wasserstein_loss(*moments(features), self.mean, self.root).sum()
 
 
-STYLE_TARGETS: dict[StyleKind, type[GramTarget] | type[SwagTarget] | type[WassersteinTarget]] = {
+STYLE_TARGETS: dict[str, type[GramTarget] | type[SwagTarget] | type[WassersteinTarget]] = {
     "gram": GramTarget,
     "swag": SwagTarget,
     "wasserstein": WassersteinTarget,
