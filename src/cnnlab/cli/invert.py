@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cnnlab.cli._generate import Inputs, Layers, NetworkName, Size, Steps, WeightsFile, fitting, make_image
 from cnnlab.cli._options import Device, Json, LooksFolder, Photo, Seed
 from cnnlab.cli._output import print_result
+
+if TYPE_CHECKING:
+    from cnnlab.generate.optimise import Job
 
 
 def invert(
@@ -30,6 +33,9 @@ def invert(
     Without --layer the ends of all stages are inverted, early to late. Examples: `cnnlab invert cat.jpg` ·
     `cnnlab invert cat.jpg -l blocks.1 -l blocks.4 --size 320`
     """
+    from dataclasses import replace
+    from functools import partial
+
     from cnnlab import figures
     from cnnlab.generate.extractor import open_network
     from cnnlab.generate.inversion import InversionSettings, inversion_job
@@ -39,20 +45,17 @@ def invert(
 
     opened = open_network(network, weights, inputs=inputs, device=device)
     layers = layer or list(opened.stage_layers)
-    opened.extractor(layers)  # an unknown layer is said before the first image is made
+    descent = Descent(size, max(64, size // 2), steps, 2 * steps, seed=seed)
+
+    def job_of(name: str, side: int) -> Job:
+        return inversion_job(opened, photo, name, InversionSettings(smoothness, replace(descent, size=side)))
+
+    for name in layers:  # what is wrong with a layer is said before the first image is made
+        job_of(name, size)
     folder = new_folder(out, f"invert-{photo.stem}", "looks")
     pictures, titles, losses = [as_picture(read_photo(photo, opened.channels, size))], ["the photo"], {}
     for name in layers:
-        job, _ = fitting(
-            lambda side, name=name: inversion_job(  # type: ignore[misc]
-                opened,
-                photo,
-                name,
-                InversionSettings(smoothness, Descent(side, max(32, side // 2), steps, 2 * steps, seed=seed)),
-            ),
-            size,
-            as_json,
-        )
+        job, _ = fitting(partial(job_of, name), size, as_json)
         finished = make_image(job, folder / f"{name}.png", False, as_json)
         losses[name] = finished.losses["content"]
         pictures.append(as_picture(finished.image))

@@ -29,7 +29,7 @@ def style(
     styles: Annotated[list[Path], typer.Argument(metavar="STYLE...", help="One painting or several.")],
     size: Size = 512,
     loss: Kind = "wasserstein",
-    content: Annotated[float, typer.Option(min=0, help="Weight of the photo; that of the styles is 1.")] = 0.1,
+    content: Annotated[float, typer.Option(min=0, help="Weight of the photo; that of the styles is 1.")] = 0.03,
     smoothness: Annotated[float, typer.Option(min=0, help="Weight of total variation.")] = 1.0,
     weight: Annotated[
         list[float] | None, typer.Option("--weight", "-w", help="Weight of a style, one per STYLE; repeat it.")

@@ -54,7 +54,7 @@ class StyleSettings:
     kind: str = "wasserstein"
     style_layers: tuple[str, ...] = ()
     content_layer: str | None = None
-    content_weight: float = 0.1
+    content_weight: float = 0.03
     tv_weight: float = 1.0
     style_weights: tuple[float, ...] = ()
     style_scale: float = 1.0
