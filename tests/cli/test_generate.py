@@ -43,6 +43,7 @@ def test_the_course_and_its_network(tmp_path: Path) -> None:
     result = cnnlab("style", photo, photo, *options, "--course", "stary-night")
     assert result.exit_code == 2
     assert 'Did you mean "starry-night"' in result.stderr
+    assert cnnlab("style", photo, photo, photo, *options, "--course", "scream").exit_code == 2
 
 
 def test_texture(tiny_run: Run, tmp_path: Path) -> None:

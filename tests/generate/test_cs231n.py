@@ -41,8 +41,8 @@ def test_features_are_those_of_the_successive_modules() -> None:
         extract_features(TinyNet(), torch.zeros(1, 3, 8, 8))
 
 
-def test_first_steps_by_hand(tmp_path: Path) -> None:
-    """At the photo the content loss is 0; Adam's first step is then 3 in every value, and the clamp cuts it to 1.5."""
+def test_losses_of_the_first_step_by_hand(tmp_path: Path) -> None:
+    """The losses of the first step are those of the normalised photo, clamped to -1.5..1.5, against the photo itself."""
     photo, style = write_picture(tmp_path / "photo.png"), write_picture(tmp_path / "style.png", 40, 40, seed=4)
     network = open_network("squeezenet1_1", "random", device="cpu")
     settings = CourseSettings(image_size=30, style_size=40, steps=2)

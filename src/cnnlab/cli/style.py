@@ -64,7 +64,7 @@ def style(
     """
     from dataclasses import replace
 
-    from cnnlab.errors import UnknownNameError
+    from cnnlab.errors import UnknownNameError, UsageError
     from cnnlab.generate.cs231n import PRESETS, course_transfer
     from cnnlab.generate.extractor import open_network
     from cnnlab.generate.optimise import Descent
@@ -73,6 +73,8 @@ def style(
 
     if course is not None and course not in PRESETS:
         raise UnknownNameError("setting of the course", course, PRESETS)
+    if course is not None and len(styles) > 1:
+        raise UsageError(f"The course transfers one style, not {len(styles)}. Give one, or leave --course out.")
     opened = open_network(network, weights, inputs=inputs, device=device)
     if opened.note and not as_json:
         typer.echo(opened.note, err=True)

@@ -6,7 +6,7 @@ optimised is the image after normalisation with ImageNet's mean and standard dev
 are sums, not means, so that the weights suit this network and these sizes. :mod:`cnnlab.generate.style` is the better
 default; this is here so that a student finds the numbers of the exercise.
 
-https://cs231n.github.io/assignments2021/assignment3/
+https://cs231n.github.io/assignments2020/assignment3/
 """
 
 from __future__ import annotations

@@ -94,8 +94,8 @@ def tv_loss(image: Tensor, weight: float) -> Tensor:
 def smooth(features: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
     """Return the softmax over all channels and positions of a layer output, times their number: the mean is 1.
 
-    It evens out the peaks that residual connections leave, which alone would decide a Gram matrix. The paper (equation
-    9) has neither the factor, which only keeps the numbers in the range of float32, nor the temperature.
+    It evens out the peaks that residual connections leave, which alone would decide a Gram matrix. The paper has
+    neither the factor, which only keeps the numbers in the range of float32, nor the temperature.
 
     Args:
         features: the layer output, (N, C, H, W).

@@ -48,7 +48,7 @@ def in_grey_of(style: Tensor, photo: Tensor) -> Tensor:
     """Return a painting (1, C, H, W) in grey, with mean and standard deviation of the photo's luminance.
 
     Source: L. Gatys et al.: Preserving color in neural artistic style transfer, 2016,
-    https://arxiv.org/abs/1606.05897, section 4.2.
+    https://arxiv.org/abs/1606.05897 (luminance-only transfer).
     """
     light, wanted = luminance(style), luminance(photo)
     matched = (light - light.mean()) * (wanted.std() / light.std().clamp_min(1e-6)) + wanted.mean()
