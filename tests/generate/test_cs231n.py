@@ -42,7 +42,7 @@ def test_features_are_those_of_the_successive_modules() -> None:
 
 
 def test_losses_of_the_first_step_by_hand(tmp_path: Path) -> None:
-    """The losses of the first step are those of the normalised photo, clamped to -1.5..1.5, against the photo itself."""
+    """The losses of the first step are those of the photo clamped to -1.5..1.5, against the photo itself."""
     photo, style = write_picture(tmp_path / "photo.png"), write_picture(tmp_path / "style.png", 40, 40, seed=4)
     network = open_network("squeezenet1_1", "random", device="cpu")
     settings = CourseSettings(image_size=30, style_size=40, steps=2)
