@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ FRAMES = 40
 
 def recorded(
     events: Iterator[Event], picture: Path, animation: Path | None = None, seconds: float = 2.0
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Pass events on, and write the image to a file every few seconds and at the end, also when it is interrupted.
 
     Args:
