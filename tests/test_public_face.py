@@ -19,6 +19,7 @@ PUBLIC = [
     "experiments",
     "explain",
     "figures",
+    "generate",
     "fit",
     "list_data",
     "list_models",
