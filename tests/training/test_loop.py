@@ -12,7 +12,9 @@ from torch import nn
 
 from cnnlab.data import ArraySplit, ImageData, Loader
 from cnnlab.errors import DataError, DivergedError, ModelError, RecipeError, TrainingError, UsageError
+from cnnlab.tracing import summarise
 from cnnlab.training import EpochDone, Finished, Recipe, Started, StepDone, evaluate, fit, prepare
+from cnnlab.training.evaluation import EVALUATION_BYTES, evaluation_batch
 from cnnlab.training.optim import learning_rate
 from cnnlab.training.rules import OPTIMIZERS, SCHEDULES
 from cnnlab.zoo import create_model
@@ -272,6 +274,38 @@ def test_evaluate_keeps_mode_and_order(bars_data: ImageData) -> None:
     with torch.no_grad():
         whole = session.model(session.preprocess.normalize(bars_data.test.pixels))  # type: ignore[attr-defined]
     assert np.allclose(logits, whole.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("side", "batch_size", "changes", "images"),
+    [
+        (28, 32, {}, 256),
+        (32, 512, {}, 512),
+        (64, 32, {}, 64),  # 2**30 / (4096 * 64 * 64)
+        (260, 16, {}, 31),  # 2**30 / (512 * 260 * 260) = 31.02
+        (260, 64, {}, 64),
+        (260, 64, {"freeze": "backbone"}, 31),
+        (600, 64, {"freeze": "backbone"}, 8),
+    ],
+)
+def test_an_evaluation_takes_as_many_images_as_fit_into_a_gibibyte(
+    side: int, batch_size: int, changes: dict[str, object], images: int
+) -> None:
+    assert evaluation_batch(tiny_recipe(batch_size=batch_size, **changes), side) == images
+
+
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [
+        ("vgg11", 32), ("vgg11", 224), ("resnet50", 64), ("efficientnet_lite2", 260), ("densenet161", 32),
+        *(pytest.param(name, 64, marks=pytest.mark.slow) for name in ("googlenet", "efficientnet_b7", "mobilenet_v2")),
+    ],
+)  # fmt: skip
+def test_layer_outputs_of_an_evaluation_fit_into_a_gibibyte(name: str, side: int) -> None:
+    with torch.device("meta"):
+        model = create_model(name, image_size=side)
+    batch = evaluation_batch(tiny_recipe(batch_size=2), side)
+    assert batch * summarise(model, (1, 3, side, side)).peak_activation_bytes <= EVALUATION_BYTES
 
 
 def test_training_accuracy_needs_no_test_split() -> None:

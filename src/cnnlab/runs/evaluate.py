@@ -19,6 +19,7 @@ from cnnlab.runs.classifier import open_classifier
 from cnnlab.runs.folder import RunFolder
 from cnnlab.training.build import hold_out, load_recipe_data
 from cnnlab.training.evaluation import evaluate as evaluate_split
+from cnnlab.training.evaluation import evaluation_batch
 from cnnlab.training.metrics import Metrics, evaluate_scores
 
 SPLITS = ("test", "val", "train")  # in the order of preference
@@ -101,7 +102,7 @@ def evaluate(
         notes.append(f"{absent} of the {len(run.classes)} classes have no image in this split.")
     classifier = open_classifier(run, device)
     device_used, precision = classifier.device, classifier.precision
-    size = max(256, run.recipe.batch_size) if batch_size is None else batch_size
+    size = evaluation_batch(run.recipe, run.preprocess.size) if batch_size is None else batch_size
     loader = Loader(images, run.preprocess, size, device=device_used, channels_last=precision.channels_last)
     # An empty batch pays for memory and the choice of kernels, so that the timing is of the steady state.
     side, channels = run.preprocess.size, run.preprocess.channels

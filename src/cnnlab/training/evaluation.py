@@ -12,6 +12,32 @@ from cnnlab.data import Loader
 from cnnlab.hardware import Precision
 from cnnlab.tracing.hooks import evaluating
 from cnnlab.training import distributed
+from cnnlab.training.feature_cache import caches_features
+from cnnlab.training.recipe import Recipe
+
+EVALUATION_BYTES = 1 << 30  # memory for the layer outputs of one batch
+_MOST_IMAGES = 256  # more of them at a time make no evaluation faster
+_LEAST_IMAGES = 8
+
+
+def evaluation_batch(recipe: Recipe, side: int) -> int:
+    """Return how many images an evaluation passes through the network at a time.
+
+    Their layer outputs take about 1 GiB at most, or less than those of a training step, which keeps all of them for its
+    backward pass. The number depends on the recipe and the size of the images alone, so that another machine repeats an
+    evaluation to the last bit.
+
+    Args:
+        recipe: the recipe of the training.
+        side: height and width of the images in pixels.
+    """
+    # What the networks of the zoo need at a time in fp32, for each pixel of the image. Stems made for photos halve the
+    # image at once, but not one of 64 pixels or less. Only the large NASNet and PNASNet need more there.
+    pixel_bytes = 4096 if side <= 64 else 512
+    fitting = EVALUATION_BYTES // (pixel_bytes * side**2)
+    # Where features are cached, no step of the training passes its batch through the whole network.
+    least = _LEAST_IMAGES if caches_features(recipe) else max(_LEAST_IMAGES, recipe.batch_size)
+    return max(least, min(_MOST_IMAGES, fitting))
 
 
 def evaluate(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from cnnlab.data import ImageData, Loader, Preprocess, Split
 from cnnlab.errors import DivergedError
 from cnnlab.training import distributed
+from cnnlab.training.evaluation import evaluation_batch
 from cnnlab.training.feature_cache import FeatureLoader
 from cnnlab.training.optim import EMA
 from cnnlab.training.recipe import Recipe
@@ -132,7 +133,7 @@ def evaluation_loader(session: Session, split: Split) -> Loader:
     return Loader(
         split,
         session.preprocess,
-        max(256, session.recipe.batch_size),
+        evaluation_batch(session.recipe, session.preprocess.size),
         device=session.device,
         channels_last=session.precision.channels_last,
         rank=distributed.rank(),

@@ -9,7 +9,7 @@ import captum.attr
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
@@ -120,7 +120,8 @@ def theirs(model: nn.Module, image: Tensor, window: tuple[int, int], stride: tup
         found = captum.attr.Occlusion(model).attribute(
             image[None], (channels, *window), (channels, *stride), fill, target=7, perturbations_per_eval=16
         )
-    assert (found == found[:, :1]).all(), "captum repeats the map for every channel"
+    # captum sums every channel's map on its own, which may round differently.
+    torch.testing.assert_close(found, found[:, :1].expand_as(found))
     return found[0, 0]
 
 
@@ -145,6 +146,7 @@ def test_captum(name: str, window: tuple[int, int], stride: tuple[int, int], fil
 
 @settings(max_examples=25, deadline=None)
 @given(windows())
+@example(SlidingWindows((2, 9), (2, 5), (1, 1)))  # captum's channels differ in the last bit
 def test_captum_with_any_window(found: SlidingWindows) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(
