@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from cnnlab.data import Augment
 from cnnlab.errors import RecipeError, UnknownNameError
 from cnnlab.training import Recipe, list_recipes, load_recipe, recipe_for
-from cnnlab.training.recipe import apply_overrides
 from cnnlab.training.rules import OPTIMIZERS
 from cnnlab.training.yaml_text import parse_yaml
 from cnnlab.zoo import create_model, models
@@ -121,7 +120,7 @@ def test_any_dotted_key_is_a_recipe_or_a_recipe_error(key: str, path: list[str],
 
 def test_overrides_do_not_change_their_input() -> None:
     values = {"augment": {"crop": 1}}
-    apply_overrides(values, ["augment.crop=2"])
+    Recipe.apply_overrides(values, ["augment.crop=2"])
     assert values == {"augment": {"crop": 1}}
 
 

@@ -16,7 +16,8 @@ from cnnlab.data import ImageLike, Preprocess
 from cnnlab.data.decoding import decode, to_tensor
 from cnnlab.errors import DeviceError, ModelError, UnknownNameError, UsageError
 from cnnlab.hardware import Precision, choose_device
-from cnnlab.runs.folder import RunFolder, is_run, run_folders
+from cnnlab.runs.folder import RunFolder
+from cnnlab.runs.training_folder import is_run, run_folders
 from cnnlab.tracing.hooks import evaluating
 from cnnlab.training.build import begin_network
 from cnnlab.training.checkpoint import ModelFile

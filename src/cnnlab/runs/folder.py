@@ -19,7 +19,6 @@ start) are written with an apostrophe before them, as spreadsheets do; reading t
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import re
@@ -39,19 +38,21 @@ from torch import nn
 import cnnlab
 from cnnlab.data import ImageData, Preprocess
 from cnnlab.errors import RunError
-from cnnlab.files import csv_text, finite_values, read_csv, replacing, write_text
+from cnnlab.files import csv_text, read_csv, replacing, write_text
 from cnnlab.hardware import processor_name
-from cnnlab.training.checkpoint import FORMAT, ModelFile, read_json
+from cnnlab.runs.training_folder import TrainingFolder, json_text
+from cnnlab.training.checkpoint import FORMAT, ModelFile
 from cnnlab.training.events import EpochDone, Event
 from cnnlab.training.metrics import softmax
 from cnnlab.training.recipe import Recipe
+from cnnlab.training.settings import Settings
 from cnnlab.training.shipped import load_recipe
 
 # The columns of metrics.csv with their types: what an epoch reports about itself, see training/events.py.
 EPOCH_COLUMNS = {field.name: str(field.type) for field in fields(EpochDone) if field not in fields(Event)}
 
 
-class RunFolder:
+class RunFolder(TrainingFolder):
     """The files of a run; no other module reads or writes them.
 
     Args:
@@ -62,23 +63,12 @@ class RunFolder:
         CheckpointError: the run was written by a newer cnnlab.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        if not self.path.is_dir():
-            raise RunError(f"{self.path} is no run folder: there is no such folder. {_runs_beside(self.path)}")
-        if not is_run(self.path):
-            raise RunError(f"{self.path} is no run folder: it has no env.json. {_runs_beside(self.path)}")
-        self.env: dict[str, Any] = read_json(self.path / "env.json")
+    columns = EPOCH_COLUMNS
 
     def __repr__(self) -> str:
         accuracy = self.summary.get("accuracy")
         reached = f", {accuracy:.2%} on {self.summary['split']}" if accuracy is not None else ""
         return f"{type(self).__name__}({str(self.path)!r}, {self.status}{reached})"
-
-    @property
-    def name(self) -> str:
-        """Name of the folder."""
-        return self.path.resolve().name
 
     # recipe.yaml
 
@@ -86,61 +76,6 @@ class RunFolder:
     def recipe(self) -> Recipe:
         """The resolved recipe."""
         return load_recipe(self.path / "recipe.yaml")
-
-    def write_recipe(self, recipe: Recipe) -> None:
-        """Replace ``recipe.yaml``."""
-        write_text(self.path / "recipe.yaml", recipe.to_yaml())
-        self.__dict__.pop("recipe", None)  # the one that was read before
-
-    # summary.json
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        """``summary.json``: status, split, accuracy, loss, kept_epoch, seconds, ..."""
-        path = self.path / "summary.json"
-        return read_json(path) if path.is_file() else {"status": "unfinished"}
-
-    def update_summary(self, **values: Any) -> None:
-        """Change ``summary.json``."""
-        summary = finite_values({"format": FORMAT} | self.summary | values)
-        write_text(self.path / "summary.json", _json(summary))
-
-    @property
-    def status(self) -> str:
-        """``completed``, ``early_stopping``, ``interrupted``, ``diverged``, ``running`` (or killed while it ran)."""
-        return str(self.summary["status"])
-
-    @property
-    def finished(self) -> bool:
-        """Whether the training reached its end."""
-        return self.status in ("completed", "early_stopping")
-
-    # metrics.csv and events.jsonl
-
-    @property
-    def metrics(self) -> list[dict[str, Any]]:
-        """The rows of ``metrics.csv``, numbers as numbers; ``None`` where an older version wrote no such column."""
-        path = self.path / "metrics.csv"
-        rows = read_csv(path) if path.is_file() else []
-        return [{name: _value(row.get(name, ""), kind) for name, kind in EPOCH_COLUMNS.items()} for row in rows]
-
-    def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Replace ``metrics.csv``."""
-        cells = ([row[name] for name in EPOCH_COLUMNS] for row in rows)
-        write_text(self.path / "metrics.csv", csv_text(EPOCH_COLUMNS, cells))
-
-    def append_event(self, values: Mapping[str, Any]) -> None:
-        """Add a line to ``events.jsonl``.
-
-        Raises:
-            RunError: the file cannot be written.
-        """
-        path = self.path / "events.jsonl"
-        try:
-            with open(path, "a", encoding="utf-8") as file:
-                file.write(json.dumps(finite_values(values), ensure_ascii=False) + "\n")
-        except OSError as error:
-            raise RunError(f"Could not write {path}: {error.strerror}.") from None
 
     # model.json, model.safetensors and last/
 
@@ -177,16 +112,6 @@ class RunFolder:
     def model(self) -> nn.Module:
         """Build the network with the selected weights, in eval mode on the CPU."""
         return self.model_file.model(self.path)
-
-    @property
-    def state(self) -> Path:
-        """The file that holds everything needed to go on with the training."""
-        return self.path / "last" / "state.safetensors"
-
-    @property
-    def previous_state(self) -> Path:
-        """The state that was saved before the last one."""
-        return self.path / "last" / "previous.safetensors"
 
     # scores.npz, predictions.csv and split.csv
 
@@ -250,27 +175,12 @@ class RunFolder:
     # figures/ and report.html
 
     @property
-    def figures(self) -> Path:
-        """The folder of the figures."""
-        return self.path / "figures"
-
-    @property
     def report_file(self) -> Path:
         """The page about the run."""
         return self.path / "report.html"
 
 
 # Making folders ------------------------------------------------------------------------------------------------------
-
-
-def is_run(path: Path) -> bool:
-    """Return whether the folder ``path`` is that of a run."""
-    return (path / "env.json").is_file()
-
-
-def run_folders(folder: str | os.PathLike[str]) -> list[Path]:
-    """Return the run folders in ``folder``, by name; a folder that does not exist holds none."""
-    return sorted(path.parent for path in Path(folder).glob("*/env.json"))
 
 
 def create_run(recipe: Recipe, out: str | os.PathLike[str] | None = None, root: str | Path = "runs") -> RunFolder:
@@ -284,11 +194,37 @@ def create_run(recipe: Recipe, out: str | os.PathLike[str] | None = None, root: 
     Raises:
         RunError: ``out`` has something in it already, or the folder cannot be written.
     """
-    data = Path(recipe.data).stem if recipe.data_is_path else recipe.data
-    path = new_folder(out, f"{_plain(recipe.model)}-{_plain(data).strip('_.') or 'data'}", root)
+    return RunFolder(begin_folder(recipe, run_name(recipe.model, recipe.data), out, root))
+
+
+def begin_folder(
+    recipe: Settings, name: str, out: str | os.PathLike[str] | None, root: str | Path, **facts: str
+) -> Path:
+    """Make a new folder with the files ``recipe.yaml`` and ``env.json`` of a training.
+
+    Args:
+        recipe: the resolved recipe.
+        name, out, root: see :func:`new_folder`.
+        facts: further values for ``env.json``, such as the kind of the run.
+
+    Raises:
+        RunError: ``out`` has something in it already, or the folder cannot be written.
+    """
+    path = new_folder(out, name, root)
     write_text(path / "recipe.yaml", recipe.to_yaml())
-    write_text(path / "env.json", _json(environment()))
-    return RunFolder(path)
+    write_text(path / "env.json", json_text(environment() | facts))
+    return path
+
+
+def run_name(model: str, data: str) -> str:
+    """Return the name of a run's folder without its number, from the names of the network and of its data.
+
+    Args:
+        model: name of the network.
+        data: name of a data set, or path of a folder or CSV file.
+    """
+    short = Path(data).stem if "/" in data or "\\" in data or data.endswith(".csv") else data
+    return f"{_plain(model)}-{_plain(short).strip('_.') or 'data'}"
 
 
 def new_folder(out: str | os.PathLike[str] | None, name: str, root: str | os.PathLike[str]) -> Path:
@@ -338,11 +274,6 @@ def _plain(text: str) -> str:
     return re.sub(r"[^\w.]+", "_", text)
 
 
-def _runs_beside(path: Path) -> str:
-    names = [run.name for run in run_folders(path.parent)]
-    return f"Runs in {path.parent}: {', '.join(names[:8])}." if names else "`cnnlab runs` lists the runs here."
-
-
 # Values --------------------------------------------------------------------------------------------------------------
 
 
@@ -375,15 +306,3 @@ def _git_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip() or None if done.returncode == 0 else None
-
-
-def _json(values: Mapping[str, Any]) -> str:
-    return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-
-
-def _value(text: str, kind: str) -> Any:
-    if kind == "str":
-        return text
-    if not text:
-        return None
-    return text == "True" if kind == "bool" else int(text) if kind == "int" else float(text)

@@ -2,98 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
-from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
-from cnnlab.errors import DivergedError, RunError
 from cnnlab.files import finite_values
+from cnnlab.runs.event_recorder import EventRecorder
 from cnnlab.runs.folder import EPOCH_COLUMNS, RunFolder, create_run
 from cnnlab.training import distributed
 from cnnlab.training.checkpoint import ModelFile
 from cnnlab.training.events import EpochDone, Event, Finished, Started, StepDone
-from cnnlab.training.loop import CHECK_EVERY
 from cnnlab.training.session import Session
 from cnnlab.training.state import save_state
 
-# A long epoch is saved in its middle, so that a killed process loses at most this many seconds of work. With several
-# processes, whose clocks differ, states are saved between epochs only.
-SAVE_SECONDS = 600.0
 # An epoch on cached features is over sooner than the whole network is saved: the state waits for at most so long.
 FEATURE_SAVE_SECONDS = 10.0
 
 
-class Recorder:
-    """A consumer of training events that writes the run folder and passes the events on.
+class Recorder(EventRecorder[RunFolder]):
+    """A consumer of the events of :func:`cnnlab.training.fit` that writes the run folder and passes the events on.
 
-    Args:
-        out: the folder to make (see :func:`create_run`); the next free name in ``root`` when ``None``.
-        root: the folder of runs.
-        run: an existing run to record into (resume, extend), instead of making one.
-        stop: function that is called after every step; when it returns True the state is saved and the stream ends.
-
-    Attributes:
-        run: the run folder, once the first event has passed.
-        interrupted: whether ``stop`` ended the stream.
+    Its arguments and attributes are those of :class:`~cnnlab.runs.event_recorder.EventRecorder`.
     """
 
-    def __init__(
-        self,
-        out: str | os.PathLike[str] | None = None,
-        root: str | Path = "runs",
-        *,
-        run: RunFolder | None = None,
-        stop: Callable[[], bool] = lambda: False,
-    ) -> None:
-        self.out, self.root, self.run, self.stop = out, root, run, stop
-        self.interrupted = False
-        self._saved_at = time.monotonic()
-
-    def record(self, events: Iterator[Event]) -> Generator[Event, None, None]:
-        """Yield ``events`` unchanged; every event is on the disk before it is passed on.
-
-        Closing the generator between two events saves the state first, as Ctrl-C on the command line does.
-
-        Raises:
-            RunError: the folder cannot be written. The state saved before stays.
-        """
-        last: Event | None = None
-        try:
-            for event in events:
-                last = event
-                self._write(event)
-                yield event
-                if isinstance(event, StepDone) and self._asked_to_stop(event):
-                    self._interrupt(event.session)
-                    return
-        except GeneratorExit:
-            if isinstance(last, (Started, StepDone, EpochDone)) and distributed.world() == 1:
-                self._interrupt(last.session)
-            raise
-        except RunError as error:
-            if self.run and self.run.state.is_file():
-                raise RunError(f"{error} Then go on with `cnnlab resume {self.run.path}`.") from error
-            raise
-        except DivergedError as error:
-            if self.run:
-                self.run.update_summary(status="diverged", error=str(error))
-                raise DivergedError(f"{error} What was reached before is saved in {self.run.path}.") from None
-            raise
-        finally:
-            if isinstance(events, Generator):
-                events.close()
-
-    def _asked_to_stop(self, event: StepDone) -> bool:
-        if distributed.world() == 1:
-            return self.stop()
-        # All must stop after the same step, and asking them waits for the slowest.
-        asked = event.step % CHECK_EVERY == 0 or event.step == len(event.session.train_loader)
-        return asked and distributed.any_process(self.stop())
-
-    def _write(self, event: Event) -> None:
+    def write(self, event: Event) -> None:
+        """Write what an event leaves in the folder."""
         if isinstance(event, Started):
             self._start(event)
         elif isinstance(event, StepDone):
@@ -131,14 +64,13 @@ class Recorder:
                 self.run.write_metrics([row for row in self.run.metrics if row["epoch"] <= session.epoch])
             self._log(event)
         if new:
-            save_state(session, self._state)
+            self.write_state(session)
 
     def _step(self, event: StepDone) -> None:
         every = max(1, len(event.session.train_loader) // 20)
         if self.run and event.step % every == 0:
             self._log(event)
-        if distributed.world() == 1 and time.monotonic() - self._saved_at > SAVE_SECONDS:
-            self._save_state(event.session)
+        self.save_in_long_epoch(event.session)
 
     def _epoch(self, event: EpochDone) -> None:
         if self.run:
@@ -150,7 +82,7 @@ class Recorder:
             self.run.update_summary(epochs_done=event.epoch)
             self._log(event)
         if self._due(event.session):
-            self._save_state(event.session)
+            self.save_state(event.session)
 
     def _due(self, session: Session) -> bool:
         """Return whether the state is to be saved after this epoch, on every process or on none."""
@@ -179,20 +111,9 @@ class Recorder:
         )
         self._log(event)
 
-    def _interrupt(self, session: Session) -> None:
-        self.interrupted = True
-        self._save_state(session)
-        if self.run:
-            self.run.update_summary(status="interrupted", epochs_done=session.epoch)
-
-    def _save_state(self, session: Session) -> None:
-        if self.run and self.run.state.is_file():
-            # A second name for the same file costs nothing and survives the replacement.
-            self.run.previous_state.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # some file systems have no hard links
-                os.link(self.run.state, self.run.previous_state)
+    def write_state(self, session: Session) -> None:
+        """Write the state of a training; every process calls it."""
         save_state(session, self._state)
-        self._saved_at = time.monotonic()
 
     def _write_model(self, session: Session, metrics: dict[str, Any] | None = None) -> None:
         assert self.run

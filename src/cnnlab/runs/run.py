@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from cnnlab.data import ImageData
-from cnnlab.errors import CheckpointError
+from cnnlab.errors import CheckpointError, RunError
 from cnnlab.runs.classifier import Classifier, initial_model, open_classifier
-from cnnlab.runs.folder import RunFolder, run_folders
+from cnnlab.runs.folder import RunFolder
 from cnnlab.runs.predict import Inputs, Predictions, predict
 from cnnlab.runs.recorder import Recorder
+from cnnlab.runs.training_folder import run_folders
 from cnnlab.training.loop import fit
 from cnnlab.training.recipe import Recipe
 
@@ -71,11 +72,11 @@ def open_run(path: str | os.PathLike[str]) -> Run:
 def list_runs(folder: str | os.PathLike[str] = "runs") -> list[Run]:
     """Return the runs in ``folder``, oldest first; a folder that does not exist holds none.
 
-    Runs that this version cannot read are left out.
+    Runs that this version cannot read, and those of other networks than classifiers, are left out.
     """
     runs = []
     for path in run_folders(folder):
-        with contextlib.suppress(CheckpointError):
+        with contextlib.suppress(CheckpointError, RunError):
             runs.append(Run(path))
     return sorted(runs, key=lambda run: (run.env.get("started", ""), run.name))
 

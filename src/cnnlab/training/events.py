@@ -62,6 +62,11 @@ class StepDone(Event):
         """Mean loss of the batch. Reading it waits for a GPU, so read it only as often as it is shown."""
         return float(self.loss_tensor)
 
+    @property
+    def numbers(self) -> str:
+        """The loss as a progress bar shows it; reading it waits for a GPU."""
+        return f"loss {self.loss:.3f}"
+
 
 @dataclass(frozen=True)
 class EpochDone(Event):

@@ -6,26 +6,17 @@ again unchanged. :mod:`cnnlab.training.shipped` loads the recipes that come with
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ModelWrapValidatorHandler,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from cnnlab.data import Augment
-from cnnlab.errors import RecipeError, did_you_mean
+from cnnlab.errors import did_you_mean
 from cnnlab.hardware import DEVICE_NAME
 from cnnlab.training.rules import OPTIMIZERS, SCHEDULES
-from cnnlab.training.yaml_text import parse_yaml, write_yaml
+from cnnlab.training.settings import Settings
+from cnnlab.training.yaml_text import write_yaml
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
@@ -54,15 +45,13 @@ class Extension(BaseModel):
     lr: float = Field(gt=0, description="learning rate at the start of the added epochs; cosine to zero from there")
 
 
-class Recipe(BaseModel):
+class Recipe(Settings):
     """Every setting of a training run.
 
     Raises:
         RecipeError: a key is unknown, or a value has the wrong type or is out of range; the message names the key, the
             value and the nearest known key.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
     # What it is
     name: str = Field("", description="name of the recipe")
@@ -195,14 +184,6 @@ class Recipe(BaseModel):
             raise ValueError(f"mean and std have a number per channel, std above 0; got {self.mean} and {self.std}")
         return self
 
-    @model_validator(mode="wrap")
-    @classmethod
-    def _with_plain_errors(cls, values: Any, validate: ModelWrapValidatorHandler[Recipe]) -> Recipe:
-        try:
-            return validate(values)
-        except ValidationError as error:
-            raise RecipeError(_explain(error)) from None
-
     @property
     def total_epochs(self) -> int:
         """Epochs of the run with all extensions."""
@@ -213,14 +194,6 @@ class Recipe(BaseModel):
         """Whether ``data`` is a folder or file rather than a registered name."""
         return "/" in self.data or "\\" in self.data or self.data.endswith(".csv")
 
-    @classmethod
-    def make(cls, values: dict[str, Any], source: str = "recipe") -> Recipe:
-        """Validate ``values``; ``source`` is named in the message when they are wrong."""
-        try:
-            return cls.model_validate(values)
-        except RecipeError as error:
-            raise RecipeError(f"{source}: {error}") from None
-
     def with_overrides(self, overrides: Iterable[str] = (), **options: Any) -> Recipe:
         """Return a recipe with ``key=value`` texts applied; dots reach into groups (``augment.crop=2``).
 
@@ -229,7 +202,7 @@ class Recipe(BaseModel):
         What was measured with the recipe holds for any seed and device, but not for other settings: it is dropped.
         """
         before, overrides = self.values(), list(overrides)
-        values = apply_overrides(before, overrides) | options
+        values = self.apply_overrides(before, overrides) | options
         changed = {key for key in values if values[key] != before[key]} - {"seed", "device", "data_dir"}
         if changed:
             values |= {"measured": (), "reproduces": ""}
@@ -256,10 +229,6 @@ class Recipe(BaseModel):
             return self
         return Recipe.make(self.values() | changes | {"name": "", "about": "", "reproduces": "", "measured": ()})
 
-    def values(self) -> dict[str, Any]:
-        """The plain values, as they are written to YAML."""
-        return self.model_dump(mode="json")
-
     def changed(self) -> dict[str, Any]:
         """Only the values that differ from the defaults, and always network, data and epochs."""
         defaults = Recipe().values()
@@ -269,63 +238,6 @@ class Recipe(BaseModel):
             changed["augment"] = {k: v for k, v in changed["augment"].items() if v != defaults["augment"][k]}
         return changed
 
-    @classmethod
-    def describe_keys(cls) -> list[tuple[str, str, str]]:
-        """Return the name, the default and the meaning of every key, those of ``augment`` one by one."""
-        defaults, rows = cls().values(), []
-        for key, field in cls.model_fields.items():
-            rows.append((key, "" if key == "augment" else str(defaults[key]), field.description or ""))
-            if key == "augment":
-                for name, inner in Augment.model_fields.items():
-                    rows.append((f"augment.{name}", str(defaults[key][name]), inner.description or ""))
-        return rows
-
     def to_yaml(self, *, full: bool = True) -> str:
         """YAML text: every value, or only those that differ from the defaults."""
         return write_yaml(self.values() if full else self.changed())
-
-
-def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """Return a copy of ``values`` with ``key=value`` texts applied; values are YAML.
-
-    Raises:
-        RecipeError: a text without ``=``, or a dotted key into something that is no group.
-    """
-    result = dict(values)
-    for text in overrides:
-        key, equals, raw = text.partition("=")
-        if not equals or not key:
-            raise RecipeError(f'"{text}" is not an override: write key=value, for example epochs=5.')
-        *groups, last = [part.strip() for part in key.lstrip("-").split(".")]
-        if (first := [*groups, last][0]) not in Recipe.model_fields:
-            near = did_you_mean(first, Recipe.model_fields)
-            raise RecipeError(f'There is no recipe key "{first}". {near or "`cnnlab recipes --keys` lists them."}')
-        node = result
-        for group in groups:
-            inner = node.get(group)
-            if inner in (None, "none"):
-                inner = {}
-            if not isinstance(inner, dict):
-                raise RecipeError(f'"{key}": {group} is a single value; write {key.partition("." + last)[0]}=...')
-            node[group] = dict(inner)
-            node = node[group]
-        node[last] = parse_yaml(raw, text) if raw else ""
-    return result
-
-
-def _explain(error: ValidationError) -> str:
-    """Turn the first pydantic error into one sentence with the nearest name."""
-    first = error.errors()[0]
-    path = [str(part) for part in first["loc"]]
-    key = ".".join(path)
-    if first["type"] == "extra_forbidden":
-        group = Recipe if len(path) == 1 else Recipe.model_fields[path[0]].annotation
-        return f'there is no key "{key}". {did_you_mean(path[-1], getattr(group, "model_fields", ()))}'.strip()
-    if first["type"] == "literal_error":
-        choices = first["ctx"]["expected"]
-        near = did_you_mean(str(first["input"]), re.findall(r"'([^']*)'", choices))
-        return f"{key}: expected {choices}, got {first['input']!r}. {near}".strip()
-    message = first["msg"].removeprefix("Value error, ")
-    message += "" if first["type"] == "value_error" else f", got {first['input']!r}"
-    message += "" if message[-1] in ".?" else "."
-    return f"{key}: {message}" if key else message

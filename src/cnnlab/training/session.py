@@ -147,10 +147,14 @@ def check_weights(session: Session) -> None:
     Raises:
         DivergedError: naming the epoch and what to try.
     """
-    numbers = [t for t in (*session.model.parameters(), *session.model.buffers()) if t.is_floating_point()]
-    finite = all(bool(torch.isfinite(tensor).all()) for tensor in numbers)
-    if distributed.any_process(not finite):
+    if distributed.any_process(not all_finite(session.model)):
         raise diverged(session, "The weights are not numbers any more")
+
+
+def all_finite(model: nn.Module) -> bool:
+    """Return whether no parameter and no buffer of a network is NaN or infinite."""
+    numbers = [t for t in (*model.parameters(), *model.buffers()) if t.is_floating_point()]
+    return all(bool(torch.isfinite(tensor).all()) for tensor in numbers)
 
 
 def diverged(session: Session, what: str) -> DivergedError:

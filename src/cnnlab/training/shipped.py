@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from cnnlab.data import data_sets
 from cnnlab.errors import RecipeError, UnknownNameError, UsageError
@@ -13,8 +14,7 @@ from cnnlab.training.yaml_text import parse_yaml
 
 def list_recipes() -> list[str]:
     """Return the names of the recipes that ship with the package."""
-    folder = resources.files("cnnlab.recipes")
-    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+    return shipped_names("cnnlab.recipes")
 
 
 def load_recipe(name: str | Path) -> Recipe:
@@ -23,6 +23,30 @@ def load_recipe(name: str | Path) -> Recipe:
     Raises:
         UnknownNameError: neither a shipped recipe nor a file.
         RecipeError: the file is not valid.
+    """
+    return Recipe.make(*read_recipe(name, "cnnlab.recipes"))
+
+
+def shipped_names(package: str) -> list[str]:
+    """Return the names of the recipes in a package of YAML files."""
+    folder = resources.files(package)
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def read_recipe(name: str | Path, package: str, kind: str = "recipe") -> tuple[dict[str, Any], str]:
+    """Read the keys of a shipped recipe by its name, or of a YAML file by its path.
+
+    Args:
+        name: name or path.
+        package: package that holds the shipped recipes of this kind.
+        kind: kind of the recipe, as it appears in messages.
+
+    Returns:
+        The values by key, with the key ``name``, and the source for messages about them.
+
+    Raises:
+        UnknownNameError: neither a shipped recipe nor a file.
+        RecipeError: the file cannot be read, or does not hold ``key: value`` lines.
     """
     path = Path(name)
     if path.suffix in (".yaml", ".yml") or path.is_file():
@@ -33,15 +57,16 @@ def load_recipe(name: str | Path) -> Recipe:
         except (OSError, UnicodeDecodeError) as error:
             raise RecipeError(f"{path} cannot be read as UTF-8 text: {error}. Save it as UTF-8.") from None
     else:
-        if str(name) not in list_recipes():
-            raise UnknownNameError("recipe", str(name), list_recipes(), "A path to a YAML file works too.")
-        text = resources.files("cnnlab.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
-        source = f"recipe {name}"
+        names = shipped_names(package)
+        if str(name) not in names:
+            raise UnknownNameError(kind, str(name), names, "A path to a YAML file works too.")
+        text = resources.files(package).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+        source = f"{kind} {name}"
     values = parse_yaml(text, source) or {}
     if not isinstance(values, dict):
         raise RecipeError(f"{source}: expected `key: value` lines, got {type(values).__name__}.")
     values.setdefault("name", path.stem if path.is_file() else str(name))
-    return Recipe.make(values, source)
+    return values, source
 
 
 def choose_recipe(

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +51,26 @@ def save_state(session: Session, path: Path) -> None:
     if session.ema:
         tensors |= {f"average.{k}": v for k, v in session.ema.model.state_dict().items()}
     tensors["sums"] = torch.as_tensor(sums)
-    facts = {
-        "format": FORMAT,
-        "cnnlab": cnnlab.__version__,
-        "optimizer": plain,
-        "position": _position(session),
-        "data": data_fingerprint(session.data),
-        "contents": session.contents,
-    }
+    write_state(path, tensors, session.data, session.contents, optimizer=plain, position=_position(session))
+
+
+def write_state(
+    path: Path, tensors: Mapping[str, torch.Tensor], data: ImageData, checksums: Mapping[str, int], **facts: Any
+) -> None:
+    """Write the tensors of a training and the facts about it to ``path``.
+
+    Args:
+        path: the file.
+        tensors: tensors, whose names begin with a group and a dot.
+        data: the images of the training.
+        checksums: checksums of the pixels of each split.
+        facts: further plain values.
+
+    Raises:
+        RunError: the file cannot be written; the one that was there before is intact.
+    """
+    facts |= {"format": FORMAT, "cnnlab": cnnlab.__version__}
+    facts |= {"data": data_fingerprint(data), "contents": dict(checksums)}
     save_tensors(path, tensors, {"cnnlab": json.dumps(facts)})
 
 
@@ -72,29 +86,8 @@ def restore_state(session: Session, path: Path) -> None:
     Raises:
         CheckpointError: the file is damaged, from a newer version, or about another network or other data.
     """
-    tensors, metadata = load_tensors(path)
-    try:
-        facts: dict[str, Any] = json.loads(metadata["cnnlab"])
-    except (KeyError, ValueError):
-        raise CheckpointError(f"{path} is no training state: `last/state.safetensors` of a run is.") from None
-    check_format(facts, path)
-    if facts["data"] != data_fingerprint(session.data):
-        raise OtherDataError(
-            f"{session.data.source} is not what it was when {path} was saved (images, labels or split differ). "
-            "Put the data back as it was, or start a new run."
-        )
-    session.contents = contents(session.data)
-    # States of cnnlab 0.1.0 do not say what was in the files.
-    if changed := [name for name, value in facts.get("contents", {}).items() if session.contents.get(name) != value]:
-        raise OtherDataError(
-            f"The pixels of {' and '.join(changed)} in {session.data.source} are not what they were when {path} was "
-            "saved, though names and labels are. Put the images back as they were, or start a new run."
-        )
-    groups: dict[str, dict[str, torch.Tensor]] = {"model": {}, "optimizer": {}, "best": {}, "average": {}}
-    for name, tensor in tensors.items():
-        group, _, rest = name.partition(".")
-        if rest:
-            groups[group][rest] = tensor
+    groups, facts = read_state(path)
+    session.contents = check_same_data(facts, session.data, path)
     try:
         session.model.load_state_dict(groups["model"])
         if session.ema:
@@ -109,7 +102,56 @@ def restore_state(session: Session, path: Path) -> None:
         else:
             setattr(session.position, key, value)
     if distributed.rank() == 0:  # the sum over the processes: held by one of them
-        session.position.sums = tensors["sums"].to(session.position.sums)
+        session.position.sums = groups["sums"][""].to(session.position.sums)
+
+
+def read_state(path: Path) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Any]]:
+    """Read a file that :func:`write_state` wrote.
+
+    Returns:
+        The tensors by group and by the rest of their names, which is empty for a name without a dot; and the facts. A
+        group without tensors is an empty one.
+
+    Raises:
+        CheckpointError: the file is damaged, no training state, or from a newer version.
+    """
+    tensors, metadata = load_tensors(path)
+    try:
+        facts: dict[str, Any] = json.loads(metadata["cnnlab"])
+    except (KeyError, ValueError):
+        raise CheckpointError(f"{path} is no training state: `last/state.safetensors` of a run is.") from None
+    check_format(facts, path)
+    groups: dict[str, dict[str, torch.Tensor]] = defaultdict(dict)
+    for name, tensor in tensors.items():
+        group, _, rest = name.partition(".")
+        groups[group][rest] = tensor
+    return groups, facts
+
+
+def check_same_data(facts: Mapping[str, Any], data: ImageData, path: Path) -> dict[str, int]:
+    """Return the checksums of the pixels of each split of ``data``, which must be those of a saved state.
+
+    Args:
+        facts: the facts about the training, from :func:`read_state`.
+        data: the images that the training is to go on with.
+        path: the file of the state, for messages.
+
+    Raises:
+        OtherDataError: the data is not the data of the state.
+    """
+    if facts["data"] != data_fingerprint(data):
+        raise OtherDataError(
+            f"{data.source} is not what it was when {path} was saved (images, labels or split differ). "
+            "Put the data back as it was, or start a new run."
+        )
+    checksums = contents(data)
+    # States of cnnlab 0.1.0 do not say what was in the files.
+    if changed := [name for name, value in facts.get("contents", {}).items() if checksums.get(name) != value]:
+        raise OtherDataError(
+            f"The pixels of {' and '.join(changed)} in {data.source} are not what they were when {path} was "
+            "saved, though names and labels are. Put the images back as they were, or start a new run."
+        )
+    return checksums
 
 
 def data_fingerprint(data: ImageData) -> dict[str, list[int]]:

@@ -1,0 +1,1 @@
+"""The recipes of GANs that ship with the package: YAML files, see :mod:`cnnlab.generate.gans.recipe`."""

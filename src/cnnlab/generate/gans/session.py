@@ -1,0 +1,170 @@
+"""The live state of the training of a GAN, and how it is built from a recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from cnnlab.data import Augment, ImageData, Loader, Preprocess, load_data
+from cnnlab.errors import DataError, DivergedError, UsageError
+from cnnlab.generate.gans.losses import LOSSES, GanLoss
+from cnnlab.generate.gans.pair import Gan, create_gan
+from cnnlab.generate.gans.recipe import GanRecipe
+from cnnlab.hardware import Precision, choose_device
+from cnnlab.training import distributed
+from cnnlab.training.optim import EMA
+from cnnlab.training.precision import to_memory_format
+from cnnlab.training.seeding import seeded
+from cnnlab.training.session import Position, all_finite
+from cnnlab.training.step import sum_type
+
+# Random numbers are a function of the seed and a position; steps are numbered from 0, and this is none of them.
+FIXED_NOISE = 2**40
+
+#: The sums over an epoch: discriminator's loss, generator's loss, logits of real and of generated images, penalty,
+#: images, images whose penalty was computed.
+SUMS = 7
+
+
+@dataclass
+class GanSession:
+    """The live state of a training: everything that changes, and what it was built from."""
+
+    gan: Gan  #: the two networks
+    generator_optimizer: torch.optim.Optimizer
+    discriminator_optimizer: torch.optim.Optimizer
+    loss: GanLoss  #: the losses of both
+    ema: EMA[nn.Module] | None  #: the moving average of the generator's weights, which then makes the samples
+    recipe: GanRecipe  #: the recipe, with image size, channels and device decided
+    data: ImageData  #: the images
+    device: torch.device  #: the device on which both networks compute
+    precision: Precision  #: the number format and memory layout of the forward passes
+    preprocess: Preprocess  #: the way from an image to values within -1..1
+    train_loader: Loader  #: the batches of real images
+    position: Position  #: how far the training has come
+    fixed_noise: Tensor  #: noise (samples, noise_size) whose images are drawn after every epoch
+    #: checksums of the pixels of each split, once a state has been saved or restored
+    contents: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)  #: what the reader of the run should know, a line each
+
+    @property
+    def epoch(self) -> int:
+        """The number of epochs that are completed."""
+        return self.position.epoch
+
+    @property
+    def step(self) -> int:
+        """The number of steps made in the current epoch."""
+        return self.position.step
+
+    @property
+    def sampler(self) -> nn.Module:
+        """The generator that makes the samples: the moving average of the weights where there is one."""
+        return self.ema.model if self.ema else self.gan.generator
+
+
+def prepare_gan(recipe: GanRecipe, data: ImageData | None = None) -> GanSession:
+    """Build everything that a recipe names: data, networks, optimizers, batches.
+
+    Args:
+        recipe: the recipe of the training.
+        data: the images to use instead of loading ``recipe.data``.
+
+    Raises:
+        UsageError: several processes were launched, or the data is smaller than two images.
+        DataError, ShapeError, DeviceError: from the parts.
+    """
+    if distributed.launched():
+        raise UsageError("A GAN is trained by one process; start `cnnlab gan` without torchrun.")
+    device = choose_device(recipe.device)
+    data = _load(recipe, data)
+    size, channels = _image_shape(recipe, data)
+    half = (0.5,) * channels  # (x - 0.5) / 0.5 of pixels within 0..1 lies within -1..1, as tanh does
+    preprocess = Preprocess(size, channels, half, half, "crop" if data.train.photos else "stretch")
+    with seeded(device, recipe.seed):
+        gan = create_gan(
+            recipe.networks, noise_size=recipe.noise_size, channels=channels, image_size=size, **recipe.options
+        )
+    precision = Precision(recipe.precision == "bf16", recipe.channels_last)
+    to_memory_format(gan.to(device), precision.memory_format)
+    loader = Loader(
+        data.train,
+        preprocess,
+        recipe.batch_size,
+        augment=Augment(flip=recipe.flip),
+        shuffle=True,
+        seed=recipe.seed,
+        device=device,
+        channels_last=precision.channels_last,
+    )
+    counts = "generator {:,} and discriminator {:,} parameters".format(*gan.parameter_counts)
+    notes = [
+        f"data: {data.name}, {len(data.train):,} {'grey' if channels == 1 else 'colour'} images, {size}x{size} pixels",
+        f"networks: {recipe.networks}, {counts}",
+        f"device: {device}, {precision.describe()}",
+    ]
+    return GanSession(
+        gan=gan,
+        generator_optimizer=torch.optim.Adam(gan.generator.parameters(), recipe.lr, recipe.betas),
+        discriminator_optimizer=torch.optim.Adam(gan.discriminator.parameters(), recipe.lr, recipe.betas),
+        loss=LOSSES[recipe.loss],
+        ema=EMA(gan.generator, recipe.ema) if recipe.ema else None,
+        recipe=recipe.model_copy(update={"image_size": size, "channels": channels, "device": str(device)}),
+        data=data,
+        device=device,
+        precision=precision,
+        preprocess=preprocess,
+        train_loader=loader,
+        position=Position(torch.zeros(SUMS, dtype=sum_type(device), device=device)),
+        fixed_noise=seeded_noise(recipe.samples, recipe.noise_size, recipe.seed, FIXED_NOISE).to(device),
+        notes=notes,
+    )
+
+
+def _load(recipe: GanRecipe, data: ImageData | None) -> ImageData:
+    if data is None:
+        data = load_data(recipe.data, data_dir=recipe.data_dir, seed=recipe.seed)
+    if recipe.train_limit:
+        data = data.limited(recipe.train_limit, seed=recipe.seed)
+    if len(data.train) < 2:
+        raise DataError(f"{data.name} has {len(data.train)} training images; at least 2 are needed.")
+    return data
+
+
+def _image_shape(recipe: GanRecipe, data: ImageData) -> tuple[int, int]:
+    """Return the side in pixels and the number of channels of the images to make."""
+    # Photos have no size of their own.
+    own = 64 if data.train.photos or data.train.size is None else max(data.train.size)
+    size = recipe.image_size or own
+    return size, recipe.channels or data.train.channels
+
+
+def draw_noise(count: int, size: int) -> Tensor:
+    """Draw noise (count, size), uniform in -1..1, from torch's random numbers on the CPU."""
+    return torch.rand(count, size) * 2 - 1
+
+
+def seeded_noise(count: int, size: int, *position: int) -> Tensor:
+    """Return noise (count, size), uniform in -1..1, as a pure function of ``position``, the same on every device."""
+    with seeded(torch.device("cpu"), *position):
+        return draw_noise(count, size)
+
+
+def check_weights(session: GanSession) -> None:
+    """Stop before weights that are not numbers are saved over good ones.
+
+    Raises:
+        DivergedError: naming the epoch and what to try.
+    """
+    if not all_finite(session.gan):
+        raise diverged(session, "The weights are not numbers any more")
+
+
+def diverged(session: GanSession, what: str) -> DivergedError:
+    """Return the error that says what happened, in which step, and what to try."""
+    advice = [f"lr={session.recipe.lr / 10:g}"]
+    advice += ["r1=1.0"] if not session.recipe.r1 else []
+    advice += ["precision=fp32"] if session.precision.bf16 else []
+    return DivergedError(f"{what} in epoch {session.epoch + 1}, step {session.step}. Try {', '.join(advice)}.")
