@@ -9,7 +9,8 @@ import json
 import math
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from rich.console import Console
 
@@ -18,24 +19,41 @@ from cnnlab.runs import event_values
 from cnnlab.training import EpochDone, Event, FeaturesComputed, Finished, Started, StepDone
 
 
-def show(events: Iterator[Event], console: Console, *, as_json: bool = False) -> Iterator[Event]:
-    """Pass ``events`` on and show them on ``console``: as a bar, as lines, or as JSON."""
+def show(
+    events: Iterator[Event],
+    console: Console,
+    *,
+    as_json: bool = False,
+    line: Callable[[Event], str] | None = None,
+    values: Callable[[Event], dict[str, Any]] = event_values,
+) -> Iterator[Event]:
+    """Pass ``events`` on and show them on ``console``: as a bar, as lines, or as JSON.
+
+    Args:
+        events: the stream.
+        console: the console of the bar and the lines; JSON goes to stdout.
+        as_json: whether to print JSON.
+        line: function that returns one line about the end of an epoch, and ``""`` for all other events;
+            :func:`epoch_line` when ``None``.
+        values: function that returns the plain values of an event, for JSON.
+    """
+    line = line or epoch_line
     if as_json:
-        yield from _json_lines(events)
+        yield from _json_lines(events, values)
     elif console.is_terminal:
-        yield from _bar(events, console)
+        yield from _bar(events, console, line)
     else:
-        yield from _lines(events, console)
+        yield from _lines(events, console, line)
 
 
-def _json_lines(events: Iterator[Event]) -> Iterator[Event]:
+def _json_lines(events: Iterator[Event], values: Callable[[Event], dict[str, Any]]) -> Iterator[Event]:
     for event in events:
         if not isinstance(event, StepDone | FeaturesComputed):
-            print(json.dumps(event_values(event), ensure_ascii=False), flush=True)
+            print(json.dumps(values(event), ensure_ascii=False), flush=True)
         yield event
 
 
-def _lines(events: Iterator[Event], console: Console) -> Iterator[Event]:
+def _lines(events: Iterator[Event], console: Console, line: Callable[[Event], str]) -> Iterator[Event]:
     """Print a line per epoch, at most one a second; the last epoch always gets one."""
     printed, pending = -math.inf, ""
 
@@ -49,8 +67,8 @@ def _lines(events: Iterator[Event], console: Console) -> Iterator[Event]:
         for event in events:
             if isinstance(event, Started):
                 _say_notes(event, console)
-            elif isinstance(event, EpochDone):
-                pending = epoch_line(event)
+            elif text := line(event):
+                pending = text
                 if time.monotonic() - printed >= 1:
                     print_pending()
             elif isinstance(event, Finished):
@@ -60,7 +78,7 @@ def _lines(events: Iterator[Event], console: Console) -> Iterator[Event]:
         print_pending()
 
 
-def _bar(events: Iterator[Event], console: Console) -> Iterator[Event]:
+def _bar(events: Iterator[Any], console: Console, line: Callable[[Event], str]) -> Iterator[Event]:
     with TrainingBar(console) as bar:
         images, accuracy = 0, ""
         for event in events:
@@ -79,14 +97,15 @@ def _bar(events: Iterator[Event], console: Console) -> Iterator[Event]:
                 images += event.images
                 if bar.due():
                     rate = images / max(time.monotonic() - since, 1e-9)
-                    numbers = f"loss {event.loss:.3f}{accuracy}  {rate:,.0f} images/s"
+                    numbers = f"{event.numbers}{accuracy}  {rate:,.0f} images/s"
                     bar.show((event.epoch - 1) * per_epoch + event.step, f"epoch {event.epoch}/{epochs}", numbers)
-            elif isinstance(event, EpochDone):
-                accuracy = "" if math.isnan(event.val_accuracy) else f"  {event.split} {event.val_accuracy:.2%}"
+            elif text := line(event):
+                if isinstance(event, EpochDone) and not math.isnan(event.val_accuracy):
+                    accuracy = f"  {event.split} {event.val_accuracy:.2%}"
                 images, since = 0, time.monotonic()
                 if worth_a_line(event.epoch, epochs):
-                    bar.say(epoch_line(event))
-            elif isinstance(event, Finished):
+                    bar.say(text)
+            else:
                 bar.stop()
             yield event
 
@@ -106,8 +125,10 @@ def _say_notes(event: Started, console: Console) -> None:
             )
 
 
-def epoch_line(event: EpochDone) -> str:
-    """Return one line about an epoch."""
+def epoch_line(event: Event) -> str:
+    """Return one line about the end of an epoch, and ``""`` for another event."""
+    if not isinstance(event, EpochDone):
+        return ""
     parts = [f"epoch {event.epoch:>3}", f"train loss {event.train_loss:.4f} accuracy {event.train_accuracy:7.2%}"]
     if not math.isnan(event.val_loss):
         parts.append(f"{event.split} loss {event.val_loss:.4f} accuracy {event.val_accuracy:7.2%}")

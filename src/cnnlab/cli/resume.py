@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,7 +21,23 @@ def resume(
 ) -> None:
     """Go on with a run that was stopped; the result is that of an uninterrupted one."""
     from cnnlab import runs
+    from cnnlab.runs.training_folder import kind_of_run
 
+    if kind_of_run(run) == "GAN":
+        _resume_gan(run, data, device, previous, as_json)
+        return
     opened = runs.open_run(run)
     events = runs.resume(opened, data=data, device=device, previous=previous)
     run_to_end(events, runs.Recorder(run=opened), tensorboard, as_json)
+
+
+def _resume_gan(run: Path, data: Path | None, device: str | None, previous: bool, as_json: bool) -> None:
+    from cnnlab.cli._gan import train_gan
+    from cnnlab.generate.gans.continuation import resume_gan
+    from cnnlab.generate.gans.folder import GanFolder
+    from cnnlab.generate.gans.recipe import absolute_data
+    from cnnlab.generate.gans.recorder import GanRecorder
+
+    opened = GanFolder(run)
+    place = absolute_data(str(data)) if data else None
+    train_gan(resume_gan(opened, data=place, device=device, previous=previous), GanRecorder(run=opened), None, as_json)

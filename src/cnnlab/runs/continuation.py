@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,10 +57,7 @@ def resume(
             f"{error} The state saved before it is there: `cnnlab resume {run.path} --previous` goes on from that."
         ) from None
     if previous and distributed.rank() == 0:
-        # From now on it is the state: the damaged one must not take its place when the next is written.
-        replacement = run.state.with_name("state.restored")
-        shutil.copyfile(run.previous_state, replacement)
-        os.replace(replacement, run.state)
+        run.keep_previous_state()
     if run.env.get("threads") != torch.get_num_threads():
         session.notes.append(
             f"started with {run.env.get('threads')} threads, now {torch.get_num_threads()}: the last digits will differ"

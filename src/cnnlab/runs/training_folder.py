@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +16,8 @@ from cnnlab.errors import RunError
 from cnnlab.files import csv_text, finite_values, read_csv, write_text
 from cnnlab.training.checkpoint import FORMAT, read_json
 from cnnlab.training.settings import Settings
+
+CLASSIFIER = "classifier"  # the kind of a run whose env.json names none
 
 
 class TrainingFolder:
@@ -32,7 +35,7 @@ class TrainingFolder:
         CheckpointError: the run was written by a newer cnnlab.
     """
 
-    kind: ClassVar[str] = "classifier"
+    kind: ClassVar[str] = CLASSIFIER
     columns: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -42,7 +45,7 @@ class TrainingFolder:
         if not is_run(self.path):
             raise RunError(f"{self.path} is no run folder: it has no env.json. {_runs_beside(self.path)}")
         self.env: dict[str, Any] = read_json(self.path / "env.json")
-        if (kind := kind_of_run(self.env)) != self.kind:
+        if (kind := self.env.get("kind", CLASSIFIER)) != self.kind:
             raise RunError(
                 f"{self.path} is the run of a {kind}, and the run of a {self.kind} is needed. "
                 "`cnnlab resume` goes on with either."
@@ -125,15 +128,21 @@ class TrainingFolder:
         """The state that was saved before the last one."""
         return self.path / "last" / "previous.safetensors"
 
+    def keep_previous_state(self) -> None:
+        """Replace the state, which is damaged, by the one before it; else it would become the previous one."""
+        replacement = self.state.with_name("state.restored")
+        shutil.copyfile(self.previous_state, replacement)
+        os.replace(replacement, self.state)
+
     @property
     def figures(self) -> Path:
         """The folder of the figures."""
         return self.path / "figures"
 
 
-def kind_of_run(env: Mapping[str, Any]) -> str:
-    """Return what was trained in a run, by its ``env.json``; those of classifiers do not say it."""
-    return str(env.get("kind", "classifier"))
+def kind_of_run(path: Path) -> str:
+    """Return what was trained in the run at ``path``, such as ``"GAN"``; ``"classifier"`` where there is no run."""
+    return str(read_json(path / "env.json").get("kind", CLASSIFIER)) if is_run(path) else CLASSIFIER
 
 
 def is_run(path: Path) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from cnnlab.data import Augment, ImageData, Loader, Preprocess, load_data
+from cnnlab.data import Augment, ImageData, Loader, Preprocess, Split, load_data
 from cnnlab.errors import DataError, DivergedError, UsageError
 from cnnlab.generate.gans.losses import LOSSES, GanLoss
 from cnnlab.generate.gans.pair import Gan, create_gan
@@ -80,9 +80,8 @@ def prepare_gan(recipe: GanRecipe, data: ImageData | None = None) -> GanSession:
         raise UsageError("A GAN is trained by one process; start `cnnlab gan` without torchrun.")
     device = choose_device(recipe.device)
     data = _load(recipe, data)
-    size, channels = _image_shape(recipe, data)
-    half = (0.5,) * channels  # (x - 0.5) / 0.5 of pixels within 0..1 lies within -1..1, as tanh does
-    preprocess = Preprocess(size, channels, half, half, "crop" if data.train.photos else "stretch")
+    preprocess = image_preprocess(recipe, data.train)
+    size, channels = preprocess.size, preprocess.channels
     with seeded(device, recipe.seed):
         gan = create_gan(
             recipe.networks, noise_size=recipe.noise_size, channels=channels, image_size=size, **recipe.options
@@ -133,12 +132,16 @@ def _load(recipe: GanRecipe, data: ImageData | None) -> ImageData:
     return data
 
 
-def _image_shape(recipe: GanRecipe, data: ImageData) -> tuple[int, int]:
-    """Return the side in pixels and the number of channels of the images to make."""
-    # Photos have no size of their own.
-    own = 64 if data.train.photos or data.train.size is None else max(data.train.size)
-    size = recipe.image_size or own
-    return size, recipe.channels or data.train.channels
+def image_preprocess(recipe: GanRecipe, split: Split) -> Preprocess:
+    """Return the way from the images of a split to values within -1..1, of the size and channels of the recipe.
+
+    Where the recipe leaves them open, they are those of the split; photos, which have no size of their own, become
+    64x64.
+    """
+    own = 64 if split.photos or split.size is None else max(split.size)
+    channels = recipe.channels or split.channels
+    half = (0.5,) * channels  # (x - 0.5) / 0.5 of pixels within 0..1 lies within -1..1, as tanh does
+    return Preprocess(recipe.image_size or own, channels, half, half, "crop" if split.photos else "stretch")
 
 
 def draw_noise(count: int, size: int) -> Tensor:

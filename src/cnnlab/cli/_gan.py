@@ -1,0 +1,102 @@
+"""The shared part of ``gan`` and ``resume``: run the training of a GAN to its end, show it, measure it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from cnnlab.console import duration, percent
+
+if TYPE_CHECKING:
+    from cnnlab.data import ImageData
+    from cnnlab.generate.gans.folder import GanFolder
+    from cnnlab.generate.gans.recorder import GanRecorder
+    from cnnlab.runs import Classifier
+    from cnnlab.training import Event
+
+
+def train_gan(events: Iterator[Event], recorder: GanRecorder, judge: Classifier | None, as_json: bool) -> None:
+    """Run the stream to its end through recorder and display, then measure the generator and print the result."""
+    from rich.console import Console
+
+    from cnnlab.cli._progress import show
+    from cnnlab.cli._training import Interrupt
+    from cnnlab.generate.gans.events import GanFinished
+    from cnnlab.generate.gans.recorder import gan_event_values
+    from cnnlab.training import Started
+
+    interrupt = Interrupt()
+    recorder.stop = interrupt.asked
+    stream = interrupt.watch(recorder.record(events), Started)
+    finished: GanFinished | None = None
+    for event in show(stream, Console(stderr=True), as_json=as_json, line=gan_epoch_line, values=gan_event_values):
+        if isinstance(event, GanFinished):
+            finished = event
+    assert recorder.run is not None
+    run = recorder.run
+    if finished is None:
+        epochs = run.summary.get("epochs_done", 0)
+        typer.echo(
+            f"Stopped after {epochs} epochs; saved. Go on with: cnnlab resume {shlex.quote(str(run.path))}", err=True
+        )
+        raise typer.Exit(130)
+    if not as_json:
+        typer.echo(f"{run.recipe.networks} on {run.recipe.data}: trained in {duration(finished.seconds)}")
+        typer.echo(f"samples: {run.samples_file(run.recipe.epochs)}, {run.figures / 'samples.gif'}")
+    measure_gan(run, judge, finished.session.data, as_json)
+
+
+def measure_gan(
+    run: GanFolder, judge: Classifier | None, data: ImageData | None, as_json: bool, device: str = "auto"
+) -> None:
+    """Measure the generator of a run and print the measures."""
+    from cnnlab.generate.gans.assess import assess
+
+    typer.echo("measuring the generator ...", err=True)
+    values = assess(run, judge, data=data, device=device)
+    if as_json:
+        typer.echo(json.dumps({"event": "Measures", "run": str(run.path), **values}))
+        return
+    typer.echo("\n".join(measure_lines(values)))
+    typer.echo(f"run: {run.path}")
+    if judge is None:
+        path = shlex.quote(str(run.path))
+        typer.echo(f"Classes and distances need a classifier of the same data: cnnlab gan {path} --judge RUN", err=True)
+
+
+def measure_lines(values: dict[str, Any]) -> list[str]:
+    """Return the measures of a generator as lines for people."""
+    lines = [f"{values['samples']:,} samples"]
+    if "copied" in values:
+        lines.append(
+            f"copies of training images: {percent(values['copied'], 2)}; the median sample lies as far from the "
+            f"training images as the {values['median_percentile']:.0f}th percentile of held-out images"
+        )
+    if "effective_classes" in values:
+        counts = ", ".join(f"{name} {count}" for name, count in values["class_counts"].items())
+        lines.append(
+            f"effective classes: {values['effective_classes']:.2f} of {len(values['class_counts'])} ({counts}), "
+            f"by {values['judge']}"
+        )
+        for key, title in (("frechet", "Fréchet distance"), ("kernel", "kernel distance")):
+            held_out = values.get(f"{key}_held_out")
+            other = "" if held_out is None else f"; of held-out images {held_out:.4g}"
+            lines.append(f"{title} on its features: {values[key]:.4g}{other}")
+    return lines
+
+
+def gan_epoch_line(event: Event) -> str:
+    """Return one line about the end of an epoch of a GAN, and ``""`` for another event."""
+    from cnnlab.generate.gans.events import GanEpoch
+
+    if not isinstance(event, GanEpoch):
+        return ""
+    return (
+        f"epoch {event.epoch:>3}  loss of discriminator {event.discriminator_loss:.4f}, generator "
+        f"{event.generator_loss:.4f}  logit of real images {event.real_logit:+.2f}, generated {event.fake_logit:+.2f}  "
+        f"{event.images_per_second:,.0f} images/s  {duration(event.seconds)}"
+    )

@@ -1,0 +1,84 @@
+"""``cnnlab gan``: train a generator against a discriminator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cnnlab.cli._options import DataDir, DeviceOfRecipe, Json, SeedOfRecipe
+from cnnlab.cli._output import print_json, print_table
+from cnnlab.errors import UsageError
+
+if TYPE_CHECKING:
+    from cnnlab.training.settings import Settings
+
+
+def gan(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME [KEY=VALUE]...",
+            help="vanilla, least-squares, dcgan, stable32, a YAML file; or the folder of a run, to measure it.",
+        ),
+    ] = None,
+    data: Annotated[str | None, typer.Option("--data", "-d", help="Data set, folder of photos, or CSV file.")] = None,
+    judge: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Run of a classifier of the same data, which counts the classes made."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder to make, runs/<name>-<data>-<n> by default.")] = None,
+    seed: SeedOfRecipe = None,
+    device: DeviceOfRecipe = None,
+    data_dir: DataDir = None,
+    keys: Annotated[bool, typer.Option("--keys", help="List the settings and leave.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a generative adversarial network, draw what it makes, and measure it.
+
+    Examples: `cnnlab gan dcgan --data mnist` · `cnnlab gan stable32 --data cifar10 epochs=20` ·
+    `cnnlab gan runs/dcgan-mnist-1 --judge runs/lenet5-mnist-1`
+    """
+    from cnnlab.generate.gans.recipe import GanRecipe, absolute_data, list_gan_recipes, load_gan_recipe
+
+    if keys:
+        _list_keys(GanRecipe, as_json)
+        return
+    names = [text for text in arguments or [] if "=" not in text]
+    if len(names) != 1:
+        raise UsageError(f"Name one GAN: {', '.join(list_gan_recipes())}, or a YAML file. Settings are key=value.")
+    classifier = None
+    if judge is not None:
+        from cnnlab.runs import open_classifier
+
+        classifier = open_classifier(judge, device or "auto")
+    settings = [text for text in arguments or [] if "=" in text]
+    if Path(names[0]).is_dir():
+        from cnnlab.cli._gan import measure_gan
+        from cnnlab.generate.gans.folder import GanFolder
+
+        if settings:
+            raise UsageError(f"{names[0]} is trained already; it takes no settings ({settings[0]}).")
+        measure_gan(GanFolder(names[0]), classifier, None, as_json, device or "auto")
+        return
+    from cnnlab.cli._gan import train_gan
+    from cnnlab.generate.gans.loop import fit_gan
+    from cnnlab.generate.gans.recorder import GanRecorder
+
+    options = {"data": absolute_data(data) if data else None, "seed": seed, "device": device}
+    options |= {"data_dir": str(data_dir.resolve()) if data_dir else None}
+    recipe = load_gan_recipe(names[0])
+    recipe = recipe.with_overrides(settings, **{key: value for key, value in options.items() if value is not None})
+    train_gan(fit_gan(recipe), GanRecorder(out), classifier, as_json)
+
+
+def _list_keys(recipe: type[Settings], as_json: bool) -> None:
+    from cnnlab.console import table
+
+    titles = ("key", "default", "meaning")
+    rows = recipe.describe_keys()
+    if as_json:
+        print_json([dict(zip(titles, row, strict=True)) for row in rows])
+        return
+    print_table(table(titles, rows))

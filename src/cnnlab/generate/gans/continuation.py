@@ -1,0 +1,59 @@
+"""Go on with the training of a GAN that was stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from cnnlab.data import ImageData
+from cnnlab.errors import CheckpointError, OtherDataError, RunError
+from cnnlab.generate.gans.folder import GanFolder
+from cnnlab.generate.gans.loop import fit_gan
+from cnnlab.generate.gans.session import prepare_gan
+from cnnlab.generate.gans.state import restore_gan_state
+from cnnlab.training.events import Event
+
+
+def resume_gan(
+    run: GanFolder,
+    *,
+    data: str | ImageData | None = None,
+    device: str | None = None,
+    previous: bool = False,
+) -> Iterator[Event]:
+    """Return the stream of events of the rest of ``run``; record it with ``GanRecorder(run=run)``.
+
+    On a CPU with the same number of threads the result equals that of an uninterrupted run bit for bit.
+
+    Args:
+        run: an unfinished run.
+        data: the path of the run's data, when it was moved, or the data itself; it must hold the same images.
+        device: the device to go on with; that of the recipe when ``None``.
+        previous: whether the training goes on from the last state but one, because the last one is damaged.
+
+    Raises:
+        RunError: the run is finished.
+        OtherDataError: the data is not the data that the run was trained on.
+        CheckpointError: the state of the run is damaged.
+    """
+    if run.finished:
+        raise RunError(f"{run.path} is finished after {run.recipe.epochs} epochs. Start a new run with more of them.")
+    changes = {"data": data} if isinstance(data, str) else {}
+    changes |= {"device": device} if device else {}
+    session = prepare_gan(run.recipe.with_overrides(**changes), data if isinstance(data, ImageData) else None)
+    try:
+        restore_gan_state(session, run.previous_state if previous else run.state)
+    except CheckpointError as error:
+        if previous or isinstance(error, OtherDataError) or not run.previous_state.is_file():
+            raise
+        raise CheckpointError(
+            f"{error} The state saved before it is there: `cnnlab resume {run.path} --previous` goes on from that."
+        ) from None
+    if previous:
+        run.keep_previous_state()
+    if run.env.get("threads") != torch.get_num_threads():
+        session.notes.append(
+            f"started with {run.env.get('threads')} threads, now {torch.get_num_threads()}: the last digits will differ"
+        )
+    return fit_gan(session.recipe, session=session)

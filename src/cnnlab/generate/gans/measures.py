@@ -1,0 +1,168 @@
+"""How good the images of a GAN are: copying, mode collapse, and distances between distributions of features.
+
+Features and classes are those of a classifier of this project, never of the Inception network: the Fréchet and the
+kernel distance are therefore not FID and KID, and are compared only between GANs that the same classifier judges.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import linalg
+from torch import Tensor
+
+from cnnlab.errors import ShapeError, UsageError
+
+Array = npt.NDArray[np.float64]
+
+#: A sample counts as a copy when fewer held-out images than this share lie as near to the training images.
+COPY_SHARE = 0.001
+
+
+# Copying -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """The nearest training image of each sample.
+
+    Attributes:
+        indices: int64 (n,), position of the nearest training image.
+        distances: float64 (n,), its Euclidean distance, for pixels within 0..1.
+    """
+
+    indices: npt.NDArray[np.int64]
+    distances: Array
+
+
+def nearest_images(samples: Tensor, training: Tensor, block: int = 4096) -> Neighbours:
+    """Return the nearest training image of each sample, by the Euclidean distance of pixels within 0..1.
+
+    Args:
+        samples: uint8 (n, C, S, S).
+        training: uint8 (N, C, S, S).
+        block: number of training images that are compared at once.
+
+    Raises:
+        ShapeError: the images have different shapes.
+    """
+    if samples.shape[1:] != training.shape[1:]:
+        shapes = tuple(samples.shape[1:]), tuple(training.shape[1:])
+        raise ShapeError(f"Samples have the shape {shapes[0]} and training images {shapes[1]}; they must be equal.")
+    queries = samples.flatten(1).float() / 255
+    nearest = torch.full((len(samples),), torch.inf)
+    indices = torch.zeros(len(samples), dtype=torch.int64)
+    for start in range(0, len(training), block):
+        part = training[start : start + block].flatten(1).float() / 255
+        # |a - b|^2 = |a|^2 - 2 a.b + |b|^2; the first term does not choose.
+        scores = part.square().sum(1) - 2 * queries @ part.T
+        best, positions = scores.min(1)
+        closer = best < nearest
+        indices[closer] = positions[closer] + start
+        nearest = torch.minimum(nearest, best)
+    # The distance of the chosen pair anew: the expanded square loses digits where images are nearly equal.
+    differences = queries.double() - training[indices].flatten(1).double() / 255
+    return Neighbours(indices.numpy(), differences.square().sum(1).sqrt().numpy())
+
+
+def distance_percentiles(distances: Array, held_out: Array) -> Array:
+    """Return the percentage of held-out images that lie at most as far from the training images as each sample.
+
+    About 50 is usual for images like the held-out ones; near 0 means a copy of a training image, or an image simpler
+    than real ones: blurred images lie near to many.
+
+    Args:
+        distances: distances of the samples to their nearest training images, (n,).
+        held_out: distances of held-out real images to theirs, (m,).
+    """
+    return np.searchsorted(np.sort(held_out), distances, side="right") / len(held_out) * 100
+
+
+def copied_share(distances: Array, held_out: Array, share: float = COPY_SHARE) -> float:
+    """Return the share of samples nearer to a training image than all but ``share`` of the held-out images are.
+
+    Args:
+        distances, held_out: see :func:`distance_percentiles`.
+        share: share of the held-out images that counts as copies itself.
+    """
+    return float((distances < np.quantile(held_out, share)).mean())
+
+
+# Mode collapse -------------------------------------------------------------------------------------------------------
+
+
+def effective_classes(counts: npt.ArrayLike) -> float:
+    """Return exp of the entropy of a histogram of classes: K for K equally frequent ones, 1 for a single one.
+
+    The diversity of order 1 of Hill (1973), "Diversity and evenness", equation 2.
+
+    Args:
+        counts: number of images of each class, (K,).
+
+    Raises:
+        UsageError: there is no image.
+    """
+    numbers = np.asarray(counts, dtype=float)
+    if numbers.sum() <= 0:
+        raise UsageError("There is no image in the histogram of classes; generate at least one.")
+    shares = numbers[numbers > 0] / numbers.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+# Distances between distributions of features -------------------------------------------------------------------------
+
+
+def frechet_distance(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
+    """Return the squared Fréchet distance of two normal distributions with the features' means and covariances.
+
+    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) (Dowson and Landau 1982; Heusel et al. 2017, equation 6). It is biased
+    by the number of images: compare the same numbers of images only.
+
+    Args:
+        first, second: features of two sets of images, (n, F) and (m, F).
+
+    Raises:
+        ShapeError: the features have different lengths, or a set has less than two images.
+    """
+    a, b = _features(first, second)
+    mean, covariance = a.mean(0) - b.mean(0), (np.cov(a, rowvar=False), np.cov(b, rowvar=False))
+    c1, c2 = (np.atleast_2d(each) for each in covariance)
+    # tr (C1 C2)^(1/2) is the sum of the roots of the eigenvalues of C1 C2, which are those of R C2 R with R = C1^(1/2):
+    # a symmetric matrix, whose eigenvalues are real also when features are constant.
+    values, vectors = linalg.eigh(c1)
+    root = vectors * np.sqrt(np.clip(values, 0, None)) @ vectors.T
+    cross = np.sqrt(np.clip(linalg.eigvalsh(root @ c2 @ root), 0, None)).sum()
+    return float(max(mean @ mean + np.trace(c1) + np.trace(c2) - 2 * cross, 0.0))
+
+
+def kernel_distance(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
+    """Return the unbiased squared maximum mean discrepancy with the kernel (x.y / F + 1)^3.
+
+    Gretton et al. 2012, equation 3; the kernel of Bińkowski et al. 2018, section 4. It may be slightly below 0.
+
+    Args:
+        first, second: features of two sets of images, (n, F) and (m, F).
+
+    Raises:
+        ShapeError: the features have different lengths, or a set has less than two images.
+    """
+    a, b = _features(first, second)
+
+    def kernel(x: Array, y: Array) -> Array:
+        return (x @ y.T / a.shape[1] + 1) ** 3
+
+    def mean_of_pairs(x: Array) -> float:
+        values = kernel(x, x)
+        return float((values.sum() - np.trace(values)) / (len(x) * (len(x) - 1)))
+
+    return mean_of_pairs(a) + mean_of_pairs(b) - 2 * float(kernel(a, b).mean())
+
+
+def _features(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[Array, Array]:
+    a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
+        raise ShapeError(f"Features are (n, F) and (m, F) with at least two images each, got {a.shape} and {b.shape}.")
+    return a, b
