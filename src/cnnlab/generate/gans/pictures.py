@@ -99,8 +99,9 @@ def neighbour_figure(samples: Tensor, nearest: Tensor, percentiles: np.ndarray) 
     Args:
         samples: generated images, uint8 (n, C, S, S).
         nearest: the nearest training image of each, uint8 (n, C, S, S).
-        percentiles: percentage of held-out images that lie nearer to the training images than the sample, (n,).
+        percentiles: percentage of held-out images that lie at most as far from the training images, (n,).
     """
     pictures = [image.permute(1, 2, 0).numpy() for image in (*samples, *nearest)]
-    titles = [*["generated"] * len(samples), *(f"nearest\n{percentile:.0f} %" for percentile in percentiles)]
+    titles = [f"generated\nfarther than {percentile:.0f} %" for percentile in percentiles]
+    titles += ["nearest training image"] * len(nearest)
     return figures.image_grid(pictures, titles, columns=len(samples))

@@ -1,0 +1,71 @@
+"""``cnnlab gan``: trains, measures, goes on with ``resume``, and says what is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cnnlab.generate.gans.folder import GanFolder
+from cnnlab.runs import Run
+from tests.cli.helpers import cnnlab
+
+TINY = ("networks=dcgan32", "options.width=2", "noise_size=4", "image_size=8", "train_limit=100", "epochs=1")
+
+
+def test_train_measure_and_resume(tmp_path: Path, tiny_run: Run) -> None:
+    out = tmp_path / "run"
+    result = cnnlab("gan", "vanilla", *TINY, "--data", "digits", "--out", out, "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    assert "loss of discriminator" in result.stderr
+    assert "copies of training images" in result.stdout
+    assert f"cnnlab gan {out} --judge RUN" in result.stderr
+    result = cnnlab("gan", out, "--judge", tiny_run.path, "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    assert "effective classes" in result.stdout
+    assert "Fréchet distance on its features" in result.stdout
+    result = cnnlab("resume", out)
+    assert result.exit_code == 1
+    assert "finished after 1 epochs" in result.stderr
+    run = GanFolder(out)
+    run.update_summary(status="interrupted")
+    result = cnnlab("resume", out, "--json")
+    assert result.exit_code == 0, result.stderr
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [event["event"] for event in events] == ["Started", "GanFinished", "Measures"]
+    assert run.finished
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "Name one GAN: dcgan, least-squares, stable32, vanilla"),
+        (("dcgan", "vanilla"), "Name one GAN"),
+        (("dcgam",), 'Did you mean "dcgan"'),
+        (("dcgan", "lrr=1"), 'Did you mean "lr"'),
+        (("dcgan", "--data", "digits"), "a multiple of 4 and at least 16, not 8"),
+        (("stable32", "--data", "digits", "image_size=28"), "image_size=32"),
+        (("dcgan", "options.width=3", "--data", "digits", "image_size=16"), 'no option of dcgan28 "width"'),
+    ],
+)
+def test_wrong_use(arguments: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = cnnlab("gan", *arguments)
+    assert result.exit_code in (1, 2)
+    assert message in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_no_gan(tmp_path: Path, tiny_run: Run) -> None:
+    assert "no run folder" in cnnlab("gan", tmp_path).stderr
+    assert "the run of a GAN is needed" in cnnlab("gan", tiny_run.path).stderr
+    assert "is trained already" in cnnlab("gan", tiny_run.path, "epochs=3").stderr
+
+
+def test_keys_are_listed() -> None:
+    rows = json.loads(cnnlab("gan", "--keys", "--json").stdout)
+    assert {"key": "noise_size", "default": "96"}.items() <= rows[
+        2 + [r["key"] for r in rows].index("networks")
+    ].items()
+    assert all(row["meaning"] for row in rows)
