@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from cnnlab.data import Augment
 from cnnlab.errors import did_you_mean
@@ -167,8 +167,7 @@ class Recipe(Settings):
         """YAML reads the classes of digits as numbers."""
         return {str(name): weight for name, weight in value.items()} if isinstance(value, dict) else value
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Recipe:
+    def check_consistency(self) -> None:
         if self.accumulate > self.batch_size:
             raise ValueError(f"accumulate={self.accumulate} splits a batch of only {self.batch_size} images")
         if any(not 0 < m < 1 for m in self.milestones) or list(self.milestones) != sorted(self.milestones):
@@ -182,7 +181,6 @@ class Recipe(Settings):
             raise ValueError("mean and std go together: give both or neither")
         if self.std is not None and not (self.mean and self.std and min(self.std) > 0):
             raise ValueError(f"mean and std have a number per channel, std above 0; got {self.mean} and {self.std}")
-        return self
 
     @property
     def total_epochs(self) -> int:

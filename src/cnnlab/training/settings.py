@@ -33,9 +33,21 @@ class Settings(BaseModel):
     @classmethod
     def _with_plain_errors(cls, values: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
         try:
-            return validate(values)
+            settings = validate(values)
         except ValidationError as error:
             raise RecipeError(cls._explain(error)) from None
+        try:
+            settings.check_consistency()
+        except ValueError as error:
+            raise RecipeError(f"{error}.") from None
+        return settings
+
+    def check_consistency(self) -> None:
+        """Refuse values that do not go together; pydantic's own validators of a subclass would run too late.
+
+        Raises:
+            ValueError: what is wrong, in words without a full stop.
+        """
 
     @classmethod
     def make(cls, values: dict[str, Any], source: str = "recipe") -> Self:
