@@ -54,7 +54,7 @@ def measure_gan(
     run: GanFolder, judge: Classifier | None, data: ImageData | None, as_json: bool, device: str = "auto"
 ) -> None:
     """Measure the generator of a run and print the measures."""
-    from cnnlab.generate.gans.assess import assess
+    from cnnlab.generate.gans.assessment import assess
 
     typer.echo("measuring the generator ...", err=True)
     values = assess(run, judge, data=data, device=device)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from cnnlab.data import ArraySplit, ImageData
 from cnnlab.errors import CheckpointError, RunError, UsageError
-from cnnlab.generate.gans.assess import assess, judge_images
+from cnnlab.generate.gans.assessment import assess, judge_images
 from cnnlab.generate.gans.continuation import resume_gan
 from cnnlab.generate.gans.folder import GanFolder
 from cnnlab.generate.gans.loop import fit_gan
@@ -186,6 +186,6 @@ def test_a_generator_that_copies_is_told(finished: GanFolder, tmp_path: Path, mo
     data = make_bars(n_train=20)
     assert isinstance(data.train, ArraySplit)
     pixels = data.train.pixels
-    monkeypatch.setattr("cnnlab.generate.gans.assess.generate", lambda generator, noise: pixels[: len(noise)])
+    monkeypatch.setattr("cnnlab.generate.gans.assessment.generate", lambda generator, noise: pixels[: len(noise)])
     values = assess(run, data=data, samples=10)
     assert (values["copied"], values["median_percentile"]) == (1.0, 0.0)
