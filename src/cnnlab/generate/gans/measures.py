@@ -64,8 +64,8 @@ def nearest_images(samples: Tensor, training: Tensor, block: int = 4096) -> Neig
         indices[closer] = positions[closer] + start
         nearest = torch.minimum(nearest, best)
     # The distance of the chosen pair anew: the expanded square loses digits where images are nearly equal.
-    differences = queries.double() - training[indices].flatten(1).double() / 255
-    return Neighbours(indices.numpy(), differences.square().sum(1).sqrt().numpy())
+    differences = samples.flatten(1).double() - training[indices].flatten(1).double()
+    return Neighbours(indices.numpy(), differences.square().sum(1).sqrt().numpy() / 255)
 
 
 def distance_percentiles(distances: Array, held_out: Array) -> Array:
