@@ -106,3 +106,12 @@ def test_features_that_do_not_fit(distance: object) -> None:
         distance(np.ones((3, 2)), np.ones((3, 4)))  # type: ignore[operator]
     with pytest.raises(ShapeError, match="at least two"):
         distance(np.ones((1, 2)), np.ones((3, 2)))  # type: ignore[operator]
+
+
+def test_distances_are_those_of_torch_fidelity() -> None:
+    """The numbers are what torch-fidelity 0.4.0 gives for these features; KID with a single subset of all of them."""
+    rng = np.random.default_rng(0)
+    first = rng.normal(size=(300, 16)) @ rng.normal(size=(16, 16))
+    second = np.maximum(rng.normal(size=(300, 16)) + 0.3, 0)
+    assert frechet_distance(first, second) == pytest.approx(186.43026230630454, rel=1e-9)
+    assert kernel_distance(first, second) == pytest.approx(83.59823851017747, rel=1e-9)
