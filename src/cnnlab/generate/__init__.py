@@ -10,6 +10,8 @@
     for event in stylise(network, "cat.jpg", ["starry_night.jpg"]):
         ...  # Started, StepDone (event.loss, event.image), Finished
     save_image(event.image, Path("styled.png"))
+
+Generative adversarial networks are in :mod:`cnnlab.generate.gans`.
 """
 
 from __future__ import annotations
