@@ -66,6 +66,20 @@ def test_heat_maps_of_any_shape_can_be_drawn(shape: tuple[int, int]) -> None:
     assert figures.to_png(figures.heat_map(np.zeros(shape), label="distance"), dpi=40).startswith(b"\x89PNG")
 
 
+def test_bars_have_the_lengths_that_they_say() -> None:
+    figure = figures.bars({"cat": 1200, "dog": 3}, x="images", reference=(600, "half"))
+    (axes,) = figure.axes
+    assert [bar.get_width() for bar in axes.patches] == [1200, 3]
+    assert [text.get_text() for text in axes.texts] == ["1,200", "3"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["cat", "dog"]
+    assert axes.get_ylim()[0] > axes.get_ylim()[1], "the first one is at the top"
+    assert axes.lines[0].get_xdata()[0] == 600
+    assert figure.legends[0].get_texts()[0].get_text() == "half"
+    assert not figures.bars({"none": 0}).legends
+    with pytest.raises(UsageError, match="at least one bar"):
+        figures.bars({})
+
+
 def test_histograms_share_their_range_and_count_everything() -> None:
     rows = {"narrow": [np.zeros((2, 3)), np.ones(4)], "wide": [[-9, 0.0], [5.0]]}
     figure = figures.histograms(rows, ["layer 1", "layer 2"], limits=(-1, 2), bins=6)

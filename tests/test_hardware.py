@@ -7,7 +7,7 @@ import torch
 
 from cnnlab import hardware
 from cnnlab.errors import DeviceError
-from cnnlab.hardware import Precision, choose_device, time_calls
+from cnnlab.hardware import Precision, choose_device, out_of_memory, time_calls
 
 CPU = torch.device("cpu")
 
@@ -24,6 +24,19 @@ def test_devices_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(DeviceError, match="mps"):
         choose_device("mps")
+
+
+def test_errors_about_memory_are_told_from_others() -> None:
+    cpu = (
+        "[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+    )
+    errors = [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("MPS backend out of memory"),
+        RuntimeError(cpu),
+    ]
+    assert all(out_of_memory(error) for error in errors)
+    assert not out_of_memory(RuntimeError("shape mismatch"))
 
 
 def test_autocast_computes_in_bf16() -> None:

@@ -164,6 +164,14 @@ def free_memory() -> int:
     return 4 << 30
 
 
+def out_of_memory(error: RuntimeError) -> bool:
+    """Return whether an error of torch says that the memory of a device does not suffice.
+
+    ``torch.OutOfMemoryError`` is one of them; on a CPU and on MPS torch has no class of its own for it.
+    """
+    return re.search("out of memory|can't allocate memory", str(error)) is not None
+
+
 def processor_name() -> str:
     """Return the name of the processor: its model on Linux, elsewhere what Python's ``platform`` reports."""
     with suppress(OSError):

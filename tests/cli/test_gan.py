@@ -18,13 +18,15 @@ def test_train_measure_and_resume(tmp_path: Path, tiny_run: Run) -> None:
     out = tmp_path / "run"
     result = cnnlab("gan", "vanilla", *TINY, "--data", "digits", "--out", out, "--device", "cpu")
     assert result.exit_code == 0, result.stderr
-    assert "loss of discriminator" in result.stderr
+    assert "loss discriminator" in result.stderr
     assert "copies of training images" in result.stdout
     assert f"cnnlab gan {out} --judge RUN" in result.stderr
     result = cnnlab("gan", out, "--judge", tiny_run.path, "--device", "cpu")
     assert result.exit_code == 0, result.stderr
     assert "effective classes" in result.stdout
     assert "Fréchet distance on its features" in result.stdout
+    result = cnnlab("report", out)
+    assert result.stdout == f"report: {out / 'report.html'}\n"
     result = cnnlab("resume", out)
     assert result.exit_code == 1
     assert "finished after 1 epochs" in result.stderr

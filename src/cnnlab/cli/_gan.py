@@ -96,7 +96,6 @@ def gan_epoch_line(event: Event) -> str:
     if not isinstance(event, GanEpoch):
         return ""
     return (
-        f"epoch {event.epoch:>3}  loss of discriminator {event.discriminator_loss:.4f}, generator "
-        f"{event.generator_loss:.4f}  logit of real images {event.real_logit:+.2f}, generated {event.fake_logit:+.2f}  "
-        f"{event.images_per_second:,.0f} images/s  {duration(event.seconds)}"
+        f"epoch {event.epoch:>3}  loss discriminator {event.discriminator_loss:.3f} generator "
+        f"{event.generator_loss:.3f}  {event.images_per_second:,.0f} images/s  {duration(event.seconds)}"
     )

@@ -11,7 +11,7 @@ called ``"$5"``.
 """
 
 from cnnlab.figures.activations import distributions, embedding, feature_maps, features_beside, top_images
-from cnnlab.figures.bar_charts import histograms, reliability
+from cnnlab.figures.bar_charts import bars, histograms, reliability
 from cnnlab.figures.changed_images import before_and_after, fooling
 from cnnlab.figures.convolution import filters, kernel_results, output_pixel
 from cnnlab.figures.heatmaps import blend, comparison, overlay
@@ -48,6 +48,7 @@ __all__ = [
     "Drawable",
     "Effect",
     "bands",
+    "bars",
     "before_and_after",
     "blend",
     "comparison",

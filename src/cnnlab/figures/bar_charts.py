@@ -1,4 +1,4 @@
-"""Bar charts: histograms and the reliability diagram."""
+"""Bar charts: bars with names, histograms and the reliability diagram."""
 
 from __future__ import annotations
 
@@ -86,4 +86,30 @@ def reliability(confidence: npt.ArrayLike, accuracy: npt.ArrayLike, count: npt.A
     for axes in (above, below):
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     below.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    return figure
+
+
+def bars(values: Mapping[str, float], x: str = "", reference: tuple[float, str] | None = None) -> Figure:
+    """Draw a horizontal bar for each name, with its number at the end.
+
+    Args:
+        values: name of a bar -> its length, at least 0.
+        x: name of the horizontal axis.
+        reference: a length that is marked by a dashed line, and the text that names it.
+
+    Raises:
+        UsageError: there is no bar.
+    """
+    if not values:
+        raise UsageError("There is nothing to draw: give at least one bar.")
+    names, lengths = [shorten(name, 28) for name in values], np.asarray(list(values.values()), dtype=float)
+    figure = new_figure(6.4, 0.27 * len(names) + 1.0)
+    axes = styled(figure.subplots(), x=x, grid=False)
+    drawn = axes.barh(np.arange(len(names)), lengths, height=0.72, color=BLUE)
+    axes.bar_label(drawn, [f"{length:,g}" for length in lengths], padding=3, color=INK, fontsize=9)
+    axes.set_yticks(np.arange(len(names)), names, color=INK)
+    axes.set(ylim=(len(names) - 0.4, -0.6), xlim=(0, 1.12 * max(lengths.max(), *(reference or (1e-9,))[:1])))
+    if reference:
+        line = axes.axvline(reference[0], color=ORANGE, ls="--", lw=1.2, zorder=3, label=reference[1])
+        figure.legend(handles=[line], loc="outside lower center", **LEGEND)
     return figure

@@ -9,7 +9,6 @@ takes out the noise of the steps. All three are as in K. Crowson's style-transfe
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from torch.nn import functional as F
 from cnnlab.errors import DivergedError, ModelError, UsageError
 from cnnlab.generate.events import Event, Finished, Size, Started, StepDone
 from cnnlab.generate.extractor import Extractor
+from cnnlab.hardware import out_of_memory
 
 Losses = Mapping[str, Tensor]
 Objective = Callable[[Tensor], Losses]
@@ -138,8 +138,8 @@ class Canvas:
                 if not torch.isfinite(loss):
                     raise DivergedError(f"The loss became {float(loss.detach())}. Lower the rate or a weight.")
                 (self.pixels.grad,) = torch.autograd.grad(loss, [self.pixels])
-            except RuntimeError as error:  # torch.OutOfMemoryError is one; on a CPU there is no class of its own
-                if not re.search("out of memory|can't allocate memory", str(error)):
+            except RuntimeError as error:
+                if not out_of_memory(error):
                     raise
                 height, width = self.pixels.shape[2:]
                 side = max(32, int(max(height, width) / math.sqrt(2)))

@@ -22,6 +22,7 @@ import torch
 
 from cnnlab.data import ImageData
 from cnnlab.errors import TrainingError
+from cnnlab.hardware import out_of_memory
 from cnnlab.training import distributed
 from cnnlab.training.build import prepare
 from cnnlab.training.evaluation import evaluate, loss_and_accuracy, outputs_of
@@ -87,7 +88,9 @@ def train_epoch(session: Session) -> Iterator[StepDone]:
             with seeded(session.device, recipe.seed, total_step, rank):
                 session.set_modes()
                 loss, correct = train_step(session, batch.images, batch.targets, share, parts)
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
             raise TrainingError(
                 f"The memory of {session.device} does not suffice for a step of {len(batch.labels)} images. Try "
                 f"accumulate={2 * recipe.accumulate} (the same batch in smaller parts) or "

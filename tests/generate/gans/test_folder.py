@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from PIL import Image
 
@@ -52,6 +57,12 @@ def test_files_of_a_run(finished: GanFolder) -> None:
     assert all(math.isfinite(value) for row in finished.metrics for value in row.values())
     assert [path.name for path in finished.sample_files()] == ["epoch-0000.png", "epoch-0001.png", "epoch-0002.png"]
     assert {path.name for path in finished.figures.iterdir()} == {"losses.png", "interpolation.png", "samples.gif"}
+    page = finished.report_file.read_text("utf-8")
+    assert "2 of 2 epochs" in page
+    assert page.count("data:image/png") == 2, "samples and interpolation; nothing is measured yet"
+    assert page.count("data:image/gif") == 1
+    assert "networks: dcgan32" in page
+    assert "http" not in page.replace("http://www.w3.org", ""), "it needs no other file"
     with Image.open(finished.figures / "samples.gif") as gif:
         assert gif.n_frames == 3  # type: ignore[attr-defined]
     events = [json.loads(line)["event"] for line in (finished.path / "events.jsonl").read_text().splitlines()]
@@ -91,6 +102,32 @@ def test_a_stopped_run_goes_on_to_the_same_files(finished: GanFolder, tmp_path: 
     assert ours == theirs
     with pytest.raises(RunError, match="finished after 2 epochs"):
         resume_gan(run, data=make_bars())
+
+
+@pytest.mark.slow
+def test_a_killed_process_loses_at_most_an_epoch(tmp_path: Path) -> None:
+    """SIGKILL in the middle; resumed, the run ends with the same bits as one that was left in peace."""
+    settings = ["stable32", "--data", "digits", "image_size=8", "options.width=8", "epochs=4", "device=cpu"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cnnlab", "gan", *settings, "--out", str(tmp_path / "part"), "--json"],
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        if json.loads(line)["event"] == "GanEpoch":
+            break
+    time.sleep(0.1)  # within the second epoch
+    process.kill()
+    process.communicate()
+    part = GanFolder(tmp_path / "part")
+    assert not part.finished
+    run_all(resume_gan(part), GanRecorder(run=part))
+    whole = run_all(fit_gan(part.recipe), GanRecorder(tmp_path / "whole"))
+    tensors = safetensors.torch.load_file(part.state)
+    for name, value in safetensors.torch.load_file(whole.state).items():
+        assert torch.equal(tensors[name], value), name
+    for file in ("model.safetensors", "samples/epoch-0004.png", "figures/interpolation.png"):
+        assert (part.path / file).read_bytes() == (whole.path / file).read_bytes(), file
 
 
 def test_a_damaged_state_names_the_one_before_it(finished: GanFolder, tmp_path: Path) -> None:
@@ -176,6 +213,10 @@ def test_measures_of_a_generator(finished: GanFolder, judge: Classifier, tmp_pat
     assert values["frechet"] > values["frechet_held_out"] > 0
     assert 0 <= values["median_percentile"] <= 100
     assert (run.figures / "nearest.png").is_file()
+    assert (run.figures / "classes.png").is_file()
+    page = run.report_file.read_text("utf-8")
+    assert f"{values['effective_classes']:.2f} of 10 effective classes" in page
+    assert "all classes equally frequent" in page
     with pytest.raises(UsageError, match="classifier that was trained on bars"):
         assess(run, judge, data=make_bars())
 

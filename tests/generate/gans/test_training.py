@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from cnnlab.data import ImageData
-from cnnlab.errors import CheckpointError, DivergedError, OtherDataError, RecipeError, UnknownNameError
+from cnnlab.errors import CheckpointError, DivergedError, OtherDataError, RecipeError, TrainingError, UnknownNameError
 from cnnlab.generate.gans.events import GanEpoch, GanFinished, GanStep
 from cnnlab.generate.gans.loop import fit_gan
 from cnnlab.generate.gans.losses import LOSSES
@@ -148,6 +148,20 @@ def test_a_loss_that_is_no_number_stops_the_training(bars_data: ImageData) -> No
         next(session.gan.discriminator.parameters()).fill_(math.nan)
     with pytest.raises(DivergedError, match=r"discriminator became nan in epoch 1, step 1. Try lr=0.0001"):
         list(fit_gan(session.recipe, session=session))
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "advice"), [(16, "Try batch_size=8"), (2, "Try a smaller image_size")], ids=["large", "small"]
+)
+def test_memory_that_ends_is_said(
+    batch_size: int, advice: str, bars_data: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> torch.Tensor:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr("cnnlab.generate.gans.loop.gan_step", full)
+    with pytest.raises(TrainingError, match=f"memory of cpu does not suffice for a step of {batch_size} .*{advice}"):
+        list(fit_gan(tiny_gan(batch_size=batch_size), data=bars_data))
 
 
 # Recipes -------------------------------------------------------------------------------------------------------------

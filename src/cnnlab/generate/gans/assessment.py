@@ -22,7 +22,8 @@ from cnnlab.generate.gans.measures import (
     nearest_images,
 )
 from cnnlab.generate.gans.pair import generate
-from cnnlab.generate.gans.pictures import neighbour_figure
+from cnnlab.generate.gans.pictures import class_figure, neighbour_figure
+from cnnlab.generate.gans.report import write_gan_report
 from cnnlab.generate.gans.session import image_preprocess, seeded_noise
 from cnnlab.hardware import choose_device
 from cnnlab.runs.classifier import Classifier
@@ -74,7 +75,7 @@ def assess(
     samples: int = 2000,
     device: str = "auto",
 ) -> dict[str, Any]:
-    """Measure the generator of a run, write the measures into its summary and draw the nearest training images.
+    """Measure the generator of a run, write the measures into its summary and its report, and draw them.
 
     Args:
         run: the run of a GAN.
@@ -111,7 +112,9 @@ def assess(
     values |= _copying(run, generated, training, held_out)
     if judge:
         values |= _judged(judge, generated, _pixels(data.train, run, samples), held_out, data.classes)
+        figures.save(class_figure(values["class_counts"]), run.figures / "classes.png")
     run.update_summary(measures=values)
+    write_gan_report(run)
     return values
 
 

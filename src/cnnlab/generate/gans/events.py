@@ -33,7 +33,7 @@ class GanStep(StepDone):
     @property
     def numbers(self) -> str:
         """Both losses as a progress bar shows them; reading them waits for a GPU."""
-        return f"loss of discriminator {self.loss:.3f}, generator {self.generator_loss:.3f}"
+        return f"loss D {self.loss:.3f} G {self.generator_loss:.3f}"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@
     last/               the state to go on from: both networks, both optimizers
     summary.json        status and measures
     samples/            images of the same noise after every epoch
-    figures/            losses, interpolation, nearest training images; samples.gif
+    figures/            losses, interpolation, nearest training images, classes; samples.gif
+    report.html         one self-contained page with all of it
 """
 
 from __future__ import annotations
@@ -91,6 +92,11 @@ class GanFolder(TrainingFolder):
         except RuntimeError as error:
             raise CheckpointError(f"{self.path / 'model.safetensors'} does not fit model.json: {error}") from None
         return generator.eval()
+
+    @property
+    def report_file(self) -> Path:
+        """The page about the run."""
+        return self.path / "report.html"
 
     # samples/
 

@@ -16,7 +16,6 @@ import math
 import time
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 
 from cnnlab.data import ImageData
@@ -25,6 +24,7 @@ from cnnlab.generate.gans.events import GanEpoch, GanFinished, GanStep
 from cnnlab.generate.gans.recipe import GanRecipe
 from cnnlab.generate.gans.session import GanSession, diverged, prepare_gan
 from cnnlab.generate.gans.step import gan_step
+from cnnlab.hardware import out_of_memory
 from cnnlab.training.events import Event, Started
 from cnnlab.training.loop import CHECK_EVERY
 from cnnlab.training.seeding import seeded
@@ -68,10 +68,12 @@ def _train_epoch(session: GanSession) -> Iterator[GanStep]:
         try:
             with seeded(session.device, recipe.seed, total_step):
                 sums = gan_step(session, batch.images, penalised)
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            smaller = f"batch_size={recipe.batch_size // 2}" if recipe.batch_size >= 4 else "a smaller image_size"
             raise TrainingError(
-                f"The memory of {session.device} does not suffice for a step of {len(batch)} images. Try "
-                f"batch_size={max(2, recipe.batch_size // 2)}."
+                f"The memory of {session.device} does not suffice for a step of {len(batch)} images. Try {smaller}."
             ) from None
         if session.ema:
             session.ema.update(session.gan.generator, total_step)

@@ -1,4 +1,4 @@
-"""Pictures of a GAN: samples in a grid, their development as a GIF, interpolation, losses, nearest training images."""
+"""Pictures of a GAN: samples in a grid, their development as a GIF, interpolation, losses, classes, nearest images."""
 
 from __future__ import annotations
 
@@ -91,6 +91,16 @@ def loss_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
         "logit of the discriminator": {"real images": line("real_logit"), "generated images": line("fake_logit")},
     }
     return figures.lines(panels, x="epoch")
+
+
+def class_figure(counts: Mapping[str, int]) -> Figure:
+    """Draw how many samples a classifier takes for each class, and how many each has where all are equally frequent.
+
+    Args:
+        counts: number of samples by the name of the class.
+    """
+    equal = sum(counts.values()) / max(len(counts), 1)
+    return figures.bars(counts, x="number of samples", reference=(equal, "all classes equally frequent"))
 
 
 def neighbour_figure(samples: Tensor, nearest: Tensor, percentiles: np.ndarray) -> Figure:

@@ -89,6 +89,12 @@ class GanRecipe(Settings):
             values |= {"reproduces": ""}
         return GanRecipe.make(values, "override")
 
+    def changed(self) -> dict[str, Any]:
+        """Return only the values that differ from the defaults, and always networks, data, loss and epochs."""
+        defaults = GanRecipe().values()
+        always = {"networks", "data", "loss", "epochs"}
+        return {key: value for key, value in self.values().items() if key in always or value != defaults[key]}
+
 
 PACKAGE = "cnnlab.generate.gans.recipes"
 

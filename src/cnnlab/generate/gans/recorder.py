@@ -11,6 +11,7 @@ from cnnlab.generate.gans.events import EPOCH_COLUMNS, GanEpoch, GanFinished, Ga
 from cnnlab.generate.gans.folder import GanFolder, create_gan_run
 from cnnlab.generate.gans.pair import generate
 from cnnlab.generate.gans.pictures import grid, interpolate, loss_curves, write_gif
+from cnnlab.generate.gans.report import write_gan_report
 from cnnlab.generate.gans.session import GanSession, seeded_noise
 from cnnlab.generate.gans.state import save_gan_state
 from cnnlab.runs.event_recorder import EventRecorder
@@ -88,6 +89,7 @@ class GanRecorder(EventRecorder[GanFolder]):
         self.run.write_figure("interpolation.png", grid(images.flatten(0, 1), columns=images.shape[1]))
         figures.save(loss_curves(self.run.metrics), self.run.figures / "losses.png")
         self.run.update_summary(status=event.reason, epochs_done=session.epoch, seconds=event.seconds)
+        write_gan_report(self.run)
         self._log(event)
 
     def _write_images(self, session: GanSession) -> None:

@@ -98,7 +98,7 @@ def prepare_gan(recipe: GanRecipe, data: ImageData | None = None) -> GanSession:
         device=device,
         channels_last=precision.channels_last,
     )
-    counts = "generator {:,} and discriminator {:,} parameters".format(*gan.parameter_counts)
+    counts = "generator (G) {:,}, discriminator (D) {:,} parameters".format(*gan.parameter_counts)
     notes = [
         f"data: {data.name}, {len(data.train):,} {'grey' if channels == 1 else 'colour'} images, {size}x{size} pixels",
         f"networks: {recipe.networks}, {counts}",
