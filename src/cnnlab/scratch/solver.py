@@ -123,6 +123,11 @@ class Solver:
         self.last_state: dict[str, Array] | None = None
 
     @property
+    def best_params(self) -> dict[str, Array]:
+        """The parameters of ``best_state``, without buffers; empty before the first."""
+        return {name: array for name, array in (self.best_state or {}).items() if name in self.model.params}
+
+    @property
     def iterations_per_epoch(self) -> int:
         """Number of minibatches that together hold as many images as there are."""
         return max(len(self.X_train) // self.batch_size, 1)

@@ -1,0 +1,109 @@
+"""Writing the package ``cs231n`` beside the course's notebooks."""
+
+from __future__ import annotations
+
+import pkgutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from cnnlab.course import cs231n
+from cnnlab.errors import RunError, UsageError
+from cnnlab.files import write_text
+
+PACKAGE = "cs231n"
+
+_MARK = "Written by `cnnlab course link`"
+_DATASETS = "datasets"
+
+
+@dataclass(frozen=True)
+class Link:
+    """A package that was written.
+
+    Attributes:
+        package: folder of the package.
+        files: paths of its files, seen from there.
+        moved: folder to which a package of that name was moved; None when there was none.
+    """
+
+    package: Path
+    files: tuple[str, ...]
+    moved: Path | None
+
+
+def link_course(folder: str | Path, *, force: bool = False) -> Link:
+    """Write a package ``cs231n`` into a folder, so that notebooks in it run with cnnlab.
+
+    Its files only import :mod:`cnnlab.course.cs231n`: a newer cnnlab needs no new link. A package that was written here
+    before is written again; data sets and other files in it stay.
+
+    Args:
+        folder: folder of the notebooks.
+        force: whether a package ``cs231n`` of somebody else is moved aside, to ``cs231n-before-link``; its data sets
+            come into the new one.
+
+    Raises:
+        UsageError: there is no such folder, or it has a package ``cs231n`` of somebody else.
+        RunError: the folder cannot be written.
+    """
+    package = _checked_folder(Path(folder).expanduser()) / PACKAGE
+    foreign = _is_foreign(package)
+    if foreign and not force:
+        raise UsageError(
+            f"{package} is a package that cnnlab did not write, perhaps your own solutions. Choose another folder, or "
+            f"give --force: it is then moved to {_aside(package).name}, and nothing in it is lost."
+        )
+    moved, texts = _aside(package) if foreign else None, _texts()
+    try:
+        if moved is not None:
+            package.rename(moved)
+        package.mkdir(exist_ok=True)
+        if moved is not None and (moved / _DATASETS).exists():
+            (moved / _DATASETS).rename(package / _DATASETS)
+        for path, text in texts.items():
+            (package / path).parent.mkdir(exist_ok=True)
+            write_text(package / path, text)
+    except OSError as error:
+        raise RunError(f"Could not write {package}: {error.strerror or error}. Choose another folder.") from error
+    return Link(package, tuple(texts), moved)
+
+
+def _checked_folder(folder: Path) -> Path:
+    if folder.name == PACKAGE:
+        raise UsageError(f"{folder} is the package itself. Name the folder of the notebooks: {folder.parent}.")
+    if not folder.is_dir():
+        problem = "is a file" if folder.exists() else "does not exist"
+        raise UsageError(f"{folder} {problem}. Name the folder of the notebooks, or make one: mkdir {folder}.")
+    return folder
+
+
+def _is_foreign(package: Path) -> bool:
+    """Return whether there is a package that cnnlab did not write; a folder without Python files is none."""
+    if not package.exists():
+        return False
+    if not package.is_dir():
+        return True
+    start = package / "__init__.py"
+    if start.is_file():
+        return _MARK not in start.read_text(encoding="utf-8", errors="replace")
+    return any(package.glob("*.py"))
+
+
+def _aside(package: Path) -> Path:
+    """Return the first free name for a package that makes room."""
+    path, number = package.with_name(f"{PACKAGE}-before-link"), 2
+    while path.exists():
+        path, number = package.with_name(f"{PACKAGE}-before-link-{number}"), number + 1
+    return path
+
+
+def _texts() -> dict[str, str]:
+    """Return the files of the package, path -> content: one for each module that notebooks import."""
+    # First the file by which the package is recognised as one of cnnlab, should the writing be interrupted.
+    texts = {"__init__.py": f'"""{_MARK}: the notebooks of CS231n run with cnnlab."""\n'}
+    for module in pkgutil.walk_packages(cs231n.__path__, f"{cs231n.__name__}."):
+        if "._" not in module.name:
+            path = module.name.removeprefix(f"{cs231n.__name__}.").replace(".", "/")
+            content = f'"""{_MARK}, which overwrites changes here."""\n\nfrom {module.name} import *\n'
+            texts[f"{path}/__init__.py" if module.ispkg else f"{path}.py"] = content
+    return texts
