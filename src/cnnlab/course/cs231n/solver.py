@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from cnnlab.course._arrays import Array
 from cnnlab.errors import DivergedError
 from cnnlab.scratch import solver
@@ -42,9 +44,11 @@ class Solver(solver.Solver):
 
     def train(self) -> None:
         try:
-            super().train()
+            with np.errstate(over="ignore", invalid="ignore"):
+                super().train()
         except DivergedError as error:
             print(f"The training ends here. {error}")
             self.loss_history.append(math.nan)
             if not self.train_acc_history:  # notebooks plot at least one accuracy
-                self._measure()
+                with np.errstate(over="ignore", invalid="ignore"):
+                    self._measure()
