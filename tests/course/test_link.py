@@ -1,0 +1,109 @@
+"""The package ``cs231n`` that is written beside notebooks: what is in it, and what is never lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cnnlab.course.link import link_course
+from cnnlab.errors import RunError, UsageError
+from tests.course.test_interface import INTERFACE
+
+
+def in_folder(folder: Path, code: str) -> str:
+    """Run Python code in a folder, as a notebook there would; return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_module_is_imported_from_the_folder(tmp_path: Path) -> None:
+    link = link_course(tmp_path)
+    assert link.package == tmp_path / "cs231n"
+    assert link.moved is None
+    modules = [f"cs231n.{module}" for module in INTERFACE]
+    code = f"""
+import importlib, json
+modules = {{name: importlib.import_module(name) for name in {modules!r}}}
+print(json.dumps({{name: [module.__file__, sorted(vars(module))] for name, module in modules.items()}}))
+"""
+    loaded = json.loads(in_folder(tmp_path, code))
+    for module, calls in INTERFACE.items():
+        file, names = loaded[f"cs231n.{module}"]
+        assert Path(file).is_relative_to(tmp_path)
+        assert {call.split("(")[0].split(".")[0] for call in calls} <= set(names)
+
+
+def test_star_imports_bring_the_functions(tmp_path: Path) -> None:
+    link_course(tmp_path)
+    code = """
+import numpy as np
+from cs231n.layers import *
+from cs231n.fast_layers import *
+from cs231n.classifiers.fc_net import *
+print(affine_forward(np.ones((1, 2)), np.ones((2, 1)), np.ones(1))[0], conv_forward_fast.__name__)
+"""
+    assert in_folder(tmp_path, code) == "[[3.]] conv_forward\n"
+
+
+def test_written_again_it_keeps_other_files(tmp_path: Path) -> None:
+    link_course(tmp_path)
+    (tmp_path / "cs231n" / "layers.py").write_text("broken")
+    (tmp_path / "cs231n" / "datasets").mkdir()
+    (tmp_path / "cs231n" / "datasets" / "cifar").write_text("data")
+    assert link_course(tmp_path).moved is None
+    assert "import *" in (tmp_path / "cs231n" / "layers.py").read_text()
+    assert (tmp_path / "cs231n" / "datasets" / "cifar").read_text() == "data"
+
+
+def test_a_folder_with_data_sets_alone_is_no_package(tmp_path: Path) -> None:
+    (tmp_path / "cs231n" / "datasets").mkdir(parents=True)
+    assert link_course(tmp_path).moved is None
+    assert (tmp_path / "cs231n" / "datasets").is_dir()
+
+
+@pytest.mark.parametrize("file", ["__init__.py", "layers.py"])
+def test_somebody_s_own_package_is_refused_and_moved_by_force(tmp_path: Path, file: str) -> None:
+    own = tmp_path / "cs231n"
+    (own / "datasets").mkdir(parents=True)
+    (own / "datasets" / "cifar").write_text("data")
+    (own / file).write_text("my = 'solution'")
+    with pytest.raises(UsageError, match="cs231n-before-link"):
+        link_course(tmp_path)
+    assert (own / file).read_text() == "my = 'solution'"
+    assert sorted(path.name for path in own.iterdir()) == sorted(["datasets", file])
+    link = link_course(tmp_path, force=True)
+    assert link.moved == tmp_path / "cs231n-before-link"
+    assert (link.moved / file).read_text() == "my = 'solution'"
+    assert (own / "datasets" / "cifar").read_text() == "data"
+    assert link_course(tmp_path, force=True).moved is None  # it is cnnlab's now
+    (own / "__init__.py").write_text("again my own")
+    again = link_course(tmp_path, force=True)
+    assert again.moved == tmp_path / "cs231n-before-link-2"
+
+
+def test_folders_that_make_no_sense_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="does not exist"):
+        link_course(tmp_path / "assigment1")
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="is a file"):
+        link_course(tmp_path / "file")
+    with pytest.raises(UsageError, match="is the package itself"):
+        link_course(tmp_path / "cs231n")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root writes everywhere")
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(RunError, match="Choose another folder"):
+            link_course(tmp_path)
+    finally:
+        tmp_path.chmod(0o700)
