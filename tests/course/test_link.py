@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -99,11 +98,8 @@ def test_folders_that_make_no_sense_are_refused(tmp_path: Path) -> None:
         link_course(tmp_path / "cs231n")
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root writes everywhere")
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    try:
-        with pytest.raises(RunError, match="Choose another folder"):
-            link_course(tmp_path)
-    finally:
-        tmp_path.chmod(0o700)
+    (tmp_path / "cs231n").mkdir()
+    (tmp_path / "cs231n" / "classifiers").touch()  # a file where a folder is to be
+    with pytest.raises(RunError, match="Choose another folder"):
+        link_course(tmp_path)

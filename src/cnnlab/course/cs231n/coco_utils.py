@@ -41,7 +41,7 @@ def load_coco_data(
         DataError: a file is damaged, or h5py is not installed.
     """
     folder = find_dataset(
-        base_dir, "coco_captioning", "It is http://cs231n.stanford.edu/coco_captioning.zip, unpacked."
+        Path(base_dir), "coco_captioning", "It is http://cs231n.stanford.edu/coco_captioning.zip, unpacked."
     )
     data: dict[str, Any] = dict(_arrays(folder / "coco2014_captions.h5"))
     for split in ("train", "val"):
