@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -93,7 +94,7 @@ def get_CIFAR10_data(
 
 def load_tiny_imagenet(
     path: str | os.PathLike[str], dtype: type = np.float32, subtract_mean: bool = True
-) -> dict[str, Array | list[list[str]] | None]:
+) -> dict[str, Any]:
     """Return Tiny ImageNet, or a part of it such as TinyImageNet-100-A, from its folder.
 
     Args:
@@ -103,7 +104,7 @@ def load_tiny_imagenet(
 
     Returns:
         ``class_names``, a list of names for each class; ``X_train`` (N, 3, H, W), ``y_train``, ``X_val``, ``y_val``,
-        ``X_test``; ``y_test``, which is None where the folder has no labels of test; ``mean_image`` (3, H, W).
+        ``X_test``; ``y_test``, which is None, as labels of test are not published; ``mean_image`` (3, H, W).
 
     Raises:
         DataNotFoundError: the folder or a file in it is missing.
@@ -111,32 +112,23 @@ def load_tiny_imagenet(
     """
     root = find_dataset(Path(path), Path(path).name, "It is Tiny ImageNet from http://cs231n.stanford.edu, unpacked.")
     classes = _lines(root / "wnids.txt")
-    words = dict(line.split("\t", 1) for line in _lines(root / "words.txt"))
     position = {wnid: label for label, wnid in enumerate(classes)}
-    files, labels = [], []
-    for wnid in classes:
-        images = sorted((root / "train" / wnid / "images").glob("*.JPEG"))
-        files += images
-        labels += [position[wnid]] * len(images)
-    X_train = _images(files, dtype)
-    mean = X_train.mean(axis=0)
-    data: dict[str, Array | list[list[str]] | None] = {
+    words = dict(line.split("\t", 1) for line in _lines(root / "words.txt"))
+    train = [(file, position[wnid]) for wnid in classes for file in _photos(root / "train" / wnid)]
+    val = [line.split("\t") for line in _lines(root / "val" / "val_annotations.txt")]
+    data: dict[str, Any] = {
         "class_names": [words.get(wnid, wnid).split(", ") for wnid in classes],
-        "y_train": np.array(labels),
-        "mean_image": mean,
+        "X_train": _images([file for file, _ in train], dtype),
+        "y_train": np.array([label for _, label in train]),
+        "X_val": _images([root / "val" / "images" / row[0] for row in val], dtype),
+        "y_val": np.array([position[row[1]] for row in val]),
+        "X_test": _images(_photos(root / "test"), dtype),
+        "y_test": None,
     }
-    if not subtract_mean:
-        mean = np.zeros_like(mean)
-    data["X_train"] = X_train - mean
-    for split in ("val", "test"):
-        annotations = root / split / f"{split}_annotations.txt"
-        if split == "val" or annotations.is_file():
-            rows = [line.split("\t") for line in _lines(annotations)]
-            names, marks = [row[0] for row in rows], [position[row[1]] for row in rows]
-            data[f"y_{split}"] = np.array(marks)
-        else:
-            names, data["y_test"] = sorted(file.name for file in (root / "test" / "images").glob("*.JPEG")), None
-        data[f"X_{split}"] = _images([root / split / "images" / name for name in names], dtype) - mean
+    data["mean_image"] = data["X_train"].mean(axis=0)
+    if subtract_mean:
+        for name in ("X_train", "X_val", "X_test"):
+            data[name] -= data["mean_image"]
     return data
 
 
@@ -181,7 +173,11 @@ def _channels_last(pixels: Array) -> Array:
 def _lines(path: Path) -> list[str]:
     if not path.is_file():
         raise DataNotFoundError(f"There is no file {path}. Unpack Tiny ImageNet again.")
-    return path.read_text(encoding="utf-8").split("\n")[: -1 if path.read_bytes().endswith(b"\n") else None]
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def _photos(folder: Path) -> list[Path]:
+    return sorted((folder / "images").glob("*.JPEG"))
 
 
 def _images(files: list[Path], dtype: type) -> Array:
