@@ -21,6 +21,8 @@ from cnnlab.zoo.inception import AuxiliaryHead
 from cnnlab.zoo.resnet import BasicBlock, Bottleneck
 from tests.zoo.helpers import count
 
+SLOW = pytest.mark.slow
+
 
 def on_meta(name: str, **settings: object) -> nn.Module:
     """The network without numbers: enough for counts and shapes."""
@@ -78,11 +80,11 @@ def test_densenet_has_as_many_layers_as_its_name_says(name: str) -> None:
     ("name", "expected"),
     [
         ("resnet50", [(64, 56), (256, 56), (512, 28), (1024, 14), (2048, 7)]),
-        ("resnext101_32x8d", [(64, 56), (256, 56), (512, 28), (1024, 14), (2048, 7)]),
+        pytest.param("resnext101_32x8d", [(64, 56), (256, 56), (512, 28), (1024, 14), (2048, 7)], marks=SLOW),
         ("se_resnet18", [(64, 56), (64, 56), (128, 28), (256, 14), (512, 7)]),
         ("resnet110", [(16, 32), (16, 32), (32, 16), (64, 8)]),
         ("densenet121", [(64, 56), (256, 56), (512, 28), (1024, 14), (1024, 7)]),
-        ("densenet161", [(96, 56), (384, 56), (768, 28), (2112, 14), (2208, 7)]),
+        pytest.param("densenet161", [(96, 56), (384, 56), (768, 28), (2112, 14), (2208, 7)], marks=SLOW),
         ("googlenet", [(192, 28), (480, 28), (832, 14), (1024, 7)]),
         ("inception_v3", [(192, 35), (288, 35), (768, 17), (2048, 8)]),
     ],
@@ -95,8 +97,15 @@ def test_stages_have_the_shapes_of_the_paper(name: str, expected: list[tuple[int
     assert [(x.shape[1], x.shape[2]) for x in list(stages.values())[:-1]] == expected
 
 
-@pytest.mark.parametrize("name", ["resnet50", "resnext50_32x4d", "se_resnet18", "densenet121", "googlenet"])
-@pytest.mark.parametrize(("size", "kernel", "side"), [(32, 3, 32), (64, 3, 64), (224, 7, 56)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet50",
+        "googlenet",
+        *(pytest.param(n, marks=SLOW) for n in ("resnext50_32x4d", "se_resnet18", "densenet121")),
+    ],
+)
+@pytest.mark.parametrize(("size", "kernel", "side"), [(64, 3, 64), (224, 7, 56), pytest.param(32, 3, 32, marks=SLOW)])
 def test_small_images_keep_their_side_in_the_stem(name: str, size: int, kernel: int, side: int) -> None:
     side = 28 if (name, size) == ("googlenet", 224) else side
     with torch.device("meta"):
@@ -291,7 +300,7 @@ def test_auxiliary_head_of_inception_v3_takes_any_map(side: int, pooled: int) ->
         torch.testing.assert_close(seen[0][:, :, 1, 2], x[:, :, 3:8, 6:11].mean((2, 3)))
 
 
-@pytest.mark.parametrize(("name", "size"), [("googlenet", 16), ("inception_v3", 75)])
+@pytest.mark.parametrize(("name", "size"), [("googlenet", 16), pytest.param("inception_v3", 75, marks=SLOW)])
 def test_dropout_acts_in_training_only_and_can_be_switched_off(name: str, size: int) -> None:
     torch.manual_seed(0)
     images = torch.randn(4, 3, size, size)
@@ -306,7 +315,7 @@ def test_dropout_acts_in_training_only_and_can_be_switched_off(name: str, size: 
 # Options, initialisation, facts.
 
 
-@pytest.mark.parametrize("name", ["resnet50", "resnext50_32x4d", "se_resnet18"])
+@pytest.mark.parametrize("name", ["resnet50", "se_resnet18", pytest.param("resnext50_32x4d", marks=SLOW)])
 def test_zero_init_residual_starts_blocks_as_the_identity(name: str) -> None:
     x = torch.rand(2, 64 if name == "se_resnet18" else 256, 4, 4)
     for wanted in (True, False):

@@ -17,6 +17,7 @@ from cnnlab.zoo.convnext import Block
 from cnnlab.zoo.mixer import MixerBlock, Patches
 from tests.zoo.helpers import count
 
+SLOW = pytest.mark.slow
 SEARCHED = ("nasnet_mobile", "nasnet_large", "pnasnet5_large")
 
 
@@ -208,11 +209,11 @@ def test_nasnet_mobile_by_hand() -> None:
 @pytest.mark.parametrize(
     ("name", "size", "expected"),
     [
-        ("nasnet_large", 331, [(336, 42), (1008, 42), (2016, 21), (4032, 11)]),
         ("nasnet_mobile", 224, [(88, 28), (264, 28), (528, 14), (1056, 7)]),
-        ("pnasnet5_large", 331, [(540, 42), (1080, 42), (2160, 21), (4320, 11)]),
-        ("nasnet_mobile", 32, [(32, 32), (264, 32), (528, 16), (1056, 8)]),
         ("pnasnet5_large", 33, [(96, 33), (1080, 33), (2160, 17), (4320, 9)]),
+        pytest.param("nasnet_large", 331, [(336, 42), (1008, 42), (2016, 21), (4032, 11)], marks=SLOW),
+        pytest.param("pnasnet5_large", 331, [(540, 42), (1080, 42), (2160, 21), (4320, 11)], marks=SLOW),
+        pytest.param("nasnet_mobile", 32, [(32, 32), (264, 32), (528, 16), (1056, 8)], marks=SLOW),
     ],
 )
 def test_channels_and_pixels_of_the_stacks(name: str, size: int, expected: list[tuple[int, int]]) -> None:
@@ -325,7 +326,9 @@ def test_cell_of_pnasnet_written_out(stride: int) -> None:
     ("name", "expected"),
     [
         # The authors' skip_reduction_layer_input: large passes over the reduction, mobile does not.
-        ("nasnet_large", {"cell_6": "cell_4", "cell_7": "reduction_cell_0", "cell_12": "cell_10"}),
+        pytest.param(
+            "nasnet_large", {"cell_6": "cell_4", "cell_7": "reduction_cell_0", "cell_12": "cell_10"}, marks=SLOW
+        ),
         ("nasnet_mobile", {"cell_6": "cell_3", "cell_7": "reduction_cell_0", "cell_12": "cell_9"}),
         ("pnasnet5_large", {"cell_4": "cell_2", "cell_5": "cell_3", "cell_9": "cell_7", "cell_1": "cell_stem_1"}),
     ],
@@ -371,7 +374,7 @@ def test_drop_path_of_searched_networks_grows_to_the_last_cell(name: str) -> Non
     assert rates == pytest.approx([0.3 * (i + 1) / len(rates) for i in range(len(rates))])
 
 
-@pytest.mark.parametrize("options", [{"dropout": 0.5}, {"dropout": 0.0, "drop_path": 0.3}])
+@pytest.mark.parametrize("options", [pytest.param({"dropout": 0.5}, marks=SLOW), {"dropout": 0.0, "drop_path": 0.3}])
 def test_dropout_and_drop_path_of_nasnet_act_in_training_only(options: dict[str, float]) -> None:
     torch.manual_seed(0)
     model, images = create_model("nasnet_mobile", 10, image_size=8, **options), torch.randn(4, 3, 8, 8)
