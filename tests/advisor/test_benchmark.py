@@ -53,6 +53,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CNNLAB_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.mark.slow
 def test_a_network_is_measured() -> None:
     done = measure.measure("mlp", image_size=None, batch_size=16, device="cpu", seconds=0.1)
     assert (done.name, done.image_size, done.asked_size, done.batch_size, done.device) == ("mlp", 28, None, 16, "cpu")

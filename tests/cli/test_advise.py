@@ -35,6 +35,7 @@ def test_the_printed_command_runs() -> None:
     assert (recipe.data, recipe.seed, recipe.device) == ("digits", 3, "cpu")
 
 
+@pytest.mark.slow
 def test_json_and_nothing_else() -> None:
     result = cnnlab("advise", "digits", "--minutes", "0.1", "--budget", "10", "--goal", "small", "--json")
     assert result.exit_code == 0, result.stderr

@@ -54,6 +54,7 @@ def test_too_few_images_are_refused(tmp_path: Path) -> None:
         course_split(ImageData("photos", ["a"], files, None, None, "made up"), 1, 0, 0)
 
 
+@pytest.mark.slow
 def test_the_split_of_cifar10(real_data: Path) -> None:
     data = cnnlab.load_data("cifar10", data_dir=real_data / "cifar10")
     parts = course_split(data)

@@ -33,6 +33,7 @@ from cnnlab.errors import (
 )
 from cnnlab.runs import Recorder, Run, create_run, extend, list_runs, open_run, resume, train
 from cnnlab.training import Event, Recipe, StepDone, fit, load_recipe
+from tests.cli.helpers import cnnlab
 from tests.helpers import make_bars, tiny_recipe
 from tests.runs.helpers_runs import make_photos
 
@@ -150,7 +151,25 @@ def test_a_killed_process_loses_at_most_an_epoch(tmp_path: Path) -> None:
     assert_same(train(part.recipe, out=tmp_path / "whole"), part)
 
 
-def test_ctrl_c_saves_says_how_to_go_on_and_exits_130(tmp_path: Path) -> None:
+def test_ctrl_c_saves_says_how_to_go_on_and_exits_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_ctrl_c(recipe: Recipe) -> Iterator[Event]:
+        for event in fit(recipe):
+            yield event
+            if isinstance(event, StepDone) and event.step == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("cnnlab.training.fit", with_ctrl_c)
+    settings = ["epochs=200", "device=cpu", "precision=fp32", "model_options.widths=[4,8,8]"]
+    result = cnnlab("train", "convnet", "--data", "digits", *settings, "--out", tmp_path / "run")
+    assert result.exit_code == 130, result.stderr
+    assert f"cnnlab resume {tmp_path / 'run'}" in " ".join(result.stderr.split())
+    run = open_run(tmp_path / "run")
+    assert run.status == "interrupted"
+    assert (run.path / "last" / "state.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_sigint_from_outside_saves_and_exits_130(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "cnnlab", "train", "lenet5", "epochs=200", "--out", str(tmp_path / "run"), "--json"],
         env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from markupsafe import Markup
 from PIL import Image
 from torch import nn
 from typer.testing import CliRunner
@@ -17,7 +18,7 @@ from typer.testing import CliRunner
 from cnnlab.cli import app
 from cnnlab.data import ArraySplit, ImageData
 from cnnlab.errors import ModelError
-from cnnlab.runs import Recorder, Run, train
+from cnnlab.runs import Recorder, Run, report, train
 from cnnlab.runs.report import mistakes, model_table, most_confused, next_steps, write_report
 from cnnlab.training import StepDone, fit
 from cnnlab.training.metrics import CLASS_COLUMNS, ClassMetrics, evaluate_scores
@@ -50,6 +51,14 @@ class Page(HTMLParser):
 def tiny_page(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Page:
     """The page of the tiny run."""
     return Page(write_report(copy_run(tiny_run, tmp_path_factory.mktemp("page") / "run")))
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages that are read for their text have empty figures: drawing takes most of the time."""
+    monkeypatch.setattr(report, "_curves", lambda run: [Markup("<svg></svg>")])
+    monkeypatch.setattr(report, "_figure", lambda run, name, figure: Markup("<svg></svg>"))
+    monkeypatch.setattr(report.figures, "save", lambda figure, path: path)
 
 
 def assert_self_contained(page: Page) -> None:
@@ -162,6 +171,7 @@ def test_worst_mistakes_are_the_surest_with_their_own_pictures(tiny_run: Run, tm
     assert mistakes(run, scores * 0 + truth, labels, data, 24, notes) == []
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_data_that_is_gone_costs_the_pictures_only(tmp_path: Path) -> None:
     run = train(tiny_recipe(data="made-up-and-gone", epochs=1), out=tmp_path / "run", data=make_bars(size=16))
     _, labels = run.scores()
@@ -172,6 +182,7 @@ def test_data_that_is_gone_costs_the_pictures_only(tmp_path: Path) -> None:
     assert "img" not in page.tags
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize("changed", [False, True])
 def test_the_curves_are_explained_by_what_the_recipe_does(tmp_path: Path, changed: bool) -> None:
     settings = ["augment.crop=2", "label_smoothing=0.1"] if changed else []
@@ -181,6 +192,7 @@ def test_the_curves_are_explained_by_what_the_recipe_does(tmp_path: Path, change
     assert ("smoothed labels" in text) is changed
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_photos_show_their_file_names(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos")
     (photos / "train" / "bees" / "broken.jpg").write_bytes(b"no image")
@@ -240,6 +252,7 @@ def test_the_model_table_of_a_network_that_cannot_take_the_image() -> None:
         model_table(Shared(), (5, 6, 6))
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_network_without_convolution_has_no_filters(tmp_path: Path) -> None:
     run = train(tiny_recipe(model="mlp", model_options={}, epochs=1), out=tmp_path / "run", data=make_bars(size=8))
     assert "First-layer filters" not in Page(write_report(run)).text

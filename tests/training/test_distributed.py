@@ -69,6 +69,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return open_run(path)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_report")
 def test_two_processes_equal_one(both: Run, tmp_path: Path) -> None:
     """The mean gradient of two halves is that of the whole, up to the order of additions."""
