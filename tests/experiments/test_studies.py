@@ -24,7 +24,8 @@ def test_a_study_at_tiny_scale(name: str, tmp_path: Path) -> None:
     study = find_study(name)
     started = time.process_time()
     try:
-        result = run_study(study, "tiny", seeds=(0, 1), data="mnist5k", out=tmp_path)
+        data = None if study.own_data else "mnist5k"
+        result = run_study(study, "tiny", seeds=(0, 1), data=data, out=tmp_path)
     except WeightsNotFoundError as error:
         pytest.skip(str(error))
     assert time.process_time() - started < 60  # CPU seconds, other tests run beside it

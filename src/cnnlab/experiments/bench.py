@@ -58,7 +58,7 @@ class Bench:
         seed: seed of initialisation, order, augmentation and choice of training images.
         scale: size of the study: ``tiny``, ``small`` or ``full``.
         variants: names of the variants to measure, all of the study's or some.
-        data: the images; the test split is the same for all seeds.
+        data: the images; the test split is the same for all seeds. ``None`` for a study that makes its own data.
         folder: folder in which unfinished trainings are kept, so that a killed study goes on where it was.
         checkpoints: folder for the weights of every epoch in half precision; ``None`` keeps none.
         watch: function that sees every event, for a display.
@@ -69,13 +69,14 @@ class Bench:
         seed: int,
         scale: str,
         variants: tuple[str, ...],
-        data: ImageData,
+        data: ImageData | None,
         folder: Path,
         *,
         checkpoints: Path | None = None,
         watch: Watch | None = None,
     ) -> None:
-        self.seed, self.scale, self.variants, self.data = seed, scale, variants, data
+        self.seed, self.scale, self.variants = seed, scale, variants
+        self.data: ImageData = data  # type: ignore[assignment]  # None only for a study that does not look at it
         self.records = Records()
         self._folder, self._checkpoints, self._watch = folder, checkpoints, watch
         self._trainings = 0

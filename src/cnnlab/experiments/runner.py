@@ -66,13 +66,17 @@ def run_study(
 
     Raises:
         UnknownNameError: no study or variant has that name.
-        UsageError: fewer than two seeds, or an unknown scale.
+        UsageError: fewer than two seeds, an unknown scale, or other data for a study that makes its own.
         DataNotFoundError: the data is not on this machine; the embedded one is offered.
         RunError: the folder holds other results, or cannot be written.
     """
     study = find_study(study) if isinstance(study, str) else study
     if scale not in SCALES:
         raise UsageError(f'There is no scale "{scale}". Choose from {", ".join(SCALES)}.')
+    if study.own_data and data not in (None, study.data):
+        raise UsageError(
+            f'The study {study.name} makes its own data, "{study.data}", and takes no other. Leave out data.'
+        )
     check_variants(study, tuple(variants))
     chosen = tuple(variant for variant in study.variants if not variants or variant in variants)
     wanted = checked_seeds(range(study.planned_seeds) if seeds is None else seeds)
@@ -84,10 +88,10 @@ def run_study(
     if not stale:
         folder.restore_seeds()
     missing = [seed for seed in wanted if stale or not folder.seed_file(seed).is_file()]
-    images = _load(study, name, data_dir, scale) if missing else None  # before anything in the folder is touched
+    # Before anything in the folder is touched.
+    images = _load(study, name, data_dir, scale) if missing and not study.own_data else None
     _begin_folder(folder, settings, clear=stale)
     for seed in missing:
-        assert images is not None
         checkpoints = folder.path / "checkpoints" if seed == wanted[0] else None
         watch = None if display is None else partial(display, seed)
         bench = Bench(seed, scale, chosen, images, folder.unfinished(seed), checkpoints=checkpoints, watch=watch)

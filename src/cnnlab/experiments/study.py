@@ -96,6 +96,7 @@ class Study(ABC):
         claims: the claims, tested together (Holm 1979).
         variants: names of the variants, in the order of tables and colours.
         data: name of the data set, or of a folder of photos; another one can be asked for when the study is run.
+        own_data: whether the study makes its data itself; ``data`` is then only their name.
         data_source: sentence that says where such a folder comes from; empty for a data set that cnnlab knows by name.
         pairing: what the variants share within a seed, and what varies from seed to seed, as the page says it.
     """
@@ -106,6 +107,7 @@ class Study(ABC):
     claims: ClassVar[tuple[Claim, ...]]
     variants: ClassVar[tuple[str, ...]]
     data: ClassVar[str] = "mnist"
+    own_data: ClassVar[bool] = False
     data_source: ClassVar[str] = ""
     pairing: ClassVar[str] = (
         "Within a seed all variants share images and their order; initialisation, order and the choice of training "

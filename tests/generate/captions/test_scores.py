@@ -119,31 +119,31 @@ def test_captions_are_parsed(caption: str, expected: list[Mention]) -> None:
 def test_all_captions_of_a_scene_get_full_marks() -> None:
     for scene in make_scenes(300, 32, pairs="all")[1]:
         for caption in scene.captions():
-            assert concept_scores([caption], [scene]) == ConceptScores(1, 1, 1, 1, 1), caption
+            assert concept_scores([caption], [scene]) == ConceptScores(1, 1, 1, 1, 1, 1), caption
 
 
 @pytest.mark.parametrize(
     ("caption", "scores"),
     [
-        ("two blue circles above a blue cross", (0.5, 1, 1, 1)),
-        ("two red squares above a blue square", (1, 0, 1, 1)),
-        ("three red circles above two blue crosses", (1, 1, 0, 1)),
-        ("two red circles below a blue cross", (1, 1, 1, 0)),
-        ("a blue cross above two red circles", (1, 1, 1, 0)),
-        ("two red circles at the top", (0.5, 0.5, 0.5, 0.5)),  # the cross is missing
-        ("two red circles and a blue cross above a red cross", (2 / 3, 2 / 3, 2 / 3, 0)),  # one too many
-        ("", (0, 0, 0, 0)),
+        ("two blue circles above a blue cross", (0.5, 1, 0.5, 1, 1)),
+        ("two red squares above a blue square", (1, 0, 0, 1, 1)),
+        ("three red circles above two blue crosses", (1, 1, 1, 0, 1)),
+        ("two red circles below a blue cross", (1, 1, 1, 1, 0)),
+        ("a blue cross above two red circles", (1, 1, 1, 1, 0)),
+        ("two red circles at the top", (0.5, 0.5, 0.5, 0.5, 0.5)),  # the cross is missing
+        ("two red circles and a blue cross above a red cross", (2 / 3, 2 / 3, 2 / 3, 2 / 3, 0)),  # one too many
+        ("", (0, 0, 0, 0, 0)),
     ],
 )
 def test_every_concept_is_scored_by_itself(caption: str, scores: tuple[float, ...]) -> None:
     result = concept_scores([caption], [SCENE])
-    assert (result.colour, result.shape, result.count, result.position) == pytest.approx(scores)
+    assert (result.colour, result.shape, result.pair, result.count, result.position) == pytest.approx(scores)
     assert result.scene == 0
 
 
 def test_scores_are_means_over_scenes() -> None:
     result = concept_scores(["two blue circles above a blue cross", SCENE.captions()[2]], [SCENE, SCENE])
-    assert result == ConceptScores(0.75, 1, 1, 1, 0.5)
+    assert result == ConceptScores(0.75, 1, 0.75, 1, 1, 0.5)
     with pytest.raises(UsageError, match="1 captions are about 2 scenes"):
         concept_scores(["a"], [SCENE, SCENE])
 

@@ -103,6 +103,7 @@ class ConceptScores:
     Args:
         colour: share of groups with the right colour.
         shape: share of groups with the right shape.
+        pair: share of groups with the right colour and the right shape.
         count: share of groups with the right number.
         position: share of groups at the right place.
         scene: share of captions in which all four are right of every group.
@@ -110,6 +111,7 @@ class ConceptScores:
 
     colour: float
     shape: float
+    pair: float
     count: float
     position: float
     scene: float
@@ -132,12 +134,12 @@ def concept_scores(captions: Sequence[str], scenes: Sequence[Scene]) -> ConceptS
     if len(captions) != len(scenes) or not captions:
         raise UsageError(f"{len(captions)} captions are about {len(scenes)} scenes; give a scene for each.")
     shares = [_agreement(mentions(caption), scene) for caption, scene in zip(captions, scenes, strict=True)]
-    colour, shape, count, position = (sum(column) / len(shares) for column in zip(*shares, strict=True))
-    return ConceptScores(colour, shape, count, position, sum(min(row) == 1 for row in shares) / len(shares))
+    colour, shape, pair, count, position = (sum(column) / len(shares) for column in zip(*shares, strict=True))
+    return ConceptScores(colour, shape, pair, count, position, sum(min(row) == 1 for row in shares) / len(shares))
 
 
-def _agreement(said: list[Mention], scene: Scene) -> tuple[float, float, float, float]:
-    """Return the shares of right colours, shapes, counts and places in one caption."""
+def _agreement(said: list[Mention], scene: Scene) -> tuple[float, ...]:
+    """Return the shares of right colours, shapes, pairs of both, counts and places in one caption."""
     groups = [(group.colour, group.shape, group.count, group.place) for group in scene.groups]
     told: list[tuple[object, ...] | None] = [(one.colour, one.shape, one.count, one.place) for one in said]
     # Captions that repeat themselves may mention a dozen groups; more than one too many changes no match.
@@ -150,5 +152,5 @@ def _agreement(said: list[Mention], scene: Scene) -> tuple[float, float, float, 
         ),
         key=lambda agreement: sum(map(sum, agreement)),
     )
-    colour, shape, count, place = (sum(column) / most for column in zip(*best, strict=True))
-    return colour, shape, count, place
+    rows = [(colour, shape, colour and shape, count, place) for colour, shape, count, place in best]
+    return tuple(sum(column) / most for column in zip(*rows, strict=True))
