@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from cnnlab.generate.gans.folder import GanFolder
 from cnnlab.runs import Run
@@ -24,7 +25,7 @@ def test_train_measure_and_resume(tmp_path: Path, tiny_run: Run) -> None:
     result = cnnlab("gan", out, "--judge", tiny_run.path, "--device", "cpu")
     assert result.exit_code == 0, result.stderr
     assert "effective classes" in result.stdout
-    assert "Fréchet distance on its features" in result.stdout
+    assert "Fréchet distance" in result.stdout
     result = cnnlab("report", out)
     assert result.stdout == f"report: {out / 'report.html'}\n"
     result = cnnlab("resume", out)
@@ -45,6 +46,7 @@ def test_train_measure_and_resume(tmp_path: Path, tiny_run: Run) -> None:
         ((), "Name one GAN: dcgan, least-squares, stable32, vanilla"),
         (("dcgan", "vanilla"), "Name one GAN"),
         (("dcgam",), 'Did you mean "dcgan"'),
+        (("dcgan", "loss=wgan"), "expected vanilla, least_squares, hinge, got 'wgan'.\n"),
         (("dcgan", "lrr=1"), 'Did you mean "lr"'),
         (("dcgan", "--data", "digits"), "a multiple of 4 and at least 16, not 8"),
         (("stable32", "--data", "digits", "image_size=28"), "image_size=32"),
@@ -57,6 +59,21 @@ def test_wrong_use(arguments: tuple[str, ...], message: str, tmp_path: Path, mon
     assert result.exit_code in (1, 2)
     assert message in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_judge_of_other_classes_is_refused_before_the_training(
+    tmp_path: Path, tiny_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(3):
+            Image.new("RGB", (16, 16), (80 * number, 0, 0)).save(tmp_path / "photos" / name / f"{number}.png")
+    monkeypatch.chdir(tmp_path)
+    result = cnnlab("gan", "dcgan", "image_size=16", "--data", "photos", "--judge", tiny_run.path)
+    assert result.exit_code == 2
+    assert "tells apart 0, 1, 2, ..., and" in result.stderr
+    assert "has the classes cat, dog" in result.stderr
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_folder_that_is_no_gan(tmp_path: Path, tiny_run: Run) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cnnlab.console import duration, percent
+from cnnlab.cli._output import print_table
+from cnnlab.console import duration, percent, table
 
 if TYPE_CHECKING:
     from cnnlab.data import ImageData
@@ -45,7 +46,8 @@ def train_gan(events: Iterator[Event], recorder: GanRecorder, judge: Classifier 
         )
         raise typer.Exit(130)
     if not as_json:
-        typer.echo(f"{run.recipe.networks} on {run.recipe.data}: trained in {duration(finished.seconds)}")
+        name = run.recipe.name or run.recipe.networks
+        typer.echo(f"{name} on {run.recipe.data}: trained in {duration(finished.seconds)}")
         typer.echo(f"samples: {run.samples_file(run.recipe.epochs)}, {run.figures / 'samples.gif'}")
     measure_gan(run, judge, finished.session.data, as_json)
 
@@ -61,32 +63,34 @@ def measure_gan(
     if as_json:
         typer.echo(json.dumps({"event": "Measures", "run": str(run.path), **values}))
         return
-    typer.echo("\n".join(measure_lines(values)))
-    typer.echo(f"run: {run.path}")
+    print_table(table(("measure", "value"), measure_rows(values)))
+    typer.echo(f"report: {run.report_file}")
     if judge is None:
         path = shlex.quote(str(run.path))
         typer.echo(f"Classes and distances need a classifier of the same data: cnnlab gan {path} --judge RUN", err=True)
 
 
-def measure_lines(values: dict[str, Any]) -> list[str]:
-    """Return the measures of a generator as lines for people."""
-    lines = [f"{values['samples']:,} samples"]
+def measure_rows(values: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the measures of a generator in words: the name and the value of each."""
+    rows = [("samples", f"{values['samples']:,}")]
     if "copied" in values:
-        lines.append(
-            f"copies of training images: {percent(values['copied'], 2)}; the median sample lies as far from the "
-            f"training images as the {values['median_percentile']:.0f}th percentile of held-out images"
-        )
+        farther = f"the median sample is farther from it than {values['median_percentile']:.0f}% of held-out images"
+        copies = f"{percent(values['copied'], 2)}, by comparison with {values['held_out']:,} held-out images"
+        rows += [("copies of training images", copies), ("nearest training image", farther)]
     if "effective_classes" in values:
-        counts = ", ".join(f"{name} {count}" for name, count in values["class_counts"].items())
-        lines.append(
-            f"effective classes: {values['effective_classes']:.2f} of {len(values['class_counts'])} ({counts}), "
-            f"by {values['judge']}"
-        )
+        counts: dict[str, int] = values["class_counts"]
+        frequent = sorted((name for name in counts if counts[name]), key=lambda name: -counts[name])
+        missing = ", ".join(name for name in counts if not counts[name])
+        rows += [
+            ("effective classes", f"{values['effective_classes']:.2f} of {len(counts)}, counted by {values['judge']}"),
+            ("samples of each class", ", ".join(f"{name}: {counts[name]:,}" for name in frequent)),
+        ]
+        rows += [("classes never made", missing)] if missing else []
         for key, title in (("frechet", "Fréchet distance"), ("kernel", "kernel distance")):
             held_out = values.get(f"{key}_held_out")
-            other = "" if held_out is None else f"; of held-out images {held_out:.4g}"
-            lines.append(f"{title} on its features: {values[key]:.4g}{other}")
-    return lines
+            other = "" if held_out is None else f"; held-out images {held_out:.4g}"
+            rows.append((title, f"{values[key]:.4g}{other}"))
+    return rows
 
 
 def gan_epoch_line(event: Event) -> str:

@@ -63,14 +63,19 @@ def gan(
         measure_gan(GanFolder(names[0]), classifier, None, as_json, device or "auto")
         return
     from cnnlab.cli._gan import train_gan
+    from cnnlab.generate.gans.assessment import check_judge
     from cnnlab.generate.gans.loop import fit_gan
     from cnnlab.generate.gans.recorder import GanRecorder
+    from cnnlab.generate.gans.session import prepare_gan
 
     options = {"data": absolute_data(data) if data else None, "seed": seed, "device": device}
     options |= {"data_dir": str(data_dir.resolve()) if data_dir else None}
     recipe = load_gan_recipe(names[0])
     recipe = recipe.with_overrides(settings, **{key: value for key, value in options.items() if value is not None})
-    train_gan(fit_gan(recipe), GanRecorder(out), classifier, as_json)
+    session = prepare_gan(recipe)
+    if classifier:
+        check_judge(classifier, session.data)  # not only after the training
+    train_gan(fit_gan(recipe, session=session), GanRecorder(out), classifier, as_json)
 
 
 def _list_keys(recipe: type[Settings], as_json: bool) -> None:

@@ -67,6 +67,19 @@ def judge_images(judge: Classifier, pixels: Tensor, batch_size: int = 250) -> Ju
     return Judgement(torch.cat(features).numpy(), torch.cat(answers).numpy())
 
 
+def check_judge(judge: Classifier, data: ImageData) -> None:
+    """Refuse a classifier that tells other classes apart than those of the data.
+
+    Raises:
+        UsageError: naming the classes of both.
+    """
+    if list(judge.classes) != list(data.classes):
+        raise UsageError(
+            f"{judge.name} tells apart {', '.join(judge.classes[:3])}, ..., and {data.name} has the classes "
+            f"{', '.join(data.classes[:3])}, ... Name the run of a classifier that was trained on {data.name}."
+        )
+
+
 def assess(
     run: GanFolder,
     judge: Classifier | None = None,
@@ -86,7 +99,8 @@ def assess(
         device: the device on which the images are generated.
 
     Returns:
-        ``samples``; ``median_percentile`` and ``copied`` where there are held-out images; and with a judge
+        ``samples``; ``median_percentile``, ``copied`` and the number ``held_out`` of the images that they compare
+        with, where there are held-out images, else ``median_distance``; and with a judge
         ``class_counts``, ``effective_classes``, ``frechet`` and ``kernel``, the distances of generated from training
         images, and ``frechet_held_out`` and ``kernel_held_out``, those of held-out images from the same ones.
 
@@ -97,11 +111,8 @@ def assess(
     data = data or load_data(recipe.data, data_dir=recipe.data_dir, seed=recipe.seed)
     if recipe.train_limit:
         data = data.limited(recipe.train_limit, seed=recipe.seed)
-    if judge and list(judge.classes) != list(data.classes):
-        raise UsageError(
-            f"{judge.name} tells apart {', '.join(judge.classes[:3])}, ..., and {data.name} has the classes "
-            f"{', '.join(data.classes[:3])}, ... Name the run of a classifier that was trained on {data.name}."
-        )
+    if judge:
+        check_judge(judge, data)
     chosen = choose_device(device)
     noise = seeded_noise(samples, recipe.noise_size, recipe.seed, SAMPLING).to(chosen)
     generated = generate(run.generator().to(chosen), noise)
@@ -113,7 +124,9 @@ def assess(
     if judge:
         values |= _judged(judge, generated, _pixels(data.train, run, samples), held_out, data.classes)
         figures.save(class_figure(values["class_counts"]), run.figures / "classes.png")
-    run.update_summary(measures=values)
+    earlier = run.summary.get("measures", {})
+    # Without a judge, what one has said of the same samples still holds.
+    run.update_summary(measures=earlier | values if earlier.get("samples") == samples else values)
     write_gan_report(run)
     return values
 
@@ -137,6 +150,7 @@ def _copying(run: GanFolder, generated: Tensor, training: Tensor, held_out: Tens
     return {
         "median_percentile": float(np.median(percentiles)),
         "copied": copied_share(neighbours.distances, usual),
+        "held_out": len(held_out),
     }
 
 

@@ -112,6 +112,6 @@ def neighbour_figure(samples: Tensor, nearest: Tensor, percentiles: np.ndarray) 
         percentiles: percentage of held-out images that lie at most as far from the training images, (n,).
     """
     pictures = [image.permute(1, 2, 0).numpy() for image in (*samples, *nearest)]
-    titles = [f"generated\nfarther than {percentile:.0f} %" for percentile in percentiles]
-    titles += ["nearest training image"] * len(nearest)
+    titles = [f"generated\nfarther than {percentile:.1f}%\nof held-out images" for percentile in percentiles]
+    titles += ["training image"] * len(nearest)
     return figures.image_grid(pictures, titles, columns=len(samples))

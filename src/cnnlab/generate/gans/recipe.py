@@ -74,7 +74,8 @@ class GanRecipe(Settings):
     @classmethod
     def _name_of_a_loss(cls, value: str) -> str:
         if value not in LOSS_NAMES:
-            raise ValueError(f"expected {', '.join(LOSS_NAMES)}, got {value!r}. {did_you_mean(value, LOSS_NAMES)}")
+            near = did_you_mean(value, LOSS_NAMES)
+            raise ValueError(f"expected {', '.join(LOSS_NAMES)}, got {value!r}. {near}".rstrip(". "))
         return value
 
     def with_overrides(self, overrides: Iterable[str] = (), **options: Any) -> GanRecipe:

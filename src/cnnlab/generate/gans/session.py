@@ -98,10 +98,10 @@ def prepare_gan(recipe: GanRecipe, data: ImageData | None = None) -> GanSession:
         device=device,
         channels_last=precision.channels_last,
     )
-    counts = "generator (G) {:,}, discriminator (D) {:,} parameters".format(*gan.parameter_counts)
     notes = [
         f"data: {data.name}, {len(data.train):,} {'grey' if channels == 1 else 'colour'} images, {size}x{size} pixels",
-        f"networks: {recipe.networks}, {counts}",
+        f"networks: {recipe.networks}",
+        "parameters: generator (G) {:,}, discriminator (D) {:,}".format(*gan.parameter_counts),
         f"device: {device}, {precision.describe()}",
     ]
     return GanSession(
