@@ -25,14 +25,16 @@ class Lesson:
     Args:
         name: name of the lesson, which is that of its file.
         arguments: command-line arguments that replace those of the process.
+        files: options of this lesson alone: their names, and what their help says.
 
     Attributes:
+        files: values of the options of this lesson alone; ``None`` where they are not given.
         quick: whether the lesson runs at small scale, to be tried in seconds; the numbers are those of toys then.
         seed: seed of NumPy's global random stream, which the layers draw from, and of ``rng``.
         out: folder for figures and ``numbers.json``.
     """
 
-    def __init__(self, name: str, arguments: Sequence[str] | None = None) -> None:
+    def __init__(self, name: str, arguments: Sequence[str] | None = None, **files: str) -> None:
         parser = argparse.ArgumentParser(
             prog=f"python lessons/{name}.py", description=f"cnnlab, lesson {name.replace('_', ' ')}"
         )
@@ -41,11 +43,14 @@ class Lesson:
         parser.add_argument("--data", choices=["cifar10", "mnist5k"], default="cifar10", help="the images")
         parser.add_argument("--data-dir", type=Path, help="folder where CIFAR-10 is looked for first")
         parser.add_argument("--out", type=Path, help="folder for results (default: lessons_out/NAME)")
+        for option, text in files.items():
+            parser.add_argument(f"--{option}", help=text)
         if arguments is None and "ipykernel" in sys.modules:
             arguments = []  # a notebook's command line is Jupyter's, not the reader's
         options = parser.parse_args(arguments)
         self.name, self.quick, self.seed = name, options.quick, options.seed
         self.out = options.out or Path("lessons_out") / name
+        self.files: dict[str, str | None] = {option: getattr(options, option) for option in files}
         self._data, self._data_dir = options.data, options.data_dir
         self._results: dict[str, Any] = {"lesson": name, "quick": self.quick, "seed": self.seed, "data": self._data}
         self._results |= {"numbers": [], "figures": []}

@@ -11,9 +11,9 @@ from PIL import Image
 
 from cnnlab.errors import UsageError
 from cnnlab.generate import forecast
+from cnnlab.generate.descent import Descent, Job, optimise
 from cnnlab.generate.events import StepDone
 from cnnlab.generate.forecast import job_that_fits, step_memory
-from cnnlab.generate.optimise import Descent, Job, optimise
 from cnnlab.generate.photos import as_picture, read_photo, save_gif
 from cnnlab.generate.recording import recorded
 from cnnlab.generate.style import StyleSettings

@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from cnnlab.errors import DataError, DivergedError, ModelError, UnknownNameError, UsageError
+from cnnlab.generate.descent import Canvas, Descent, noise, optimise
 from cnnlab.generate.events import Finished, Started, StepDone
 from cnnlab.generate.inversion import InversionSettings, inversion_job
 from cnnlab.generate.losses import tv_loss
-from cnnlab.generate.optimise import Canvas, Descent, noise, optimise
 from cnnlab.generate.photos import luminance, read_photo
 from cnnlab.generate.style import StyleSettings, style_job, stylise
 from cnnlab.generate.texture import texture_job

@@ -13,8 +13,8 @@ from cnnlab.cli._output import print_result
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from cnnlab.generate.descent import Job
     from cnnlab.generate.events import Event, Finished
-    from cnnlab.generate.optimise import Job
 
 NetworkName = Annotated[
     str, typer.Option("--network", "-n", metavar="RUN|MODEL", help="Folder of a run, or a network of `cnnlab models`.")
@@ -45,7 +45,7 @@ def make_image(job: Job, path: Path, gif: bool, as_json: bool) -> Finished:
         gif: whether to write the animation.
         as_json: whether to show nothing.
     """
-    from cnnlab.generate.optimise import optimise
+    from cnnlab.generate.descent import optimise
 
     return run_to_end(optimise(job), path, gif, as_json)
 

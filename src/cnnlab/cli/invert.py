@@ -11,7 +11,7 @@ from cnnlab.cli._options import Device, Json, LooksFolder, Photo, Seed
 from cnnlab.cli._output import print_result
 
 if TYPE_CHECKING:
-    from cnnlab.generate.optimise import Job
+    from cnnlab.generate.descent import Job
 
 
 def invert(
@@ -37,9 +37,9 @@ def invert(
     from functools import partial
 
     from cnnlab import figures
+    from cnnlab.generate.descent import Descent
     from cnnlab.generate.extractor import open_network
     from cnnlab.generate.inversion import InversionSettings, inversion_job
-    from cnnlab.generate.optimise import Descent
     from cnnlab.generate.photos import as_picture, read_photo
     from cnnlab.runs.folder import new_folder
 

@@ -66,8 +66,8 @@ def style(
 
     from cnnlab.errors import UnknownNameError, UsageError
     from cnnlab.generate.cs231n import PRESETS, course_transfer
+    from cnnlab.generate.descent import Descent
     from cnnlab.generate.extractor import open_network
-    from cnnlab.generate.optimise import Descent
     from cnnlab.generate.style import StyleSettings, style_job
     from cnnlab.runs.folder import new_folder
 

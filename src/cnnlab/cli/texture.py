@@ -47,8 +47,8 @@ def texture(
     """
     from dataclasses import replace
 
+    from cnnlab.generate.descent import Descent
     from cnnlab.generate.extractor import open_network
-    from cnnlab.generate.optimise import Descent
     from cnnlab.generate.style import StyleSettings
     from cnnlab.generate.texture import texture_job
     from cnnlab.runs.folder import new_folder

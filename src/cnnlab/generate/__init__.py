@@ -19,10 +19,10 @@ from __future__ import annotations
 from cnnlab.lazy import attributes_from
 
 _HOMES = {
-    "Descent": ".optimise",
+    "Descent": ".descent",
     "Finished": ".events",
     "InversionSettings": ".inversion",
-    "Job": ".optimise",
+    "Job": ".descent",
     "Started": ".events",
     "StepDone": ".events",
     "StyleSettings": ".style",
@@ -30,7 +30,7 @@ _HOMES = {
     "gram_matrix": ".losses",
     "inversion_job": ".inversion",
     "open_network": ".extractor",
-    "optimise": ".optimise",
+    "optimise": ".descent",
     "save_gif": ".photos",
     "save_image": ".photos",
     "style_job": ".style",

@@ -13,9 +13,9 @@ import torch
 
 from cnnlab.console import duration, size
 from cnnlab.errors import UsageError
+from cnnlab.generate.descent import Canvas, Job
 from cnnlab.generate.events import Size
 from cnnlab.generate.extractor import Extractor
-from cnnlab.generate.optimise import Canvas, Job
 from cnnlab.hardware import free_memory, time_calls
 from cnnlab.tracing.forward_pass import trace
 

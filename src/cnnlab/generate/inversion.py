@@ -20,10 +20,10 @@ from torch import Tensor
 
 from cnnlab.data.decoding import ImageLike
 from cnnlab.errors import UsageError
+from cnnlab.generate.descent import Descent, Job, Losses, Objective, noise, resized, scaled
 from cnnlab.generate.events import Size
 from cnnlab.generate.extractor import FeatureNetwork
 from cnnlab.generate.losses import content_loss, tv_loss
-from cnnlab.generate.optimise import Descent, Job, Losses, Objective, noise, resized, scaled
 from cnnlab.generate.photos import read_photo
 
 
@@ -50,7 +50,7 @@ class InversionSettings:
 def inversion_job(
     network: FeatureNetwork, photo: ImageLike, layer: str, settings: InversionSettings | None = None
 ) -> Job:
-    """Return the job that makes an image from a layer's output; :func:`~cnnlab.generate.optimise.optimise` runs it.
+    """Return the job that makes an image from a layer's output; :func:`~cnnlab.generate.descent.optimise` runs it.
 
     Args:
         network: the network whose layer is inverted.

@@ -22,10 +22,10 @@ from torch import Tensor
 
 from cnnlab.data.decoding import ImageLike
 from cnnlab.errors import UnknownNameError, UsageError
+from cnnlab.generate.descent import Descent, Job, Losses, Objective, noise, optimise, resized, scaled
 from cnnlab.generate.events import Event, Size
 from cnnlab.generate.extractor import Extractor, FeatureNetwork
 from cnnlab.generate.losses import content_loss, tv_loss
-from cnnlab.generate.optimise import Descent, Job, Losses, Objective, noise, optimise, resized, scaled
 from cnnlab.generate.photos import in_grey_of, read_photo, with_colours_of
 from cnnlab.generate.style_targets import STYLE_TARGETS, StyleTarget
 
@@ -127,7 +127,7 @@ class Style:
 def style_job(
     network: FeatureNetwork, photo: ImageLike, styles: Sequence[ImageLike], settings: StyleSettings | None = None
 ) -> Job:
-    """Return the :class:`~cnnlab.generate.optimise.Job` of a style transfer; nothing is optimised yet.
+    """Return the :class:`~cnnlab.generate.descent.Job` of a style transfer; nothing is optimised yet.
 
     Args:
         network: the network that compares.
@@ -189,7 +189,7 @@ def stylise(
             ...
         save_image(event.image, Path("styled.png"))
 
-    See :func:`style_job` for arguments and errors, and :func:`~cnnlab.generate.optimise.optimise` for the events.
+    See :func:`style_job` for arguments and errors, and :func:`~cnnlab.generate.descent.optimise` for the events.
     """
     return optimise(style_job(network, photo, styles, settings))
 

@@ -14,17 +14,17 @@ from __future__ import annotations
 from torch import Tensor
 
 from cnnlab.data.decoding import ImageLike
+from cnnlab.generate.descent import Job, Losses, Objective, noise
 from cnnlab.generate.events import Size
 from cnnlab.generate.extractor import FeatureNetwork
 from cnnlab.generate.losses import tv_loss
-from cnnlab.generate.optimise import Job, Losses, Objective, noise
 from cnnlab.generate.style import Style, StyleSettings
 
 
 def texture_job(
     network: FeatureNetwork, picture: ImageLike, settings: StyleSettings | None = None, shape: Size = (1, 1)
 ) -> Job:
-    """Return the job that makes a texture from noise; :func:`~cnnlab.generate.optimise.optimise` runs it.
+    """Return the job that makes a texture from noise; :func:`~cnnlab.generate.descent.optimise` runs it.
 
     Args:
         network: the network that compares.
