@@ -12,12 +12,15 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
+from benchmarks import gans as gans_benchmark
 from benchmarks import imagenet_photos, train_loop
 from benchmarks import zoo as zoo_benchmark
 from cnnlab.data import ArraySplit
+from cnnlab.generate.gans import GanFolder, GanRecorder, fit_gan
 from cnnlab.training import Recipe
 from cnnlab.training import precision as speed
 from cnnlab.zoo import create_model
+from tests.generate.gans.helpers_gans import tiny_gan
 from tests.helpers import make_bars
 
 
@@ -223,3 +226,30 @@ def test_the_zoo_is_trained_timed_and_tabulated(tmp_path: Path, monkeypatch: pyt
         (tmp_path / f"{name}.json").write_text(json.dumps(row), encoding="utf-8")
     zoo_benchmark.write_tables(tmp_path)
     assert (tmp_path / "results" / "zoo.md").read_text(encoding="utf-8").count("\n| `") == 2
+
+
+def test_gans_are_written_down_from_their_runs(tmp_path: Path) -> None:
+    recorder = GanRecorder(tmp_path / "run")
+    for _ in recorder.record(fit_gan(tiny_gan(epochs=1), data=make_bars())):
+        pass
+    run = GanFolder(tmp_path / "run")
+    with pytest.raises(SystemExit, match=r"judged: cnnlab gan .*run --judge RUN"):
+        gans_benchmark.main([str(run.path), "--root", str(tmp_path)])
+    measures = {"samples": 2000, "class_counts": {"a": 1500, "b": 500}, "effective_classes": 1.754, "copied": 0.004}
+    measures |= {"frechet": 1.5, "frechet_held_out": 0.25, "kernel": 0.125, "kernel_held_out": -0.001}
+    run.update_summary(measures=measures)
+    for name in ("nearest", "classes"):
+        (run.figures / f"{name}.png").write_bytes((run.figures / "losses.png").read_bytes())
+    page = tmp_path / "docs" / "gans.md"
+    page.parent.mkdir()
+    page.write_text("\n".join(["before", gans_benchmark.MARKS[0], "old", gans_benchmark.MARKS[1], "after"]), "utf-8")
+    (row,) = gans_benchmark.main([str(run.path), "--root", str(tmp_path)])
+    assert json.loads((tmp_path / "results" / "gans.json").read_text("utf-8")) == [row]
+    text = page.read_text("utf-8")
+    assert "| 1.75 of 2 | 0.40% | 1.5 (0.25) | 0.125 (-0.001) |" in text
+    assert text.startswith("before")
+    assert text.endswith("after")
+    assert "old" not in text
+    pictures = {file.name for file in (tmp_path / "docs" / "images" / "gans").iterdir()}
+    assert "tiny-samples.png" in pictures
+    assert "tiny-samples.gif" in pictures
