@@ -68,7 +68,11 @@ for _name in sorted(
     (module.name for module in pkgutil.iter_modules(__path__)), key=lambda name: (name != "train", name)
 ):
     if not _name.startswith("_"):
-        app.command(_name)(getattr(importlib.import_module(f"{__name__}.{_name}"), _name))
+        _command = getattr(importlib.import_module(f"{__name__}.{_name}"), _name)
+        if isinstance(_command, typer.Typer):  # several commands under one name
+            app.add_typer(_command, name=_name)
+        else:
+            app.command(_name)(_command)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -15,6 +15,8 @@ from cnnlab.files import csv_text, finite_values
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from cnnlab.training.settings import Settings
+
 
 def print_table(table: Table) -> None:
     """Print a table; into a file or a pipe nothing is wrapped or cut: one row is one line."""
@@ -50,3 +52,15 @@ def print_result(as_json: bool, values: dict[str, Any], lines: list[str]) -> Non
         print_json(values)
     else:
         typer.echo("\n".join(lines))
+
+
+def list_keys(recipe: type[Settings], as_json: bool) -> None:
+    """Print every key of a kind of recipe with its default and its meaning."""
+    from cnnlab.console import table
+
+    titles = ("key", "default", "meaning")
+    rows = recipe.describe_keys()
+    if as_json:
+        print_json([dict(zip(titles, row, strict=True)) for row in rows])
+        return
+    print_table(table(titles, rows))

@@ -113,7 +113,7 @@ def _bar(events: Iterator[Any], console: Console, line: Callable[[Event], str]) 
 def _say_notes(event: Started, console: Console) -> None:
     for note in event.notes:
         console.print(f"  {note}", style="dim", highlight=False, soft_wrap=True, markup=False)
-    skipped = event.session.data.skipped
+    skipped = getattr(event.session.data, "skipped", None)  # captions have none
     if skipped:
         console.print(f"  {len(skipped)} unreadable files are left out:", style="yellow")
         for file, reason in skipped[:10]:

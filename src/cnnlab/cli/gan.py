@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cnnlab.cli._options import DataDir, DeviceOfRecipe, Json, SeedOfRecipe
-from cnnlab.cli._output import print_json, print_table
+from cnnlab.cli._output import list_keys
 from cnnlab.errors import UsageError
-
-if TYPE_CHECKING:
-    from cnnlab.training.settings import Settings
 
 
 def gan(
@@ -43,7 +40,7 @@ def gan(
     from cnnlab.generate.gans.recipe import GanRecipe, absolute_data, list_gan_recipes, load_gan_recipe
 
     if keys:
-        _list_keys(GanRecipe, as_json)
+        list_keys(GanRecipe, as_json)
         return
     names = [text for text in arguments or [] if "=" not in text]
     if len(names) != 1:
@@ -76,14 +73,3 @@ def gan(
     if classifier:
         check_judge(classifier, session.data)  # not only after the training
     train_gan(fit_gan(recipe, session=session), GanRecorder(out), classifier, as_json)
-
-
-def _list_keys(recipe: type[Settings], as_json: bool) -> None:
-    from cnnlab.console import table
-
-    titles = ("key", "default", "meaning")
-    rows = recipe.describe_keys()
-    if as_json:
-        print_json([dict(zip(titles, row, strict=True)) for row in rows])
-        return
-    print_table(table(titles, rows))

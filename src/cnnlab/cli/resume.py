@@ -23,8 +23,9 @@ def resume(
     from cnnlab import runs
     from cnnlab.runs.training_folder import kind_of_run
 
-    if kind_of_run(run) == "GAN":
-        _resume_gan(run, data, device, previous, as_json)
+    others = {"GAN": _resume_gan, "captions": _resume_captions}
+    if resume_other := others.get(kind_of_run(run)):
+        resume_other(run, data, device, previous, as_json)
         return
     opened = runs.open_run(run)
     events = runs.resume(opened, data=data, device=device, previous=previous)
@@ -41,3 +42,16 @@ def _resume_gan(run: Path, data: Path | None, device: str | None, previous: bool
     opened = GanFolder(run)
     place = absolute_data(str(data)) if data else None
     train_gan(resume_gan(opened, data=place, device=device, previous=previous), GanRecorder(run=opened), None, as_json)
+
+
+def _resume_captions(run: Path, data: Path | None, device: str | None, previous: bool, as_json: bool) -> None:
+    from cnnlab.cli._caption import train_captions
+    from cnnlab.generate.captions.continuation import resume_captions
+    from cnnlab.generate.captions.folder import CaptionFolder
+    from cnnlab.generate.captions.recipe import absolute_path
+    from cnnlab.generate.captions.recorder import CaptionRecorder
+
+    opened = CaptionFolder(run)
+    place = absolute_path(str(data)) if data else None
+    events = resume_captions(opened, data=place, device=device, previous=previous)
+    train_captions(events, CaptionRecorder(run=opened), 3, as_json)

@@ -78,12 +78,21 @@ def beam_search(
         UsageError: ``width`` or ``max_length`` is below 1.
         ShapeError: the features have another shape than the decoder was built for.
     """
-    if width < 1:
-        raise UsageError(f"The beam is {width} wide; it takes at least 1, which is greedy decoding. 3 is usual.")
+    check_width(width)
     if max_length < 1:
         raise UsageError(f"Captions of at most {max_length} words were asked for; at least 1 is needed.")
     with torch.inference_mode(), evaluating(decoder):
         return _search(decoder, features, vocabulary, width, max_length, length_power)
+
+
+def check_width(width: int) -> None:
+    """Refuse a beam without room for a sentence.
+
+    Raises:
+        UsageError: the width is below 1.
+    """
+    if width < 1:
+        raise UsageError(f"The beam is {width} wide; it takes at least 1, which is greedy decoding. 3 is usual.")
 
 
 def _search(

@@ -1,0 +1,123 @@
+"""A recipe of a captioning network: data, encoder, decoder, optimizer, seed; and the recipes that ship."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from cnnlab.hardware import DEVICE_NAME
+from cnnlab.training.settings import Settings
+from cnnlab.training.shipped import read_recipe, shipped_names
+
+
+class CaptionRecipe(Settings):
+    """Every setting of the training of a captioning network.
+
+    Raises:
+        RecipeError: see :class:`cnnlab.training.settings.Settings`.
+    """
+
+    keys_hint: ClassVar[str] = "`cnnlab caption train --keys` lists them."
+
+    # What it is
+    name: str = Field("", description="name of the recipe")
+    about: str = Field("", description="purpose of the recipe, in a sentence")
+    reproduces: str = Field("", description="paper or document whose result it reproduces")
+
+    # What is learned from
+    data: str = Field("scenes", description="scenes, or a folder of Flickr8k or of the course's COCO files")
+    data_dir: str | None = Field(None, description="folder to look for data in")
+    data_options: dict[str, Any] = Field(
+        default_factory=dict, description="options of the data, such as count of scenes"
+    )
+    train_limit: int | None = Field(None, ge=1, description="number of training images that are used; null: all")
+    image_size: int | None = Field(None, ge=8, le=1024, description="side in pixels; null: that of data or weights")
+
+    # The network
+    encoder: str = Field("small", description="small (trained along), given (features of the data), or a network")
+    encoder_options: dict[str, Any] = Field(default_factory=dict, description="options of the encoder small: widths")
+    weights: str | None = Field(None, description="weights of a network as the encoder: imagenet, or a path")
+    layer: str | None = Field(None, description="layer of that network that gives the map; null: the last one")
+    decoder: Literal["rnn", "lstm", "attention"] = Field("attention", description="recurrent network that writes")
+    word_size: int = Field(64, ge=1, description="length of a word's vector")
+    hidden_size: int = Field(256, ge=1, description="length of the decoder's state")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share set to 0 before the scores of the words")
+    coverage: float = Field(0.0, ge=0, description="weight of the penalty of uneven attention (doubly stochastic)")
+
+    # How it is trained
+    epochs: int = Field(10, ge=1, description="passes over the training images")
+    batch_size: int = Field(64, ge=1, description="images per step")
+    captions_per_image: int = Field(1, ge=1, description="captions of each image that are read in an epoch")
+    lr: float = Field(2e-3, gt=0, description="largest learning rate of Adam")
+    warmup_fraction: float = Field(0.15, ge=0, lt=1, description="share of the run in which the rate rises to it")
+    weight_decay: float = Field(0.0, ge=0, description="weight decay of AdamW")
+    clip_norm: float = Field(5.0, ge=0, description="largest norm of the gradient; 0: not clipped")
+
+    # How it is judged
+    val_limit: int = Field(500, ge=1, description="validation images that are captioned after every epoch")
+    max_length: int | None = Field(None, ge=1, description="largest number of words; null: that of the captions")
+
+    # On what it runs
+    seed: int = Field(0, ge=0, description="seed of weights and order")
+    device: str = Field("auto", description="device to run on: auto, cpu, cuda, cuda:N or mps")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="number format of the forward passes")
+
+    @field_validator("device")
+    @classmethod
+    def _device_spelling(cls, value: str) -> str:
+        if not DEVICE_NAME.fullmatch(value):
+            raise ValueError(f'expected auto, cpu, cuda, cuda:N or mps, got "{value}"')
+        return value
+
+    def check_consistency(self) -> None:
+        """Refuse values that do not go together."""
+        of_network = {"weights": self.weights, "layer": self.layer}
+        for key, value in of_network.items():
+            if value is not None and self.encoder in ("small", "given"):
+                raise ValueError(f"{key}={value} is for a network as the encoder, and the encoder is {self.encoder}")
+        if self.coverage and self.decoder != "attention":
+            raise ValueError(
+                f"coverage={self.coverage} is a penalty of attention, and the decoder {self.decoder} has none"
+            )
+        if self.encoder == "given" and self.decoder == "attention":
+            raise ValueError(
+                "decoder=attention needs a map to look at, and given features have no positions; take lstm"
+            )
+
+    def with_overrides(self, overrides: Iterable[str] = (), **options: Any) -> CaptionRecipe:
+        """Return a recipe with ``key=value`` texts applied, and then ``options``, whose values are taken as they are.
+
+        Raises:
+            RecipeError: a key is unknown, or a value has the wrong type or is out of range.
+        """
+        before = self.values()
+        values = self.apply_overrides(before, overrides) | options
+        if {key for key in values if values[key] != before[key]} - {"seed", "device", "data_dir"}:
+            values |= {"reproduces": ""}
+        return CaptionRecipe.make(values, "override")
+
+
+PACKAGE = "cnnlab.generate.captions.recipes"
+
+
+def list_caption_recipes() -> list[str]:
+    """Return the names of the recipes of captioning networks that ship with the package."""
+    return shipped_names(PACKAGE)
+
+
+def load_caption_recipe(name: str | Path) -> CaptionRecipe:
+    """Load a shipped recipe of a captioning network by name, or a YAML file by path.
+
+    Raises:
+        UnknownNameError: neither a shipped recipe nor a file.
+        RecipeError: the file is not valid.
+    """
+    return CaptionRecipe.make(*read_recipe(name, PACKAGE, "recipe of captions"))
+
+
+def absolute_path(data: str) -> str:
+    """Return a path of data as an absolute one, so that a run works from any folder; the name ``scenes`` as it is."""
+    return data if data == "scenes" or not Path(data).exists() else str(Path(data).resolve())

@@ -1,0 +1,77 @@
+"""The state of the training of a captioning network in one file: network, optimizer, best weights, position."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cnnlab
+from cnnlab.errors import CheckpointError, OtherDataError
+from cnnlab.generate.captions.data import CaptionData
+from cnnlab.generate.captions.session import CaptionSession, check_weights
+from cnnlab.training.checkpoint import FORMAT, pack_optimizer, save_tensors, unpack_optimizer
+from cnnlab.training.state import read_state
+
+KIND = "captions"
+POSITION = ("epoch", "step", "seconds", "epoch_seconds")
+BEST = ("loss", "bleu", "epoch")
+
+
+def save_caption_state(session: CaptionSession, path: Path) -> None:
+    """Write the state of ``session`` to ``path``.
+
+    Raises:
+        RunError: the file cannot be written; the one that was there before is intact.
+        DivergedError: the weights are not numbers; nothing is written.
+    """
+    check_weights(session)
+    slots, plain = pack_optimizer(session.optimizer)
+    tensors = {f"network.{key}": value for key, value in session.network.state_dict().items()}
+    tensors |= {f"optimizer.{key}": value for key, value in slots.items()}
+    tensors |= {f"best.{key}": value for key, value in session.best.weights.items()}
+    tensors["sums"] = session.position.sums
+    facts = {
+        "format": FORMAT,
+        "cnnlab": cnnlab.__version__,
+        "kind": KIND,
+        "optimizer": plain,
+        "position": {key: getattr(session.position, key) for key in POSITION},
+        # JSON has no infinity, which the loss is before the first epoch.
+        "best": {key: getattr(session.best, key) for key in BEST} if session.best.epoch else {},
+        "data": data_fingerprints(session.data),
+    }
+    save_tensors(path, tensors, {"cnnlab": json.dumps(facts)})
+
+
+def restore_caption_state(session: CaptionSession, path: Path) -> None:
+    """Bring a freshly prepared ``session`` to the state saved at ``path``.
+
+    Raises:
+        CheckpointError: the file is damaged, from a newer version, or about another network or other data.
+    """
+    groups, facts = read_state(path)
+    if facts.get("kind") != KIND:
+        raise CheckpointError(
+            f"{path} is no state of captions: `last/state.safetensors` of a run of `cnnlab caption train` is."
+        )
+    if facts["data"] != data_fingerprints(session.data):
+        raise OtherDataError(
+            f"{session.data.name} is not what it was when {path} was saved (images, captions or vocabulary differ). "
+            "Put the data back as it was, or start a new run."
+        )
+    try:
+        session.network.load_state_dict(groups["network"])
+    except RuntimeError as error:
+        raise CheckpointError(f"{path} does not fit the network of the recipe: {error}") from None
+    unpack_optimizer(session.optimizer, groups["optimizer"], facts["optimizer"])
+    for key in POSITION:
+        setattr(session.position, key, facts["position"][key])
+    for key, value in facts["best"].items():
+        setattr(session.best, key, value)
+    session.best.weights = dict(groups["best"])
+    session.position.sums = groups["sums"][""].to(session.position.sums)
+
+
+def data_fingerprints(data: CaptionData) -> dict[str, int]:
+    """Return a checksum of the images and captions of train and val, by the name of the split."""
+    return {name: split.fingerprint() for name, split in data.splits().items() if name in ("train", "val")}
