@@ -82,9 +82,9 @@ def train_captions(events: Iterator[Event], recorder: CaptionRecorder, beam: int
 def scores_table(scores: Mapping[str, SplitScores]) -> Table:
     """Return the scores of a network as a table for people, a row for each split."""
     concepts = list(dict.fromkeys(name for score in scores.values() for name in score.concepts))
-    titles = ("", ">images", ">BLEU", ">word for word", *(f">{name}" for name in concepts))
+    titles = ("", ">images", ">BLEU", *(f">{name}" for name in concepts))
     return table(titles, (
-        (_TITLES[name], f"{score.images:,}", f"{score.bleu:.3f}", percent(score.exact),
+        (_TITLES[name], f"{score.images:,}", f"{score.bleu:.3f}",
          *(percent(score.concepts.get(concept)) for concept in concepts))
         for name, score in scores.items()
     ))  # fmt: skip
@@ -112,7 +112,8 @@ def sample_photos(captioner: Captioner, photos: Sequence[Path], beam: int, figur
     files = image_files(photos)
     for note in files.ignored.notes():
         typer.echo(note, err=True)
-    rows, pictures, last, failed = [], [], None, []
+    rows: list[dict[str, Any]] = []
+    pictures, last, failed = [], None, []
     for path in files.paths:
         try:
             described = captioner.describe_photos([path], beam)

@@ -19,15 +19,13 @@ class SplitScores:
     Attributes:
         images: number of images.
         bleu: corpus BLEU of the sentences against all references, 0..1.
-        exact: share of the sentences that are one of the references, word for word.
-        concepts: share of right answers by concept (colour, shape, count, position); empty where the data does not say
-            what is in its images.
+        concepts: the values of :class:`~cnnlab.generate.captions.scores.ConceptScores` by name; empty where the data
+            does not say what is in its images.
         sentences: a sentence for each image.
     """
 
     images: int
     bleu: float
-    exact: float
     concepts: dict[str, float]
     sentences: list[str]
 
@@ -67,6 +65,5 @@ def score_split(captioner: Captioner, split: CaptionSplit, *, width: int = 3, li
     for _, described in captioner.describe_split(split, rows, width):
         sentences += described.sentences
     references = [split.references(image) for image in rows.tolist()]
-    exact = sum(said in right for said, right in zip(sentences, references, strict=True)) / max(len(rows), 1)
-    concepts = {} if split.scenes is None else concept_scores(sentences, split.scenes[: len(rows)])
-    return SplitScores(len(rows), bleu(sentences, references), exact, dict(concepts), sentences)
+    concepts = {} if split.scenes is None else asdict(concept_scores(sentences, split.scenes[: len(rows)]))
+    return SplitScores(len(rows), bleu(sentences, references), concepts, sentences)

@@ -190,7 +190,7 @@ class AttentionDecoder(Decoder):
         words: int,
         word_size: int = 128,
         hidden_size: int = 256,
-        attention_size: int = 128,
+        attention_size: int = 64,
         dropout: float = 0.0,
     ) -> None:
         super().__init__(feature_shape, words)

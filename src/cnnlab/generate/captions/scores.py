@@ -27,10 +27,7 @@ def bleu(captions: Sequence[str], references: Sequence[Sequence[str]], max_order
     Raises:
         UsageError: sacrebleu is not installed, numbers disagree, or an image has no reference.
     """
-    try:
-        from sacrebleu.metrics import BLEU
-    except ImportError:
-        raise UsageError('BLEU needs sacrebleu, which is not installed: pip install "cnnlab[captions]".') from None
+    BLEU = require_sacrebleu()
     if len(captions) != len(references) or not captions:
         raise UsageError(f"{len(captions)} captions have references for {len(references)} images; give both for each.")
     if empty := [n for n, sentences in enumerate(references) if not sentences]:
@@ -40,6 +37,19 @@ def bleu(captions: Sequence[str], references: Sequence[Sequence[str]], max_order
     columns: Any = [[sentences[n] if n < len(sentences) else None for sentences in references] for n in range(most)]
     metric = BLEU(lowercase=True, tokenize="none", smooth_method="none", max_ngram_order=max_order, force=True)
     return metric.corpus_score(list(captions), columns).score / 100
+
+
+def require_sacrebleu() -> Any:
+    """Return sacrebleu's class of BLEU.
+
+    Raises:
+        UsageError: sacrebleu is not installed.
+    """
+    try:
+        from sacrebleu.metrics import BLEU
+    except ImportError:
+        raise UsageError('BLEU needs sacrebleu, which is not installed: pip install "cnnlab[captions]".') from None
+    return BLEU
 
 
 @dataclass(frozen=True)

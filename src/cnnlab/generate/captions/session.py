@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -27,6 +27,7 @@ from cnnlab.generate.captions.load import load_captions
 from cnnlab.generate.captions.loader import CaptionLoader, Fetch
 from cnnlab.generate.captions.network import CaptionNetwork
 from cnnlab.generate.captions.recipe import CaptionRecipe
+from cnnlab.generate.captions.scores import require_sacrebleu
 from cnnlab.hardware import Precision, choose_device
 from cnnlab.training import distributed
 from cnnlab.training.feature_cache import feature_limit
@@ -131,13 +132,15 @@ def prepare_captions(recipe: CaptionRecipe, data: CaptionData | None = None) -> 
         data: the captioned images to use instead of loading ``recipe.data``.
 
     Raises:
-        UsageError: several processes were launched, or encoder, decoder and data do not go together.
+        UsageError: several processes were launched, sacrebleu is not installed, or encoder, decoder and data do not go
+            together.
         UnknownNameError: there is no such encoder, layer or data.
         DataError, DeviceError, WeightsNotFoundError: from the parts.
     """
     if distributed.launched():
         raise UsageError("Captions are trained by one process; start `cnnlab caption train` without torchrun.")
     check_encoder_name(recipe.encoder)
+    require_sacrebleu()  # rather now than after the first epoch
     device = choose_device(recipe.device)
     if data is None:
         data = load_captions(recipe.data, recipe.data_dir, **recipe.data_options)
@@ -174,8 +177,6 @@ def prepare_captions(recipe: CaptionRecipe, data: CaptionData | None = None) -> 
 
 def limited(data: CaptionData, count: int, seed: int) -> CaptionData:
     """Return data with a random sample of ``count`` training images."""
-    from dataclasses import replace
-
     with seeded(torch.device("cpu"), seed):
         chosen = torch.randperm(len(data.train))[:count].sort().values
     note = f"train: {count:,} of {len(data.train):,} images, seed {seed}"
