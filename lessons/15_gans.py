@@ -160,9 +160,9 @@ count = lesson.scale(2000, 50)
 right = np.mean(answers(held_out) == np.asarray(digits.test.labels))
 lesson.number("the classifier: accuracy on held-out digits", right, goal=0.95)
 noise = torch.rand(count, 96) * 2 - 1
-made = {name: generate(generator, noise) for name, generator in generators.items()}
+samples = {name: generate(generator, noise) for name, generator in generators.items()}
 lesson.number("effective classes of held-out digits", effective_classes(np.bincount(answers(held_out), minlength=10)))
-for name, pixels in made.items():
+for name, pixels in samples.items():
     counts = np.bincount(answers(pixels), minlength=10)
     print(name, dict(enumerate(counts.tolist())))
     goal = 9.5 if name == "convolutional" else None
@@ -177,10 +177,10 @@ for name, pixels in made.items():
 # than 99.9 % of them counts as one. Simple shapes lie near to many others; the pairs must be looked at.
 
 usual = nearest_images(held_out, real).distances
-for name, pixels in made.items():
+for name, pixels in samples.items():
     copied = copied_share(nearest_images(pixels, real).distances, usual)
     lesson.number(f"{name}: copies", copied, goal=0.01, below=True)
-pixels = made["convolutional"]
+pixels = samples["convolutional"]
 neighbours = nearest_images(pixels, real)
 closest = np.argsort(neighbours.distances)[:10]
 percentiles = distance_percentiles(neighbours.distances, usual)[closest]

@@ -79,7 +79,7 @@ def test_a_judge_of_other_classes_is_refused_before_the_training(
 def test_a_folder_that_is_no_gan(tmp_path: Path, tiny_run: Run) -> None:
     assert "no run folder" in cnnlab("gan", tmp_path).stderr
     assert "the run of a GAN is needed" in cnnlab("gan", tiny_run.path).stderr
-    assert "is trained already" in cnnlab("gan", tiny_run.path, "epochs=3").stderr
+    assert "it takes no settings (epochs=3, --seed)" in cnnlab("gan", tiny_run.path, "epochs=3", "--seed", 1).stderr
 
 
 def test_keys_are_listed() -> None:

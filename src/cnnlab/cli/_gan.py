@@ -13,11 +13,42 @@ from cnnlab.cli._output import print_table
 from cnnlab.console import duration, percent, table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cnnlab.data import ImageData
     from cnnlab.generate.gans.folder import GanFolder
+    from cnnlab.generate.gans.recipe import GanRecipe
     from cnnlab.generate.gans.recorder import GanRecorder
     from cnnlab.runs import Classifier
     from cnnlab.training import Event
+
+
+def train_new(recipe: GanRecipe, out: Path | None, judge: Classifier | None, as_json: bool) -> None:
+    """Train a GAN into a new run folder and measure it."""
+    from cnnlab.generate.gans.assessment import check_judge
+    from cnnlab.generate.gans.loop import fit_gan
+    from cnnlab.generate.gans.recorder import GanRecorder
+    from cnnlab.generate.gans.session import prepare_gan
+
+    session = prepare_gan(recipe)
+    if judge:
+        check_judge(judge, session.data)  # not only after the training
+    train_gan(fit_gan(recipe, session=session), GanRecorder(out), judge, as_json)
+
+
+def measure_again(
+    folder: str, judge: Classifier | None, place: str | None, data_dir: Path | None, as_json: bool, device: str
+) -> None:
+    """Measure the generator of a run; ``place`` and ``data_dir`` are where its data lies now, if it was moved."""
+    from cnnlab.data import load_data
+    from cnnlab.generate.gans.folder import GanFolder
+
+    run = GanFolder(folder)
+    recipe = run.recipe
+    data = None
+    if place or data_dir:
+        data = load_data(place or recipe.data, data_dir=data_dir or recipe.data_dir, seed=recipe.seed)
+    measure_gan(run, judge, data, as_json, device)
 
 
 def train_gan(events: Iterator[Event], recorder: GanRecorder, judge: Classifier | None, as_json: bool) -> None:

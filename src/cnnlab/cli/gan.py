@@ -51,25 +51,18 @@ def gan(
 
         classifier = open_classifier(judge, device or "auto")
     settings = [text for text in arguments or [] if "=" in text]
+    place = absolute_data(data) if data else None
     if Path(names[0]).is_dir():
-        from cnnlab.cli._gan import measure_gan
-        from cnnlab.generate.gans.folder import GanFolder
+        from cnnlab.cli._gan import measure_again
 
-        if settings:
-            raise UsageError(f"{names[0]} is trained already; it takes no settings ({settings[0]}).")
-        measure_gan(GanFolder(names[0]), classifier, None, as_json, device or "auto")
+        if refused := [*settings, *(["--seed"] if seed is not None else []), *(["--out"] if out else [])]:
+            raise UsageError(f"{names[0]} is trained already; it takes no settings ({', '.join(refused)}).")
+        measure_again(names[0], classifier, place, data_dir, as_json, device or "auto")
         return
-    from cnnlab.cli._gan import train_gan
-    from cnnlab.generate.gans.assessment import check_judge
-    from cnnlab.generate.gans.loop import fit_gan
-    from cnnlab.generate.gans.recorder import GanRecorder
-    from cnnlab.generate.gans.session import prepare_gan
+    from cnnlab.cli._gan import train_new
 
-    options = {"data": absolute_data(data) if data else None, "seed": seed, "device": device}
+    options = {"data": place, "seed": seed, "device": device}
     options |= {"data_dir": str(data_dir.resolve()) if data_dir else None}
     recipe = load_gan_recipe(names[0])
     recipe = recipe.with_overrides(settings, **{key: value for key, value in options.items() if value is not None})
-    session = prepare_gan(recipe)
-    if classifier:
-        check_judge(classifier, session.data)  # not only after the training
-    train_gan(fit_gan(recipe, session=session), GanRecorder(out), classifier, as_json)
+    train_new(recipe, out, classifier, as_json)

@@ -11,21 +11,9 @@ What this package offers is loaded when first used: recipes need no torch.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from cnnlab.lazy import attributes_from
 
-if TYPE_CHECKING:
-    from cnnlab.generate.gans.assessment import assess
-    from cnnlab.generate.gans.continuation import resume_gan
-    from cnnlab.generate.gans.events import GanEpoch, GanFinished, GanStep
-    from cnnlab.generate.gans.folder import GanFolder
-    from cnnlab.generate.gans.loop import fit_gan
-    from cnnlab.generate.gans.pair import Gan, create_gan, gans, generate
-    from cnnlab.generate.gans.recipe import GanRecipe, list_gan_recipes, load_gan_recipe
-    from cnnlab.generate.gans.recorder import GanRecorder
-
-_MODULE_OF = {
+_HOMES = {
     "Gan": ".pair",
     "GanEpoch": ".events",
     "GanFinished": ".events",
@@ -43,26 +31,9 @@ _MODULE_OF = {
     "resume_gan": ".continuation",
 }
 
-__all__ = [
-    "Gan",
-    "GanEpoch",
-    "GanFinished",
-    "GanFolder",
-    "GanRecipe",
-    "GanRecorder",
-    "GanStep",
-    "assess",
-    "create_gan",
-    "fit_gan",
-    "gans",
-    "generate",
-    "list_gan_recipes",
-    "load_gan_recipe",
-    "resume_gan",
-]
-
-__getattr__ = attributes_from(__name__, _MODULE_OF)
+__all__ = sorted(_HOMES)
+__getattr__ = attributes_from(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return __all__
