@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from cnnlab.experiments.study import find_study
 from tests.cli.helpers import cnnlab
 
 TINY = ("--scale", "tiny", "--data", "mnist5k", "--seeds", 2)
@@ -43,12 +44,20 @@ def test_experiments_lists_claims_with_the_answers_so_far(results: Path, tmp_pat
     assert "**cannot be told**" in file.read_text()
 
 
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes longer than anything else where nothing is measured."""
+    monkeypatch.setattr(type(find_study("batchnorm")), "draw", lambda study, tables: {})
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_what_lies_there_is_not_measured_again_and_that_is_said(results: Path) -> None:
     outcome = cnnlab("experiment", "batchnorm", *TINY, "--out", results / "batchnorm")
     assert "--again measures them anew" in outcome.stderr.replace("\n", " ")
     assert "With BatchNorm the training loss is lower" in outcome.stdout
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_json(results: Path) -> None:
     outcome = cnnlab("experiment", "batchnorm", *TINY, "--out", results / "batchnorm", "--json")
     values = json.loads(outcome.stdout)

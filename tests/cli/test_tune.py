@@ -35,10 +35,17 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("space.yaml").write_text("lr: [0.003, 0.01]\nweight_decay: [0.0, 0.1]\n")
 
 
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes as long as the trials do."""
+    monkeypatch.setattr(report, "draw", lambda rows, tuning: {})
+
+
 def tune(*arguments: str) -> Result:
     return run("tune", "convnet", "--data", "digits", "--space", "space.yaml", "--device", "cpu", *FAST, *arguments)
 
 
+@pytest.mark.usefixtures("no_report")
 def test_a_grid_writes_a_recipe_that_trains_a_table_and_a_heat_map() -> None:
     result = tune("--sampler", "grid", "--trials", "9", "--confirm", "2")
     assert result.exit_code == 0, result.stderr
@@ -71,6 +78,7 @@ def test_a_grid_writes_a_recipe_that_trains_a_table_and_a_heat_map() -> None:
     )
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_new_seeds_go_on_where_they_stopped() -> None:
     def confirmed() -> list[list[str]]:
         return list(csv.reader(Path("tuning/convnet-digits/confirmed.csv").read_text().splitlines()))[1:]
@@ -90,6 +98,7 @@ def test_new_seeds_go_on_where_they_stopped() -> None:
     assert confirmed() == [first]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_same_command_goes_on_and_json_is_all_there_is() -> None:
     assert tune("--trials", "1", "--sampler", "random").exit_code == 0
     again = tune("--trials", "2", "--sampler", "random", "--json")
@@ -100,6 +109,7 @@ def test_the_same_command_goes_on_and_json_is_all_there_is() -> None:
     assert values["best"]["recipe"]["lr"] == values["best"]["values"]["lr"]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_it_may_start_from_the_weights_of_a_run_and_the_best_recipe_runs_from_any_folder(tiny_run: Run) -> None:
     shutil.copytree(tiny_run.path, "first")
     result = tune("weights=first", "--trials", "1", "--sampler", "random", "--json")
@@ -114,6 +124,7 @@ def test_mean_and_standard_deviation() -> None:
     assert report.mean_and_std([None]) is None
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_nothing_could_be_trained() -> None:
     Path("space.yaml").write_text("lr: [1e30, 1e31]\n")
     result = tune("--sampler", "grid")

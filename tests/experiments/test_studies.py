@@ -1,4 +1,4 @@
-"""Every study at tiny scale: it runs, repeats itself, and says what it found."""
+"""Every study at tiny scale: it runs, repeats itself, and says what it found; tests/cli/test_experiment.py runs one."""
 
 from __future__ import annotations
 
@@ -14,12 +14,9 @@ from cnnlab.errors import WeightsNotFoundError
 from cnnlab.experiments.runner import run_study
 from cnnlab.experiments.study import find_study, list_studies
 
-QUICK = {"batchnorm"}
 
-
-@pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in list_studies()]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list_studies())
 def test_a_study_at_tiny_scale(name: str, tmp_path: Path) -> None:
     study = find_study(name)
     started = time.process_time()
