@@ -215,3 +215,13 @@ def test_nine_of_ten_photos_are_taken_for_what_one_wants(real_data: Path) -> Non
         done.append(result.success and result.saved.argmax() == target and result.confidence[1] > 0.9)
         assert result.largest < 32 / 255, "nobody sees it"
     assert sum(done) >= 9
+
+
+def test_gradient_ascent_stops_at_the_first_answer_that_is_the_target() -> None:
+    """Class 1 leads when the change along w1 - w0 = (-2, 2, 0, -3) makes up for the lead of class 0."""
+    image = torch.full((1, 2, 2), 0.5, dtype=torch.float64)
+    result = fool(linear(W), image, 1, rate=0.05, confidence=None)
+    lead = 0.5 * (3 - 1 + 0 + 2) - 0.5 * (1 + 1 + 0 - 1)
+    assert result.answer == 1
+    assert result.steps == int(lead / (0.05 * np.sqrt(17))) + 1
+    assert result.history[-1] > 0.5 > result.history[-2]

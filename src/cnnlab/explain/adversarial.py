@@ -11,7 +11,6 @@ range, so that it is a picture that can be saved.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -117,7 +116,7 @@ def fool(
     *,
     steps: int = 100,
     rate: float = 0.2,
-    confidence: float = 0.9,
+    confidence: float | None = 0.9,
     classes: Sequence[str] | None = None,
     pixels: PixelRange | None = None,
 ) -> AdversarialExample:
@@ -131,7 +130,7 @@ def fool(
         target: the class that the image is to be taken for: its index, or its name in ``classes``.
         steps: the largest number of steps.
         rate: the length of a step: the root of the summed squared changes of all pixels, black to white being 1.
-        confidence: the probability of the target that is enough.
+        confidence: the probability of the target that is enough; when ``None``, that it is the most probable class.
         classes: the names of the classes.
         pixels: the values of black and white in the network's input; 0 and 1 when ``None``.
 
@@ -140,13 +139,18 @@ def fool(
         UsageError: an option that makes no sense, or an image outside the range.
         ModelError: the network cannot take the image, or has no gradient.
     """
-    _check_positive(rate=rate, confidence=confidence)
+    _check_positive(rate=rate, confidence=1.0 if confidence is None else confidence)
     ascent = _Ascent(model, image, target, None, classes, pixels)
 
     def update(image: Tensor, gradient: Tensor) -> Tensor:
         return image + rate * gradient / gradient.norm().clamp_min(1e-20)
 
-    return ascent.run("Gradient ascent", update, steps, until=confidence)
+    def enough(probabilities: Tensor) -> bool:
+        if confidence is None:
+            return int(probabilities.argmax()) == ascent.target
+        return float(probabilities[ascent.target]) >= confidence
+
+    return ascent.run("Gradient ascent", update, steps, until=enough)
 
 
 def fgsm(
@@ -289,9 +293,9 @@ class _Ascent:
         update: Callable[[Tensor, Tensor], Tensor],
         steps: int,
         start: Tensor | None = None,
-        until: float = math.inf,
+        until: Callable[[Tensor], bool] = lambda probabilities: False,
     ) -> AdversarialExample:
-        """Make steps until the last one, or until the probability of the target reaches ``until``.
+        """Make steps until the last one, or until ``until`` says that it is enough.
 
         Args:
             method: the name of the attack.
@@ -299,7 +303,7 @@ class _Ascent:
                 clipped afterwards.
             steps: the largest number of steps.
             start: the image (1, C, H, W) of 0..1 to start from; the original when ``None``.
-            until: the probability of the target that is enough.
+            until: a function from the probabilities (K,) to whether they are as wanted.
         """
         if steps < 1:
             raise UsageError(f"steps is {steps}; at least 1 is needed to change an image.")
@@ -308,11 +312,12 @@ class _Ascent:
         with self.probe.session():
             for step in range(steps + 1):
                 image = image.detach().requires_grad_()
-                log_probability = self.logits(image).log_softmax(1)[0, followed]
-                history.append(float(log_probability.detach().exp()))
-                if step == steps or history[-1] >= until:
+                log_probabilities = self.logits(image).log_softmax(1)[0]
+                probabilities = log_probabilities.detach().exp()
+                history.append(float(probabilities[followed]))
+                if step == steps or until(probabilities):
                     break
-                gradient = gradient_of(sign * log_probability, image, "answer")
+                gradient = gradient_of(sign * log_probabilities[followed], image, "answer")
                 image = update(image.detach(), gradient).clamp(0, 1)
             image = image.detach()
             with torch.no_grad():

@@ -101,8 +101,7 @@ def make_fooling_image(X: Tensor, target_y: int, model: nn.Module) -> Tensor:
         target_y: index of the class.
         model: network from images to scores; it is left as it was.
     """
-    # A class with more than half of the probability is the network's answer.
-    changed = fool(model, X, int(target_y), pixels=_PIXELS, confidence=0.51).changed
+    changed = fool(model, X, int(target_y), pixels=_PIXELS, confidence=None).changed
     return torch.from_numpy(changed)[None].to(X)
 
 
