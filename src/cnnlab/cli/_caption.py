@@ -152,10 +152,10 @@ def sample_data(
     """
     import torch
 
-    from cnnlab.generate.captions.load import load_captions
+    from cnnlab.generate.captions.session import load_recipe_data
 
-    recipe, (name, count) = run.recipe, chosen
-    loaded = load_captions(data or recipe.data, recipe.data_dir, **recipe.data_options)
+    name, count = chosen
+    loaded = load_recipe_data(run.recipe, str(data) if data else None)
     splits = loaded.splits()
     if name not in splits:
         raise UnknownNameError(f"split of {loaded.name}", name, splits)

@@ -22,12 +22,12 @@ def train(
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RECIPE] [KEY=VALUE]...",
+            metavar="RECIPE [KEY=VALUE]...",
             help="attention, lstm, rnn, coco-lstm, flickr8k-attention or a YAML file; attention if none is named.",
         ),
     ] = None,
     data: Annotated[
-        str | None, typer.Option("--data", "-d", help="scenes, or a folder of Flickr8k or of the course's COCO files.")
+        str | None, typer.Option("--data", "-d", help="scenes, coco, or a folder of photos with captions.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder to make, runs/<recipe>-<data>-<n> by default.")] = None,
     beam: Annotated[int, typer.Option(help="Width of the beam for the scores at the end; 1 is greedy.")] = 3,
@@ -40,7 +40,7 @@ def train(
     """Train a captioning network, and score its sentences about images that it has not seen.
 
     Examples: `cnnlab caption train` · `cnnlab caption train lstm epochs=4` ·
-    `cnnlab caption train coco-lstm --data coco_captioning`
+    `cnnlab caption train coco-lstm --data-dir datasets`
     """
     from cnnlab.generate.captions.recipe import CaptionRecipe, absolute_path, load_caption_recipe
 
@@ -69,7 +69,7 @@ def sample(
     run: RunPath,
     photos: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[PHOTO|FOLDER]...", help="Photos; without any, images of the run's data."),
+        typer.Argument(metavar="PHOTO|FOLDER", help="Photos; without any, images of the run's data."),
     ] = None,
     beam: Annotated[int, typer.Option(help="Width of the beam; 1 is greedy.")] = 3,
     split: Annotated[str, typer.Option(help="Split of the run's data: train, val, test or held_out.")] = "val",

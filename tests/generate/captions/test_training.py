@@ -279,6 +279,11 @@ def test_networks_that_cannot_be_built(
         prepare_captions(tiny_captions(**changes), data)
 
 
+def test_options_of_the_data_are_checked() -> None:
+    with pytest.raises(UnknownNameError, match=r'option of the data "cuont". Did you mean "count"'):
+        prepare_captions(tiny_captions(data="scenes", data_options={"cuont": 3}))
+
+
 def test_images_are_needed_for_an_encoder(data: CaptionData) -> None:
     with pytest.raises(UsageError, match="take encoder=given"):
         prepare_captions(tiny_captions(), with_features(data))

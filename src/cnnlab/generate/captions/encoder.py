@@ -72,7 +72,7 @@ class SmallConvNet(Encoder):
 
     frozen = False
 
-    def __init__(self, channels: int, image_size: int, widths: Sequence[int] = (32, 64, 96)) -> None:
+    def __init__(self, channels: int, image_size: int, widths: Sequence[int] = (24, 48, 96)) -> None:
         super().__init__()
         if not widths or image_size % 2 ** len(widths):
             raise UsageError(

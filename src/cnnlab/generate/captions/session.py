@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cnnlab.data import Preprocess, Split, channel_statistics
-from cnnlab.errors import DataError, DivergedError, TrainingError, UsageError
+from cnnlab.errors import DataError, DivergedError, TrainingError, UnknownNameError, UsageError
 from cnnlab.generate.captions.data import CaptionData, CaptionSplit
 from cnnlab.generate.captions.decoders import create_decoder
 from cnnlab.generate.captions.encoder import (
@@ -143,7 +144,7 @@ def prepare_captions(recipe: CaptionRecipe, data: CaptionData | None = None) -> 
     require_sacrebleu()  # rather now than after the first epoch
     device = choose_device(recipe.device)
     if data is None:
-        data = load_captions(recipe.data, recipe.data_dir, **recipe.data_options)
+        data = load_recipe_data(recipe)
     if recipe.train_limit and recipe.train_limit < len(data.train):
         data = limited(data, recipe.train_limit, recipe.seed)
     with seeded(device, recipe.seed):
@@ -173,6 +174,24 @@ def prepare_captions(recipe: CaptionRecipe, data: CaptionData | None = None) -> 
         raise DataError(f"{data.name} has no training image with a caption. Check its files.")
     session.notes = _notes(session)
     return session
+
+
+def load_recipe_data(recipe: CaptionRecipe, place: str | None = None) -> CaptionData:
+    """Load the captioned images of a recipe.
+
+    Args:
+        recipe: the recipe.
+        place: the path of the data, where it is not that of the recipe.
+
+    Raises:
+        UnknownNameError: there is no such data, or it has no such option.
+        DataError: the data cannot be used.
+    """
+    options = [name for name in inspect.signature(load_captions).parameters if name not in ("name_or_path", "data_dir")]
+    for option in recipe.data_options:
+        if option not in options:
+            raise UnknownNameError("option of the data", option, options, "They are keys of data_options.")
+    return load_captions(place or recipe.data, recipe.data_dir, **recipe.data_options)
 
 
 def limited(data: CaptionData, count: int, seed: int) -> CaptionData:
