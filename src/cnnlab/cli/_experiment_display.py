@@ -54,7 +54,8 @@ class StudyDisplay:
         if isinstance(event, Started):
             self._now[variant] = (f"0/{event.epochs}", "", "")
         elif isinstance(event, StepDone) and self._live and self._due():
-            self._now[variant] = (self._now.get(variant, ("", "", ""))[0], f"{event.loss:.4f}", self._accuracy(variant))
+            total = self._now.get(variant, ("", "", ""))[0].partition("/")[2]
+            self._now[variant] = (f"{event.epoch - 1}/{total}", f"{event.loss:.4f}", self._accuracy(variant))
         elif isinstance(event, EpochDone):
             epochs = event.session.recipe.epochs
             self._now[variant] = (f"{event.epoch}/{epochs}", f"{event.train_loss:.4f}", percent(event.val_accuracy, 2))

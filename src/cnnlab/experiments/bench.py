@@ -118,6 +118,11 @@ class Bench:
             self.result(variant, accuracy=float(correct.mean()), diverged=0)
             self.records.answers[variant] = pack_answers(correct)
 
+    def show(self, variant: str, event: Event) -> None:
+        """Show the display an event of a training that :meth:`train` does not run."""
+        if self._watch is not None:
+            self._watch(variant, event)
+
     @property
     def keeps_pictures(self) -> bool:
         """Whether this seed keeps pictures and checkpoints: the first one that is measured."""

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from cnnlab import figures
 from cnnlab.experiments.tables import Row, Tables
+from cnnlab.figures.style import CYCLE, INK, LEGEND, new_figure, styled
 
 CURVES = {"training loss": "train_loss", "test loss": "loss", "test accuracy": "accuracy"}
 
@@ -44,6 +46,37 @@ def seed_bands(rows: Sequence[Row], variants: Sequence[str], panels: Mapping[str
     drawn = {title: seed_lines(rows, variants, x, column) for title, column in panels.items()}
     style.setdefault("percent", [title for title in panels if "accuracy" in title])
     return figures.bands(drawn, x=x.replace("_", " "), **style)
+
+
+def seed_dots(rows: Sequence[Row], variants: Sequence[str], panels: Mapping[str, Mapping[str, str]]) -> Figure:
+    """Draw shares of a table: a dot for every seed and a dash for the mean, the variants side by side.
+
+    Args:
+        rows: rows of the table, with ``seed``, ``variant`` and the columns named below; NaN is left out.
+        variants: names of the variants to draw, in the order of their colours.
+        panels: title of a panel -> its columns: text below the dots -> name of the column, whose values are in 0..1.
+    """
+    shown = [variant for variant in variants if any(row["variant"] == variant for row in rows)]
+    figure = new_figure(8.4, 2.7 * len(panels) + 0.4)
+    step = 0.8 / len(shown)
+    for number, (title, columns) in enumerate(panels.items()):
+        axes = styled(figure.add_subplot(len(panels), 1, number + 1), title=title)
+        for variant, colour in zip(shown, CYCLE, strict=False):
+            for place, column in enumerate(columns.values()):
+                values = np.array([float(row.get(column, math.nan)) for row in rows if row["variant"] == variant])
+                values = values[np.isfinite(values)]
+                if not len(values):
+                    continue
+                x = place + (shown.index(variant) + 0.5) * step - 0.4
+                spread = np.linspace(-0.25, 0.25, len(values)) * step if len(values) > 1 else np.zeros(1)
+                axes.plot(x + spread, values, "o", color=colour, ms=3.5, alpha=0.5, mew=0)
+                label = variant if place == number == 0 else "_"  # one entry of the legend for each variant
+                axes.hlines(values.mean(), x - 0.42 * step, x + 0.42 * step, color=colour, lw=2.5, label=label)
+        axes.set_xticks(range(len(columns)), list(columns), color=INK)
+        axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(-0.02, 1.02))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    figure.legend(loc="outside lower center", ncols=len(shown), **LEGEND)
+    return figure
 
 
 def seed_lines(
