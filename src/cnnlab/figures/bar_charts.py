@@ -90,7 +90,7 @@ def reliability(confidence: npt.ArrayLike, accuracy: npt.ArrayLike, count: npt.A
 
 
 def bars(values: Mapping[str, float], x: str = "", reference: tuple[float, str] | None = None) -> Figure:
-    """Draw a horizontal bar for each name, with its number at the end.
+    """Draw a horizontal bar for each name, with its number on the right.
 
     Args:
         values: name of a bar -> its length, at least 0.
@@ -105,10 +105,14 @@ def bars(values: Mapping[str, float], x: str = "", reference: tuple[float, str] 
     names, lengths = [shorten(name, 28) for name in values], np.asarray(list(values.values()), dtype=float)
     figure = new_figure(6.4, 0.27 * len(names) + 1.0)
     axes = styled(figure.subplots(), x=x, grid=False)
-    drawn = axes.barh(np.arange(len(names)), lengths, height=0.72, color=BLUE)
-    axes.bar_label(drawn, [f"{length:,g}" for length in lengths], padding=3, color=INK, fontsize=9)
+    axes.barh(np.arange(len(names)), lengths, height=0.72, color=BLUE)
+    for position, length in enumerate(lengths):  # in a column, where no line crosses them
+        axes.text(
+            1.01, position, f"{length:,g}", transform=axes.get_yaxis_transform(), va="center", color=INK, fontsize=9
+        )
     axes.set_yticks(np.arange(len(names)), names, color=INK)
-    axes.set(ylim=(len(names) - 0.4, -0.6), xlim=(0, 1.12 * max(lengths.max(), *(reference or (1e-9,))[:1])))
+    longest = max(lengths.max(), reference[0] if reference else 0) or 1
+    axes.set(ylim=(len(names) - 0.4, -0.6), xlim=(0, 1.03 * longest))
     if reference:
         line = axes.axvline(reference[0], color=ORANGE, ls="--", lw=1.2, zorder=3, label=reference[1])
         figure.legend(handles=[line], loc="outside lower center", **LEGEND)
