@@ -131,6 +131,7 @@ def test_a_process_that_fails_is_reported(
         run_job("speed", TINY, 10, 0.5 if "sleep" in script else 30)
 
 
+@pytest.mark.slow
 def test_errors_of_the_network_come_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And a file in the current folder that is called like a module of Python is not taken for it."""
     (tmp_path / "random.py").write_text("raise SystemExit('the wrong module')\n")

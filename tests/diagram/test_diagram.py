@@ -63,10 +63,9 @@ def slow(*cases: tuple[object, ...]) -> list[object]:
     [
         ("lenet5", 0),
         ("resnet18", 0),
-        ("googlenet", 0),
         ("mobilenet_v3_small", 9),
         *slow(("alexnet", 0), ("vgg16", 0), ("resnet50", 0), ("densenet121", 0), ("mobilenet_v2", 0)),
-        *slow(("efficientnet_b0", 16), ("convnext_tiny", 0)),
+        *slow(("efficientnet_b0", 16), ("convnext_tiny", 0), ("googlenet", 0)),
     ],
 )
 def test_every_layer_with_weights_is_drawn_once(name: str, gates: int) -> None:
@@ -156,6 +155,7 @@ def test_dense_blocks_that_concatenate_everything_at_once_look_the_same() -> Non
     assert (block.times, block.join and block.join.label) == (5, "concat")
 
 
+@pytest.mark.slow
 def test_cells_of_nasnet_are_drawn_beside_the_line_that_names_them() -> None:
     found = drawn("nasnet_mobile")
     (cells,) = items(found.body, Tangle)

@@ -73,8 +73,8 @@ def test_inner_layers_stand_before_what_they_are_in() -> None:
         ("nin", 224, "features"),
         ("densenet121", 224, "relu"),
         ("mobilenet_v3_small", 224, "features"),  # squeeze-excitation has no positions
-        ("efficientnet_lite0", 224, "relu2"),
-        ("googlenet", 224, "inception5b"),
+        pytest.param("efficientnet_lite0", 224, "relu2", marks=pytest.mark.slow),
+        pytest.param("googlenet", 224, "inception5b", marks=pytest.mark.slow),
         pytest.param("inception_v3", 299, "Mixed_7c", marks=pytest.mark.slow),
         ("inception_v3", 75, "Mixed_6e"),  # Mixed_7 has one position; not a branch of it before
         ("mixer_s16", 224, "norm"),  # tokens

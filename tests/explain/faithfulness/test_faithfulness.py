@@ -257,7 +257,7 @@ def test_curves_show_themselves() -> None:
 
 # A network that has learned something --------------------------------------------------------------------------------
 
-DIGITS = 24
+DIGITS = 12
 
 
 @pytest.fixture(scope="session")
@@ -295,7 +295,7 @@ def deletions(model: nn.Module, image: torch.Tensor, target: int, maps: dict[str
 def test_every_method_s_deletion_is_better_than_random_maps(
     digits: tuple[nn.Module, torch.Tensor, torch.Tensor],
 ) -> None:
-    """n = 24 digits, one random map for each. The real maps win on average, and on most of the digits."""
+    """n = 12 digits, one random map for each. The real maps win on average, and on most of the digits."""
     model, images, labels = digits
     random = np.random.default_rng(0)
     rows = []
