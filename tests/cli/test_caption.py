@@ -104,7 +104,7 @@ def test_wrong_use(
 
 
 def test_a_folder_of_another_kind(tiny_run: Run) -> None:
-    assert "the run of a captions is needed" in cnnlab("caption", "sample", tiny_run.path).stderr
+    assert "the run of a captioning network is needed" in cnnlab("caption", "sample", tiny_run.path).stderr
 
 
 def test_keys_are_listed() -> None:

@@ -44,8 +44,10 @@ def train_captions(events: Iterator[Event], recorder: CaptionRecorder, beam: int
     recorder.stop = interrupt.asked
     stream = interrupt.watch(recorder.record(events), Started)
     finished: CaptionsFinished | None = None
-    shown = show(stream, Console(stderr=True), as_json=as_json, line=caption_epoch_line, values=caption_event_values)
-    for event in shown:
+    displayed = show(
+        stream, Console(stderr=True), as_json=as_json, line=caption_epoch_line, values=caption_event_values
+    )
+    for event in displayed:
         if isinstance(event, CaptionsFinished):
             finished = event
     assert recorder.run is not None

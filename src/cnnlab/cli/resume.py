@@ -23,7 +23,7 @@ def resume(
     from cnnlab import runs
     from cnnlab.runs.training_folder import kind_of_run
 
-    others = {"GAN": _resume_gan, "captions": _resume_captions}
+    others = {"GAN": _resume_gan, "captioning network": _resume_captions}
     if resume_other := others.get(kind_of_run(run)):
         resume_other(run, data, device, previous, as_json)
         return

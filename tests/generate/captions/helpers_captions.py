@@ -72,6 +72,7 @@ def tiny_captions(**changes: object) -> CaptionRecipe:
         "coverage": 0.1,
         "epochs": 2,
         "batch_size": 8,
+        "lr": 2e-3,
         "device": "cpu",
     }
     return CaptionRecipe.make(values | changes)

@@ -133,7 +133,7 @@ def test_a_damaged_state_names_the_one_before_it(finished: CaptionFolder, data: 
 
 
 def test_runs_of_captions_and_of_classifiers_do_not_mix(finished: CaptionFolder, tiny_run: Run) -> None:
-    assert kind_of_run(finished.path) == "captions"
+    assert kind_of_run(finished.path) == "captioning network"
     assert list_runs(finished.path.parent) == []
     with pytest.raises(RunError, match="a classifier is needed"):
         open_run(finished.path)

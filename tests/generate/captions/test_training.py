@@ -246,9 +246,14 @@ def test_a_loss_that_is_no_number_stops_the_training(data: CaptionData) -> None:
         list(fit_captions(session.recipe, session=session))
 
 
-def test_out_of_memory_names_a_batch_that_fits(data: CaptionData, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_out_of_memory_names_a_batch_that_fits(
+    error: Exception, data: CaptionData, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def too_much(session: CaptionSession, batch: object) -> None:
-        raise torch.OutOfMemoryError
+        raise error
 
     monkeypatch.setattr(loop_module, "caption_step", too_much)
     with pytest.raises(TrainingError, match="Try batch_size=4"):

@@ -28,6 +28,7 @@ from cnnlab.generate.captions.events import CaptionEpoch, CaptionsFinished, Capt
 from cnnlab.generate.captions.loader import CaptionBatch
 from cnnlab.generate.captions.recipe import CaptionRecipe
 from cnnlab.generate.captions.session import CaptionSession, check_weights, compute_features, diverged, prepare_captions
+from cnnlab.hardware import out_of_memory
 from cnnlab.training.events import Event, FeaturesComputed, Started
 from cnnlab.training.loop import CHECK_EVERY
 from cnnlab.training.optim import set_learning_rate
@@ -84,8 +85,10 @@ def _train_epoch(session: CaptionSession) -> Iterator[CaptionStep]:
         try:
             with seeded(session.device, recipe.seed, total_step):
                 sums = caption_step(session, batch)
-        except torch.OutOfMemoryError:
-            raise out_of_memory(session, len(batch)) from None
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            raise too_large(session, len(batch)) from None
         position.step += 1
         position.sums += sums
         loss = sums[0] / sums[1]
@@ -159,7 +162,7 @@ def _finish_epoch(session: CaptionSession) -> CaptionEpoch:
     )
 
 
-def out_of_memory(session: CaptionSession, images: int) -> TrainingError:
+def too_large(session: CaptionSession, images: int) -> TrainingError:
     """Return the error that says how many images did not fit, and a batch size to try."""
     recipe = session.recipe
     if recipe.batch_size == 1:

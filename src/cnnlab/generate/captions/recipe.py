@@ -89,6 +89,11 @@ class CaptionRecipe(Settings):
                 "decoder=attention needs a map to look at, and given features have no positions; take lstm"
             )
 
+    @property
+    def decoder_options(self) -> dict[str, Any]:
+        """The options of the decoder."""
+        return {"word_size": self.word_size, "hidden_size": self.hidden_size, "dropout": self.dropout}
+
     def with_overrides(self, overrides: Iterable[str] = (), **options: Any) -> CaptionRecipe:
         """Return a recipe with ``key=value`` texts applied, and then ``options``, whose values are taken as they are.
 

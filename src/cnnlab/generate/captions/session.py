@@ -120,9 +120,7 @@ class CaptionSession:
     @property
     def decoder_facts(self) -> dict[str, Any]:
         """The name and the options of the decoder."""
-        recipe = self.recipe
-        sizes = {"word_size": recipe.word_size, "hidden_size": recipe.hidden_size, "dropout": recipe.dropout}
-        return {"name": recipe.decoder, **sizes}
+        return {"name": self.recipe.decoder, **self.recipe.decoder_options}
 
 
 def prepare_captions(recipe: CaptionRecipe, data: CaptionData | None = None) -> CaptionSession:
@@ -150,8 +148,8 @@ def prepare_captions(recipe: CaptionRecipe, data: CaptionData | None = None) -> 
     with seeded(device, recipe.seed):
         encoder, preprocess = _make_encoder(recipe, data.train)
         recipe = recipe.model_copy(update={"device": str(device)})
-        sizes = {"word_size": recipe.word_size, "hidden_size": recipe.hidden_size, "dropout": recipe.dropout}
-        decoder = create_decoder(recipe.decoder, encoder.feature_shape, len(data.vocabulary), **sizes)  # type: ignore[arg-type]
+        words = len(data.vocabulary)
+        decoder = create_decoder(recipe.decoder, encoder.feature_shape, words, **recipe.decoder_options)
     if preprocess:
         recipe = recipe.model_copy(update={"image_size": preprocess.size})
     network = CaptionNetwork(encoder, decoder, data.vocabulary).to(device)

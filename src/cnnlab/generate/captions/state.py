@@ -12,7 +12,7 @@ from cnnlab.generate.captions.session import CaptionSession, check_weights
 from cnnlab.training.checkpoint import FORMAT, pack_optimizer, save_tensors, unpack_optimizer
 from cnnlab.training.state import read_state
 
-KIND = "captions"
+KIND = "captioning network"
 POSITION = ("epoch", "step", "seconds", "epoch_seconds")
 BEST = ("loss", "bleu", "epoch")
 
