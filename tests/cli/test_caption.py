@@ -33,7 +33,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> CaptionFolder:
 def test_scores_are_written_into_the_run(run: CaptionFolder) -> None:
     scores = run.summary["scores"]
     assert set(scores) == {"test", "held_out"}
-    assert set(scores["test"]["concepts"]) == {"colour", "shape", "count", "position", "scene"}
+    assert set(scores["test"]["concepts"]) == {"colour", "shape", "pair", "count", "position", "scene"}
     assert (run.path / "captions-test.csv").is_file()
     assert (run.path / "captions-held_out.csv").is_file()
 
