@@ -27,8 +27,8 @@ assert dists_two.shape == (num_test, num_training)
 if not FULL:
     dists = classifier.compute_distances_two_loops(X_test)
     assert np.linalg.norm(dists - dists_two, ord="fro") < 0.001
-dists_one = classifier.compute_distances_one_loop(X_test)
-assert np.linalg.norm(dists_one - dists_two, ord="fro") < 0.001
+    dists_one = classifier.compute_distances_one_loop(X_test)
+    assert np.linalg.norm(dists_one - dists_two, ord="fro") < 0.001
 
 for k, published in ((1, 0.274), (5, 0.278)):
     y_test_pred = classifier.predict_labels(dists_two, k=k)
