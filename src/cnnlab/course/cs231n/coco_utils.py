@@ -1,6 +1,7 @@
 """``cs231n.coco_utils``: the captions of COCO with features of VGG-16, in the course's files.
 
-The files are in the archive ``coco_captioning.zip`` of http://cs231n.stanford.edu. Reading them needs ``h5py``.
+The files are in the archive ``coco_captioning.zip`` of http://cs231n.stanford.edu. Reading them needs h5py, which comes
+with the extra ``captions``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import numpy as np
 
 from cnnlab.course._arrays import Array
 from cnnlab.course.cs231n._datasets import DATASETS, find_dataset
-from cnnlab.errors import DataError, DataNotFoundError
+from cnnlab.errors import DataNotFoundError
+from cnnlab.generate.captions.coco import CAPTIONS, VOCABULARY, FileRows
 
 __all__ = ["BASE_DIR", "decode_captions", "load_coco_data", "sample_coco_minibatch"]
 
@@ -38,17 +40,20 @@ def load_coco_data(
 
     Raises:
         DataNotFoundError: the folder or a file in it is missing.
-        DataError: a file is damaged, or h5py is not installed.
+        DataError: a file is damaged.
+        UsageError: h5py is not installed.
     """
     folder = find_dataset(
         Path(base_dir), "coco_captioning", "It is http://cs231n.stanford.edu/coco_captioning.zip, unpacked."
     )
-    data: dict[str, Any] = dict(_arrays(folder / "coco2014_captions.h5"))
+    data: dict[str, Any] = {}
+    ending = "_pca" if pca_features else ""
     for split in ("train", "val"):
-        ending = "_pca" if pca_features else ""
-        data[f"{split}_features"] = _arrays(folder / f"{split}2014_vgg16_fc7{ending}.h5", "features")["features"]
+        for name in (f"{split}_captions", f"{split}_image_idxs"):
+            data[name] = FileRows(folder / CAPTIONS, name)[:]
+        data[f"{split}_features"] = FileRows(folder / f"{split}2014_vgg16_fc7{ending}.h5", "features")[:]
         data[f"{split}_urls"] = np.array(_text(folder / f"{split}2014_urls.txt").split())
-    vocabulary = json.loads(_text(folder / "coco2014_vocab.json"))
+    vocabulary = json.loads(_text(folder / VOCABULARY))
     data |= {name: vocabulary[name] for name in ("idx_to_word", "word_to_idx")}
     if max_train is not None:
         rows = np.random.randint(len(data["train_captions"]), size=max_train)
@@ -90,21 +95,6 @@ def sample_coco_minibatch(
     rows = np.random.choice(len(captions), batch_size)
     images = data[f"{split}_image_idxs"][rows]
     return captions[rows], data[f"{split}_features"][images], data[f"{split}_urls"][images]
-
-
-def _arrays(path: Path, *names: str) -> dict[str, Array]:
-    """Return arrays of an HDF5 file by name; all of them when no name is given."""
-    try:
-        import h5py
-    except ImportError as error:
-        raise DataError("The files of COCO's captions need a package: pip install h5py") from error
-    if not path.is_file():
-        raise DataNotFoundError(f"There is no {path}. Unpack coco_captioning.zip again.")
-    try:
-        with h5py.File(path) as file:
-            return {name: np.asarray(file[name]) for name in names or file}
-    except (OSError, KeyError) as error:
-        raise DataError(f"{path} cannot be read: {error}. Unpack coco_captioning.zip again.") from error
 
 
 def _text(path: Path) -> str:
