@@ -26,6 +26,8 @@ def test_train_measure_and_resume(tmp_path: Path, tiny_run: Run) -> None:
     assert result.exit_code == 0, result.stderr
     assert "effective classes" in result.stdout
     assert "Fréchet distance" in result.stdout
+    rows = json.loads(cnnlab("runs", tmp_path, "--json").stdout)
+    assert [(row["model"], row["data"], row["status"]) for row in rows] == [("vanilla (GAN)", "digits", "completed")]
     result = cnnlab("report", out)
     assert result.stdout == f"report: {out / 'report.html'}\n"
     result = cnnlab("resume", out)

@@ -16,6 +16,7 @@ def test_runs_lists_finished_and_damaged_ones(tiny_run: Run, tmp_path: Path) -> 
     copy_run(tiny_run, tmp_path / "good")
     damaged = copy_run(tiny_run, tmp_path / "damaged")
     (damaged.path / "summary.json").write_text("{")
+    (copy_run(tiny_run, tmp_path / "unreadable").path / "env.json").write_text("{")
     result = cnnlab("runs", tmp_path)
     assert result.exit_code == 0, result.stderr
     assert f"{tiny_run.summary['accuracy']:.2%}" in result.stdout

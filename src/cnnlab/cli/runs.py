@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,8 +17,14 @@ from cnnlab.errors import CnnlabError
 def runs(folder: Annotated[Path, typer.Argument(help="Folder of runs.")] = Path("runs"), as_json: Json = False) -> None:
     """List the runs in a folder, oldest first."""
     from cnnlab.runs import list_runs
+    from cnnlab.runs.training_folder import CLASSIFIER, kind_of_run, run_folders
 
     rows = [_run_row(run) for run in list_runs(folder)]
+    for path in run_folders(folder):
+        with contextlib.suppress(CnnlabError):  # an env.json that this version cannot read: left out, as list_runs does
+            if (kind := kind_of_run(path)) != CLASSIFIER:
+                rows.append(_other_row(path, kind))
+    rows.sort(key=lambda row: row["started"] or "")
     if as_json:
         print_json(rows)
         return
@@ -44,4 +51,21 @@ def _run_row(run: Any) -> dict[str, Any]:
     except CnnlabError as error:
         summary = {}
         row |= {"model": "?", "data": "?", "status": f"damaged: {error}", "epochs": None}
+    return row | {key: summary.get(key) for key in ("split", "n", "accuracy", "loss", "epochs_done", "seconds")}
+
+
+def _other_row(path: Path, kind: str) -> dict[str, Any]:
+    """Return the row of a run that is not one of a classifier: it has no accuracy."""
+    from cnnlab.training.checkpoint import read_json
+    from cnnlab.training.yaml_text import parse_yaml
+
+    row: dict[str, Any] = {"run": str(path), "started": read_json(path / "env.json").get("started")}
+    try:
+        summary = read_json(path / "summary.json")
+        recipe = parse_yaml((path / "recipe.yaml").read_text(encoding="utf-8"), "recipe.yaml")
+        row |= {"model": f"{recipe['name'] or kind} ({kind})", "data": recipe["data"], "status": summary["status"]}
+        row |= {"epochs": recipe["epochs"]}
+    except (CnnlabError, OSError, KeyError, TypeError) as error:
+        summary = {}
+        row |= {"model": f"? ({kind})", "data": "?", "status": f"damaged: {error}", "epochs": None}
     return row | {key: summary.get(key) for key in ("split", "n", "accuracy", "loss", "epochs_done", "seconds")}
