@@ -118,8 +118,8 @@ def effective_classes(counts: npt.ArrayLike) -> float:
 def frechet_distance(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
     """Return the squared Fréchet distance of two normal distributions with the features' means and covariances.
 
-    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) (Dowson and Landau 1982; Heusel et al. 2017, equation 6). It is biased
-    by the number of images: compare the same numbers of images only.
+    It is ``|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))`` (Dowson and Landau 1982; Heusel et al. 2017, equation 6), and
+    biased by the number of images: compare the same numbers of images only.
 
     Args:
         first, second: features of two sets of images, (n, F) and (m, F).
