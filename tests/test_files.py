@@ -69,3 +69,8 @@ def test_other_files(tmp_path: Path) -> None:
 def test_numbers_that_json_cannot_hold_become_none_at_any_depth() -> None:
     values = {"a": float("nan"), "b": [1.5, float("inf"), {"c": (float("-inf"), "x", 2)}], "d": True}
     assert finite_values(values) == {"a": None, "b": [1.5, None, {"c": [None, "x", 2]}], "d": True}
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"there is no folder .*absent\. Make it"):
+        write_text(tmp_path / "absent" / "a.txt", "a")

@@ -45,6 +45,10 @@ def replacing(path: Path) -> Iterator[Path]:
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except FileNotFoundError as error:
+        raise RunError(
+            f"Could not write {path}: there is no folder {path.parent}. Make it, or name another."
+        ) from error
     except OSError as error:
         raise RunError(
             f"Could not write {path}: {error.strerror or error}. What was saved there before is intact. "

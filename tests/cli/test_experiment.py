@@ -74,6 +74,7 @@ def test_json(results: Path) -> None:
         (("experiment", "batchnorm", "--seeds", "many"), "5-9"),
         (("experiment", "batchnorm", "--scale", "large"), "tiny, small, full"),
         (("experiments", "nothing*"), "cnnlab experiments"),
+        (("experiments", "--results", "nowhere"), "There is no folder nowhere"),
     ],
 )
 def test_wrong_use(arguments: tuple[str, ...], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

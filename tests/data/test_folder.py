@@ -194,6 +194,13 @@ class TestMistakes:
         with pytest.raises(DataError, match='a single class, "only"; a classifier needs at least two'):
             load_folder(tmp_path)
 
+    def test_a_single_class_that_is_readable(self, tmp_path: Path) -> None:
+        put(tmp_path, *photos("cat", 2), *photos("dog", 2))
+        for file in (tmp_path / "dog").iterdir():
+            file.write_bytes(b"no image")
+        with pytest.raises(DataError, match=r'single class, "cat".*\d are unreadable; the first: dog/'):
+            load_folder(tmp_path)
+
     def test_val_without_train(self, tmp_path: Path) -> None:
         put(tmp_path, *photos("val/a", 2), *photos("val/b", 2))
         with pytest.raises(DataError, match='has "val" but no "train" folder'):

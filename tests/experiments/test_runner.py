@@ -345,9 +345,16 @@ def test_texts_name_seeds(text: str, seeds: tuple[int, ...]) -> None:
     assert parse_seeds(text) == seeds
 
 
-@pytest.mark.parametrize("text", ["1", "0", "x", "5-5", "7-5", "-3", "1.5", "2-"])
-def test_texts_that_name_no_seeds(text: str) -> None:
-    with pytest.raises(UsageError):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        *((text, "at least two seeds") for text in ("1", "0", "5-5")),
+        *((text, "write how many") for text in ("x", "-3", "1.5", "2-")),
+        ("7-5", "5 comes before 7"),
+    ],
+)
+def test_texts_that_name_no_seeds(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         parse_seeds(text)
 
 

@@ -73,7 +73,8 @@ def advise(
     if minutes <= 0 or budget < 10:
         raise UsageError(f"minutes={minutes:g}, budget={budget:g}: minutes must be above 0, the budget at least 10 s.")
     if goal not in get_args(Goal):
-        raise UsageError(f'goal="{goal}": choose accuracy, speed or small. {did_you_mean(goal, get_args(Goal))}')
+        near = did_you_mean(goal, get_args(Goal))
+        raise UsageError(f'goal="{goal}": {near or "choose accuracy, speed or small."}')
     return _advise(Request(os.fspath(data), 60 * minutes, goal, budget, options))
 
 

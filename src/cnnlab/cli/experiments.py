@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from cnnlab.experiments.results import ClaimResult
     from cnnlab.experiments.study import Claim, Study
 
-Results = Annotated[Path, typer.Option("--results", metavar="FOLDER", help="Folder with the results of studies.")]
+Results = Annotated[
+    Path | None, typer.Option("--results", metavar="FOLDER", help="Folder with the results of studies: results.")
+]
 
 
 def experiments(
     pattern: Annotated[str, typer.Argument(help='Which studies, such as "batch*".')] = "*",
-    results: Results = Path("results"),
+    results: Results = None,
     markdown: Annotated[
         Path | None, typer.Option("--markdown", metavar="FILE", help="Write the table to this Markdown file.")
     ] = None,
@@ -35,7 +37,9 @@ def experiments(
     from cnnlab.experiments.pages import verdict_line
     from cnnlab.files import write_text
 
-    answers = answers_so_far(pattern, results)
+    if results and not results.is_dir():
+        raise UsageError(f"There is no folder {results}. Name the one that holds the folders of the studies.")
+    answers = answers_so_far(pattern, results or Path("results"))
     if not answers:
         raise UsageError(f'No study is called "{pattern}". `cnnlab experiments` lists them all.')
     if markdown is not None:

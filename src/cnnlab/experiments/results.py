@@ -255,6 +255,8 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         seeds = tuple(range(int(first), int(last) + 1)) if dash else tuple(range(int(first)))
     except ValueError:
         raise UsageError(f'"{text}" names no seeds: write how many, such as 5, or from which to which: 5-9.') from None
+    if dash and not seeds:
+        raise UsageError(f'"{text}" names no seeds: {last} comes before {first}. The smaller number is first: 5-9.')
     return checked_seeds(seeds)
 
 

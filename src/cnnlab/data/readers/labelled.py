@@ -74,6 +74,11 @@ def data_of_files(
     if "train" not in splits:
         first = f"; the first: {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
         raise DataError(f"{source} has no readable training image ({len(skipped)} unreadable{first}). Replace them.")
+    if skipped and len(set(listing.labels)) > 1 == len(set(labels)):
+        raise DataError(
+            f'{source} has readable images of a single class, "{labels[0]}"; a classifier needs at least two. '
+            f"{len(skipped)} are unreadable; the first: {skipped[0][0]}: {skipped[0][1]}. Replace them."
+        )
     classes, numbers = number_classes(source, labels, splits)
     names = [listing.names[i] for i in good]
     images = FileSplit([listing.paths[i] for i in good], numbers, names, scanned=[scanned[i] for i in good])
