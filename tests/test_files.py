@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnlab.files import finite_values, kind_of_file
+from cnnlab.errors import RunError
+from cnnlab.files import finite_values, kind_of_file, write_text
 
 
 @pytest.mark.parametrize(

@@ -45,11 +45,11 @@ def replacing(path: Path) -> Iterator[Path]:
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except FileNotFoundError as error:
-        raise RunError(
-            f"Could not write {path}: there is no folder {path.parent}. Make it, or name another."
-        ) from error
     except OSError as error:
+        if not path.parent.is_dir():
+            raise RunError(
+                f"Could not write {path}: there is no folder {path.parent}. Make it, or name another."
+            ) from error
         raise RunError(
             f"Could not write {path}: {error.strerror or error}. What was saved there before is intact. "
             "Free some space or choose another folder."
