@@ -165,6 +165,16 @@ def test_inversion_brings_a_photo_back_from_an_early_layer(photo: Path) -> None:
     assert (finished.image - wanted).square().mean() < 0.1 * (start - wanted).square().mean()
 
 
+def test_an_inversion_is_smoothed_by_the_pixels_per_position(photo: Path) -> None:
+    """conv2 halves height and width: 4 pixels per position, and the weight is 0.04 for each of them."""
+    network, descent = tiny_network(), Descent(size=16, smallest=16, first_steps=1)
+    image = torch.rand(1, 3, 12, 16, generator=torch.Generator().manual_seed(0))
+    for layer, weight in (("conv1", 0.04), ("conv2", 0.16)):
+        job = inversion_job(network, photo, layer, InversionSettings(descent=descent))
+        tv = job.objective((12, 16))(image)["tv"]
+        assert float(tv) == pytest.approx(float(tv_loss(image, weight / image.numel())), rel=1e-5)
+
+
 def test_the_same_seed_gives_the_same_image(painting: Path) -> None:
     def image(seed: int) -> torch.Tensor:
         job = texture_job(tiny_network(), painting, StyleSettings(descent=replace(QUICK, seed=seed)))

@@ -18,7 +18,9 @@ def invert(
     photo: Photo,
     layer: Layers = None,
     size: Size = 224,
-    smoothness: Annotated[float, typer.Option(min=0, help="Weight of total variation.")] = 2.0,
+    smoothness: Annotated[
+        float | None, typer.Option(min=0, help="Weight of total variation; by default more for later layers.")
+    ] = None,
     steps: Steps = 150,
     network: NetworkName = "efficientnet_lite0",
     weights: WeightsFile = None,

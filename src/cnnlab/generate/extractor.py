@@ -172,10 +172,9 @@ class FeatureNetwork:
         try:
             _check(extractor, (self.channels, height, width))
         except CnnlabError:
-            side = max(height, width)
-            fits = (
-                s for s in range(min(height, width) + 1, 4 * side + 64, 4) if _fits(extractor, (self.channels, s, s))
-            )
+            longer, shorter = max(height, width), min(height, width)
+            sides = range(8 * (shorter // 8 + 1), 4 * longer + 64, 8)
+            fits = (side for side in sides if _fits(extractor, (self.channels, side, side)))
             if (least := next(fits, None)) is None:
                 raise
             raise DataError(

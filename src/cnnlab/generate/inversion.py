@@ -8,11 +8,13 @@ give the photo back; late ones keep what it shows and lose where.
 
 Deviations: Adam and sizes by stages in place of gradient descent with momentum at one size; pixels stay within the
 range from black to white in place of the paper's penalty on their sixth power; total variation has the exponent 2 of
-the paper's equation (with beta 2), as a mean over neighbouring pixels.
+the paper's equation (with beta 2), as a mean over neighbouring pixels. The paper chooses its weight layer by layer;
+here it grows with the number of pixels that share a position of the layer.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -26,24 +28,27 @@ from cnnlab.generate.extractor import FeatureNetwork
 from cnnlab.generate.losses import content_loss, tv_loss
 from cnnlab.generate.photos import read_photo
 
+_SMOOTHNESS = 0.04  # times the pixels per position: by looking at EfficientNet-Lite0's layers from stride 2 to 32
+
 
 @dataclass(frozen=True)
 class InversionSettings:
     """The settings of a feature inversion.
 
     Attributes:
-        tv_weight: weight of the mean squared difference of neighbouring pixels.
+        tv_weight: weight of the mean squared difference of neighbouring pixels; when ``None``, 0.04 times the number of
+            pixels per position of the layer: 0.16 where the layer halves height and width, 41 where it divides by 32.
         descent: the settings of the optimisation.
 
     Raises:
         UsageError: the weight is negative.
     """
 
-    tv_weight: float = 2.0
+    tv_weight: float | None = None
     descent: Descent = field(default_factory=lambda: Descent(size=224, smallest=112))
 
     def __post_init__(self) -> None:
-        if self.tv_weight < 0:
+        if self.tv_weight is not None and self.tv_weight < 0:
             raise UsageError(f"tv_weight is {self.tv_weight}; it must be 0 or more.")
 
 
@@ -73,11 +78,14 @@ def inversion_job(
         with torch.no_grad():
             target = extractor(resized(content, size))[layer]
         weight = 1 / target.square().sum().clamp_min(1e-30)
+        tv_weight = options.tv_weight
+        if tv_weight is None:
+            tv_weight = _SMOOTHNESS * math.prod(size) / math.prod(target.shape[2:])
 
         def losses(image: Tensor) -> Losses:
             return {
                 "content": content_loss(weight, extractor(image)[layer], target),
-                "tv": tv_loss(image, options.tv_weight / image.numel()),
+                "tv": tv_loss(image, tv_weight / image.numel()),
             }
 
         return losses
