@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks import gans as gans_benchmark
-from benchmarks import imagenet_photos, train_loop
+from benchmarks import imagenet_photos, style, train_loop
 from benchmarks import zoo as zoo_benchmark
 from cnnlab.data import ArraySplit
 from cnnlab.generate.gans import GanFolder, GanRecorder, fit_gan
@@ -253,3 +253,22 @@ def test_gans_are_written_down_from_their_runs(tmp_path: Path) -> None:
     pictures = {file.name for file in (tmp_path / "docs" / "images" / "gans").iterdir()}
     assert "tiny-samples.png" in pictures
     assert "tiny-samples.gif" in pictures
+
+
+@pytest.mark.slow
+def test_a_style_transfer_is_measured_against_what_it_announced(tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 48, 64, 3), dtype=np.uint8)
+    paths = [tmp_path / "photo.png", tmp_path / "painting.png"]
+    for path, picture in zip(paths, pictures, strict=True):
+        Image.fromarray(picture).save(path)
+    options = ["--sizes", "32,64", "--network", "squeezenet1_1", "--weights", "random", "--steps", "1", "--rounds", "2"]
+    result = style.main([*map(str, paths), *options, "--out", str(tmp_path), "--pictures", str(tmp_path / "looks")])
+    assert [row["size"] for row in result["commands"]] == [[24, 32], [48, 64]]
+    for row in result["commands"]:
+        assert row["memory_ratio"] == pytest.approx(row["announced_memory"] / row["peak_memory"])
+        assert 0.5 < row["memory_ratio"] < 2
+        assert row["seconds"] < row["whole_seconds"]
+    bare, *steps = result["steps"]
+    assert bare["ratio"] == 1
+    assert {row["step"] for row in steps} == {"gram", "swag", "wasserstein"}
+    assert "| 64 x 48 | 2 |" in (tmp_path / "style.md").read_text(encoding="utf-8")

@@ -3,8 +3,9 @@
 The course's network is SqueezeNet 1.1: layers are the successive modules of ``squeezenet1_1.features``. What is
 optimised is the image after normalisation with ImageNet's mean and standard deviation, by Adam with a learning rate of
 3, and of 0.1 from step 180 on; before each of the first 190 of 200 steps its values are clamped to -1.5..1.5. Losses
-are sums, not means, so that the weights suit this network and these sizes. :mod:`cnnlab.generate.style` is the better
-default; this is here so that a student finds the numbers of the exercise.
+are sums, not means, so that the weights suit this network and these sizes. Outputs of a network whose inputs have
+another range (0..255 in Caffe) are divided by the ratio of the ranges, which brings them to the same magnitude.
+:mod:`cnnlab.generate.style` is the better default; this is here so that a student finds the numbers of the exercise.
 
 https://cs231n.github.io/assignments2020/assignment3/
 """
@@ -154,6 +155,7 @@ class _Course:
     def __init__(self, network: FeatureNetwork, photo: ImageLike, style: ImageLike, settings: CourseSettings) -> None:
         self.network, self.settings = network, settings
         self.normalised = PixelRange.normalised(*INPUTS["imagenet"])
+        self.ratio = float(network.pixels.width.mean() / self.normalised.width.mean())
         self.content = self._read(photo, settings.image_size)
         with torch.no_grad():
             self.target = self._features(self.content)[settings.content_layer]
@@ -168,7 +170,8 @@ class _Course:
 
     def _features(self, values: Tensor) -> list[Tensor]:
         unit = self.normalised.on(values).to_unit(values)
-        return extract_features(self.network.model, self.network.pixels.on(values).from_unit(unit))
+        outputs = extract_features(self.network.model, self.network.pixels.on(values).from_unit(unit))
+        return [output / self.ratio for output in outputs]
 
     def start(self) -> Tensor:
         if not self.settings.init_random:

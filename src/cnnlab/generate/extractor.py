@@ -187,7 +187,10 @@ def _check(extractor: Extractor, shape: tuple[int, int, int]) -> None:
     record = trace(extractor, (1, *shape))
     for layer, value in zip(extractor.layers, record.outputs, strict=True):
         if len(value.shape) != 4 or value.shape[2] * value.shape[3] < 4:
-            raise ModelError(f'The layer "{layer}" gives {value.shape} for images of {shape}: fewer than 4 positions.')
+            raise ModelError(
+                f'The layer "{layer}" gives {value.shape} for images of {shape}: fewer than 4 positions on the image. '
+                "Choose an earlier layer, or a larger size."
+            )
 
 
 def _fits(extractor: Extractor, shape: tuple[int, int, int]) -> bool:
