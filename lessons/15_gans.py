@@ -106,9 +106,9 @@ lesson.figure(
 settings = [f"seed={lesson.seed}", "data=mnist5k", f"train_limit={len(real)}", "device=cpu", "samples=36"]
 small = ["options.width=64", "options.discriminator_width=32"]
 games = {
-    "vanilla": ("vanilla", lesson.scale([], small), lesson.scale(50, 2)),
-    "least squares": ("least-squares", lesson.scale([], small), lesson.scale(50, 2)),
-    "convolutional": ("dcgan", [], lesson.scale(12, 1)),
+    "vanilla": ("vanilla", lesson.scale([], small), lesson.scale(30, 2)),
+    "least squares": ("least-squares", lesson.scale([], small), lesson.scale(30, 2)),
+    "convolutional": ("dcgan", [], lesson.scale(8, 1)),
 }
 generators, pictures, losses = {}, {}, {}
 for name, (recipe, sizes, epochs) in games.items():
