@@ -58,7 +58,7 @@ DECODERS = {"RNN": "rnn", "LSTM": "lstm", "attention": "attention"}
 def train(decoder, data, **settings):
     """Return a captioner, and the training loss of a word after each epoch."""
     recipe = CaptionRecipe(
-        data="scenes", decoder=decoder, seed=lesson.seed, device="cpu",
+        data="scenes", decoder=decoder, image_size=32, seed=lesson.seed, device="cpu",
         encoder_options={"widths": lesson.scale([24, 48, 96], [8, 16])}, hidden_size=lesson.scale(192, 32), **settings,
     )  # fmt: skip
     losses = []

@@ -38,7 +38,11 @@ def test_commands_named_in_a_page_exist_and_take_these_options(page: Path) -> No
         if name.startswith("-"):
             continue
         assert name in command.commands, f"{page.name}: cnnlab {line}"
-        known = {option for parameter in command.commands[name].params for option in parameter.opts}
+        named = command.commands[name]
+        if hasattr(named, "commands"):  # several commands under one name
+            assert words[0] in named.commands, f"{page.name}: cnnlab {line}"
+            named = named.commands[words[0]]
+        known = {option for parameter in named.params for option in parameter.opts}
         unknown = {word for word in words if word.startswith("-")} - known - {"--help"}
         assert not unknown, f"{page.name}: cnnlab {line}"
 

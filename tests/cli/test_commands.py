@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -19,10 +20,15 @@ from cnnlab.errors import UsageError
 from tests.cli.helpers import cnnlab as run
 
 SOURCE = Path(cnnlab.cli.__file__).parents[1]
-COMMANDS = {
-    name: {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
-    for name, command in typer.main.get_command(app).commands.items()  # type: ignore[attr-defined]
-}
+
+
+def options_of(command: Any) -> set[str]:
+    """Return the options of a command, and of the commands under its name."""
+    own = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    return own.union(*(options_of(inner) for inner in getattr(command, "commands", {}).values()))
+
+
+COMMANDS = {name: options_of(command) for name, command in typer.main.get_command(app).commands.items()}  # type: ignore[attr-defined]
 EVERYWHERE = {"--help", "-h", "--version"}
 # Options of pip and git, and colours of pages.
 FOREIGN = {"--force-reinstall", "--abbrev", "--always", "--dirty"}

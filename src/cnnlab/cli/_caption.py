@@ -125,8 +125,8 @@ def sample_photos(captioner: Captioner, photos: Sequence[Path], beam: int, figur
         last = described.decoded
         values = {"file": str(path), "caption": described.sentences[0]}
         rows.append(values | {"log_probability": float(last.log_probability[0])})
-        if figure is not None and captioner.preprocess is not None:
-            pictures.append(captioner.preprocess.pixels(path))
+        if figure is not None:
+            pictures.append(captioner.display.pixels(path))
     if as_json:
         print_json({"captions": rows, "failed": [{"file": file, "reason": reason} for file, reason in failed]})
     elif rows:
@@ -175,9 +175,7 @@ def sample_data(
         cells = ((row["image"], row["caption"], (row["references"] or [""])[0]) for row in rows)
         print_table(table((">image", "caption", "a reference"), cells))
     if figure is not None:
-        if captioner.preprocess is None or split.images is None:
-            raise DataError(f"{loaded.name} has features and no images to draw. Leave --figure out.")
-        pictures = split.images.fetch(torch.tensor([row["image"] for row in rows]), captioner.preprocess)
+        pictures = captioner.pictures(split, torch.tensor([row["image"] for row in rows]))
         _draw(figure, list(pictures), [row["caption"] for row in rows], last)
 
 

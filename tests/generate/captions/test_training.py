@@ -21,6 +21,7 @@ from cnnlab.errors import (
 from cnnlab.generate.captions import loop as loop_module
 from cnnlab.generate.captions.captioner import Captioner
 from cnnlab.generate.captions.data import CaptionData
+from cnnlab.generate.captions.encoder import SmallConvNet
 from cnnlab.generate.captions.events import CaptionEpoch, CaptionsFinished, CaptionStep
 from cnnlab.generate.captions.loader import CaptionLoader
 from cnnlab.generate.captions.loop import caption_step, fit_captions, learning_rate
@@ -193,6 +194,18 @@ def test_states_that_do_not_fit(tmp_path: Path, data: CaptionData) -> None:
 
 
 # Encoders ------------------------------------------------------------------------------------------------------------
+
+
+def test_positions_of_the_map_lie_in_the_middle_of_their_pixels() -> None:
+    """A mirrored image gives the mirrored map, where the weights are mirrored too."""
+    torch.manual_seed(0)
+    encoder = SmallConvNet(3, 16, [4, 8]).eval()
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.weight.data += module.weight.data.flip(3)
+    images = torch.rand(2, 3, 16, 16)
+    torch.testing.assert_close(encoder(images.flip(3)), encoder(images).flip(3))
+    assert encoder(images).shape[1:] == encoder.feature_shape == (8, 4, 4)
 
 
 def test_features_of_a_frozen_network_are_computed_once(data: CaptionData) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from cnnlab.generate.captions.vocabulary import Vocabulary
 from cnnlab.tracing.hooks import evaluating
 
 BATCH = 100  # images that are captioned at once
+DISPLAY_SIZE = 256  # pixels of the side of an image that people look at
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +82,28 @@ class Captioner:
         if split.images is None:
             raise UsageError(f"{self.name} describes images, and the data has features only. Name data with images.")
         return self.preprocess.normalize(split.images.fetch(images, self.preprocess).to(self.device))
+
+    def pictures(self, split: CaptionSplit, images: Tensor) -> Tensor:
+        """Return images of a split to be looked at, uint8 (n, C, 256, 256): larger than the network takes them.
+
+        Raises:
+            UsageError: there are no images.
+        """
+        if split.images is None:
+            raise UsageError("The data has features and no images to draw. Leave the figure out.")
+        # Of a subset, because a split keeps resized copies of all its images.
+        return split.images.subset(images).fetch(torch.arange(len(images)), self.display)
+
+    @property
+    def display(self) -> Preprocess:
+        """The way from an image to the same part of it for people.
+
+        Raises:
+            UsageError: the network describes features.
+        """
+        if self.preprocess is None:
+            raise UsageError(f"{self.name} describes features; there are no images to draw. Leave the figure out.")
+        return replace(self.preprocess, size=max(self.preprocess.size, DISPLAY_SIZE))
 
     def describe(self, inputs: Tensor, width: int = 3) -> Described:
         """Write a sentence for each of some inputs of the encoder, (n, ...).

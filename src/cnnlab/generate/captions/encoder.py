@@ -62,7 +62,10 @@ class GivenFeatures(Encoder):
 
 
 class SmallConvNet(Encoder):
-    """Convolutions of 3x3 with stride 2, each followed by BatchNorm and ReLU, and one of stride 1 at the end.
+    """Convolutions of 4x4 with stride 2, and one of 3x3 with stride 1 at the end; BatchNorm and ReLU follow each.
+
+    Kernels of an even size halve the image without a shift: a position of the map lies in the middle of its pixels, so
+    that attention is drawn where it is. With 3x3 and stride 2 it would lie half a position further up and left.
 
     Args:
         channels: number of channels of the images.
@@ -81,13 +84,13 @@ class SmallConvNet(Encoder):
             )
         self.channels, self.image_size, self.widths = channels, image_size, list(widths)
         layers: list[nn.Module] = []
-        for before, after, stride in zip(
-            [channels, *widths], [*widths, widths[-1]], [*(2 for _ in widths), 1], strict=True
-        ):
-            layers += [nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
+        for before, after in zip([channels, *widths], widths, strict=False):
+            layers += [nn.Conv2d(before, after, 4, 2, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
+        last = widths[-1]
+        layers += [nn.Conv2d(last, last, 3, 1, 1, bias=False), nn.BatchNorm2d(last), nn.ReLU(inplace=True)]
         self.layers = nn.Sequential(*layers)
         side = image_size // 2 ** len(widths)
-        self.feature_shape = (widths[-1], side, side)
+        self.feature_shape = (last, side, side)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the maps (N, C, h, w) of images (N, channels, S, S)."""

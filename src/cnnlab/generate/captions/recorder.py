@@ -101,7 +101,7 @@ class CaptionRecorder(EventRecorder[CaptionFolder]):
         captioner = Captioner(self.run.name, session.network, session.preprocess, session.max_length)
         rows = torch.arange(min(SHOWN, len(split)))
         described = captioner.describe(captioner.inputs(split, rows))
-        pixels = split.images.fetch(rows, session.preprocess)
+        pixels = captioner.pictures(split, rows)
         figures.save(caption_grid(list(pixels), described.sentences), self.run.figures / "captions.png")
         if described.decoded.attention is not None:
             words = described.sentences[0].split()
