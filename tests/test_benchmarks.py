@@ -261,13 +261,13 @@ def test_a_style_transfer_is_measured_against_what_it_announced(tmp_path: Path) 
     paths = [tmp_path / "photo.png", tmp_path / "painting.png"]
     for path, picture in zip(paths, pictures, strict=True):
         Image.fromarray(picture).save(path)
-    options = ["--sizes", "32,64", "--network", "squeezenet1_1", "--weights", "random", "--steps", "1", "--rounds", "2"]
+    options = ["--sizes", "64", "--network", "squeezenet1_1", "--weights", "random", "--steps", "1", "--rounds", "2"]
     result = style.main([*map(str, paths), *options, "--out", str(tmp_path), "--pictures", str(tmp_path / "looks")])
-    assert [row["size"] for row in result["commands"]] == [[24, 32], [48, 64]]
-    for row in result["commands"]:
-        assert row["memory_ratio"] == pytest.approx(row["announced_memory"] / row["peak_memory"])
-        assert 0.5 < row["memory_ratio"] < 2
-        assert row["seconds"] < row["whole_seconds"]
+    (row,) = result["commands"]
+    assert row["size"] == [48, 64]
+    assert row["memory_ratio"] == pytest.approx(row["announced_memory"] / row["peak_memory"])
+    assert 0.5 < row["memory_ratio"] < 2
+    assert row["seconds"] < row["whole_seconds"]
     bare, *steps = result["steps"]
     assert bare["ratio"] == 1
     assert {row["step"] for row in steps} == {"gram", "swag", "wasserstein"}

@@ -28,10 +28,34 @@ def test_a_style_transfer_says_what_it_takes_and_writes_picture_and_animation(ti
     assert "32 x 24 pixels, 4 steps in 1 size: about" in result.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"styled.png", "styled.gif"}
     assert size_of(tmp_path / "out" / "styled.png") == (32, 24)
-    assert cnnlab("style", photo, tmp_path / "none.png", *SMALL, "-n", tiny_run.path).exit_code == 1
-    result = cnnlab("style", photo, style, *SMALL, "-n", tiny_run.path, "--layer", "conv9")
-    assert result.exit_code == 2
-    assert 'called "conv9"' in result.stderr
+
+
+def test_what_cannot_be_made_is_said_with_the_next_step(tiny_run: Run, tmp_path: Path) -> None:
+    photo, options = write_picture(tmp_path / "photo.png"), (*SMALL, "-n", tiny_run.path, "--out", tmp_path / "out")
+    (tmp_path / "text.jpg").write_text("no picture", encoding="utf-8")
+    write_picture(tmp_path / "dot.png", 1, 1)
+
+    def refused(*arguments: object) -> tuple[int, str]:
+        result = cnnlab(arguments[0], *options, *arguments[1:])
+        return result.exit_code, " ".join(result.stderr.split())
+
+    assert refused("style", photo, tmp_path / "none.png") == (
+        1, f"cnnlab: Cannot read the image {tmp_path / 'none.png'}: there is no such file. Check the path."
+    )  # fmt: skip
+    code, message = refused("style", photo, tmp_path / "text.jpg")
+    assert code == 1
+    assert "text.jpg: it is a text file, not an image" in message
+    code, message = refused("style", photo, tmp_path / "dot.png")
+    assert code == 1
+    assert "dot.png has 1 x 1 pixels" in message
+    assert "Take a larger image, or earlier layers." in message
+    code, message = refused("style", photo, photo, "--layer", "conv9")
+    assert code == 2
+    assert 'called "conv9"' in message
+    code, message = refused("style", photo, photo, "--size", "0")
+    assert code == 2
+    assert "32" in message
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_course_and_its_network(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from cnnlab.errors import ModelError, UsageError
+from cnnlab.explain.pixel_range import PixelRange
 from cnnlab.generate.cs231n import PRESETS, CourseSettings, course_transfer, extract_features
 from cnnlab.generate.events import Finished, Started, StepDone
 from cnnlab.generate.extractor import open_network
@@ -63,6 +64,20 @@ def test_losses_of_the_first_step_by_hand(tmp_path: Path) -> None:
     )
     assert float(first.losses["content"]) == pytest.approx(6e-2 * (start - target).square().sum().item(), rel=1e-2)
     assert finished.image.shape == (1, 3, 30, 40)
+
+
+def test_weights_of_the_losses_hold_for_inputs_of_another_range(tmp_path: Path) -> None:
+    """Without biases the outputs grow with the inputs: 58 times the range changes no loss."""
+    photo, style = write_picture(tmp_path / "photo.png"), write_picture(tmp_path / "style.png", seed=4)
+    network = open_network("squeezenet1_1", "random", device="cpu")
+    for name, parameter in network.model.named_parameters():
+        if name.endswith("bias"):
+            parameter.zero_()
+    wide = replace(network, pixels=PixelRange(58 * network.pixels.low.flatten(), 58 * network.pixels.high.flatten()))
+    settings = CourseSettings(image_size=30, style_size=30, steps=1)
+    for event, other in zip(*(course_transfer(each, photo, style, settings) for each in (network, wide)), strict=True):
+        if isinstance(event, StepDone) and isinstance(other, StepDone):
+            assert event.loss == pytest.approx(other.loss, rel=1e-3)
 
 
 def test_noise_and_zero_weights_make_inversion_and_texture(tmp_path: Path) -> None:

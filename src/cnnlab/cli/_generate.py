@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from cnnlab.generate.descent import Job
     from cnnlab.generate.events import Event, Finished
+    from cnnlab.generate.extractor import FeatureNetwork
 
 NetworkName = Annotated[
     str, typer.Option("--network", "-n", metavar="RUN|MODEL", help="Folder of a run, or a network of `cnnlab models`.")
@@ -34,6 +35,18 @@ Layers = Annotated[
     typer.Option("--layer", "-l", help="A layer of style; repeat it. Those of the network by default."),
 ]
 Gif = Annotated[bool, typer.Option("--gif", help="Also write an animation of the steps.")]
+
+
+def open_for_images(
+    network: str, weights: str | None, inputs: str | None, device: str, as_json: bool
+) -> FeatureNetwork:
+    """Open the network of a command, and say on stderr what people should know about its weights."""
+    from cnnlab.generate.extractor import open_network
+
+    opened = open_network(network, weights, inputs=inputs, device=device)
+    if opened.note and not as_json:
+        typer.echo(opened.note, err=True)
+    return opened
 
 
 def make_image(job: Job, path: Path, gif: bool, as_json: bool) -> Finished:

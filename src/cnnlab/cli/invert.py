@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnnlab.cli._generate import Inputs, Layers, NetworkName, Size, Steps, WeightsFile, fitting, make_image
+from cnnlab.cli._generate import (
+    Inputs,
+    Layers,
+    NetworkName,
+    Size,
+    Steps,
+    WeightsFile,
+    fitting,
+    make_image,
+    open_for_images,
+)
 from cnnlab.cli._options import Device, Json, LooksFolder, Photo, Seed
 from cnnlab.cli._output import print_result
 
@@ -40,12 +50,11 @@ def invert(
 
     from cnnlab import figures
     from cnnlab.generate.descent import Descent
-    from cnnlab.generate.extractor import open_network
     from cnnlab.generate.inversion import InversionSettings, inversion_job
     from cnnlab.generate.photos import as_picture, read_photo
     from cnnlab.runs.folder import new_folder
 
-    opened = open_network(network, weights, inputs=inputs, device=device)
+    opened = open_for_images(network, weights, inputs, device, as_json)
     layers = layer or list(opened.stage_layers)
     descent = Descent(size, max(64, size // 2), steps, 2 * steps, seed=seed)
 

@@ -17,7 +17,7 @@ from cnnlab.cli._generate import (
     Steps,
     WeightsFile,
     fitting,
-    make_image,
+    open_for_images,
     print_image,
     run_to_end,
 )
@@ -47,7 +47,8 @@ def style(
     course: Annotated[
         str | None,
         typer.Option(
-            help="Do what CS231n does, with squeezenet1_1: composition-vii, scream, starry-night, inversion or texture."
+            help="Do what CS231n does, with its own sizes and weights and with squeezenet1_1: composition-vii, scream, "
+            "starry-night, inversion or texture."
         ),
     ] = None,
     gif: Gif = False,
@@ -66,8 +67,7 @@ def style(
 
     from cnnlab.errors import UnknownNameError, UsageError
     from cnnlab.generate.cs231n import PRESETS, course_transfer
-    from cnnlab.generate.descent import Descent
-    from cnnlab.generate.extractor import open_network
+    from cnnlab.generate.descent import Descent, optimise
     from cnnlab.generate.style import StyleSettings, style_job
     from cnnlab.runs.folder import new_folder
 
@@ -75,22 +75,21 @@ def style(
         raise UnknownNameError("setting of the course", course, PRESETS)
     if course is not None and len(styles) > 1:
         raise UsageError(f"The course transfers one style, not {len(styles)}. Give one, or leave --course out.")
-    opened = open_network(network, weights, inputs=inputs, device=device)
-    if opened.note and not as_json:
-        typer.echo(opened.note, err=True)
+    opened = open_for_images(network, weights, inputs, device, as_json)
     settings = StyleSettings(
         loss, tuple(layer or ()), content_layer, content, smoothness, tuple(weight or ()), style_scale,
         original_colours, descent=Descent(size, steps=steps, first_steps=2 * steps, seed=seed),
     )  # fmt: skip
     if course is not None:
-        events = course_transfer(opened, photo, styles[0], PRESETS[course])
-        picture = new_folder(out, f"style-{photo.stem}", "looks") / "styled.png"
-        print_image(as_json, picture, run_to_end(events, picture, gif, as_json), gif)
-        return
-    job, expected = fitting(
-        lambda side: style_job(opened, photo, styles, replace(settings, descent=replace(settings.descent, size=side))),
-        size,
-        as_json,
-    )
+        events, values = course_transfer(opened, photo, styles[0], PRESETS[course]), {}
+    else:
+        job, expected = fitting(
+            lambda side: style_job(
+                opened, photo, styles, replace(settings, descent=replace(settings.descent, size=side))
+            ),
+            size,
+            as_json,
+        )
+        events, values = optimise(job), {"forecast": expected}
     picture = new_folder(out, f"style-{photo.stem}", "looks") / "styled.png"
-    print_image(as_json, picture, make_image(job, picture, gif, as_json), gif, forecast=expected)
+    print_image(as_json, picture, run_to_end(events, picture, gif, as_json), gif, **values)

@@ -17,6 +17,7 @@ from cnnlab.cli._generate import (
     WeightsFile,
     fitting,
     make_image,
+    open_for_images,
     print_image,
 )
 from cnnlab.cli._options import Device, Json, LooksFolder, Photo, Seed
@@ -48,14 +49,11 @@ def texture(
     from dataclasses import replace
 
     from cnnlab.generate.descent import Descent
-    from cnnlab.generate.extractor import open_network
     from cnnlab.generate.style import StyleSettings
     from cnnlab.generate.texture import texture_job
     from cnnlab.runs.folder import new_folder
 
-    opened = open_network(network, weights, inputs=inputs, device=device)
-    if opened.note and not as_json:
-        typer.echo(opened.note, err=True)
+    opened = open_for_images(network, weights, inputs, device, as_json)
     settings = StyleSettings(
         loss, tuple(layer or ()), tv_weight=smoothness, style_scale=texture_scale,
         descent=Descent(size, steps=steps, first_steps=2 * steps, seed=seed),
