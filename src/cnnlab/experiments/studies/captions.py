@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cnnlab.experiments.tables import Tables
 
 DECODERS = {"RNN": "rnn", "LSTM": "lstm", "attention": "attention"}
+RATES = {"RNN": 1e-3, "LSTM": 1e-3, "attention": 4e-3}  # settled with a seed that is not reported
 SPLITS = {"seen": "test", "unseen": "held_out"}  # beginning of the columns -> split
 EXAMPLES, EXAMPLE_SEED = 6, 1  # unseen scenes whose captions are shown
 XU = "Xu et al.: Show, attend and tell, 2015"
@@ -49,7 +50,10 @@ class Captions(Study):
         "2015). Six of the 24 pairs of colour and shape never occur in training, though each colour and each shape "
         "does: red circles, blue squares, green triangles, yellow crosses, cyan circles, purple squares. Scenes of "
         "unseen pairs have no other pairs. A pair is right when the caption names colour and shape of a group "
-        "together; sentences are greedy, those of the epoch with the lowest validation loss."
+        "together; sentences are greedy, those of the epoch with the lowest validation loss. Learning rates (0.001, "
+        "with attention 0.004) and sizes were settled with seed 1000, which is not reported. At small scale 6,000 "
+        "scenes of 32x32 pixels are learned in 10 epochs: with attention the loss has nearly settled then, without it "
+        "is still falling."
     )
     pairing = (
         "Within a seed all networks share training scenes and their order, and the initial weights of the "
@@ -63,10 +67,11 @@ class Captions(Study):
             worth=5.0,
         ),
         Claim(
-            "Of such pairs an LSTM names more than a plain recurrent network.",
+            "On scenes of such pairs captions of an LSTM have a higher BLEU than those of a plain recurrent network.",
             "CS231n, assignment 3: LSTMs are used because vanilla RNNs are hard to train on long sequences",
-            Difference("LSTM", "RNN", "unseen_pair", factor=100, diverged=0.0),
+            Difference("LSTM", "RNN", "unseen_bleu", factor=100, diverged=0.0),
             worth=2.0,
+            unit="points of BLEU",
         ),
     )
     variants = tuple(DECODERS)
@@ -74,14 +79,14 @@ class Captions(Study):
     own_data = True
 
     def measure(self, bench: Bench) -> None:
-        count, size = bench.choose(tiny=(200, 32), small=(6000, 48), full=(20_000, 64))
-        epochs, limit = bench.choose(tiny=2, small=8, full=20), bench.choose(tiny=20, small=500, full=1000)
+        count, size = bench.choose(tiny=(200, 32), small=(6000, 32), full=(20_000, 64))
+        epochs, limit = bench.choose(tiny=2, small=10, full=20), bench.choose(tiny=20, small=500, full=1000)
         common = load_scenes(count, size, 0)
         data = replace(load_scenes(count, size, bench.seed), test=common.test, held_out=common.held_out)
         for variant in bench.variants:
             recipe = CaptionRecipe(
                 data="scenes", decoder=DECODERS[variant], encoder_options={"widths": [24, 48, 96]}, hidden_size=192,
-                epochs=epochs, lr=4e-3, val_limit=200, seed=bench.seed, device="cpu",
+                epochs=epochs, lr=RATES[variant], val_limit=200, seed=bench.seed, device="cpu",
             )  # fmt: skip
             try:
                 session = train(bench, variant, recipe, data)

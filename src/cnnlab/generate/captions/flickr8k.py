@@ -141,10 +141,10 @@ def _readable_photos(
 def _splits(folder: Path, photos: list[str], seed: int, notes: list[str]) -> dict[str, list[str]]:
     """Return the photos of each split: those of the lists where there are lists, otherwise a random division."""
     lists = {name: next(iter(sorted(folder.glob(f"**/{file}"))), None) for name, file in _LISTS.items()}
-    there = set(photos)
+    available = set(photos)
     if lists["train"] and lists["val"]:
         chosen = {
-            name: [] if path is None else [photo for photo in _text(path).split() if photo in there]
+            name: [] if path is None else [photo for photo in _text(path).split() if photo in available]
             for name, path in lists.items()
         }
         for name, path in lists.items():

@@ -94,9 +94,9 @@ def mentions(caption: str) -> list[Mention]:
     relations = list(_RELATION.finditer(caption))
     if len(relations) == 1:
         for before, side in zip((True, False), _SIDES[relations[0][1]], strict=True):
-            there = [n for n, match in enumerate(matches) if (match.end() <= relations[0].start()) == before]
-            names = {1: [side], 2: [f"{side} left", f"{side} right"]}.get(len(there), [None] * len(there))
-            for n, name in zip(there, names, strict=True):
+            members = [n for n, match in enumerate(matches) if (match.end() <= relations[0].start()) == before]
+            names = {1: [side], 2: [f"{side} left", f"{side} right"]}.get(len(members), [None] * len(members))
+            for n, name in zip(members, names, strict=True):
                 places[n] = name
     elif not relations and (place := _PLACE.search(caption)):
         places = [place[1]] * len(matches)
@@ -148,17 +148,19 @@ def concept_scores(captions: Sequence[str], scenes: Sequence[Scene]) -> ConceptS
     return ConceptScores(colour, shape, pair, count, position, sum(min(row) == 1 for row in shares) / len(shares))
 
 
-def _agreement(said: list[Mention], scene: Scene) -> tuple[float, ...]:
+def _agreement(mentioned: list[Mention], scene: Scene) -> tuple[float, ...]:
     """Return the shares of right colours, shapes, pairs of both, counts and places in one caption."""
     groups = [(group.colour, group.shape, group.count, group.place) for group in scene.groups]
-    told: list[tuple[object, ...] | None] = [(one.colour, one.shape, one.count, one.place) for one in said]
-    # Captions that repeat themselves may mention a dozen groups; more than one too many changes no match.
-    told, most = told[: len(groups) + 1], max(len(groups), len(told))
-    told += [None] * (len(groups) - len(told))
+    candidates: list[tuple[object, ...] | None] = [(one.colour, one.shape, one.count, one.place) for one in mentioned]
+    most = max(len(groups), len(candidates))
+    candidates = candidates[:6]  # a caption that repeats itself would take long to match
+    candidates += [None] * (len(groups) - len(candidates))
     best = max(
         (
             [[a == b for a, b in zip(group, one, strict=True)] if one else [False] * 4 for group, one in pairs]
-            for pairs in (list(zip(groups, order, strict=False)) for order in itertools.permutations(told, len(groups)))
+            for pairs in (
+                list(zip(groups, order, strict=False)) for order in itertools.permutations(candidates, len(groups))
+            )
         ),
         key=lambda agreement: sum(map(sum, agreement)),
     )
