@@ -38,7 +38,7 @@ def run_script(name: str, folder: Path, *arguments: str, **environment: str) -> 
         env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "MPLBACKEND": "agg"} | environment,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=800,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -52,6 +52,7 @@ def test_a_script_runs_from_top_to_bottom(name: str, folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("name", "line"), [("knn", "got 137 / 500 correct"), ("svm", "validation accuracy: 0.3")])
 def test_accuracies_on_cifar10_are_those_that_the_course_prints(
     name: str, line: str, tmp_path: Path, real_data: Path

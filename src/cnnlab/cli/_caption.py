@@ -64,7 +64,8 @@ def train_captions(events: Iterator[Event], recorder: CaptionRecorder, beam: int
     run.update_summary(scores=values, beam=beam)
     for name, score in scores.items():
         split = data.splits()[name]
-        run.write_captions(name, ((n, text, split.references(n)) for n, text in enumerate(score.sentences)))
+        rows = zip(score.images, score.sentences, strict=True)
+        run.write_captions(name, ((image, sentence, split.references(image)) for image, sentence in rows))
     if as_json:
         record = {"event": "Scores", "run": str(run.path), "beam": beam, "scores": values}
         typer.echo(json.dumps(finite_values(record), ensure_ascii=False))
@@ -86,7 +87,7 @@ def scores_table(scores: Mapping[str, SplitScores]) -> Table:
     concepts = list(dict.fromkeys(name for score in scores.values() for name in score.concepts))
     titles = ("", ">images", ">BLEU", *(f">{name}" for name in concepts))
     return table(titles, (
-        (_TITLES[name], f"{score.images:,}", f"{score.bleu:.3f}",
+        (_TITLES[name], f"{len(score.images):,}", f"{score.bleu:.3f}",
          *(percent(score.concepts.get(concept)) for concept in concepts))
         for name, score in scores.items()
     ))  # fmt: skip

@@ -4,7 +4,6 @@ import numpy as np
 from cs231n.classifiers.fc_net import *
 from cs231n.data_utils import get_CIFAR10_data
 from cs231n.gradient_check import eval_numerical_gradient, eval_numerical_gradient_array
-from cs231n.layers import *
 from cs231n.solver import Solver
 
 

@@ -13,7 +13,14 @@ import pytest
 import torch
 
 from cnnlab.errors import CnnlabError, DataError, DataNotFoundError, UsageError
-from cnnlab.generate.captions import load_captions
+from cnnlab.generate.captions import (
+    Captioner,
+    CaptionsFinished,
+    assess_captions,
+    fit_captions,
+    load_caption_recipe,
+    load_captions,
+)
 from cnnlab.generate.captions.coco import FileRows
 
 h5py = pytest.importorskip("h5py")
@@ -169,3 +176,16 @@ def test_rows_that_cannot_be_read_any_more_are_an_error(coco: Path) -> None:
     remove("train2014_vgg16_fc7_pca.h5")(coco)
     with pytest.raises(CnnlabError, match="it is missing"):
         data.train.fetch_features(torch.tensor([0]))
+
+
+def test_the_recipe_for_coco_trains_on_them_and_describes_them(coco: Path) -> None:
+    """An image without a caption is neither trained on nor judged."""
+    recipe = load_caption_recipe("coco-lstm").with_overrides(data=str(coco), epochs=1, hidden_size=8, device="cpu")
+    *_, last = fit_captions(recipe)
+    assert isinstance(last, CaptionsFinished)
+    session: Any = last.session
+    assert session.train_loader.epoch(0).__next__().indices.sort().values.tolist() == [0, 2]
+    captioner = Captioner("run", session.network, session.preprocess, session.max_length)
+    score = assess_captions(captioner, session.data)["val"]
+    assert score.images == [1]
+    assert set(score.sentences[0].split()) <= {"a", "cat", "dog"}

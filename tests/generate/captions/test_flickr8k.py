@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,9 @@ from PIL import Image
 
 from cnnlab.data import Preprocess
 from cnnlab.errors import DataError
-from cnnlab.generate.captions import load_captions
+from cnnlab.generate.captions import Captioner, fit_captions, load_caption_recipe, load_captions
+from cnnlab.generate.captions.encoder import zoo_encoder
+from cnnlab.generate.captions.evaluation import plain_references
 
 PHOTOS = ("10_a.jpg", "20_b.jpg", "30_c.jpg", "40_d.jpg")
 
@@ -104,3 +107,25 @@ def test_damaged_files_of_the_original_edition_are_refused(tmp_path: Path) -> No
     (texts / "Flickr8k.token.txt").write_text("10_a.jpg A dog\n")
     with pytest.raises(DataError, match=r"line 1: expected photo.jpg#0, a tab and a caption, got '10_a.jpg A dog'"):
         load_captions(tmp_path)
+
+
+def test_the_recipe_for_flickr8k_trains_on_them_and_describes_a_photo(tmp_path: Path) -> None:
+    """Its frozen network is replaced by a small one. Case and punctuation of the references do not count."""
+    changes = {"encoder": "lenet5", "weights": None, "layer": "s2", "image_size": 32, "hidden_size": 8, "epochs": 1}
+    folder = original_edition(tmp_path)
+    recipe = load_caption_recipe("flickr8k-attention").with_overrides(data=str(folder), device="cpu", **changes)
+    recipe = recipe.with_overrides(["data_options.min_count=1"])
+    *_, last = fit_captions(recipe)
+    session: Any = last.session
+    assert plain_references(session.data.val, 0) == ["a dog runs left", "a dog runs right"]
+    captioner = Captioner("run", session.network, session.preprocess, session.max_length)
+    described = captioner.describe_photos([folder / "Flicker8k_Dataset" / PHOTOS[0]])
+    assert set(described.sentences[0].split()) <= {"a", "dog", "runs", "left", "right"}
+    assert described.decoded.attention is not None
+    assert described.decoded.attention.shape[2:] == (14, 14)
+
+
+def test_the_frozen_network_of_the_recipe_has_its_layer() -> None:
+    recipe = load_caption_recipe("flickr8k-attention")
+    encoder, _ = zoo_encoder(recipe.encoder, recipe.layer, None, 64)
+    assert encoder.feature_shape[0] == 320

@@ -170,7 +170,7 @@ def test_sentences_are_written_beside_their_references(
 ) -> None:
     run = CaptionFolder(shutil.copytree(finished.path, tmp_path / "run"))
     score = score_split(run.captioner("cpu"), data.val, width=1, limit=5)
-    assert (score.images, len(score.sentences), score.concepts) == (5, 5, {})
+    assert (score.images, len(score.sentences), score.concepts) == ([0, 1, 2, 3, 4], 5, {})
     assert 0 <= score.bleu <= 1
     path = run.write_captions("val", [(n, text, data.val.references(n)) for n, text in enumerate(score.sentences)])
     with open(path, newline="") as file:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
-
 from cnnlab.generate.captions.captioner import Captioner
 from cnnlab.generate.captions.data import CaptionData, CaptionSplit
+from cnnlab.generate.captions.evaluation import captioned_images, plain_references
 from cnnlab.generate.captions.scores import bleu, concept_scores
 
 
@@ -17,21 +16,21 @@ class SplitScores:
     """The scores of a captioning network on a split.
 
     Attributes:
-        images: number of images.
+        images: positions of the images that are described: those that have a caption.
         bleu: corpus BLEU of the sentences against all references, 0..1.
         concepts: the values of :class:`~cnnlab.generate.captions.scores.ConceptScores` by name; empty where the data
             does not say what is in its images.
         sentences: a sentence for each image.
     """
 
-    images: int
+    images: list[int]
     bleu: float
     concepts: dict[str, float]
     sentences: list[str]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values without the sentences."""
-        return {key: value for key, value in asdict(self).items() if key != "sentences"}
+        """Return plain values: the number of images and the scores."""
+        return {"images": len(self.images), "bleu": self.bleu, "concepts": self.concepts}
 
 
 def assess_captions(
@@ -60,10 +59,12 @@ def assess_captions(
 
 def score_split(captioner: Captioner, split: CaptionSplit, *, width: int = 3, limit: int | None = None) -> SplitScores:
     """Describe the images of a split and score the sentences; see :func:`assess_captions`."""
-    rows = torch.arange(min(limit or len(split), len(split)))
+    rows = captioned_images(split)[:limit]
     sentences: list[str] = []
     for _, described in captioner.describe_split(split, rows, width):
         sentences += described.sentences
-    references = [split.references(image) for image in rows.tolist()]
-    concepts = {} if split.scenes is None else asdict(concept_scores(sentences, split.scenes[: len(rows)]))
-    return SplitScores(len(rows), bleu(sentences, references), concepts, sentences)
+    positions = rows.tolist()
+    references = [plain_references(split, image) for image in positions]
+    scenes = None if split.scenes is None else [split.scenes[image] for image in positions]
+    concepts = {} if scenes is None else asdict(concept_scores(sentences, scenes))
+    return SplitScores(positions, bleu(sentences, references), concepts, sentences)

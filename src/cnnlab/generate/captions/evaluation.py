@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
+from cnnlab.generate.captions.data import CaptionSplit
 from cnnlab.generate.captions.decode import beam_search
 from cnnlab.generate.captions.decoders import word_loss
 from cnnlab.generate.captions.loader import CaptionLoader
 from cnnlab.generate.captions.scores import bleu
 from cnnlab.generate.captions.session import CaptionSession
+from cnnlab.generate.captions.vocabulary import words_of
 from cnnlab.tracing.hooks import evaluating
 
 BATCH = 100  # images that are judged at once
@@ -20,12 +23,12 @@ def judge_validation(session: CaptionSession) -> tuple[float, float]:
     All captions of an image count in its loss.
     """
     split, vocabulary = session.data.val, session.data.vocabulary
-    count = min(session.recipe.val_limit, len(split))
+    chosen = captioned_images(split)[: session.recipe.val_limit]
     fetch = session.fetch("val")
     trimmed = CaptionLoader(split, fetch, BATCH, 1, 0, session.device).trimmed
     sums = torch.zeros(2, dtype=torch.float64)
     sentences: list[str] = []
-    for images in torch.arange(count).split(BATCH):
+    for images in chosen.split(BATCH):
         with torch.inference_mode(), evaluating(session.network):
             features = session.encode(fetch(images))
             by_image = [split.captions_of(image) for image in images.tolist()]
@@ -38,4 +41,14 @@ def judge_validation(session: CaptionSession) -> tuple[float, float]:
         decoded = beam_search(session.network.decoder, features, vocabulary, 1, session.max_length)
         sentences += vocabulary.decode(decoded.captions.cpu())
     loss, words = sums.tolist()
-    return loss / max(words, 1), bleu(sentences, [split.references(image) for image in range(count)])
+    return loss / max(words, 1), bleu(sentences, [plain_references(split, image) for image in chosen.tolist()])
+
+
+def captioned_images(split: CaptionSplit) -> Tensor:
+    """Return the positions of the images of a split that have a caption, int64 (n,), in their order."""
+    return split.image_of.unique()
+
+
+def plain_references(split: CaptionSplit, image: int) -> list[str]:
+    """Return the sentences about an image as a network writes them: in lower case, without punctuation."""
+    return [" ".join(words_of(sentence)) for sentence in split.references(image)]

@@ -1,4 +1,8 @@
-"""``cs231n.classifiers.fc_net``: the fully connected nets of assignment 2."""
+"""``cs231n.classifiers.fc_net``: the fully connected nets of assignment 2.
+
+As in the course, ``from cs231n.classifiers.fc_net import *`` brings the layers too: its notebooks import them in no
+other way.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from cnnlab.course.cs231n import layer_utils
+from cnnlab.course.cs231n.layer_utils import *
 from cnnlab.errors import UsageError
 from cnnlab.scratch import nets
 
-__all__ = ["FullyConnectedNet", "TwoLayerNet"]
+__all__ = ["FullyConnectedNet", "TwoLayerNet", *layer_utils.__all__]
 
 
 class TwoLayerNet(nets.TwoLayerNet):

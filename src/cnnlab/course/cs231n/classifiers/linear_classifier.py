@@ -7,10 +7,18 @@ from typing import Any
 import numpy as np
 
 from cnnlab.course._arrays import Array
-from cnnlab.course.cs231n.classifiers.linear_svm import svm_loss_vectorized
-from cnnlab.course.cs231n.classifiers.softmax import softmax_loss_vectorized
+from cnnlab.course.cs231n.classifiers.linear_svm import svm_loss_naive, svm_loss_vectorized
+from cnnlab.course.cs231n.classifiers.softmax import softmax_loss_naive, softmax_loss_vectorized
 
-__all__ = ["LinearClassifier", "LinearSVM", "Softmax"]
+__all__ = [
+    "LinearClassifier",
+    "LinearSVM",
+    "Softmax",
+    "softmax_loss_naive",
+    "softmax_loss_vectorized",
+    "svm_loss_naive",
+    "svm_loss_vectorized",
+]
 
 
 class LinearClassifier:
