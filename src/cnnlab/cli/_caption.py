@@ -100,8 +100,8 @@ def caption_epoch_line(event: Event) -> str:
     if not isinstance(event, CaptionEpoch):
         return ""
     return (
-        f"epoch {event.epoch:>3}  loss of a word {event.train_loss:.4f}, val {event.val_loss:.4f}  val BLEU "
-        f"{event.val_bleu:.3f}  lr {event.lr:.2e}  {event.images_per_second:,.0f} images/s  {duration(event.seconds)}"
+        f"epoch {event.epoch:>3}  word loss {event.train_loss:.3f}, val {event.val_loss:.3f}  BLEU "
+        f"{event.val_bleu:.3f}  {event.images_per_second:,.0f} images/s  {duration(event.seconds)}"
     )
 
 
