@@ -76,6 +76,7 @@ def test_a_run_goes_on(run: CaptionFolder, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     events = [json.loads(line) for line in result.stdout.splitlines()]
     assert [event["event"] for event in events] == ["Started", "CaptionsFinished", "Scores"]
+    assert (events[-1]["beam"], events[-1]["scores"]) == (1, run.summary["scores"]), "scored as the run was"
 
 
 @pytest.mark.parametrize(

@@ -48,10 +48,12 @@ def train_captions(events: Iterator[Event], recorder: CaptionRecorder, beam: int
         stream, Console(stderr=True), as_json=as_json, line=caption_epoch_line, values=caption_event_values
     )
     for event in displayed:
-        if isinstance(event, CaptionsFinished):
+        assert recorder.run is not None
+        run = recorder.run
+        if isinstance(event, Started):
+            run.update_summary(beam=beam)  # a run that goes on is scored likewise
+        elif isinstance(event, CaptionsFinished):
             finished = event
-    assert recorder.run is not None
-    run = recorder.run
     path = shlex.quote(str(run.path))
     if finished is None:
         epochs = run.summary.get("epochs_done", 0)
@@ -61,7 +63,7 @@ def train_captions(events: Iterator[Event], recorder: CaptionRecorder, beam: int
     data = finished.session.data
     scores = assess_captions(run.captioner(run.recipe.device), data, width=beam)
     values = {name: score.to_dict() for name, score in scores.items()}
-    run.update_summary(scores=values, beam=beam)
+    run.update_summary(scores=values)
     for name, score in scores.items():
         split = data.splits()[name]
         rows = zip(score.images, score.sentences, strict=True)

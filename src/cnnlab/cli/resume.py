@@ -54,4 +54,4 @@ def _resume_captions(run: Path, data: Path | None, device: str | None, previous:
     opened = CaptionFolder(run)
     place = absolute_path(str(data)) if data else None
     events = resume_captions(opened, data=place, device=device, previous=previous)
-    train_captions(events, CaptionRecorder(run=opened), 3, as_json)
+    train_captions(events, CaptionRecorder(run=opened), opened.summary.get("beam", 3), as_json)
