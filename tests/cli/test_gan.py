@@ -63,6 +63,13 @@ def test_wrong_use(arguments: tuple[str, ...], message: str, tmp_path: Path, mon
     assert not list(tmp_path.iterdir())
 
 
+def test_a_recipe_goes_before_a_folder_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dcgan").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert "got 'wgan'" in cnnlab("gan", "dcgan", "loss=wgan").stderr
+    assert "no run" in cnnlab("gan", "./dcgan").stderr.lower()
+
+
 def test_a_judge_of_other_classes_is_refused_before_the_training(
     tmp_path: Path, tiny_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

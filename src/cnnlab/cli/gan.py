@@ -52,7 +52,7 @@ def gan(
         classifier = open_classifier(judge, device or "auto")
     settings = [text for text in arguments or [] if "=" in text]
     place = absolute_data(data) if data else None
-    if Path(names[0]).is_dir():
+    if names[0] not in list_gan_recipes() and Path(names[0]).is_dir():  # ./dcgan names a folder beside the recipe
         from cnnlab.cli._gan import measure_again
 
         if refused := [*settings, *(["--seed"] if seed is not None else []), *(["--out"] if out else [])]:
