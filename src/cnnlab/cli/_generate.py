@@ -117,10 +117,11 @@ def fitting(make_job: Callable[[int], Job], size: int, as_json: bool) -> tuple[J
     from dataclasses import asdict
 
     from cnnlab.generate.forecast import job_that_fits
+    from cnnlab.hardware import busy_note
 
     job, expected = job_that_fits(make_job, size)
     if not as_json:
-        for line in filter(None, (expected.note, str(expected))):
+        for line in filter(None, (expected.note, str(expected), busy_note())):
             typer.echo(line, err=True)
     return job, asdict(expected)
 

@@ -105,6 +105,7 @@ def forecast(job: Job) -> Forecast:
     small = sizes[0]
     large = sizes[min(2, len(sizes) - 1)]
     seconds = {shape: _step_seconds(job, shape) for shape in dict.fromkeys((small, large))}
+    seconds[small] = min(seconds[small], seconds[large])  # other programs may have been at work during the first
     pixels = {shape: math.prod(shape) for shape in sizes}
     slope = seconds[large] / pixels[large]
     if large != small:
@@ -116,7 +117,7 @@ def forecast(job: Job) -> Forecast:
 
 def _step_seconds(job: Job, shape: Size) -> float:
     canvas, objective = Canvas(job.start(shape), job.descent), job.objective(shape)
-    return min(time_calls(lambda: canvas.step(objective), canvas.pixels.device, warmup=1, least=2))
+    return min(time_calls(lambda: canvas.step(objective), canvas.pixels.device, warmup=1, least=4))
 
 
 def job_that_fits(make_job: Callable[[int], Job], longer: int) -> tuple[Job, Forecast]:
