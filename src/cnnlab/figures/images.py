@@ -93,24 +93,25 @@ def image_grid(
         raise UsageError(f"{len(images)} pictures need as many titles, got {len(titles)}.")
     columns = columns or min(max(len(images), 1), max(4, math.ceil(math.sqrt(2 * len(images)))))
     rows = max(math.ceil(len(images) / columns), 1)
+    pictures = [to_picture(image, "HWC") for image in images]
+    tall = max((picture.shape[0] / max(picture.shape[:2]) for picture in pictures), default=1.0)  # in cells
     size = 7.5
     lines = max((title.count("\n") + 1 for title in titles), default=0) if titles else 0
     below = lines * size * 1.35 / 72 / cell + (0.06 if lines else 0.0)  # room for the title, in cells
-    step_x, step_y = 1.08, 1.06 + below
+    step_x, step_y = 1.08, tall + 0.06 + below
     figure = new_figure(columns * step_x * cell, rows * step_y * cell, layout="none")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     fits = int(cell * 72 / (size * 0.62))  # letters, or digits, that fit the width of a picture
-    for position, image in enumerate(images):
-        pixels = to_picture(image, "HWC")
+    for position, pixels in enumerate(pictures):
         left, top = (position % columns) * step_x, (position // columns) * step_y
         height, width = (side / max(pixels.shape[:2]) for side in pixels.shape[:2])
-        x, y = left + (1 - width) / 2, top + (1 - height) / 2
+        x, y = left + (1 - width) / 2, top + (tall - height) / 2
         axes.imshow(pixels, extent=(x, x + width, y + height, y), interpolation="nearest", **grey_scale(pixels))
         if titles is not None:
             text = "\n".join(shorten(line, fits) for line in titles[position].split("\n"))
             axes.text(
-                left + 0.5, top + 1.04, text, ha="center", va="top", fontsize=size, color=INK, linespacing=1.25,
+                left + 0.5, top + tall + 0.04, text, ha="center", va="top", fontsize=size, color=INK, linespacing=1.25,
                 parse_math=False,
             )  # fmt: skip
     axes.set(xlim=(-0.04, columns * step_x - 0.04), ylim=(rows * step_y - 0.03, -0.03), aspect="auto")
