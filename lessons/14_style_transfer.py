@@ -212,7 +212,7 @@ lesson.figure(
 # -----------------------------
 #
 # Without a painting, and starting from noise, the image shows what a layer's output leaves open: every image with this
-# output will do. Early layers give the photo back, late ones only its parts, not quite in their places.
+# output will do. Early layers give the photo back; later ones keep the forms and lose the colours.
 
 layers = network.stage_layers[:: lesson.scale(2, 4)]
 inverted, titles = [as_picture(photo)], ["photo"]
