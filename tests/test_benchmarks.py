@@ -90,6 +90,7 @@ def test_tutorial_images_are_augmented_and_normalised() -> None:
     assert torch.equal(as_bytes[0][0], pixels[0])
 
 
+@pytest.mark.slow
 def test_accuracy_of_both_loops(tmp_path: Path) -> None:
     """Both learn an easy task; random images are refused."""
     arguments = train_loop.parse_arguments(["--batch-size", "16", "--random"])
@@ -212,6 +213,7 @@ def test_real_weights_name_real_photos(real_data: Path, tmp_path: Path) -> None:
         assert validation.top5 >= 0.6 * validation.n, case
 
 
+@pytest.mark.slow
 def test_the_zoo_is_trained_timed_and_tabulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``mlp`` has no convolution: without bf16 in hardware there is one setting, and nothing to try."""
     monkeypatch.setattr(speed, "has_fast_bf16", lambda device: False)

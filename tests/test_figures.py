@@ -63,7 +63,7 @@ def test_confusion_writes_numbers_for_few_classes_only() -> None:
         figures.confusion([[1, 2], [3, 4]], ["a", "b", "c"])
 
 
-@pytest.mark.parametrize("classes", [2, 10, 20, 21, 100])
+@pytest.mark.parametrize("classes", [2, 10, 21, *(pytest.param(n, marks=pytest.mark.slow) for n in (20, 100))])
 def test_no_label_of_the_confusion_matrix_is_cut_or_overlaps(classes: int) -> None:
     names = [f"a rather long name {i}" for i in range(classes)]
     figure = figures.confusion(np.full((classes, classes), 12), names)

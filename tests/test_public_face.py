@@ -78,6 +78,7 @@ def test_import_loads_nothing_heavy() -> None:
     assert not loaded_by("import cnnlab") & set(HEAVY)
 
 
+@pytest.mark.slow
 def test_the_first_use_loads_torch() -> None:
     assert "torch" in loaded_by("import cnnlab", "cnnlab.create_model")
 

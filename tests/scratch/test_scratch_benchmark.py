@@ -14,6 +14,7 @@ from benchmarks import scratch
 from benchmarks.scratch import Contest, Conv, Ratio
 
 
+@pytest.mark.slow
 def test_everything_is_compared_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     threads = torch.get_num_threads(), [pool["num_threads"] for pool in threadpool_info()]
     returned = scratch.main(["--quick", "--rounds", "1", "--out", str(tmp_path)])
