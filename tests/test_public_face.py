@@ -85,7 +85,15 @@ def test_the_first_use_loads_torch() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["--help", "--version", "recipes", "recipes --keys", "recipes lenet5-mnist", "data", "train --help"],
+    [
+        "--help",
+        "recipes",
+        "data",
+        *(
+            pytest.param(c, marks=pytest.mark.slow)
+            for c in ("--version", "recipes --keys", "recipes lenet5-mnist", "train --help")
+        ),
+    ],
 )
 def test_commands_that_only_tell_something_load_nothing_heavy(command: str) -> None:
     assert not loaded_by("from cnnlab.cli import main", f"main({command.split()})") & set(HEAVY)

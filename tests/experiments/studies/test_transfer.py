@@ -142,6 +142,7 @@ def test_batchnorm_of_the_random_network_takes_the_statistics_of_the_photos(benc
     assert session.model.get_submodule("bn1").momentum == momentum == 0.1
 
 
+@pytest.mark.slow
 def test_answers_of_the_last_layer_are_recorded(bench: Bench, weights: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(FROZEN, transfer.PRETRAINED, {"weights": weights})
     probe_frozen(bench, transfer_recipe(bench, NETWORK, image_size=8), bench.data)

@@ -141,8 +141,8 @@ def test_an_interrupted_search_goes_on_as_if_it_had_not_been(storage: str, tmp_p
     [
         ({"process": 2**22 + 1}, True),  # more than Linux ever gives: as after kill -9
         ({}, False),
-        ({"host": "elsewhere"}, False),
-        ({"host": "elsewhere", "time": time.time() - 1000}, True),
+        pytest.param({"host": "elsewhere"}, False, marks=pytest.mark.slow),
+        pytest.param({"host": "elsewhere", "time": time.time() - 1000}, True, marks=pytest.mark.slow),
     ],
 )
 def test_a_trial_whose_process_is_gone_is_repeated(storage: str, worker: dict[str, Any], lost: bool) -> None:
