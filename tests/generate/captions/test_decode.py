@@ -21,7 +21,7 @@ NAMES = ("rnn", "lstm", "attention")
 def tiny_decoder(name: str, seed: int) -> Decoder:
     """A decoder with large random weights: its sentences are varied, and some of them end early."""
     torch.manual_seed(seed)
-    decoder = create_decoder(name, (3, 2, 2), len(TINY), word_size=4, hidden_size=6).double()
+    decoder = create_decoder(name, (3, 2, 2), len(TINY), word_size=4, hidden_size=6).double().eval()
     with torch.no_grad():
         for parameter in decoder.parameters():
             parameter.mul_(3)

@@ -220,3 +220,15 @@ def test_what_a_decoder_refuses() -> None:
     with pytest.raises(ShapeError, match=r"features of shape \(6,\) per image, and got \(5,\)"):
         decoder(torch.zeros(2, 5), random_captions(2, 4))
     assert Vocabulary(VOCABULARY.words) == VOCABULARY
+
+
+@pytest.mark.parametrize("name", ["rnn", "lstm"])
+def test_the_first_state_of_a_map_has_mean_0_and_variance_1_and_that_of_given_features_is_as_it_is(name: str) -> None:
+    torch.manual_seed(0)
+    decoder = create_decoder(name, (8, 4, 4), len(VOCABULARY), word_size=4, hidden_size=6)  # type: ignore[arg-type]
+    state = decoder.start(50 * torch.rand(40, 8, 4, 4))[0]
+    torch.testing.assert_close(state.mean(0), torch.zeros(6), atol=1e-4, rtol=0)
+    torch.testing.assert_close(state.var(0, unbiased=False), torch.ones(6), atol=1e-3, rtol=0)
+    flat = create_decoder(name, (8,), len(VOCABULARY), word_size=4, hidden_size=6)  # type: ignore[arg-type]
+    features = torch.rand(5, 8)
+    torch.testing.assert_close(flat.start(features)[0], flat.project(features))  # type: ignore[operator]

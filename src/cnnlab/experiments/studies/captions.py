@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from cnnlab.experiments.tables import Tables
 
 DECODERS = {"RNN": "rnn", "LSTM": "lstm", "attention": "attention"}
-RATES = {"RNN": 1e-3, "LSTM": 1e-3, "attention": 4e-3}  # settled with a seed that is not reported
+RATES = {"RNN": 2e-3, "LSTM": 2e-3, "attention": 4e-3}  # settled with a seed that is not reported
 SPLITS = {"seen": "test", "unseen": "held_out"}  # beginning of the columns -> split
 EXAMPLES, EXAMPLE_SEED = 6, 1  # unseen scenes whose captions are shown
 XU = "Xu et al.: Show, attend and tell, 2015"
@@ -45,15 +45,14 @@ class Captions(Study):
     about = (
         "Three networks learn to describe drawn scenes: one to three groups of red, blue, green, yellow, cyan or "
         "purple circles, squares, triangles or crosses, with their number and place. All have the same small "
-        "convolutional network, trained along. An RNN and an LSTM get the whole map of its outputs as their first "
-        "state, as in CS231n; the third is an LSTM that looks at a place of the map before every word (Xu et al. "
-        "2015). Six of the 24 pairs of colour and shape never occur in training, though each colour and each shape "
-        "does: red circles, blue squares, green triangles, yellow crosses, cyan circles, purple squares. Scenes of "
-        "unseen pairs have no other pairs. A pair is right when the caption names colour and shape of a group "
-        "together; sentences are greedy, those of the epoch with the lowest validation loss. Learning rates (0.001, "
-        "with attention 0.004) and sizes were settled with seed 1000, which is not reported. At small scale 6,000 "
-        "scenes of 32x32 pixels are learned in 10 epochs: with attention the loss has nearly settled then, without it "
-        "is still falling."
+        "convolutional network, trained along. An RNN and an LSTM get the whole map of its outputs, through a dense "
+        "layer and BatchNorm, as their first state; the third is an LSTM that looks at a place of the map before "
+        "every word (Xu et al. 2015). Six of the 24 pairs of colour and shape never occur in training, though each "
+        "colour and each shape does: red circles, blue squares, green triangles, yellow crosses, cyan circles, purple "
+        "squares. Scenes of unseen pairs have no other pairs. A pair is right when the caption names colour and shape "
+        "of a group together; sentences are greedy, those of the epoch with the lowest validation loss. Learning rates "
+        "(0.002, with attention 0.004) and sizes were settled with seeds that are not reported. At small scale 6,000 "
+        "scenes of 32x32 pixels are learned in 10 epochs."
     )
     pairing = (
         "Within a seed all networks share training scenes and their order, and the initial weights of the "

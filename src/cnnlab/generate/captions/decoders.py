@@ -12,7 +12,8 @@ Kelvin Xu, Jimmy Ba, Ryan Kiros, Kyunghyun Cho, Aaron Courville, Ruslan Salakhut
 Show, attend and tell: neural image caption generation with visual attention. ICML 2015.
 https://arxiv.org/abs/1502.03044
 
-Deviations: in ``rnn`` and ``lstm`` the features are not the first input but give the first state, as in the course. In
+Deviations: in ``rnn`` and ``lstm`` the features are not the first input but give the first state, as in the course,
+and that of a map passes BatchNorm. In
 ``attention`` the networks for the first state are a dense layer with tanh each.
 
 Every decoder has the same three methods::
@@ -113,7 +114,8 @@ class RecurrentDecoder(Decoder):
 
     Args:
         cell: ``"rnn"`` (with tanh) or ``"lstm"``.
-        feature_shape: shape of the features of an image; a map is read as one long vector.
+        feature_shape: shape of the features of an image; a map is read as one long vector, and the state that it gives
+            is normalised by BatchNorm.
         words: number V of words in the vocabulary.
         word_size: length of a word's vector.
         hidden_size: length H of the state.
@@ -131,6 +133,9 @@ class RecurrentDecoder(Decoder):
     ) -> None:
         super().__init__(feature_shape, words)
         self.project = nn.Linear(math.prod(feature_shape), hidden_size)
+        # A map has thousands of positive numbers: without BatchNorm the first steps make the state large, the cell is
+        # saturated, and colours and shapes are not learned for a long time.
+        self.normalise = nn.BatchNorm1d(hidden_size) if len(feature_shape) == 3 else nn.Identity()
         self.embed = nn.Embedding(words, word_size)
         self.recurrent: nn.RNN | nn.LSTM = {"rnn": nn.RNN, "lstm": nn.LSTM}[cell](
             word_size, hidden_size, batch_first=True
@@ -139,7 +144,7 @@ class RecurrentDecoder(Decoder):
         self.vocab = nn.Linear(hidden_size, words)
 
     def _start(self, features: Tensor) -> State:
-        h = self.project(features.flatten(1))  # (N, H)
+        h = self.normalise(self.project(features.flatten(1)))  # (N, H)
         return (h, torch.zeros_like(h)) if isinstance(self.recurrent, nn.LSTM) else (h,)
 
     def _unroll(self, state: State, words: Tensor) -> tuple[Tensor, None]:

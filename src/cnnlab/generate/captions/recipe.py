@@ -84,6 +84,8 @@ class CaptionRecipe(Settings):
             raise ValueError(
                 f"coverage={self.coverage} is a penalty of attention, and the decoder {self.decoder} has none"
             )
+        if self.encoder != "given" and self.decoder != "attention" and self.batch_size * self.captions_per_image == 1:
+            raise ValueError("batch_size=1 is too little for the BatchNorm of the first state; take 2 or more")
         if self.encoder == "given" and self.decoder == "attention":
             raise ValueError(
                 "decoder=attention needs a map to look at, and given features have no positions; take lstm"
