@@ -170,7 +170,7 @@ for name, pixels in samples.items():
 
 # %%
 # The least-squares pair has begun to collapse: half of its images are fours and sevens. That cannot be seen in its
-# losses. A low number of effective classes says that classes are missing, and a high one says nothing about the strokes.
+# losses. A low number of effective classes says that classes are missing; a high one says nothing about the strokes.
 
 # %%
 # Copies
