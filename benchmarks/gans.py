@@ -27,6 +27,7 @@ from cnnlab.generate.gans import GanFolder
 
 ROOT = Path(__file__).parents[1]
 MARKS = ("<!-- measured: written by benchmarks/gans.py -->", "<!-- end of measured -->")
+FIGURES = ("nearest", "interpolation", "losses", "classes")
 GIF_BYTES = 400_000  # larger animations are left out of the documentation
 
 
@@ -70,7 +71,10 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         f"{row['kernel']:.3g} ({row['kernel_held_out']:.1g}) |"
         for row in rows
     ]
-    machines = "; ".join(dict.fromkeys(f"`{row['name']}` {row['machine']}" for row in rows))
+    machines = "; ".join(
+        f"{machine} ({', '.join('`' + row['name'] + '`' for row in rows if row['machine'] == machine)})"
+        for machine in dict.fromkeys(row["machine"] for row in rows)
+    )
     seeds = ", ".join(dict.fromkeys(str(row["seed"]) for row in rows))
     versions = "; ".join(dict.fromkeys(row["versions"] for row in rows))
     return "\n".join(
@@ -83,24 +87,25 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def write_pictures(run: GanFolder, folder: Path) -> None:
-    """Write the samples of a run and its figures in few colours, so that the files are small."""
+def write_pictures(run: GanFolder, folder: Path, names: Sequence[str]) -> None:
+    """Write the samples of a run and the figures named in few colours, so that the files are small."""
     name = run.recipe.name
-    pictures = {"samples": run.sample_files()[-1]}
-    pictures |= {figure: run.figures / f"{figure}.png" for figure in ("nearest", "interpolation", "losses", "classes")}
+    pictures = {"samples": run.sample_files()[-1]} | {figure: run.figures / f"{figure}.png" for figure in names}
     for title, file in pictures.items():
         with Image.open(file) as picture:
             colours = picture.convert("RGB").quantize(64, dither=Image.Dither.NONE)
             colours.save(folder / f"{name}-{title}.png", optimize=True)
     animation = run.figures / "samples.gif"
-    if animation.stat().st_size <= GIF_BYTES:
+    if names and animation.stat().st_size <= GIF_BYTES:
         shutil.copy(animation, folder / f"{name}-samples.gif")
 
 
 def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """Write tables and pictures about the runs named on the command line; return the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path, help="folders of runs, in the order of the table")
+    parser.add_argument(
+        "runs", nargs="+", type=Path, help="folders of runs, in the order of the table; all figures of the last one"
+    )
     parser.add_argument("--root", type=Path, default=ROOT, help="where results/ and docs/ are written")
     options = parser.parse_args(arguments)
     runs = [GanFolder(path) for path in options.runs]
@@ -116,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
         head, _, rest = page.read_text(encoding="utf-8").partition(MARKS[0])
         page.write_text(f"{head}{MARKS[0]}\n{text}\n{MARKS[1]}{rest.partition(MARKS[1])[2]}", encoding="utf-8")
     for run in runs:
-        write_pictures(run, pictures)
+        write_pictures(run, pictures, FIGURES if run is runs[-1] else ())
     print(text)
     return rows
 
