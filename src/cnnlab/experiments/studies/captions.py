@@ -52,7 +52,7 @@ class Captions(Study):
         "squares. Scenes of unseen pairs have no other pairs. A pair is right when the caption names colour and shape "
         "of a group together; sentences are greedy, those of the epoch with the lowest validation loss. Learning rates "
         "(0.002, with attention 0.004) and sizes were settled with seeds that are not reported. At small scale 6,000 "
-        "scenes of 32x32 pixels are learned in 10 epochs."
+        "scenes of 32x32 pixels are learned in 10 epochs, after which the loss without attention is still falling."
     )
     pairing = (
         "Within a seed all networks share training scenes and their order, and the initial weights of the "
