@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -211,8 +212,8 @@ def test_trainings_of_other_settings_are_not_gone_on_with(tmp_path: Path, monkey
     assert losses["after"] == losses["alone"]
 
 
-def test_seeds_that_lie_there_are_not_measured_again(done: tuple[Path, Result]) -> None:
-    folder, _ = done
+def test_seeds_that_lie_there_are_not_measured_again(done: tuple[Path, Result], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(done[0], tmp_path / "rates"))
     seen = set()
     before = (folder / "results.csv").read_bytes()
     run_study(Rates(), "tiny", seeds=(*SEEDS, 3), out=folder, display=lambda seed, *_: seen.add(seed))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,9 @@ from cnnlab.cli._generate import (
     run_to_end,
 )
 from cnnlab.cli._options import Device, Json, LooksFolder, Photo, Seed
+
+if TYPE_CHECKING:
+    from cnnlab.generate.descent import Job
 
 
 def style(
@@ -63,33 +66,38 @@ def style(
     `cnnlab style cat.jpg wave.jpg scream.jpg -w 2 -w 1 --original-colours --gif` ·
     `cnnlab style cat.jpg scream.jpg --course scream -n squeezenet1_1 --weights squeezenet.npz --inputs caffe`
     """
-    from dataclasses import replace
-
-    from cnnlab.errors import UnknownNameError, UsageError
-    from cnnlab.generate.cs231n import PRESETS, course_transfer
     from cnnlab.generate.descent import Descent, optimise
     from cnnlab.generate.style import StyleSettings, style_job
     from cnnlab.runs.folder import new_folder
 
-    if course is not None and course not in PRESETS:
-        raise UnknownNameError("setting of the course", course, PRESETS)
-    if course is not None and len(styles) > 1:
-        raise UsageError(f"The course transfers one style, not {len(styles)}. Give one, or leave --course out.")
-    opened = open_for_images(network, weights, inputs, device, as_json)
-    settings = StyleSettings(
-        loss, tuple(layer or ()), content_layer, content, smoothness, tuple(weight or ()), style_scale,
-        original_colours, descent=Descent(size, steps=steps, first_steps=2 * steps, seed=seed),
-    )  # fmt: skip
     if course is not None:
+        _check_course(course, styles)
+    opened = open_for_images(network, weights, inputs, device, as_json)
+
+    def job_of(side: int) -> Job:
+        settings = StyleSettings(
+            loss, tuple(layer or ()), content_layer, content, smoothness, tuple(weight or ()), style_scale,
+            original_colours, descent=Descent(side, steps=steps, first_steps=2 * steps, seed=seed),
+        )  # fmt: skip
+        return style_job(opened, photo, styles, settings)
+
+    if course is not None:
+        from cnnlab.generate.cs231n import PRESETS, course_transfer
+
         events, values = course_transfer(opened, photo, styles[0], PRESETS[course]), {}
     else:
-        job, expected = fitting(
-            lambda side: style_job(
-                opened, photo, styles, replace(settings, descent=replace(settings.descent, size=side))
-            ),
-            size,
-            as_json,
-        )
+        job, expected = fitting(job_of, size, as_json)
         events, values = optimise(job), {"forecast": expected}
     picture = new_folder(out, f"style-{photo.stem}", "looks") / "styled.png"
     print_image(as_json, picture, run_to_end(events, picture, gif, as_json), gif, **values)
+
+
+def _check_course(course: str, styles: list[Path]) -> None:
+    """Refuse settings that the course does not have, and several styles, which it does not mix."""
+    from cnnlab.errors import UnknownNameError, UsageError
+    from cnnlab.generate.cs231n import PRESETS
+
+    if course not in PRESETS:
+        raise UnknownNameError("setting of the course", course, PRESETS)
+    if len(styles) > 1:
+        raise UsageError(f"The course transfers one style, not {len(styles)}. Give one, or leave --course out.")

@@ -71,13 +71,7 @@ def run_study(
         RunError: the folder holds other results, or cannot be written.
     """
     study = find_study(study) if isinstance(study, str) else study
-    if scale not in SCALES:
-        raise UsageError(f'There is no scale "{scale}". Choose from {", ".join(SCALES)}.')
-    if study.own_data and data not in (None, study.data):
-        raise UsageError(
-            f'The study {study.name} makes its own data, "{study.data}", and takes no other. Leave out data.'
-        )
-    check_variants(study, tuple(variants))
+    _check_choices(study, scale, variants, data)
     chosen = tuple(variant for variant in study.variants if not variants or variant in variants)
     wanted = checked_seeds(range(study.planned_seeds) if seeds is None else seeds)
     folder = StudyFolder(Path(out or Path("results") / study.name))
@@ -98,6 +92,17 @@ def run_study(
         _measure_seed(study, bench, folder)
     shutil.rmtree(folder.path / "unfinished", ignore_errors=True)
     return write_results(folder, study, wanted, measured=missing)
+
+
+def _check_choices(study: Study, scale: str, variants: Sequence[str], data: str | None) -> None:
+    """Refuse what the study does not have; see :func:`run_study`."""
+    if scale not in SCALES:
+        raise UsageError(f'There is no scale "{scale}". Choose from {", ".join(SCALES)}.')
+    if study.own_data and data not in (None, study.data):
+        raise UsageError(
+            f'The study {study.name} makes its own data, "{study.data}", and takes no other. Leave out data.'
+        )
+    check_variants(study, tuple(variants))
 
 
 def _measure_seed(study: Study, bench: Bench, folder: StudyFolder) -> None:
