@@ -122,7 +122,7 @@ def test_decoding_leaves_the_decoder_as_it_is() -> None:
 
 def test_what_is_refused() -> None:
     decoder, features = tiny_decoder("rnn", 0), torch.randn(1, 3, 2, 2, dtype=torch.double)
-    with pytest.raises(UsageError, match="The beam is 0 wide"):
+    with pytest.raises(UsageError, match="The width of the beam is 0"):
         beam_search(decoder, features, TINY, width=0)
     with pytest.raises(UsageError, match="at most 0 words"):
         greedy(decoder, features, TINY, max_length=0)
