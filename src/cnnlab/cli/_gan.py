@@ -39,7 +39,16 @@ def train_new(recipe: GanRecipe, out: Path | None, judge: Classifier | None, as_
 def measure_again(
     folder: str, judge: Classifier | None, place: str | None, data_dir: Path | None, as_json: bool, device: str
 ) -> None:
-    """Measure the generator of a run; ``place`` and ``data_dir`` are where its data lies now, if it was moved."""
+    """Measure the generator of a run.
+
+    Args:
+        folder: the run folder.
+        judge: a classifier of the same data; without one only copying is measured.
+        place: the path or name of the data, where it is not that of the recipe.
+        data_dir: the folder in which the data is looked for, where it is not that of the recipe.
+        as_json: whether the measures are printed as JSON.
+        device: the device on which the images are generated.
+    """
     from cnnlab.data import load_data
     from cnnlab.generate.gans.folder import GanFolder
 

@@ -1,4 +1,4 @@
-"""What the commands that make images share: their options, the display of the steps, and the files they write."""
+"""The shared part of the commands that make images: options, the display of the steps, and the files they write."""
 
 from __future__ import annotations
 
@@ -21,18 +21,24 @@ NetworkName = Annotated[
     str, typer.Option("--network", "-n", metavar="RUN|MODEL", help="Folder of a run, or a network of `cnnlab models`.")
 ]
 WeightsFile = Annotated[
-    str | None, typer.Option("--weights", help="File of weights of the network; its public ones by default.")
+    str | None,
+    typer.Option("--weights", help="File with weights of the network; the public ImageNet weights by default."),
 ]
 Inputs = Annotated[
     str | None,
-    typer.Option("--inputs", help="How images were prepared for the weights: imagenet, caffe, half or unit."),
+    typer.Option(
+        "--inputs",
+        help="How images were prepared for the weights: imagenet, caffe (BGR 0..255), half (-1..1) or unit (0..1).",
+    ),
 ]
-Size = Annotated[int, typer.Option(min=32, help="Longer side of the image in pixels; less where memory is short.")]
-Steps = Annotated[int, typer.Option(min=1, help="Steps in each size; twice as many in the first.")]
-Kind = Annotated[str, typer.Option("--loss", help="How a style is described: wasserstein, swag or gram.")]
+Size = Annotated[
+    int, typer.Option(min=32, help="Longer side of the image in pixels; reduced where the memory does not suffice.")
+]
+Steps = Annotated[int, typer.Option(min=1, help="Steps at each size; twice as many at the first.")]
+Kind = Annotated[str, typer.Option("--loss", help="Style loss: wasserstein, swag or gram.")]
 Layers = Annotated[
     list[str] | None,
-    typer.Option("--layer", "-l", help="A layer of style; repeat it. Those of the network by default."),
+    typer.Option("--layer", "-l", help="Layer whose output is compared; repeat it. By default chosen for the network."),
 ]
 Gif = Annotated[bool, typer.Option("--gif", help="Also write an animation of the steps.")]
 
@@ -40,7 +46,7 @@ Gif = Annotated[bool, typer.Option("--gif", help="Also write an animation of the
 def open_for_images(
     network: str, weights: str | None, inputs: str | None, device: str, as_json: bool
 ) -> FeatureNetwork:
-    """Open the network of a command, and say on stderr what people should know about its weights."""
+    """Open the network of a command, and print on stderr the remark about its weights, if there is one."""
     from cnnlab.generate.extractor import open_network
 
     opened = open_network(network, weights, inputs=inputs, device=device)
@@ -54,9 +60,9 @@ def make_image(job: Job, path: Path, gif: bool, as_json: bool) -> Finished:
 
     Args:
         job: the job.
-        path: the PNG file; the animation lies beside it.
-        gif: whether to write the animation.
-        as_json: whether to show nothing.
+        path: the PNG file to write; the animation is written beside it.
+        gif: whether the animation is written.
+        as_json: whether no progress is shown.
     """
     from cnnlab.generate.descent import optimise
 
@@ -107,12 +113,12 @@ def _shown(events: Iterator[Event], console: Console) -> Iterator[Event]:
 
 
 def fitting(make_job: Callable[[int], Job], size: int, as_json: bool) -> tuple[Job, dict[str, Any]]:
-    """Return a job in a size that fits, and its forecast for JSON; say on stderr what it will take.
+    """Return a job of a size that fits into memory, and its forecast for JSON; print the forecast on stderr.
 
     Args:
         make_job: a function from the longer side in pixels to the job.
-        size: the longer side that was asked for.
-        as_json: whether to say nothing.
+        size: the longer side that was asked for, in pixels.
+        as_json: whether nothing is printed.
     """
     from dataclasses import asdict
 
@@ -127,7 +133,7 @@ def fitting(make_job: Callable[[int], Job], size: int, as_json: bool) -> tuple[J
 
 
 def print_image(as_json: bool, path: Path, finished: Finished, gif: bool, **values: Any) -> None:
-    """Print where an image is, how long it took, and its losses."""
+    """Print the losses of an image, its file, and the time that it took in seconds."""
     losses = ", ".join(f"{name} {value:.3g}" for name, value in finished.losses.items())
     lines = [f"losses: {losses}", f"picture: {path}, in {finished.seconds:.3g} s"]
     lines += [f"animation: {path.with_suffix('.gif')}"] if gif else []

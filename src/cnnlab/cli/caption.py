@@ -37,7 +37,7 @@ def train(
     keys: Annotated[bool, typer.Option("--keys", help="List the settings and leave.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a captioning network, and score its sentences about images that it has not seen.
+    """Train a captioning network, and score its sentences about held-out images.
 
     Examples: `cnnlab caption train` · `cnnlab caption train lstm epochs=4` ·
     `cnnlab caption train coco-lstm --data-dir datasets`
@@ -73,13 +73,13 @@ def sample(
     ] = None,
     beam: Annotated[int, typer.Option(help="Width of the beam; 1 is greedy.")] = 3,
     split: Annotated[str, typer.Option(help="Split of the run's data: train, val, test or held_out.")] = "val",
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Images of the split.")] = 8,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="Number of images of the split.")] = 8,
     figure: Annotated[Path | None, figure_option("the images, or of a single one its attention,")] = None,
     data: MovedData = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Describe photos, or images of the run's data beside what people or the drawing say about them.
+    """Describe photos, or images of the run's data beside their reference captions.
 
     Unreadable photos are named and left out; the exit code is then 1.
 

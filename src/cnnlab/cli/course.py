@@ -17,7 +17,7 @@ class _Action(StrEnum):
 
 
 def course(
-    action: Annotated[_Action, typer.Argument(help="link: write a package cs231n that imports cnnlab.")],
+    action: Annotated[_Action, typer.Argument(help="link: write a package cs231n that imports cnnlab into FOLDER.")],
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of the course's notebooks.")],
     force: Annotated[bool, typer.Option("--force", help="Move a package cs231n of your own aside.")] = False,
     as_json: Json = False,

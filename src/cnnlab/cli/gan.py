@@ -17,13 +17,13 @@ def gan(
         list[str] | None,
         typer.Argument(
             metavar="NAME [KEY=VALUE]...",
-            help="vanilla, least-squares, dcgan, stable32, a YAML file; or the folder of a run, to measure it.",
+            help="vanilla, least-squares, dcgan, stable32 or a YAML file; or the folder of a run, to measure it.",
         ),
     ] = None,
     data: Annotated[str | None, typer.Option("--data", "-d", help="Data set, folder of photos, or CSV file.")] = None,
     judge: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="Run of a classifier of the same data, which counts the classes made."),
+        typer.Option(metavar="RUN", help="Run of a classifier of the same data; it classifies the generated images."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder to make, runs/<name>-<data>-<n> by default.")] = None,
     seed: SeedOfRecipe = None,
@@ -32,7 +32,7 @@ def gan(
     keys: Annotated[bool, typer.Option("--keys", help="List the settings and leave.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a generative adversarial network, draw what it makes, and measure it.
+    """Train a generative adversarial network (GAN), draw its images, and measure its generator.
 
     Examples: `cnnlab gan dcgan --data mnist` · `cnnlab gan stable32 --data cifar10 epochs=20` ·
     `cnnlab gan runs/dcgan-mnist-1 --judge runs/lenet5-mnist-1`

@@ -1,4 +1,4 @@
-"""``cnnlab invert``: what layers still know of a photo."""
+"""``cnnlab invert``: feature inversion, images with the same layer outputs as a photo."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def invert(
     layer: Layers = None,
     size: Size = 224,
     smoothness: Annotated[
-        float | None, typer.Option(min=0, help="Weight of total variation; by default more for later layers.")
+        float | None, typer.Option(min=0, help="Weight of the total variation; by default larger for later layers.")
     ] = None,
     steps: Steps = 150,
     network: NetworkName = "efficientnet_lite0",
@@ -40,9 +40,9 @@ def invert(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Make images, from noise, whose layer outputs are those of a photo: what a layer still knows of it.
+    """Make images, from noise, with the same layer outputs as a photo: they show what a layer keeps of it.
 
-    Without --layer the ends of all stages are inverted, early to late. Examples: `cnnlab invert cat.jpg` ·
+    Without --layer the outputs of all stages are inverted, from early to late. Examples: `cnnlab invert cat.jpg` ·
     `cnnlab invert cat.jpg -l blocks.1 -l blocks.4 --size 320`
     """
     from dataclasses import replace

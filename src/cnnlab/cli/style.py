@@ -32,26 +32,32 @@ def style(
     styles: Annotated[list[Path], typer.Argument(metavar="STYLE...", help="One painting or several.")],
     size: Size = 512,
     loss: Kind = "wasserstein",
-    content: Annotated[float, typer.Option(min=0, help="Weight of the photo; that of the styles is 1.")] = 0.03,
-    smoothness: Annotated[float, typer.Option(min=0, help="Weight of total variation.")] = 1.0,
+    content: Annotated[
+        float, typer.Option(min=0, help="Weight of the content loss; that of the style loss is 1.")
+    ] = 0.03,
+    smoothness: Annotated[float, typer.Option(min=0, help="Weight of the total variation.")] = 1.0,
     weight: Annotated[
-        list[float] | None, typer.Option("--weight", "-w", help="Weight of a style, one per STYLE; repeat it.")
+        list[float] | None, typer.Option("--weight", "-w", help="Weight of a painting, one per STYLE; repeat it.")
     ] = None,
-    style_scale: Annotated[float, typer.Option(help="Size of the styles relative to the photo.")] = 1.0,
+    style_scale: Annotated[
+        float, typer.Option(help="Size of the paintings relative to the photo; above 1: larger strokes.")
+    ] = 1.0,
     original_colours: Annotated[
-        bool, typer.Option("--original-colours", help="Keep the colours of the photo.")
+        bool, typer.Option("--original-colours", help="Keep the colours of the photo; only lightness is transferred.")
     ] = False,
     steps: Steps = 80,
     layer: Layers = None,
-    content_layer: Annotated[str | None, typer.Option(help="The layer of content.")] = None,
+    content_layer: Annotated[
+        str | None, typer.Option(help="Layer of the content loss; by default one of the network's stages.")
+    ] = None,
     network: NetworkName = "efficientnet_lite0",
     weights: WeightsFile = None,
     inputs: Inputs = None,
     course: Annotated[
         str | None,
         typer.Option(
-            help="Do what CS231n does, with its own sizes and weights and with squeezenet1_1: composition-vii, scream, "
-            "starry-night, inversion or texture."
+            help="Do what CS231n does, with its own sizes, steps and weights of the losses: composition-vii, scream, "
+            "starry-night, inversion or texture. Needs -n squeezenet1_1."
         ),
     ] = None,
     gif: Gif = False,
@@ -62,7 +68,7 @@ def style(
 ) -> None:
     """Paint a photo in the style of one painting or several.
 
-    The picture in the output folder grows while you watch. Examples: `cnnlab style cat.jpg starry_night.jpg` ·
+    The picture in the output folder is rewritten every two seconds. Examples: `cnnlab style cat.jpg starry_night.jpg` ·
     `cnnlab style cat.jpg wave.jpg scream.jpg -w 2 -w 1 --original-colours --gif` ·
     `cnnlab style cat.jpg scream.jpg --course scream -n squeezenet1_1 --weights squeezenet.npz --inputs caffe`
     """
@@ -93,11 +99,11 @@ def style(
 
 
 def _check_course(course: str, styles: list[Path]) -> None:
-    """Refuse settings that the course does not have, and several styles, which it does not mix."""
+    """Refuse an example that the course does not have, and several paintings, which it does not mix."""
     from cnnlab.errors import UnknownNameError, UsageError
     from cnnlab.generate.cs231n import PRESETS
 
     if course not in PRESETS:
         raise UnknownNameError("setting of the course", course, PRESETS)
     if len(styles) > 1:
-        raise UsageError(f"The course transfers one style, not {len(styles)}. Give one, or leave --course out.")
+        raise UsageError(f"The course takes one painting, not {len(styles)}. Give one, or leave --course out.")

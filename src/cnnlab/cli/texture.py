@@ -29,7 +29,7 @@ def texture(
     width: Annotated[int, typer.Option(min=1, help="Width relative to --height.")] = 1,
     height: Annotated[int, typer.Option(min=1, help="Height relative to --width.")] = 1,
     loss: Kind = "wasserstein",
-    smoothness: Annotated[float, typer.Option(min=0, help="Weight of total variation.")] = 1.0,
+    smoothness: Annotated[float, typer.Option(min=0, help="Weight of the total variation.")] = 1.0,
     texture_scale: Annotated[float, typer.Option(help="Size of PHOTO relative to the result.")] = 1.0,
     steps: Steps = 150,
     layer: Layers = None,

@@ -1,4 +1,4 @@
-"""Images that networks make: style transfer, texture synthesis, feature inversion; one file per paper.
+"""Images made with trained networks: style transfer, texture synthesis and feature inversion, one file per paper.
 
 ::
 
@@ -11,7 +11,8 @@
         ...  # Started, StepDone (event.loss, event.image), Finished
     save_image(event.image, Path("styled.png"))
 
-Generative adversarial networks are in :mod:`cnnlab.generate.gans`.
+Generative adversarial networks are in :mod:`cnnlab.generate.gans`, captions of images in
+:mod:`cnnlab.generate.captions`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ optimised is the image after normalisation with ImageNet's mean and standard dev
 3, and of 0.1 from step 180 on; before each of the first 190 of 200 steps its values are clamped to -1.5..1.5. Losses
 are sums, not means, so that the weights suit this network and these sizes. Outputs of a network whose inputs have
 another range (0..255 in Caffe) are divided by the ratio of the ranges, which brings them to the same magnitude.
-:mod:`cnnlab.generate.style` is the better default; this is here so that a student finds the numbers of the exercise.
+:mod:`cnnlab.generate.style` gives better images; this module reproduces the numbers of the exercise.
 
 https://cs231n.github.io/assignments2020/assignment3/
 """
@@ -34,18 +34,21 @@ class CourseSettings:
     """The arguments of the course's function ``style_transfer``, and the numbers inside it.
 
     Attributes:
-        image_size, style_size: the shorter sides of photo and painting in pixels.
-        content_layer: index of the module whose output is the content.
+        image_size, style_size: lengths of the shorter sides of photo and painting, in pixels.
+        content_layer: index of the module whose output the content loss compares.
         content_weight: weight of the content loss.
-        style_layers: indices of the modules whose outputs are the style.
-        style_weights: the weight of each of them.
+        style_layers: indices of the modules whose Gram matrices the style loss compares.
+        style_weights: the weight of each of these modules.
         tv_weight: weight of the total variation.
         init_random: whether the image starts as uniform noise in 0..1, in place of the photo.
         steps: number of steps.
-        rate, late_rate: learning rates of Adam, at first and from step ``late_step`` on (counted from 0).
-        late_step: the step from which on the second rate is used.
-        clamped_steps: number of steps before which the values are clamped.
+        rate, late_rate: learning rates of Adam, before step ``late_step`` and from then on.
+        late_step: number of the first step with the second learning rate, counted from 0.
+        clamped_steps: number of steps, the first ones, before which the values are clamped.
         seed: the seed of the noise.
+
+    Raises:
+        UsageError: there are not as many style weights as style layers, or a size or the number of steps is below 1.
     """
 
     image_size: int = 192
@@ -66,7 +69,7 @@ class CourseSettings:
     def __post_init__(self) -> None:
         if len(self.style_layers) != len(self.style_weights):
             raise UsageError(
-                f"{len(self.style_layers)} layers of style need as many weights, got {len(self.style_weights)}."
+                f"{len(self.style_layers)} style layers need as many weights, got {len(self.style_weights)}."
             )
         if min(self.image_size, self.style_size, self.steps) < 1:
             raise UsageError("image_size, style_size and steps must be at least 1.")
@@ -113,7 +116,7 @@ def extract_features(model: nn.Module, inputs: Tensor) -> list[Tensor]:
 def course_transfer(
     network: FeatureNetwork, photo: ImageLike, style: ImageLike, settings: CourseSettings = STARRY_NIGHT
 ) -> Iterator[Event]:
-    """Do what the course's function ``style_transfer`` does; yield an event at the start, per step, and at the end.
+    """Run the course's function ``style_transfer``; yield an event at the start, after every step, and at the end.
 
     Args:
         network: a network with ``features``; the course takes squeezenet1_1.
@@ -124,7 +127,7 @@ def course_transfer(
     Raises:
         DataError: a picture cannot be read.
         ModelError: the network has no ``features``.
-        DivergedError: the loss is not a number.
+        DivergedError: the loss is not finite.
     """
     started, course = time.perf_counter(), _Course(network, photo, style, settings)
     size = course.content.shape[2], course.content.shape[3]
@@ -150,7 +153,7 @@ def course_transfer(
 
 
 class _Course:
-    """What stays the same in all steps: the photo, what is wanted of its features and of the painting's, the losses."""
+    """The constants of all steps: the photo, the target features and Gram matrices, and the losses."""
 
     def __init__(self, network: FeatureNetwork, photo: ImageLike, style: ImageLike, settings: CourseSettings) -> None:
         self.network, self.settings = network, settings
@@ -188,5 +191,5 @@ class _Course:
         }
 
     def picture(self, image: Tensor) -> Tensor:
-        """Return the image as people see it, (1, 3, H, W) of 0..1."""
+        """Return the optimised image as pixels, (1, 3, H, W) of 0..1."""
         return self.normalised.on(image).to_unit(image.detach()).clamp(0, 1)

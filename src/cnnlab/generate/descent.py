@@ -1,8 +1,8 @@
 """Gradient descent on the pixels of an image, from small to large.
 
-Large structures are found fast at small sizes, and each stage begins with the enlarged image of the one before. What
-Adam knows of each pixel (its moments) is enlarged with it, and the result is an average of the last iterates, which
-takes out the noise of the steps. All three are as in K. Crowson's style-transfer-pytorch
+Large structures form in few steps at small sizes, and each stage begins with the enlarged image of the one before.
+Adam's moments of each pixel are enlarged with the image, and the result is a moving average of the iterates, which
+reduces the noise of the steps. All three are as in K. Crowson's style-transfer-pytorch
 (https://github.com/crowsonkb/style-transfer-pytorch), whose sizes grow by the square root of 2 too.
 """
 
@@ -36,13 +36,13 @@ class Descent:
         smallest: length of the longer side in the first stage, in pixels.
         steps: number of steps in each stage after the first.
         first_steps: number of steps in the first stage.
-        rate: learning rate of Adam, in shares of the range from black to white.
-        averaging: weight of the past in the average of iterates, 0 for none.
-        carry_moments: whether Adam's moments are enlarged with the image; else each stage begins without.
+        rate: learning rate of Adam, for pixels within 0..1.
+        averaging: decay of the moving average of the iterates; 0 for no averaging.
+        carry_moments: whether Adam's moments are enlarged with the image; else they start at 0 in each stage.
         seed: the seed of a start from noise.
 
     Raises:
-        UsageError: a value that makes no sense.
+        UsageError: a value is out of its range.
     """
 
     size: int = 512
@@ -75,15 +75,15 @@ class Descent:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """An image to make.
+    """The task of making an image: where it starts, and what is minimised at each size.
 
     Attributes:
         start: a function from a size to the image with which the first stage begins, (1, C, H, W) of 0..1.
         shape: height and width of the result in pixels.
-        objective: a function from a size to what is minimised at that size.
-        extractor: the layers that the objective uses.
-        descent: the settings.
-        finish: a function from the image as it is optimised to the image that people get.
+        objective: a function from a size to the :data:`Objective` that is minimised at that size.
+        extractor: the extractor of the layer outputs that the objective compares.
+        descent: the settings of the optimisation.
+        finish: a function from the optimised image to the result, (1, C, H, W) of 0..1 both.
     """
 
     start: Callable[[Size], Tensor]
@@ -95,7 +95,7 @@ class Job:
 
     @property
     def sizes(self) -> tuple[Size, ...]:
-        """Height and width in each stage."""
+        """Height and width of the image in each stage, in pixels."""
         return tuple(scaled(self.shape, side) for side in self.descent.sides)
 
     @property
@@ -105,7 +105,7 @@ class Job:
 
 
 class Canvas:
-    """An image that Adam changes, and the average of its iterates.
+    """An image that Adam optimises, and the moving average of its iterates.
 
     Args:
         image: the image to begin with, (1, C, H, W) of 0..1.
@@ -122,13 +122,16 @@ class Canvas:
         return torch.optim.Adam([self.pixels], lr=self.descent.rate, betas=(0.9, 0.99))
 
     def step(self, objective: Objective) -> Losses:
-        """Change the image along the gradient of an objective; the pixels stay within 0..1.
+        """Make a step of Adam on the pixels, which stay within 0..1.
+
+        Args:
+            objective: the function whose terms are summed and minimised.
 
         Returns:
-            The terms of the loss before the step, without a graph.
+            The terms of the loss before the step, detached scalars.
 
         Raises:
-            DivergedError: the loss is not a number; the image is as it was.
+            DivergedError: the loss is not finite; the image is unchanged.
             ModelError: the memory does not suffice.
         """
         with torch.inference_mode(False), torch.enable_grad():
@@ -178,11 +181,14 @@ class Canvas:
 def optimise(job: Job) -> Iterator[Event]:
     """Make an image; yield an event at the start, after every step, and at the end.
 
-    Closing the generator stops it; the last event has the image until then.
+    Closing the generator stops the optimisation; the last event then has the image so far.
+
+    Args:
+        job: the image to make.
 
     Raises:
-        DivergedError: the loss is not a number.
-        ModelError: the network cannot take such an image.
+        DivergedError: the loss is not finite.
+        ModelError: the memory does not suffice, or the network cannot take an image of such a size.
     """
     started, done = time.perf_counter(), 0
     yield Started(job.sizes, sum(job.steps))

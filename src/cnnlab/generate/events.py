@@ -1,7 +1,7 @@
-"""What the making of an image says while it runs: typed events, ``Started``, ``StepDone`` ..., ``Finished``.
+"""The events of making an image, in order: ``Started``, a ``StepDone`` per step, ``Finished``.
 
-An event is true at the moment it is yielded: ``event.image`` of a step is made when it is asked for, and the image may
-have changed when it is asked for later.
+Read an event when it is yielded: ``event.image`` of a step is computed when it is read, and the optimisation may have
+changed the image later.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ class Event:
 
 @dataclass(frozen=True)
 class Started(Event):
-    """Nothing was computed yet."""
+    """The optimisation begins; no step was made yet."""
 
     sizes: tuple[Size, ...]  #: height and width of the image in each stage
-    steps: int  #: steps of all stages together
+    steps: int  #: number of steps of all stages together
 
 
 @dataclass(frozen=True)
 class StepDone(Event):
     """The optimizer made a step."""
 
-    step: int  #: 1-based, over all stages
-    size: Size  #: height and width of the image now
+    step: int  #: number of the step, 1-based, over all stages
+    size: Size  #: height and width of the image in this stage
     losses: Mapping[str, Tensor] = field(repr=False)  #: the weighted terms of the loss before the step, scalars
-    current: Callable[[], Tensor] = field(repr=False)
+    current: Callable[[], Tensor] = field(repr=False)  #: function that returns :attr:`image`
 
     @property
     def loss(self) -> float:
@@ -44,14 +44,14 @@ class StepDone(Event):
 
     @property
     def image(self) -> Tensor:
-        """The image as it would be finished now, (1, C, H, W) of 0..1."""
+        """The result that stopping now would give, (1, C, H, W) of 0..1."""
         return self.current()
 
 
 @dataclass(frozen=True)
 class Finished(Event):
-    """The image is made."""
+    """The optimisation is over."""
 
-    image: Tensor = field(repr=False)  #: (1, C, H, W) of 0..1
+    image: Tensor = field(repr=False)  #: the result, (1, C, H, W) of 0..1
     losses: Mapping[str, float]  #: the weighted terms of the loss before the last step
-    seconds: float
+    seconds: float  #: time since the start, in seconds

@@ -1,4 +1,4 @@
-"""A network as an extractor of features: where its pixels lie, and the outputs of some of its layers."""
+"""A network as an extractor of layer outputs, for images of 0..1."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ INPUTS: dict[str, tuple[Sequence[float], Sequence[float]]] = {
 ``unit`` is 0..1, ``half`` is -1..1, ``caffe`` is 0..255 minus the means, with the channels in the order BGR.
 """
 
-# Layers of style, and the one of content, where looking at pictures has chosen them; else the network's stages.
+# The style layers and the content layer of CS231n; for other networks the ends of the stages are taken.
 _LAYERS = {
     "squeezenet1_1": (("features.1", "features.4", "features.6", "features.7"), "features.3"),
 }
 
 
 class _AllRecorded(Exception):
-    """Every layer has run: the rest of the forward pass is not needed."""
+    """Raised when every layer has run, to skip the rest of the forward pass."""
 
 
 class Extractor(nn.Module):
     """A module from an image of 0..1 to the outputs of layers; the network runs no further than the last of them.
 
-    Of a layer that runs several times, the first output is taken.
+    If a layer runs several times, its first output is taken.
 
     Args:
         model: the network, in eval mode.
-        pixels: the values of black and white in its input.
+        pixels: the values of black and white pixels in the network's input.
         channels: the number of channels of its images.
         layers: the dotted names of the layers.
 
@@ -98,14 +98,14 @@ class Extractor(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class FeatureNetwork:
-    """A network whose layer outputs images are made from.
+    """A network that is opened for making images from its layer outputs.
 
     Attributes:
         name: the name of the network, or of its run.
         model: the network in eval mode, with frozen parameters, on its device.
-        pixels: the values of black and white in its input.
-        channels: the number of channels of its images.
-        note: a remark for people about how it was opened; empty without one.
+        pixels: the values of black and white pixels in the network's input.
+        channels: the number of channels of its input images.
+        note: a remark about an assumption that was made in opening it; empty without one.
     """
 
     name: str
@@ -120,22 +120,22 @@ class FeatureNetwork:
         return next(self.model.parameters()).device
 
     def extractor(self, layers: Sequence[str]) -> Extractor:
-        """Return the :class:`Extractor` of some layers."""
+        """Return the :class:`Extractor` of layers, which are given by their dotted names."""
         return Extractor(self.model, self.pixels, self.channels, layers)
 
     @property
     def style_layers(self) -> tuple[str, ...]:
-        """The layers that describe a style: those chosen for the network, else the ends of its stages but the last."""
+        """The style layers: for squeezenet1_1 those of CS231n, else the ends of all stages but the last."""
         return self._layers()[0]
 
     @property
     def content_layer(self) -> str:
-        """The layer that describes the content."""
+        """The content layer: for squeezenet1_1 that of CS231n, else the end of a stage."""
         return self._layers()[1]
 
     @cached_property
     def stage_layers(self) -> tuple[str, ...]:
-        """The layers that end the network's stages and have positions on the image, without the head.
+        """The last layers of the network's stages whose outputs are (N, C, H, W), without the head.
 
         Raises:
             ModelError: there are none.
@@ -157,15 +157,15 @@ class FeatureNetwork:
         return ends, ends[(len(ends) - 1) * 3 // 4]
 
     def check_size(self, extractor: Extractor, image: Tensor, title: str) -> None:
-        """Refuse an image (1, C, H, W) that is too small for the layers.
+        """Refuse an image that is too small for the layers.
 
         Args:
-            extractor: the layers.
-            image: the image.
-            title: what the image is, for the message: ``the style starry.jpg``.
+            extractor: the extractor of the layers.
+            image: the image, (1, C, H, W) of 0..1.
+            title: the beginning of the message, which says which image it is: ``The style starry.jpg``.
 
         Raises:
-            DataError: it is too small; the message has the size that is needed.
+            DataError: the image is too small; the message has the size that is needed.
             ModelError: the network cannot take images of such a shape for another reason.
         """
         height, width = image.shape[2:]
@@ -212,11 +212,11 @@ def open_network(
 
     Args:
         source: the folder of a run, or the name of a network.
-        weights: the path of its weights; its public ImageNet weights, or those of the run, when ``None``. ``"random"``
-            takes none.
-        inputs: how images were prepared for the weights, a key of :data:`INPUTS`; when ``None``, what the weights say,
-            and for a file that says nothing, what the network's public weights want.
-        device: ``"auto"``, ``"cpu"``, ``"cuda:0"``, ``"mps"``.
+        weights: the path of a file with weights, or ``"random"`` for random weights; when ``None``, the weights of the
+            run, or the public ImageNet weights of the network.
+        inputs: the preparation of images for the weights, a key of :data:`INPUTS`; when ``None``, what the weights say,
+            and for a file that says nothing, ImageNet's mean and standard deviation.
+        device: the device to compute on: ``"auto"``, ``"cpu"``, ``"cuda:0"`` or ``"mps"``.
 
     Raises:
         UnknownNameError: there is no such network, run, or kind of input.
@@ -235,7 +235,8 @@ def open_network(
         channels = model.arch["in_channels"]
         values = None if inputs else weights_preprocess(entry.name, file, channels)
         mean, std = (values["mean"], values["std"]) if values else INPUTS[inputs or "imagenet"]
-        note = "" if values or inputs else f"{weights} does not say how images were prepared: ImageNet's mean and std."
+        note = f"{weights} does not say how images were prepared; ImageNet's mean and std are assumed (--inputs)."
+        note = "" if values or inputs else note
         pixels = PixelRange.normalised(mean[:channels], std[:channels])
     if inputs == "caffe":
         _reverse_channels(model)

@@ -1,4 +1,4 @@
-"""How much memory and time an image will take, before it is begun, and the size that fits."""
+"""A forecast of the memory and time that making an image takes, and the largest size that fits into memory."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from cnnlab.generate.extractor import Extractor
 from cnnlab.hardware import free_memory, time_calls
 from cnnlab.tracing.forward_pass import trace
 
-# Measured with EfficientNet-Lite0, SqueezeNet and ResNet-18 at 256 to 512 pixels: what the kernels and eigenvalues take
-# at any size, in bytes; and by how much the allocator's gaps, and blocks of smaller stages, exceed what is in use.
+# Measured with EfficientNet-Lite0, SqueezeNet and ResNet-18 at 256 to 512 pixels: the memory of kernels and eigenvalues
+# at any size, in bytes; and the ratio of allocated memory (with the allocator's gaps, and the blocks of smaller stages)
+# to the memory in use.
 _WORKSPACE = 28 << 20
 _GAPS = 1.7
 _SHARE = 0.8  # of the free memory that an image may take
@@ -29,16 +30,16 @@ _LEAST = 32  # pixels: no smaller size is offered
 
 @dataclass(frozen=True)
 class Forecast:
-    """What an image will take.
+    """The forecast of the time and memory that making an image takes.
 
     Attributes:
         size: height and width of the result in pixels.
-        stages: number of sizes.
-        steps: number of steps of all stages.
-        seconds: time from the first step to the last, in seconds.
-        memory: bytes at the busiest moment, with what the process takes already.
-        available: bytes of memory that are free now.
-        note: a sentence about a size that was taken because the one asked for does not fit; empty without one.
+        stages: number of stages, each with a size of its own.
+        steps: number of steps of all stages together.
+        seconds: time of all steps, in seconds.
+        memory: peak memory in bytes, with the memory that the process uses already.
+        available: free memory in bytes, at the time of the forecast.
+        note: a sentence that says which size is made where the one asked for does not fit; else empty.
     """
 
     size: Size
@@ -64,7 +65,7 @@ def available_memory(device: torch.device) -> int:
 
 
 def used_memory(device: torch.device) -> int:
-    """Return the bytes that this process takes on a device now; 0 where that is not known, as outside Linux."""
+    """Return the bytes of a device that this process uses now; 0 where that cannot be read, as outside Linux."""
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device)
     with suppress(OSError, ValueError, IndexError):
@@ -73,13 +74,13 @@ def used_memory(device: torch.device) -> int:
 
 
 def step_memory(extractor: Extractor, shape: Size) -> int:
-    """Return the bytes that one step takes at its busiest moment: layer outputs, and gradients on the way back.
+    """Return an estimate of the peak memory of one step in bytes: layer outputs, and gradients in the backward pass.
 
-    Every tensor that the forward pass computes is counted once; nothing is computed for that. Beside them are four
-    tensors of the largest size: the gradients of a convolution's output and input, and its own copies of both.
+    Every tensor of the forward pass is counted once, by its shape, without computing it. To these come four tensors of
+    the largest size: the gradients of a convolution's output and input, and the convolution's own copies of both.
 
     Args:
-        extractor: the layers that are run.
+        extractor: the extractor, whose forward pass is traced.
         shape: height and width of the image in pixels.
     """
     record = trace(extractor, (1, extractor.channels, *shape))
@@ -93,9 +94,12 @@ def step_memory(extractor: Extractor, shape: Size) -> int:
 
 
 def forecast(job: Job) -> Forecast:
-    """Measure a few steps at two small sizes, and say what the whole job will take.
+    """Time a few steps at two small sizes, and return the forecast for the whole job.
 
-    The time of a step is a constant and a part that grows with the number of pixels.
+    The time of a step is modelled as a constant plus a part that is proportional to the number of pixels.
+
+    Args:
+        job: the image to make.
 
     Raises:
         ModelError: the network cannot take such an image.
@@ -121,11 +125,11 @@ def _step_seconds(job: Job, shape: Size) -> float:
 
 
 def job_that_fits(make_job: Callable[[int], Job], longer: int) -> tuple[Job, Forecast]:
-    """Return a job in the size that was asked for, or in the largest one that fits into the free memory.
+    """Return a job of the size that was asked for, or of the largest size that fits into memory, and its forecast.
 
     Args:
         make_job: a function from the longer side of the result in pixels to the job.
-        longer: the longer side that was asked for.
+        longer: the longer side that was asked for, in pixels.
 
     Raises:
         UsageError: not even the smallest size fits.

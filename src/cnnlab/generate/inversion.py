@@ -1,15 +1,15 @@
-"""Feature inversion: the image that a layer's output is compatible with, as an answer to what the layer still knows.
+"""Feature inversion: an image with the same layer output as a photo, which shows what the layer keeps of it.
 
 A. Mahendran, A. Vedaldi: Understanding deep image representations by inverting them, CVPR 2015,
 https://arxiv.org/abs/1412.0035.
 
-Introduced: noise is optimised until a layer's output is that of a photo, under a prior of smooth images. Early layers
-give the photo back; late ones keep what it shows and lose where.
+Introduced: noise is optimised until a layer's output for it is that for a photo, under a prior of smooth images. From
+early layers the photo is recovered; late layers keep which objects it shows, and lose where they are.
 
-Deviations: Adam and sizes by stages in place of gradient descent with momentum at one size; pixels stay within the
-range from black to white in place of the paper's penalty on their sixth power; total variation has the exponent 2 of
-the paper's equation (with beta 2), as a mean over neighbouring pixels. The paper chooses its weight layer by layer;
-here it grows with the number of pixels that share a position of the layer.
+Deviations: Adam at growing sizes in place of gradient descent with momentum at one size; pixels are clamped to the
+range from black to white in place of the paper's penalty on their sixth power; the total variation is the paper's with
+the exponent beta = 2, as a mean over neighbouring pixels. The paper chooses its weight layer by layer; here it is
+proportional to the number of pixels per position of the layer output.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from cnnlab.generate.extractor import FeatureNetwork
 from cnnlab.generate.losses import content_loss, tv_loss
 from cnnlab.generate.photos import read_photo
 
-_SMOOTHNESS = 0.04  # times the pixels per position: by looking at EfficientNet-Lite0's layers from stride 2 to 32
+_SMOOTHNESS = 0.04  # times the pixels per position: chosen by eye for EfficientNet-Lite0's layers from stride 2 to 32
 
 
 @dataclass(frozen=True)
@@ -55,16 +55,16 @@ class InversionSettings:
 def inversion_job(
     network: FeatureNetwork, photo: ImageLike, layer: str, settings: InversionSettings | None = None
 ) -> Job:
-    """Return the job that makes an image from a layer's output; :func:`~cnnlab.generate.descent.optimise` runs it.
+    """Return the job of a feature inversion; :func:`~cnnlab.generate.descent.optimise` runs it.
 
     Args:
         network: the network whose layer is inverted.
-        photo: the photo whose layer output is given.
+        photo: the photo whose layer output is the target.
         layer: the dotted name of the layer.
         settings: the settings; the defaults when ``None``.
 
     Raises:
-        DataError: the photo cannot be read.
+        DataError: the photo cannot be read, or is too small for the layer in the first stage.
         UnknownNameError: the network has no such layer; the nearest ones are named.
     """
     options = settings or InversionSettings()

@@ -1,10 +1,11 @@
-"""The losses of images that are made from the layer outputs of a network, as small functions.
+"""Losses between layer outputs, for style transfer, texture synthesis and feature inversion, as small functions.
 
 :func:`content_loss`, :func:`gram_matrix`, :func:`style_loss` and :func:`tv_loss` have the conventions of CS231n,
 assignment 3, question 4; the first three are those of L. Gatys, A. Ecker, M. Bethge: Image style transfer using
 convolutional neural networks, CVPR 2016, without its constant factors. :func:`smooth` is the softmax of SWAG (P. Wang,
 Y. Li, N. Vasconcelos: Rethinking and improving the robustness of image style transfer, CVPR 2021,
-https://arxiv.org/abs/2104.05623). :func:`wasserstein_loss` compares mean and covariance as Gaussian distributions.
+https://arxiv.org/abs/2104.05623). :func:`wasserstein_loss` is the distance between Gaussians with the mean and covariance
+of the channels.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def content_loss(weight: float | Tensor, features: Tensor, target: Tensor) -> Te
     """Return ``weight`` times the sum of the squared differences of two layer outputs, a scalar.
 
     Args:
-        weight: the weight of the loss.
+        weight: the weight of the loss, a number or a scalar tensor.
         features: the layer output for the image that is being made, (N, C, H, W).
         target: the layer output for the photo, of the same shape.
 
@@ -38,7 +39,7 @@ def content_loss(weight: float | Tensor, features: Tensor, target: Tensor) -> Te
 
 
 def gram_matrix(features: Tensor, normalize: bool = True) -> Tensor:
-    """Return how strongly the channels of a layer are active together: (N, C, C).
+    """Return the Gram matrix of a layer output, the sums over positions of the products of two channels: (N, C, C).
 
     Args:
         features: the layer output, (N, C, H, W).
@@ -94,12 +95,13 @@ def tv_loss(image: Tensor, weight: float) -> Tensor:
 def smooth(features: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
     """Return the softmax over all channels and positions of a layer output, times their number: the mean is 1.
 
-    It evens out the peaks that residual connections leave, which alone would decide a Gram matrix. The paper has
-    neither the factor, which only keeps the numbers in the range of float32, nor the temperature.
+    It smooths the peaks of layer outputs in residual networks, which would dominate a Gram matrix (Wang et al. 2021).
+    The paper has neither the factor, which only keeps the numbers in the range of float32, nor the
+    temperature.
 
     Args:
         features: the layer output, (N, C, H, W).
-        temperature: the number by which the layer output is divided first.
+        temperature: the number by which the layer output is divided before the softmax.
     """
     flat = (features / temperature).flatten(1)
     return flat.softmax(1).mul(flat.shape[1]).view_as(features)

@@ -21,8 +21,8 @@ def read_photo(photo: ImageLike, channels: int, longer: int, *, enlarge: bool = 
     """Return a picture in its own proportions, (1, channels, H, W) of 0..1.
 
     Args:
-        photo: a path, a picture, an array or a tensor; photos are turned upright.
-        channels: 1 or 3.
+        photo: a path, a picture, an array or a tensor; photos are rotated as their EXIF orientation says.
+        channels: the number of channels, 1 for grey or 3 for colour.
         longer: length of the longer side in pixels.
         enlarge: whether a smaller picture is enlarged; else it keeps its size.
 
@@ -38,7 +38,7 @@ def read_photo(photo: ImageLike, channels: int, longer: int, *, enlarge: bool = 
 
 
 def luminance(images: Tensor) -> Tensor:
-    """Return the lightness of images: (N, 1, H, W) for (N, C, H, W), of 0..1."""
+    """Return the luminance (ITU-R BT.601) of images (N, C, H, W) of 0..1, as (N, 1, H, W) of 0..1."""
     if images.shape[1] != 3:
         return images.mean(1, keepdim=True)
     return (images * torch.tensor(_LUMA).to(images).view(1, 3, 1, 1)).sum(1, keepdim=True)
@@ -86,8 +86,8 @@ def save_gif(frames: Sequence[np.ndarray], path: Path, seconds: float = 0.12, lo
     Args:
         frames: pictures, uint8 (H, W, 3) or (H, W); all are brought to the proportions of the last.
         path: the file to write.
-        seconds: the time that each picture is shown.
-        longer: longest side of the animation in pixels.
+        seconds: the time that each picture is shown, in seconds.
+        longer: largest length of the longer side of the animation, in pixels.
 
     Raises:
         RunError: the file cannot be written.

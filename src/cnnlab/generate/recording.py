@@ -1,4 +1,4 @@
-"""The files of an image that is being made: a picture to watch while it grows, and an animation at the end."""
+"""The files of an image that is being made: a picture that is rewritten meanwhile, and an animation at the end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cnnlab.generate.events import Event, Finished, Started, StepDone
 from cnnlab.generate.photos import as_picture, save_gif, save_image
 
 FRAMES = 40
-"""The number of pictures in an animation, about."""
+"""The approximate number of frames in an animation."""
 
 
 def recorded(
@@ -22,9 +22,9 @@ def recorded(
 
     Args:
         events: the events of a job.
-        picture: the PNG file; a viewer that reloads it shows the image while it grows.
+        picture: the PNG file to write; a viewer that reloads it shows the image so far.
         animation: the GIF file to write at the end; none when ``None``.
-        seconds: the time between two pictures.
+        seconds: the time between two writings of the picture, in seconds.
 
     Raises:
         RunError: a file cannot be written.

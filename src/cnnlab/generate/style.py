@@ -3,12 +3,12 @@
 L. Gatys, A. Ecker, M. Bethge: Image style transfer using convolutional neural networks, CVPR 2016;
 https://arxiv.org/abs/1508.06576.
 
-Introduced: an image is optimised until a layer's outputs are like the photo's (content), and the statistics of several
-layers' outputs like the painting's (style).
+Introduced: an image is optimised until the output of one layer is like that for the photo (content), and the Gram
+matrices of several layers are like those for the painting (style).
 
-Deviations: any network of the zoo in place of VGG-19; sizes by stages; Adam in place of L-BFGS; losses relative to the
-targets (:mod:`cnnlab.generate.style_targets`), so that one set of weights serves all layers and networks; beside the
-Gram matrix two other descriptions of style.
+Deviations: any network of the zoo in place of VGG-19; growing sizes in place of one; Adam in place of L-BFGS; losses
+relative to the targets (:mod:`cnnlab.generate.style_targets`), so that one set of weights suits all layers and networks;
+two descriptions of style beside the Gram matrix.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class StyleSettings:
 
     Attributes:
         kind: how a style is described, ``"gram"``, ``"swag"`` or ``"wasserstein"``.
-        style_layers: dotted names of the layers of style; those of the network when empty.
-        content_layer: dotted name of the layer of content; that of the network when ``None``.
+        style_layers: dotted names of the style layers; ``style_layers`` of the network when empty.
+        content_layer: dotted name of the content layer; ``content_layer`` of the network when ``None``.
         content_weight: weight of the content loss; the style losses of all layers together have the weight 1.
         tv_weight: weight of the mean squared difference of neighbouring pixels.
         style_weights: the weight of each painting; all the same when empty.
@@ -48,7 +48,7 @@ class StyleSettings:
 
     Raises:
         UnknownNameError: there is no such kind of style.
-        UsageError: a weight is negative, or all weights of paintings are 0.
+        UsageError: a weight is negative, all weights of paintings are 0, or ``style_scale`` is not above 0.
     """
 
     kind: str = "wasserstein"
@@ -68,20 +68,20 @@ class StyleSettings:
         if min(self.content_weight, self.tv_weight, *self.style_weights, 0.0) < 0:
             raise UsageError("A weight is negative; every weight must be 0 or more.")
         if self.style_weights and not sum(self.style_weights):
-            raise UsageError("The weights of the paintings are all 0; at least one must be above.")
+            raise UsageError("The weights of the paintings are all 0; at least one must be above 0.")
         if not self.style_scale > 0:
             raise UsageError(f"style_scale is {self.style_scale}; it must be above 0.")
 
 
 class Style:
-    """What paintings look like to a network, at any size.
+    """The style loss against one painting or several, at any size of the image.
 
     Args:
-        network: the network that compares.
-        extractor: the layers that it runs, with those of style among them.
-        layers: the L layers of style.
-        styles: one painting or several.
-        options: the settings.
+        network: the network whose layer outputs are compared.
+        extractor: the extractor of the layer outputs, which has the style layers among its layers.
+        layers: dotted names of the style layers.
+        styles: the paintings.
+        options: the settings of the style transfer.
 
     Attributes:
         paintings: the paintings, (1, C, H, W) of 0..1.
@@ -111,7 +111,7 @@ class Style:
             network.check_size(extractor, first, f"{title} in the first stage")
 
     def at(self, size: Size) -> Callable[[Mapping[str, Tensor]], Tensor]:
-        """Return a function from layer outputs for an image of a size to its distance from the paintings, a scalar.
+        """Return the style loss for images of a size: a function from layer outputs by name to a scalar.
 
         Args:
             size: height and width of the image in pixels.
@@ -130,9 +130,9 @@ def style_job(
     """Return the :class:`~cnnlab.generate.descent.Job` of a style transfer; nothing is optimised yet.
 
     Args:
-        network: the network that compares.
-        photo: the photo.
-        styles: one painting or several.
+        network: the network whose layer outputs are compared.
+        photo: the photo, which gives the content.
+        styles: the paintings, at least one.
         settings: the settings; the defaults when ``None``.
 
     Raises:
@@ -181,7 +181,7 @@ def style_job(
 def stylise(
     network: FeatureNetwork, photo: ImageLike, styles: Sequence[ImageLike], settings: StyleSettings | None = None
 ) -> Iterator[Event]:
-    """Paint a photo in the style of paintings; yield events, the last of which has the image.
+    """Run a style transfer; yield its events, the last of which has the image.
 
     ::
 
@@ -205,7 +205,7 @@ def _shares(options: StyleSettings, count: int) -> list[float]:
 
 
 def _style_size(painting: Tensor, size: Size, scale: float) -> Size:
-    """Return the size of a painting in a stage: as long as the image times ``scale``, but never enlarged."""
+    """Return height and width of a painting in a stage: the image's longer side times ``scale``, but never enlarged."""
     shape = _size(painting)
     return scaled(shape, min(max(shape), round(max(size) * scale)))
 

@@ -1,7 +1,7 @@
-"""What a painting's style is: three descriptions of a layer output in which its positions are forgotten.
+"""Style losses: three descriptions of a layer output that do not depend on the order of its positions.
 
-Every loss is relative: 0 for the painting itself, 1 for a layer output of zeros (a constant one for ``swag``). So
-weights mean the same in every layer and every network.
+Every loss is relative: 0 for the painting itself, 1 for a layer output of zeros (a constant one for ``swag``). Therefore
+a weight means the same in every layer and every network. The sources are in :mod:`cnnlab.generate.losses`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class StyleTarget(Protocol):
     """The description of one layer output of one painting."""
 
     def loss(self, features: Tensor) -> Tensor:
-        """Return how far a layer output (1, C, H, W) is from the painting's, a scalar."""
+        """Return the relative loss of a layer output (1, C, H, W) against the painting's, a scalar."""
 
 
 class GramTarget:
@@ -39,9 +39,9 @@ class GramTarget:
 class SwagTarget:
     """The Gram matrix after a softmax over channels and positions (Wang et al. 2021).
 
-    The softmax takes the layer output in units of a quarter of its largest value for the painting, which the paper does
-    not: so outputs of 6 and of 1000 are softened alike. In units of the standard deviation one output in ten thousand
-    took a quarter of the whole, and the picture became noise.
+    The temperature of the softmax is a quarter of the largest absolute value of the layer output for the painting; the
+    paper has none. Layers whose outputs reach 6 and 1000 are thus smoothed alike. With the standard deviation as the
+    temperature, one value in ten thousand got a quarter of the softmax's sum, and the images were noise.
 
     Args:
         features: the layer output for the painting, (1, C, H, W).

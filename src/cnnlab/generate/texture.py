@@ -3,10 +3,10 @@
 L. Gatys, A. Ecker, M. Bethge: Texture synthesis using convolutional neural networks, NIPS 2015,
 https://arxiv.org/abs/1505.07376.
 
-Introduced: a texture is the Gram matrices of several layers; noise is optimised until it has them too.
+Introduced: a texture is described by the Gram matrices of several layers; noise is optimised until it has the same.
 
-Deviations: those of :mod:`cnnlab.generate.style`, with which this shares its parts: any network, sizes by stages, Adam,
-relative losses, other descriptions than the Gram matrix.
+Deviations: those of :mod:`cnnlab.generate.style`, whose losses are used here: any network, growing sizes, Adam, relative
+losses, and two descriptions of style beside the Gram matrix.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def texture_job(
     """Return the job that makes a texture from noise; :func:`~cnnlab.generate.descent.optimise` runs it.
 
     Args:
-        network: the network that compares.
+        network: the network whose layer outputs are compared.
         picture: the picture whose texture is wanted.
         settings: the settings; those about content, colours and several paintings are not used.
         shape: the proportions of the result, height and width; a square by default.

@@ -6,7 +6,7 @@
         if isinstance(event, GanEpoch):
             print(event.epoch, event.discriminator_loss, event.generator_loss)
 
-What this package offers is loaded when first used: recipes need no torch.
+The names of this package are imported when they are first used, so that recipes can be read without importing torch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Measure the generator of a run: are its images copies, does it make every class, how far are they from real ones?"""
+"""Measure the generator of a run: copying, the classes that it makes, and distances from real images."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ SHOWN = 10  # samples drawn with their nearest training images
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """What a classifier says of images.
+    """The features and classes that a classifier computes for N images.
 
     Attributes:
         features: float32 (N, F), the input of the classifier's last layer.
-        answers: int64 (N,), the class with the highest score.
+        answers: int64 (N,), index of the class with the highest score.
     """
 
     features: np.ndarray
@@ -48,11 +48,11 @@ class Judgement:
 
 
 def judge_images(judge: Classifier, pixels: Tensor, batch_size: int = 250) -> Judgement:
-    """Return features and answers of a classifier for images of any size.
+    """Return the features and the predicted classes of a classifier for images of any size.
 
     Args:
         judge: the classifier.
-        pixels: uint8 (N, C, S, S).
+        pixels: the images, uint8 (N, C, S, S).
         batch_size: number of images that are computed at once.
     """
     split = ArraySplit(pixels, torch.zeros(len(pixels), dtype=torch.int64))
@@ -68,10 +68,10 @@ def judge_images(judge: Classifier, pixels: Tensor, batch_size: int = 250) -> Ju
 
 
 def check_judge(judge: Classifier, data: ImageData) -> None:
-    """Refuse a classifier that tells other classes apart than those of the data.
+    """Refuse a classifier whose classes are not those of the data.
 
     Raises:
-        UsageError: naming the classes of both.
+        UsageError: the classes differ; the message has the first classes of both.
     """
     if list(judge.classes) != list(data.classes):
         raise UsageError(
@@ -88,24 +88,28 @@ def assess(
     samples: int = 2000,
     device: str = "auto",
 ) -> dict[str, Any]:
-    """Measure the generator of a run, write the measures into its summary and its report, and draw them.
+    """Measure the generator of a run, write the measures into its summary and report, and draw its figures.
 
     Args:
         run: the run of a GAN.
-        judge: a classifier of the same classes, whose features and answers are used; without one only copying is
-            measured.
+        judge: a classifier of the same classes, whose features and predicted classes are used; without one only
+            copying is measured.
         data: the images of the run; loaded as the recipe says when ``None``.
-        samples: number of images that are generated. As many real ones are compared with them, or all there are.
+        samples: number of images that are generated. As many real images are compared with them, or all if there are
+            fewer.
         device: the device on which the images are generated.
 
     Returns:
-        ``samples``; ``median_percentile``, ``copied`` and the number ``held_out`` of the images that they compare
-        with, where there are held-out images, else ``median_distance``; and with a judge
-        ``class_counts``, ``effective_classes``, ``frechet`` and ``kernel``, the distances of generated from training
-        images, and ``frechet_held_out`` and ``kernel_held_out``, those of held-out images from the same ones.
+        The measures by name. Always ``samples``, the number of generated images. With held-out images
+        ``median_percentile`` (see :func:`~cnnlab.generate.gans.measures.distance_percentiles`), ``copied`` (the share of
+        copies, 0..1) and ``held_out`` (the number of held-out images); without them ``median_distance``. With a judge
+        its name ``judge``, ``class_counts``, ``effective_classes``, and ``frechet`` and ``kernel``, the distances of
+        generated from training images; with held-out images also ``frechet_held_out`` and ``kernel_held_out``, the
+        distances of held-out from training images.
 
     Raises:
-        UsageError: the judge tells other classes apart.
+        UsageError: the judge has other classes than the data.
+        CheckpointError: the generator of the run is damaged.
     """
     recipe = run.recipe
     data = data or load_data(recipe.data, data_dir=recipe.data_dir, seed=recipe.seed)

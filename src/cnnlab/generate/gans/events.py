@@ -1,10 +1,10 @@
-"""What the training of a GAN says while it runs: typed events, in order.
+"""The events of the training of a GAN, in order.
 
 ::
 
     Started, (GanStep ..., GanEpoch) per epoch, GanFinished
 
-``Started`` is that of :mod:`cnnlab.training.events`. ``event.session`` is the live state of the training, a
+``Started`` is that of :mod:`cnnlab.training.events`. ``event.session`` is the state of the training in memory, a
 :class:`~cnnlab.generate.gans.session.GanSession`.
 """
 
@@ -45,13 +45,13 @@ class GanEpoch(Event):
 
     session: Any = field(repr=False)
     epoch: int  #: 1-based
-    step: int  #: steps since the start of the run
-    discriminator_loss: float  #: without the penalty
-    generator_loss: float
-    real_logit: float  #: the discriminator's logit for real images
-    fake_logit: float  #: its logit for generated images, before its step
-    penalty: float  #: half of the squared norm of the discriminator's gradient; NaN where it is not computed
-    seconds: float
+    step: int  #: number of steps since the start of the run
+    discriminator_loss: float  #: mean loss of the discriminator, without the penalty
+    generator_loss: float  #: mean loss of the generator
+    real_logit: float  #: mean logit of the discriminator for real images
+    fake_logit: float  #: mean logit of the discriminator for generated images, before its step
+    penalty: float  #: mean R1 penalty, without its weight; NaN where it is not computed
+    seconds: float  #: time of the training of this epoch, in seconds
     images_per_second: float  #: real images per second
 
 

@@ -1,17 +1,17 @@
 """The run folder of a GAN: every file in it.
 
-``runs/<networks>-<data>-<n>/`` is never overwritten and holds everything about one training::
+``runs/<recipe>-<data>-<n>/`` is never overwritten and holds everything about one training::
 
     recipe.yaml         resolved; `cnnlab gan recipe.yaml` runs it again
     env.json            versions, device, threads, git commit
     metrics.csv         one row per epoch
-    events.jsonl        what happened, with times
+    events.jsonl        the events of the training, with times
     model.safetensors   the generator that makes the samples; model.json: how to build it
-    last/               the state to go on from: both networks, both optimizers
+    last/               the state from which the training goes on: both networks, both optimizers
     summary.json        status and measures
-    samples/            images of the same noise after every epoch
+    samples/            images of the same noise vectors after every epoch
     figures/            losses, interpolation, nearest training images, classes; samples.gif
-    report.html         one self-contained page with all of it
+    report.html         one self-contained page with samples, curves and measures
 """
 
 from __future__ import annotations
@@ -109,11 +109,11 @@ class GanFolder(TrainingFolder):
         _write_png(self.figures / name, picture)
 
     def samples_file(self, epoch: int) -> Path:
-        """Return the file of the samples after an epoch; epoch 0 is before the training."""
+        """Return the file of the samples after an epoch; epoch 0 is the state before the training."""
         return self.path / "samples" / f"epoch-{epoch:04d}.png"
 
     def sample_files(self) -> list[Path]:
-        """Return the files of samples that there are, in the order of the epochs."""
+        """Return the existing files of samples, in the order of the epochs."""
         return sorted((self.path / "samples").glob("epoch-*.png"))
 
 

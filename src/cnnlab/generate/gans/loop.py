@@ -1,6 +1,6 @@
 """Training a GAN: :func:`fit_gan` is a generator of events, as :func:`cnnlab.training.fit` is for classifiers.
 
-Whoever consumes it decides what to show and what to save; stopping is closing it::
+The consumer of the events decides what to show and what to save; closing the generator stops the training::
 
     for event in fit_gan(load_gan_recipe("dcgan")):
         if isinstance(event, GanEpoch):
@@ -36,10 +36,10 @@ def fit_gan(recipe: GanRecipe, *, data: ImageData | None = None, session: GanSes
     Args:
         recipe: the recipe of the training.
         data: the images to use instead of loading ``recipe.data``.
-        session: the state to go on from instead of starting anew.
+        session: the state from which the training goes on, instead of starting anew.
 
     Raises:
-        DivergedError: a loss is not a number any more.
+        DivergedError: a loss is not finite any more.
         TrainingError: the memory does not suffice.
         DataError, ShapeError, DeviceError: from building what the recipe names.
     """
@@ -109,10 +109,10 @@ def _finish_epoch(session: GanSession) -> GanEpoch:
 
 
 def _check_finite(session: GanSession, sums: Tensor) -> None:
-    """Stop when a loss is not a number.
+    """Stop the training when a loss is not finite.
 
     Raises:
-        DivergedError: naming the step and what to try.
+        DivergedError: a loss is not finite; the message has the step, and settings to try.
     """
     for name, value in zip(("discriminator", "generator"), sums.tolist(), strict=False):
         if not math.isfinite(value):

@@ -1,7 +1,7 @@
-"""Losses of discriminator and generator, from logits; and the penalty of the discriminator's gradient.
+"""Losses of discriminator and generator, from logits; and the R1 penalty on the discriminator's gradient.
 
 A discriminator's logit is high for an image that it takes for real. Each loss is a mean over the images of a batch.
-:data:`LOSSES` finds them by name.
+:data:`LOSSES` maps names to pairs of losses.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.nn.functional import relu, softplus
 
 @dataclass(frozen=True)
 class GanLoss:
-    """The two losses of a game.
+    """The losses of discriminator and generator, which belong together.
 
     Attributes:
         discriminator: a function from the logits (N,) of real and of generated images to the discriminator's loss.
@@ -67,7 +67,7 @@ def hinge_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def hinge_generator_loss(fake: Tensor) -> Tensor:
-    """Return the negative mean logit (Miyato et al. 2018, equation 17)."""
+    """Return the negative mean logit of generated images (Miyato et al. 2018, equation 17)."""
     return -fake.mean()
 
 
@@ -82,10 +82,10 @@ LOSSES = {
 
 
 def r1_penalty(discriminator: nn.Module, images: Tensor) -> Tensor:
-    """Return half of the mean squared norm of the logit's gradient by a real image (Mescheder et al. 2018, equation 9).
+    """Return half of the mean squared norm of the gradient of D at real images (Mescheder et al. 2018, equation 9).
 
-    Where the discriminator is stationary at real images, the game converges near its equilibrium; without the penalty
-    it need not.
+    The gradient is that of the logit with respect to the image. With this penalty the training converges near its
+    equilibrium; without it, it need not (section 4 of the paper).
 
     Args:
         discriminator: a network whose logit for an image depends on no other image of the batch.

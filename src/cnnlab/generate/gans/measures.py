@@ -1,7 +1,7 @@
-"""How good the images of a GAN are: copying, mode collapse, and distances between distributions of features.
+"""Measures of the images of a GAN: copying, mode collapse, and distances between distributions of features.
 
-Features and classes are those of a classifier of this project, never of the Inception network: the Fréchet and the
-kernel distance are therefore not FID and KID, and are compared only between GANs that the same classifier judges.
+Features and classes are those of a classifier of this project, not of the Inception network: the Fréchet and the kernel
+distance are therefore not FID and KID. Compare them only between GANs that were measured with the same classifier.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cnnlab.errors import ShapeError, UsageError
 
 Array = npt.NDArray[np.float64]
 
-#: A sample counts as a copy when fewer held-out images than this share lie as near to the training images.
+#: A sample counts as a copy when it lies nearer to a training image than all but this share of the held-out images.
 COPY_SHARE = 0.001
 
 
@@ -30,8 +30,8 @@ class Neighbours:
     """The nearest training image of each sample.
 
     Attributes:
-        indices: int64 (n,), position of the nearest training image.
-        distances: float64 (n,), its Euclidean distance, for pixels within 0..1.
+        indices: position of the nearest training image, int64 (n,).
+        distances: Euclidean distance from it, for pixels within 0..1, float64 (n,).
     """
 
     indices: npt.NDArray[np.int64]
@@ -42,8 +42,8 @@ def nearest_images(samples: Tensor, training: Tensor, block: int = 4096) -> Neig
     """Return the nearest training image of each sample, by the Euclidean distance of pixels within 0..1.
 
     Args:
-        samples: uint8 (n, C, S, S).
-        training: uint8 (N, C, S, S).
+        samples: generated images, uint8 (n, C, S, S).
+        training: training images, uint8 (N, C, S, S).
         block: number of training images that are compared at once.
 
     Raises:
@@ -71,8 +71,8 @@ def nearest_images(samples: Tensor, training: Tensor, block: int = 4096) -> Neig
 def distance_percentiles(distances: Array, held_out: Array) -> Array:
     """Return the percentage of held-out images that lie at most as far from the training images as each sample.
 
-    About 50 is usual for images like the held-out ones; near 0 means a copy of a training image, or an image simpler
-    than real ones: blurred images lie near to many.
+    For images like the held-out ones the mean is about 50. A percentage near 0 means a copy of a training image, or an
+    image that is simpler than real ones: blurred images lie near to many training images.
 
     Args:
         distances: distances of the samples to their nearest training images, (n,).
@@ -82,11 +82,11 @@ def distance_percentiles(distances: Array, held_out: Array) -> Array:
 
 
 def copied_share(distances: Array, held_out: Array, share: float = COPY_SHARE) -> float:
-    """Return the share of samples nearer to a training image than all but ``share`` of the held-out images are.
+    """Return the share of samples, 0..1, that lie nearer to a training image than all but ``share`` of held-out images.
 
     Args:
-        distances, held_out: see :func:`distance_percentiles`.
-        share: share of the held-out images that counts as copies itself.
+        distances, held_out: distances as in :func:`distance_percentiles`.
+        share: share of the held-out images, 0..1, that may lie nearer than a copy.
     """
     return float((distances < np.quantile(held_out, share)).mean())
 
@@ -95,7 +95,7 @@ def copied_share(distances: Array, held_out: Array, share: float = COPY_SHARE) -
 
 
 def effective_classes(counts: npt.ArrayLike) -> float:
-    """Return exp of the entropy of a histogram of classes: K for K equally frequent ones, 1 for a single one.
+    """Return exp of the entropy of a histogram of classes: K for K equally frequent classes, 1 for a single class.
 
     The diversity of order 1 of Hill (1973), "Diversity and evenness", equation 2.
 
@@ -118,8 +118,8 @@ def effective_classes(counts: npt.ArrayLike) -> float:
 def frechet_distance(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
     """Return the squared Fréchet distance of two normal distributions with the features' means and covariances.
 
-    It is ``|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))`` (Dowson and Landau 1982; Heusel et al. 2017, equation 6), and
-    biased by the number of images: compare the same numbers of images only.
+    It is ``|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))`` (Dowson and Landau 1982; Heusel et al. 2017, equation 6). Its
+    bias depends on the number of images: compare only distances of the same numbers of images.
 
     Args:
         first, second: features of two sets of images, (n, F) and (m, F).
@@ -141,7 +141,8 @@ def frechet_distance(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
 def kernel_distance(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
     """Return the unbiased squared maximum mean discrepancy with the kernel (x.y / F + 1)^3.
 
-    Gretton et al. 2012, equation 3; the kernel of Bińkowski et al. 2018, section 4. It may be slightly below 0.
+    Source: Gretton et al. 2012, equation 3; the kernel is that of Bińkowski et al. 2018, section 4. The estimate may be
+    slightly below 0.
 
     Args:
         first, second: features of two sets of images, (n, F) and (m, F).

@@ -1,12 +1,12 @@
-"""A generator and a discriminator that are trained against each other, and the registry of such pairs.
+"""A generator and a discriminator that are trained against each other (a GAN), and the registry of such pairs.
 
-A file of ``cnnlab.generate.gans.networks`` holds a paper, or the networks of a course: its generator, its
-discriminator, and a function that makes both::
+A file of ``cnnlab.generate.gans.networks`` holds the networks of one paper or course: the generator, the discriminator,
+and a registered function that builds both::
 
-    @register_gan(title="...", paper="...", year=2014, url="https://...", sizes="any")
+    @register_gan(paper="...", year=2014, url="https://...", sizes="any")
     def fully_connected(noise_size: int, channels: int, image_size: int, *, width: int = 1024) -> Gan: ...
 
-Keyword-only parameters are the options of the pair.
+The name of the function is the name of the pair, and its keyword-only parameters are the options of the pair.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def generate(generator: nn.Module, noise: Tensor, batch_size: int = 250) -> Tens
     """Return the images of a generator in eval mode.
 
     Args:
-        generator: the generator; it is left in the mode that it is in.
+        generator: the generator; its mode (training or eval) is restored afterwards.
         noise: float32 (N, noise_size), on the device of the generator.
         batch_size: number of images that are computed at once.
 
@@ -67,7 +67,7 @@ def generate(generator: nn.Module, noise: Tensor, batch_size: int = 250) -> Tens
 
 
 def to_pixels(images: Tensor) -> Tensor:
-    """Return images of floats within -1..1 as uint8 within 0..255, of the same shape."""
+    """Return float images within -1..1 as uint8 images within 0..255, of the same shape."""
     return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
@@ -76,13 +76,13 @@ def to_pixels(images: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class GanFacts:
-    """The facts that the file of a pair declares.
+    """The facts that are registered with a pair of networks.
 
     Attributes:
         paper: authors and title of the publication.
         year: year of the publication.
         url: address of the publication.
-        sizes: sides in pixels of the images that the pair makes, in words.
+        sizes: description of the sides that images of the pair can have, in pixels, such as "multiples of 4 from 16".
     """
 
     paper: str
@@ -98,7 +98,7 @@ def register_gan(**facts: Any) -> Any:
     """Return a decorator that registers a function as a pair of networks.
 
     Args:
-        facts: the attributes of :class:`GanFacts`.
+        facts: the attributes of :class:`GanFacts`, as keyword arguments.
     """
     return gans.register(GanFacts(**facts))
 
@@ -115,6 +115,7 @@ def create_gan(name: str, *, noise_size: int = 96, channels: int = 1, image_size
 
     Raises:
         UnknownNameError: there is no such pair, or it has no such option.
+        UsageError: ``noise_size`` is below 1.
         ShapeError: the pair cannot make images of this size.
     """
     entry = gans.get(name)

@@ -1,4 +1,4 @@
-"""Pictures of a GAN: samples in a grid, their development as a GIF, interpolation, losses, classes, nearest images."""
+"""Pictures of a GAN: samples as a grid and, over the epochs, as a GIF; interpolation, losses, classes, nearest images."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def grid(pixels: Tensor, columns: int | None = None) -> np.ndarray:
     """Return images as one picture in rows and columns, uint8 (H, W, 3), small ones enlarged by whole factors.
 
     Args:
-        pixels: uint8 (N, C, S, S).
-        columns: number of images in a row; that of a square when ``None``.
+        pixels: the images, uint8 (N, C, S, S).
+        columns: number of images in a row; about the square root of N when ``None``.
     """
     tiles = pixels.permute(0, 2, 3, 1).expand(-1, -1, -1, 3).numpy()
     return mosaic(tiles, columns or math.ceil(math.sqrt(len(tiles))), gap=2)
@@ -35,12 +35,12 @@ def grid(pixels: Tensor, columns: int | None = None) -> np.ndarray:
 def write_gif(files: Sequence[Path], path: Path, seconds: float = 0.25) -> Path:
     """Write pictures of equal size as an animated GIF that repeats; the last one stays for two seconds.
 
-    Of more than 60 pictures, 60 at even distances are shown, the first and the last among them.
+    Of more than 60 pictures, 60 evenly spaced ones are shown, the first and the last among them. Returns ``path``.
 
     Args:
         files: files of the pictures, in their order.
         path: file to write.
-        seconds: time that each picture is shown.
+        seconds: time that each picture is shown, in seconds.
     """
     chosen = np.linspace(0, len(files) - 1, min(len(files), FRAMES)).round().astype(int)
     pictures = []
@@ -56,12 +56,12 @@ def write_gif(files: Sequence[Path], path: Path, seconds: float = 0.25) -> Path:
 
 
 def interpolate(generator: nn.Module, noise: Tensor, steps: int = 10) -> Tensor:
-    """Return the images between pairs of noise, on straight lines.
+    """Return the images of a generator along straight lines between pairs of noise vectors.
 
-    Neighbouring images differ little where the generator has learned more than single images.
+    A generator that has learned more than single images changes them gradually along a line.
 
     Args:
-        generator: the generator; it is left in the mode that it is in.
+        generator: the generator; its mode (training or eval) is restored afterwards.
         noise: beginnings and ends of the lines, float32 (2, rows, noise_size).
         steps: number of images on each line, with its beginning and its end.
 
@@ -76,7 +76,7 @@ def interpolate(generator: nn.Module, noise: Tensor, steps: int = 10) -> Tensor:
 def loss_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """Draw losses and logits over the epochs.
 
-    A loss of a GAN does not tell how good its images are: either falls only while the other network learns less.
+    The losses of a GAN do not tell how good its images are: one falls only while the other network learns less.
 
     Args:
         rows: the rows of ``metrics.csv``.
@@ -94,10 +94,10 @@ def loss_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def class_figure(counts: Mapping[str, int]) -> Figure:
-    """Draw how many samples a classifier takes for each class, and how many each has where all are equally frequent.
+    """Draw the number of samples that a classifier assigns to each class, beside the number for equal frequencies.
 
     Args:
-        counts: number of samples by the name of the class.
+        counts: number of samples of each class, by the name of the class.
     """
     equal = sum(counts.values()) / max(len(counts), 1)
     return figures.bars(counts, x="number of samples", reference=(equal, "all classes equally frequent"))

@@ -18,8 +18,8 @@ from cnnlab.runs.event_recorder import EventRecorder
 from cnnlab.runs.recorder import event_values
 from cnnlab.training.events import Event, Started, StepDone
 
-ROWS = 8  # lines of an interpolation
-INTERPOLATION = 2**40 + 1  # the position of its random numbers
+ROWS = 8  # number of lines in the figure of interpolations
+INTERPOLATION = 2**40 + 1  # the position of the random numbers for its noise
 
 
 class GanRecorder(EventRecorder[GanFolder]):
@@ -31,7 +31,7 @@ class GanRecorder(EventRecorder[GanFolder]):
     resumable: ClassVar[tuple[type[Event], ...]] = (Started, StepDone, GanEpoch)
 
     def write(self, event: Event) -> None:
-        """Write what an event leaves in the folder."""
+        """Write the files that belong to an event."""
         if isinstance(event, Started):
             self._start(event)
         elif isinstance(event, GanStep):
@@ -44,7 +44,7 @@ class GanRecorder(EventRecorder[GanFolder]):
             self._finish(event)
 
     def write_state(self, session: GanSession) -> None:
-        """Write the state of the training."""
+        """Write the state of the training to ``last/``."""
         assert self.run
         save_gan_state(session, self.run.state)
 
@@ -103,7 +103,7 @@ class GanRecorder(EventRecorder[GanFolder]):
 
 
 def gan_event_values(event: Event) -> dict[str, Any]:
-    """Return the plain values of an event for ``events.jsonl`` and ``--json``; what is not finite becomes null."""
+    """Return the plain values of an event for ``events.jsonl`` and ``--json``; numbers that are not finite become null."""
     values = event_values(event)
     if isinstance(event, GanStep):
         values |= {"generator_loss": event.generator_loss}

@@ -1,4 +1,4 @@
-"""The page about the run of a GAN: one file with its samples, curves and measures, which needs no other."""
+"""The report on the run of a GAN: one self-contained HTML page with samples, curves and measures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def write_gan_report(run: GanFolder) -> Path:
     """Write ``report.html`` and return its path.
 
     Args:
-        run: the run of a GAN; what it does not have yet, such as measures, is left out.
+        run: the run of a GAN; parts that it does not have yet, such as measures, are left out.
     """
     samples = run.sample_files()
     drawn: dict[str, Figure] = {"losses": loss_curves(run.metrics)} if run.metrics else {}

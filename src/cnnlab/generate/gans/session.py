@@ -1,4 +1,4 @@
-"""The live state of the training of a GAN, and how it is built from a recipe."""
+"""The state of the training of a GAN in memory, and the function that builds it from a recipe."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ from cnnlab.training.seeding import seeded
 from cnnlab.training.session import Position, all_finite
 from cnnlab.training.step import sum_type
 
-# Random numbers are a function of the seed and a position; steps are numbered from 0, and this is none of them.
+# Random numbers are a function of the seed and a position. Steps are numbered from 0; no step has this number.
 FIXED_NOISE = 2**40
 
-#: The sums over an epoch: discriminator's loss, generator's loss, logits of real and of generated images, penalty,
-#: images, images whose penalty was computed.
+#: The number of sums over an epoch: discriminator's loss, generator's loss, logits of real and of generated images,
+#: penalty, number of images, number of images whose penalty was computed.
 SUMS = 7
 
 
 @dataclass
 class GanSession:
-    """The live state of a training: everything that changes, and what it was built from."""
+    """The state of a training in memory: everything that changes, and what it was built from."""
 
     gan: Gan  #: the two networks
-    generator_optimizer: torch.optim.Optimizer
-    discriminator_optimizer: torch.optim.Optimizer
+    generator_optimizer: torch.optim.Optimizer  #: the optimizer of the generator's parameters
+    discriminator_optimizer: torch.optim.Optimizer  #: the optimizer of the discriminator's parameters
     loss: GanLoss  #: the losses of both
-    ema: EMA[nn.Module] | None  #: the moving average of the generator's weights, which then makes the samples
+    ema: EMA[nn.Module] | None  #: the EMA of the generator's weights; None where the recipe has none
     recipe: GanRecipe  #: the recipe, with image size, channels and device decided
     data: ImageData  #: the images
     device: torch.device  #: the device on which both networks compute
     precision: Precision  #: the number format and memory layout of the forward passes
-    preprocess: Preprocess  #: the way from an image to values within -1..1
+    preprocess: Preprocess  #: the preprocessing of images to values within -1..1
     train_loader: Loader  #: the batches of real images
-    position: Position  #: how far the training has come
+    position: Position  #: the position in the training: epoch, step, seconds and sums
     fixed_noise: Tensor  #: noise (samples, noise_size) whose images are drawn after every epoch
     #: checksums of the pixels of each split, once a state has been saved or restored
     contents: dict[str, int] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)  #: what the reader of the run should know, a line each
+    notes: list[str] = field(default_factory=list)  #: remarks on data, networks and device for people, a line each
 
     @property
     def epoch(self) -> int:
@@ -61,7 +61,7 @@ class GanSession:
 
     @property
     def sampler(self) -> nn.Module:
-        """The generator that makes the samples: the moving average of the weights where there is one."""
+        """The generator that makes the samples: the one with the EMA of the weights where there is one."""
         return self.ema.model if self.ema else self.gan.generator
 
 
@@ -73,8 +73,10 @@ def prepare_gan(recipe: GanRecipe, data: ImageData | None = None) -> GanSession:
         data: the images to use instead of loading ``recipe.data``.
 
     Raises:
-        UsageError: several processes were launched, or the data is smaller than two images.
-        DataError, ShapeError, DeviceError: from the parts.
+        UsageError: several processes were launched.
+        DataError: the data cannot be loaded, or has fewer than two training images.
+        ShapeError: the networks cannot make images of this size.
+        DeviceError: the device is not on this machine.
     """
     if distributed.launched():
         raise UsageError("A GAN is trained by one process; start `cnnlab gan` without torchrun.")
@@ -133,10 +135,9 @@ def _load(recipe: GanRecipe, data: ImageData | None) -> ImageData:
 
 
 def image_preprocess(recipe: GanRecipe, split: Split) -> Preprocess:
-    """Return the way from the images of a split to values within -1..1, of the size and channels of the recipe.
+    """Return the preprocessing of a split to values within -1..1, with the size and channels of the recipe.
 
-    Where the recipe leaves them open, they are those of the split; photos, which have no size of their own, become
-    64x64.
+    Where the recipe does not set them, they are those of the split; photos, which differ in size, become 64x64 pixels.
     """
     own = 64 if split.photos or split.size is None else max(split.size)
     channels = recipe.channels or split.channels
@@ -145,7 +146,7 @@ def image_preprocess(recipe: GanRecipe, split: Split) -> Preprocess:
 
 
 def draw_noise(count: int, size: int) -> Tensor:
-    """Draw noise (count, size), uniform in -1..1, from torch's random numbers on the CPU."""
+    """Draw noise (count, size), uniform in -1..1, from torch's global random generator of the CPU."""
     return torch.rand(count, size) * 2 - 1
 
 
@@ -156,17 +157,17 @@ def seeded_noise(count: int, size: int, *position: int) -> Tensor:
 
 
 def check_weights(session: GanSession) -> None:
-    """Stop before weights that are not numbers are saved over good ones.
+    """Refuse to save weights that are not finite over good ones.
 
     Raises:
-        DivergedError: naming the epoch and what to try.
+        DivergedError: a weight is not finite; the message has the epoch, and settings to try.
     """
     if not all_finite(session.gan):
         raise diverged(session, "The weights are not numbers any more")
 
 
 def diverged(session: GanSession, what: str) -> DivergedError:
-    """Return the error that says what happened, in which step, and what to try."""
+    """Return the error whose message has the problem ``what``, the step, and settings to try."""
     advice = [f"lr={session.recipe.lr / 10:g}"]
     advice += ["r1=1.0"] if not session.recipe.r1 else []
     advice += ["precision=fp32"] if session.precision.bf16 else []

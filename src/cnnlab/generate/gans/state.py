@@ -1,4 +1,4 @@
-"""The state of the training of a GAN in one file: both networks, both optimizers, the average, and the position."""
+"""The state of the training of a GAN in one file: both networks, both optimizers, the EMA, and the position."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def save_gan_state(session: GanSession, path: Path) -> None:
 
     Raises:
         RunError: the file cannot be written; the one that was there before is intact.
-        DivergedError: the weights are not numbers; nothing is written.
+        DivergedError: a weight is not finite; nothing is written.
     """
     check_weights(session)
     session.contents = session.contents or contents(session.data)
@@ -44,7 +44,7 @@ def restore_gan_state(session: GanSession, path: Path) -> None:
     """
     groups, facts = read_state(path)
     if facts.get("kind") != "GAN":
-        raise CheckpointError(f"{path} is no state of a GAN: `last/state.safetensors` of a run of `cnnlab gan` is.")
+        raise CheckpointError(f"{path} is not the state of a GAN. Name `last/state.safetensors` of a run of `cnnlab gan`.")
     session.contents = check_same_data(facts, session.data, path)
     try:
         session.gan.load_state_dict(groups["gan"])

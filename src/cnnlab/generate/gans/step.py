@@ -1,4 +1,4 @@
-"""A step of the game: the discriminator learns to tell real images from generated ones, then the generator answers."""
+"""A training step of a GAN: a step of the discriminator, then a step of the generator."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from cnnlab.generate.gans.session import GanSession, draw_noise
 
 
 def gan_step(session: GanSession, images: Tensor, penalised: bool) -> Tensor:
-    """Make a step of each network, each with noise of its own, as in CS231n, assignment 3.
+    """Make a step of the discriminator and then of the generator, each with new noise, as in CS231n, assignment 3.
 
     Args:
         session: the networks and their optimizers, which change. Noise comes from torch's random numbers.
         images: real images (N, C, S, S) within -1..1, on the device.
-        penalised: whether the discriminator's loss has the penalty of its gradient in this step.
+        penalised: whether the R1 penalty is added to the discriminator's loss in this step.
 
     Returns:
-        Seven numbers on the device, double precision where it has that: sums over the N images of the discriminator's
+        Seven numbers on the device, float64 where the device has it: sums over the N images of the discriminator's
         loss without the penalty, the generator's loss, the logits of real images, those of generated ones, and the
         penalty; N; and the number of images whose penalty was computed.
     """
@@ -30,7 +30,7 @@ def gan_step(session: GanSession, images: Tensor, penalised: bool) -> Tensor:
     loss = session.loss.discriminator(real_logits, fake_logits)
     penalty = r1_penalty(gan.discriminator, images) if penalised else loss.new_zeros(())
     session.discriminator_optimizer.zero_grad(set_to_none=True)
-    # Computed now and then, the penalty weighs as much more (Karras et al. 2020, appendix B).
+    # Lazy regularisation: computed every r1_every steps, with r1_every times the weight (Karras et al. 2020, appendix B).
     (loss + session.recipe.r1 * session.recipe.r1_every * penalty).backward()
     session.discriminator_optimizer.step()
     generator_loss = _generator_step(session, count)

@@ -65,6 +65,14 @@ def dcgan28(noise_size: int, channels: int, image_size: int) -> Gan:
     """Convolutional networks for 28x28 images, as in CS231n.
 
     Weights of dense layers and transposed convolutions are drawn as Glorot and Bengio (2010, equation 16) propose.
+
+    Args:
+        noise_size: number of noise values that an image is made from.
+        channels: number of channels of an image.
+        image_size: side of an image in pixels, a multiple of 4 from 16.
+
+    Raises:
+        ShapeError: the networks cannot make images of this size.
     """
     if image_size < 16 or image_size % 4:
         sides = f"{max(16, image_size // 4 * 4)} or {max(16, image_size // 4 * 4) + 4}"

@@ -3,8 +3,8 @@
 Alec Radford, Luke Metz, Soumith Chintala: Unsupervised representation learning with deep convolutional generative
 adversarial networks. ICLR 2016. https://arxiv.org/abs/1511.06434
 
-Introduced: a stable pattern for convolutional GANs: strided instead of pooled, BatchNorm in the generator, ReLU there
-and leaky ReLU in the discriminator, no hidden dense layers.
+Introduced: guidelines for stable convolutional GANs: strided convolutions instead of pooling, BatchNorm, ReLU in the
+generator and leaky ReLU in the discriminator, no hidden dense layers.
 
 Deviations from the paper:
 
@@ -12,7 +12,7 @@ Deviations from the paper:
 - ``width`` channels at half of the image's side, 32 by default (64 stands for the paper's 128): a training step then
   takes a fraction of a second on two cores.
 - The discriminator has no BatchNorm: the gradient penalty of the loss is defined for single images (Gulrajani et al.
-  2017, section 4), and the penalty makes up for it.
+  2017, section 4), and the penalty makes the training stable in its place.
 """
 
 from __future__ import annotations
@@ -72,8 +72,16 @@ class Discriminator(nn.Module):
 def dcgan32(noise_size: int, channels: int, image_size: int, *, width: int = 32) -> Gan:
     """DCGAN for 32x32 images, without BatchNorm in the discriminator.
 
-    Weights are drawn from a normal distribution of standard deviation 0.02 (section 4 of the paper). ``width``: the
-    number of channels at half of the image's side; it doubles with every halving of the sides.
+    Weights are drawn from a normal distribution of standard deviation 0.02 (section 4 of the paper).
+
+    Args:
+        noise_size: number of noise values that an image is made from.
+        channels: number of channels of an image.
+        image_size: side of an image in pixels: 8, 16, 32, 64 or 128.
+        width: number of channels at half of the image's side; it doubles with every halving of the sides.
+
+    Raises:
+        ShapeError: the networks cannot make images of this size.
     """
     doublings = (image_size // 4).bit_length() - 1
     if image_size != 4 << doublings or not 1 <= doublings <= 5:

@@ -60,7 +60,12 @@ def fully_connected(
 ) -> Gan:
     """Fully connected networks (Goodfellow et al. 2014, in the form of CS231n).
 
-    ``width`` and ``discriminator_width``: the number of units in each hidden layer of the two networks.
+    Args:
+        noise_size: number of noise values that an image is made from.
+        channels: number of channels of an image.
+        image_size: side of an image in pixels.
+        width: number of units in each hidden layer of the generator.
+        discriminator_width: number of units in each hidden layer of the discriminator.
     """
     shape = (channels, image_size, image_size)
     return Gan(Generator(noise_size, shape, width), Discriminator(shape, discriminator_width), noise_size, shape)
