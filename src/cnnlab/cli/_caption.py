@@ -153,7 +153,13 @@ def sample_data(
     """Describe the first images of a split of the run's data, and print and draw the sentences beside references.
 
     Args:
+        run: the run of a captioning network.
+        captioner: its network.
         chosen: name of the split, and number of images.
+        data: path of the data, where it was moved.
+        beam: width of the beam.
+        figure: file of the figure; None draws none.
+        as_json: whether the sentences are printed as JSON.
     """
     import torch
 

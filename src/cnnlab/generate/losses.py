@@ -4,8 +4,8 @@
 assignment 3, question 4; the first three are those of L. Gatys, A. Ecker, M. Bethge: Image style transfer using
 convolutional neural networks, CVPR 2016, without its constant factors. :func:`smooth` is the softmax of SWAG (P. Wang,
 Y. Li, N. Vasconcelos: Rethinking and improving the robustness of image style transfer, CVPR 2021,
-https://arxiv.org/abs/2104.05623). :func:`wasserstein_loss` is the distance between Gaussians with the mean and covariance
-of the channels.
+https://arxiv.org/abs/2104.05623). :func:`wasserstein_loss` is the distance between Gaussians with the mean and
+covariance of the channels.
 """
 
 from __future__ import annotations

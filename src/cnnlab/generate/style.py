@@ -7,8 +7,8 @@ Introduced: an image is optimised until the output of one layer is like that for
 matrices of several layers are like those for the painting (style).
 
 Deviations: any network of the zoo in place of VGG-19; growing sizes in place of one; Adam in place of L-BFGS; losses
-relative to the targets (:mod:`cnnlab.generate.style_targets`), so that one set of weights suits all layers and networks;
-two descriptions of style beside the Gram matrix.
+relative to the targets (:mod:`cnnlab.generate.style_targets`), so that one set of weights suits all layers and
+networks; two descriptions of style beside the Gram matrix.
 """
 
 from __future__ import annotations

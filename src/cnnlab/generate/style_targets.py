@@ -1,7 +1,7 @@
 """Style losses: three descriptions of a layer output that do not depend on the order of its positions.
 
-Every loss is relative: 0 for the painting itself, 1 for a layer output of zeros (a constant one for ``swag``). Therefore
-a weight means the same in every layer and every network. The sources are in :mod:`cnnlab.generate.losses`.
+Every loss is relative: 0 for the painting itself, 1 for a layer output of zeros (a constant one for ``swag``). So a
+weight means the same in every layer and every network. The sources are in :mod:`cnnlab.generate.losses`.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ https://arxiv.org/abs/1505.07376.
 
 Introduced: a texture is described by the Gram matrices of several layers; noise is optimised until it has the same.
 
-Deviations: those of :mod:`cnnlab.generate.style`, whose losses are used here: any network, growing sizes, Adam, relative
-losses, and two descriptions of style beside the Gram matrix.
+Deviations: those of :mod:`cnnlab.generate.style`, whose losses are used here: any network, growing sizes, Adam,
+relative losses, and two descriptions of style beside the Gram matrix.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Captions: sentences about images, and the networks that write them.
+"""Image captioning: captioned images, networks that write captions, their training, and scores of the sentences.
 
 ::
 
@@ -11,7 +11,7 @@
         if isinstance(event, CaptionEpoch):
             print(event.epoch, event.val_loss, event.val_bleu)
 
-What this package offers is loaded when first used.
+The names of this package are imported when they are first used.
 """
 
 from __future__ import annotations

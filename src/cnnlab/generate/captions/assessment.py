@@ -1,4 +1,4 @@
-"""Judge a captioning network on splits that its training did not use."""
+"""Scores of a captioning network on splits that its training did not use."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class SplitScores:
     """The scores of a captioning network on a split.
 
     Attributes:
-        images: positions of the images that are described: those that have a caption.
+        images: positions of the images that are described, which are those with a caption.
         bleu: corpus BLEU of the sentences against all references, 0..1.
         concepts: the values of :class:`~cnnlab.generate.captions.scores.ConceptScores` by name; empty where the data
-            does not say what is in its images.
+            has no scenes.
         sentences: a sentence for each image.
     """
 
@@ -39,8 +39,8 @@ def assess_captions(
     """Describe the images of ``test`` and ``held_out``, or of ``val`` where there is neither, and score the sentences.
 
     Args:
-        captioner: the network.
-        data: captioned images.
+        captioner: the network to score.
+        data: the captioned images.
         width: width of the beam; 1 is greedy.
         limit: largest number of images of each split, the first ones; all when ``None``.
 
@@ -48,7 +48,9 @@ def assess_captions(
         The scores by the name of the split.
 
     Raises:
-        UsageError, ShapeError, DataError: the network cannot describe such data.
+        UsageError: the network needs images and the data has features, or the other way round.
+        ShapeError: the features have another length than those of the training.
+        DataError: the vocabulary is not that of the training.
     """
     splits = {name: split for name, split in data.splits().items() if name in ("test", "held_out")}
     return {

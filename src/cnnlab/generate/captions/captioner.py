@@ -17,8 +17,8 @@ from cnnlab.generate.captions.network import CaptionNetwork
 from cnnlab.generate.captions.vocabulary import Vocabulary
 from cnnlab.tracing.hooks import evaluating
 
-BATCH = 100  # images that are captioned at once
-DISPLAY_SIZE = 256  # pixels of the side of an image that people look at
+BATCH = 100  # number of images that are captioned at once
+DISPLAY_SIZE = 256  # least side of an image in figures, in pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class Described:
 
     Attributes:
         sentences: N sentences.
-        decoded: the words, their probability, and the attention.
+        decoded: the words, the log-probabilities of the sentences, and the attention.
     """
 
     sentences: list[str]
@@ -36,12 +36,12 @@ class Described:
 
 @dataclass(frozen=True, eq=False)
 class Captioner:
-    """A captioning network and what is needed to use it.
+    """A trained captioning network with its preprocessing.
 
     Attributes:
         name: name of the run.
-        network: encoder and decoder on their device; they are left in the mode that they are in.
-        preprocess: the way from an image to the encoder's input; None where features are given.
+        network: encoder and decoder on their device; their mode (training or eval) is restored after each use.
+        preprocess: the preprocessing of images for the encoder; None where the encoder reads given features.
         max_length: largest number of words of a sentence, END among them.
     """
 
@@ -52,7 +52,7 @@ class Captioner:
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """The words that the network knows."""
+        """The vocabulary of the network."""
         return self.network.vocabulary
 
     @property
@@ -65,7 +65,7 @@ class Captioner:
 
         Raises:
             UsageError: the network needs images and the split has only features, or the other way round.
-            ShapeError: the features have another width than those of the training.
+            ShapeError: the features have another length than those of the training.
         """
         if self.preprocess is None:
             if split.features is None:
@@ -84,7 +84,11 @@ class Captioner:
         return self.preprocess.normalize(split.images.fetch(images, self.preprocess).to(self.device))
 
     def pictures(self, split: CaptionSplit, images: Tensor) -> Tensor:
-        """Return images of a split to be looked at, uint8 (n, C, 256, 256): larger than the network takes them.
+        """Return images of a split for figures, uint8 (n, C, S, S) with S at least 256.
+
+        Args:
+            split: the captioned images.
+            images: positions of the images, int64 (n,).
 
         Raises:
             UsageError: there are no images.
@@ -96,7 +100,7 @@ class Captioner:
 
     @property
     def display(self) -> Preprocess:
-        """The way from an image to the same part of it for people.
+        """The preprocessing of images for figures: the same crop, with sides of at least 256 pixels.
 
         Raises:
             UsageError: the network describes features.
@@ -106,10 +110,10 @@ class Captioner:
         return replace(self.preprocess, size=max(self.preprocess.size, DISPLAY_SIZE))
 
     def describe(self, inputs: Tensor, width: int = 3) -> Described:
-        """Write a sentence for each of some inputs of the encoder, (n, ...).
+        """Write a sentence for each of n inputs.
 
         Args:
-            inputs: images or features on the device.
+            inputs: inputs of the encoder, (n, ...), images or features, on the device of the network.
             width: width of the beam; 1 is greedy.
 
         Raises:
@@ -121,14 +125,14 @@ class Captioner:
         return Described(self.vocabulary.decode(decoded.captions.cpu()), decoded)
 
     def describe_photos(self, photos: Sequence[ImageLike], width: int = 3) -> Described:
-        """Write a sentence for each of some photos.
+        """Write a sentence for each photo.
 
         Args:
             photos: paths, pictures, arrays or tensors, as :meth:`cnnlab.data.Preprocess.pixels` takes them.
             width: width of the beam; 1 is greedy.
 
         Raises:
-            UsageError: the network describes features, which were not computed by this project.
+            UsageError: the network reads features that came with its data, and photos have none.
             DataError: a photo cannot be read.
         """
         if self.preprocess is None:
@@ -147,7 +151,7 @@ class Captioner:
             width: width of the beam; 1 is greedy.
 
         Yields:
-            Positions of some of the images, and their sentences.
+            The positions of a batch of images, and their sentences.
 
         Raises:
             DataError: the split was encoded with another vocabulary.
@@ -158,7 +162,7 @@ class Captioner:
 
 
 def check_vocabulary(data: Vocabulary, trained: Vocabulary, name: str) -> None:
-    """Refuse data whose words have other positions than those of a run.
+    """Refuse data whose vocabulary is not that of a run.
 
     Args:
         data: vocabulary of the data.

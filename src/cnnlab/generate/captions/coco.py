@@ -1,4 +1,4 @@
-"""The captions of COCO in the files of the assignments of CS231n: captions as numbers, and features of VGG-16.
+"""The captions of COCO in the files of CS231n's assignments: captions as positions of words, and features of VGG-16.
 
 The folder ``coco_captioning`` of http://cs231n.stanford.edu/coco_captioning.zip holds, for train and val (``S``)::
 
@@ -31,9 +31,9 @@ _ADVICE = "Take all files from http://cs231n.stanford.edu/coco_captioning.zip."
 
 
 class FileRows:
-    """An array in an HDF5 file, of which only the rows are read that are asked for.
+    """An array in an HDF5 file that is read row by row, on access.
 
-    The file is opened for each reading, so that processes that load data can share this object.
+    The file is opened for each access, so that several processes can use a copy of this object.
 
     Args:
         path: HDF5 file.
@@ -64,7 +64,7 @@ class FileRows:
 
 
 def is_coco_folder(folder: Path) -> bool:
-    """Return whether a folder holds captions in the course's file."""
+    """Return whether a folder holds the course's file with captions."""
     return (folder / CAPTIONS).is_file()
 
 
@@ -129,7 +129,7 @@ def _read_split(folder: Path, name: str, vocabulary: Vocabulary, features: FileR
 
 
 def _existing(folder: Path, *names: str) -> Path:
-    """Return the first of some files that the folder has."""
+    """Return the first of the named files that exists in the folder."""
     for name in names:
         if (folder / name).is_file():
             return folder / name

@@ -1,4 +1,4 @@
-"""Go on with the training of a captioning network that was stopped."""
+"""Resuming the training of a captioning network that was stopped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def resume_captions(
     device: str | None = None,
     previous: bool = False,
 ) -> Iterator[Event]:
-    """Return the stream of events of the rest of ``run``; record it with ``CaptionRecorder(run=run)``.
+    """Return the events of the remaining training of ``run``; record them with ``CaptionRecorder(run=run)``.
 
     On a CPU with the same number of threads the result equals that of an uninterrupted run bit for bit.
 
@@ -30,7 +30,7 @@ def resume_captions(
         run: an unfinished run.
         data: the path of the run's data, when it was moved, or the data itself; it must hold the same images.
         device: the device to go on with; that of the recipe when ``None``.
-        previous: whether the training goes on from the last state but one, because the last one is damaged.
+        previous: whether the training goes on from the state before the last one, because the last one is damaged.
 
     Raises:
         RunError: the run is finished.

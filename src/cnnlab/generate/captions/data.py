@@ -37,11 +37,11 @@ class CaptionSplit:
         vocabulary: words of the captions.
         captions: positions of words, int64 (M, T): ``<START>``, the words, ``<END>``, and ``<NULL>`` up to T.
         image_of: position of the image of each caption, int64 (M,), 0..N-1.
-        images: pictures, if they are on this machine. Their labels mean nothing.
-        features: features of the images (N, D), where they were computed before; read when they are fetched.
-        sentences: captions as they were written, M strings; decoded from ``captions`` when ``None``.
+        images: the N images, if they are on this machine; their labels are not used.
+        features: features of the images (N, D), where they were computed before; they are read on access.
+        sentences: original texts of the captions, M strings; decoded from ``captions`` when ``None``.
         urls: addresses of the images, N strings, if they are known.
-        scenes: contents of the images, N scenes, where these are drawn.
+        scenes: contents of the images, N scenes, where the images are drawn.
 
     Raises:
         DataError: there are neither pictures nor features, or numbers or shapes disagree.
@@ -162,16 +162,16 @@ class CaptionSplit:
 
 @dataclass(frozen=True, eq=False)
 class CaptionData:
-    """Captioned images to learn from and to judge by.
+    """Captioned images in splits for training, validation and test.
 
     Args:
         name: short name, used in the names of runs.
         vocabulary: words of the captions.
-        train: images to learn from.
-        val: images to choose by.
-        test: images to report on, if there are any.
-        held_out: images of combinations that training never shows, if there are any.
-        source: origin of the data.
+        train: the training split.
+        val: the validation split.
+        test: the test split; None without one.
+        held_out: a split of images with combinations that the training split lacks; None without one.
+        source: path of the data's folder, or a description of its origin.
         notes: lines that say how the data were read.
     """
 

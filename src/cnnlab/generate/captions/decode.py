@@ -1,6 +1,6 @@
-"""Sentences from a decoder: the best word at every step (greedy), or the best of several sentences (beam search).
+"""Decoding of sentences: the most probable word at every step (greedy), or beam search.
 
-NULL, START and UNK are never said.
+The words NULL, START and UNK are never chosen.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Decoded:
             off after T words.
         log_probability: natural logarithm of the probability that the decoder gives the whole caption with its END,
             (N,).
-        attention: place of the feature map that was looked at for each word, (N, T, h, w); None where the decoder has
-            no attention.
+        attention: attention weights over the feature map for each word, (N, T, h, w); None where the decoder has no
+            attention.
     """
 
     captions: Tensor
@@ -38,10 +38,10 @@ class Decoded:
 
 
 def greedy(decoder: Decoder, features: Tensor, vocabulary: Vocabulary, max_length: int = 30) -> Decoded:
-    """Write a sentence for each image: the word with the highest score at a step is the input of the next.
+    """Write a sentence for each image: the word with the highest score at a step is the input of the next step.
 
     Args:
-        decoder: the decoder; it is left in the mode that it is in.
+        decoder: the decoder; its mode (training or eval) is restored afterwards.
         features: features of N images, (N, D) or (N, C, h, w).
         vocabulary: the vocabulary of the decoder.
         max_length: largest number of words, END among them.
@@ -61,18 +61,18 @@ def beam_search(
     max_length: int = 30,
     length_power: float = 1.0,
 ) -> Decoded:
-    """Write a sentence for each image: of all continuations of the ``width`` best beginnings the best go on.
+    """Write a sentence for each image by beam search: at every step the ``width`` best beginnings are kept.
 
     Beginnings and whole sentences are compared by log-probability / length ** length_power. Without this
     normalisation short sentences win, because every word makes a sentence less probable.
 
     Args:
-        decoder: the decoder; it is left in the mode that it is in.
+        decoder: the decoder; its mode (training or eval) is restored afterwards.
         features: features of N images, (N, D) or (N, C, h, w).
         vocabulary: the vocabulary of the decoder.
-        width: number of beginnings that are pursued; with 1 the result is that of :func:`greedy`.
+        width: number of beginnings that are kept; with 1 the result is that of :func:`greedy`.
         max_length: largest number of words, END among them.
-        length_power: power of the length; 0 compares probabilities, 1 means per word.
+        length_power: exponent of the length; 0 compares log-probabilities of sentences, 1 those per word.
 
     Raises:
         UsageError: ``width`` or ``max_length`` is below 1.
@@ -86,13 +86,15 @@ def beam_search(
 
 
 def check_width(width: int) -> None:
-    """Refuse a beam without room for a sentence.
+    """Refuse a width of the beam below 1.
 
     Raises:
         UsageError: the width is below 1.
     """
     if width < 1:
-        raise UsageError(f"The beam is {width} wide; it takes at least 1, which is greedy decoding. 3 is usual.")
+        raise UsageError(
+            f"The width of the beam is {width}; it must be at least 1, which is greedy decoding. 3 is usual."
+        )
 
 
 def _search(
@@ -107,7 +109,7 @@ def _search(
     ended = torch.zeros(count, width, dtype=torch.bool, device=device)
     lengths = torch.zeros(count, width, device=device)
     totals = torch.full((count, width), -torch.inf, device=device)
-    totals[:, 0] = 0  # the beginnings are all the same: one of them counts
+    totals[:, 0] = 0  # at first all beginnings are equal, and only one counts
     unsaid = [vocabulary.null, vocabulary.start, vocabulary.unk]
     for t in range(max_length):
         scores, state, looked = decoder.step(state, words)

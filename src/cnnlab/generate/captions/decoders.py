@@ -1,8 +1,8 @@
 """Decoders: recurrent networks that read features of an image and write a sentence word by word.
 
 ===========  ========================================================================================================
-rnn, lstm    the features give the state before the first word, as in the assignments of CS231n
-attention    before every word the decoder looks at a place of the feature map (soft attention)
+rnn, lstm    a linear function of the features is the state before the first word, as in CS231n
+attention    with every word the decoder reads a weighted mean over the feature map (soft attention)
 ===========  ========================================================================================================
 
 Oriol Vinyals, Alexander Toshev, Samy Bengio, Dumitru Erhan: Show and tell: a neural image caption generator. CVPR 2015.
@@ -12,15 +12,15 @@ Kelvin Xu, Jimmy Ba, Ryan Kiros, Kyunghyun Cho, Aaron Courville, Ruslan Salakhut
 Show, attend and tell: neural image caption generation with visual attention. ICML 2015.
 https://arxiv.org/abs/1502.03044
 
-Deviations: in ``rnn`` and ``lstm`` the features are not the first input but give the first state, as in the course,
-and that of a map passes BatchNorm. In
-``attention`` the networks for the first state are a dense layer with tanh each.
+Deviations: in ``rnn`` and ``lstm`` the features are not the first input but determine the first state, as in the
+course; where they are a map, BatchNorm follows. In ``attention`` the networks for the first state are one dense layer
+with tanh each.
 
 Every decoder has the same three methods::
 
-    scores, attention = decoder(features, captions)              # all words of captions that are known
+    scores, attention = decoder(features, captions)              # all words of given captions
     state = decoder.start(features)                              # the state before the first word
-    scores, state, attention = decoder.step(state, words)        # one word more
+    scores, state, attention = decoder.step(state, words)        # the next word
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from cnnlab.errors import ShapeError, UnknownNameError, UsageError
 
-#: what a decoder remembers between two words: tensors whose first axis counts the sentences
+#: The state of a decoder between two words: tensors whose first axis is that of the sentences.
 State = tuple[Tensor, ...]
 
 
@@ -61,8 +61,8 @@ class Decoder(nn.Module, ABC):
             captions: words (N, T): START, the sentence, END, and NULL up to T.
 
         Returns:
-            Scores (N, T - 1, V) of the words 1 to T - 1; and the attention (N, T - 1, h, w) when each was chosen, None
-            where the decoder has none.
+            Scores (N, T - 1, V) of the words 1 to T - 1; and the attention (N, T - 1, h, w) with which each was scored,
+            None where the decoder has none.
 
         Raises:
             ShapeError: the features have another shape than the decoder was built for.
@@ -84,7 +84,7 @@ class Decoder(nn.Module, ABC):
 
     @abstractmethod
     def step(self, state: State, words: Tensor) -> tuple[Tensor, State, Tensor | None]:
-        """Read one word more of N sentences.
+        """Read the next word of N sentences.
 
         Args:
             state: the state before the word.
@@ -166,7 +166,7 @@ class RecurrentDecoder(Decoder):
 
 
 class AttentionDecoder(Decoder):
-    """An LSTM that looks at a place of the feature map before every word (Xu et al. 2015, section 3.1.2 and 4.2).
+    """An LSTM with soft attention over the feature map (Xu et al. 2015, sections 3.1.2 and 4.2).
 
     ::
 
@@ -182,11 +182,11 @@ class AttentionDecoder(Decoder):
         words: number V of words in the vocabulary.
         word_size: length of a word's vector.
         hidden_size: length H of the state.
-        attention_size: length of the vectors whose sum decides where to look.
+        attention_size: length of the vectors from which the attention weights are computed.
         dropout: share of the vector before the scores that is set to 0 while training.
 
     Raises:
-        UsageError: the features have no positions to look at.
+        UsageError: the features are not a map.
     """
 
     def __init__(
@@ -294,8 +294,8 @@ def word_loss(scores: Tensor, captions: Tensor, null: int) -> Tensor:
 
     Args:
         scores: scores (N, T - 1, V) of the words 1 to T - 1.
-        captions: the words (N, T).
-        null: position of NULL, which fills captions up.
+        captions: positions of the words (N, T).
+        null: position of NULL in the vocabulary, which fills captions up to T.
     """
     return nn.functional.cross_entropy(
         scores.flatten(0, 1), captions[:, 1:].flatten(), ignore_index=null, reduction="sum"
@@ -303,15 +303,15 @@ def word_loss(scores: Tensor, captions: Tensor, null: int) -> Tensor:
 
 
 def coverage_penalty(attention: Tensor, captions: Tensor, null: int) -> Tensor:
-    """Return how unevenly attention covers the images: the sum over N images of sum over i of (1 - sum_t alpha[t, i])².
+    """Return how unevenly attention covers the images: the sum over images and i of (1 - sum_t alpha[t, i])².
 
-    Every word's attention sums to 1 over the positions; this "doubly stochastic" penalty asks that every position gets
-    as much over the words (Xu et al. 2015, section 4.2.1). Steps that only fill up are left out.
+    Every word's attention sums to 1 over the positions; this "doubly stochastic" penalty asks that every
+    position gets a sum of 1 over the words (Xu et al. 2015, section 4.2.1). Steps at NULL are left out.
 
     Args:
-        attention: attention (N, T - 1, h, w).
-        captions: the words (N, T).
-        null: position of NULL.
+        attention: attention weights (N, T - 1, h, w).
+        captions: positions of the words (N, T).
+        null: position of NULL in the vocabulary.
     """
     is_word = (captions[:, 1:] != null).to(attention.dtype)
     covered = torch.einsum("nthw,nt->nhw", attention, is_word)

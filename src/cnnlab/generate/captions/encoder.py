@@ -1,9 +1,9 @@
-"""Encoders: from an image to the features that a decoder describes.
+"""Encoders: networks from an image to the features that a decoder reads.
 
 ============  =======================================================================================================
-given         the features were computed before, as those of the course's COCO files, and pass unchanged
-small         a small convolutional network that is trained along; it gives a map
-a network     any network of the zoo with its weights, frozen; it gives the map of a named layer
+given         features that were computed before, as in the course's COCO files; they pass unchanged
+small         a small convolutional network that is trained with the decoder; its output is a feature map
+a network     any network of the zoo with its weights, frozen; the output of a named layer is the feature map
 ============  =======================================================================================================
 """
 
@@ -42,7 +42,7 @@ class Encoder(nn.Module):
 
 
 class GivenFeatures(Encoder):
-    """Features that were computed before: they are the input, and pass unchanged.
+    """The encoder of features that were computed before: it returns its input unchanged.
 
     Args:
         feature_shape: shape of the features of an image.
@@ -64,13 +64,13 @@ class GivenFeatures(Encoder):
 class SmallConvNet(Encoder):
     """Convolutions of 4x4 with stride 2, and one of 3x3 with stride 1 at the end; BatchNorm and ReLU follow each.
 
-    Kernels of an even size halve the image without a shift: a position of the map lies in the middle of its pixels, so
-    that attention is drawn where it is. With 3x3 and stride 2 it would lie half a position further up and left.
+    Kernels of even size halve the image without a shift: the receptive field of a position is centred on its pixels, so
+    that attention is drawn at the right place. With 3x3 and stride 2 it would be shifted by up to half a position.
 
     Args:
         channels: number of channels of the images.
         image_size: side of the images in pixels.
-        widths: number of channels after each convolution of stride 2; the last number is that of the map.
+        widths: number of channels after each convolution of stride 2; the last number is that of the feature map.
     """
 
     frozen = False
@@ -79,7 +79,7 @@ class SmallConvNet(Encoder):
         super().__init__()
         if not widths or image_size % 2 ** len(widths):
             raise UsageError(
-                f"The encoder {SMALL} halves the image {len(widths)} times, and {image_size} pixels cannot be divided "
+                f"The encoder {SMALL} halves the image {len(widths)} times, and {image_size} pixels cannot be halved "
                 f"so often. Choose image_size as a multiple of {2 ** len(widths)}."
             )
         self.channels, self.image_size, self.widths = channels, image_size, list(widths)
@@ -133,7 +133,7 @@ class FrozenNetwork(Encoder):
         return self._row.as_map(outputs[self.layer])
 
     def train(self, mode: bool = True) -> Self:
-        """Stay in eval mode: what is frozen keeps its statistics too."""
+        """Stay in eval mode, so that the running statistics of BatchNorm are frozen too."""
         return super().train(False)
 
     def facts(self) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def check_encoder_name(name: str) -> None:
     """Refuse a name that is neither ``given`` nor ``small`` nor a network of the zoo.
 
     Raises:
-        UnknownNameError: the message offers the nearest name.
+        UnknownNameError: there is no such encoder; the message has the nearest name.
     """
     if name not in (GIVEN, SMALL) and name not in models:
         near = did_you_mean(name, [GIVEN, SMALL, *models.names()])
@@ -177,7 +177,7 @@ def check_encoder_name(name: str) -> None:
 def zoo_encoder(
     name: str, layer: str | None, weights: str | None, image_size: int | None
 ) -> tuple[FrozenNetwork, Preprocess]:
-    """Build a frozen network of the zoo, and the way from an image to its input.
+    """Build a frozen network of the zoo, and the preprocessing of images for it.
 
     Args:
         name: name of the network.

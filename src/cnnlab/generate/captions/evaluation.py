@@ -1,4 +1,4 @@
-"""Judging a captioning network: the loss of a word, and the BLEU of its sentences."""
+"""The validation of a captioning network: the loss per word, and the BLEU of its sentences."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from cnnlab.generate.captions.session import CaptionSession
 from cnnlab.generate.captions.vocabulary import words_of
 from cnnlab.tracing.hooks import evaluating
 
-BATCH = 100  # images that are judged at once
+BATCH = 100  # number of images that are computed at once
 
 
 def judge_validation(session: CaptionSession) -> tuple[float, float]:
-    """Return loss per word and BLEU of greedy sentences on the first images of the validation split.
+    """Return the loss per word and the BLEU, 0..1, of greedy sentences on the validation split.
 
-    All captions of an image count in its loss.
+    The first ``val_limit`` images with captions are used, and all captions of an image count in the loss.
+
+    Args:
+        session: the state of the training.
     """
     split, vocabulary = session.data.val, session.data.vocabulary
     chosen = captioned_images(split)[: session.recipe.val_limit]
@@ -50,5 +53,5 @@ def captioned_images(split: CaptionSplit) -> Tensor:
 
 
 def plain_references(split: CaptionSplit, image: int) -> list[str]:
-    """Return the sentences about an image as a network writes them: in lower case, without punctuation."""
+    """Return the captions of an image in the form that a network writes: in lower case, without punctuation."""
     return [" ".join(words_of(sentence)) for sentence in split.references(image)]

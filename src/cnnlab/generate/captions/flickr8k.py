@@ -1,9 +1,9 @@
-"""Photos with captions in a text file: Flickr8k in both of its editions, and folders of one's own.
+"""Photos with captions in a text file: Flickr8k in both of its editions, and other folders of photos.
 
 The original edition has ``Flickr8k.token.txt``, whose lines are ``photo.jpg#0``, a tab, and a caption, and lists of the
 photos of each split, ``Flickr_8k.trainImages.txt``, ``Flickr_8k.devImages.txt``, ``Flickr_8k.testImages.txt``. The
-edition of Kaggle has ``captions.txt``, a CSV file with the header ``image,caption``; so may a folder of one's own.
-Photos and text files may lie in folders below.
+edition of Kaggle has ``captions.txt``, a CSV file with the header ``image,caption``; other folders of photos
+need such a file too. Photos and text files may lie in subfolders.
 
 Source: Micah Hodosh, Peter Young, Julia Hockenmaier: Framing image description as a ranking task. Journal of
 Artificial Intelligence Research 47, 2013. https://doi.org/10.1613/jair.3994
@@ -39,7 +39,7 @@ def read_captioned_photos(
 ) -> CaptionData:
     """Read a folder of photos with captions.
 
-    Without lists of the splits, four fifths of the photos are train, and half of the others val and test each.
+    Without lists of the splits, four fifths of the photos are the training split, and a tenth each validation and test.
 
     Args:
         folder: folder with a text file of captions and the photos.

@@ -5,9 +5,9 @@
     recipe.yaml         resolved; `cnnlab caption train recipe.yaml` runs it again
     env.json            versions, device, threads, git commit
     metrics.csv         one row per epoch
-    events.jsonl        what happened, with times
+    events.jsonl        the events of the training, with times
     model.safetensors   encoder and decoder of the best epoch; model.json: how to build them, vocabulary, preprocessing
-    last/               the state to go on from
+    last/               the state from which the training goes on
     summary.json        status and scores
     captions-SPLIT.csv  sentences for the images of a split, with their references
     figures/            losses, captions of validation images, attention word by word

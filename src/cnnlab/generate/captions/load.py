@@ -1,4 +1,4 @@
-"""Finding captioned images by name or by path."""
+"""Loading captioned images by name or by path."""
 
 from __future__ import annotations
 
@@ -43,15 +43,16 @@ def load_captions(
         data_dir: folder in which the files of ``"coco"`` are looked for first, before those of ``$CNNLAB_DATA``.
         count: number of drawn training scenes; a fourth as many, and at most 1,000, are drawn for each other split.
         size: height and width of drawn scenes in pixels.
-        min_count: smallest number of occurrences in the training captions of photos of a word that gets a position.
+        min_count: smallest number of occurrences of a word, in the training captions of photos, for a position in the
+            vocabulary; rarer words become ``<UNK>``.
         seed: seed of drawn scenes, and of the division of photos that have no lists of the splits.
-        progress: show a progress bar while photos are checked; ``None`` shows it on a terminal.
+        progress: whether a progress bar is shown while photos are checked; ``None`` shows it on a terminal.
 
     Raises:
-        UnknownNameError: neither a name nor a path.
-        DataNotFoundError: a path that does not exist, or data that are nowhere.
+        UnknownNameError: ``name_or_path`` is neither a name nor a path.
+        DataNotFoundError: the folder does not exist, or the files of ``"coco"`` are not on this machine.
         DataError: the data cannot be used; the message says why and what to do.
-        UsageError: h5py is needed and not installed, or a number is too small.
+        UsageError: h5py is needed and not installed, or ``count``, ``size`` or ``min_count`` is too small.
     """
     text = os.fspath(name_or_path)
     if text == "scenes":
@@ -65,7 +66,7 @@ def load_captions(
         progress = sys.stderr.isatty() if progress is None else progress
         return read_captioned_photos(folder, seed=seed, min_count=min_count, progress=progress)
     if os.sep in text or "/" in text or not isinstance(name_or_path, str):
-        raise DataNotFoundError(f"There is no folder {folder}. Check the path; it is seen from {Path.cwd()}.")
+        raise DataNotFoundError(f"There is no folder {folder}. Check the path; it is relative to {Path.cwd()}.")
     raise UnknownNameError("captioned data set", text, NAMES, "A path to a folder works too.")
 
 
@@ -86,10 +87,10 @@ def _find_coco(data_dir: str | os.PathLike[str] | None) -> Path:
 
 @functools.lru_cache(maxsize=2)  # drawing 8,000 scenes takes seconds
 def load_scenes(count: int = 8000, size: int = 64, seed: int = 0) -> CaptionData:
-    """Draw scenes to learn captions from.
+    """Return captioned scenes that are drawn from a seed.
 
     Scenes of ``train``, ``val`` and ``test`` have the same pairs of colour and shape. Those of ``held_out`` have only
-    pairs that the others lack (:data:`cnnlab.generate.captions.scenes.UNSEEN_PAIRS`).
+    pairs that these splits lack (:data:`cnnlab.generate.captions.scenes.UNSEEN_PAIRS`).
 
     Args:
         count: number of training scenes; a fourth as many, and at most 1,000, are drawn for each other split.

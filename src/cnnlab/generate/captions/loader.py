@@ -1,4 +1,4 @@
-"""From captioned images to batches on the device, as a pure function of (seed, epoch, step)."""
+"""Batches of captioned images on the device, as a pure function of (seed, epoch, step)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class CaptionBatch:
 
     Attributes:
         inputs: inputs of the network, (n, ...), on its device.
-        captions: words (n k, T), the captions of an image one after the other, on the same device.
+        captions: positions of words (n k, T), the k captions of an image one after the other, on the same device.
         indices: positions of the images in the split, int64 (n,).
     """
 
@@ -43,7 +43,7 @@ class CaptionLoader:
         split: captioned images.
         fetch: function that returns the inputs of the network for positions of images.
         batch_size: number of images per batch.
-        per_image: number of captions of each image. An image that has fewer gives some of them twice.
+        per_image: number of captions of each image. Of an image that has fewer, some are used twice.
         seed: seed of the order.
         device: device that the captions are put on.
     """
@@ -60,7 +60,7 @@ class CaptionLoader:
         count = len(self._images)
         self._bounds = [(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
         if len(self._bounds) > 1 and self._bounds[-1][1] - self._bounds[-1][0] == 1:
-            # BatchNorm cannot learn from a single image: it joins the batch before it.
+            # BatchNorm needs more than one image: a single last image joins the batch before it.
             _, stop = self._bounds.pop()
             self._bounds[-1] = (self._bounds[-1][0], stop)
 
@@ -72,7 +72,7 @@ class CaptionLoader:
         """Yield the batches of an epoch from ``start_step`` on."""
         rng = np.random.default_rng([self.seed, epoch])
         order = self._images[torch.from_numpy(rng.permutation(len(self._images)))]
-        # Captions that follow each other in a circle, from one drawn at random: none is drawn twice.
+        # Consecutive captions from a random one on, cyclically: none is drawn twice while there are enough.
         first = torch.from_numpy(rng.random(len(self._images)))
         for start, stop in self._bounds[start_step:]:
             indices = order[start:stop]

@@ -1,6 +1,6 @@
 """Training a captioning network: :func:`fit_captions` is a generator of events, as :func:`cnnlab.training.fit` is.
 
-Whoever consumes it decides what to show and what to save; stopping is closing it::
+The consumer of the events decides what to show and what to save; closing the generator stops the training::
 
     for event in fit_captions(load_caption_recipe("attention")):
         if isinstance(event, CaptionEpoch):
@@ -44,12 +44,12 @@ def fit_captions(
     Args:
         recipe: the recipe of the training.
         data: the captioned images to use instead of loading ``recipe.data``.
-        session: the state to go on from instead of starting anew.
+        session: the state from which the training goes on, instead of starting anew.
 
     Raises:
-        DivergedError: the loss is not a number any more.
+        DivergedError: the loss is not finite any more.
         TrainingError: the memory does not suffice.
-        UsageError, DataError, DeviceError: from building what the recipe names.
+        UsageError, DataError, DeviceError: see :func:`~cnnlab.generate.captions.session.prepare_captions`.
     """
     session = session or prepare_captions(recipe, data)
     epochs = session.recipe.epochs
@@ -103,10 +103,10 @@ def _train_epoch(session: CaptionSession) -> Iterator[CaptionStep]:
 
 
 def caption_step(session: CaptionSession, batch: CaptionBatch) -> Tensor:
-    """Make a step of teacher forcing: every word of the captions is predicted from the words before it.
+    """Make a training step with teacher forcing: every word of the captions is predicted from the words before it.
 
     Args:
-        session: network and optimizer, which change.
+        session: the state of the training, whose network and optimizer change.
         batch: images or features, with their captions.
 
     Returns:
@@ -163,7 +163,7 @@ def _finish_epoch(session: CaptionSession) -> CaptionEpoch:
 
 
 def too_large(session: CaptionSession, images: int) -> TrainingError:
-    """Return the error that says how many images did not fit, and a batch size to try."""
+    """Return the error whose message has the number of images that did not fit, and a batch size to try."""
     recipe = session.recipe
     if recipe.batch_size == 1:
         return TrainingError(f"The memory of {session.device} does not suffice for a single image. Take a smaller one.")

@@ -1,4 +1,4 @@
-"""A captioning network: an encoder and a decoder, and what is needed to use them for images."""
+"""A captioning network: an encoder, a decoder, and the vocabulary."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cnnlab.generate.captions.vocabulary import Vocabulary
 
 
 class CaptionNetwork(nn.Module):
-    """An encoder and a decoder.
+    """An encoder and a decoder with the vocabulary of the captions.
 
     Args:
         encoder: module from inputs (N, ...) to features (N, D) or (N, C, h, w).

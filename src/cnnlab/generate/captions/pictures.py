@@ -1,4 +1,4 @@
-"""Pictures of captions: images with their sentences, attention word by word, the course of a training."""
+"""Figures of captions: images with their sentences, attention word by word, and training curves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cnnlab.figures.images import Pixels, to_picture
 CELL = 1.9  # width of a picture in inches
 LETTERS = 28  # letters that fit below it
 SIDE = 256  # pixels of a picture with attention
-SHADE = 0.25  # brightness where nothing is looked at
+SHADE = 0.25  # brightness of a position with the attention 0, as a share of the image's
 
 
 def caption_grid(
@@ -31,7 +31,7 @@ def caption_grid(
     Args:
         pixels: images, uint8 (C, H, W) each.
         sentences: a sentence for each image.
-        references: what is to be said about each image; drawn below in a second paragraph.
+        references: a reference caption of each image, drawn below its sentence.
         columns: number of images in a row.
     """
     titles = []
@@ -45,14 +45,14 @@ def caption_grid(
 
 
 def attention_figure(pixels: Tensor | Pixels, words: Sequence[str], attention: Tensor, columns: int = 5) -> Figure:
-    """Draw an image, and for every word of its sentence where the decoder looked before it wrote the word.
+    """Draw an image, and once more for every word of its sentence with the attention for this word as brightness.
 
-    The image is dark where nothing was looked at; the place that was looked at most has its full brightness.
+    The position with the largest attention weight has the full brightness of the image.
 
     Args:
         pixels: the image, uint8 (C, H, W).
         words: words of the sentence.
-        attention: attention for at least as many words, (T, h, w).
+        attention: attention weights for at least as many words, (T, h, w).
         columns: number of pictures in a row.
     """
     picture = to_picture(pixels)
@@ -64,7 +64,7 @@ def attention_figure(pixels: Tensor | Pixels, words: Sequence[str], attention: T
 
 
 def shaded(picture: Pixels, attention: np.ndarray) -> Pixels:
-    """Return a picture (H, W, 3) that is dark where ``attention`` (h, w) is small, relative to its largest value."""
+    """Return a picture (H, W, 3), darkened where ``attention`` (h, w) is small relative to its largest value."""
     share = (attention / max(float(attention.max()), 1e-12)).astype(np.float32)
     size = (picture.shape[1], picture.shape[0])
     smooth = np.asarray(Image.fromarray(share).resize(size, Image.Resampling.BICUBIC)).clip(0, 1)
@@ -72,7 +72,7 @@ def shaded(picture: Pixels, attention: np.ndarray) -> Pixels:
 
 
 def training_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draw loss and BLEU over the epochs.
+    """Draw the losses per word and the BLEU over the epochs.
 
     Args:
         rows: the rows of ``metrics.csv``.

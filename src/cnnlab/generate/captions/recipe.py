@@ -1,4 +1,4 @@
-"""A recipe of a captioning network: data, encoder, decoder, optimizer, seed; and the recipes that ship."""
+"""A recipe of a captioning network: data, encoder, decoder, optimizer, seed; and the recipes of the package."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class CaptionRecipe(Settings):
     data: str = Field(
         "scenes", description="scenes, coco, or a folder of Flickr8k, of photos with captions.txt, or of COCO"
     )
-    data_dir: str | None = Field(None, description="folder to look for data in")
+    data_dir: str | None = Field(None, description="folder in which the data is looked for")
     data_options: dict[str, Any] = Field(
         default_factory=dict, description="options of the data, such as count of scenes"
     )
@@ -39,28 +39,38 @@ class CaptionRecipe(Settings):
     image_size: int | None = Field(None, ge=8, le=1024, description="side in pixels; null: that of data or weights")
 
     # The network
-    encoder: str = Field("small", description="small (trained along), given (features of the data), or a network")
+    encoder: str = Field(
+        "small", description="small (trained with the decoder), given (features of the data), or a network"
+    )
     encoder_options: dict[str, Any] = Field(default_factory=dict, description="options of the encoder small: widths")
-    weights: str | None = Field(None, description="weights of a network as the encoder: imagenet, or a path")
-    layer: str | None = Field(None, description="layer of that network that gives the map; null: the last one")
-    decoder: Literal["rnn", "lstm", "attention"] = Field("attention", description="recurrent network that writes")
+    weights: str | None = Field(None, description="weights of that network: imagenet, or a path; null: random")
+    layer: str | None = Field(
+        None, description="layer of that network whose output is the map; null: the last one with positions"
+    )
+    decoder: Literal["rnn", "lstm", "attention"] = Field("attention", description="kind of the recurrent network")
     word_size: int = Field(64, ge=1, description="length of a word's vector")
     hidden_size: int = Field(192, ge=1, description="length of the decoder's state")
-    dropout: float = Field(0.0, ge=0, lt=1, description="share set to 0 before the scores of the words")
-    coverage: float = Field(0.0, ge=0, description="weight of the penalty of uneven attention (doubly stochastic)")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of values set to 0 before the output layer")
+    coverage: float = Field(
+        0.0, ge=0, description="weight of the penalty on uneven attention (Xu et al. 2015, section 4.2.1)"
+    )
 
     # How it is trained
     epochs: int = Field(8, ge=1, description="passes over the training images")
     batch_size: int = Field(32, ge=1, description="images per step")
-    captions_per_image: int = Field(1, ge=1, description="captions of each image that are read in an epoch")
+    captions_per_image: int = Field(1, ge=1, description="number of captions per image in an epoch")
     lr: float = Field(3e-3, gt=0, description="largest learning rate of Adam")
-    warmup_fraction: float = Field(0.15, ge=0, lt=1, description="share of the run in which the rate rises to it")
+    warmup_fraction: float = Field(
+        0.15, ge=0, lt=1, description="share of the training in which the learning rate rises to lr"
+    )
     weight_decay: float = Field(0.0, ge=0, description="weight decay of AdamW")
     clip_norm: float = Field(5.0, ge=0, description="largest norm of the gradient; 0: not clipped")
 
     # How it is judged
-    val_limit: int = Field(200, ge=1, description="validation images that are captioned after every epoch")
-    max_length: int | None = Field(None, ge=1, description="largest number of words; null: that of the captions")
+    val_limit: int = Field(200, ge=1, description="number of validation images after every epoch")
+    max_length: int | None = Field(
+        None, ge=1, description="largest number of words of a sentence; null: that of the captions"
+    )
 
     # On what it runs
     seed: int = Field(0, ge=0, description="seed of weights and order")
@@ -75,7 +85,11 @@ class CaptionRecipe(Settings):
         return value
 
     def check_consistency(self) -> None:
-        """Refuse values that do not go together."""
+        """Refuse values that do not go together.
+
+        Raises:
+            ValueError: two keys contradict each other; :class:`Settings` reports it as a ``RecipeError``.
+        """
         of_network = {"weights": self.weights, "layer": self.layer}
         for key, value in of_network.items():
             if value is not None and self.encoder in ("small", "given"):
@@ -128,6 +142,6 @@ def load_caption_recipe(name: str | Path) -> CaptionRecipe:
 
 
 def absolute_path(data: str) -> str:
-    """Return a path of data as an absolute one, so that a run works from any folder; a name of data as it is."""
+    """Return a path as an absolute path, so that a run can be resumed from any folder; a name of data unchanged."""
     named = data in ("scenes", "coco")  # the names of load_captions, which needs torch
     return data if named or not Path(data).exists() else str(Path(data).resolve())

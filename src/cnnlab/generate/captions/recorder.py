@@ -19,7 +19,7 @@ from cnnlab.runs.event_recorder import EventRecorder
 from cnnlab.runs.recorder import event_values
 from cnnlab.training.events import Event, FeaturesComputed, Started, StepDone
 
-SHOWN = 12  # validation images that are drawn with their captions
+SHOWN = 12  # number of validation images that are drawn with their captions
 
 
 class CaptionRecorder(EventRecorder[CaptionFolder]):
@@ -31,7 +31,7 @@ class CaptionRecorder(EventRecorder[CaptionFolder]):
     resumable: ClassVar[tuple[type[Event], ...]] = (Started, FeaturesComputed, StepDone, CaptionEpoch)
 
     def write(self, event: Event) -> None:
-        """Write what an event leaves in the folder."""
+        """Write the files that belong to an event."""
         if isinstance(event, Started):
             self._start(event)
         elif isinstance(event, CaptionStep):
@@ -44,7 +44,7 @@ class CaptionRecorder(EventRecorder[CaptionFolder]):
             self._finish(event)
 
     def write_state(self, session: CaptionSession) -> None:
-        """Write the state of the training."""
+        """Write the state of the training to ``last/``."""
         assert self.run
         save_caption_state(session, self.run.state)
 
@@ -114,7 +114,7 @@ class CaptionRecorder(EventRecorder[CaptionFolder]):
 
 
 def caption_event_values(event: Event) -> dict[str, Any]:
-    """Return the plain values of an event for ``events.jsonl`` and ``--json``; what is not finite becomes null."""
+    """Return the plain values of an event for ``events.jsonl`` and ``--json``; values that are not finite are null."""
     values = event_values(event)
     if isinstance(event, CaptionEpoch):
         values |= {name: getattr(event, name) for name in EPOCH_COLUMNS}

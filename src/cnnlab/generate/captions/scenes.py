@@ -6,9 +6,9 @@ A scene has one to three groups of things, each a number of equal things of one 
     a blue square above three green crosses
     a cyan triangle and two purple circles above a red cross
 
-Scenes come from a seed, so that captions can be learned and judged without files: the contents of a scene are known
-exactly, and every correct sentence about it can be listed. The colours are those of Paul Tol's scheme "bright", which
-people with colour-vision deficiencies can tell apart. https://sronpersonalpages.nl/~pault/
+Scenes are drawn from a seed, so that captioning can be trained and scored without files: the contents of a scene are
+known exactly, and every correct sentence of the grammar can be listed. The colours are those of Paul Tol's scheme
+"bright", which people with colour-vision deficiencies can tell apart. https://sronpersonalpages.nl/~pault/
 """
 
 from __future__ import annotations

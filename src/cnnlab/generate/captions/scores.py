@@ -1,4 +1,4 @@
-"""How good captions are: BLEU against references, and the share of right concepts in captions of drawn scenes."""
+"""Scores of captions: BLEU against references, and the share of right concepts in captions of drawn scenes."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def bleu(captions: Sequence[str], references: Sequence[Sequence[str]], max_order
 
     Args:
         captions: N sentences.
-        references: sentences that describe each of the N images; their numbers may differ.
-        max_order: largest number of words in a row that are compared: 4 for BLEU-4.
+        references: reference captions of each of the N images, one or more.
+        max_order: largest length of the n-grams in words; 4 for BLEU-4.
 
     Raises:
         UsageError: sacrebleu is not installed, numbers disagree, or an image has no reference.
@@ -40,7 +40,7 @@ def bleu(captions: Sequence[str], references: Sequence[Sequence[str]], max_order
 
 
 def require_sacrebleu() -> Any:
-    """Return sacrebleu's class of BLEU.
+    """Return sacrebleu's class ``BLEU``.
 
     Raises:
         UsageError: sacrebleu is not installed.
@@ -54,7 +54,7 @@ def require_sacrebleu() -> Any:
 
 @dataclass(frozen=True)
 class Mention:
-    """A group of things as a caption mentions it; ``None`` stands for what the caption does not say.
+    """A group of things that a caption mentions; ``None`` stands for a property that the caption does not state.
 
     Args:
         count: number of things.
@@ -128,7 +128,7 @@ class ConceptScores:
 
 
 def concept_scores(captions: Sequence[str], scenes: Sequence[Scene]) -> ConceptScores:
-    """Score what captions say about drawn scenes, concept by concept, whatever words join the groups.
+    """Score captions of drawn scenes, concept by concept, however the groups are joined in the sentence.
 
     The groups that a caption mentions are matched with those of its scene so that as many of their properties as
     possible agree. A group that is missing, and one too many, counts as wrong in every concept. Shares are means over

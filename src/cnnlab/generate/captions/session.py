@@ -1,4 +1,4 @@
-"""The live state of the training of a captioning network, and how it is built from a recipe."""
+"""The state of the training of a captioning network in memory, and the function that builds it from a recipe."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from cnnlab.training.seeding import seeded
 from cnnlab.training.session import Position, all_finite
 from cnnlab.training.step import sum_type
 
-#: The sums over an epoch: losses of words, number of words, number of images.
+#: The number of sums over an epoch: losses of the words, number of words, number of images.
 SUMS = 3
-FEATURE_BATCH = 64  # images whose frozen features are computed at once
+FEATURE_BATCH = 64  # number of images whose frozen features are computed at once
 
 
 @dataclass
@@ -53,21 +53,21 @@ class BestEpoch:
 
 @dataclass
 class CaptionSession:
-    """The live state of a training: everything that changes, and what it was built from."""
+    """The state of a training in memory: everything that changes, and what it was built from."""
 
     network: CaptionNetwork  #: encoder and decoder
-    optimizer: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer  #: the optimizer of the trained parameters
     recipe: CaptionRecipe  #: the recipe, with image size, length and device decided
     data: CaptionData  #: the captioned images
     device: torch.device  #: the device on which the network computes
     precision: Precision  #: the number format of the forward passes
-    preprocess: Preprocess | None  #: the way from an image to the encoder's input; None for given features
+    preprocess: Preprocess | None  #: the preprocessing of images for the encoder; None for given features
     train_loader: CaptionLoader  #: the batches of the steps
-    position: Position  #: how far the training has come
+    position: Position  #: the position in the training: epoch, step, seconds and sums
     #: features of the images of a split, once a frozen encoder has computed them, by the name of the split
     features: dict[str, Tensor] = field(default_factory=dict)
     best: BestEpoch = field(default_factory=BestEpoch)  #: the best epoch so far
-    notes: list[str] = field(default_factory=list)  #: what the reader of the run should know, a line each
+    notes: list[str] = field(default_factory=list)  #: remarks on data, network and device for people, a line each
 
     @property
     def epoch(self) -> int:
@@ -99,7 +99,7 @@ class CaptionSession:
         return lambda indices: fetch_images(split, indices, self.preprocess, self.device)
 
     def score(self, inputs: Tensor, captions: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Score the words of captions from inputs as :meth:`fetch` gives them."""
+        """Return scores and attention for the words of captions, from inputs that :meth:`fetch` returned."""
         with self.precision.autocast(self.device):
             if self.trains_encoder:
                 scored: tuple[Tensor, Tensor | None] = self.network(inputs, captions)
@@ -107,7 +107,7 @@ class CaptionSession:
             return self.network.score(inputs, captions)
 
     def encode(self, inputs: Tensor) -> Tensor:
-        """Return the features, in float32, of inputs as :meth:`fetch` gives them."""
+        """Return the features, float32, of inputs that :meth:`fetch` returned."""
         with self.precision.autocast(self.device):
             features: Tensor = self.network.encoder(inputs) if self.trains_encoder else inputs
         return features.float()
@@ -134,7 +134,9 @@ def prepare_captions(recipe: CaptionRecipe, data: CaptionData | None = None) -> 
         UsageError: several processes were launched, sacrebleu is not installed, or encoder, decoder and data do not go
             together.
         UnknownNameError: there is no such encoder, layer or data.
-        DataError, DeviceError, WeightsNotFoundError: from the parts.
+        DataError: the data cannot be used, or no training image has a caption.
+        DeviceError: the device is not on this machine.
+        WeightsNotFoundError: the weights of the encoder are not on this machine and cannot be downloaded.
     """
     if distributed.launched():
         raise UsageError("Captions are trained by one process; start `cnnlab caption train` without torchrun.")
@@ -179,7 +181,7 @@ def load_recipe_data(recipe: CaptionRecipe, place: str | None = None) -> Caption
 
     Args:
         recipe: the recipe.
-        place: the path of the data, where it is not that of the recipe.
+        place: the path of the data, where the data was moved; that of the recipe when ``None``.
 
     Raises:
         UnknownNameError: there is no such data, or it has no such option.
@@ -246,17 +248,17 @@ def _notes(session: CaptionSession) -> list[str]:
 
 
 def fetch_images(split: CaptionSplit, indices: Tensor, preprocess: Preprocess | None, device: torch.device) -> Tensor:
-    """Return the images of a split at ``indices`` as the encoder takes them, float32 (n, C, S, S) on ``device``."""
+    """Return the preprocessed images of a split at ``indices``, float32 (n, C, S, S) on ``device``."""
     assert split.images is not None
     assert preprocess is not None
     return preprocess.normalize(split.images.fetch(indices, preprocess).to(device))
 
 
 def compute_features(session: CaptionSession, names: tuple[str, ...] = ("train", "val")) -> Iterator[tuple[int, int]]:
-    """Compute the features of all images of some splits with the frozen encoder, and keep them in the session.
+    """Compute the features of all images of the named splits with the frozen encoder, and store them in the session.
 
     Yields:
-        The number of images that are done, and that of all images.
+        The number of images whose features are computed, and the number of all images.
 
     Raises:
         TrainingError: the features of all images do not fit in memory.
@@ -288,17 +290,17 @@ def compute_features(session: CaptionSession, names: tuple[str, ...] = ("train",
 
 
 def check_weights(session: CaptionSession) -> None:
-    """Stop before weights that are not numbers are saved over good ones.
+    """Refuse to save weights that are not finite over good ones.
 
     Raises:
-        DivergedError: naming the epoch and what to try.
+        DivergedError: a weight is not finite; the message has the epoch, and settings to try.
     """
     if not all_finite(session.network):
         raise diverged(session, "The weights are not numbers any more")
 
 
 def diverged(session: CaptionSession, what: str) -> DivergedError:
-    """Return the error that says what happened, in which step, and what to try."""
+    """Return the error whose message has the problem ``what``, the step, and settings to try."""
     advice = [f"lr={session.recipe.lr / 10:g}"]
     advice += ["clip_norm=1"] if not 0 < session.recipe.clip_norm <= 1 else []
     return DivergedError(f"{what} in epoch {session.epoch + 1}, step {session.step}. Try {', '.join(advice)}.")

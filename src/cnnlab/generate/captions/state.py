@@ -22,7 +22,7 @@ def save_caption_state(session: CaptionSession, path: Path) -> None:
 
     Raises:
         RunError: the file cannot be written; the one that was there before is intact.
-        DivergedError: the weights are not numbers; nothing is written.
+        DivergedError: a weight is not finite; nothing is written.
     """
     check_weights(session)
     slots, plain = pack_optimizer(session.optimizer)
@@ -47,17 +47,19 @@ def restore_caption_state(session: CaptionSession, path: Path) -> None:
     """Bring a freshly prepared ``session`` to the state saved at ``path``.
 
     Raises:
-        CheckpointError: the file is damaged, from a newer version, or about another network or other data.
+        CheckpointError: the file is damaged, from a newer version, or that of another network.
+        OtherDataError: the data is not that of the training.
     """
     groups, facts = read_state(path)
     if facts.get("kind") != KIND:
         raise CheckpointError(
-            f"{path} is no state of captions: `last/state.safetensors` of a run of `cnnlab caption train` is."
+            f"{path} is not the state of a captioning network. Name `last/state.safetensors` of a run of "
+            "`cnnlab caption train`."
         )
     if facts["data"] != data_fingerprints(session.data):
         raise OtherDataError(
-            f"{session.data.name} is not what it was when {path} was saved (images, captions or vocabulary differ). "
-            "Put the data back as it was, or start a new run."
+            f"{session.data.name} is not the data with which {path} was saved (images, captions or vocabulary differ). "
+            "Restore the data, or start a new run."
         )
     try:
         session.network.load_state_dict(groups["network"])

@@ -1,4 +1,4 @@
-"""The words of captions and their positions: sentences become rows of whole numbers, and rows become sentences.
+"""The vocabulary of captions: it encodes sentences as rows of whole numbers, and decodes rows to sentences.
 
 The file format is that of the assignments of CS231n (``coco2014_vocab.json``): a JSON object with the list
 ``idx_to_word`` and the dictionary ``word_to_idx``.
@@ -33,7 +33,7 @@ def words_of(sentence: str) -> list[str]:
 
 
 class Vocabulary:
-    """Words and their positions.
+    """A vocabulary: words and their positions.
 
     Four words are special: ``<NULL>`` at position 0 fills captions up to the same length, ``<START>`` begins a caption,
     ``<END>`` ends it, and ``<UNK>`` stands for every word that the vocabulary lacks.

@@ -101,10 +101,10 @@ def assess(
 
     Returns:
         The measures by name. Always ``samples``, the number of generated images. With held-out images
-        ``median_percentile`` (see :func:`~cnnlab.generate.gans.measures.distance_percentiles`), ``copied`` (the share of
-        copies, 0..1) and ``held_out`` (the number of held-out images); without them ``median_distance``. With a judge
-        its name ``judge``, ``class_counts``, ``effective_classes``, and ``frechet`` and ``kernel``, the distances of
-        generated from training images; with held-out images also ``frechet_held_out`` and ``kernel_held_out``, the
+        ``median_percentile`` (see :func:`~cnnlab.generate.gans.measures.distance_percentiles`), ``copied`` (the share
+        of copies, 0..1) and ``held_out`` (the number of held-out images); without them ``median_distance``. With a
+        judge its name ``judge``, ``class_counts``, ``effective_classes``, and ``frechet`` and ``kernel``, the distances
+        of generated from training images; with held-out images also ``frechet_held_out`` and ``kernel_held_out``, the
         distances of held-out from training images.
 
     Raises:

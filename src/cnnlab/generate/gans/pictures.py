@@ -1,4 +1,4 @@
-"""Pictures of a GAN: samples as a grid and, over the epochs, as a GIF; interpolation, losses, classes, nearest images."""
+"""Pictures of a GAN: grids and GIFs of samples, interpolation, losses, classes, nearest training images."""
 
 from __future__ import annotations
 

@@ -51,11 +51,17 @@ class GanRecipe(Settings):
     lr: float = Field(1e-3, gt=0, description="learning rate of Adam, for both networks")
     betas: tuple[Decay, Decay] = Field((0.5, 0.999), description="decay rates of Adam's two moments")
     r1: float = Field(0.0, ge=0, description="weight of the R1 penalty on the discriminator's gradient; 0: off")
-    r1_every: int = Field(1, ge=1, description="steps from one penalty to the next; its weight is multiplied by this number")
-    ema: float = Field(0.0, ge=0, lt=1, description="decay of the EMA of the generator's weights, used for the samples; 0: off")
+    r1_every: int = Field(
+        1, ge=1, description="steps from one penalty to the next; its weight is multiplied by this number"
+    )
+    ema: float = Field(
+        0.0, ge=0, lt=1, description="decay of the EMA of the generator's weights, used for the samples; 0: off"
+    )
 
     # What is shown
-    samples: int = Field(64, ge=1, le=400, description="number of fixed noise vectors whose images are drawn after every epoch")
+    samples: int = Field(
+        64, ge=1, le=400, description="number of fixed noise vectors whose images are drawn after every epoch"
+    )
 
     # On what it runs
     seed: int = Field(0, ge=0, description="seed of weights, noise and order")
@@ -116,5 +122,5 @@ def load_gan_recipe(name: str | Path) -> GanRecipe:
 
 
 def absolute_data(data: str) -> str:
-    """Return the name of a data set unchanged, and a path as an absolute path, so that a run can be resumed anywhere."""
+    """Return a path as an absolute path, so that a run can be resumed from any folder; a name of data unchanged."""
     return str(Path(data).resolve()) if data not in data_sets and Path(data).exists() else data

@@ -103,7 +103,7 @@ class GanRecorder(EventRecorder[GanFolder]):
 
 
 def gan_event_values(event: Event) -> dict[str, Any]:
-    """Return the plain values of an event for ``events.jsonl`` and ``--json``; numbers that are not finite become null."""
+    """Return the plain values of an event for ``events.jsonl`` and ``--json``; values that are not finite are null."""
     values = event_values(event)
     if isinstance(event, GanStep):
         values |= {"generator_loss": event.generator_loss}

@@ -44,7 +44,9 @@ def restore_gan_state(session: GanSession, path: Path) -> None:
     """
     groups, facts = read_state(path)
     if facts.get("kind") != "GAN":
-        raise CheckpointError(f"{path} is not the state of a GAN. Name `last/state.safetensors` of a run of `cnnlab gan`.")
+        raise CheckpointError(
+            f"{path} is not the state of a GAN. Name `last/state.safetensors` of a run of `cnnlab gan`."
+        )
     session.contents = check_same_data(facts, session.data, path)
     try:
         session.gan.load_state_dict(groups["gan"])

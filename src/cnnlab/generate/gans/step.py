@@ -30,7 +30,7 @@ def gan_step(session: GanSession, images: Tensor, penalised: bool) -> Tensor:
     loss = session.loss.discriminator(real_logits, fake_logits)
     penalty = r1_penalty(gan.discriminator, images) if penalised else loss.new_zeros(())
     session.discriminator_optimizer.zero_grad(set_to_none=True)
-    # Lazy regularisation: computed every r1_every steps, with r1_every times the weight (Karras et al. 2020, appendix B).
+    # Lazy regularisation: every r1_every steps, with r1_every times the weight (Karras et al. 2020, appendix B).
     (loss + session.recipe.r1 * session.recipe.r1_every * penalty).backward()
     session.discriminator_optimizer.step()
     generator_loss = _generator_step(session, count)
