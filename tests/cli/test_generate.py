@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from cnnlab.runs import Run
@@ -56,6 +57,14 @@ def test_what_cannot_be_made_is_said_with_the_next_step(tiny_run: Run, tmp_path:
     assert code == 2
     assert "32" in message
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["style", "texture", "invert"])
+def test_a_photo_is_looked_at_before_the_network_is_opened(command: str, tmp_path: Path) -> None:
+    paintings = [tmp_path / "painting.png"] if command == "style" else []
+    result = cnnlab(command, tmp_path / "none.png", *paintings, "-n", "no_such_network")
+    assert result.exit_code == 1
+    assert "there is no such file" in result.stderr
 
 
 def test_the_course_and_its_network(tmp_path: Path) -> None:

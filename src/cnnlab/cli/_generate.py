@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,11 +44,17 @@ Gif = Annotated[bool, typer.Option("--gif", help="Also write an animation of the
 
 
 def open_for_images(
-    network: str, weights: str | None, inputs: str | None, device: str, as_json: bool
+    photos: Sequence[Path], network: str, weights: str | None, inputs: str | None, device: str, as_json: bool
 ) -> FeatureNetwork:
-    """Open the network of a command, and print on stderr the remark about its weights, if there is one."""
+    """Open the network of a command, and print on stderr the remark about its weights, if there is one.
+
+    A photo that cannot be read is refused first, since opening a network takes seconds.
+    """
+    from cnnlab.data.decoding import decode
     from cnnlab.generate.extractor import open_network
 
+    for photo in photos:
+        decode(photo, 3)
     opened = open_network(network, weights, inputs=inputs, device=device)
     if opened.note and not as_json:
         typer.echo(opened.note, err=True)

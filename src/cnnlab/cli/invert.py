@@ -54,7 +54,7 @@ def invert(
     from cnnlab.generate.photos import as_picture, read_photo
     from cnnlab.runs.folder import new_folder
 
-    opened = open_for_images(network, weights, inputs, device, as_json)
+    opened = open_for_images([photo], network, weights, inputs, device, as_json)
     layers = layer or list(opened.stage_layers)
     descent = Descent(size, max(64, size // 2), steps, 2 * steps, seed=seed)
 

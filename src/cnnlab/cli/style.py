@@ -78,7 +78,7 @@ def style(
 
     if course is not None:
         _check_course(course, styles)
-    opened = open_for_images(network, weights, inputs, device, as_json)
+    opened = open_for_images([photo, *styles], network, weights, inputs, device, as_json)
 
     def job_of(side: int) -> Job:
         settings = StyleSettings(

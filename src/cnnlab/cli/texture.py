@@ -53,7 +53,7 @@ def texture(
     from cnnlab.generate.texture import texture_job
     from cnnlab.runs.folder import new_folder
 
-    opened = open_for_images(network, weights, inputs, device, as_json)
+    opened = open_for_images([picture], network, weights, inputs, device, as_json)
     settings = StyleSettings(
         loss, tuple(layer or ()), tv_weight=smoothness, style_scale=texture_scale,
         descent=Descent(size, steps=steps, first_steps=2 * steps, seed=seed),
