@@ -8,7 +8,8 @@
 
 Each lesson runs in a process of its own with seeds 0 .. n-1. The table in ``results/lessons.md``,
 ``results/lessons.json`` and the pictures in ``docs/images/lessons`` (of the first seed) are written from the runs;
-nothing is typed in. Finished runs are kept in ``--out``: the same command goes on where it was cut off.
+nothing is typed in. Finished runs are kept in ``--out``: the same command goes on where it was cut off. Lessons
+of which ``--out`` has no run keep their rows and pictures.
 """
 
 from __future__ import annotations
@@ -147,13 +148,15 @@ def table(lessons: list[dict[str, Any]]) -> str:
 
 
 def write(lessons: list[dict[str, Any]], root: Path, out: Path) -> None:
-    """Write tables, JSON and pictures below ``root``."""
+    """Write tables, JSON, and the pictures of the lessons that have a run in ``out``, below ``root``."""
     results = root / "results"
     results.mkdir(parents=True, exist_ok=True)
     (results / "lessons.json").write_text(json.dumps(lessons, indent=2) + "\n", encoding="utf-8")
     text = f"# What the lessons reach\n\n{table(lessons)}\n"
     (results / "lessons.md").write_text(text, encoding="utf-8")
     for lesson in lessons:
+        if not (out / f"{lesson['lesson']}-seed0").is_dir():
+            continue
         pictures = root / "docs" / "images" / "lessons" / lesson["lesson"]
         shutil.rmtree(pictures, ignore_errors=True)
         pictures.mkdir(parents=True)
@@ -181,11 +184,14 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
         for name in given.lessons or known:
             for seed in range(given.seeds):
                 run_lesson(ROOT / "lessons" / f"{name}.py", seed, given.out, options)
-    lessons = []
+    written = given.root / "results" / "lessons.json"
+    before = json.loads(written.read_text(encoding="utf-8")) if written.is_file() else []
+    summaries = {lesson["lesson"]: lesson for lesson in before if lesson["quick"] == given.quick}
     for name in known:
         runs = sorted(given.out.glob(f"{name}-seed*/run.json"))
         if runs:
-            lessons.append(summarise([json.loads(path.read_text(encoding="utf-8")) for path in runs]))
+            summaries[name] = summarise([json.loads(path.read_text(encoding="utf-8")) for path in runs])
+    lessons = [summaries[name] for name in known if name in summaries]
     write(lessons, given.root, given.out)
     print(table(lessons))
     return lessons

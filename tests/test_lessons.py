@@ -119,6 +119,24 @@ def test_the_benchmark_writes_tables_and_pictures(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / f"{LESSONS[0]}-seed0" / "log.txt").exists()
 
 
+def test_lessons_that_were_not_run_keep_their_rows_and_pictures(tmp_path: Path) -> None:
+    written = json.loads((ROOT / "results" / "lessons.json").read_text("utf-8"))
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "lessons.json").write_text(json.dumps(written), encoding="utf-8")
+    picture = tmp_path / "docs" / "images" / "lessons" / LESSONS[0] / "picture.png"
+    picture.parent.mkdir(parents=True)
+    picture.touch()
+    run_folder = tmp_path / "out" / f"{LESSONS[1]}-seed0"
+    run_folder.mkdir(parents=True)
+    record = {"lesson": LESSONS[1], "title": "new", "quick": False, "data": "mnist5k", "numbers": [], "figures": []}
+    record |= {"seconds": 1.0, "machine": "here", "date": "2026-01-01"}
+    (run_folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    lessons = lessons_benchmark.main(["--table", "--out", str(tmp_path / "out"), "--root", str(tmp_path)])
+    assert [lesson["lesson"] for lesson in lessons] == [lesson["lesson"] for lesson in written]
+    assert [lesson["title"] for lesson in lessons if lesson not in written] == ["new"]
+    assert picture.exists()
+
+
 def test_numbers_of_several_seeds_are_summed_up() -> None:
     def record(value: float, reached: bool) -> dict[str, Any]:
         number = {"name": "accuracy", "value": value, "goal": 0.5, "below": False, "reached": reached}
