@@ -204,7 +204,7 @@ def test_bad_settings_are_refused(photo: Path, painting: Path, tmp_path: Path) -
         Descent(rate=0)
     with pytest.raises(UsageError, match="at least one painting"):
         style_job(network, photo, [])
-    with pytest.raises(UsageError, match="as many weights"):
+    with pytest.raises(UsageError, match="one weight for each painting"):
         style_job(network, photo, [painting], StyleSettings(style_weights=(1, 2)))
     with pytest.raises(UnknownNameError, match='Did you mean "conv1"'):
         style_job(network, photo, [painting], StyleSettings(content_layer="conf1"))

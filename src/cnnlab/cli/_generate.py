@@ -31,8 +31,12 @@ Inputs = Annotated[
         help="How images were prepared for the weights: imagenet, caffe (BGR 0..255), half (-1..1) or unit (0..1).",
     ),
 ]
+# The photo itself must fit into the memory before it can be known which size fits.
 Size = Annotated[
-    int, typer.Option(min=32, help="Longer side of the image in pixels; reduced where the memory does not suffice.")
+    int,
+    typer.Option(
+        min=32, max=8192, help="Longer side of the image in pixels; reduced where the memory does not suffice."
+    ),
 ]
 Steps = Annotated[int, typer.Option(min=1, help="Steps at each size; twice as many at the first.")]
 Kind = Annotated[str, typer.Option("--loss", help="Style loss: wasserstein, swag or gram.")]

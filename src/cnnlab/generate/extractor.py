@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +17,7 @@ from cnnlab.explain.pixel_range import PixelRange
 from cnnlab.hardware import choose_device
 from cnnlab.runs.classifier import open_classifier
 from cnnlab.tracing.forward_pass import trace
-from cnnlab.tracing.hooks import find_layer, recording
+from cnnlab.tracing.hooks import find_layer, recording, replacing_output
 from cnnlab.tracing.target_layer import list_layers
 from cnnlab.zoo import create_model, models, weights_preprocess
 
@@ -79,18 +81,16 @@ class Extractor(nn.Module):
         """
         with recording(self.model, self.layers) as outputs:
 
-            def stop(*_: object) -> None:
+            def stop(inputs: tuple[Any, ...], output: Any) -> Any:
                 if all(outputs.calls.values()):
                     raise _AllRecorded
+                return output
 
-            stops = [find_layer(self.model, layer).register_forward_hook(stop) for layer in self.layers]
-            try:
-                self.model(self.low + image * self.width)
-            except _AllRecorded:
-                pass
-            finally:
-                for handle in stops:
-                    handle.remove()
+            with ExitStack() as stack:
+                for layer in self.layers:
+                    stack.enter_context(replacing_output(self.model, layer, stop))
+                with suppress(_AllRecorded):
+                    self.model(self.low + image * self.width)
             for layer in self.layers:
                 outputs[layer]  # raises for a layer that did not run
         return {layer: calls[0] for layer, calls in outputs.calls.items()}

@@ -200,7 +200,7 @@ def _shares(options: StyleSettings, count: int) -> list[float]:
         raise UsageError("A style transfer needs at least one painting.")
     weights = options.style_weights or (1.0,) * count
     if len(weights) != count:
-        raise UsageError(f"{count} paintings need as many weights, got {len(weights)}.")
+        raise UsageError(f"Give one weight for each painting: paintings {count}, weights {len(weights)}.")
     return [weight / sum(weights) for weight in weights]
 
 
