@@ -48,7 +48,8 @@ def measure_command(options: argparse.Namespace, size: int) -> dict[str, Any]:
     start = time.perf_counter()
     process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    answer = json.loads(process.stdout.read())
+    with process.stdout:
+        answer = json.loads(process.stdout.read())
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     whole, unit = time.perf_counter() - start, 1 if sys.platform == "darwin" else 1024
