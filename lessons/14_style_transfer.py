@@ -2,8 +2,9 @@ r"""
 Style transfer: an image as what is learned
 ===========================================
 
-A trained network compares images. Turn that round: keep its weights, and change an image until its layer outputs are
-those that one wants. Content is wanted of a photo, and the way in which channels are active together of a painting.
+Training changes the weights of a network and keeps the images. Here the weights are kept and an image is changed, by
+gradient descent on its pixels, until its layer outputs match two targets: those of a photo (the content), and the
+correlations between the channels that a painting gives (the style).
 The losses are written by hand here, as in the course; then the same parts invert a layer and make a texture.
 
 Source: Gatys, Ecker & Bethge 2016, "Image style transfer using convolutional neural networks"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from cnnlab.generate.cs231n import PRESETS
 from cnnlab.runs import Run
 from tests.cli.helpers import cnnlab
 from tests.generate.helpers_generate import write_picture
@@ -77,6 +79,17 @@ def test_the_course_and_its_network(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert 'Did you mean "starry-night"' in result.stderr
     assert cnnlab("style", photo, photo, photo, *options, "--course", "scream").exit_code == 2
+    result = cnnlab("style", photo, photo, *options, "--course", "scream", "--steps", 3, "--style-scale", 2)
+    assert result.exit_code == 2
+    assert "takes no --style-scale, --steps." in result.stderr
+
+
+def test_the_course_takes_its_own_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PRESETS, "scream", replace(PRESETS["scream"], image_size=32, style_size=32, steps=2))
+    photo = write_picture(tmp_path / "photo.png")
+    result = cnnlab("style", photo, photo, "--weights", "random", "--course", "scream", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.stderr
+    assert min(size_of(tmp_path / "out" / "styled.png")) == 32
 
 
 def test_texture(tiny_run: Run, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ Layout = Annotated[
 LabelColumn = Annotated[str | None, typer.Option(help="Column of a CSV file with the labels; guessed by default.")]
 FileColumn = Annotated[str | None, typer.Option(help="Column of a CSV file with the image files; likewise.")]
 LooksFolder = Annotated[
-    Path | None, typer.Option("--out", help="Folder to write to; looks/COMMAND-MODEL-N by default. Never overwritten.")
+    Path | None, typer.Option("--out", help="Folder to write to; looks/COMMAND-NAME-N by default. Never overwritten.")
 ]
 CsvFile = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the table to this CSV file.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, nothing else.")]

@@ -42,7 +42,8 @@ def train(
     Examples: `cnnlab caption train` · `cnnlab caption train lstm epochs=4` ·
     `cnnlab caption train coco-lstm --data-dir datasets`
     """
-    from cnnlab.generate.captions.recipe import CaptionRecipe, absolute_path, load_caption_recipe
+    from cnnlab.generate.captions.recipe import NAMED_DATA, CaptionRecipe, load_caption_recipe
+    from cnnlab.training.shipped import absolute_data
 
     if keys:
         list_keys(CaptionRecipe, as_json)
@@ -57,7 +58,7 @@ def train(
 
     check_width(beam)
     settings = [text for text in arguments or [] if "=" in text]
-    options = {"data": absolute_path(data) if data else None, "seed": seed, "device": device}
+    options = {"data": absolute_data(data, NAMED_DATA) if data else None, "seed": seed, "device": device}
     options |= {"data_dir": str(data_dir.resolve()) if data_dir else None}
     recipe = load_caption_recipe(names[0] if names else "attention")
     recipe = recipe.with_overrides(settings, **{key: value for key, value in options.items() if value is not None})

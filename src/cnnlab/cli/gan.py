@@ -37,7 +37,9 @@ def gan(
     Examples: `cnnlab gan dcgan --data mnist` · `cnnlab gan stable32 --data cifar10 epochs=20` ·
     `cnnlab gan runs/dcgan-mnist-1 --judge runs/lenet5-mnist-1`
     """
-    from cnnlab.generate.gans.recipe import GanRecipe, absolute_data, list_gan_recipes, load_gan_recipe
+    from cnnlab.data import data_sets
+    from cnnlab.generate.gans.recipe import GanRecipe, list_gan_recipes, load_gan_recipe
+    from cnnlab.training.shipped import absolute_data
 
     if keys:
         list_keys(GanRecipe, as_json)
@@ -51,7 +53,7 @@ def gan(
 
         classifier = open_classifier(judge, device or "auto")
     settings = [text for text in arguments or [] if "=" in text]
-    place = absolute_data(data) if data else None
+    place = absolute_data(data, data_sets) if data else None
     if names[0] not in list_gan_recipes() and Path(names[0]).is_dir():  # ./dcgan names a folder beside the recipe
         from cnnlab.cli._gan import measure_again
 

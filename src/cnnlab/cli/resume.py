@@ -34,13 +34,14 @@ def resume(
 
 def _resume_gan(run: Path, data: Path | None, device: str | None, previous: bool, as_json: bool) -> None:
     from cnnlab.cli._gan import train_gan
+    from cnnlab.data import data_sets
     from cnnlab.generate.gans.continuation import resume_gan
     from cnnlab.generate.gans.folder import GanFolder
-    from cnnlab.generate.gans.recipe import absolute_data
     from cnnlab.generate.gans.recorder import GanRecorder
+    from cnnlab.training.shipped import absolute_data
 
     opened = GanFolder(run)
-    place = absolute_data(str(data)) if data else None
+    place = absolute_data(str(data), data_sets) if data else None
     train_gan(resume_gan(opened, data=place, device=device, previous=previous), GanRecorder(run=opened), None, as_json)
 
 
@@ -48,10 +49,11 @@ def _resume_captions(run: Path, data: Path | None, device: str | None, previous:
     from cnnlab.cli._caption import train_captions
     from cnnlab.generate.captions.continuation import resume_captions
     from cnnlab.generate.captions.folder import CaptionFolder
-    from cnnlab.generate.captions.recipe import absolute_path
+    from cnnlab.generate.captions.recipe import NAMED_DATA
     from cnnlab.generate.captions.recorder import CaptionRecorder
+    from cnnlab.training.shipped import absolute_data
 
     opened = CaptionFolder(run)
-    place = absolute_path(str(data)) if data else None
+    place = absolute_data(str(data), NAMED_DATA) if data else None
     events = resume_captions(opened, data=place, device=device, previous=previous)
     train_captions(events, CaptionRecorder(run=opened), opened.summary.get("beam", 3), as_json)

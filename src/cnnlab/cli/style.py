@@ -27,7 +27,23 @@ if TYPE_CHECKING:
     from cnnlab.generate.descent import Job
 
 
+StyleScale = Annotated[
+    float, typer.Option(help="Size of the paintings relative to the photo; above 1: larger strokes.")
+]
+OriginalColours = Annotated[
+    bool, typer.Option("--original-colours", help="Keep the colours of the photo; only lightness is transferred.")
+]
+Course = Annotated[
+    str | None,
+    typer.Option(
+        help="Do what CS231n does, with squeezenet1_1 and its own sizes, steps and weights of the losses: "
+        "composition-vii, scream, starry-night, inversion or texture."
+    ),
+]
+
+
 def style(
+    context: typer.Context,
     photo: Photo,
     styles: Annotated[list[Path], typer.Argument(metavar="STYLE...", help="One painting or several.")],
     size: Size = 512,
@@ -39,12 +55,8 @@ def style(
     weight: Annotated[
         list[float] | None, typer.Option("--weight", "-w", help="Weight of a painting, one per STYLE; repeat it.")
     ] = None,
-    style_scale: Annotated[
-        float, typer.Option(help="Size of the paintings relative to the photo; above 1: larger strokes.")
-    ] = 1.0,
-    original_colours: Annotated[
-        bool, typer.Option("--original-colours", help="Keep the colours of the photo; only lightness is transferred.")
-    ] = False,
+    style_scale: StyleScale = 1.0,
+    original_colours: OriginalColours = False,
     steps: Steps = 80,
     layer: Layers = None,
     content_layer: Annotated[
@@ -53,13 +65,7 @@ def style(
     network: NetworkName = "efficientnet_lite0",
     weights: WeightsFile = None,
     inputs: Inputs = None,
-    course: Annotated[
-        str | None,
-        typer.Option(
-            help="Do what CS231n does, with its own sizes, steps and weights of the losses: composition-vii, scream, "
-            "starry-night, inversion or texture. Needs -n squeezenet1_1."
-        ),
-    ] = None,
+    course: Course = None,
     gif: Gif = False,
     seed: Seed = 0,
     out: LooksFolder = None,
@@ -70,14 +76,14 @@ def style(
 
     The picture in the output folder is rewritten every two seconds. Examples: `cnnlab style cat.jpg starry_night.jpg` ·
     `cnnlab style cat.jpg wave.jpg scream.jpg -w 2 -w 1 --original-colours --gif` ·
-    `cnnlab style cat.jpg scream.jpg --course scream -n squeezenet1_1 --weights squeezenet.npz --inputs caffe`
+    `cnnlab style cat.jpg scream.jpg --course scream --weights squeezenet.npz --inputs caffe`
     """
     from cnnlab.generate.descent import Descent, optimise
     from cnnlab.generate.style import StyleSettings, style_job
     from cnnlab.runs.folder import new_folder
 
     if course is not None:
-        _check_course(course, styles)
+        network = _check_course(course, styles, context, network)
     opened = open_for_images([photo, *styles], network, weights, inputs, device, as_json)
 
     def job_of(side: int) -> Job:
@@ -98,8 +104,8 @@ def style(
     print_image(as_json, picture, run_to_end(events, picture, gif, as_json), gif, **values)
 
 
-def _check_course(course: str, styles: list[Path]) -> None:
-    """Refuse an example that the course does not have, and several paintings, which it does not mix."""
+def _check_course(course: str, styles: list[Path], context: typer.Context, network: str) -> str:
+    """Refuse what the course does not have, and options that its settings replace; return the network to take."""
     from cnnlab.errors import UnknownNameError, UsageError
     from cnnlab.generate.cs231n import PRESETS
 
@@ -107,3 +113,15 @@ def _check_course(course: str, styles: list[Path]) -> None:
         raise UnknownNameError("setting of the course", course, PRESETS)
     if len(styles) > 1:
         raise UsageError(f"The course takes one painting, not {len(styles)}. Give one, or leave --course out.")
+    named = {name for name in context.params if _is_named(context, name)}
+    usable = {"photo", "styles", "network", "weights", "inputs", "course", "gif", "out", "device", "as_json"}
+    if unused := [name for name in context.params if name in named - usable]:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in unused)
+        raise UsageError(f"--course {course} has settings of its own and takes no {names}. Leave out one or the other.")
+    return network if "network" in named else "squeezenet1_1"
+
+
+def _is_named(context: typer.Context, name: str) -> bool:
+    """Return whether an option stands on the command line; otherwise its value is the default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

@@ -30,7 +30,7 @@ def texture(
     height: Annotated[int, typer.Option(min=1, help="Height relative to --width.")] = 1,
     loss: Kind = "wasserstein",
     smoothness: Annotated[float, typer.Option(min=0, help="Weight of the total variation.")] = 1.0,
-    texture_scale: Annotated[float, typer.Option(help="Size of PHOTO relative to the result.")] = 1.0,
+    texture_scale: Annotated[float, typer.Option(help="Size of the picture relative to the result.")] = 1.0,
     steps: Steps = 150,
     layer: Layers = None,
     network: NetworkName = "efficientnet_lite0",

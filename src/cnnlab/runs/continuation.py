@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from cnnlab.data import ImageData
 from cnnlab.errors import CheckpointError, DataNotFoundError, OtherDataError, RunError
 from cnnlab.runs.folder import RunFolder
+from cnnlab.runs.training_folder import TrainingFolder
 from cnnlab.training import distributed
 from cnnlab.training.build import prepare
 from cnnlab.training.events import Event
@@ -48,8 +50,24 @@ def resume(
     if run.finished:
         raise RunError(f"{run.path} is finished. `cnnlab extend {run.path} --epochs 5` adds epochs to it.")
     session = _prepared(_elsewhere(run.recipe, data, device), data)
+    session.notes += restore_saved(run, partial(restore_state, session), previous)
+    return fit(session.recipe, session=session)
+
+
+def restore_saved(run: TrainingFolder, restore: Callable[[Path], None], previous: bool) -> list[str]:
+    """Restore a session from the last state of its run, or from the one before it; return notes for the reader.
+
+    Args:
+        run: the run, of any kind.
+        restore: function that restores the session from the file of a state.
+        previous: whether the state before the last one is taken, which then becomes the last one.
+
+    Raises:
+        OtherDataError: the data is not the data that the run was trained on.
+        CheckpointError: the state is damaged; the message says whether there is one before it.
+    """
     try:
-        restore_state(session, run.previous_state if previous else run.state)
+        restore(run.previous_state if previous else run.state)
     except CheckpointError as error:
         if previous or isinstance(error, OtherDataError) or not run.previous_state.is_file():
             raise
@@ -58,11 +76,8 @@ def resume(
         ) from None
     if previous and distributed.rank() == 0:
         run.keep_previous_state()
-    if run.env.get("threads") != torch.get_num_threads():
-        session.notes.append(
-            f"started with {run.env.get('threads')} threads, now {torch.get_num_threads()}: the last digits will differ"
-        )
-    return fit(session.recipe, session=session)
+    before, now = run.env.get("threads"), torch.get_num_threads()
+    return [] if before == now else [f"started with {before} threads, now {now}: the last digits will differ"]
 
 
 def extend(

@@ -13,9 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from cnnlab.data import Augment
 from cnnlab.errors import did_you_mean
-from cnnlab.hardware import DEVICE_NAME
 from cnnlab.training.rules import OPTIMIZERS, SCHEDULES
-from cnnlab.training.settings import Settings
+from cnnlab.training.settings import FREE, DeviceName, Settings
 from cnnlab.training.yaml_text import write_yaml
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -140,17 +139,10 @@ class Recipe(Settings):
 
     # On what it runs
     seed: int = Field(0, ge=0, description="seed of weights, order, augmentation and splits")
-    device: str = Field("auto", description="device to run on: auto, cpu, cuda, cuda:N or mps")
+    device: DeviceName = Field("auto", description="device to run on: auto, cpu, cuda, cuda:N or mps")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="number format; auto: by a short trial")
     channels_last: Literal["auto"] | bool = Field("auto", description="memory layout NHWC; auto: by a short trial")
     compile: bool = Field(False, description="compilation of the network by torch.compile")
-
-    @field_validator("device")
-    @classmethod
-    def _device_spelling(cls, value: str) -> str:
-        if not DEVICE_NAME.fullmatch(value):
-            raise ValueError(f'expected auto, cpu, cuda, cuda:N or mps, got "{value}"')
-        return value
 
     @field_validator("optimizer", "schedule")
     @classmethod
@@ -201,7 +193,7 @@ class Recipe(Settings):
         """
         before, overrides = self.values(), list(overrides)
         values = self.apply_overrides(before, overrides) | options
-        changed = {key for key in values if values[key] != before[key]} - {"seed", "device", "data_dir"}
+        changed = {key for key in values if values[key] != before[key]} - FREE
         if changed:
             values |= {"measured": (), "reproduces": ""}
         if changed & {"model", "data"}:

@@ -37,6 +37,22 @@ class Position:
         self.seconds += seconds
 
 
+class AtPosition:
+    """The base of sessions: what has come so far is their ``position``."""
+
+    position: Position
+
+    @property
+    def epoch(self) -> int:
+        """The number of epochs that are completed."""
+        return self.position.epoch
+
+    @property
+    def step(self) -> int:
+        """The number of steps made in the current epoch."""
+        return self.position.step
+
+
 @dataclass
 class Best:
     """The best epoch so far, by the validation split; without one, the last epoch."""
@@ -49,7 +65,7 @@ class Best:
 
 
 @dataclass
-class Session(Learner):
+class Session(AtPosition, Learner):
     """The live state of a training: everything that changes, and what it was built from."""
 
     model: Network
@@ -69,16 +85,6 @@ class Session(Learner):
     #: checksums of the pixels of each split, once a state has been saved or restored
     contents: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)  #: what the reader of the run should know, a line each
-
-    @property
-    def epoch(self) -> int:
-        """The number of epochs that are completed."""
-        return self.position.epoch
-
-    @property
-    def step(self) -> int:
-        """The number of steps made in the current epoch."""
-        return self.position.step
 
     @property
     def out_of_patience(self) -> bool:

@@ -7,13 +7,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from cnnlab.errors import RecipeError, did_you_mean
+from cnnlab.hardware import DEVICE_NAME
 from cnnlab.training.yaml_text import parse_yaml, write_yaml
+
+
+def _device_spelling(value: str) -> str:
+    if not DEVICE_NAME.fullmatch(value):
+        raise ValueError(f'expected auto, cpu, cuda, cuda:N or mps, got "{value}"')
+    return value
+
+
+DeviceName = Annotated[str, AfterValidator(_device_spelling)]
+"""The type of a key that names the device to run on."""
+
+FREE = {"seed", "device", "data_dir"}
+"""The keys that may change without changing what a recipe is about."""
 
 
 class Settings(BaseModel):
@@ -64,6 +78,20 @@ class Settings(BaseModel):
     def to_yaml(self) -> str:
         """Return every value as YAML text."""
         return write_yaml(self.values())
+
+    def with_overrides(self, overrides: Iterable[str] = (), **options: Any) -> Self:
+        """Return a recipe with ``key=value`` texts applied, and then ``options``, whose values are taken as they are.
+
+        It reproduces nothing any more, unless only :data:`FREE` keys changed.
+
+        Raises:
+            RecipeError: a key is unknown, or a value has the wrong type or is out of range.
+        """
+        before = self.values()
+        values = self.apply_overrides(before, overrides) | options
+        if {key for key in values if values[key] != before[key]} - FREE:
+            values |= {"reproduces": ""}
+        return self.make(values, "override")
 
     @classmethod
     def apply_overrides(cls, values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,16 @@ def read_recipe(name: str | Path, package: str, kind: str = "recipe") -> tuple[d
     return values, source
 
 
+def absolute_data(data: str, names: Container[str]) -> str:
+    """Return a path of data as an absolute path, so that a run works from any folder; a name unchanged.
+
+    Args:
+        data: name of a data set, or path.
+        names: names of the data sets, which go before files of the same name.
+    """
+    return str(Path(data).resolve()) if data not in names and Path(data).exists() else data
+
+
 def choose_recipe(
     model: str | None = None,
     data: str | None = None,
@@ -85,8 +96,7 @@ def choose_recipe(
         UsageError: the recipe is for photos, and none are named.
         UnknownNameError, RecipeError: see :func:`load_recipe`.
     """
-    if data is not None and data not in data_sets and Path(data).exists():
-        data = str(Path(data).resolve())
+    data = None if data is None else absolute_data(data, data_sets)
     if recipe is None:
         return recipe_for(model, data, weights=weights, freeze=freeze)
     if recipe in ("folder", "transfer", "finetune") and data is None:

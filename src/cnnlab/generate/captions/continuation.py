@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
-import torch
-
-from cnnlab.errors import CheckpointError, OtherDataError, RunError
+from cnnlab.errors import RunError
 from cnnlab.generate.captions.data import CaptionData
 from cnnlab.generate.captions.folder import CaptionFolder
 from cnnlab.generate.captions.loop import fit_captions
 from cnnlab.generate.captions.session import prepare_captions
 from cnnlab.generate.captions.state import restore_caption_state
+from cnnlab.runs.continuation import restore_saved
 from cnnlab.training.events import Event
 
 
@@ -42,18 +42,5 @@ def resume_captions(
     changes = {"data": data} if isinstance(data, str) else {}
     changes |= {"device": device} if device else {}
     session = prepare_captions(run.recipe.with_overrides(**changes), data if isinstance(data, CaptionData) else None)
-    try:
-        restore_caption_state(session, run.previous_state if previous else run.state)
-    except CheckpointError as error:
-        if previous or isinstance(error, OtherDataError) or not run.previous_state.is_file():
-            raise
-        raise CheckpointError(
-            f"{error} The state saved before it is there: `cnnlab resume {run.path} --previous` goes on from that."
-        ) from None
-    if previous:
-        run.keep_previous_state()
-    if run.env.get("threads") != torch.get_num_threads():
-        session.notes.append(
-            f"started with {run.env.get('threads')} threads, now {torch.get_num_threads()}: the last digits will differ"
-        )
+    session.notes += restore_saved(run, partial(restore_caption_state, session), previous)
     return fit_captions(session.recipe, session=session)

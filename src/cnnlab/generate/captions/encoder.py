@@ -9,6 +9,7 @@ a network     any network of the zoo with its weights, frozen; the output of a n
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -25,7 +26,7 @@ from cnnlab.zoo import create_model, models, weights_preprocess
 GIVEN, SMALL = "given", "small"
 
 
-class Encoder(nn.Module):
+class Encoder(nn.Module, ABC):
     """The base of encoders: a module from inputs (N, ...) to features (N, D) or (N, C, h, w).
 
     Attributes:
@@ -36,9 +37,9 @@ class Encoder(nn.Module):
     feature_shape: tuple[int, ...]
     frozen = True
 
+    @abstractmethod
     def facts(self) -> dict[str, Any]:
         """Return plain values from which :func:`build_encoder` makes the same encoder, without its weights."""
-        raise NotImplementedError
 
 
 class GivenFeatures(Encoder):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from cnnlab.hardware import DEVICE_NAME
-from cnnlab.training.settings import Settings
+from cnnlab.training.settings import DeviceName, Settings
 from cnnlab.training.shipped import read_recipe, shipped_names
 
 
@@ -74,15 +72,8 @@ class CaptionRecipe(Settings):
 
     # On what it runs
     seed: int = Field(0, ge=0, description="seed of weights and order")
-    device: str = Field("auto", description="device to run on: auto, cpu, cuda, cuda:N or mps")
+    device: DeviceName = Field("auto", description="device to run on: auto, cpu, cuda, cuda:N or mps")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="number format of the forward passes")
-
-    @field_validator("device")
-    @classmethod
-    def _device_spelling(cls, value: str) -> str:
-        if not DEVICE_NAME.fullmatch(value):
-            raise ValueError(f'expected auto, cpu, cuda, cuda:N or mps, got "{value}"')
-        return value
 
     def check_consistency(self) -> None:
         """Refuse values that do not go together.
@@ -110,19 +101,8 @@ class CaptionRecipe(Settings):
         """The options of the decoder."""
         return {"word_size": self.word_size, "hidden_size": self.hidden_size, "dropout": self.dropout}
 
-    def with_overrides(self, overrides: Iterable[str] = (), **options: Any) -> CaptionRecipe:
-        """Return a recipe with ``key=value`` texts applied, and then ``options``, whose values are taken as they are.
 
-        Raises:
-            RecipeError: a key is unknown, or a value has the wrong type or is out of range.
-        """
-        before = self.values()
-        values = self.apply_overrides(before, overrides) | options
-        if {key for key in values if values[key] != before[key]} - {"seed", "device", "data_dir"}:
-            values |= {"reproduces": ""}
-        return CaptionRecipe.make(values, "override")
-
-
+NAMED_DATA = ("scenes", "coco")  # the names of load_captions, which needs torch
 PACKAGE = "cnnlab.generate.captions.recipes"
 
 
@@ -139,9 +119,3 @@ def load_caption_recipe(name: str | Path) -> CaptionRecipe:
         RecipeError: the file is not valid.
     """
     return CaptionRecipe.make(*read_recipe(name, PACKAGE, "recipe of captions"))
-
-
-def absolute_path(data: str) -> str:
-    """Return a path as an absolute path, so that a run can be resumed from any folder; a name of data unchanged."""
-    named = data in ("scenes", "coco")  # the names of load_captions, which needs torch
-    return data if named or not Path(data).exists() else str(Path(data).resolve())

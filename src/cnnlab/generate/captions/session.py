@@ -33,7 +33,7 @@ from cnnlab.hardware import Precision, choose_device
 from cnnlab.training import distributed
 from cnnlab.training.feature_cache import feature_limit
 from cnnlab.training.seeding import seeded
-from cnnlab.training.session import Position, all_finite
+from cnnlab.training.session import AtPosition, Position, all_finite
 from cnnlab.training.step import sum_type
 
 #: The number of sums over an epoch: losses of the words, number of words, number of images.
@@ -52,7 +52,7 @@ class BestEpoch:
 
 
 @dataclass
-class CaptionSession:
+class CaptionSession(AtPosition):
     """The state of a training in memory: everything that changes, and what it was built from."""
 
     network: CaptionNetwork  #: encoder and decoder
@@ -68,16 +68,6 @@ class CaptionSession:
     features: dict[str, Tensor] = field(default_factory=dict)
     best: BestEpoch = field(default_factory=BestEpoch)  #: the best epoch so far
     notes: list[str] = field(default_factory=list)  #: remarks on data, network and device for people, a line each
-
-    @property
-    def epoch(self) -> int:
-        """The number of epochs that are completed."""
-        return self.position.epoch
-
-    @property
-    def step(self) -> int:
-        """The number of steps made in the current epoch."""
-        return self.position.step
 
     @property
     def trains_encoder(self) -> bool:

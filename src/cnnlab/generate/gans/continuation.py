@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-
-import torch
+from functools import partial
 
 from cnnlab.data import ImageData
-from cnnlab.errors import CheckpointError, OtherDataError, RunError
+from cnnlab.errors import RunError
 from cnnlab.generate.gans.folder import GanFolder
 from cnnlab.generate.gans.loop import fit_gan
 from cnnlab.generate.gans.session import prepare_gan
 from cnnlab.generate.gans.state import restore_gan_state
+from cnnlab.runs.continuation import restore_saved
 from cnnlab.training.events import Event
 
 
@@ -42,18 +42,5 @@ def resume_gan(
     changes = {"data": data} if isinstance(data, str) else {}
     changes |= {"device": device} if device else {}
     session = prepare_gan(run.recipe.with_overrides(**changes), data if isinstance(data, ImageData) else None)
-    try:
-        restore_gan_state(session, run.previous_state if previous else run.state)
-    except CheckpointError as error:
-        if previous or isinstance(error, OtherDataError) or not run.previous_state.is_file():
-            raise
-        raise CheckpointError(
-            f"{error} The state saved before it is there: `cnnlab resume {run.path} --previous` goes on from that."
-        ) from None
-    if previous:
-        run.keep_previous_state()
-    if run.env.get("threads") != torch.get_num_threads():
-        session.notes.append(
-            f"started with {run.env.get('threads')} threads, now {torch.get_num_threads()}: the last digits will differ"
-        )
+    session.notes += restore_saved(run, partial(restore_gan_state, session), previous)
     return fit_gan(session.recipe, session=session)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from cnnlab.data import data_sets
 from cnnlab.errors import did_you_mean
-from cnnlab.hardware import DEVICE_NAME
-from cnnlab.training.settings import Settings
+from cnnlab.training.settings import DeviceName, Settings
 from cnnlab.training.shipped import read_recipe, shipped_names
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -65,16 +62,9 @@ class GanRecipe(Settings):
 
     # On what it runs
     seed: int = Field(0, ge=0, description="seed of weights, noise and order")
-    device: str = Field("auto", description="device to run on: auto, cpu, cuda, cuda:N or mps")
+    device: DeviceName = Field("auto", description="device to run on: auto, cpu, cuda, cuda:N or mps")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="number format of the forward passes")
     channels_last: bool = Field(False, description="memory layout NHWC")
-
-    @field_validator("device")
-    @classmethod
-    def _device_spelling(cls, value: str) -> str:
-        if not DEVICE_NAME.fullmatch(value):
-            raise ValueError(f'expected auto, cpu, cuda, cuda:N or mps, got "{value}"')
-        return value
 
     @field_validator("loss")
     @classmethod
@@ -83,18 +73,6 @@ class GanRecipe(Settings):
             near = did_you_mean(value, LOSS_NAMES)
             raise ValueError(f"expected {', '.join(LOSS_NAMES)}, got {value!r}. {near}".rstrip(". "))
         return value
-
-    def with_overrides(self, overrides: Iterable[str] = (), **options: Any) -> GanRecipe:
-        """Return a recipe with ``key=value`` texts applied, and then ``options``, whose values are taken as they are.
-
-        Raises:
-            RecipeError: a key is unknown, or a value has the wrong type or is out of range.
-        """
-        before = self.values()
-        values = self.apply_overrides(before, overrides) | options
-        if {key for key in values if values[key] != before[key]} - {"seed", "device", "data_dir"}:
-            values |= {"reproduces": ""}
-        return GanRecipe.make(values, "override")
 
     def changed(self) -> dict[str, Any]:
         """Return only the values that differ from the defaults, and always networks, data, loss and epochs."""
@@ -119,8 +97,3 @@ def load_gan_recipe(name: str | Path) -> GanRecipe:
         RecipeError: the file is not valid.
     """
     return GanRecipe.make(*read_recipe(name, PACKAGE, "GAN"))
-
-
-def absolute_data(data: str) -> str:
-    """Return a path as an absolute path, so that a run can be resumed from any folder; a name of data unchanged."""
-    return str(Path(data).resolve()) if data not in data_sets and Path(data).exists() else data

@@ -17,7 +17,7 @@ from cnnlab.training import distributed
 from cnnlab.training.optim import EMA
 from cnnlab.training.precision import to_memory_format
 from cnnlab.training.seeding import seeded
-from cnnlab.training.session import Position, all_finite
+from cnnlab.training.session import AtPosition, Position, all_finite
 from cnnlab.training.step import sum_type
 
 # Random numbers are a function of the seed and a position. Steps are numbered from 0; no step has this number.
@@ -29,7 +29,7 @@ SUMS = 7
 
 
 @dataclass
-class GanSession:
+class GanSession(AtPosition):
     """The state of a training in memory: everything that changes, and what it was built from."""
 
     gan: Gan  #: the two networks
@@ -48,16 +48,6 @@ class GanSession:
     #: checksums of the pixels of each split, once a state has been saved or restored
     contents: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)  #: remarks on data, networks and device for people, a line each
-
-    @property
-    def epoch(self) -> int:
-        """The number of epochs that are completed."""
-        return self.position.epoch
-
-    @property
-    def step(self) -> int:
-        """The number of steps made in the current epoch."""
-        return self.position.step
 
     @property
     def sampler(self) -> nn.Module:

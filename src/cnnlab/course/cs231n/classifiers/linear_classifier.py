@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ __all__ = [
 ]
 
 
-class LinearClassifier:
+class LinearClassifier(ABC):
     """A linear classifier ``X @ W`` that is trained by stochastic gradient descent.
 
     Attributes:
@@ -71,9 +72,9 @@ class LinearClassifier:
         """Return the labels (M,) with the highest scores for the examples ``X`` (M, D)."""
         return np.argmax(X @ self.W, axis=1)
 
+    @abstractmethod
     def loss(self, X_batch: Array, y_batch: Array, reg: float) -> tuple[Any, Array]:
         """Return the loss of a minibatch and its gradient (D, C); ``LinearSVM`` and ``Softmax`` differ in it."""
-        raise NotImplementedError
 
 
 class LinearSVM(LinearClassifier):
