@@ -4,8 +4,8 @@ Style transfer: an image as what is learned
 
 Training changes the weights of a network and keeps the images. Here the weights are kept and an image is changed, by
 gradient descent on its pixels, until its layer outputs match two targets: those of a photo (the content), and the
-correlations between the channels that a painting gives (the style).
-The losses are written by hand here, as in the course; then the same parts invert a layer and make a texture.
+correlations between the channels that a painting gives (the style). The losses are written by hand here, as in the
+course; then the same parts invert a layer and make a texture.
 
 Source: Gatys, Ecker & Bethge 2016, "Image style transfer using convolutional neural networks"
 (https://arxiv.org/abs/1508.06576); Mahendran & Vedaldi 2015 (https://arxiv.org/abs/1412.0035, inversion); CS231n,

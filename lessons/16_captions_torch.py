@@ -4,8 +4,9 @@ Captions with torch: a recurrent network that looks
 
 Lesson 12 wrote captions with a network of NumPy, from features that were computed once. Here the convolutional network
 learns along, in torch, and three decoders write: a plain recurrent network (RNN), a long short-term memory (LSTM), and
-an LSTM with attention, which weights the positions of the image anew before every word. First they learn 50 captions by heart;
-then they learn to describe drawn scenes, new ones too; and then scenes with combinations that they have never seen.
+an LSTM with attention, which weights the positions of the image anew before every word. First they learn 50 captions
+by heart; then they learn to describe drawn scenes, new ones too; and then scenes with combinations that they have
+never seen.
 
 Source: Vinyals, Toshev, Bengio and Erhan, "Show and tell", 2015 (https://arxiv.org/abs/1411.4555); Xu et al., "Show,
 attend and tell", 2015 (https://arxiv.org/abs/1502.03044); CS231n, assignment 3.

@@ -187,7 +187,7 @@ def test_the_seed_decides_everything(data: CaptionData) -> None:
 def test_states_that_do_not_fit(tmp_path: Path, data: CaptionData) -> None:
     path = tmp_path / "state.safetensors"
     save_caption_state(prepare_captions(tiny_captions(), data), path)
-    with pytest.raises(OtherDataError, match="not what it was"):
+    with pytest.raises(OtherDataError, match="images, captions or vocabulary differ"):
         restore_caption_state(prepare_captions(tiny_captions(), make_squares(16)), path)
     with pytest.raises(CheckpointError, match="network of the recipe"):
         restore_caption_state(prepare_captions(tiny_captions(hidden_size=9), data), path)
