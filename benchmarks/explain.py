@@ -56,7 +56,7 @@ import cnnlab
 from cnnlab import explain
 from cnnlab.explain.perturbation import partial
 from cnnlab.explain.perturbation.sliding_windows import SlidingWindows
-from cnnlab.hardware import has_fast_bf16, processor_name
+from cnnlab.hardware import has_fast_bf16, peak_resident_memory, processor_name
 from cnnlab.tracing import list_layers
 from cnnlab.zoo import create_model
 
@@ -334,21 +334,11 @@ def peak_memory(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 def measure_peak(case: Case, name: str, times: int) -> float:
     """Run integrated gradients, and return by how many MiB the peak of the process has risen."""
-    import resource
-
-    def peak() -> float:
-        status = Path("/proc/self/status")
-        if status.is_file():  # on Linux ru_maxrss begins with what the process that started this one had
-            line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-            return int(line.split()[1]) / 2**10
-        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return used / (2**20 if sys.platform == "darwin" else 2**10)
-
     case.model(case.image)[0, TARGET].backward()  # libraries and kernels are loaded
     list_layers(case.model, case.image)
-    before = peak()
+    before = peak_resident_memory() or 0
     integrated(case, name, times)
-    return peak() - before
+    return ((peak_resident_memory() or 0) - before) / 2**20
 
 
 # Results -------------------------------------------------------------------------------------------------------------

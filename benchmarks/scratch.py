@@ -38,7 +38,7 @@ from sklearn.metrics import euclidean_distances
 from sklearn.neighbors import KNeighborsClassifier
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from cnnlab.hardware import processor_name
+from cnnlab.hardware import peak_resident_memory, processor_name
 from cnnlab.scratch.classifiers import KNearestNeighbor
 from cnnlab.scratch.classifiers.linear import svm_loss_vectorized
 from cnnlab.scratch.layers._im2col import Geometry
@@ -329,28 +329,13 @@ def memory_in_this_process(images: int) -> float:
     conv = Conv((images, 64, 56, 56), (64, 64, 3, 3), pad=1)
     x, w, b = np.ones(conv.images, np.float32), np.ones(conv.filters, np.float32), np.ones(64, np.float32)
     dout = np.ones((images, 64, 56, 56), np.float32)
-    before = peak_bytes()
+    before = peak_resident_memory() or 0
     out, cache = conv_forward(x, w, b, conv.param)
     gradients = conv_backward(dout, cache)
-    after = peak_bytes()
+    after = peak_resident_memory() or 0
     assert out.shape == dout.shape
     assert gradients[0].shape == x.shape
     return (after - before) / 2**30
-
-
-def peak_bytes() -> int:
-    """The largest memory that this process ever had.
-
-    ``ru_maxrss`` of a child can begin at what its parent had when it started the child, which Linux's own count does
-    not.
-    """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
-    import resource  # not on Windows
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 # --- what comes out -------------------------------------------------------------------------------------------------

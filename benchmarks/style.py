@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import statistics
 import subprocess
@@ -38,21 +37,29 @@ from cnnlab.generate.style import StyleSettings, style_job
 from cnnlab.generate.style_targets import STYLE_TARGETS
 from cnnlab.hardware import processor_name
 
+# `cnnlab` with the arguments that follow, and then its peak memory in bytes on a line of its own.
+COMMAND = """
+import sys
+from cnnlab.cli import main
+from cnnlab.hardware import peak_resident_memory
+try:
+    main(sys.argv[1:])
+finally:
+    print(peak_resident_memory())
+"""
+
 
 def measure_command(options: argparse.Namespace, size: int) -> dict[str, Any]:
     """Run ``cnnlab style`` in a process of its own; return what it announced and what it took."""
-    command = [sys.executable, "-m", "cnnlab", "style", options.photo, options.painting, "--size", size, "--json"]
+    command = [sys.executable, "-c", COMMAND, "style", options.photo, options.painting, "--size", size, "--json"]
     command += ["--network", options.network, "--device", "cpu", "--out", options.pictures / f"{size}"]
     command += ["--weights", options.weights] if options.weights else []
     command += ["--steps", options.steps] if options.steps else []
     start = time.perf_counter()
-    process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    with process.stdout:
-        answer = json.loads(process.stdout.read())
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    whole, unit = time.perf_counter() - start, 1 if sys.platform == "darwin" else 1024
+    done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, text=True, check=True)
+    whole = time.perf_counter() - start
+    text, _, peak = done.stdout.strip().rpartition("\n")
+    answer, peak_bytes = json.loads(text), int(peak)
     expected = answer["forecast"]
     return {
         "size": expected["size"],
@@ -61,8 +68,8 @@ def measure_command(options: argparse.Namespace, size: int) -> dict[str, Any]:
         "seconds": answer["seconds"],
         "whole_seconds": whole,
         "announced_memory": expected["memory"],
-        "peak_memory": usage.ru_maxrss * unit,
-        "memory_ratio": expected["memory"] / (usage.ru_maxrss * unit),
+        "peak_memory": peak_bytes,
+        "memory_ratio": expected["memory"] / peak_bytes,
     }
 
 

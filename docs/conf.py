@@ -2,7 +2,7 @@
 
 Four comments in the pages are replaced when the docs are built, so that nothing has to be listed by hand::
 
-    <!-- modules: cnnlab.zoo -->   every public module of a room
+    <!-- modules: cnnlab.zoo -->   every public module of a room; "without what they hand on": its own names only
     <!-- data sets -->             the named data sets, with their facts
     <!-- commands -->              the command line, from its help texts
     <!-- recipe keys -->           the keys of a recipe, with defaults
@@ -61,14 +61,20 @@ sphinx_gallery_conf = {
 suppress_warnings = ["config.cache", "ref.python"]
 
 
-def modules_of(room: str) -> str:
-    """Return an automodule directive for every public module of a room and of the rooms in it, under a heading."""
+def modules_of(room: str, own_names: bool) -> str:
+    """Return an automodule directive for every public module of a room and of the rooms in it, under a heading.
+
+    Args:
+        room: dotted name of the package.
+        own_names: whether a module is described without the names that it hands on from other rooms.
+    """
     package = importlib.import_module(room)
     modules = pkgutil.walk_packages(package.__path__, f"{room}.")
     names = sorted(module.name for module in modules if "._" not in module.name)
+    options = ["   :ignore-module-all:"] if own_names else []
     blocks = []
     for name in names:
-        blocks += [f"## `{name}`", "", "```{eval-rst}", f".. automodule:: {name}", "```", ""]
+        blocks += [f"## `{name}`", "", "```{eval-rst}", f".. automodule:: {name}", *options, "```", ""]
     return "\n".join(blocks)
 
 
@@ -140,7 +146,8 @@ def fill_lesson(app: Any, page: str, source: list[str]) -> None:
 
 def fill(app: Any, page: str, source: list[str]) -> None:
     """Replace the comments named above."""
-    text = re.sub(r"<!-- modules: (\S+) -->", lambda match: modules_of(match[1]), source[0])
+    modules = r"<!-- modules: (\S+)( without what they hand on)? -->"
+    text = re.sub(modules, lambda match: modules_of(match[1], bool(match[2])), source[0])
     for comment, content in (("data sets", data_sets), ("commands", commands), ("recipe keys", recipe_keys)):
         if f"<!-- {comment} -->" in text:
             text = text.replace(f"<!-- {comment} -->", content())

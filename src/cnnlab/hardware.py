@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -153,6 +154,22 @@ def time_calls(
         synchronize(device)
         times.append(time.perf_counter() - before)
     return times
+
+
+def peak_resident_memory() -> int | None:
+    """Return the most bytes of main memory that this process ever had resident; ``None`` on Windows.
+
+    Linux tells it of the running program; ``ru_maxrss`` would start with the size of the process that started this one.
+    """
+    with suppress(OSError), open("/proc/self/status", encoding="ascii") as lines:
+        for line in lines:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    with suppress(ImportError):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return None
 
 
 def free_memory() -> int:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import json
 import platform
-import re
 import statistics
 import subprocess
 import sys
@@ -34,7 +33,15 @@ from torch import Tensor, nn
 
 from cnnlab.advisor.measurements import Measurement, save_measurement
 from cnnlab.errors import CnnlabError, TrainingError
-from cnnlab.hardware import Precision, choose_device, device_name, processor_name, synchronize, time_calls
+from cnnlab.hardware import (
+    Precision,
+    choose_device,
+    device_name,
+    peak_resident_memory,
+    processor_name,
+    synchronize,
+    time_calls,
+)
 from cnnlab.training.optim import make_optimizer
 from cnnlab.training.precision import choose_precision, saved_precision, to_memory_format
 from cnnlab.training.recipe import Recipe
@@ -274,23 +281,7 @@ class _MemoryWatch:
     def _most(self) -> int | None:
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
-        return _peak_resident() if self.device.type == "cpu" else None
-
-
-def _peak_resident() -> int | None:
-    """Return the most bytes this process had resident.
-
-    Linux tells it of the running program; ``ru_maxrss`` would start with the size of the process that started this one.
-    """
-    with suppress(OSError):
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-        if match := re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE):
-            return int(match[1]) * 1024
-    with suppress(ImportError):
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return None
+        return peak_resident_memory() if self.device.type == "cpu" else None
 
 
 if __name__ == "__main__":
