@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from cnnlab.console import duration, size
 from cnnlab.errors import UsageError
@@ -17,13 +19,15 @@ from cnnlab.generate.descent import Canvas, Job
 from cnnlab.generate.events import Size
 from cnnlab.generate.extractor import Extractor
 from cnnlab.hardware import free_memory, time_calls
-from cnnlab.tracing.forward_pass import trace
 
-# Measured with EfficientNet-Lite0, SqueezeNet and ResNet-18 at 256 to 512 pixels: the memory of kernels and eigenvalues
-# at any size, in bytes; and the ratio of allocated memory (with the allocator's gaps, and the blocks of smaller stages)
-# to the memory in use.
-_WORKSPACE = 28 << 20
-_GAPS = 1.7
+# Fitted by least squares to the peak memory of `cnnlab style` with seven networks (EfficientNet-Lite0, SqueezeNet,
+# VGG-11, ResNet-18, DenseNet-121, MobileNet v2, GoogLeNet) at 256 to 512 pixels: the memory of kernels and eigenvalues
+# at any size, in bytes; the ratio of allocated memory (with the allocator's gaps, the style loss, and the blocks of
+# smaller stages) to the tensors kept for the backward pass; and the number of further tensors of the largest size, for
+# gradients and the copies that convolutions make. `results/style.md` compares forecasts with measured peaks.
+_WORKSPACE = 45 << 20
+_GAPS = 1.25
+_LARGEST = 5
 _SHARE = 0.8  # of the free memory that an image may take
 _LEAST = 32  # pixels: no smaller size is offered
 
@@ -74,23 +78,31 @@ def used_memory(device: torch.device) -> int:
 
 
 def step_memory(extractor: Extractor, shape: Size) -> int:
-    """Return an estimate of the peak memory of one step in bytes: layer outputs, and gradients in the backward pass.
+    """Return an estimate of the peak memory of one step in bytes.
 
-    Every tensor of the forward pass is counted once, by its shape, without computing it. To these come four tensors of
-    the largest size: the gradients of a convolution's output and input, and the convolution's own copies of both.
+    It counts the tensors that autograd keeps from the forward pass for the backward pass, by their shapes, without
+    computing them, and some more of the largest size for the backward pass itself.
 
     Args:
-        extractor: the extractor, whose forward pass is traced.
+        extractor: the extractor, whose forward pass is run on the ``meta`` device.
         shape: height and width of the image in pixels.
     """
-    record = trace(extractor, (1, extractor.channels, *shape))
-    sizes = {
-        value.storage: math.prod(value.shape) * value.dtype.itemsize
-        for op in record.ops
-        for value in op.outputs
-        if value.parameter is None
-    }
-    return _WORKSPACE + round(_GAPS * (sum(sizes.values()) + 4 * max(sizes.values())))
+    twin = copy.deepcopy(extractor).to("meta")
+    weights = {tensor.untyped_storage()._cdata for tensor in [*twin.parameters(), *twin.buffers()]}
+    sizes: dict[int, int] = {}
+
+    def count(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()  # which a view shares with its base
+        if storage._cdata not in weights:
+            sizes[storage._cdata] = storage.nbytes()
+        return tensor
+
+    image = torch.empty(1, extractor.channels, *shape, device="meta", requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        outputs = twin(image)
+    for output in outputs.values():  # the losses keep them
+        count(output)
+    return _WORKSPACE + round(_GAPS * sum(sizes.values()) + _LARGEST * max(sizes.values()))
 
 
 def forecast(job: Job) -> Forecast:
