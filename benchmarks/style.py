@@ -9,6 +9,8 @@ What is measured, each as a ratio within one run:
 - ``cnnlab style`` in a fresh process per size, with its defaults: the time and the memory that it announces before the
   first step, the time of its steps, the time of the whole command, and the peak memory of the process (its largest
   resident set, which the system keeps). Linux and macOS only.
+- the same memory for the networks of ``--memory-of``, with random weights and two steps per size: it depends neither on
+  the weights nor on the number of steps.
 - one step of the optimisation at the largest of these sizes, for each description of style, against a bare forward and
   backward pass through the same layers with the same image. They take turns: A B C A B C ...; a ratio is the median
   over the rounds of the ratio within a round. Each runs twice before that without being timed.
@@ -50,7 +52,7 @@ finally:
 
 
 def measure_command(options: argparse.Namespace, size: int) -> dict[str, Any]:
-    """Run ``cnnlab style`` in a process of its own; return what it announced and what it took."""
+    """Run ``cnnlab style`` in a process of its own; return its forecast, its time and its memory."""
     command = [sys.executable, "-c", COMMAND, "style", options.photo, options.painting, "--size", size, "--json"]
     command += ["--network", options.network, "--device", "cpu", "--out", options.pictures / f"{size}"]
     command += ["--weights", options.weights] if options.weights else []
@@ -62,6 +64,7 @@ def measure_command(options: argparse.Namespace, size: int) -> dict[str, Any]:
     answer, peak_bytes = json.loads(text), int(peak)
     expected = answer["forecast"]
     return {
+        "network": options.network,
         "size": expected["size"],
         "steps": expected["steps"],
         "announced_seconds": expected["seconds"],
@@ -127,6 +130,14 @@ def page(result: dict[str, Any]) -> str:
             f"| {row['whole_seconds']:.0f} s | {row['announced_memory'] / 2**20:.0f} MiB "
             f"| {row['peak_memory'] / 2**20:.0f} MiB | {row['memory_ratio']:.2f} |"
         )
+    if result["memory"]:
+        lines += ["", "The memory of other networks:", "", "| network | pixels | announced | peak | announced / peak |"]
+        lines += ["|---|---:|---:|---:|---:|"]
+    for row in result["memory"]:
+        lines.append(
+            f"| {row['network']} | {row['size'][1]} x {row['size'][0]} | {row['announced_memory'] / 2**20:.0f} MiB "
+            f"| {row['peak_memory'] / 2**20:.0f} MiB | {row['memory_ratio']:.2f} |"
+        )
     lines += ["", f"One step at {result['commands'][-1]['size'][1]} pixels:", "", "| | seconds | of the bare pass |"]
     lines += ["|---|---:|---:|"]
     lines += [f"| {row['step']} | {row['seconds']:.3f} | {row['ratio']:.2f} |" for row in result["steps"]]
@@ -145,7 +156,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--rounds", type=int, default=5, help="rounds of steps (default 5)")
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder of the results (default results)")
     parser.add_argument("--pictures", type=Path, default=Path("looks/benchmark"), help="folder of the pictures")
+    parser.add_argument("--memory-of", default="", metavar="NETWORKS", help="other networks, with commas between them")
     options = parser.parse_args(arguments)
+    others = [name for name in options.memory_of.split(",") if name]
+    brief = {"weights": "random", "steps": 2}
     sizes = [int(size) for size in options.sizes.split(",")]
     result = {
         "network": options.network,
@@ -159,6 +173,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
             "Python": platform.python_version(),
         },
         "commands": [measure_command(options, size) for size in sizes],
+        "memory": [
+            measure_command(argparse.Namespace(**vars(options) | brief | {"network": name}), size)
+            for name in others
+            for size in (sizes[0], sizes[-1])
+        ],
         "steps": measure_steps(options, sizes[-1]),
     }
     options.out.mkdir(parents=True, exist_ok=True)

@@ -264,12 +264,14 @@ def test_a_style_transfer_is_measured_against_what_it_announced(tmp_path: Path) 
     for path, picture in zip(paths, pictures, strict=True):
         Image.fromarray(picture).save(path)
     options = ["--sizes", "64", "--network", "squeezenet1_1", "--weights", "random", "--steps", "1", "--rounds", "2"]
+    options += ["--memory-of", "squeezenet1_0"]
     result = style.main([*map(str, paths), *options, "--out", str(tmp_path), "--pictures", str(tmp_path / "looks")])
     (row,) = result["commands"]
     assert row["size"] == [48, 64]
     assert row["memory_ratio"] == pytest.approx(row["announced_memory"] / row["peak_memory"])
     assert 0.5 < row["memory_ratio"] < 2
     assert row["seconds"] < row["whole_seconds"]
+    assert [(row["network"], row["steps"]) for row in result["memory"]] == [("squeezenet1_0", 4)] * 2
     bare, *steps = result["steps"]
     assert bare["ratio"] == 1
     assert {row["step"] for row in steps} == {"gram", "swag", "wasserstein"}

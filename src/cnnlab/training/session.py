@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +37,16 @@ class Position:
         self.sums = torch.zeros_like(self.sums)
         self.epoch, self.step, self.epoch_seconds = self.epoch + 1, 0, 0.0
         self.seconds += seconds
+
+    def facts(self) -> dict[str, float]:
+        """Return the position without the sums, as plain values."""
+        return {key: value for key, value in vars(self).items() if key != "sums"}
+
+    def restore(self, facts: Mapping[str, Any], sums: Tensor) -> None:
+        """Take the position that :meth:`facts` returned, and the sums."""
+        for key in self.facts():
+            setattr(self, key, facts[key])
+        self.sums = sums.to(self.sums)
 
 
 class AtPosition:

@@ -31,6 +31,8 @@ from cnnlab.training.checkpoint import (
 )
 from cnnlab.training.session import Session, check_weights
 
+BEST = ("loss", "accuracy", "epoch")
+
 
 def save_state(session: Session, path: Path) -> None:
     """Write the state of ``session`` to ``path``; every process must call it, the first one writes.
@@ -51,33 +53,25 @@ def save_state(session: Session, path: Path) -> None:
     if session.ema:
         tensors |= {f"average.{k}": v for k, v in session.ema.model.state_dict().items()}
     tensors["sums"] = torch.as_tensor(sums)
-    write_state(path, tensors, session.data, session.contents, optimizer=plain, position=_position(session))
+    # States of earlier versions hold the facts about the best epoch beside the position.
+    position = session.position.facts() | {f"best_{key}": getattr(session.best, key) for key in BEST}
+    facts = {"data": data_fingerprint(session.data), "contents": dict(session.contents)}
+    write_state(path, tensors, optimizer=plain, position=position, **facts)
 
 
-def write_state(
-    path: Path, tensors: Mapping[str, torch.Tensor], data: ImageData, checksums: Mapping[str, int], **facts: Any
-) -> None:
+def write_state(path: Path, tensors: Mapping[str, torch.Tensor], **facts: Any) -> None:
     """Write the tensors of a training and the facts about it to ``path``.
 
     Args:
         path: the file.
         tensors: tensors, whose names begin with a group and a dot.
-        data: the images of the training.
-        checksums: checksums of the pixels of each split.
-        facts: further plain values.
+        facts: plain values; the versions of the format and of cnnlab are added.
 
     Raises:
         RunError: the file cannot be written; the one that was there before is intact.
     """
     facts |= {"format": FORMAT, "cnnlab": cnnlab.__version__}
-    facts |= {"data": data_fingerprint(data), "contents": dict(checksums)}
     save_tensors(path, tensors, {"cnnlab": json.dumps(facts)})
-
-
-def _position(session: Session) -> dict[str, float]:
-    """Return the position and the facts about the best epoch under the names that they have in the file."""
-    values = {key: getattr(session.position, key) for key in ("epoch", "step", "seconds", "epoch_seconds")}
-    return values | {f"best_{key}": getattr(session.best, key) for key in ("loss", "accuracy", "epoch")}
 
 
 def restore_state(session: Session, path: Path) -> None:
@@ -96,13 +90,11 @@ def restore_state(session: Session, path: Path) -> None:
         raise CheckpointError(f"{path} does not fit the network of the recipe: {error}") from None
     unpack_optimizer(session.optimizer, groups["optimizer"], facts["optimizer"])
     session.best.weights = groups["best"]
-    for key, value in facts["position"].items():
-        if key.startswith("best_"):
-            setattr(session.best, key.removeprefix("best_"), value)
-        else:
-            setattr(session.position, key, value)
-    if distributed.rank() == 0:  # the sum over the processes: held by one of them
-        session.position.sums = groups["sums"][""].to(session.position.sums)
+    for key in BEST:
+        setattr(session.best, key, facts["position"][f"best_{key}"])
+    sums = groups["sums"][""]
+    # They are sums over the processes, so that one process alone must hold them.
+    session.position.restore(facts["position"], sums if distributed.rank() == 0 else torch.zeros_like(sums))
 
 
 def read_state(path: Path) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Any]]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import cnnlab
 from cnnlab.errors import CheckpointError, OtherDataError
 from cnnlab.generate.captions.data import CaptionData
 from cnnlab.generate.captions.session import CaptionSession, check_weights
-from cnnlab.training.checkpoint import FORMAT, pack_optimizer, save_tensors, unpack_optimizer
-from cnnlab.training.state import read_state
+from cnnlab.training.checkpoint import pack_optimizer, unpack_optimizer
+from cnnlab.training.state import read_state, write_state
 
 KIND = "captioning network"
-POSITION = ("epoch", "step", "seconds", "epoch_seconds")
 BEST = ("loss", "bleu", "epoch")
 
 
@@ -30,17 +27,10 @@ def save_caption_state(session: CaptionSession, path: Path) -> None:
     tensors |= {f"optimizer.{key}": value for key, value in slots.items()}
     tensors |= {f"best.{key}": value for key, value in session.best.weights.items()}
     tensors["sums"] = session.position.sums
-    facts = {
-        "format": FORMAT,
-        "cnnlab": cnnlab.__version__,
-        "kind": KIND,
-        "optimizer": plain,
-        "position": {key: getattr(session.position, key) for key in POSITION},
-        # JSON has no infinity, which the loss is before the first epoch.
-        "best": {key: getattr(session.best, key) for key in BEST} if session.best.epoch else {},
-        "data": data_fingerprints(session.data),
-    }
-    save_tensors(path, tensors, {"cnnlab": json.dumps(facts)})
+    # JSON has no infinity, which the loss is before the first epoch.
+    best = {key: getattr(session.best, key) for key in BEST} if session.best.epoch else {}
+    facts = {"position": session.position.facts(), "best": best, "data": data_fingerprints(session.data)}
+    write_state(path, tensors, kind=KIND, optimizer=plain, **facts)
 
 
 def restore_caption_state(session: CaptionSession, path: Path) -> None:
@@ -66,12 +56,10 @@ def restore_caption_state(session: CaptionSession, path: Path) -> None:
     except RuntimeError as error:
         raise CheckpointError(f"{path} does not fit the network of the recipe: {error}") from None
     unpack_optimizer(session.optimizer, groups["optimizer"], facts["optimizer"])
-    for key in POSITION:
-        setattr(session.position, key, facts["position"][key])
     for key, value in facts["best"].items():
         setattr(session.best, key, value)
     session.best.weights = dict(groups["best"])
-    session.position.sums = groups["sums"][""].to(session.position.sums)
+    session.position.restore(facts["position"], groups["sums"][""])
 
 
 def data_fingerprints(data: CaptionData) -> dict[str, int]:

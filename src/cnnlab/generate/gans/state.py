@@ -10,9 +10,7 @@ from cnnlab.data.file_contents import contents
 from cnnlab.errors import CheckpointError
 from cnnlab.generate.gans.session import GanSession, check_weights
 from cnnlab.training.checkpoint import pack_optimizer, unpack_optimizer
-from cnnlab.training.state import check_same_data, read_state, write_state
-
-POSITION = ("epoch", "step", "seconds", "epoch_seconds")
+from cnnlab.training.state import check_same_data, data_fingerprint, read_state, write_state
 
 
 def save_gan_state(session: GanSession, path: Path) -> None:
@@ -32,8 +30,8 @@ def save_gan_state(session: GanSession, path: Path) -> None:
     if session.ema:
         tensors |= {f"average.{key}": value for key, value in session.ema.model.state_dict().items()}
     tensors["sums"] = session.position.sums
-    position = {key: getattr(session.position, key) for key in POSITION}
-    write_state(path, tensors, session.data, session.contents, kind="GAN", optimizers=plain, position=position)
+    facts = {"data": data_fingerprint(session.data), "contents": dict(session.contents)}
+    write_state(path, tensors, kind="GAN", optimizers=plain, position=session.position.facts(), **facts)
 
 
 def restore_gan_state(session: GanSession, path: Path) -> None:
@@ -56,9 +54,7 @@ def restore_gan_state(session: GanSession, path: Path) -> None:
         raise CheckpointError(f"{path} does not fit the networks of the recipe: {error}") from None
     for name, optimizer in _optimizers(session).items():
         unpack_optimizer(optimizer, groups[name], facts["optimizers"][name])
-    for key in POSITION:
-        setattr(session.position, key, facts["position"][key])
-    session.position.sums = groups["sums"][""].to(session.position.sums)
+    session.position.restore(facts["position"], groups["sums"][""])
 
 
 def _optimizers(session: GanSession) -> dict[str, torch.optim.Optimizer]:
