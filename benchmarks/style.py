@@ -54,7 +54,7 @@ finally:
 def measure_command(options: argparse.Namespace, size: int) -> dict[str, Any]:
     """Run ``cnnlab style`` in a process of its own; return its forecast, its time and its memory."""
     command = [sys.executable, "-c", COMMAND, "style", options.photo, options.painting, "--size", size, "--json"]
-    command += ["--network", options.network, "--device", "cpu", "--out", options.pictures / f"{size}"]
+    command += ["--network", options.network, "--device", "cpu", "--out", options.pictures / f"{options.network}-{size}"]
     command += ["--weights", options.weights] if options.weights else []
     command += ["--steps", options.steps] if options.steps else []
     start = time.perf_counter()
@@ -176,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         "memory": [
             measure_command(argparse.Namespace(**vars(options) | brief | {"network": name}), size)
             for name in others
-            for size in (sizes[0], sizes[-1])
+            for size in dict.fromkeys((sizes[0], sizes[-1]))
         ],
         "steps": measure_steps(options, sizes[-1]),
     }

@@ -271,7 +271,7 @@ def test_a_style_transfer_is_measured_against_what_it_announced(tmp_path: Path) 
     assert row["memory_ratio"] == pytest.approx(row["announced_memory"] / row["peak_memory"])
     assert 0.5 < row["memory_ratio"] < 2
     assert row["seconds"] < row["whole_seconds"]
-    assert [(row["network"], row["steps"]) for row in result["memory"]] == [("squeezenet1_0", 4)] * 2
+    assert [(row["network"], row["steps"]) for row in result["memory"]] == [("squeezenet1_0", 4)]
     bare, *steps = result["steps"]
     assert bare["ratio"] == 1
     assert {row["step"] for row in steps} == {"gram", "swag", "wasserstein"}
