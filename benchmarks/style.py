@@ -54,7 +54,8 @@ finally:
 def measure_command(options: argparse.Namespace, size: int) -> dict[str, Any]:
     """Run ``cnnlab style`` in a process of its own; return its forecast, its time and its memory."""
     command = [sys.executable, "-c", COMMAND, "style", options.photo, options.painting, "--size", size, "--json"]
-    command += ["--network", options.network, "--device", "cpu", "--out", options.pictures / f"{options.network}-{size}"]
+    folder = options.pictures / f"{options.network}-{size}"
+    command += ["--network", options.network, "--device", "cpu", "--out", folder]
     command += ["--weights", options.weights] if options.weights else []
     command += ["--steps", options.steps] if options.steps else []
     start = time.perf_counter()
