@@ -8,7 +8,7 @@ Four comments in the pages are replaced when the docs are built, so that nothing
     <!-- recipe keys -->           the keys of a recipe, with defaults
 
 The pages of the lessons are made from ``lessons/`` by sphinx-gallery. Nothing is run for them: their pictures and
-numbers are those that ``benchmarks/lessons.py`` measured at full scale.
+numbers are those that ``benchmarks/lessons.py`` measured at full scale, and ``benchmarks/museum.py`` for the museum.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../lessons",
     "gallery_dirs": "lessons",
     "plot_gallery": False,
-    "ignore_pattern": r"common\.py$",
+    "ignore_pattern": r"(common|exhibit)\.py$",
     "download_all_examples": False,
     "show_signature": False,
     "remove_config_comments": True,
@@ -136,12 +136,28 @@ def lesson_results(name: str) -> str:
     return "\n".join([*text, "", ""])
 
 
+def museum_results(name: str) -> str:
+    """What a script of the museum gave with and without its bug, as reStructuredText."""
+    file = Path(__file__).parents[1] / "results" / "museum.json"
+    rows = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+    row = next((row for row in rows if row["script"] == name), None)
+    if row is None:
+        return ""
+    with_bug, fixed, reported = (sum(row[key]) / row["n"] for key in ("with_bug", "fixed", "with_bug_reported"))
+    believed = "" if reported == with_bug else f" (the script believes in {reported:.1%})"
+    caption = f"Held-out accuracy {with_bug:.1%} with the bug{believed}, {fixed:.1%} without; n = {row['n']}."
+    return "\n".join(
+        ["What comes out", "--------------", "", f".. figure:: /images/museum/{name}.png", "", f"   {caption}", "", ""]
+    )
+
+
 def fill_lesson(app: Any, page: str, source: list[str]) -> None:
     """Put what a lesson gave before the links to its files."""
     folder, _, name = page.rpartition("/")
-    if folder == "lessons":
+    results = {"lessons": lesson_results, "lessons/museum": museum_results}.get(folder)
+    if results is not None:
         end = ".. _sphx_glr_download"
-        source[0] = source[0].replace(end, f"{lesson_results(name)}\n{end}", 1)
+        source[0] = source[0].replace(end, f"{results(name)}\n{end}", 1)
 
 
 def fill(app: Any, page: str, source: list[str]) -> None:
