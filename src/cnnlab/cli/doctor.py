@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cnnlab.cli._findings import print_finding
 from cnnlab.cli._options import DataDir, DataName, FileColumn, Json, LabelColumn, Layout, reading_of
 from cnnlab.cli._output import print_json
 
@@ -39,17 +40,11 @@ def doctor(
     console.print(Text(f"{diagnosis.name}: {diagnosis.images} images examined", style="bold"))
     for note in diagnosis.notes:
         console.print(Text(f"  {note}"))
-    colours = {"error": "red", "warning": "yellow", "note": "cyan"}
     for finding in diagnosis.findings:
-        console.print()
-        head = Text(f"{finding.severity:<8}", style=f"bold {colours[finding.severity]}")
-        console.print(head.append(f"{finding.kind}: {finding.message}", style="default"))
         lines = [" = ".join(group) for group in finding.groups] or list(finding.files)
         if len(lines) > 6:
             lines[5:] = [f"... and {len(lines) - 5} more (--json lists them all)"]
-        for line in lines:
-            console.print(Text(f"          {line}", style="dim"))
-        console.print(Text(f"        → {finding.advice}"))
+        print_finding(console, finding, lines)
     console.print()
     errors = sum(finding.severity == "error" for finding in diagnosis.findings)
     if errors:

@@ -1,0 +1,53 @@
+"""``cnnlab why``: find out why a training does not learn."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cnnlab.cli._findings import print_finding
+from cnnlab.cli._options import DataDir, Json, MovedData
+from cnnlab.cli._output import print_json
+
+
+def why(
+    target: Annotated[
+        str,
+        typer.Argument(metavar="RUN|RECIPE|SCRIPT.py:make_model", help="Run folder, recipe, or function in a script."),
+    ],
+    data: MovedData = None,
+    data_dir: DataDir = None,
+    time_limit: Annotated[float, typer.Option(min=1, help="Seconds after which a script is stopped.")] = 90.0,
+    as_json: Json = False,
+) -> None:
+    """Find out why a training does not learn: softmax before the loss, frozen layers, a wrong rate, and the like.
+
+    What should be mended first stands first. Exit code 1 when something keeps the network from learning.
+
+    Examples: `cnnlab why train.py:make_model` · `cnnlab why lenet5-mnist5k` · `cnnlab why runs/lenet5-mnist5k-1`
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    from cnnlab.why import examine
+
+    folder, moved = (None if one is None else str(one) for one in (data_dir, data))
+    diagnosis = examine(target, data_dir=folder, data=moved, time_limit=time_limit)
+    if as_json:
+        print_json(diagnosis.to_dict())
+        raise typer.Exit(int(diagnosis.harmful))
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(Text(f"{diagnosis.name}: examined in {diagnosis.seconds:.0f} s", style="bold"))
+    for line in diagnosis.about:
+        console.print(Text(f"  {line}"))
+    for finding in diagnosis.findings:
+        print_finding(console, finding, [finding.meaning] if finding.meaning else [], finding.code)
+    console.print()
+    errors = sum(finding.severity == "error" for finding in diagnosis.findings)
+    if errors:
+        first = diagnosis.findings[0].kind
+        console.print(Text(f"Mend the first one first ({first}), then ask again.", style="bold red"))
+    else:
+        console.print(Text("Nothing here keeps the network from learning.", style="bold green"))
+    raise typer.Exit(int(diagnosis.harmful))

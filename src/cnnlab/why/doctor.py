@@ -1,0 +1,41 @@
+"""The doctor for trainings: examine a script, a recipe or a run, and rank what is wrong."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from cnnlab.runs.training_folder import is_run
+from cnnlab.why.diagnosis import Diagnosis
+from cnnlab.why.examination import examine_subject
+from cnnlab.why.process import examine_script
+from cnnlab.why.recipe_subject import recipe_subject
+from cnnlab.why.run_findings import examine_run
+from cnnlab.why.script import split_target
+
+
+def examine(
+    target: str | os.PathLike[str], *, data_dir: str | None = None, data: str | None = None, time_limit: float = 90.0
+) -> Diagnosis:
+    """Examine why a training does not learn.
+
+    Args:
+        target: ``SCRIPT.py:make_model``, the folder of a run, or the name or YAML file of a recipe.
+        data_dir: folder to look for data sets in first, for recipes and runs.
+        data: data set, folder or CSV file to use instead of the recipe's.
+        time_limit: seconds after which a script is stopped.
+
+    Raises:
+        UsageError: there is no such script, function, run or recipe; or the script fails before anything can be seen.
+        DataError, ModelError: a recipe cannot be prepared.
+    """
+    text = os.fspath(target)
+    if ".py:" in text or text.endswith(".py"):
+        path, function = split_target(text)
+        return examine_script(path, function, time_limit)
+    if is_run(Path(text)):
+        return examine_run(Path(text), data_dir, data)
+    with torch.random.fork_rng():
+        return examine_subject(recipe_subject(text, data_dir, data))

@@ -1,0 +1,391 @@
+"""An examination: what the checks measure, each once and only when it is asked for."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cnnlab.errors import ModelError
+from cnnlab.why import observe
+from cnnlab.why.observe import Calls, Step, first_tensor, watching
+from cnnlab.why.subject import Sample, Subject, examined, plain_step, take, take_sample
+from cnnlab.why.trials import Change, Trial, begin, gives_classes, outputs_of, run_trial, shuffled
+
+STEPS = 60  # steps of a short training
+JUDGED = 256  # images by which a short training is judged
+
+
+@dataclass
+class Pass:
+    """One forward and backward pass of the network as the training begins with it.
+
+    Attributes:
+        outputs: outputs in train mode (n, ...).
+        evaluated: outputs in eval mode for the same images.
+        loss: value of the loss; NaN if it cannot be computed.
+        calls: calls of layers and activations, in their order.
+        gradients: gradient of each parameter by its dotted name; None where the loss does not depend on it.
+        parameters: the parameters of the network that made this pass.
+        leaves: the tensors that the loss depends on.
+        at_outputs: gradient of the loss for the outputs.
+        loss_calls: calls of losses and softmax functions within the loss.
+    """
+
+    outputs: Tensor
+    evaluated: Tensor
+    loss: float
+    calls: list[observe.Call]
+    gradients: dict[str, Tensor | None]
+    parameters: list[Tensor]
+    leaves: list[Tensor]
+    at_outputs: Tensor | None
+    loss_calls: list[observe.Call]
+
+
+class Exam:
+    """The measurements of a training.
+
+    Args:
+        subject: the training.
+        seconds: time that the short trainings may take together.
+    """
+
+    def __init__(self, subject: Subject, seconds: float = 18.0) -> None:
+        self.subject = subject
+        self.began, self.seconds = time.perf_counter(), seconds
+        self._trials: dict[str, Trial] = {}
+
+    # Data
+
+    @cached_property
+    def train(self) -> Sample:
+        """A sample of the training split."""
+        torch.manual_seed(0)
+        return take_sample(self.subject.train, "The training data")
+
+    @cached_property
+    def val(self) -> Sample | None:
+        """A sample of the validation split; None without one."""
+        torch.manual_seed(0)
+        return None if self.subject.val is None else take_sample(self.subject.val, "The validation data")
+
+    @cached_property
+    def batch(self) -> tuple[Tensor, Tensor]:
+        """A batch of training images as the network gets them, without augmentation, and its labels."""
+        torch.manual_seed(0)
+        count = min(len(self.train), self.probe_size)
+        chosen = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(0))[:count]
+        return self.train.images[chosen], self.train.labels[chosen]
+
+    @property
+    def probe_size(self) -> int:
+        """The number of images that are looked at closely: fewer of large images."""
+        pixels = self.train.images[0].numel()
+        return 64 if pixels <= 3 * 64 * 64 else 16
+
+    @cached_property
+    def judge(self) -> tuple[Tensor, Tensor]:
+        """The images and labels by which short trainings are judged: of the training split."""
+        count = min(len(self.train), JUDGED if self.train.images[0].numel() <= 3 * 64 * 64 else 64)
+        chosen = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(1))[:count]
+        return self.train.images[chosen], self.train.labels[chosen]
+
+    @cached_property
+    def whole_labels(self) -> bool:
+        """Whether the labels are numbers of classes, one for each image."""
+        labels = self.train.labels
+        return labels.ndim == 1 and not labels.is_floating_point()
+
+    @cached_property
+    def classes(self) -> int:
+        """The number of classes that the network has scores for; 0 when it gives no scores of classes."""
+        outputs = self.first.outputs
+        return outputs.shape[1] if gives_classes(outputs, self.batch[1].long()) or self._scores(outputs) else 0
+
+    def _scores(self, outputs: Tensor) -> bool:
+        return self.whole_labels and outputs.ndim == 2 and outputs.shape[1] > 1
+
+    @cached_property
+    def consecutive(self) -> tuple[Tensor, Tensor]:
+        """Images and labels that follow each other as they are delivered, not in the order of a shuffled epoch."""
+        images = self.whole_images
+        if images is None:
+            parts = take(self.subject.batches(), max(1, 1000 // (self.train.batch_size or 32)))
+            return torch.cat([part for part, _ in parts]), torch.cat([part for _, part in parts])
+        labels = (
+            self.subject.train[1] if isinstance(self.subject.train, tuple) else self.subject.train.dataset.tensors[1]
+        )
+        return images[:1000], labels[:1000]
+
+    @property
+    def whole_images(self) -> Tensor | None:
+        """All training images in their own order, where they are a tensor in memory."""
+        if isinstance(self.subject.train, tuple):
+            return self.subject.train[0]
+        tensors = getattr(getattr(self.subject.train, "dataset", None), "tensors", None)
+        return (
+            tensors[0] if tensors and len(tensors) > 1 and tensors[0].shape[1:] == self.train.images.shape[1:] else None
+        )
+
+    # The network at the start
+
+    @cached_property
+    def evaluated(self) -> Tensor:
+        """The outputs of the network in eval mode at the start, for :attr:`batch`."""
+        outputs = outputs_of(begin(self.subject)[0], self.batch[0])
+        if outputs is None:
+            raise ModelError("The network returns no tensor with a row for each image.")
+        return outputs
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The network as the training begins with it; not to be trained."""
+        return self._beginning[0]
+
+    @cached_property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer of :attr:`model`."""
+        return self._beginning[1]
+
+    @cached_property
+    def _beginning(self) -> tuple[nn.Module, torch.optim.Optimizer]:
+        return begin(self.subject)
+
+    @cached_property
+    def first(self) -> Pass:
+        """A forward and backward pass at the start, in train mode, with the loss of the training."""
+        with examined(self.subject, "a forward pass and the loss"):
+            return self._first()
+
+    def _first(self) -> Pass:
+        model, _ = begin(self.subject)
+        images, labels = self.batch
+        evaluated = outputs_of(model, images)
+        model.train()
+        model.zero_grad()
+        wanted = observe.WEIGHTED | observe.RECTIFIERS | observe.SATURATING | observe.OTHER_ACTIVATIONS
+        with Calls(wanted | observe.NONLINEAR | {"dropout"}, model) as forward:
+            returned = model(images)
+        outputs = first_tensor(returned)
+        if outputs is None or evaluated is None:
+            raise ModelError(
+                f"The network returns {type(returned).__name__}; expected a tensor of scores (N, classes)."
+            )
+        with Calls(observe.LOSSES | observe.SOFTMAXES, model) as in_loss:
+            loss = self.subject.compute_loss(returned, labels)
+        at_outputs, leaves = None, observe.graph_leaves(loss)
+        if loss.requires_grad:
+            total = loss if loss.numel() == 1 else loss.sum()
+            if outputs.requires_grad:
+                at_outputs = torch.autograd.grad(total, outputs, retain_graph=True, allow_unused=True)[0]
+            total.backward()
+        gradients = {name: one.grad for name, one in model.named_parameters()}
+        value = float(loss.detach().float().mean())
+        return Pass(
+            outputs.detach(),
+            evaluated,
+            value,
+            forward.calls,
+            gradients,
+            list(model.parameters()),
+            leaves,
+            at_outputs,
+            in_loss.calls,
+        )
+
+    # The step of the training
+
+    @cached_property
+    def steps(self) -> list[Step]:
+        """Three steps of the training, watched, with batches of its own."""
+        model, optimizer = begin(self.subject)
+        step, recorded = self.subject.step(), []
+        for images, labels in take(self.small_batches(), 3):
+            with examined(self.subject, "the training step"), watching(model, optimizer) as record:
+                record.value = step(model, optimizer, images, labels)
+            record.labels = labels
+            recorded.append(record)
+        return recorded
+
+    def small_batches(self, augment: bool = True) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield batches in the training's own order, of at most :attr:`trial_batch` images."""
+        torch.manual_seed(0)
+        for images, labels in self.subject.batches():
+            images, labels = images[: self.trial_batch], labels[: self.trial_batch]
+            if augment and self.subject.augment is not None:
+                images = self.subject.augment(images)
+            yield images, labels
+
+    # Short trainings
+
+    @cached_property
+    def trial_batch(self) -> int:
+        """The number of images of a batch in short trainings."""
+        pixels = self.train.images[0].numel()
+        most = 64 if pixels <= 3 * 64 * 64 else 8
+        return min(most, self.train.batch_size or most)
+
+    @cached_property
+    def step_seconds(self) -> float:
+        """The time of one plain step."""
+        model, optimizer = begin(self.subject)
+        step = plain_step(self.subject.compute_loss)
+        images, labels = self.train.images[: self.trial_batch], self.train.labels[: self.trial_batch]
+        began = time.perf_counter()
+        step(model, optimizer, images, labels)
+        return time.perf_counter() - began
+
+    @cached_property
+    def trial_steps(self) -> int:
+        """The number of steps of a short training: as many as the time allows."""
+        return int(min(STEPS, max(6, self.seconds / 9 / max(self.step_seconds, 1e-4))))
+
+    @property
+    def time_left(self) -> float:
+        """The seconds that are left for short trainings."""
+        return self.seconds - (time.perf_counter() - self.began)
+
+    @cached_property
+    def run(self) -> Trial:
+        """The training itself, for a few dozen steps."""
+        return run_trial(
+            self.subject, self.small_batches(), self.trial_steps, self.judge, seconds=max(2.0, self.seconds / 6)
+        )
+
+    def with_change(
+        self, name: str, change: Change | None = None, *, own_step: bool = False, clean: bool = True
+    ) -> Trial:
+        """Return the result of the training with one thing changed, for as many steps as :attr:`run`.
+
+        Args:
+            name: name of the change; the same name is tried once.
+            change: a function that changes the network or the optimizer.
+            own_step: whether to make the training's own steps, not plain ones.
+            clean: whether to give it shuffled batches without augmentation instead of the training's own.
+        """
+        if name not in self._trials:
+            images, labels = self.train.images, self.train.labels
+            batches = shuffled(images, labels, max(2, self.clean_batch)) if clean else self.small_batches()
+            step = None if own_step else plain_step(self.subject.compute_loss)
+            self._trials[name] = run_trial(
+                self.subject, batches, self.trial_steps if self.run.broken else len(self.run.losses),
+                self.judge, step=step, change=change, seconds=max(1.5, self.seconds / 6),
+            )  # fmt: skip
+        return self._trials[name]
+
+    @cached_property
+    def batch_by_heart(self) -> tuple[Trial, Trial]:
+        """Two trainings on one batch alone: with the training's own step, and with a plain step and Adam."""
+        images, labels = (part[: self.heart_size] for part in self.batch)
+        steps, seconds = max(10, self.trial_steps), max(1.5, self.seconds / 8)
+        batches = itertools.repeat((images, labels))
+        own = run_trial(self.subject, batches, steps, (images, labels), seconds=seconds)
+        adam = replace(
+            self.subject,
+            make_optimizer=lambda model: torch.optim.Adam(
+                [one for one in model.parameters() if one.requires_grad], 1e-3
+            ),
+            rate=None,
+        )
+        step = plain_step(self.subject.compute_loss)
+        return own, run_trial(adam, batches, steps, (images, labels), step=step, seconds=seconds)
+
+    @property
+    def heart_size(self) -> int:
+        """The number of images that are to be learned by heart."""
+        return min(16, len(self.batch[0]))
+
+    @cached_property
+    def plain_step_learns(self) -> bool:
+        """Whether the network gets anywhere with a plain step and Adam on shuffled images: then data and network are
+        not to blame."""
+        if self.run.skill > 0.3:
+            return True
+        adam = replace(
+            self.subject,
+            make_optimizer=lambda model: torch.optim.Adam(
+                [one for one in model.parameters() if one.requires_grad], 1e-3
+            ),
+            rate=None,
+        )
+        batches = shuffled(self.train.images, self.train.labels, max(2, self.clean_batch))
+        step = plain_step(self.subject.compute_loss)
+        seconds = max(1.5, self.seconds / 8)
+        return run_trial(adam, batches, self.trial_steps, self.judge, step=step, seconds=seconds).skill > 0.2
+
+    @cached_property
+    def update_ratio(self) -> float:
+        """The largest change of a weight in the watched steps, relative to the weight."""
+        sizes = {name: float(one.detach().norm()) for name, one in self.model.named_parameters() if one.ndim > 1}
+        ratios = [
+            step.moved[name] / size
+            for step in self.steps
+            for name, size in sizes.items()
+            if size and name in step.moved
+        ]
+        return max(ratios, default=0.0)
+
+    @property
+    def clean_batch(self) -> int:
+        """The number of images of a clean batch, which does not depend on the training's own."""
+        return 32 if self.train.images[0].numel() <= 3 * 64 * 64 else 8
+
+    @cached_property
+    def chance_loss(self) -> float:
+        """The cross entropy of guessing: log of the number of classes; NaN without classes."""
+        return math.log(self.classes) if self.classes > 1 else math.nan
+
+    # Labels and pixels
+
+    @cached_property
+    def neighbours(self) -> tuple[np.ndarray, np.ndarray]:
+        """For each image of the training sample the position of its nearest other one, and the distance."""
+        return nearest(self.train.images, None)
+
+    @cached_property
+    def agreement(self) -> float:
+        """The share of training images whose nearest neighbour in pixels has the same label."""
+        labels = self.train.labels.numpy()
+        return float((labels[self.neighbours[0]] == labels).mean())
+
+    @cached_property
+    def chance_agreement(self) -> float:
+        """The agreement of labels drawn at random."""
+        shares = np.unique(self.train.labels.numpy(), return_counts=True)[1] / len(self.train)
+        return float((shares**2).sum())
+
+
+def nearest(images: Tensor, others: Tensor | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each image the position of the nearest of the others and its Euclidean distance.
+
+    Args:
+        images: images (n, C, H, W).
+        others: images (m, C, H, W); when None, the images themselves, each but itself.
+    """
+    left = pooled(images)
+    right = left if others is None else pooled(others)
+    indices, distances = [], []
+    for start in range(0, len(left), 512):
+        part = torch.cdist(left[start : start + 512], right)
+        if others is None:
+            part[torch.arange(len(part)), torch.arange(start, start + len(part))] = torch.inf
+        values, places = part.min(1)
+        indices.append(places)
+        distances.append(values)
+    return torch.cat(indices).numpy(), torch.cat(distances).numpy()
+
+
+def pooled(images: Tensor, side: int = 32) -> Tensor:
+    """Return images as rows of at most side x side positions, float32 (n, C * side * side)."""
+    images = images.float()
+    if images.ndim == 4 and max(images.shape[2:]) > side:
+        images = nn.functional.adaptive_avg_pool2d(images, side)
+    return images.flatten(1)
