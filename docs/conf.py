@@ -34,7 +34,7 @@ extensions = [
     "myst_parser",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "images/lessons/**"]
+exclude_patterns = ["_build", "images/lessons/**", "images/museum/**"]
 html_theme = "furo"
 html_title = f"cnnlab {version}"
 

@@ -5,7 +5,7 @@ Divided by 255 twice
 The loader gives floats between 0 and 1, as ``ToTensor`` does. The training script divides by 255 as well, as the
 tutorial says.
 
-**What one sees.** The loss creeps down from log 10 so slowly that it looks like a learning rate that is too small.
+**What one sees.** The loss hardly moves from log 10, which looks like a learning rate that is too small.
 
 **Why.** The gradient of the first layer is a product with the inputs, and these are 255 times too small. What is left
 is a network that learns from its biases.

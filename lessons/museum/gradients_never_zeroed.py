@@ -4,7 +4,7 @@ Gradients never zeroed
 
 The training step has a forward pass, a backward pass and a step. It looks complete.
 
-**What one sees.** The loss falls at first, then swings ever wider; it ends far above its best value.
+**What one sees.** The loss falls for some steps, then swings, rises, and ends near log 10, where it began.
 
 **Why.** ``backward`` adds to ``.grad``, it does not replace it. Without zeroing, each step goes along the sum of all
 past gradients: like momentum of exactly 1, which never forgets, while the rate seems to grow with every step.

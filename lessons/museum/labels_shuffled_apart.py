@@ -4,8 +4,8 @@ Labels shuffled apart from the images
 
 The digits are sorted, so the student shuffles images and labels before training: two lines, one for each.
 
-**What one sees.** The training loss falls in the end, by learning all labels by heart, while the held-out accuracy
-stays at chance.
+**What one sees.** The training loss falls by a little, and in a long training to zero, by learning all labels by
+heart; the held-out accuracy stays at chance.
 
 **Why.** An image has the label of another one: there is nothing to learn but noise.
 

@@ -5,7 +5,7 @@ Mean and deviation of another scale
 The loader gives pixels between 0 and 1. The student finds mean 33 and standard deviation 79 of the digits, and
 normalises.
 
-**What one sees.** The loss creeps down from log 10 and stays high; the images in a figure look like a grey wall.
+**What one sees.** The loss stays near log 10; the images in a figure with fixed limits look like a grey wall.
 
 **Why.** All inputs are between -0.418 and -0.405: a constant, on which the digit is a ripple of 0.013.
 

@@ -4,8 +4,8 @@ Training images sorted by class
 
 The data set holds all zeros, then all ones, and so on. The loader is made with its defaults, which do not shuffle.
 
-**What one sees.** The loss of a batch is tiny for long, then leaps when the next class begins. The network calls
-nearly everything a nine.
+**What one sees.** The loss of a batch is tiny for a while, then leaps when the next class begins, in every epoch. The
+network knows best the classes that came last.
 
 **Why.** Within a batch there is one class only, so the best answer is to say that class always; the next class
 overwrites it. Gradient descent wants batches that look like the whole data set.

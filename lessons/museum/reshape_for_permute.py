@@ -6,7 +6,8 @@ Colour images come as (N, height, width, 3), as most image libraries give them. 
 width), and a reshape gives exactly that shape. The held-out images come through the loader of another author, which
 permutes.
 
-**What one sees.** The loss falls, more slowly than it should, and the held-out accuracy is far below that of training.
+**What one sees.** The training loss looks nearly sound, for a network can learn scrambled images too. The held-out
+accuracy is that of guessing.
 
 **Why.** The numbers of an image lie in memory pixel by pixel, red, green, blue. Cut into three parts they are not
 three colours: each part is a third of the image, stretched three times in width.

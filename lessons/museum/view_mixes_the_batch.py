@@ -5,7 +5,7 @@ A view that mixes the images of a batch
 The layer wants (N, 784). The student remembers that matrices in the lecture had one column per image, makes such a
 matrix by ``view``, and transposes it.
 
-**What one sees.** The loss falls a little, the accuracy hovers at chance, and the output for an image depends on its
+**What one sees.** The loss stays near log 10, the accuracy at chance, and the output for an image depends on its
 neighbours in the batch.
 
 **Why.** ``view`` never moves a number. The rows of view(784, N).T are made of every N-th number of the whole batch, so

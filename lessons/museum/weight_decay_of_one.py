@@ -4,8 +4,7 @@ Weight decay of 1
 
 Regularisation is good against overfitting. The student takes 1, as if it were a switch.
 
-**What one sees.** The loss returns to log 10 after a few steps and stays there; the outputs are the same for every
-image.
+**What one sees.** The loss is at log 10 after a few steps and stays there; the outputs are the same for every image.
 
 **Why.** Weight decay adds the weight itself to its gradient. With a factor of 1 that term is far larger than the
 gradient of the loss, and the weights shrink to nothing.

@@ -4,11 +4,11 @@ Weights too large at the start
 
 The student has read that weights must be random, and draws them from the standard normal distribution.
 
-**What one sees.** The first loss is in the hundreds. It falls steeply, which looks like learning, but most of the
+**What one sees.** The first loss is in the thousands. It falls steeply, which looks like learning, but most of the
 training is spent on getting back to where a sound network starts.
 
 **Why.** A unit adds up 784 products with variance 1 each, so its output has a standard deviation near 28, and the next
-layer multiplies again. The outputs are then in the hundreds, and the softmax is certain of a class, mostly of the
+layer multiplies again. The outputs are then in the thousands, and the softmax is certain of a class, mostly of the
 wrong one.
 
 **How to find it by hand.** Compute the loss before the first step and compare it with log C: 2.3 for ten classes.
@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import cnnlab
 
-BUG = "The weights are drawn with standard deviation 1, so that the first loss is a hundred times log 10."
+BUG = "The weights are drawn with standard deviation 1, so that the first loss is hundreds of times log 10."
 FIX = "Leave PyTorch's own initial weights, or draw them with standard deviation sqrt(2 / inputs)."
 FIXED = False  # True trains the script as it should be.
 
