@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,6 +20,7 @@ def why(
     data: MovedData = None,
     data_dir: DataDir = None,
     time_limit: Annotated[float, typer.Option(min=1, help="Seconds after which a script is stopped.")] = 90.0,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page (HTML, one file) about it.")] = None,
     as_json: Json = False,
 ) -> None:
     """Find out why a training does not learn: softmax before the loss, frozen layers, a wrong rate, and the like.
@@ -30,10 +32,13 @@ def why(
     from rich.console import Console
     from rich.text import Text
 
-    from cnnlab.why import examine
+    from cnnlab.why import examine, write_page
+    from cnnlab.why.plots import text_of
 
     folder, moved = (None if one is None else str(one) for one in (data_dir, data))
     diagnosis = examine(target, data_dir=folder, data=moved, time_limit=time_limit)
+    if out is not None:
+        typer.echo(f"page: {write_page(diagnosis, out)}", err=True)
     if as_json:
         print_json(diagnosis.to_dict())
         raise typer.Exit(int(diagnosis.harmful))
@@ -42,7 +47,8 @@ def why(
     for line in diagnosis.about:
         console.print(Text(f"  {line}"))
     for finding in diagnosis.findings:
-        print_finding(console, finding, [finding.meaning] if finding.meaning else [], finding.code)
+        plot = [] if finding.plot is None or finding.severity == "note" else text_of(finding.plot)
+        print_finding(console, finding, [*filter(None, [finding.meaning]), *plot], finding.code)
     console.print()
     errors = sum(finding.severity == "error" for finding in diagnosis.findings)
     if errors:

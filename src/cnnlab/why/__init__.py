@@ -4,7 +4,7 @@
 
     diagnosis = cnnlab.why.examine("train.py:make_model")   # or the name of a recipe, or the folder of a run
     diagnosis.first                                         # the cause to mend first, None when all is well
-    diagnosis.write_page("why.html")
+    write_page(diagnosis, "why.html")
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from cnnlab.why.diagnosis import Diagnosis, Finding, Plot
 from cnnlab.why.doctor import examine
 from cnnlab.why.examination import examine_subject
+from cnnlab.why.page import write_page
 from cnnlab.why.subject import Subject
 
-__all__ = ["Diagnosis", "Finding", "Plot", "Subject", "examine", "examine_subject"]
+__all__ = ["Diagnosis", "Finding", "Plot", "Subject", "examine", "examine_subject", "write_page"]

@@ -55,13 +55,18 @@ def history_findings(run: RunFolder) -> Iterator[Finding]:
             place=_PLACE,
         )
         return
+    yield from _learned_little(run, losses, plot)
+    yield from _overfitted(run, held_out, plot)
+
+
+def _learned_little(run: RunFolder, losses: list[float], plot: Plot) -> Iterator[Finding]:
+    """Yield a finding where the training loss stays at that of guessing."""
     classes = len(run.classes) if run.has_weights else 0
-    best = max((one for one in _column(rows, "val_accuracy") if math.isfinite(one)), default=math.nan)
-    if classes > 1 and len(rows) >= 3 and losses[-1] > 0.97 * math.log(classes):
+    if classes > 1 and len(losses) >= 3 and losses[-1] > 0.97 * math.log(classes):
         yield Finding(
             "plateau at chance",
             "error",
-            f"after {len(rows)} epochs the training loss is {losses[-1]:.3f}, and guessing costs "
+            f"after {len(losses)} epochs the training loss is {losses[-1]:.3f}, and guessing costs "
             f"{math.log(classes):.3f}",
             "Look at the findings above; try another learning rate.",
             meaning="The network has learned nothing but how often each class occurs.",
@@ -69,7 +74,12 @@ def history_findings(run: RunFolder) -> Iterator[Finding]:
             plot=plot,
             place=_PLACE,
         )
-    right = _column(rows, "train_accuracy")
+
+
+def _overfitted(run: RunFolder, held_out: list[float], plot: Plot) -> Iterator[Finding]:
+    """Yield a finding where training images are right far more often than held-out ones."""
+    best = max((one for one in _column(run.metrics, "val_accuracy") if math.isfinite(one)), default=math.nan)
+    right = _column(run.metrics, "train_accuracy")
     gap = right[-1] - best if math.isfinite(best) else 0.0
     rising = len(held_out) > 4 and held_out[-1] > 1.3 * min(held_out)
     if gap > 0.15 and (rising or right[-1] > 0.95):

@@ -81,8 +81,9 @@ def run_trial(
         with examined(subject, "the training step"):
             value = step(model, optimizer, images, labels)
         trial.losses.append(as_number(value))
+        silent = value is None  # a step that returns nothing
         trial.rates.append(max((float(group["lr"]) for group in optimizer.param_groups), default=0.0))
-        if not math.isfinite(trial.losses[-1]) or abs(trial.losses[-1]) > _EXPLODED * (abs(trial.losses[0]) + 1):
+        if not silent and _exploded(trial.losses):
             trial.broken = True
             break
         if time.perf_counter() - began > seconds:
@@ -91,6 +92,10 @@ def run_trial(
     trial.loss, trial.accuracy, trial.skill = judged(model, subject, *judge)
     trial.seconds = time.perf_counter() - began
     return trial
+
+
+def _exploded(losses: list[float]) -> bool:
+    return not math.isfinite(losses[-1]) or abs(losses[-1]) > _EXPLODED * (abs(losses[0]) + 1)
 
 
 def begin(subject: Subject, seed: int = 0) -> tuple[nn.Module, torch.optim.Optimizer]:

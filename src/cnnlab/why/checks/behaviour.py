@@ -9,7 +9,7 @@ import torch
 from cnnlab.why.check import check
 from cnnlab.why.diagnosis import Finding, Plot
 from cnnlab.why.exam import Exam
-from cnnlab.why.trials import outputs_of
+from cnnlab.why.trials import Trial, outputs_of
 
 
 @check("one batch can be learned by heart", place=910)
@@ -24,7 +24,7 @@ def by_heart(exam: Exam) -> Iterator[Finding]:
     yield Finding(
         "one batch is not learned by heart",
         "error" if own.skill < 0.3 else "note",
-        f"after {len(own.losses)} steps on one batch of {exam.heart_size} images {own.accuracy:.0%} are right; with "
+        f"after {_steps(own)} on one batch of {exam.heart_size} images {own.accuracy:.0%} are right; with "
         "a plain step "
         f"and Adam {plain.accuracy:.0%}",
         f"The fault is in {part}.",
@@ -32,6 +32,10 @@ def by_heart(exam: Exam) -> Iterator[Finding]:
         numbers={"own": own.accuracy, "plain": plain.accuracy},
         plot=Plot("lines", {"own step": own.losses, "plain step": plain.losses}, x="step", y="loss"),
     )
+
+
+def _steps(trial: Trial) -> str:
+    return f"{len(trial.losses)} steps" + (", when the loss explodes," if trial.broken else "")
 
 
 @check("more than one class is predicted", place=920)

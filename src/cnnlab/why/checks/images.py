@@ -83,7 +83,7 @@ def _scale(exam: Exam, sample: Tensor) -> Iterator[Finding]:
     entering = sample if first is None or not first.inputs else first.inputs[0].float()
     mean, std, low, high = (float(f(entering)) for f in (torch.mean, torch.std, torch.min, torch.max))
     numbers = {"mean": mean, "std": std, "smallest": low, "largest": high}
-    plot = Plot("bars", {"smallest": [low], "mean": [mean], "standard deviation": [std], "largest": [high]})
+    plot = _histogram(entering)
     seen = f"mean {mean:.3g}, standard deviation {std:.3g}, range {low:.3g} to {high:.3g}"
     if std > 15:
         yield Finding(
@@ -132,6 +132,14 @@ def _scale(exam: Exam, sample: Tensor) -> Iterator[Finding]:
             numbers=numbers,
             plot=plot,
         )
+
+
+def _histogram(values: Tensor) -> Plot:
+    """Return a plot of how often the values lie in each tenth of their range."""
+    counts, edges = torch.histogram(values.flatten()[:1_000_000].cpu(), bins=10)
+    shares = (counts / counts.sum()).tolist()
+    bars = {f"{left:.3g}": [share] for left, share in zip(edges.tolist(), shares, strict=False)}
+    return Plot("bars", bars, x="share of the values from each number on")
 
 
 def _swapped(entering: Tensor) -> tuple[float, float, float, float] | None:
