@@ -1,11 +1,12 @@
 """Sphinx: pages name modules, the text comes from docstrings.
 
-Four comments in the pages are replaced when the docs are built, so that nothing has to be listed by hand::
+Five comments in the pages are replaced when the docs are built, so that nothing has to be listed by hand::
 
     <!-- modules: cnnlab.zoo -->   every public module of a room; "without what they hand on": its own names only
     <!-- data sets -->             the named data sets, with their facts
     <!-- commands -->              the command line, from its help texts
     <!-- recipe keys -->           the keys of a recipe, with defaults
+    <!-- checks of trainings -->   what `cnnlab why` looks at, in its order
 
 The pages of the lessons are made from ``lessons/`` by sphinx-gallery. Nothing is run for them: their pictures and
 numbers are those that ``benchmarks/lessons.py`` measured at full scale, and ``benchmarks/museum.py`` for the museum.
@@ -116,6 +117,13 @@ def recipe_keys() -> str:
     return "\n".join(["| key | default | meaning |", "|---|---|---|", *rows])
 
 
+def checks_of_trainings() -> str:
+    """A list of what the doctor for trainings looks at, causes before symptoms."""
+    from cnnlab.why.check import checks
+
+    return "\n".join(f"- {entry.facts.title}" for entry in sorted(checks, key=lambda entry: entry.facts.place))
+
+
 def lesson_results(name: str) -> str:
     """What a lesson gave at full scale, as reStructuredText: its numbers in a table and its pictures with captions."""
     file = Path(__file__).parents[1] / "results" / "lessons.json"
@@ -160,11 +168,19 @@ def fill_lesson(app: Any, page: str, source: list[str]) -> None:
         source[0] = source[0].replace(end, f"{results(name)}\n{end}", 1)
 
 
+CONTENTS = {
+    "data sets": data_sets,
+    "commands": commands,
+    "recipe keys": recipe_keys,
+    "checks of trainings": checks_of_trainings,
+}
+
+
 def fill(app: Any, page: str, source: list[str]) -> None:
     """Replace the comments named above."""
     modules = r"<!-- modules: (\S+)( without what they hand on)? -->"
     text = re.sub(modules, lambda match: modules_of(match[1], bool(match[2])), source[0])
-    for comment, content in (("data sets", data_sets), ("commands", commands), ("recipe keys", recipe_keys)):
+    for comment, content in CONTENTS.items():
         if f"<!-- {comment} -->" in text:
             text = text.replace(f"<!-- {comment} -->", content())
     source[0] = text

@@ -372,6 +372,9 @@ def nearest(images: Tensor, others: Tensor | None) -> tuple[np.ndarray, np.ndarr
     """
     left = pooled(images)
     right = left if others is None else pooled(others)
+    # The distances of values that lie far from zero would be lost in rounding.
+    middle, spread = right.mean(), right.std().clamp_min(1e-12)
+    left, right = (left - middle) / spread, (right - middle) / spread
     indices, distances = [], []
     for start in range(0, len(left), 512):
         part = torch.cdist(left[start : start + 512], right)
