@@ -21,6 +21,7 @@ PUBLIC = [
     "figures",
     "fit",
     "generate",
+    "learn",
     "list_data",
     "list_models",
     "list_recipes",

@@ -42,6 +42,7 @@ _ROOMS = (
     "explain",
     "figures",
     "generate",
+    "learn",
     "registry",
     "runs",
     "scratch",

@@ -1,0 +1,239 @@
+"""Patterns of wrong values that any exercise can show: a factor, the sign, another order, only the border."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from cnnlab.learn.closeness import differs, is_close
+from cnnlab.learn.exercise import Case, Exercise
+from cnnlab.learn.runs import Array, Run, argument_names, to_array
+from cnnlab.learn.verdict import Diagnosis
+
+Pairs = list[tuple[Array, Array]]  # value of the answer and right value, for each case
+
+
+def describe_values(
+    name: str, exercise: Exercise, cases: Sequence[Case], got: Sequence[Run], expected: Sequence[Run]
+) -> Diagnosis | None:
+    """Describe how an output differs from the right one, or return ``None``.
+
+    Args:
+        name: name of the output.
+        exercise: the exercise.
+        cases: its cases.
+        got: what the answer gave in each case.
+        expected: what the solution gives in each case.
+    """
+    pairs = [(run.values[name], right.values[name]) for run, right in zip(got, expected, strict=True)]
+    for other in exercise.compared:
+        if other != name and all(
+            is_close(a, right.values[other]) for (a, _), right in zip(pairs, expected, strict=True)
+        ):
+            return Diagnosis("swapped", f"What you return as {name} is {other}: check the order of the outputs.", name)
+    wrong = [(i, pair) for i, pair in enumerate(pairs) if not is_close(*pair)]
+    if shape := _about_shape(name, [pair for _, pair in wrong]):
+        return shape
+    copies = [
+        {key for key, value in _arrays(exercise, case) if is_close(pair[0], value)}
+        for case, pair in zip(cases, pairs, strict=True)
+    ]
+    if shared := set.intersection(*copies):
+        return Diagnosis("argument_returned", f"{name} is {min(shared)}, unchanged.", name)
+    for pattern in (_about_constants, _about_functions, _about_order):
+        if diagnosis := pattern(name, pairs):
+            return diagnosis
+    if diagnosis := _about_factor(name, exercise, cases, pairs):
+        return diagnosis
+    return _about_places(name, cases, pairs)
+
+
+def _about_shape(name: str, wrong: Pairs) -> Diagnosis | None:
+    different = [(got, right) for got, right in wrong if got.shape != right.shape]
+    if not different:
+        return None
+    got, right = different[0]
+    shapes = f"{name} has the shape {got.shape}, expected {right.shape}"
+    if all(is_close(got.T, right) for got, right in wrong):
+        return Diagnosis("transposed", f"{name} is right but transposed: return its transpose.", name)
+    if all(got.size == right.size and is_close(got.ravel(), right.ravel()) for got, right in different):
+        return Diagnosis("reshape", f"{shapes}; the values are right, so only a reshape is missing.", name)
+    if got.ndim == 0:
+        return Diagnosis(
+            "shape", f"{shapes}: a single number. Is a sum or mean taken over all axes instead of one?", name
+        )
+    if got.shape == right.shape[::-1]:
+        return Diagnosis("shape", f"{shapes}. It looks transposed, and the values differ too.", name)
+    if got.ndim < right.ndim:
+        return Diagnosis("shape", f"{shapes}. Too many axes are summed, or an axis got lost.", name)
+    if got.ndim > right.ndim:
+        return Diagnosis("shape", f"{shapes}. A sum over an axis is missing.", name)
+    if got.ndim == 1:
+        return Diagnosis("shape", f"{shapes}. Is the sum or mean taken over the wrong axis?", name)
+    return Diagnosis("shape", f"{shapes}.", name)
+
+
+def _about_constants(name: str, pairs: Pairs) -> Diagnosis | None:
+    if all(not np.isfinite(got).all() for got, _ in pairs):
+        kind = "NaN" if any(np.isnan(got).any() for got, _ in pairs) else "infinite"
+        return Diagnosis("nan", f"{name} is {kind}: a division by zero, the log of 0, or an overflow of exp?", name)
+    if all(not got.any() for got, _ in pairs):
+        return Diagnosis("zeros", f"{name} is zero everywhere: is it ever filled?", name)
+    if all(is_close(-got, right) for got, right in pairs):
+        return Diagnosis("sign", f"{name} has the wrong sign.", name)
+    if all(is_close(got, np.abs(right)) for got, right in pairs):
+        return Diagnosis("sign", f"{name} has lost its sign: it is the absolute value of the right result.", name)
+    offsets = [_only(got - right) for got, right in pairs]
+    if all(offset is not None for offset in offsets) and any(got.size > 1 for got, _ in pairs):
+        return Diagnosis(
+            "offset", f"{name} differs by the same number everywhere ({offsets[0]:.4g} in the first case).", name
+        )
+    return None
+
+
+def _about_functions(name: str, pairs: Pairs) -> Diagnosis | None:
+    functions: dict[str, Callable[[Array], Array]] = {
+        "the square of the right result: is a root missing?": np.square,
+        "the root of the right result: is there a root too many?": lambda a: np.sqrt(np.abs(a)),
+        "the exponential of the right result: is a logarithm missing?": np.exp,
+        "the reciprocal of the right result: is a fraction upside down?": lambda a: 1 / np.where(a == 0, np.nan, a),
+        "cut to whole numbers: the array is of integers, or // was used.": np.trunc,
+        "rounded down to whole numbers: the array is of integers, or // was used.": np.floor,
+    }
+    with np.errstate(all="ignore"):
+        for sentence, function in functions.items():
+            if all(is_close(got, function(np.asarray(right, float))) for got, right in pairs):
+                return Diagnosis("function", f"{name} is {sentence}", name)
+    return None
+
+
+def _about_order(name: str, pairs: Pairs) -> Diagnosis | None:
+    ndim = pairs[0][1].ndim
+    if any(right.ndim != ndim for _, right in pairs) or not ndim:
+        return None
+    for axis in range(ndim):
+        if all(is_close(np.flip(got, axis), right) for got, right in pairs):
+            return Diagnosis("flipped", f"{name} is right but reversed along axis {axis}.", name)
+    for first, second in itertools.combinations(range(ndim), 2):
+        if all(is_close(np.swapaxes(got, first, second), right) for got, right in pairs):
+            return Diagnosis("transposed", f"{name} is right but its axes {first} and {second} are swapped.", name)
+    for axis, shift in itertools.product(range(ndim), (1, -1)):
+        if all(is_close(np.roll(got, shift, axis), right) for got, right in pairs):
+            return Diagnosis("shifted", f"{name} is right but shifted by one along axis {axis}.", name)
+    if all(is_close(np.sort(got.ravel()), np.sort(right.ravel())) for got, right in pairs):
+        return Diagnosis("order", f"{name} has the right numbers in wrong places: a reshape without a transpose?", name)
+    return None
+
+
+def _about_factor(name: str, exercise: Exercise, cases: Sequence[Case], pairs: Pairs) -> Diagnosis | None:
+    """Name a factor between the answer and the right result: a length of an axis, or the same number in all cases."""
+    factors = []
+    for got, right in pairs:
+        nonzero = np.abs(right) > 1e-9 * np.abs(right).max(initial=0)
+        factor = _only(got[nonzero] / right[nonzero])
+        if factor is None or differs(got, factor * right).any():
+            return None
+        factors.append(factor)
+    lengths: dict[str, list[float]] = {}
+    for case in cases:
+        for key, value in _lengths(exercise, case):
+            lengths.setdefault(key, []).append(value)
+    for key, values in lengths.items():
+        if len(values) == len(cases) and len(set(values)) > 1:
+            if np.allclose(factors, values):
+                return Diagnosis(
+                    "factor",
+                    f"{name} is too large by the factor {key}: divide by it (a sum that should be a mean).",
+                    name,
+                )
+            if np.allclose(factors, 1 / np.asarray(values)):
+                return Diagnosis(
+                    "factor", f"{name} is too small by the factor {key}: it is divided by it once too often.", name
+                )
+    if np.allclose(factors, factors[0]):
+        return Diagnosis("factor", f"{name} is {factors[0]:.4g} times the right result in every case.", name)
+    listed = ", ".join(f"{factor:.4g}" for factor in factors[:4])
+    return Diagnosis(
+        "factor", f"{name} is a multiple of the right result: {listed} times in the cases one by one.", name
+    )
+
+
+def _about_places(name: str, cases: Sequence[Case], pairs: Pairs) -> Diagnosis | None:
+    """Say in which entries or in which cases the output is wrong, when it is not wrong everywhere."""
+    masks = [differs(got, right) for got, right in pairs]
+    some = [mask for mask in masks if mask.any()]
+    ndim = some[0].ndim
+    if ndim >= 3 and all(min(mask.shape[-2:]) >= 3 and not mask[..., 1:-1, 1:-1].any() for mask in some):
+        return Diagnosis("border", f"{name} is right inside and wrong at the border: look at the padding.", name)
+    for axis in range(ndim):
+        along = [_any_along(mask, axis) for mask in some if mask.ndim == ndim]
+        if all(len(line) > 1 and line[0] and not line[1:].any() for line in along):
+            return Diagnosis("some_entries", f"{name} is wrong only at index 0 along axis {axis}.", name)
+        if all(len(line) > 1 and line[-1] and not line[:-1].any() for line in along):
+            return Diagnosis("some_entries", f"{name} is wrong only at the last index along axis {axis}.", name)
+    if (by_value := _about_values(name, pairs, masks)) is not None:
+        return by_value
+    if len(some) < len(masks):
+        right = [case.about for case, mask in zip(cases, masks, strict=True) if not mask.any() and case.about]
+        wrong = [case.about for case, mask in zip(cases, masks, strict=True) if mask.any() and case.about]
+        parts = [f"right in {len(masks) - len(some)} of {len(masks)} cases"]
+        parts += [f"right for: {'; '.join(right)}"] * bool(right) + [f"wrong for: {'; '.join(wrong)}"] * bool(wrong)
+        return Diagnosis("some_cases", f"{name} is {', '.join(parts)}.", name)
+    share = sum(int(mask.sum()) for mask in masks) / max(1, sum(mask.size for mask in masks))
+    if share < 0.9:
+        return Diagnosis("some_entries", f"{name} is wrong in {share:.0%} of its entries.", name)
+    return None
+
+
+def _about_values(name: str, pairs: Pairs, masks: Sequence[Array]) -> Diagnosis | None:
+    conditions: dict[str, Callable[[Array], Array]] = {
+        "negative": lambda a: a < 0,
+        "positive": lambda a: a > 0,
+        "0": lambda a: a == 0,
+    }
+    for word, condition in conditions.items():
+        if all(not mask[~condition(right)].any() for (_, right), mask in zip(pairs, masks, strict=True)):
+            return Diagnosis("some_entries", f"{name} is wrong only where the right result is {word}.", name)
+    errors = [np.abs(got - right) / (np.abs(right).max(initial=0) + 1e-12) for got, right in pairs]
+    if max(float(error.max(initial=0)) for error in errors) < 1e-3:
+        sentence = f"{name} is nearly right: it differs by less than 0.1 %. Is a small number (eps) in the wrong place?"
+        return Diagnosis("precision", sentence, name)
+    return None
+
+
+def _any_along(mask: Array, axis: int) -> Array:
+    """Return for each index along an axis whether the mask is True anywhere there."""
+    return np.asarray(np.moveaxis(mask, axis, 0).reshape(mask.shape[axis], -1).any(axis=1))
+
+
+def _only(values: Array) -> float | None:
+    """Return the number that all values are, or ``None`` when they differ or there are none."""
+    values = np.asarray(values, float).ravel()
+    if not values.size or not np.isfinite(values).all():
+        return None
+    return float(values[0]) if np.allclose(values, values[0], rtol=1e-4, atol=1e-12) else None
+
+
+def _arrays(exercise: Exercise, case: Case) -> Iterator[tuple[str, Array]]:
+    """Yield the arrays among the arguments of a case, also those within tuples, with names."""
+
+    def within(name: str, value: Any) -> Iterator[tuple[str, Array]]:
+        if isinstance(value, tuple | list):
+            for i, item in enumerate(value):
+                yield from within(f"{name}[{i}]", item)
+        elif (array := to_array(value)) is not None and array.ndim:
+            yield name, array
+
+    for name, value in zip(argument_names(exercise, case), case.arguments, strict=True):
+        yield from within(name, value)
+
+
+def _lengths(exercise: Exercise, case: Case) -> Iterator[tuple[str, float]]:
+    """Yield the lengths of the axes of all arguments, and their numbers of values, with names."""
+    for name, array in _arrays(exercise, case):
+        for axis, length in enumerate(array.shape):
+            yield f"{name}.shape[{axis}]", float(length)
+        yield f"{name}.size", float(array.size)

@@ -1,0 +1,141 @@
+"""Wrong answers in words: of the exercise, of any exercise, several at once, and answers that are no answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnnlab.learn import check_answer, get_exercise
+from cnnlab.learn.verdict import Verdict
+
+Arrays = tuple[Any, ...]
+
+
+def affine_backward_as(change: Callable[..., Any]) -> Verdict:
+    """Check an affine_backward whose right results go through ``change``."""
+
+    def affine_backward(dout: Any, cache: Any) -> Any:
+        x, w = cache
+        dx = (dout @ w.T).reshape(x.shape)
+        return change(dx, x.reshape(len(x), -1).T @ dout, dout.sum(axis=0))
+
+    return check_answer(affine_backward, get_exercise("affine_backward"))
+
+
+def test_a_right_answer_passes_in_float32_too() -> None:
+    assert affine_backward_as(lambda dx, dw, db: (dx, dw, db)).passed
+    assert affine_backward_as(lambda *all_three: tuple(each.astype(np.float32) for each in all_three)).passed
+
+
+def test_a_mistake_written_in_another_way_is_named() -> None:
+    def affine_backward(dout: Any, cache: Any) -> Any:
+        x, w = cache
+        db = np.array([np.sum(row) for row in dout])
+        return np.dot(dout, w.T).reshape(*x.shape), np.dot(x.reshape(x.shape[0], -1).T, dout), db
+
+    verdict = check_answer(affine_backward, get_exercise("affine_backward"))
+    assert [each.name for each in verdict.diagnoses] == ["bias_over_features"]
+    assert "axis 0" in str(verdict)
+
+
+def test_two_mistakes_in_two_outputs_are_both_named() -> None:
+    verdict = affine_backward_as(lambda dx, dw, db: (dx, dw.T, db / len(dx)))
+    assert [(each.output, each.name) for each in verdict.diagnoses] == [("dw", "dw_transposed"), ("db", "bias_mean")]
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "words"),
+    [
+        (lambda dx, dw, db: (-dx, dw, db), "sign", "dx has the wrong sign"),
+        (lambda dx, dw, db: (2 * dx, dw, db), "factor", "2 times"),
+        (lambda dx, dw, db: (dx * len(dx), dw, db), "factor", "dout.shape[0]"),
+        (lambda dx, dw, db: (dx, dw, db / len(db)), "factor", "too small by the factor dout.shape[1]"),
+        (lambda dx, dw, db: (0 * dx, dw, db), "zeros", "zero everywhere"),
+        (lambda dx, dw, db: (dx + 1, dw, db), "offset", "the same number everywhere"),
+        (lambda dx, dw, db: (dx, dw[::-1], db), "flipped", "reversed along axis 0"),
+        (lambda dx, dw, db: (dx * np.nan, dw, db), "nan", "NaN"),
+        (lambda dx, dw, db: (dx, dw, db[:, None]), "reshape", "only a reshape"),
+        (lambda dx, dw, db: (dx, dw, db.astype(int)), "function", "whole numbers"),
+        (lambda dx, dw, db: (dx, dw * (1 + 1e-4 * np.sign(dw) * (dw > 0.5)), db), "some_entries", "positive"),
+    ],
+)  # fmt: skip
+def test_patterns_of_any_exercise(change: Callable[..., Arrays], kind: str, words: str) -> None:
+    verdict = affine_backward_as(change)
+    assert [each.kind for each in verdict.diagnoses] == [kind]
+    assert words in verdict.diagnoses[0].sentence
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda dx, dw, db: None, "returned None"),
+        (lambda dx, dw, db: (dx, dw), "2 values, but 3 values are expected: dx, dw, db"),
+        (lambda dx, dw, db: dx, "returned one ndarray"),
+        (lambda dx, dw, db: (dx, "dw", db), "dw is a str"),
+        (lambda dx, dw, db: (dx, dw, None), "db is None"),
+    ],
+)
+def test_answers_of_the_wrong_kind(change: Callable[..., Any], words: str) -> None:
+    verdict = affine_backward_as(change)
+    assert verdict.status == "wrong"
+    assert words in verdict.message
+
+
+def test_an_exception_shows_the_line_of_the_student() -> None:
+    def affine_backward(dout: Any, cache: Any) -> Any:
+        return dout.reshape(7, 7)
+
+    verdict = check_answer(affine_backward, get_exercise("affine_backward"))
+    assert verdict.status == "error"
+    assert "ValueError: cannot reshape array of size 15 into shape (7,7)" in verdict.message
+    assert "This was the case dout (3, 5)" in verdict.message
+    assert verdict.code == "return dout.reshape(7, 7)"
+    assert verdict.diagnoses == ()
+
+
+def test_an_exception_of_a_typical_mistake_is_explained() -> None:
+    def affine_backward(dout: Any, cache: Any) -> Any:
+        x, w = cache
+        dx = np.dot(dout, w).reshape(x.shape)
+        return dx, x.reshape(len(x), -1).T @ dout, dout.sum(axis=0)
+
+    verdict = check_answer(affine_backward, get_exercise("affine_backward"))
+    assert [each.name for each in verdict.diagnoses] == ["w_not_transposed"]
+    assert verdict.code == "dx = np.dot(dout, w).reshape(x.shape)"
+
+
+def test_a_nearly_typical_mistake_is_named_as_near() -> None:
+    noise = np.random.default_rng(0)
+
+    def affine_forward(x: Any, w: Any, b: Any) -> Any:
+        out = x.reshape(len(x), -1) @ w
+        return out + 1e-3 * noise.normal(size=out.shape), None
+
+    verdict = check_answer(affine_forward, get_exercise("affine_forward"))
+    assert (verdict.diagnoses[0].kind, verdict.diagnoses[0].name) == ("near", "without_bias")
+
+
+def test_a_changed_argument_is_reported() -> None:
+    def affine_backward(dout: Any, cache: Any) -> Any:
+        x, w = cache
+        result = (dout @ w.T).reshape(x.shape), x.reshape(len(x), -1).T @ dout, dout.sum(axis=0)
+        dout *= 0
+        return result
+
+    verdict = check_answer(affine_backward, get_exercise("affine_backward"))
+    assert [each.kind for each in verdict.diagnoses] == ["argument_changed"]
+    assert "dout.copy()" in str(verdict)
+
+
+def test_a_verdict_survives_json() -> None:
+    import json
+
+    verdict = affine_backward_as(lambda dx, dw, db: (-dx, dw, db))
+    again = Verdict.from_dict(json.loads(json.dumps(verdict.as_dict())))
+    assert str(again) == str(verdict)
+    assert again.comparison is not None
+    assert verdict.comparison is not None
+    np.testing.assert_array_equal(again.comparison.got, -again.comparison.expected)

@@ -1,0 +1,80 @@
+"""What holds for every exercise: the package passes its own properties, and every typical mistake is named."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from pathlib import Path
+
+import pytest
+
+from cnnlab.learn.checking import check_answer, check_file
+from cnnlab.learn.diagnosis import same_run
+from cnnlab.learn.exercise import Exercise, list_exercises
+from cnnlab.learn.loading import load_source
+from cnnlab.learn.runs import run_case
+from cnnlab.learn.texts import solution_text, starter
+
+every_exercise = pytest.mark.parametrize("exercise", list_exercises(), ids=lambda exercise: exercise.name)
+
+
+@every_exercise
+def test_the_function_of_the_package_has_every_property(exercise: Exercise) -> None:
+    verdict = check_answer(exercise.solution, exercise)
+    assert verdict.passed, str(verdict)
+    assert exercise.properties
+    assert len(exercise.make_cases()) >= 2
+
+
+@every_exercise
+def test_the_solution_as_a_file_passes(exercise: Exercise) -> None:
+    assert check_answer(load_source(solution_text(exercise), exercise, "solution.py"), exercise).passed
+
+
+@every_exercise
+def test_the_starter_is_not_written_yet(exercise: Exercise, tmp_path: Path) -> None:
+    file = tmp_path / "answer.py"
+    file.write_text(starter(exercise))
+    verdict = check_file(file, exercise)
+    assert verdict.status == "unwritten", str(verdict)
+    assert "raise NotImplementedError" in verdict.code
+    assert "cnnlab." not in starter(exercise)  # so that it also runs where the solutions cannot be imported
+
+
+@every_exercise
+def test_every_typical_mistake_fails_and_is_named(exercise: Exercise) -> None:
+    assert 3 <= len(exercise.mistakes) <= 9
+    for mistake in exercise.mistakes:
+        verdict = check_answer(mistake.function, exercise)
+        assert not verdict.passed, mistake.name
+        assert [diagnosis.name for diagnosis in verdict.diagnoses] == [mistake.name]
+
+
+@every_exercise
+def test_no_two_mistakes_give_the_same_results(exercise: Exercise) -> None:
+    cases = exercise.make_cases()
+    runs = {m.name: [run_case(m.function, exercise, case) for case in cases] for m in exercise.mistakes}
+    assert len(runs) == len(exercise.mistakes)
+    for (first, a), (second, b) in itertools.combinations(runs.items(), 2):
+        assert not all(map(same_run, a, b)), f"{first} and {second}"
+
+
+@every_exercise
+def test_hints_and_explanations_are_sentences(exercise: Exercise) -> None:
+    assert 2 <= len(exercise.hints) <= 3
+    sentences = [*exercise.hints, *(each.explanation for each in exercise.mistakes)]
+    sentences += [each.sentence for each in exercise.properties]
+    for sentence in sentences:
+        assert sentence.endswith((".", "?", ")")), sentence
+
+
+def test_the_order_of_exercises_is_unambiguous() -> None:
+    orders = [exercise.order for exercise in list_exercises()]
+    assert len(set(orders)) == len(orders)
+
+
+def test_modules_of_exercises_do_not_load_torch() -> None:
+    import subprocess
+
+    code = "import sys; from cnnlab.learn import list_exercises; list_exercises(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
