@@ -6,6 +6,9 @@ which runs this in another process.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import io
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +23,7 @@ from cnnlab.learn.loading import AnswerError, describe, load_file, student_line
 from cnnlab.learn.runs import Run, adapted, argument_names, run_case, to_array
 from cnnlab.learn.verdict import Diagnosis, PropertyResult, Verdict
 
+_PRINTED = 1500  # characters of what the answer printed that are shown
 _VALUES = "The results are right."
 _UNCHANGED = "The arguments are left as they were."
 
@@ -34,20 +38,25 @@ def check_answer(function: Function, exercise: Exercise) -> Verdict:
     begin = time.perf_counter()
     cases = exercise.make_cases()
     expected = [run_case(exercise.solution, exercise, case) for case in cases]
-    got = [run_case(function, exercise, case) for case in cases]
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        got = [run_case(function, exercise, case) for case in cases]
     diagnoses = diagnose(exercise, cases, got, expected)
     broken = next((i for i, run in enumerate(got) if run.error or run.problem), None)
     if broken is not None:
         verdict = _broken(function, exercise, cases[broken], got[broken], diagnoses)
     else:
-        properties = _properties(function, exercise, cases, got, expected)
+        with contextlib.redirect_stdout(io.StringIO()):
+            properties = _properties(function, exercise, cases, got, expected)
         if all(each.holds for each in properties):
             verdict = Verdict(exercise.name, "passed", "right.", properties)
         else:
             comparison = _comparison(exercise, cases, got, expected)
             message = "not yet right." if diagnoses else _unrecognised(comparison)
             verdict = Verdict(exercise.name, "wrong", message, properties, tuple(diagnoses), comparison)
-    return _timed(verdict, begin)
+    text = printed.getvalue()
+    text = text if len(text) <= _PRINTED else f"{text[:_PRINTED]}..."
+    return _timed(dataclasses.replace(verdict, printed=text), begin)
 
 
 def check_file(path: Path, exercise: Exercise) -> Verdict:
@@ -163,6 +172,4 @@ def _unrecognised(comparison: Comparison | None) -> str:
 
 
 def _timed(verdict: Verdict, begin: float) -> Verdict:
-    import dataclasses
-
     return dataclasses.replace(verdict, seconds=time.perf_counter() - begin)

@@ -41,7 +41,7 @@ def run_case(function: Function, exercise: Exercise, case: Case) -> Run:
     try:
         with _quiet_and_seeded():
             returned = call(function, exercise, *arguments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Run(error=error)
     run = _structured(returned, exercise)
     run.changed = tuple(

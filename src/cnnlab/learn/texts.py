@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import inspect
 import sys
 import textwrap
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -45,6 +47,18 @@ def starter(exercise: Exercise) -> str:
         *imports,
     ]
     return "\n".join(parts) + "\n\n\n" + ast.unparse(definition) + "\n"
+
+
+def summary(exercise: Exercise) -> str:
+    """Return the first sentence of the solution's docstring, read from its file: nothing is imported for it."""
+    module, _, name = exercise.path.partition(":")
+    spec = importlib.util.find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    for node in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
+            return " ".join((ast.get_docstring(node) or "").split("\n\n")[0].split())
+    return ""
 
 
 def solution_text(exercise: Exercise) -> str:
