@@ -6,7 +6,7 @@ import itertools
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -14,40 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.errors import ModelError
-from cnnlab.why import observe
-from cnnlab.why.observe import Calls, Step, first_tensor, watching
+from cnnlab.why.first_pass import Pass, pass_through
+from cnnlab.why.neighbours import nearest
+from cnnlab.why.observe import Step, watching
 from cnnlab.why.subject import Sample, Subject, examined, plain_step, take, take_sample
 from cnnlab.why.trials import Change, Trial, begin, gives_classes, outputs_of, run_trial, shuffled
 
+SLOW = 0.4  # seconds of a step above which no short training is made
 STEPS = 60  # steps of a short training
+LEAST_STEPS = 15  # steps of a short training that says something
 JUDGED = 256  # images by which a short training is judged
-
-
-@dataclass
-class Pass:
-    """One forward and backward pass of the network as the training begins with it.
-
-    Attributes:
-        outputs: outputs in train mode (n, ...).
-        evaluated: outputs in eval mode for the same images.
-        loss: value of the loss; NaN if it cannot be computed.
-        calls: calls of layers and activations, in their order.
-        gradients: gradient of each parameter by its dotted name; None where the loss does not depend on it.
-        parameters: the parameters of the network that made this pass.
-        leaves: the tensors that the loss depends on.
-        at_outputs: gradient of the loss for the outputs.
-        loss_calls: calls of losses and softmax functions within the loss.
-    """
-
-    outputs: Tensor
-    evaluated: Tensor
-    loss: float
-    calls: list[observe.Call]
-    gradients: dict[str, Tensor | None]
-    parameters: list[Tensor]
-    leaves: list[Tensor]
-    at_outputs: Tensor | None
-    loss_calls: list[observe.Call]
 
 
 class Exam:
@@ -85,16 +61,28 @@ class Exam:
         chosen = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(0))[:count]
         return self.train.images[chosen], self.train.labels[chosen]
 
+    @cached_property
+    def image_seconds(self) -> float:
+        """The time of a forward pass for one image, which decides how many images are passed at a time."""
+        model, images = begin(self.subject)[0], self.train.images[:4]
+        outputs_of(model, images)
+        began = time.perf_counter()
+        outputs_of(model, images)
+        return (time.perf_counter() - began) / len(images)
+
+    def affordable(self, most: int, least: int, seconds: float) -> int:
+        """Return how many images pass forward in some seconds, between two limits."""
+        return int(min(most, max(least, seconds / max(self.image_seconds, 1e-9))))
+
     @property
     def probe_size(self) -> int:
-        """The number of images that are looked at closely: fewer of large images."""
-        pixels = self.train.images[0].numel()
-        return 64 if pixels <= 3 * 64 * 64 else 16
+        """The number of images that are looked at closely."""
+        return self.affordable(64, 8, 0.25)
 
     @cached_property
     def judge(self) -> tuple[Tensor, Tensor]:
         """The images and labels by which short trainings are judged: of the training split."""
-        count = min(len(self.train), JUDGED if self.train.images[0].numel() <= 3 * 64 * 64 else 64)
+        count = min(len(self.train), self.affordable(JUDGED, 32, 0.7))
         chosen = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(1))[:count]
         return self.train.images[chosen], self.train.labels[chosen]
 
@@ -163,43 +151,7 @@ class Exam:
     def first(self) -> Pass:
         """A forward and backward pass at the start, in train mode, with the loss of the training."""
         with examined(self.subject, "a forward pass and the loss"):
-            return self._first()
-
-    def _first(self) -> Pass:
-        model, _ = begin(self.subject)
-        images, labels = self.batch
-        evaluated = outputs_of(model, images)
-        model.train()
-        model.zero_grad()
-        wanted = observe.WEIGHTED | observe.RECTIFIERS | observe.SATURATING | observe.OTHER_ACTIVATIONS
-        with Calls(wanted | observe.NONLINEAR | {"dropout"}, model) as forward:
-            returned = model(images)
-        outputs = first_tensor(returned)
-        if outputs is None or evaluated is None:
-            raise ModelError(
-                f"The network returns {type(returned).__name__}; expected a tensor of scores (N, classes)."
-            )
-        with Calls(observe.LOSSES | observe.SOFTMAXES, model) as in_loss:
-            loss = self.subject.compute_loss(returned, labels)
-        at_outputs, leaves = None, observe.graph_leaves(loss)
-        if loss.requires_grad:
-            total = loss if loss.numel() == 1 else loss.sum()
-            if outputs.requires_grad:
-                at_outputs = torch.autograd.grad(total, outputs, retain_graph=True, allow_unused=True)[0]
-            total.backward()
-        gradients = {name: one.grad for name, one in model.named_parameters()}
-        value = float(loss.detach().float().mean())
-        return Pass(
-            outputs.detach(),
-            evaluated,
-            value,
-            forward.calls,
-            gradients,
-            list(model.parameters()),
-            leaves,
-            at_outputs,
-            in_loss.calls,
-        )
+            return pass_through(begin(self.subject)[0], *self.batch, self.subject.compute_loss)
 
     # The step of the training
 
@@ -229,8 +181,7 @@ class Exam:
     @cached_property
     def trial_batch(self) -> int:
         """The number of images of a batch in short trainings."""
-        pixels = self.train.images[0].numel()
-        most = 64 if pixels <= 3 * 64 * 64 else 8
+        most = self.affordable(64, 8, 0.15)
         return min(most, self.train.batch_size or most)
 
     @cached_property
@@ -245,7 +196,9 @@ class Exam:
 
     @cached_property
     def trial_steps(self) -> int:
-        """The number of steps of a short training: as many as the time allows."""
+        """The number of steps of a short training: as many as the time allows, none where too few would be."""
+        if self.step_seconds > SLOW:
+            return 0
         return int(min(STEPS, max(6, self.seconds / 9 / max(self.step_seconds, 1e-4))))
 
     @property
@@ -259,6 +212,11 @@ class Exam:
         return run_trial(
             self.subject, self.small_batches(), self.trial_steps, self.judge, seconds=max(2.0, self.seconds / 6)
         )
+
+    @property
+    def telling(self) -> bool:
+        """Whether :attr:`run` made enough steps to say something about the training."""
+        return self.run.broken or len(self.run.losses) >= LEAST_STEPS
 
     def with_change(
         self, name: str, change: Change | None = None, *, own_step: bool = False, clean: bool = True
@@ -285,7 +243,7 @@ class Exam:
     def batch_by_heart(self) -> tuple[Trial, Trial]:
         """Two trainings on one batch alone: with the training's own step, and with a plain step and Adam."""
         images, labels = (part[: self.heart_size] for part in self.batch)
-        steps, seconds = max(10, self.trial_steps), max(1.5, self.seconds / 8)
+        steps, seconds = self.trial_steps, max(1.5, self.seconds / 8)
         batches = itertools.repeat((images, labels))
         own = run_trial(self.subject, batches, steps, (images, labels), seconds=seconds)
         adam = replace(
@@ -336,7 +294,7 @@ class Exam:
     @property
     def clean_batch(self) -> int:
         """The number of images of a clean batch, which does not depend on the training's own."""
-        return 32 if self.train.images[0].numel() <= 3 * 64 * 64 else 8
+        return self.affordable(32, 8, 0.15)
 
     @cached_property
     def chance_loss(self) -> float:
@@ -361,34 +319,3 @@ class Exam:
         """The agreement of labels drawn at random."""
         shares = np.unique(self.train.labels.numpy(), return_counts=True)[1] / len(self.train)
         return float((shares**2).sum())
-
-
-def nearest(images: Tensor, others: Tensor | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return for each image the position of the nearest of the others and its Euclidean distance.
-
-    Args:
-        images: images (n, C, H, W).
-        others: images (m, C, H, W); when None, the images themselves, each but itself.
-    """
-    left = pooled(images)
-    right = left if others is None else pooled(others)
-    # The distances of values that lie far from zero would be lost in rounding.
-    middle, spread = right.mean(), right.std().clamp_min(1e-12)
-    left, right = (left - middle) / spread, (right - middle) / spread
-    indices, distances = [], []
-    for start in range(0, len(left), 512):
-        part = torch.cdist(left[start : start + 512], right)
-        if others is None:
-            part[torch.arange(len(part)), torch.arange(start, start + len(part))] = torch.inf
-        values, places = part.min(1)
-        indices.append(places)
-        distances.append(values)
-    return torch.cat(indices).numpy(), torch.cat(distances).numpy()
-
-
-def pooled(images: Tensor, side: int = 32) -> Tensor:
-    """Return images as rows of at most side x side positions, float32 (n, C * side * side)."""
-    images = images.float()
-    if images.ndim == 4 and max(images.shape[2:]) > side:
-        images = nn.functional.adaptive_avg_pool2d(images, side)
-    return images.flatten(1)

@@ -167,9 +167,9 @@ class Step:
 class _Watcher(Calls):
     """Records what a training step does; see :class:`Step`."""
 
-    def __init__(self, model: nn.Module, step: Step) -> None:
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, step: Step) -> None:
         super().__init__(LOSSES | SOFTMAXES | {"dropout"}, model)
-        self.step = step
+        self.step, self.optimizer = step, optimizer
         self._outputs: Tensor | None = None
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -185,7 +185,10 @@ class _Watcher(Calls):
         self.step.sleeping = [name for name, one in module.named_modules() if _sleeps(one)]
 
     def _backward(self, func: Any, args: Any, kwargs: Any) -> Any:
-        loss, parameters = args[0], list(self.model.parameters())
+        # What the optimizer does not hold it cannot zero.
+        held = {id(one) for group in self.optimizer.param_groups for one in group["params"]}
+        own = list(self.model.parameters())
+        loss, parameters = args[0], [one for one in own if id(one) in held] or own
         at_outputs = None
         outputs = self._outputs
         if loss.requires_grad and loss.numel() == 1 and outputs is not None and outputs.requires_grad:
@@ -214,7 +217,7 @@ def watching(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[Ste
         optimizer: the optimizer of the training.
     """
     step = Step(parameters=list(model.parameters()))
-    watcher = _Watcher(model, step)
+    watcher = _Watcher(model, optimizer, step)
     before = {name: one.detach().clone() for name, one in model.named_parameters()}
 
     def updated(updater: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:

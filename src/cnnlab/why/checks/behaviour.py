@@ -15,7 +15,7 @@ from cnnlab.why.trials import Trial, outputs_of
 @check("one batch can be learned by heart", place=910)
 def by_heart(exam: Exam) -> Iterator[Finding]:
     """Train on one batch alone, with the training's own step and with a plain one."""
-    if exam.run.skill > 0.5 or exam.time_left < 2:
+    if exam.run.skill > 0.5 or exam.time_left < 2 or not exam.telling:
         return
     own, plain = exam.batch_by_heart
     if own.skill > 0.8:
@@ -41,7 +41,7 @@ def _steps(trial: Trial) -> str:
 @check("more than one class is predicted", place=920)
 def one_answer(exam: Exam) -> Iterator[Finding]:
     """Count the different answers of the network after a short training."""
-    if exam.classes < 2 or exam.run.model is None or exam.run.skill > 0.2:
+    if exam.classes < 2 or exam.run.model is None or exam.run.skill > 0.2 or not exam.telling:
         return
     outputs = outputs_of(exam.run.model, exam.judge[0])
     if outputs is None or not torch.isfinite(outputs).all():

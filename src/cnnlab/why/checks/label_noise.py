@@ -8,7 +8,8 @@ import numpy as np
 
 from cnnlab.why.check import check
 from cnnlab.why.diagnosis import Finding, Plot
-from cnnlab.why.exam import Exam, nearest
+from cnnlab.why.exam import Exam
+from cnnlab.why.neighbours import nearest
 
 _SHIFTS = (1, -1, 2, -2)
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from cnnlab.why.check import check
 from cnnlab.why.diagnosis import Finding, Plot
-from cnnlab.why.exam import Exam, nearest
+from cnnlab.why.exam import Exam
+from cnnlab.why.neighbours import nearest
 
 
 @check("validation images are not trained on", place=135)

@@ -33,7 +33,8 @@ def parameters(exam: Exam) -> Iterator[Finding]:
         weights = [name for name, one in exam.model.named_parameters() if one.ndim > 1]
         count = sum(one.numel() for name, one in exam.model.named_parameters() if name in left_out)
         share = count / sum(one.numel() for one in exam.model.parameters())
-        worst = weights[-1] in left_out or (share > 0.3 and not exam.subject.prepared)
+        stuck = exam.telling and exam.run.skill < 0.3
+        worst = weights[-1] in left_out or (share > 0.3 and stuck and not exam.subject.prepared)
         yield Finding(
             "parameters missing in the optimizer",
             "error" if worst else "warning",

@@ -39,7 +39,7 @@ def falling_rate(exam: Exam) -> Iterator[Finding]:
 def learning_rate(exam: Exam) -> Iterator[Finding]:
     """Train with other learning rates where the training's own does not get far."""
     run = exam.run
-    if run.skill > _LEARNED or not exam.plain_step_learns:
+    if run.skill > _LEARNED or not exam.telling or not exam.plain_step_learns:
         return
     own = max((float(group["lr"]) for group in exam.optimizer.param_groups), default=0.0)
     tried = {own: run.skill}
