@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from cnnlab.errors import ModelError
 from cnnlab.why.first_pass import Pass, pass_through
 from cnnlab.why.neighbours import nearest
-from cnnlab.why.observe import Step, watching
+from cnnlab.why.observe import Step, gives_classes, watching
 from cnnlab.why.subject import Sample, Subject, examined, plain_step, take, take_sample
-from cnnlab.why.trials import Change, Trial, begin, gives_classes, outputs_of, run_trial, shuffled
+from cnnlab.why.trials import Change, Trial, begin, outputs_of, run_trial, shuffled
 
 SLOW = 0.4  # seconds of a step above which no short training is made
 STEPS = 60  # steps of a short training
@@ -87,6 +87,11 @@ class Exam:
         return self.train.images[chosen], self.train.labels[chosen]
 
     @cached_property
+    def finite(self) -> bool:
+        """Whether all values of the training images are finite numbers."""
+        return bool(torch.isfinite(self.train.images.float()).all())
+
+    @cached_property
     def whole_labels(self) -> bool:
         """Whether the labels are numbers of classes, one for each image."""
         labels = self.train.labels
@@ -151,7 +156,7 @@ class Exam:
     def first(self) -> Pass:
         """A forward and backward pass at the start, in train mode, with the loss of the training."""
         with examined(self.subject, "a forward pass and the loss"):
-            return pass_through(begin(self.subject)[0], *self.batch, self.subject.compute_loss)
+            return pass_through(begin(self.subject)[0], *self.batch, self.subject.loss)
 
     # The step of the training
 
@@ -188,7 +193,7 @@ class Exam:
     def step_seconds(self) -> float:
         """The time of one plain step."""
         model, optimizer = begin(self.subject)
-        step = plain_step(self.subject.compute_loss)
+        step = plain_step(self.subject.loss)
         images, labels = self.train.images[: self.trial_batch], self.train.labels[: self.trial_batch]
         began = time.perf_counter()
         step(model, optimizer, images, labels)
@@ -232,7 +237,7 @@ class Exam:
         if name not in self._trials:
             images, labels = self.train.images, self.train.labels
             batches = shuffled(images, labels, max(2, self.clean_batch)) if clean else self.small_batches()
-            step = None if own_step else plain_step(self.subject.compute_loss)
+            step = None if own_step else plain_step(self.subject.loss)
             self._trials[name] = run_trial(
                 self.subject, batches, self.trial_steps if self.run.broken else len(self.run.losses),
                 self.judge, step=step, change=change, seconds=max(1.5, self.seconds / 6),
@@ -253,7 +258,7 @@ class Exam:
             ),
             rate=None,
         )
-        step = plain_step(self.subject.compute_loss)
+        step = plain_step(self.subject.loss)
         return own, run_trial(adam, batches, steps, (images, labels), step=step, seconds=seconds)
 
     @property
@@ -275,7 +280,7 @@ class Exam:
             rate=None,
         )
         batches = shuffled(self.train.images, self.train.labels, max(2, self.clean_batch))
-        step = plain_step(self.subject.compute_loss)
+        step = plain_step(self.subject.loss)
         seconds = max(1.5, self.seconds / 8)
         return run_trial(adam, batches, self.trial_steps, self.judge, step=step, seconds=seconds).skill > 0.2
 

@@ -32,9 +32,9 @@ def diagnose(exam: Exam) -> Diagnosis:
     findings: list[Finding] = []
     for entry in sorted(checks, key=lambda entry: entry.facts.place):
         findings += _run_check(entry.factory, entry.facts.place, exam)
-    if any(finding.kind == "crash" for finding in findings):
-        crashes = [finding for finding in findings if finding.kind == "crash"]
-        findings = [finding for finding in findings if finding.kind != "crash"] + crashes[:1]
+    if crashes := [finding for finding in findings if finding.kind == "crash"]:
+        # The same line fails in every check that comes to it.
+        findings = [one for one in findings if one.kind not in ("crash", "not examined")] + crashes[:1]
     return Diagnosis(
         exam.subject.name, [*exam.subject.notes, *_about(exam)], ranked(findings), time.perf_counter() - began
     )
@@ -47,7 +47,7 @@ def _run_check(function: Callable[[Exam], Any], place: int, exam: Exam) -> Itera
             yield finding if finding.place else replace(finding, place=place)
     except ScriptError as error:
         yield Finding(
-            "crash", "error", str(error), "Mend this line first.", place=150, meaning="The training stops here."
+            "crash", "error", str(error), "Mend this line first.", place=300, meaning="The training stops here."
         )
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError) as error:
         name = getattr(function, "__name__", "check")

@@ -276,6 +276,17 @@ def first_tensor(output: Any) -> Tensor | None:
     return None
 
 
+def gives_classes(outputs: Tensor, labels: Tensor) -> bool:
+    """Whether outputs (n, K) are scores of K classes, and the labels say which."""
+    whole = labels.ndim == 1 and not labels.is_floating_point()
+    return (
+        whole
+        and outputs.ndim == 2
+        and outputs.shape[1] > 1
+        and 0 <= int(labels.min()) <= int(labels.max()) < outputs.shape[1]
+    )
+
+
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from cnnlab.errors import CnnlabError, DataError, UsageError
+from cnnlab.why.observe import first_tensor, gives_classes
 
 MOST_IMAGES = 2000  # images of a split that are looked at
 _MOST_BYTES = 1 << 28
@@ -103,9 +104,27 @@ class Subject:
     classes: list[str] = field(default_factory=list)
     prepared: bool = False
 
+    def loss(self, returned: Any, labels: Tensor) -> Tensor:
+        """Return the loss of what the network returned.
+
+        A step of its own may hide the loss: then it is cross entropy where the network gives scores of classes, the
+        squared error where it gives a number for each image, and otherwise the mean square of the outputs, by which
+        gradients can be followed.
+        """
+        if "compute_loss" in self.own or "train_step" not in self.own:
+            return self.compute_loss(returned, labels)
+        outputs = first_tensor(returned)
+        if outputs is None:
+            return self.compute_loss(returned, labels)
+        if gives_classes(outputs, labels):
+            return F.cross_entropy(outputs, labels)
+        if outputs.numel() == labels.numel():
+            return F.mse_loss(outputs.flatten(), labels.flatten().float())
+        return outputs.float().square().mean()
+
     def step(self) -> TrainStep:
         """Return the step of the training."""
-        return self.train_step or plain_step(self.compute_loss)
+        return self.train_step or plain_step(self.loss)
 
     def batches(self, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield batches of images and labels without end, in the order in which the training gets them."""

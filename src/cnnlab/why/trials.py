@@ -9,16 +9,28 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cnnlab.tracing.hooks import evaluating
-from cnnlab.why.observe import first_tensor
+from cnnlab.why.observe import first_tensor, gives_classes
 from cnnlab.why.subject import Subject, TrainStep, examined
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 Change = Callable[[nn.Module, torch.optim.Optimizer], None]
 _EXPLODED = 1e4
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well a network tells classes apart.
+
+    Args:
+        accuracy: share of right answers.
+        skill: mean recall of the classes, so scaled that guessing gives 0 and no mistake gives 1.
+    """
+
+    accuracy: float
+    skill: float
 
 
 @dataclass
@@ -29,9 +41,8 @@ class Trial:
         losses: loss of each step, as the step returns it.
         rates: largest learning rate of the optimizer after each step.
         model: the network at the end.
-        loss: cross entropy at the end over the images that are judged, in eval mode.
-        accuracy: share of right answers there.
-        skill: 0 for guessing, 1 for no mistake.
+        accuracy: share of right answers for the images that are judged, in eval mode; NaN without classes.
+        skill: see :class:`Score`; without classes, the share by which the loss fell.
         seconds: time that it took.
         broken: whether a parameter or the loss is no finite number any more, or 10,000 times as large as at the start.
     """
@@ -39,7 +50,6 @@ class Trial:
     losses: list[float] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
     model: nn.Module | None = None
-    loss: float = math.nan
     accuracy: float = math.nan
     skill: float = 0.0
     seconds: float = 0.0
@@ -89,7 +99,11 @@ def run_trial(
         if time.perf_counter() - began > seconds:
             break
     trial.broken |= not all(bool(torch.isfinite(one).all()) for one in model.parameters())
-    trial.loss, trial.accuracy, trial.skill = judged(model, subject, *judge)
+    score = judged(model, *judge)
+    if score is None:
+        trial.skill = 0.0 if trial.broken else skill_of_losses(trial.losses)
+    else:
+        trial.accuracy, trial.skill = score.accuracy, score.skill
     trial.seconds = time.perf_counter() - began
     return trial
 
@@ -115,16 +129,22 @@ def outputs_of(model: nn.Module, images: Tensor, batch: int = 256) -> Tensor | N
     return torch.cat([part for part in parts if part is not None]).float()
 
 
-def judged(model: nn.Module, subject: Subject, images: Tensor, labels: Tensor) -> tuple[float, float, float]:
-    """Return cross entropy, accuracy and skill of a network; where it gives no scores of classes, loss, NaN and skill.
+def judged(model: nn.Module, images: Tensor, labels: Tensor) -> Score | None:
+    """Return how well a network in eval mode tells classes apart; None where it gives no scores of classes.
 
-    Skill is the share of mistakes of guessing the commonest class that the network does not make. After few steps the
-    running statistics of BatchNorm lag behind, so the better one counts of these and of those of the images.
+    After few steps the running statistics of BatchNorm lag behind, so the better one counts of these and of those of
+    the images.
+
+    Args:
+        model: the network.
+        images: images (n, C, H, W).
+        labels: labels (n,).
     """
-    scores = [_scores(outputs_of(model, images), subject, labels)]
+    scores = [score_of(outputs_of(model, images), labels)]
     if any(isinstance(one, nn.modules.batchnorm._BatchNorm) for one in model.modules()):
-        scores.append(_scores(_outputs_by_batch(model, images), subject, labels))
-    return max(scores, key=lambda one: one[2])
+        scores.append(score_of(_outputs_by_batch(model, images), labels))
+    valid = [one for one in scores if one is not None]
+    return max(valid, key=lambda one: one.skill) if valid else None
 
 
 def _outputs_by_batch(model: nn.Module, images: Tensor) -> Tensor | None:
@@ -138,28 +158,25 @@ def _outputs_by_batch(model: nn.Module, images: Tensor) -> Tensor | None:
     return None if outputs is None else outputs.float()
 
 
-def _scores(outputs: Tensor | None, subject: Subject, labels: Tensor) -> tuple[float, float, float]:
-    if outputs is None or not torch.isfinite(outputs).all():
-        return math.inf, 0.0, 0.0
-    if not gives_classes(outputs, labels):
-        loss = float(subject.compute_loss(outputs, labels).float().mean())
-        spread = float(labels.float().var()) or 1.0
-        return loss, math.nan, max(0.0, 1 - loss / spread)
-    right = float((outputs.argmax(1) == labels).float().mean())
-    guess = float(labels.bincount().max()) / len(labels)
-    loss = float(F.cross_entropy(outputs, labels))
-    return loss, right, max(0.0, (right - guess) / (1 - guess)) if guess < 1 else 0.0
+def score_of(outputs: Tensor | None, labels: Tensor) -> Score | None:
+    """Return the score of outputs (n, K) for labels (n,); None where they are no scores of classes."""
+    if outputs is None or not gives_classes(outputs, labels):
+        return None
+    if not torch.isfinite(outputs).all():
+        return Score(0.0, 0.0)
+    right = (outputs.argmax(1) == labels).float()
+    classes = labels.unique()
+    recall = float(torch.stack([right[labels == one].mean() for one in classes]).mean())
+    guess = 1 / len(classes)
+    return Score(float(right.mean()), max(0.0, (recall - guess) / (1 - guess)) if guess < 1 else recall)
 
 
-def gives_classes(outputs: Tensor, labels: Tensor) -> bool:
-    """Whether outputs (n, K) are scores of K classes, and the labels say which."""
-    whole = labels.ndim == 1 and not labels.is_floating_point()
-    return (
-        whole
-        and outputs.ndim == 2
-        and outputs.shape[1] > 1
-        and 0 <= int(labels.min()) <= int(labels.max()) < outputs.shape[1]
-    )
+def skill_of_losses(losses: list[float]) -> float:
+    """Return by what share the loss fell, for networks that give no scores of classes."""
+    if len(losses) < 2 or not all(math.isfinite(one) for one in losses) or losses[0] <= 0:
+        return 0.0
+    last = sum(losses[-5:]) / len(losses[-5:])
+    return min(1.0, max(0.0, 1 - last / losses[0]))
 
 
 def as_number(value: object) -> float:

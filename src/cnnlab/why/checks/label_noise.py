@@ -21,7 +21,7 @@ def label_noise(exam: Exam) -> Iterator[Finding]:
     The share of images whose nearest neighbour in pixels has the same label (Cover and Hart 1967, Nearest neighbor
     pattern classification) is far above chance for every real set of a few hundred images and more.
     """
-    if not exam.whole_labels or len(exam.train) < 400:
+    if not exam.whole_labels or len(exam.train) < 400 or not exam.finite:
         return
     chance, share, count = exam.chance_agreement, exam.agreement, len(exam.train)
     spread = float(np.sqrt(chance * (1 - chance) / count))

@@ -39,11 +39,13 @@ def labels(exam: Exam) -> Iterator[Finding]:
     share = largest / int(counts.sum())
     if len(present) > 1 and largest > 10 * least and share < 1:
         most = int(counts.argmax())
+        weighted = any(call.name == "cross_entropy" and len(call.inputs) > 2 for call in exam.steps[0].calls)
         yield Finding(
             "imbalance",
-            "error" if share > 0.9 else "warning",
+            "note" if weighted else "error" if share > 0.9 else "warning",
             f"class {most} has {largest} training images and the rarest has {least}: {largest / least:.0f} to 1; "
-            f"always answering {most} is right for {share:.1%}",
+            f"always answering {most} is right for {share:.1%}"
+            + (" (the loss has weights for the classes)" if weighted else ""),
             "Weigh the classes in the loss or draw them equally often, and measure accuracy for each class.",
             meaning="The loss falls fastest by answering with the commonest class alone, and accuracy hides it.",
             code="F.cross_entropy(outputs, labels, weight=1 / counts.float())",

@@ -15,7 +15,7 @@ from cnnlab.why.neighbours import nearest
 @check("validation images are not trained on", place=135)
 def leak(exam: Exam) -> Iterator[Finding]:
     """Compare each validation image with its nearest training image."""
-    if exam.val is None or exam.val.images.shape[1:] != exam.train.images.shape[1:]:
+    if exam.val is None or not exam.finite or exam.val.images.shape[1:] != exam.train.images.shape[1:]:
         return
     typical = float(np.median(exam.neighbours[1]))
     if typical == 0 or float((exam.neighbours[1] < 0.1 * typical).mean()) > 0.05:

@@ -16,7 +16,7 @@ from cnnlab.why.exam import Exam
 def scrambled(exam: Exam) -> Iterator[Finding]:
     """Compare neighbouring pixels, and look for another reading of the same numbers in which they are more alike."""
     images = exam.train.images.float()
-    if images.ndim != 4 or min(images.shape[2:]) < 8 or float(images.std()) < 1e-6:
+    if images.ndim != 4 or min(images.shape[2:]) < 8 or not float(images.std()) > 1e-6:
         return
     likeness = smoothness(images)
     best, other = max(((smoothness(form), name) for name, form in _readings(exam)), default=(0.0, ""))
