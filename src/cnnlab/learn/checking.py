@@ -20,7 +20,7 @@ from cnnlab.learn.comparison import Comparison
 from cnnlab.learn.diagnosis import diagnose, ways_wrong
 from cnnlab.learn.exercise import Case, Exercise, Function, get_exercise
 from cnnlab.learn.loading import AnswerError, describe, load_file, student_line
-from cnnlab.learn.runs import Run, adapted, argument_names, run_case, to_array
+from cnnlab.learn.runs import Run, adapted, argument_names, run_case, solved, to_array
 from cnnlab.learn.verdict import Diagnosis, PropertyResult, Verdict
 
 _PRINTED = 1500  # characters of what the answer printed that are shown
@@ -36,8 +36,7 @@ def check_answer(function: Function, exercise: Exercise) -> Verdict:
         exercise: the exercise.
     """
     begin = time.perf_counter()
-    cases = exercise.make_cases()
-    expected = [run_case(exercise.solution, exercise, case) for case in cases]
+    cases, expected = solved(exercise)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         got = [run_case(function, exercise, case) for case in cases]

@@ -10,7 +10,7 @@ import numpy as np
 from cnnlab.learn.closeness import differs
 from cnnlab.learn.exercise import Case, Exercise, Mistake
 from cnnlab.learn.general_patterns import describe_values
-from cnnlab.learn.runs import Array, Run, run_case
+from cnnlab.learn.runs import Array, Run, typical_runs
 from cnnlab.learn.verdict import Diagnosis
 
 _NEAR = 0.05  # distance to the nearest mistake, in units of the distance to the right result
@@ -35,9 +35,7 @@ def diagnose(exercise: Exercise, cases: Sequence[Case], got: Sequence[Run], expe
     wrong = {name: ways_wrong(name, got, expected) for name in exercise.compared}
     if not any(run.error or run.problem or run.changed for run in got) and not any(map(any, wrong.values())):
         return []
-    typical = [
-        (mistake, [run_case(mistake.function, exercise, case) for case in cases]) for mistake in exercise.mistakes
-    ]
+    typical = typical_runs(exercise)
     for mistake, runs in typical:
         if all(map(same_run, got, runs)):
             return [_named(mistake)]

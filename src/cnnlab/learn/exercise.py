@@ -22,6 +22,8 @@ The solution is the function itself, so that exercises and package cannot differ
 from __future__ import annotations
 
 import importlib
+import inspect
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -87,12 +89,12 @@ class Mistake:
         return str(self.function.__name__)
 
 
-@dataclass
+@dataclass(eq=False)
 class Exercise:
     """One function to write.
 
     Attributes:
-        path: where the solution is, as ``module:function``; the function's name is the exercise's.
+        path: where the solution is, as ``module:function`` or ``module:Class.method``; its name is the exercise's.
         chapter: title of the chapter.
         order: place within the whole list; chapters are ordered by their first exercise.
         outputs: names of what the function returns. ``cache`` is the answer's own affair and is not compared.
@@ -100,6 +102,7 @@ class Exercise:
         note: what must be known beside the docstring, such as the content of the cache that is passed in.
         writes: names of the arguments that the function is meant to change.
         call: how the answer is called with the arguments of a case, where that is not simply ``answer(*arguments)``.
+        arguments: names of the arguments of a case, where they are not those of the solution.
         uses_torch: whether torch is needed.
     """
 
@@ -111,6 +114,7 @@ class Exercise:
     note: str = ""
     writes: tuple[str, ...] = ()
     call: Callable[..., Any] | None = None
+    arguments: tuple[str, ...] = ()
     uses_torch: bool = False
     properties: list[Property] = field(default_factory=list)
     mistakes: list[Mistake] = field(default_factory=list)
@@ -119,13 +123,13 @@ class Exercise:
     @property
     def name(self) -> str:
         """Name of the exercise and of the function to write."""
-        return self.path.rpartition(":")[2]
+        return self.path.rpartition(":")[2].rpartition(".")[2]
 
     @property
     def solution(self) -> Function:
-        """The function of the package that solves the exercise."""
+        """The function of the package that solves the exercise, without its decorators."""
         module, _, name = self.path.partition(":")
-        function: Function = getattr(importlib.import_module(module), name)
+        function: Function = inspect.unwrap(operator.attrgetter(name)(importlib.import_module(module)))
         return function
 
     @property

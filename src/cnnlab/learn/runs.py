@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import functools
+import inspect
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -13,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cnnlab.learn.exercise import Case, Exercise, Function
+from cnnlab.learn.exercise import Case, Exercise, Function, Mistake
 
 Array = npt.NDArray[Any]
 
@@ -33,6 +35,20 @@ class Run:
     problem: str = ""
     error: BaseException | None = None
     changed: tuple[str, ...] = ()
+
+
+@functools.cache
+def solved(exercise: Exercise) -> tuple[list[Case], list[Run]]:
+    """Return the cases of an exercise, and what the solution gives in each."""
+    cases = exercise.make_cases()
+    return cases, [run_case(exercise.solution, exercise, case) for case in cases]
+
+
+@functools.cache
+def typical_runs(exercise: Exercise) -> list[tuple[Mistake, list[Run]]]:
+    """Return the typical mistakes of an exercise, and what each gives in every case."""
+    cases, _ = solved(exercise)
+    return [(each, [run_case(each.function, exercise, case) for case in cases]) for each in exercise.mistakes]
 
 
 def run_case(function: Function, exercise: Exercise, case: Case) -> Run:
@@ -73,11 +89,8 @@ def adapted(function: Function, exercise: Exercise) -> Function:
 
 def argument_names(exercise: Exercise, case: Case) -> list[str]:
     """Return the names of the arguments of a case, as in the signature of the solution."""
-    import inspect
-
-    names = list(inspect.signature(exercise.solution).parameters)
-    count = len(case.arguments)
-    return (names + [f"argument {i + 1}" for i in range(len(names), count)])[:count]
+    names = list(exercise.arguments or inspect.signature(exercise.solution).parameters)
+    return names[: len(case.arguments)]
 
 
 def to_array(value: Any) -> Array | None:

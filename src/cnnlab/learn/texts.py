@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import inspect
+import re
 import sys
 import textwrap
 from pathlib import Path
@@ -18,6 +19,7 @@ _HEAD = """# Exercise {name}: write the function, save the file, and run
 #     cnnlab learn check {name}
 #
 # Errors under "Raises" are not tested."""
+_ROLE = re.compile(r":\w+:`~?[\w.]*?(\w+)`")  # as in :func:`~cnnlab.scratch.layers.norm.batchnorm_forward`
 _BODY = "raise NotImplementedError"
 
 
@@ -46,7 +48,7 @@ def starter(exercise: Exercise) -> str:
         *([""] if standard else []),
         *imports,
     ]
-    return "\n".join(parts) + "\n\n\n" + ast.unparse(definition) + "\n"
+    return "\n".join(parts) + "\n\n\n" + _ROLE.sub(r"``\1``", ast.unparse(definition)) + "\n"
 
 
 def summary(exercise: Exercise) -> str:
@@ -55,15 +57,18 @@ def summary(exercise: Exercise) -> str:
     spec = importlib.util.find_spec(module)
     assert spec is not None
     assert spec.origin is not None
-    for node in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
-            return " ".join((ast.get_docstring(node) or "").split("\n\n")[0].split())
-    return ""
+    node: Any = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    for part in name.split("."):
+        node = next(each for each in node.body if getattr(each, "name", "") == part)
+    return " ".join((ast.get_docstring(node) or "").split("\n\n")[0].split())
 
 
 def solution_text(exercise: Exercise) -> str:
-    """Return the source of the solution with the imports that it needs."""
+    """Return the source of the solution, without decorators, with the imports that it needs."""
     source = textwrap.dedent(inspect.getsource(exercise.solution))
+    tree = ast.parse(source)
+    definition: Any = tree.body[0]
+    source = "".join(source.splitlines(keepends=True)[definition.lineno - 1 :])
     imports = _imports(exercise.solution, ast.parse(source))
     return "\n".join(["from __future__ import annotations", "", *imports]) + "\n\n\n" + source
 
