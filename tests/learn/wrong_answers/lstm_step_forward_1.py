@@ -1,0 +1,16 @@
+import numpy as np
+
+EXERCISE = "lstm_step_forward"
+WRONG = "The gates are read in the order i, f, g, o."
+NAMED = "The four parts are taken in the order i, f, g, o, as PyTorch has them"
+AT_FIRST_SIGHT = True
+
+
+def lstm_step_forward(x, prev_h, prev_c, Wx, Wh, b):
+    h = prev_h.shape[1]
+    a = x @ Wx + prev_h @ Wh + b
+    i, f, o = (1 / (1 + np.exp(-a[:, k * h : (k + 1) * h])) for k in (0, 1, 3))
+    g = np.tanh(a[:, 2 * h : 3 * h])
+    next_c = f * prev_c + i * g
+    tanh_c = np.tanh(next_c)
+    return o * tanh_c, next_c, (x, prev_h, Wx, Wh, (i, f, o, g, prev_c, tanh_c))
