@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from cnnlab.learn.checking import check_answer, check_file
-from cnnlab.learn.diagnosis import same_run
+from cnnlab.learn.diagnosis import diagnose, same_run
 from cnnlab.learn.exercise import Exercise, list_exercises
 from cnnlab.learn.loading import load_source
-from cnnlab.learn.runs import run_case
+from cnnlab.learn.runs import run_case, solved, typical_runs
 from cnnlab.learn.texts import solution_text, starter
 
 every_exercise = pytest.mark.parametrize("exercise", list_exercises(), ids=lambda exercise: exercise.name)
@@ -44,16 +44,15 @@ def test_the_starter_is_not_written_yet(exercise: Exercise, tmp_path: Path) -> N
 @every_exercise
 def test_every_typical_mistake_fails_and_is_named(exercise: Exercise) -> None:
     assert 3 <= len(exercise.mistakes) <= 9
+    cases, expected = solved(exercise)
     for mistake in exercise.mistakes:
-        verdict = check_answer(mistake.function, exercise)
-        assert not verdict.passed, mistake.name
-        assert [diagnosis.name for diagnosis in verdict.diagnoses] == [mistake.name]
+        got = [run_case(mistake.function, exercise, case) for case in cases]
+        assert [diagnosis.name for diagnosis in diagnose(exercise, cases, got, expected)] == [mistake.name]
 
 
 @every_exercise
 def test_no_two_mistakes_give_the_same_results(exercise: Exercise) -> None:
-    cases = exercise.make_cases()
-    runs = {m.name: [run_case(m.function, exercise, case) for case in cases] for m in exercise.mistakes}
+    runs = {mistake.name: runs for mistake, runs in typical_runs(exercise)}
     assert len(runs) == len(exercise.mistakes)
     for (first, a), (second, b) in itertools.combinations(runs.items(), 2):
         assert not all(map(same_run, a, b)), f"{first} and {second}"
