@@ -5,7 +5,8 @@
     CnnlabError
     ├── UsageError            what was asked for makes no sense (exit code 2)
     │   ├── UnknownNameError  no such model, data set, recipe, key ("did you mean ...?")
-    │   └── RecipeError       a recipe with a wrong key, type or value
+    │   ├── RecipeError       a recipe with a wrong key, type or value
+    │   └── ScriptError       a script cannot be read, or fails by itself
     ├── DataError             the data cannot be used: missing, empty, broken, mislabelled
     │   ├── DataNotFoundError nowhere on this machine and not downloadable now
     │   └── LabelError        a label that no class has (a ValueError too)
@@ -61,6 +62,10 @@ class UnknownNameError(UsageError):
 
 class RecipeError(UsageError):
     """A recipe with an unknown key, a wrong type or a value out of range."""
+
+
+class ScriptError(UsageError):
+    """A script cannot be read, or fails by itself."""
 
 
 class DataError(CnnlabError):

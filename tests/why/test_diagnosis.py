@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cnnlab.why import Diagnosis, Finding, Plot, write_page
 from cnnlab.why.diagnosis import ranked
-from cnnlab.why.plots import text_of
+from cnnlab.why.text_plots import text_of
 
 
 def a_diagnosis() -> Diagnosis:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cnnlab.why import Diagnosis, examine_subject
+import cnnlab
+from cnnlab.why import Diagnosis, examine, examine_subject
 from cnnlab.why.script import script_subject
 from tests.why.training import planted
 
@@ -36,3 +37,49 @@ def test_a_planted_bug_is_named_first(tmp_path: Path, kind: str, old: str, new: 
     assert (first.kind, first.severity) == (kind, "error")
     assert first.advice
     assert first.numbers
+
+
+def test_numbers_are_those_of_the_data(tmp_path: Path) -> None:
+    finding = diagnosis_of(tmp_path, ("(images - 0.1313) / 0.3086", "images * 255")).first
+    assert finding is not None
+    assert finding.numbers["largest"] == 255
+    assert finding.numbers["smallest"] == 0
+    train = cnnlab.load_data("mnist5k").train
+    # The network's batch of 64 images is a sample of the 1,000 that the script takes.
+    assert finding.numbers["mean"] == pytest.approx(float(train.pixels.float().mean()), rel=0.1)
+
+
+def test_a_loss_inside_the_step_that_is_no_cross_entropy_is_no_fault(tmp_path: Path) -> None:
+    diagnosis = diagnosis_of(
+        tmp_path,
+        ("nn.Linear(8 * 49, 10)", "nn.Linear(8 * 49, 1)"),
+        ("F.cross_entropy(model(images), labels)", "F.mse_loss(model(images).squeeze(1), labels.float())"),
+        ("SGD(model.parameters(), lr=0.02, momentum=0.9)", "Adam(model.parameters(), lr=1e-3)"),
+    )
+    assert diagnosis.first is None
+
+
+def test_an_exception_in_the_step_is_a_finding_with_its_line(tmp_path: Path) -> None:
+    first = diagnosis_of(
+        tmp_path, ("F.cross_entropy(model(images), labels)", "F.cross_entropy(labels, model(images))")
+    ).first
+    assert first is not None
+    assert first.kind == "crash"
+    assert "line 32, in train_step" in first.message
+
+
+def test_without_data_the_digits_are_brought_to_the_size_that_the_network_takes(tmp_path: Path) -> None:
+    path = tmp_path / "only_a_model.py"
+    path.write_text(
+        "import torch.nn as nn\n"
+        "def make_model():\n"
+        "    return nn.Sequential(nn.Conv2d(3, 4, 5, 4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 49, 10))\n",
+        encoding="utf-8",
+    )
+    subject = script_subject(path)
+    assert subject.train[0].shape[1:] == (3, 32, 32)
+    assert examine_subject(subject).first is None
+
+
+def test_a_recipe_raises_no_alarm() -> None:
+    assert examine("lenet5-mnist5k").first is None

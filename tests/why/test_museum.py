@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import cnnlab
-from cnnlab.why import examine
+from cnnlab.why import examine, examine_subject
+from cnnlab.why.script import script_subject
 
 MUSEUM = Path(__file__).parents[2] / "lessons" / "museum"
 NOT_EXAMINED = {"exhibit"}
@@ -64,7 +65,7 @@ def test_every_script_is_listed() -> None:
 
 @pytest.mark.parametrize("name", QUICK)
 def test_a_bug_is_named_first(name: str) -> None:
-    first = examine(MUSEUM / f"{name}.py").first
+    first = examine_subject(script_subject(MUSEUM / f"{name}.py")).first
     assert first is not None
     assert first.kind in NAMES[name]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cnnlab.data.doctor import Finding
+    from cnnlab.findings import Finding
 
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 

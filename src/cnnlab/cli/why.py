@@ -32,12 +32,14 @@ def why(
     from rich.console import Console
     from rich.text import Text
 
-    from cnnlab.why import examine, write_page
-    from cnnlab.why.plots import text_of
+    from cnnlab.why import examine
+    from cnnlab.why.text_plots import text_of
 
     folder, moved = (None if one is None else str(one) for one in (data_dir, data))
     diagnosis = examine(target, data_dir=folder, data=moved, time_limit=time_limit)
     if out is not None:
+        from cnnlab.why import write_page  # matplotlib takes half a second to load
+
         typer.echo(f"page: {write_page(diagnosis, out)}", err=True)
     if as_json:
         print_json(diagnosis.to_dict())

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -21,6 +21,7 @@ from cnnlab.data.near_duplicates import THUMB
 from cnnlab.data.scanning import scan
 from cnnlab.data.walk import find_images
 from cnnlab.errors import DataError, DataNotFoundError
+from cnnlab.findings import Finding, Severity
 
 # At these values 150 of the pairs found in CIFAR-10 were looked at, and all showed the same motif; under a correlation
 # of 0.9 mere likeness came in. Of photos that were resized, recompressed, trimmed by 1 %, or made grey or paler, all
@@ -30,30 +31,6 @@ NEAR_CORRELATION = 0.9
 _FEW_LEVELS = 64  # grey levels: data that use fewer have a wrong scale
 _LINE = 2  # pixels: pictures that are no wider or higher show nothing
 _BLANK = 1.5  # grey levels: below this standard deviation a picture shows nothing
-
-
-Severity = Literal["error", "warning", "note"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A finding of the data doctor.
-
-    Args:
-        kind: short name of the problem, such as ``"unreadable"``.
-        severity: ``error`` hurts training, ``warning`` may, ``note`` is handled or harmless.
-        message: description of the finding, with counts.
-        advice: next step to take.
-        files: the files concerned; ``train[12]`` for images in memory.
-        groups: the files of each picture that occurs more than once.
-    """
-
-    kind: str
-    severity: Severity
-    message: str
-    advice: str
-    files: tuple[str, ...] = ()
-    groups: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass

@@ -5,14 +5,24 @@
     diagnosis = cnnlab.why.examine("train.py:make_model")   # or the name of a recipe, or the folder of a run
     diagnosis.first                                         # the cause to mend first, None when all is well
     write_page(diagnosis, "why.html")
+
+Its names are loaded when they are first used: a script is examined in a process of its own, and the one that waits for
+it needs no torch.
 """
 
 from __future__ import annotations
 
-from cnnlab.why.diagnosis import Diagnosis, Finding, Plot
-from cnnlab.why.doctor import examine
-from cnnlab.why.examination import examine_subject
-from cnnlab.why.page import write_page
-from cnnlab.why.subject import Subject
+from cnnlab.lazy import attributes_from
 
-__all__ = ["Diagnosis", "Finding", "Plot", "Subject", "examine", "examine_subject", "write_page"]
+_HOME = {
+    "Diagnosis": ".diagnosis",
+    "Finding": ".diagnosis",
+    "Plot": ".diagnosis",
+    "Subject": ".subject",
+    "examine": ".doctor",
+    "examine_subject": ".examination",
+    "write_page": ".page",
+}
+
+__all__ = sorted(_HOME)
+__getattr__ = attributes_from(__name__, _HOME)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from cnnlab.data import doctor
+from cnnlab import findings as common
 
 _SEVERITIES = ("error", "warning", "note")
 
@@ -27,14 +27,9 @@ class Plot:
     x: str = ""
     y: str = ""
 
-    @staticmethod
-    def of(values: Any) -> Plot:
-        """Return the plot that ``dataclasses.asdict`` took apart."""
-        return Plot(**values)
-
 
 @dataclass(frozen=True)
-class Finding(doctor.Finding):
+class Finding(common.Finding):
     """A finding about a training; kind, severity, message and advice are those of the data doctor.
 
     Args:

@@ -5,15 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import torch
-
-from cnnlab.runs.training_folder import is_run
 from cnnlab.why.diagnosis import Diagnosis
-from cnnlab.why.examination import examine_subject
-from cnnlab.why.process import examine_script
-from cnnlab.why.recipe_subject import recipe_subject
-from cnnlab.why.run_findings import examine_run
-from cnnlab.why.script import split_target
+from cnnlab.why.process import examine_script, split_target
 
 
 def examine(
@@ -33,8 +26,15 @@ def examine(
     """
     text = os.fspath(target)
     if ".py:" in text or text.endswith(".py"):
-        path, function = split_target(text)
-        return examine_script(path, function, time_limit)
+        return examine_script(*split_target(text), time_limit)
+    # A script is examined in a process of its own, so only the rest needs torch here, which takes seconds to load.
+    import torch
+
+    from cnnlab.runs.training_folder import is_run
+    from cnnlab.why.examination import examine_subject
+    from cnnlab.why.recipe_subject import recipe_subject
+    from cnnlab.why.run_findings import examine_run
+
     if is_run(Path(text)):
         return examine_run(Path(text), data_dir, data)
     with torch.random.fork_rng():

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from cnnlab.errors import ScriptError
 from cnnlab.why.check import checks
 from cnnlab.why.diagnosis import Diagnosis, Finding, ranked
 from cnnlab.why.exam import Exam
-from cnnlab.why.subject import ScriptError, Subject
+from cnnlab.why.subject import Subject
 
 
 def examine_subject(subject: Subject) -> Diagnosis:

@@ -143,6 +143,7 @@ class Step:
         moved: name of each parameter -> norm of its change.
         calls: calls of losses and softmax functions.
         value: what the step returned.
+        seconds: time that the step took.
         labels: labels of the batch.
         parameters: the network's parameters.
         own_parameters: whether the optimizer that made the update holds parameters of the network.
@@ -159,6 +160,7 @@ class Step:
     moved: dict[str, float] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
     value: Any = None
+    seconds: float = 0.0
     labels: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
     parameters: list[Tensor] = field(default_factory=list)
     own_parameters: bool = True
@@ -297,11 +299,3 @@ def _sleeps(module: nn.Module) -> bool:
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
         return module.weight is None or module.weight.requires_grad
     return isinstance(module, _DROPOUTS) and module.p > 0
-
-
-def acts_in_training(model: nn.Module) -> bool:
-    """Whether a network has BatchNorm or dropout, which train mode switches on."""
-    return any(
-        isinstance(one, nn.modules.batchnorm._BatchNorm) or (isinstance(one, _DROPOUTS) and one.p > 0)
-        for one in model.modules()
-    )

@@ -10,8 +10,25 @@ import sys
 import tempfile
 from pathlib import Path
 
+from cnnlab.errors import ScriptError
 from cnnlab.why.diagnosis import Diagnosis
-from cnnlab.why.subject import ScriptError
+
+_GRACE = 60.0  # seconds for starting the process, and for writing the answer
+
+
+def split_target(target: str) -> tuple[Path, str]:
+    """Return the file and the name of the function in ``FILE.py:FUNCTION``; without a function, ``make_model``.
+
+    Raises:
+        ScriptError: there is no such file.
+    """
+    file, _, name = target.partition(".py:") if ".py:" in target else (target.removesuffix(".py"), "", "")
+    path = Path(f"{file}.py")
+    if not path.is_file():
+        raise ScriptError(
+            f'There is no script "{path}". Give the path of a Python file and a function: {path}:make_model.'
+        )
+    return path, name or "make_model"
 
 
 def examine_script(path: Path, function: str, time_limit: float) -> Diagnosis:
@@ -40,26 +57,31 @@ def examine_script(path: Path, function: str, time_limit: float) -> Diagnosis:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, map(str, sys.path)))}
         try:
             done = subprocess.run(
-                command, capture_output=True, text=True, timeout=time_limit + 5, check=False, env=environment
+                command, capture_output=True, text=True, timeout=time_limit + _GRACE, check=False, env=environment
             )
         except subprocess.TimeoutExpired:
-            raise ScriptError(_endless(path, stack, time_limit)) from None
+            raise ScriptError(_endless(path, "", time_limit)) from None
         if answer.is_file():
             values = json.loads(answer.read_text(encoding="utf-8"))
             if "error" in values:
                 raise ScriptError(values["error"])
             return Diagnosis.from_dict(values)
-    if "Timeout" in (text := done.stderr):
-        raise ScriptError(_endless(path, None, time_limit, text))
+        written = stack.read_text(encoding="utf-8") if stack.is_file() else ""
+    if written:
+        raise ScriptError(_endless(path, written, time_limit))
     last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
     raise ScriptError(f"{path}: its process ended before it was examined: {last[0]}. Run the script by itself.")
 
 
-def _endless(path: Path, stack: Path | None, time_limit: float, text: str = "") -> str:
-    """Return the message about a script that does not end, with its line from the dumped stack."""
-    if stack is not None and stack.is_file():
-        text = stack.read_text(encoding="utf-8")
-    place = re.search(rf'File "[^"]*{re.escape(path.name)}", line (\d+) in (\w+)', text)
+def _endless(path: Path, stack: str, time_limit: float) -> str:
+    """Return the message about a script that does not end.
+
+    Args:
+        path: the script.
+        stack: the stack that was written when time was up; "" when there is none.
+        time_limit: the limit in seconds.
+    """
+    place = re.search(rf'File "[^"]*{re.escape(path.name)}", line (\d+) in (\w+)', stack)
     line = f", line {place[1]}, in {place[2]}" if place else ""
     return (
         f"{path}{line}: not done after {time_limit:g} s, so it was stopped. Is there an endless loop, or is the "

@@ -62,7 +62,8 @@ def history_findings(run: RunFolder) -> Iterator[Finding]:
 def _learned_little(run: RunFolder, losses: list[float], plot: Plot) -> Iterator[Finding]:
     """Yield a finding where the training loss stays at that of guessing."""
     classes = len(run.classes) if run.has_weights else 0
-    if classes > 1 and len(losses) >= 3 and losses[-1] > 0.97 * math.log(classes):
+    guessing = classes > 1 and _column(run.metrics, "train_accuracy")[-1] < 1.5 / classes
+    if guessing and len(losses) >= 3 and losses[-1] > 0.97 * math.log(classes):
         yield Finding(
             "plateau at chance",
             "error",

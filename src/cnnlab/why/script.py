@@ -13,26 +13,11 @@ import torch
 from torch import nn
 
 from cnnlab.data import load_data
-from cnnlab.errors import did_you_mean
-from cnnlab.why.subject import ScriptError, Subject, said
+from cnnlab.errors import ScriptError, did_you_mean
+from cnnlab.why.subject import Subject, said
 
 FUNCTIONS = ("make_model", "make_data", "make_optimizer", "compute_loss", "train_step", "augment")
 _SIDES = (28, 32, 64, 96, 128, 224)  # sizes that a network without data is tried with, in pixels
-
-
-def split_target(target: str) -> tuple[Path, str]:
-    """Return the file and the name of the function in ``FILE.py:FUNCTION``; without a function, ``make_model``.
-
-    Raises:
-        ScriptError: there is no such file.
-    """
-    file, _, name = target.partition(".py:") if ".py:" in target else (target.removesuffix(".py"), "", "")
-    path = Path(f"{file}.py")
-    if not path.is_file():
-        raise ScriptError(
-            f'There is no script "{path}". Give the path of a Python file and a function: {path}:make_model.'
-        )
-    return path, name or "make_model"
 
 
 def script_subject(path: Path, function: str = "make_model") -> Subject:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from cnnlab.errors import CnnlabError, DataError, UsageError
+from cnnlab.errors import CnnlabError, DataError, ScriptError
 from cnnlab.why.observe import first_tensor, gives_classes
 
 MOST_IMAGES = 2000  # images of a split that are looked at
@@ -25,10 +25,6 @@ _SECONDS = 3.0  # for going through a split
 PAIR_BATCH = 32  # images of a batch where the data are plain tensors
 
 TrainStep = Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tensor], Any]
-
-
-class ScriptError(UsageError):
-    """A script cannot be read, or what is examined fails by itself."""
 
 
 @contextmanager

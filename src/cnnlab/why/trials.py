@@ -83,6 +83,8 @@ def run_trial(
     step = step or subject.step()
     base = [group["lr"] for group in optimizer.param_groups]
     began, trial = time.perf_counter(), Trial(model=model)
+    if steps == 0:
+        return trial
     for number in range(steps):
         if subject.rate is not None:
             for group, lr in zip(optimizer.param_groups, base, strict=True):

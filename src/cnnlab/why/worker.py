@@ -10,6 +10,8 @@ from pathlib import Path
 
 from cnnlab.errors import CnnlabError
 from cnnlab.files import finite_values
+from cnnlab.why.examination import examine_subject
+from cnnlab.why.script import script_subject
 
 
 def main(arguments: list[str]) -> None:
@@ -21,12 +23,9 @@ def main(arguments: list[str]) -> None:
     """
     path, function, answer, stack, limit = arguments
     with open(stack, "w", encoding="utf-8") as file:
-        # A loop that never ends is ended by this clock, which first writes down where it was.
-        faulthandler.dump_traceback_later(float(limit), file=file)
-        from cnnlab.why.examination import examine_subject
-        from cnnlab.why.script import script_subject
-
         warnings.simplefilter("ignore")
+        # A loop that never ends is ended by this clock, which first writes down where it was.
+        faulthandler.dump_traceback_later(float(limit), file=file, exit=True)
         try:
             values = examine_subject(script_subject(Path(path), function)).to_dict()
         except CnnlabError as error:

@@ -44,7 +44,7 @@ def learning_rate(exam: Exam) -> Iterator[Finding]:
     own = max((float(group["lr"]) for group in exam.optimizer.param_groups), default=0.0)
     tried = {own: run.skill}
     losses = {f"{own:.3g}": run.losses}
-    factors = (0.1, 0.01, 1e-3, 1e-4) if _unstable(exam) else (10.0, 100.0, 1e3, 1e4)
+    factors = (0.1, 0.01, 1e-3, 1e-4) if _unstable(exam) else (10.0, 100.0, 1e3, 1e4, 1e5)
     for factor in factors:
         if exam.time_left < 1:
             break

@@ -17,23 +17,32 @@ from cnnlab.why.observe import Step
 def mode(exam: Exam) -> Iterator[Finding]:
     """Look at the mode of the network during the forward pass of its own step."""
     step = exam.steps[-1]
-    if not step.training or not step.sleeping:
+    modules = dict(exam.model.named_modules())
+    active = [name for name, one in modules.items() if _acts_in_training(one)]
+    sleeping = [name for name in step.sleeping if name in active]
+    partly_frozen = not all(one.requires_grad for one in exam.model.parameters())
+    if partly_frozen:  # a frozen part runs in eval mode, with its dropout
+        sleeping = [name for name in sleeping if isinstance(modules[name], nn.modules.batchnorm._BatchNorm)]
+    if not sleeping:
         return
-    awake = sum(
-        isinstance(one, nn.modules.batchnorm._BatchNorm | nn.modules.dropout._DropoutNd) for one in exam.model.modules()
-    )
-    all_sleep = not step.training[0]
     yield Finding(
         "eval mode while training",
-        "error" if all_sleep or len(step.sleeping) == awake else "warning",
-        f"{len(step.sleeping)} of {awake} BatchNorm and dropout layers are in eval mode during the training step: "
-        f"{', '.join(step.sleeping[:4])}",
+        "error" if len(sleeping) == len(active) else "warning",
+        f"{len(sleeping)} of {len(active)} BatchNorm and dropout layers are in eval mode during the training step: "
+        f"{', '.join(sleeping[:4])}",
         "Call model.train() at the beginning of the step, and model.eval() only around validation.",
         meaning="BatchNorm normalises with its starting values of mean 0 and variance 1 and never learns better ones; "
         "dropout does nothing.",
         code="model.train()",
-        numbers={"in eval mode": len(step.sleeping)},
+        numbers={"in eval mode": len(sleeping)},
     )
+
+
+def _acts_in_training(module: nn.Module) -> bool:
+    """Whether a module does something else in train mode: BatchNorm that is not frozen, and dropout."""
+    if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        return module.weight is None or module.weight.requires_grad
+    return isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
 
 
 @check("each step moves the weights", place=420)

@@ -1,13 +1,11 @@
-"""The plot of a finding, as lines of text for the terminal and as a figure for the page."""
+"""The plot of a finding, as lines of text for the terminal."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from cnnlab import figures
 from cnnlab.why.diagnosis import Plot
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -28,24 +26,6 @@ def text_of(plot: Plot) -> list[str]:
         width = max((len(name) for name in plot.series), default=0)
         return [f"{name:<{width}} {_sparkline(values)}" for name, values in plot.series.items()]
     return []
-
-
-def figure_of(plot: Plot) -> Figure:
-    """Draw a plot."""
-    if plot.kind == "images":
-        pictures = []
-        for rows in plot.series.values():
-            picture = np.asarray(rows, dtype=float)
-            low, high = np.nanmin(picture), np.nanmax(picture)
-            pictures.append((picture - low) / (high - low) if high > low else np.full(picture.shape, 0.5))
-        return figures.image_grid(pictures, list(plot.series), columns=min(6, len(pictures)))
-    if plot.kind == "bars":
-        return figures.bars({name: float(f"{values[0]:.3g}") for name, values in plot.series.items()}, plot.x)
-    lines = {name: (np.arange(1, len(values) + 1), np.asarray(values, float)) for name, values in plot.series.items()}
-    values = np.concatenate([ys for _, ys in lines.values()])
-    positive = values[np.isfinite(values) & (values > 0)]
-    wide = len(positive) == len(values) and positive.max() > 1000 * positive.min()
-    return figures.lines({"": lines}, plot.x, plot.y, log_y=bool(wide))
 
 
 def _bar(value: float, longest: float) -> str:
