@@ -35,7 +35,7 @@ def test_a_missing_function_is_answered_with_those_that_are_there(tmp_path: Path
 
 
 def test_an_endless_loop_is_stopped_and_its_line_named(tmp_path: Path) -> None:
-    script = planted(tmp_path / "train.py", ("    model.train()", "    while True: pass"))
+    script = planted(tmp_path / "train.py", ("def make_model():", "def make_model():\n    while True: pass"))
     result = cnnlab("why", f"{script}:make_model", "--time-limit", "3")
     assert result.exit_code == 2
-    assert "line 30, in train_step" in result.stderr
+    assert "line 10, in make_model" in result.stderr

@@ -35,7 +35,8 @@ def augmentation(exam: Exam) -> Iterator[Finding]:
         yield _finding(
             f"after {len(own.losses)} steps with augmentation {own.accuracy:.0%} of the original training images are "
             "right, and "
-            f"without it {without.accuracy:.0%}; {left:.0%} of the variance of the pixels is left",
+            f"without it {without.accuracy:.0%}"
+            + (f"; {left:.0%} of the variance of the pixels is left" if left < 0.5 else ""),
             numbers,
             plot,
         )

@@ -69,22 +69,33 @@ def _validation(exam: Exam, chance: float) -> Iterator[Finding]:
     share = float((answers == truth).mean())
     if share > chance + 0.4 * (exam.agreement - chance):
         return
-    renamed = _renamed(answers, truth)
+    numbers = {"agreement": share, "within training": exam.agreement}
+    plot = Plot("bars", {"training": [exam.agreement], "validation": [share], "chance": [chance]})
     message = (
         f"the most similar training image has the same label for {share:.0%} of {len(truth)} validation images, "
         f"and within the training data for {exam.agreement:.0%}"
     )
+    renamed = _renamed(answers, truth)
     if renamed > 0.7 * exam.agreement:
-        message += f"; with the classes renamed it would be {renamed:.0%}"
-    yield Finding(
-        "validation labels differ",
-        "error",
-        message,
-        "Make the labels of both splits in the same way (the same list of classes, the same shift).",
-        meaning="Whatever the network learns is judged by labels that mean something else.",
-        numbers={"agreement": share, "within training": exam.agreement},
-        plot=Plot("bars", {"training": [exam.agreement], "validation": [share], "chance": [chance]}),
-    )
+        yield Finding(
+            "validation labels differ",
+            "error",
+            f"{message}; with the classes renamed it would be {renamed:.0%}",
+            "Make the labels of both splits in the same way (the same list of classes, the same shift).",
+            meaning="Whatever the network learns is judged by labels that mean something else.",
+            numbers=numbers | {"renamed": renamed},
+            plot=plot,
+        )
+    else:
+        yield Finding(
+            "validation differs from training",
+            "warning",
+            message,
+            "Look at images of both splits side by side, with their labels.",
+            meaning="The images of the two splits are prepared in different ways, or the labels of one do not fit.",
+            numbers=numbers,
+            plot=plot,
+        )
 
 
 def _renamed(answers: np.ndarray, truth: np.ndarray) -> float:
