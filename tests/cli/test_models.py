@@ -149,3 +149,16 @@ def test_an_interrupted_measurement_keeps_what_was_done(monkeypatch: pytest.Monk
     assert result.exit_code == 130
     assert "1 of 2 networks were measured and are kept" in result.stderr
     assert [m.name for m in load_measurements()] == ["lenet5"]
+
+
+def test_timeline_has_the_errors_of_the_landmarks(tmp_path: Path) -> None:
+    """The book's numbers: 15.3, 6.67, 8.8, 4.49 and 3.57 %, as the papers report them."""
+    result = models("--timeline", str(tmp_path / "history.svg"))
+    assert result.exit_code == 0
+    picture = (tmp_path / "history.svg").read_text(encoding="utf-8")
+    for label in ("15.3", "6.67", "vgg16 8.8", "4.49", "3.57", "resnet50 6.71", "densenet121 7.71"):
+        assert f"<!-- {label} -->" in picture
+    assert "googlenet 6.67 % (seven networks, 144 crops)" in " ".join(result.stderr.split())
+    refused = models("resnet20", "--timeline", str(tmp_path / "none.png"))
+    assert refused.exit_code == 2
+    assert "top-5" in refused.stderr

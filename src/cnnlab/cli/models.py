@@ -43,13 +43,18 @@ def models(
         float, typer.Option(min=1, metavar="SECONDS", help="With --measure: for each of a network's two processes.")
     ] = 120,
     device: Device = "auto",
+    timeline: Annotated[
+        Path | None,
+        typer.Option("--timeline", metavar="FIGURE", help="Draw their errors over the years: png, svg, pdf."),
+    ] = None,
     csv_file: CsvFile = None,
     as_json: Json = False,
 ) -> None:
     """List the networks: year, parameters, multiply-adds, smallest image, reported errors, measured speed and memory.
 
     Examples: `cnnlab models "res*"` · `cnnlab models --takes 32 --max-params 5M --sort error` ·
-    `cnnlab models "mobilenet*" --measure` · `cnnlab models --measure --image-size usual --batch-size 8`
+    `cnnlab models "mobilenet*" --measure` · `cnnlab models --measure --image-size usual --batch-size 8` ·
+    `cnnlab models --timeline history.png`
     """
     from cnnlab.advisor.catalogue import catalogue, parse_count, parse_years
 
@@ -66,6 +71,8 @@ def models(
     rows = catalogue(pattern, **wanted, sort=sort, reverse=reverse)
     if csv_file is not None:
         _write_csv(rows, csv_file)
+    if timeline is not None:
+        _draw_timeline(rows, timeline)
     if as_json:
         print_json([row.to_dict() for row in rows])
         return
@@ -128,6 +135,32 @@ def _explain(rows: list[Row]) -> None:
     else:
         text += "Speed and memory on this machine: cnnlab models --measure"
     typer.secho(text, err=True, dim=True)
+
+
+def _draw_timeline(rows: list[Row], path: Path) -> None:
+    """Draw the networks whose papers report a top-5 error, and say on stderr which error is which.
+
+    Raises:
+        UsageError: none of the networks has such an error, or matplotlib cannot write the format.
+    """
+    from cnnlab import figures
+
+    dated = sorted((row for row in rows if row.facts.imagenet_top5_error is not None), key=lambda row: row.facts.year)
+    if not dated:
+        raise UsageError(
+            "None of these networks has a reported top-5 error. Draw more of them, such as `cnnlab models`."
+        )
+    milestones = [
+        figures.Milestone(
+            row.name, row.facts.year, row.facts.imagenet_top5_error or 0.0, row.facts.parameters, row.facts.macs,
+            tuple(error for error, _ in row.facts.better_top5_errors),
+        )
+        for row in dated
+    ]  # fmt: skip
+    path = figures.save(figures.timeline(milestones), path)
+    better = [f"{row.name} {error:g} % ({way})" for row in dated for error, way in row.facts.better_top5_errors]
+    note = f"\nBeside one network's error, their papers report: {'; '.join(better)}." if better else ""
+    typer.echo(f"figure: {path}, with the {len(dated)} networks whose papers report a top-5 error.{note}", err=True)
 
 
 def _number(number: float | None) -> str:

@@ -35,6 +35,7 @@ from cnnlab.figures.style import (
     to_svg,
 )
 from cnnlab.figures.surface import paths_on_surface
+from cnnlab.figures.timelines import Milestone, timeline
 from cnnlab.figures.trial_charts import trial_history, trial_settings
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "ORANGE",
     "Drawable",
     "Effect",
+    "Milestone",
     "bands",
     "bars",
     "before_and_after",
@@ -77,6 +79,7 @@ __all__ = [
     "save",
     "save_animation",
     "shorten",
+    "timeline",
     "to_picture",
     "to_png",
     "to_svg",

@@ -120,6 +120,8 @@ class ModelFacts:
         reported: the result that the paper reports, in words; empty where it reports none.
         imagenet_top1_error, imagenet_top5_error: errors on the ImageNet validation images in percent, as the paper
             reports them; None where it reports none.
+        better_top5_errors: top-5 errors in percent that the paper reaches with the network by more views of an image or
+            by averaging several networks, each with the way in words.
         aliases: other names under which the network may be asked for.
         pretrained: public ImageNet weights; None where none are known.
     """
@@ -137,6 +139,7 @@ class ModelFacts:
     reported: str = ""
     imagenet_top1_error: float | None = None
     imagenet_top5_error: float | None = None
+    better_top5_errors: tuple[tuple[float, str], ...] = ()
     aliases: tuple[str, ...] = ()
     pretrained: Pretrained | None = None
 
@@ -187,6 +190,7 @@ def register_model(
     macs: int,
     min_size: int,
     errors: tuple[float | None, float | None] = (None, None),
+    better_top5_errors: tuple[tuple[float, str], ...] = (),
     protocol: str = "",
     reported: str = "",
     aliases: tuple[str, ...] = (),
@@ -202,8 +206,9 @@ def register_model(
         sizes = {key: inspect.signature(factory).parameters[key].default for key in SIZES}
         source = Paper(paper, year=year, url=url, introduced=introduced, min_size=min_size, protocol=protocol, **sizes)
         variant = Variant(
-            factory.__name__, "", parameters=parameters, macs=macs, errors=errors, reported=reported, aliases=aliases
-        )
+            factory.__name__, "", parameters=parameters, macs=macs, errors=errors, reported=reported, aliases=aliases,
+            better_top5_errors=better_top5_errors,
+        )  # fmt: skip
         return models.register(source.facts(variant, pretrained))(factory)
 
     return decorate
@@ -218,6 +223,7 @@ class Variant:
         title: name that the paper gives it, and what tells it from the others; its docstring begins with it.
         parameters, macs: numbers of parameters and of multiply-adds; see :class:`ModelFacts`.
         errors: top-1 and top-5 error on ImageNet in percent, as the paper reports them; None for what it does not.
+        better_top5_errors: see :class:`ModelFacts`.
         reported: a result that is no error on ImageNet, in words.
         introduced: what the variant introduced, where it is not what the paper did.
         image_size: default side of the images in pixels, where it is not the paper's.
@@ -229,6 +235,7 @@ class Variant:
     parameters: int
     macs: int
     errors: tuple[float | None, float | None] = (None, None)
+    better_top5_errors: tuple[tuple[float, str], ...] = ()
     reported: str = ""
     introduced: str = ""
     image_size: int | None = None
@@ -320,6 +327,7 @@ class Paper:
             reported=variant.reported or on_imagenet,
             imagenet_top1_error=top1,
             imagenet_top5_error=top5,
+            better_top5_errors=variant.better_top5_errors,
             aliases=variant.aliases,
             pretrained=pretrained,
         )

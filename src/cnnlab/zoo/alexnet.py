@@ -80,6 +80,7 @@ class AlexNet(Network):
     min_size=63,
     pretrained=torchvision("alexnet-owt-7be5be79", top1=56.522),
     errors=(40.7, 18.2),
+    better_top5_errors=((15.3, "seven networks, two of them first trained on more images"),),
     protocol="one network, two towers, ten crops",
 )
 def alexnet(num_classes: int = 1000, in_channels: int = 3, image_size: int = 224, *, dropout: Rate = 0.5) -> AlexNet:
