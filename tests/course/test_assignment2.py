@@ -232,6 +232,16 @@ class TestNets:
         with pytest.raises(UsageError, match="no argument droput"):
             FullyConnectedNet([10], droput=0.5)
 
+    def test_dropout_zero_is_no_dropout(self) -> None:
+        X = np.random.default_rng(0).normal(size=(3, 5))
+        np.random.seed(0)
+        zero = FullyConnectedNet([10], 5, dropout=0, dtype=np.float64)
+        first = zero.loss(X, np.array([0, 1, 2]))[0]
+        hidden = np.maximum(0, X @ zero.params["W1"])
+        scores = hidden @ zero.params["W2"]
+        log_shares = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+        assert first == pytest.approx(-log_shares[[0, 1, 2], [0, 1, 2]].mean(), rel=1e-12)
+
     def test_three_layer_convnet_starts_at_chance(self) -> None:
         np.random.seed(231)
         model = ThreeLayerConvNet()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cnnlab.course.link import link_course
+from cnnlab.course.link import _NOT_COVERED, link_course
 from cnnlab.errors import RunError, UsageError
 from tests.course.test_interface import INTERFACE
 
@@ -31,7 +31,7 @@ def test_every_module_has_a_file_that_imports_it(tmp_path: Path) -> None:
         file = f"{path}/__init__.py" if module == "classifiers" else f"{path}.py"
         assert file in link.files
         assert f"\nfrom cnnlab.course.cs231n.{module} import *\n" in (link.package / file).read_text()
-    assert len(link.files) == len(INTERFACE) + 1
+    assert len(link.files) == len(INTERFACE) + 1 + len(_NOT_COVERED)
 
 
 def test_star_imports_bring_the_functions_as_the_notebooks_expect(tmp_path: Path) -> None:
@@ -42,6 +42,28 @@ from cs231n.classifiers.fc_net import *
 print(affine_forward(np.ones((1, 2)), np.ones((2, 1)), np.ones(1))[0], conv_forward_fast.__name__)
 """
     assert in_folder(tmp_path, code) == "[[3.]] conv_forward\n"
+
+
+def test_a_module_that_is_not_covered_says_so_and_gives_way_to_the_student_s(tmp_path: Path) -> None:
+    package = link_course(tmp_path).package
+    code = "try:\n    from cs231n.{} import *\nexcept ImportError as error:\n    print(error)"
+    for module in ("transformer_layers", "classifiers.transformer", "simclr.data_utils", "classifiers.squeezenet"):
+        assert "cnnlab does not cover" in in_folder(tmp_path, code.format(module))
+    (package / "transformer_layers.py").write_text("mine = 1")
+    link_course(tmp_path)
+    assert (package / "transformer_layers.py").read_text() == "mine = 1"
+
+
+def test_a_python_without_cnnlab_says_where_it_is_missing(tmp_path: Path) -> None:
+    link_course(tmp_path)
+    code = (
+        "import sys\nsys.modules.pop('cnnlab', None)\n"
+        "class Hide:\n    def find_spec(self, name, *_):\n"
+        "        if name == 'cnnlab': raise ModuleNotFoundError('hidden', name='cnnlab')\n"
+        "sys.meta_path.insert(0, Hide())\n"
+        "try:\n    from cs231n.layers import *\nexcept ModuleNotFoundError as error:\n    print(error)"
+    )
+    assert f"not installed in {sys.executable}. Install cnnlab there" in in_folder(tmp_path, code)
 
 
 def test_written_again_it_keeps_other_files(tmp_path: Path) -> None:

@@ -15,6 +15,31 @@ PACKAGE = "cs231n"
 _MARK = "Written by `cnnlab course link`"
 _DATASETS = "datasets"
 
+_START = f'''"""{_MARK}: the notebooks of CS231n run with cnnlab."""
+
+try:
+    import cnnlab
+except ModuleNotFoundError as error:
+    if error.name != "cnnlab":
+        raise
+    import sys
+
+    raise ModuleNotFoundError(
+        f"This package cs231n calls cnnlab, which is not installed in {{sys.executable}}. Install cnnlab there, or "
+        "choose the kernel of a Python that has it.",
+        name="cnnlab",
+    ) from None
+'''
+
+# Modules of the notebooks after 2020 and of those in TensorFlow, file -> subject.
+_NOT_COVERED = {
+    "transformer_layers.py": "captioning with a transformer",
+    "classifiers/transformer.py": "captioning with a transformer",
+    "captioning_solver_transformer.py": "captioning with a transformer",
+    "simclr.py": "self-supervised learning (SimCLR)",
+    "classifiers/squeezenet.py": "SqueezeNet in TensorFlow",
+}
+
 
 @dataclass(frozen=True)
 class Link:
@@ -61,6 +86,8 @@ def link_course(folder: str | Path, *, force: bool = False) -> Link:
         if moved is not None and (moved / _DATASETS).exists():
             (moved / _DATASETS).rename(package / _DATASETS)
         for path, text in texts.items():
+            if path in _NOT_COVERED and (package / path).exists():
+                continue  # it may be the student's own
             (package / path).parent.mkdir(exist_ok=True)
             write_text(package / path, text)
     except OSError as error:
@@ -100,10 +127,13 @@ def _aside(package: Path) -> Path:
 def _texts() -> dict[str, str]:
     """Return the files of the package, path -> content: one for each module that notebooks import."""
     # First the file by which the package is recognised as one of cnnlab, should the writing be interrupted.
-    texts = {"__init__.py": f'"""{_MARK}: the notebooks of CS231n run with cnnlab."""\n'}
+    texts = {"__init__.py": _START}
     for module in pkgutil.walk_packages(cs231n.__path__, f"{cs231n.__name__}."):
         if "._" not in module.name:
             path = module.name.removeprefix(f"{cs231n.__name__}.").replace(".", "/")
             content = f'"""{_MARK}, which overwrites changes here."""\n\nfrom {module.name} import *\n'
             texts[f"{path}/__init__.py" if module.ispkg else f"{path}.py"] = content
+    for path, subject in _NOT_COVERED.items():
+        message = f"cnnlab does not cover {subject}. Put your own module in place of cs231n/{path}."
+        texts[path] = f'"""{_MARK}: a module that cnnlab does not cover."""\n\nraise ImportError({message!r})\n'
     return texts

@@ -49,7 +49,7 @@ class FullyConnectedNet(nets.FullyConnectedNet):
         hidden_dims: numbers of hidden units.
         input_dim: number of values of an image.
         num_classes: number of classes.
-        dropout: share of hidden values that dropout keeps; 1 for no dropout.
+        dropout: share of hidden values that dropout keeps; 1, or 0 as in the years before 2018, for no dropout.
         normalization: ``"batchnorm"``, ``"layernorm"`` or ``None``.
         reg: strength of the penalty ``0.5 * reg * sum(W**2)``.
         weight_scale: standard deviation of the initial weights.
@@ -81,6 +81,8 @@ class FullyConnectedNet(nets.FullyConnectedNet):
                 if dropout != 1:
                     raise UsageError(f"dropout and {name} are two names of one number. Give one of them.")
                 dropout = other_names.pop(name)
+        if dropout == 0:
+            dropout = 1
         if other_names.pop("use_batchnorm", False):
             normalization = "batchnorm"
         if other_names:
