@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from cnnlab.learn import check_answer, get_exercise
+from cnnlab.learn.general_patterns import describe_error
 from cnnlab.learn.verdict import Verdict
 
 Arrays = tuple[Any, ...]
@@ -58,6 +60,9 @@ def test_two_mistakes_in_two_outputs_are_both_named() -> None:
         (lambda dx, dw, db: (dx, dw[::-1], db), "flipped", "reversed along axis 0"),
         (lambda dx, dw, db: (dx * np.nan, dw, db), "nan", "NaN"),
         (lambda dx, dw, db: (dx, dw, db[:, None]), "reshape", "only a reshape"),
+        (lambda dx, dw, db: (dx, dw, 0 * db + db.sum()), "constant", "along axis 0: the sum of the right numbers"),
+        (lambda dx, dw, db: (dx, 0 * dw + dw[:1], db), "constant", "along axis 0, and the right numbers differ"),
+        (lambda dx, dw, db: (dx / np.log(2), dw, db), "factor", "logarithm of base 2"),
         (lambda dx, dw, db: (dx, dw, db.astype(int)), "function", "whole numbers"),
         (lambda dx, dw, db: (dx, dw * (1 + 1e-4 * np.sign(dw) * (dw > 0.5)), db), "some_entries", "positive"),
     ],
@@ -94,6 +99,58 @@ def test_an_exception_shows_the_line_of_the_student() -> None:
     assert "This was the case dout (3, 5)" in verdict.message
     assert verdict.code == "return dout.reshape(7, 7)"
     assert verdict.diagnoses == ()
+
+
+def wrong_sum(pair: Callable[[Any, Any], Any]) -> Verdict:
+    """Check distances whose squares of both sides are added in a certain way."""
+
+    def compute_distances_no_loop(self: Any, X: Any) -> Any:
+        return np.sqrt(pair((X**2).sum(axis=1), (self.X_**2).sum(axis=1)) - 2 * X @ self.X_.T)
+
+    return check_answer(compute_distances_no_loop, get_exercise("compute_distances_no_loop"))
+
+
+def test_arrays_that_do_not_fit_are_explained() -> None:
+    assert wrong_sum(lambda a, b: a[:, None] + b).passed
+    (diagnosis,) = wrong_sum(lambda a, b: a + b).diagnoses
+    assert diagnosis.kind == "shapes"
+    assert "make one of them a column: a[:, np.newaxis] + b" in diagnosis.sentence
+    assert describe_error(ValueError("cannot reshape array")) is None
+
+
+@pytest.mark.parametrize(
+    ("compute", "words"),
+    [
+        (lambda: np.ones((2, 3)) + np.ones(2), "(2,3) and (2,)"),
+        (lambda: np.ones((2, 3)) + np.ones(2), "A number per row must be a column"),
+        (lambda: np.ones((2, 3)) @ np.ones((2, 4)), "3 columns meet 2 rows"),
+        (lambda: torch.ones(2, 3) @ torch.ones(2, 4), "do not fit for a product"),
+        (lambda: torch.autograd.grad(torch.ones(()), torch.ones(1)), "no connection to what it was computed from"),
+    ],
+)
+def test_exceptions_of_numpy_and_torch_in_words(compute: Callable[[], Any], words: str) -> None:
+    with pytest.raises((ValueError, RuntimeError)) as caught:
+        compute()
+    diagnosis = describe_error(caught.value)
+    assert diagnosis is not None
+    assert words in diagnosis.sentence
+
+
+def test_a_setting_that_is_missing_as_a_factor_is_named() -> None:
+    def output_size(side: str, size: int, window: int, stride: int, pad: int = 0, dilation: int = 1) -> float:
+        return ((size + 2 * pad - dilation * (window - 1) - 1) // stride + 1) * stride
+
+    (diagnosis,) = check_answer(output_size, get_exercise("output_size")).diagnoses
+    assert diagnosis.sentence == "size is multiplied with stride once too often."
+
+
+def test_the_words_of_a_mistake_are_not_used_where_it_spoils_more_than_the_answer() -> None:
+    def softmax_loss(scores: Any, y: Any) -> Any:
+        loss, gradient = get_exercise("softmax_loss").solution(scores, y)
+        return len(scores) * loss, gradient
+
+    (diagnosis,) = check_answer(softmax_loss, get_exercise("softmax_loss")).diagnoses
+    assert diagnosis.sentence.startswith("loss is too large by the factor scores.shape[0]")
 
 
 def test_an_exception_of_a_typical_mistake_is_explained() -> None:

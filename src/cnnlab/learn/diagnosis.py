@@ -9,10 +9,11 @@ import numpy as np
 
 from cnnlab.learn.closeness import differs
 from cnnlab.learn.exercise import Case, Exercise, Mistake
-from cnnlab.learn.general_patterns import describe_values
+from cnnlab.learn.general_patterns import describe_error, describe_values
 from cnnlab.learn.runs import Array, Run, typical_runs
 from cnnlab.learn.verdict import Diagnosis
 
+_VAGUE = ("some_cases", "some_entries")  # kinds that say where something is wrong, but not what
 _NEAR = 0.05  # distance to the nearest mistake, in units of the distance to the right result
 
 
@@ -40,7 +41,8 @@ def diagnose(exercise: Exercise, cases: Sequence[Case], got: Sequence[Run], expe
         if all(map(same_run, got, runs)):
             return [_named(mistake)]
     if any(run.error or run.problem for run in got):
-        return []
+        error = next((run.error for run in got if run.error), None)
+        return [each for each in [error and describe_error(error)] if each]
     diagnoses = []
     for name in exercise.compared:
         if any(wrong[name]):
@@ -50,6 +52,7 @@ def diagnose(exercise: Exercise, cases: Sequence[Case], got: Sequence[Run], expe
         names = " and ".join(changed)
         sentence = f"The function changes its argument {names}. Work on a copy: `{changed[0]} = {changed[0]}.copy()`."
         diagnoses.append(Diagnosis("argument_changed", sentence))
+    diagnoses.sort(key=lambda diagnosis: diagnosis.kind in _VAGUE)
     return list({diagnosis.sentence: diagnosis for diagnosis in diagnoses}.values())
 
 
@@ -96,11 +99,22 @@ def _diagnose_output(
     typical: Sequence[tuple[Mistake, Sequence[Run]]],
 ) -> list[Diagnosis]:
     values = [run.values[name] for run in got]
-    for mistake, runs in typical:
-        if all(name in run.values and equal(value, run.values[name]) for value, run in zip(values, runs, strict=True)):
-            return [_named(mistake, name)]
+    alike = [
+        (mistake, runs)
+        for mistake, runs in typical
+        if all(name in run.values and equal(value, run.values[name]) for value, run in zip(values, runs, strict=True))
+    ]
     general = describe_values(name, exercise, cases, got, expected)
-    if general is not None and general.kind not in ("some_cases", "some_entries"):
+    if alike:
+        mistake, runs = alike[0]
+        # The words of a mistake that spoils other outputs too would be wrong about those that are right here.
+        spoils = [
+            other
+            for other in exercise.compared
+            if any(ways_wrong(other, runs, expected)) and not any(ways_wrong(other, got, expected))
+        ]
+        return [general if spoils and general is not None and general.kind == "factor" else _named(mistake, name)]
+    if general is not None and general.kind not in _VAGUE:
         return [general]
     near = _nearest(name, values, [run.values[name] for run in expected], typical)
     return [each for each in (near, general) if each is not None]

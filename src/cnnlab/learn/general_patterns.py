@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -14,6 +16,44 @@ from cnnlab.learn.runs import Array, Run, argument_names, to_array
 from cnnlab.learn.verdict import Diagnosis
 
 Pairs = list[tuple[Array, Array]]  # value of the answer and right value, for each case
+
+
+# Factors that come from a confusion, and what was confused.
+_FACTORS = {
+    1 / math.log(2): "Is the logarithm of base 2, and not the natural one?",
+    1 / math.log(10): "Is the logarithm of base 10, and not the natural one?",
+    180 / math.pi: "Degrees instead of radians?",
+    math.pi / 180: "Radians instead of degrees?",
+    255: "Values of 0..255 instead of 0..1?",
+    1 / 255: "Values of 0..1 instead of 0..255?",
+}
+
+
+def describe_error(error: BaseException) -> Diagnosis | None:
+    """Explain an exception about arrays whose shapes do not fit, or return ``None`` for any other."""
+    message = " ".join(str(error).split())
+    if match := re.search(r"could not be broadcast together with shapes \((.*?)\) \((.*?)\)", message):
+        first, second = (shape.replace(" ", "").rstrip(",") for shape in match.groups())
+        shapes = " and ".join(f"({shape})" if "," in shape else f"({shape},)" for shape in (first, second))
+        sentence = f"Arrays of the shapes {shapes} are combined number by number, and do not fit."
+        if "," not in first and "," not in second:
+            sentence += " For every pair of their numbers, make one of them a column: a[:, np.newaxis] + b."
+        elif "," not in first or "," not in second:
+            sentence += " A number per row must be a column: b[:, np.newaxis], or a sum with keepdims=True."
+        return Diagnosis("shapes", sentence)
+    if re.search(r"matmul: Input operand|shapes .* not aligned|mat1 and mat2 shapes cannot be multiplied", message):
+        sizes = re.search(r"size (\d+) is different from (\d+)", message)
+        sides = f" ({sizes[2]} columns meet {sizes[1]} rows)" if sizes else ""
+        return Diagnosis(
+            "shapes", f"Two matrices do not fit for a product{sides}: is a transpose missing, or the order?"
+        )
+    if "does not require grad and does not have a grad_fn" in message:
+        sentence = (
+            "A result has no connection to what it was computed from, so that it has no gradient: was it detached, "
+        )
+        sentence += "made into a number or a new tensor, or is create_graph=True missing in torch.autograd.grad?"
+        return Diagnosis("detached", sentence)
+    return None
 
 
 def describe_values(
@@ -43,7 +83,7 @@ def describe_values(
     ]
     if shared := set.intersection(*copies):
         return Diagnosis("argument_returned", f"{name} is {min(shared)}, unchanged.", name)
-    for pattern in (_about_constants, _about_functions, _about_order):
+    for pattern in (_about_constants, _about_equal_numbers, _about_functions, _about_order):
         if diagnosis := pattern(name, pairs):
             return diagnosis
     if diagnosis := _about_factor(name, exercise, cases, pairs):
@@ -94,6 +134,23 @@ def _about_constants(name: str, pairs: Pairs) -> Diagnosis | None:
     return None
 
 
+def _about_equal_numbers(name: str, pairs: Pairs) -> Diagnosis | None:
+    """Name an axis along which all numbers are the same, although the right ones differ."""
+    ndim = pairs[0][1].ndim
+    if any(right.ndim != ndim for _, right in pairs):
+        return None
+    for axis in range(ndim):
+        if not all(is_close(got, _spread(got.take([0], axis), got)) for got, _ in pairs if got.size):
+            continue
+        if all(is_close(right, _spread(right.take([0], axis), right)) for _, right in pairs if right.size):
+            continue
+        same = f"{name} is the same number all along axis {axis}"
+        if all(is_close(got, _spread(right.sum(axis, keepdims=True), got)) for got, right in pairs):
+            return Diagnosis("constant", f"{same}: the sum of the right numbers. It sums over axis {axis} too.", name)
+        return Diagnosis("constant", f"{same}, and the right numbers differ: is that axis summed or averaged?", name)
+    return None
+
+
 def _about_functions(name: str, pairs: Pairs) -> Diagnosis | None:
     functions: dict[str, Callable[[Array], Array]] = {
         "the square of the right result: is a root missing?": np.square,
@@ -141,6 +198,17 @@ def _about_factor(name: str, exercise: Exercise, cases: Sequence[Case], pairs: P
     for case in cases:
         for key, value in _lengths(exercise, case):
             lengths.setdefault(key, []).append(value)
+    settings: dict[str, list[tuple[float, float]]] = {}  # with the factor, in the cases that have the setting
+    for case, factor in zip(cases, factors, strict=True):
+        for key, value in _settings(exercise, case):
+            settings.setdefault(key, []).append((value, factor))
+    for key, both in settings.items():
+        values, factors_there = np.array(both).T
+        if len(set(values)) > 1 and values.all():
+            if np.allclose(factors_there, values):
+                return Diagnosis("factor", f"{name} is multiplied with {key} once too often.", name)
+            if np.allclose(factors_there, 1 / values):
+                return Diagnosis("factor", f"{name} lacks the factor {key}: multiply by it.", name)
     for key, values in lengths.items():
         if len(values) == len(cases) and len(set(values)) > 1:
             if np.allclose(factors, values):
@@ -154,7 +222,8 @@ def _about_factor(name: str, exercise: Exercise, cases: Sequence[Case], pairs: P
                     "factor", f"{name} is too small by the factor {key}: it is divided by it once too often.", name
                 )
     if np.allclose(factors, factors[0]):
-        return Diagnosis("factor", f"{name} is {factors[0]:.4g} times the right result in every case.", name)
+        meaning = next((f" {words}" for number, words in _FACTORS.items() if np.isclose(factors[0], number)), "")
+        return Diagnosis("factor", f"{name} is {factors[0]:.4g} times the right result in every case.{meaning}", name)
     listed = ", ".join(f"{factor:.4g}" for factor in factors[:4])
     return Diagnosis(
         "factor", f"{name} is a multiple of the right result: {listed} times in the cases one by one.", name
@@ -166,7 +235,7 @@ def _about_places(name: str, cases: Sequence[Case], pairs: Pairs) -> Diagnosis |
     masks = [differs(got, right) for got, right in pairs]
     some = [mask for mask in masks if mask.any()]
     ndim = some[0].ndim
-    if ndim >= 3 and all(min(mask.shape[-2:]) >= 3 and not mask[..., 1:-1, 1:-1].any() for mask in some):
+    if ndim == 4 and all(min(mask.shape[-2:]) >= 3 and not mask[..., 1:-1, 1:-1].any() for mask in some):
         return Diagnosis("border", f"{name} is right inside and wrong at the border: look at the padding.", name)
     for axis in range(ndim):
         along = [_any_along(mask, axis) for mask in some if mask.ndim == ndim]
@@ -179,6 +248,7 @@ def _about_places(name: str, cases: Sequence[Case], pairs: Pairs) -> Diagnosis |
     if len(some) < len(masks):
         right = [case.about for case, mask in zip(cases, masks, strict=True) if not mask.any() and case.about]
         wrong = [case.about for case, mask in zip(cases, masks, strict=True) if mask.any() and case.about]
+        right, wrong = list(dict.fromkeys(right)), list(dict.fromkeys(wrong))
         parts = [f"right in {len(masks) - len(some)} of {len(masks)} cases"]
         parts += [f"right for: {'; '.join(right)}"] * bool(right) + [f"wrong for: {'; '.join(wrong)}"] * bool(wrong)
         return Diagnosis("some_cases", f"{name} is {', '.join(parts)}.", name)
@@ -195,6 +265,8 @@ def _about_values(name: str, pairs: Pairs, masks: Sequence[Array]) -> Diagnosis 
         "0": lambda a: a == 0,
     }
     for word, condition in conditions.items():
+        if all(condition(right).all() for _, right in pairs):
+            continue  # true of every number, so it says nothing
         if all(not mask[~condition(right)].any() for (_, right), mask in zip(pairs, masks, strict=True)):
             return Diagnosis("some_entries", f"{name} is wrong only where the right result is {word}.", name)
     errors = [np.abs(got - right) / (np.abs(right).max(initial=0) + 1e-12) for got, right in pairs]
@@ -202,6 +274,11 @@ def _about_values(name: str, pairs: Pairs, masks: Sequence[Array]) -> Diagnosis 
         sentence = f"{name} is nearly right: it differs by less than 0.1 %. Is a small number (eps) in the wrong place?"
         return Diagnosis("precision", sentence, name)
     return None
+
+
+def _spread(values: Array, like: Array) -> Array:
+    """Return values with axes of length 1, repeated to the shape of another array."""
+    return np.broadcast_to(values, like.shape)
 
 
 def _any_along(mask: Array, axis: int) -> Array:
@@ -237,3 +314,16 @@ def _lengths(exercise: Exercise, case: Case) -> Iterator[tuple[str, float]]:
         for axis, length in enumerate(array.shape):
             yield f"{name}.shape[{axis}]", float(length)
         yield f"{name}.size", float(array.size)
+
+
+def _settings(exercise: Exercise, case: Case) -> Iterator[tuple[str, float]]:
+    """Yield the numbers among the arguments of a case, also those in dictionaries, with names."""
+    for name, value in zip(argument_names(exercise, case), case.arguments, strict=True):
+        if isinstance(value, dict):
+            yield from ((f'{name}["{key}"]', float(item)) for key, item in value.items() if _is_number(item))
+        elif _is_number(value):
+            yield name, float(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)

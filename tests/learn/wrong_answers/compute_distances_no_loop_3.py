@@ -2,7 +2,7 @@ import numpy as np
 
 EXERCISE = "compute_distances_no_loop"
 WRONG = "The squares of the test images are added along the wrong axis, and the shapes do not fit."
-NAMED = ""
+NAMED = "make one of them a column"
 AT_FIRST_SIGHT = False
 
 

@@ -2,7 +2,7 @@ import torch
 
 EXERCISE = "r1_penalty"
 WRONG = "The gradient is taken without create_graph, so that the penalty has no gradient itself."
-NAMED = ""
+NAMED = "is create_graph=True missing"
 AT_FIRST_SIGHT = False
 
 

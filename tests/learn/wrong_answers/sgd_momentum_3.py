@@ -2,7 +2,7 @@ import numpy as np
 
 EXERCISE = "sgd_momentum"
 WRONG = "The rate multiplies the whole velocity, as in PyTorch, not the gradient when it enters."
-NAMED = ""
+NAMED = "lacks the factor config"
 AT_FIRST_SIGHT = False
 
 

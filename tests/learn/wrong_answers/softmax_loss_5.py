@@ -2,7 +2,7 @@ import numpy as np
 
 EXERCISE = "softmax_loss"
 WRONG = "The logarithm has base 2."
-NAMED = ""
+NAMED = "Is the logarithm of base 2"
 AT_FIRST_SIGHT = False
 
 
