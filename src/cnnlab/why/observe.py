@@ -91,8 +91,8 @@ class Calls(TorchFunctionMode):
         options = {f"arg{i}": one for i, one in enumerate(args) if not isinstance(one, Tensor)}
         options |= {key: one for key, one in kwargs.items() if not isinstance(one, Tensor)}
         output = func(*args, **kwargs)
-        kept = output.detach() if isinstance(output, Tensor) else None
-        self.calls.append(Call(name, self._inside[-1] if self._inside else None, inputs, kept, options))
+        result = output.detach() if isinstance(output, Tensor) else None
+        self.calls.append(Call(name, self._inside[-1] if self._inside else None, inputs, result, options))
         return output
 
     def _enter(self, name: str) -> Callable[..., None]:

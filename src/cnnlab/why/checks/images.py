@@ -84,12 +84,12 @@ def _scale(exam: Exam, sample: Tensor) -> Iterator[Finding]:
     mean, std, low, high = (float(f(entering)) for f in (torch.mean, torch.std, torch.min, torch.max))
     numbers = {"mean": mean, "std": std, "smallest": low, "largest": high}
     plot = _histogram(entering)
-    seen = f"mean {mean:.3g}, standard deviation {std:.3g}, range {low:.3g} to {high:.3g}"
+    values = f"values of mean {mean:.3g}, standard deviation {std:.3g}, range {low:.3g} to {high:.3g}"
     if std > 15:
         yield Finding(
             "inputs not scaled",
             "error",
-            f"the first layer gets values of {seen}",
+            f"the first layer gets {values}",
             "Scale them: divide bytes by 255, then subtract the mean and divide by the standard deviation.",
             meaning="The usual initial weights expect a standard deviation near 1: outputs, loss and gradients start "
             f"about {std:.0f} times too large, units saturate or die, and the usual learning rates are too high.",
@@ -101,7 +101,7 @@ def _scale(exam: Exam, sample: Tensor) -> Iterator[Finding]:
         yield Finding(
             "inputs too small",
             "error",
-            f"the first layer gets values of {seen}",
+            f"the first layer gets {values}",
             "Look for a second division by 255 (ToTensor divides already), then normalise with mean and std.",
             meaning="The images hardly differ from a constant: the gradient of the first layer is "
             f"about {1 / max(std, 1e-9):.0f} times too small, so the network learns the biases only.",
@@ -113,7 +113,8 @@ def _scale(exam: Exam, sample: Tensor) -> Iterator[Finding]:
         yield Finding(
             "mean and std swapped",
             "error",
-            f"the first layer gets values of {seen}; with pixels of 0..1 they were normalised by mean {swapped[0]:.4f} "
+            f"the first layer gets {values}; with pixels of 0..1 they were normalised by mean "
+            f"{swapped[0]:.4f} "
             f"and std {swapped[1]:.4f}, and their mean is {swapped[2]:.4f} and their std {swapped[3]:.4f}",
             "Swap the two numbers of the normalisation.",
             meaning="The inputs are neither centred nor of unit spread, so the first layer starts in a bad place.",
@@ -125,7 +126,7 @@ def _scale(exam: Exam, sample: Tensor) -> Iterator[Finding]:
         yield Finding(
             "inputs not normalised",
             "warning",
-            f"the first layer gets values of {seen}",
+            f"the first layer gets {values}",
             "Normalise with the mean and the standard deviation of the training images themselves.",
             meaning="Inputs were normalised with numbers that do not belong to these images.",
             code="images = (images - images.mean()) / images.std()",

@@ -18,21 +18,22 @@ def sorted_data(exam: Exam) -> Iterator[Finding]:
     if not exam.whole_labels or size is None or size < 4 or len(order) < 4 * size:
         return
     batches = [order[start : start + size] for start in range(0, len(order) - size + 1, size)]
-    seen = float(np.mean([len(np.unique(batch)) for batch in batches]))
+    different = float(np.mean([len(np.unique(batch)) for batch in batches]))
     mixed = np.random.default_rng(0).permutation(order)
     expected = float(
         np.mean([len(np.unique(mixed[start : start + size])) for start in range(0, len(order) - size + 1, size)])
     )
-    if expected > 1.5 and seen < 0.6 * expected:
+    if expected > 1.5 and different < 0.6 * expected:
         yield Finding(
             "data not shuffled",
             "error",
-            f"a batch of {size} has {seen:.1f} different classes on average; shuffled, it would have {expected:.1f}",
+            f"a batch of {size} has {different:.1f} different classes on average; shuffled, it would have "
+            f"{expected:.1f}",
             "Shuffle the training data in every epoch.",
             meaning="Each step learns the class at hand and forgets the others; at the end of an epoch the network "
             "answers with the class that came last.",
             code="DataLoader(train, batch_size=..., shuffle=True)",
-            numbers={"classes in a batch": seen, "shuffled": expected},
+            numbers={"classes in a batch": different, "shuffled": expected},
             plot=Plot("lines", {"class": order[:: max(1, len(order) // 200)].tolist()}, x="position", y="label"),
         )
     elif exam.train.shuffled is False:
