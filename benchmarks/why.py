@@ -90,7 +90,6 @@ def ask(target: str, *options: str) -> dict[str, Any]:
     findings = [one for one in json.loads(done.stdout)["findings"] if one["severity"] != "note"]
     return {
         "findings": [[one["severity"], one["kind"]] for one in findings],
-        "message": findings[0]["message"] if findings else "",
         "seconds": round(seconds, 1),
         "processor_seconds": round(_processor_seconds() - before, 1),
     }

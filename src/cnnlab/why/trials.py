@@ -55,6 +55,13 @@ class Trial:
     seconds: float = 0.0
     broken: bool = False
 
+    @property
+    def outcome(self) -> str:
+        """What came of it, in words."""
+        if math.isnan(self.accuracy):
+            return f"the loss has fallen by {self.skill:.0%}"
+        return f"{self.accuracy:.0%} are right"
+
 
 def run_trial(
     subject: Subject,

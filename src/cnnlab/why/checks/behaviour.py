@@ -24,9 +24,9 @@ def by_heart(exam: Exam) -> Iterator[Finding]:
     yield Finding(
         "one batch is not learned by heart",
         "error" if own.skill < 0.3 else "note",
-        f"after {_steps(own)} on one batch of {exam.heart_size} images {own.accuracy:.0%} are right; with "
+        f"after {_steps(own)} on one batch of {exam.heart_size} images {own.outcome}; with "
         "a plain step "
-        f"and Adam {plain.accuracy:.0%}",
+        f"and Adam {plain.outcome}",
         f"The fault is in {part}.",
         meaning="A network that works learns a few images by heart at once, whatever they show.",
         numbers={"own": own.accuracy, "plain": plain.accuracy},

@@ -29,7 +29,7 @@ def dropout(exam: Exam) -> Iterator[Finding]:
     if strong:
         without = exam.with_change("without dropout", _off, own_step=True, clean=False)
         numbers["skill without"] = without.skill
-        right = f"{exam.run.accuracy:.0%} are right, and without it {without.accuracy:.0%}"
+        right = f"{exam.run.outcome}, and without it {without.outcome}"
         message += f"; after {len(without.losses)} steps {right}"
     yield Finding(
         "dropout too strong",

@@ -206,10 +206,8 @@ def _mean_mends(exam: Exam, count: int) -> tuple[bool, str]:
     if exam.run.skill > 0.5:
         return False, ""
     mean = exam.with_change("loss of the mean", scale, own_step=True, clean=False)
-    words = (
-        f"; after {len(mean.losses)} steps {exam.run.accuracy:.0%} are right, and with 1/{count} of the learning rate "
-    )
-    return mean.skill > exam.run.skill + 0.2, f"{words}{mean.accuracy:.0%}"
+    words = f"; after {len(mean.losses)} steps {exam.run.outcome}, and with 1/{count} of the learning rate "
+    return mean.skill > exam.run.skill + 0.2, f"{words}{mean.outcome}"
 
 
 def _summed(exam: Exam, step: Step) -> bool:

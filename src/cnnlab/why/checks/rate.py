@@ -65,7 +65,7 @@ def learning_rate(exam: Exam) -> Iterator[Finding]:
         yield Finding(
             "learning rate too high",
             "error",
-            f"at {own:g} {end} after {len(run.losses)} steps and {run.accuracy:.0%} are right; at {best:.2g} it is "
+            f"at {own:g} {end} after {len(run.losses)} steps and {run.outcome}; at {best:.2g} it is "
             f"{_right(tried[best])}",
             f"Use a learning rate near {best:.1g}.",
             meaning="Each step jumps over the valley it should go down; units may die for good.",
@@ -78,8 +78,7 @@ def learning_rate(exam: Exam) -> Iterator[Finding]:
         yield Finding(
             "learning rate too low",
             "error" if far and run.skill < 0.2 else "warning" if far else "note",
-            f"at {own:g} {run.accuracy:.0%} are right after {len(run.losses)} steps; at {best:.2g} it is "
-            f"{_right(tried[best])}",
+            f"at {own:g} {run.outcome} after {len(run.losses)} steps; at {best:.2g} it is {_right(tried[best])}",
             f"Use a learning rate near {best:.1g}.",
             meaning="The weights hardly move: learning takes many times as long as it need.",
             code=f"lr={best:.1g}",

@@ -27,9 +27,9 @@ def settings(exam: Exam) -> Iterator[Finding]:
             yield Finding(
                 "weight decay too strong",
                 "error" if better else "warning",
-                f"weight decay is {decay:g}; after {len(without.losses)} steps {exam.run.accuracy:.0%} are right, "
+                f"weight decay is {decay:g}; after {len(without.losses)} steps {exam.run.outcome}, "
                 "and without it "
-                f"{without.accuracy:.0%}",
+                f"{without.outcome}",
                 "Use 5e-4 with SGD, 0 to 1e-4 with Adam, 0.01 to 0.05 with AdamW.",
                 meaning="Each step pulls all weights towards zero more strongly than the loss moves them.",
                 code="torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)",
@@ -41,9 +41,9 @@ def settings(exam: Exam) -> Iterator[Finding]:
         yield Finding(
             "momentum too strong",
             "error" if momentum >= 1 or without.skill > exam.run.skill + 0.2 else "warning",
-            f"momentum is {momentum:g}; after {len(without.losses)} steps {exam.run.accuracy:.0%} are right, and "
+            f"momentum is {momentum:g}; after {len(without.losses)} steps {exam.run.outcome}, and "
             "with 0.9 "
-            f"{without.accuracy:.0%}",
+            f"{without.outcome}",
             "Use 0.9.",
             meaning=f"Each gradient goes on for {1 / max(1 - momentum, 1e-9):.0f} steps, so the weights overshoot.",
             code="torch.optim.SGD(model.parameters(), lr=..., momentum=0.9)",
