@@ -6,8 +6,9 @@
 
 ``tests/learn/wrong_answers`` holds answers as students write them, a file each, with constants at the top:
 ``EXERCISE``, its exercise; ``WRONG``, what is wrong, in a sentence; ``NAMED``, the part of the diagnosis that a reader
-judged to name this mistake, empty where none does; and ``AT_FIRST_SIGHT``, whether it was named when the answer was
-first checked, before any diagnosis was improved. The table in ``results/learn.md`` is written from them.
+judged to name this mistake, empty where none does; ``AT_FIRST_SIGHT``, whether it was named when the answer was first
+checked; and ``ROUND = 2`` in answers that were written after the diagnoses had been improved with those of the first
+round in view. The table in ``results/learn.md`` is written from them.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Row:
         said: the first thing that the verdict says is wrong.
         named: whether that names the mistake.
         at_first_sight: whether it was named when it was first checked.
+        round: 1 or 2; answers of the second were written after the first had improved the diagnoses.
         passed: whether the answer was taken for right.
     """
 
@@ -45,6 +47,7 @@ class Row:
     said: str
     named: bool
     at_first_sight: bool
+    round: int
     passed: bool
 
 
@@ -76,21 +79,34 @@ def check(path: Path) -> Row:
         text,
         named=bool(named) and named in text,
         at_first_sight="\nAT_FIRST_SIGHT = True\n" in source,
+        round=2 if "\nROUND = 2\n" in source else 1,
         passed=verdict.status == "passed",
     )
 
 
+def counts(number: int, rows: Sequence[Row]) -> str:
+    """A line with the numbers of one round."""
+    shares = (sum(flags) for flags in ([row.at_first_sight for row in rows], [row.named for row in rows]))
+    return f"| {number} | {len(rows)} | {' | '.join(f'{share} ({share / len(rows):.0%})' for share in shares)} |"
+
+
 def page(rows: Sequence[Row]) -> str:
     """The page ``results/learn.md``."""
-    named, first = sum(row.named for row in rows), sum(row.at_first_sight for row in rows)
     exercises = len({row.exercise for row in rows})
     lines = [
         "# Wrong answers, and what is said about them",
         "",
         f"{len(rows)} answers to {exercises} exercises, written by hand without a look at the exercises' own lists of "
-        f"mistakes. {first} of them ({first / len(rows):.0%}) were named by the first diagnosis at first sight, "
-        f"{named} ({named / len(rows):.0%}) are now, after improvements of diagnoses that hold for every "
-        "exercise; judged by reading. Written by `benchmarks/learn.py`.",
+        "mistakes. Whether the first diagnosis names the mistake is judged by reading. The answers of round 2 were "
+        'written after the diagnoses had been improved with those of round 1 in view. "Now" is no independent number: '
+        "who improves a diagnosis has read these answers. Written by `benchmarks/learn.py`.",
+        "",
+        "| round | answers | named at first sight | named now |",
+        "|---:|---:|---:|---:|",
+        *(
+            counts(number, [row for row in rows if row.round == number])
+            for number in sorted({row.round for row in rows})
+        ),
         "",
         "| answer | what is wrong | what is said | named |",
         "|---|---|---|---|",

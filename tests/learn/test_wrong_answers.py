@@ -38,6 +38,6 @@ def test_there_are_fifty_answers_to_twenty_exercises() -> None:
 def test_the_table_says_how_many_are_named() -> None:
     row = learn_benchmark.check(learn_benchmark.FOLDER / "rnn_step_forward_1.py")
     text = learn_benchmark.page([row])
-    assert "1 answers to 1 exercises" in text
+    assert "| 1 | 1 | 1 (100%) | 1 (100%) |" in text
     assert "| [rnn_step_forward_1](../tests/learn/wrong_answers/rnn_step_forward_1.py) | The tanh is missing. |" in text
     assert text.rstrip().endswith("| yes |")

@@ -1,0 +1,11 @@
+EXERCISE = "tv_loss"
+WRONG = "The mean instead of the sum."
+NAMED = ""
+AT_FIRST_SIGHT = False
+ROUND = 2
+
+
+def tv_loss(image, weight):
+    across = (image[..., 1:] - image[..., :-1]) ** 2
+    down = (image[..., 1:, :] - image[..., :-1, :]) ** 2
+    return weight * (across.mean() + down.mean())
