@@ -34,6 +34,12 @@ def test_a_missing_function_is_answered_with_those_that_are_there(tmp_path: Path
     assert "train_step" in result.stderr
 
 
+def test_an_unknown_name_says_what_can_be_named() -> None:
+    result = cnnlab("why", "lenet5-mnist5")
+    assert result.exit_code == 2
+    assert 'There is no script, run folder or recipe "lenet5-mnist5". Did you mean "lenet5-mnist5k"?' in result.stderr
+
+
 def test_an_endless_loop_is_stopped_and_its_line_named(tmp_path: Path) -> None:
     script = planted(tmp_path / "train.py", ("def make_model():", "def make_model():\n    while True: pass"))
     result = cnnlab("why", f"{script}:make_model", "--time-limit", "3")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from cnnlab.errors import UnknownNameError
 from cnnlab.why.diagnosis import Diagnosis
 from cnnlab.why.process import examine_script, split_target
 
@@ -31,11 +32,15 @@ def examine(
     import torch
 
     from cnnlab.runs.training_folder import is_run
+    from cnnlab.training.shipped import list_recipes
     from cnnlab.why.examination import examine_subject
     from cnnlab.why.recipe_subject import recipe_subject
     from cnnlab.why.run_findings import examine_run
 
     if is_run(Path(text)):
         return examine_run(Path(text), data_dir, data)
+    if not text.endswith((".yaml", ".yml")) and text not in list_recipes():
+        hint = "A script is named FILE.py:make_model; `cnnlab runs` lists the runs, `cnnlab recipes` the recipes."
+        raise UnknownNameError("script, run folder or recipe", text, list_recipes(), hint)
     with torch.random.fork_rng():
         return examine_subject(recipe_subject(text, data_dir, data))

@@ -114,7 +114,7 @@ class Backward:
     """A call of ``loss.backward()``.
 
     Attributes:
-        leaves: the ids of the tensors that the loss depends on and that get a gradient.
+        leaves: the tensors that the loss depends on and that get a gradient.
         at_outputs: gradient of the loss with respect to the network's outputs; None when it does not depend on them.
         before: norm of the gradient that was there already.
         fresh: norm of the gradient that this call computed.
@@ -155,7 +155,6 @@ class Step:
     outputs: Tensor | None = None
     backwards: list[Backward] = field(default_factory=list)
     used: float | None = None
-    updaters: list[torch.optim.Optimizer] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
     moved: dict[str, float] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
@@ -224,7 +223,6 @@ def watching(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[Ste
 
     def updated(updater: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         step.events.append("update")
-        step.updaters.append(updater)
         held = [one for group in updater.param_groups for one in group["params"]]
         step.used = norm_of([one.grad for one in held])
         own = {id(one) for one in model.parameters()}

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from cnnlab.findings import Severity
 from cnnlab.why.check import check
 from cnnlab.why.diagnosis import Finding, Plot
 from cnnlab.why.exam import Exam
 from cnnlab.why.neighbours import nearest
 
+_PHOTO = 64  # pixels of height or width above which images are photos, whose pixels say little about the class
 _SHIFTS = (1, -1, 2, -2)
 
 
@@ -36,7 +38,7 @@ def label_noise(exam: Exam) -> Iterator[Finding]:
             advice = "Look for a shuffle, sort or file listing that is applied to images or labels alone."
         yield Finding(
             "labels do not fit images",
-            "error",
+            _severity(exam),
             f"the most similar other image has the same label for {share:.0%} of {count} training images; "
             f"chance is {chance:.0%}{what}",
             advice,
@@ -47,6 +49,13 @@ def label_noise(exam: Exam) -> Iterator[Finding]:
         )
         return
     yield from _validation(exam, chance)
+
+
+def _severity(exam: Exam) -> Severity:
+    """Return how much chance agreement says: of photos, and of two classes that look alike, it is no proof."""
+    if max(exam.train.images.shape[2:], default=0) > _PHOTO:
+        return "note"
+    return "error" if len(exam.train.labels.unique()) > 2 else "warning"
 
 
 def _best_shift(exam: Exam) -> tuple[int, float]:
