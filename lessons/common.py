@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 import cnnlab
 from cnnlab.data import ArraySplit, ImageData, course_split
-from cnnlab.figures import save
+from cnnlab.figures import save, save_animation
 
 T = TypeVar("T")
 
@@ -90,7 +90,14 @@ class Lesson:
 
     def figure(self, figure: Figure, name: str, caption: str) -> None:
         """Write a figure to ``<out>/<name>.png`` and say what one sees on it."""
-        path = save(figure, self.out / f"{name}.png")
+        self._keep(save(figure, self.out / f"{name}.png"), caption)
+
+    def animation(self, frames: Sequence[Figure], name: str, caption: str, seconds: float = 0.5) -> None:
+        """Write figures of one size to ``<out>/<name>.gif``, each shown for some seconds, and say what one sees."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        self._keep(save_animation(frames, self.out / f"{name}.gif", seconds), caption)
+
+    def _keep(self, path: Path, caption: str) -> None:
         print(f"{path}: {caption}")
         self._results["figures"].append({"file": path.name, "caption": caption})
         self._write()
