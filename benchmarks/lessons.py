@@ -4,6 +4,7 @@
 
     python benchmarks/lessons.py 01_nearest_neighbours 02_linear_classifiers --seeds 3
     python benchmarks/lessons.py                     # all lessons, one seed each
+    python benchmarks/lessons.py 21_few_photos --options "--photos hymenoptera"    # options of the lesson itself
     python benchmarks/lessons.py --table             # only rewrite tables and pictures from the runs that are there
 
 Each lesson runs in a process of its own with seeds 0 .. n-1. The table in ``results/lessons.md``,
@@ -19,6 +20,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -171,6 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--seeds", type=int, default=1, help="runs per lesson (default 1)")
     parser.add_argument("--out", type=Path, default=Path("lessons_out/full"), help="where the runs are kept")
     parser.add_argument("--data-dir", type=Path, help="folder where CIFAR-10 is looked for first")
+    parser.add_argument("--options", default="", help="further options of the lessons, in one string")
     parser.add_argument("--table", action="store_true", help="run nothing")
     parser.add_argument("--quick", action="store_true", help="small scale, on digits: to try this script")
     parser.add_argument("--root", type=Path, default=ROOT, help="where results/ and docs/ are written")
@@ -180,6 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
         parser.error(f"there is no lesson {', '.join(unknown)}; known: {', '.join(known)}")
     options = ["--quick", "--data", "mnist5k"] if given.quick else []
     options += ["--data-dir", str(given.data_dir)] if given.data_dir else []
+    options += shlex.split(given.options)
     if not given.table:
         for name in given.lessons or known:
             for seed in range(given.seeds):

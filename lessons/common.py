@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from matplotlib import get_data_path
 from matplotlib.figure import Figure
+from PIL import Image
+from sklearn.datasets import load_sample_images
 
 import cnnlab
 from cnnlab.data import ArraySplit, ImageData, course_split
@@ -105,6 +108,23 @@ class Lesson:
     def _write(self) -> None:
         self.out.mkdir(parents=True, exist_ok=True)
         (self.out / "numbers.json").write_text(json.dumps(self._results, indent=2) + "\n", encoding="utf-8")
+
+
+def read_photos(folder: str | None = None) -> list[Image.Image]:
+    """Return the photos of a folder, or three that come with matplotlib and scikit-learn, in RGB and of any size."""
+    if folder is not None:
+        endings = {".jpg", ".jpeg", ".png"}
+        paths = sorted(path for path in Path(folder).iterdir() if path.suffix.lower() in endings)
+        if not paths:
+            raise SystemExit(f"There are no photos (.jpg, .jpeg, .png) in {folder}; name a folder that holds some.")
+        return [_read(path) for path in paths]
+    portrait = Path(get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    return [_read(portrait), *(Image.fromarray(pixels) for pixels in load_sample_images().images)]
+
+
+def _read(path: Path) -> Image.Image:
+    with Image.open(path) as photo:
+        return photo.convert("RGB")
 
 
 def _as_cifar(data: ImageData) -> ImageData:
