@@ -56,6 +56,11 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "show_signature": False,
     "remove_config_comments": True,
+    "first_notebook_cell": (
+        '# Options of the lesson, as on the command line: "--quick" is a small scale that takes seconds.\n'
+        "# The notebook belongs into the folder lessons of the repository, beside common.py.\n"
+        'import os\n\nos.environ["CNNLAB_LESSON_OPTIONS"] = ""'
+    ),
     "min_reported_time": 10**6,  # no running times: nothing is run
 }
 # A class that a room offers under its own name and its file's is found under either.

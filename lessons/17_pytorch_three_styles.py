@@ -286,5 +286,3 @@ lesson.figure(
     "answers",
     "What the network says to the first test images; where it is wrong, what they are.",
 )
-
-# sphinx_gallery_thumbnail_path = "images/lessons/17_pytorch_three_styles/free_play.png"

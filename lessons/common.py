@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +15,6 @@ import numpy as np
 from matplotlib import get_data_path
 from matplotlib.figure import Figure
 from PIL import Image
-from sklearn.datasets import load_sample_images
 
 import cnnlab
 from cnnlab.data import ArraySplit, ImageData, course_split
@@ -49,7 +50,8 @@ class Lesson:
         for option, text in files.items():
             parser.add_argument(f"--{option}", help=text)
         if arguments is None and "ipykernel" in sys.modules:
-            arguments = []  # a notebook's command line is Jupyter's, not the reader's
+            # A notebook's command line is Jupyter's; its first cell says the options.
+            arguments = shlex.split(os.environ.get("CNNLAB_LESSON_OPTIONS", ""))
         options = parser.parse_args(arguments)
         self.name, self.quick, self.seed = name, options.quick, options.seed
         self.out = options.out or Path("lessons_out") / name
@@ -101,6 +103,11 @@ class Lesson:
         self._keep(save_animation(frames, self.out / f"{name}.gif", seconds), caption)
 
     def _keep(self, path: Path, caption: str) -> None:
+        if "ipykernel" in sys.modules:
+            from IPython.display import Image as Displayed
+            from IPython.display import display
+
+            display(Displayed(data=path.read_bytes(), format=path.suffix[1:]))
         print(f"{path}: {caption}")
         self._results["figures"].append({"file": path.name, "caption": caption})
         self._write()
@@ -118,6 +125,8 @@ def read_photos(folder: str | None = None) -> list[Image.Image]:
         if not paths:
             raise SystemExit(f"There are no photos (.jpg, .jpeg, .png) in {folder}; name a folder that holds some.")
         return [_read(path) for path in paths]
+    from sklearn.datasets import load_sample_images  # takes a second to load
+
     portrait = Path(get_data_path()) / "sample_data" / "grace_hopper.jpg"
     return [_read(portrait), *(Image.fromarray(pixels) for pixels in load_sample_images().images)]
 

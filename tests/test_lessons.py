@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import numpy as np
 import pytest
+from nbclient import NotebookClient
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
@@ -98,6 +101,43 @@ def test_a_lesson_runs_on_cifar10_and_gives_the_same_numbers_again(
             # The last bits of matrix products may depend on where arrays lie in memory.
             assert one["value"] == pytest.approx(other["value"], rel=1e-6, abs=1e-12)
             assert one | {"value": 0} == other | {"value": 0}
+
+
+def run_notebook(lesson: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Convert a lesson to a notebook as its reader does, run it at small scale, and return what its cells printed."""
+    for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
+        monkeypatch.setenv(name, str(folder / "jupyter"))
+    monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
+    for name, value in ONE_THREAD.items():
+        monkeypatch.setenv(name, value)
+    notebook_script = runpy.run_path(str(ROOT / "lessons" / "notebook.py"))
+    path = notebook_script["write_notebook"](ROOT / "lessons" / f"{lesson}.py", folder, "--quick --data mnist5k")
+    shutil.copy(ROOT / "lessons" / "common.py", folder)
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(
+        notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    ).execute()
+    results_of(lesson, folder, outputs_of(notebook, "text"))
+    assert outputs_of(notebook, "image/png") or outputs_of(notebook, "image/gif"), "figures are seen in the notebook"
+    return outputs_of(notebook, "text")
+
+
+def outputs_of(notebook: Any, kind: str) -> str:
+    """Return the outputs of one kind of all cells: ``text`` is what was printed, others are types such as image/png."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return "".join(
+        output.get("text", "") if kind == "text" else output.get("data", {}).get(kind, "") for output in outputs
+    )
+
+
+def test_a_lesson_runs_as_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "relative error" in run_notebook("00_gradient_check", tmp_path, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_every_lesson_runs_as_a_notebook(lesson: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_notebook(lesson, tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
