@@ -103,23 +103,23 @@ def test_a_lesson_runs_on_cifar10_and_gives_the_same_numbers_again(
             assert one | {"value": 0} == other | {"value": 0}
 
 
-def run_notebook(lesson: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Convert a lesson to a notebook as its reader does, run it at small scale, and return what its cells printed."""
-    for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
-        monkeypatch.setenv(name, str(folder / "jupyter"))
-    monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
-    for name, value in ONE_THREAD.items():
-        monkeypatch.setenv(name, value)
-    notebook_script = runpy.run_path(str(ROOT / "lessons" / "notebook.py"))
-    path = notebook_script["write_notebook"](ROOT / "lessons" / f"{lesson}.py", folder, "--quick --data mnist5k")
-    shutil.copy(ROOT / "lessons" / "common.py", folder)
-    notebook = nbformat.read(path, as_version=4)
-    NotebookClient(
-        notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
-    ).execute()
-    results_of(lesson, folder, outputs_of(notebook, "text"))
-    assert outputs_of(notebook, "image/png") or outputs_of(notebook, "image/gif"), "figures are seen in the notebook"
-    return outputs_of(notebook, "text")
+def as_notebook(lesson: str, folder: Path) -> Path:
+    """Convert a lesson to a notebook as its reader does, with the options of a quick run."""
+    script = runpy.run_path(str(ROOT / "lessons" / "notebook.py"))
+    path: Path = script["write_notebook"](ROOT / "lessons" / f"{lesson}.py", folder, "--quick --data mnist5k")
+    return path
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_a_lesson_becomes_a_notebook_whose_first_cell_holds_its_options(lesson: str, tmp_path: Path) -> None:
+    notebook = nbformat.read(as_notebook(lesson, tmp_path), as_version=4)
+    nbformat.validate(notebook)
+    first, title = notebook.cells[:2]
+    assert '"--quick --data mnist5k"' in first.source
+    assert title.source.strip().startswith(f"# {lessons_benchmark.title_of(ROOT / 'lessons' / f'{lesson}.py')}")
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    compile(code, lesson, "exec")
+    assert "sphinx_gallery" not in code
 
 
 def outputs_of(notebook: Any, kind: str) -> str:
@@ -130,14 +130,20 @@ def outputs_of(notebook: Any, kind: str) -> str:
     )
 
 
-def test_a_lesson_runs_as_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "relative error" in run_notebook("00_gradient_check", tmp_path, monkeypatch)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("lesson", LESSONS)
-def test_every_lesson_runs_as_a_notebook(lesson: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_notebook(lesson, tmp_path, monkeypatch)
+def test_a_lesson_runs_as_a_notebook(lesson: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / "jupyter"))
+    monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
+    for name, value in ONE_THREAD.items():
+        monkeypatch.setenv(name, value)
+    notebook = nbformat.read(as_notebook(lesson, tmp_path), as_version=4)
+    shutil.copy(ROOT / "lessons" / "common.py", tmp_path)
+    NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    results = results_of(lesson, tmp_path, outputs_of(notebook, "text"))
+    assert results["quick"]
+    assert outputs_of(notebook, "image/png") or outputs_of(notebook, "image/gif"), "figures are seen in the notebook"
 
 
 @pytest.mark.slow
