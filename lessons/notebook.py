@@ -20,7 +20,7 @@ from pathlib import Path
 
 from sphinx_gallery.gen_gallery import DEFAULT_GALLERY_CONF
 from sphinx_gallery.notebook import jupyter_notebook, save_notebook
-from sphinx_gallery.py_source_parser import split_code_and_text_blocks
+from sphinx_gallery.py_source_parser import remove_config_comments, split_code_and_text_blocks
 
 FOLDER = Path(__file__).resolve().parent
 FIRST_CELL = '''\
@@ -39,8 +39,9 @@ def write_notebook(script: Path, folder: Path, options: str = "") -> Path:
         options: options of the lesson, as on its command line.
     """
     settings = copy.deepcopy(DEFAULT_GALLERY_CONF)
-    settings |= {"first_notebook_cell": FIRST_CELL.format(options=options), "remove_config_comments": True}
+    settings["first_notebook_cell"] = FIRST_CELL.format(options=options)
     _, blocks = split_code_and_text_blocks(str(script))
+    blocks = [block._replace(content=remove_config_comments(block.content)) for block in blocks]
     path = folder / f"{script.stem}.ipynb"
     save_notebook(jupyter_notebook(blocks, settings, str(script.parent)), path)
     return path
