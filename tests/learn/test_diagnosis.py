@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from cnnlab.learn import check_answer, get_exercise
-from cnnlab.learn.general_patterns import describe_error
+from cnnlab.learn.error_hints import describe_error
 from cnnlab.learn.verdict import Verdict
 
 Arrays = tuple[Any, ...]
@@ -98,7 +98,7 @@ def test_an_exception_shows_the_line_of_the_student() -> None:
     assert "ValueError: cannot reshape array of size 15 into shape (7,7)" in verdict.message
     assert "This was the case dout (3, 5)" in verdict.message
     assert verdict.code == "return dout.reshape(7, 7)"
-    assert verdict.diagnoses == ()
+    assert [each.sentence for each in verdict.diagnoses] == ["A reshape must keep the number of values."]
 
 
 def wrong_sum(pair: Callable[[Any, Any], Any]) -> Verdict:
@@ -115,7 +115,7 @@ def test_arrays_that_do_not_fit_are_explained() -> None:
     (diagnosis,) = wrong_sum(lambda a, b: a + b).diagnoses
     assert diagnosis.kind == "shapes"
     assert "make one of them a column: a[:, np.newaxis] + b" in diagnosis.sentence
-    assert describe_error(ValueError("cannot reshape array")) is None
+    assert describe_error(ValueError("something else")) is None
 
 
 @pytest.mark.parametrize(
@@ -145,12 +145,36 @@ def test_a_setting_that_is_missing_as_a_factor_is_named() -> None:
 
 
 def test_the_words_of_a_mistake_are_not_used_where_it_spoils_more_than_the_answer() -> None:
-    def softmax_loss(scores: Any, y: Any) -> Any:
-        loss, gradient = get_exercise("softmax_loss").solution(scores, y)
-        return len(scores) * loss, gradient
+    def temporal_softmax_loss(x: Any, y: Any, mask: Any) -> Any:
+        loss, gradient = get_exercise("temporal_softmax_loss").solution(x, y, mask)
+        return len(x) * loss, gradient
 
-    (diagnosis,) = check_answer(softmax_loss, get_exercise("softmax_loss")).diagnoses
-    assert diagnosis.sentence.startswith("loss is too large by the factor scores.shape[0]")
+    (diagnosis,) = check_answer(temporal_softmax_loss, get_exercise("temporal_softmax_loss")).diagnoses
+    assert diagnosis.sentence.startswith("loss is too large by the factor x.shape[0]")
+
+
+def test_a_mistake_in_most_cases_or_with_another_sign_is_named() -> None:
+    def batchnorm_backward(dout: Any, cache: Any) -> Any:
+        x_hat, inv_std, gamma, _ = cache  # the mode is forgotten too, so that the test mode is wrong in another way
+        dx_hat = dout * gamma
+        return inv_std * (dx_hat - dx_hat.mean(axis=0)), (dout * x_hat).sum(axis=0), dout.sum(axis=0)
+
+    def relu_forward(x: Any) -> Any:
+        return -np.abs(x), x
+
+    (first,) = check_answer(batchnorm_backward, get_exercise("batchnorm_backward")).diagnoses[:1]
+    assert first.name == "without_variance"
+    (second,) = check_answer(relu_forward, get_exercise("relu_forward")).diagnoses
+    assert second.name == "absolute"
+    assert "with the opposite sign" in second.sentence
+
+
+def test_an_argument_that_is_added_too_often_is_named() -> None:
+    def conv_forward_naive(x: Any, w: Any, b: Any, conv_param: Any) -> Any:
+        return get_exercise("conv_forward_naive").solution(x, w, 2 * b, conv_param)
+
+    (diagnosis,) = check_answer(conv_forward_naive, get_exercise("conv_forward_naive")).diagnoses
+    assert diagnosis.sentence.startswith("b is added to out 2, 2, 2 times")
 
 
 def test_an_exception_of_a_typical_mistake_is_explained() -> None:

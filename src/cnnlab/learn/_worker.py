@@ -20,6 +20,7 @@ from cnnlab.learn.checking import check_answer, check_file
 from cnnlab.learn.exercise import Exercise, get_exercise
 from cnnlab.learn.loading import student_line
 from cnnlab.learn.process import time_is_over
+from cnnlab.learn.runs import typical_runs
 from cnnlab.learn.verdict import Verdict
 
 
@@ -31,6 +32,7 @@ def main(name: str) -> None:
     """Answer requests until the input ends."""
     exercise = get_exercise(name)
     check_answer(exercise.solution, exercise)  # loads what the exercise needs, before the first request
+    typical_runs(exercise)
     while True:
         print("ready", flush=True)
         line = sys.stdin.readline()

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from cnnlab.learn.closeness import differs
+from cnnlab.learn.error_hints import describe_error
 from cnnlab.learn.exercise import Case, Exercise, Mistake
-from cnnlab.learn.general_patterns import describe_error, describe_values
+from cnnlab.learn.general_patterns import describe_values
 from cnnlab.learn.runs import Array, Run, typical_runs
 from cnnlab.learn.verdict import Diagnosis
 
-_VAGUE = ("some_cases", "some_entries")  # kinds that say where something is wrong, but not what
+# Kinds that say where something is wrong, but not what.
+_VAGUE = ("some_cases", "some_entries", "precision", "along_axis", "nan", "multiple")
 _NEAR = 0.05  # distance to the nearest mistake, in units of the distance to the right result
 
 
@@ -96,28 +98,90 @@ def _diagnose_output(
     cases: Sequence[Case],
     got: Sequence[Run],
     expected: Sequence[Run],
-    typical: Sequence[tuple[Mistake, Sequence[Run]]],
+    typical: Sequence[tuple[Mistake, list[Run]]],
 ) -> list[Diagnosis]:
     values = [run.values[name] for run in got]
-    alike = [
-        (mistake, runs)
-        for mistake, runs in typical
-        if all(name in run.values and equal(value, run.values[name]) for value, run in zip(values, runs, strict=True))
-    ]
+    right = [run.values[name] for run in expected]
+    others = [(mistake, [run.values.get(name) for run in runs]) for mistake, runs in typical]
+    # A mistake that is wrong in other outputs too explains less of an answer in which those are right.
+    fine = [each for each in exercise.compared if not any(ways_wrong(each, got, expected))]
+    spoils = {mistake.name: sum(any(ways_wrong(each, runs, expected)) for each in fine) for mistake, runs in typical}
+    others.sort(key=lambda each: spoils[each[0].name])
+    others = [each for each in others if not all(map(_agree, right, each[1]))]  # those that are wrong in this output
     general = describe_values(name, exercise, cases, got, expected)
-    if alike:
-        mistake, runs = alike[0]
-        # The words of a mistake that spoils other outputs too would be wrong about those that are right here.
-        spoils = [
-            other
-            for other in exercise.compared
-            if any(ways_wrong(other, runs, expected)) and not any(ways_wrong(other, got, expected))
-        ]
-        return [general if spoils and general is not None and general.kind == "factor" else _named(mistake, name)]
+    for mistake, results in others:
+        if all(map(_agree, values, results)):
+            is_better = spoils[mistake.name] and general is not None and general.kind == "factor"
+            return [general] if is_better and general else [_named(mistake, name)]
     if general is not None and general.kind not in _VAGUE:
         return [general]
-    near = _nearest(name, values, [run.values[name] for run in expected], typical)
+    for mistake, results in others:
+        if all(map(_agree_but_for_axes, values, results)):
+            return [_named(mistake, name)]
+        if (factor := _common_factor(values, results)) is not None:
+            times = "with the opposite sign" if np.isclose(factor, -1) else f"times {factor:.4g}"
+            return [Diagnosis("mistake", f"{mistake.explanation} (It is that result {times}.)", name, mistake.name)]
+    in_cases = _in_some_cases(name, cases, values, right, others)
+    near = in_cases or _nearest(name, values, right, typical)
     return [each for each in (near, general) if each is not None]
+
+
+def _agree(value: Array, other: Array | None) -> bool:
+    return other is not None and equal(value, other)
+
+
+def _agree_but_for_axes(value: Array, other: Array | None) -> bool:
+    """Return whether two outputs are equal when axes of length 1 are left out, or one number is repeated."""
+    if other is None:
+        return False
+    first, second = np.squeeze(value), np.squeeze(other)
+    if second.ndim == 0:
+        return bool(first.size) and not differs(first, np.broadcast_to(second, first.shape)).any()
+    return equal(first, second)
+
+
+def _common_factor(values: Sequence[Array], others: Sequence[Array | None]) -> float | None:
+    """Return the number other than 1 by which an output is larger than another in every case, or ``None``."""
+    factors = []
+    for value, other in zip(values, others, strict=True):
+        if other is None or other.shape != value.shape or not np.isfinite(other).all():
+            return None
+        nonzero = other != 0
+        if not nonzero.any():
+            return None
+        factor = float(np.median(np.asarray(value, float)[nonzero] / other[nonzero]))
+        if not np.isfinite(factor) or abs(factor) < 1e-6 or differs(value, factor * other).any():
+            return None
+        factors.append(factor)
+    return factors[0] if np.allclose(factors, factors[0]) and not np.isclose(factors[0], 1) else None
+
+
+def _in_some_cases(
+    name: str,
+    cases: Sequence[Case],
+    values: Sequence[Array],
+    right: Sequence[Array],
+    others: Sequence[tuple[Mistake, Sequence[Array | None]]],
+) -> Diagnosis | None:
+    """Return the typical mistake that gives the same in most of the cases in which the output is wrong.
+
+    A case counts when it tells mistakes apart, and no case may contradict by being right where the mistake is wrong.
+    """
+    wrong = [i for i, (value, good) in enumerate(zip(values, right, strict=True)) if not equal(value, good)]
+    scores = []
+    for position, (_, results) in enumerate(others):
+        shared = [
+            i
+            for i in wrong
+            if (other := results[i]) is not None and equal(values[i], other) and not equal(right[i], other)
+        ]
+        told_apart = [i for i in shared if sum(_agree(values[i], each[i]) for _, each in others) == 1]
+        scores.append((len(told_apart), len(shared), -position))
+    told, shared_count, position = max(scores, default=(0, 0, 0))
+    if not told or 2 * shared_count < len(wrong):
+        return None
+    mistake = others[-position][0]
+    return Diagnosis("mistake", mistake.explanation, name, mistake.name)
 
 
 def _nearest(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -27,33 +26,6 @@ _FACTORS = {
     255: "Values of 0..255 instead of 0..1?",
     1 / 255: "Values of 0..1 instead of 0..255?",
 }
-
-
-def describe_error(error: BaseException) -> Diagnosis | None:
-    """Explain an exception about arrays whose shapes do not fit, or return ``None`` for any other."""
-    message = " ".join(str(error).split())
-    if match := re.search(r"could not be broadcast together with shapes \((.*?)\) \((.*?)\)", message):
-        first, second = (shape.replace(" ", "").rstrip(",") for shape in match.groups())
-        shapes = " and ".join(f"({shape})" if "," in shape else f"({shape},)" for shape in (first, second))
-        sentence = f"Arrays of the shapes {shapes} are combined number by number, and do not fit."
-        if "," not in first and "," not in second:
-            sentence += " For every pair of their numbers, make one of them a column: a[:, np.newaxis] + b."
-        elif "," not in first or "," not in second:
-            sentence += " A number per row must be a column: b[:, np.newaxis], or a sum with keepdims=True."
-        return Diagnosis("shapes", sentence)
-    if re.search(r"matmul: Input operand|shapes .* not aligned|mat1 and mat2 shapes cannot be multiplied", message):
-        sizes = re.search(r"size (\d+) is different from (\d+)", message)
-        sides = f" ({sizes[2]} columns meet {sizes[1]} rows)" if sizes else ""
-        return Diagnosis(
-            "shapes", f"Two matrices do not fit for a product{sides}: is a transpose missing, or the order?"
-        )
-    if "does not require grad and does not have a grad_fn" in message:
-        sentence = (
-            "A result has no connection to what it was computed from, so that it has no gradient: was it detached, "
-        )
-        sentence += "made into a number or a new tensor, or is create_graph=True missing in torch.autograd.grad?"
-        return Diagnosis("detached", sentence)
-    return None
 
 
 def describe_values(
@@ -86,8 +58,9 @@ def describe_values(
     for pattern in (_about_constants, _about_equal_numbers, _about_functions, _about_order):
         if diagnosis := pattern(name, pairs):
             return diagnosis
-    if diagnosis := _about_factor(name, exercise, cases, pairs):
-        return diagnosis
+    for pattern_of_cases in (_about_factor, _about_arguments):
+        if diagnosis := pattern_of_cases(name, exercise, cases, pairs):
+            return diagnosis
     return _about_places(name, cases, pairs)
 
 
@@ -226,8 +199,51 @@ def _about_factor(name: str, exercise: Exercise, cases: Sequence[Case], pairs: P
         return Diagnosis("factor", f"{name} is {factors[0]:.4g} times the right result in every case.{meaning}", name)
     listed = ", ".join(f"{factor:.4g}" for factor in factors[:4])
     return Diagnosis(
-        "factor", f"{name} is a multiple of the right result: {listed} times in the cases one by one.", name
+        "multiple", f"{name} is a multiple of the right result: {listed} times in the cases one by one.", name
     )
+
+
+def _about_arguments(name: str, exercise: Exercise, cases: Sequence[Case], pairs: Pairs) -> Diagnosis | None:
+    """Say that an argument is added to the result too often, or not at all, when that makes the whole difference."""
+    lines: dict[tuple[str, int], list[float]] = {}
+    for case, (got, right) in zip(cases, pairs, strict=True):
+        difference = np.asarray(got, float) - right
+        for argument, array in _arrays(exercise, case):
+            if array.ndim != 1 or not array.any():
+                continue
+            for axis in range(1 - difference.ndim, 1):  # counted from the last one, so that it is the same in all cases
+                if difference.shape[axis - 1] != len(array):
+                    continue
+                shape = [1] * difference.ndim
+                shape[axis - 1] = len(array)
+                added = np.broadcast_to(array.reshape(shape), difference.shape)
+                times = float((difference * added).sum() / (added**2).sum())
+                if not differs(difference + right, times * added + right).any():
+                    lines.setdefault((argument, axis), []).append(times)
+    for (argument, _), factors in lines.items():
+        if len(factors) == len(cases) and np.any(np.abs(factors) > 1e-6):
+            if np.allclose(factors, -1):
+                return Diagnosis("argument_added", f"{argument} is not added to {name}.", name)
+            often = ", ".join(f"{factor + 1:.3g}" for factor in factors[:4])
+            sentence = f"{argument} is added to {name} {often} times in the cases one by one; add it once."
+            return Diagnosis("argument_added", sentence, name)
+    return None
+
+
+def _about_axes(name: str, pairs: Pairs) -> Diagnosis | None:
+    """Say that the difference is the same along an axis, as when something is broadcast along the wrong one."""
+    wrong = [np.asarray(got, float) - right for got, right in pairs if not is_close(got, right)]
+    ndim = wrong[0].ndim
+    if ndim < 2 or any(each.ndim != ndim for each in wrong):
+        return None
+    for axis in range(ndim):
+        long = [each for each in wrong if each.shape[axis] > 1]
+        if long and all(
+            is_close(each, np.broadcast_to(each.mean(axis=axis, keepdims=True), each.shape)) for each in long
+        ):
+            sentence = f"The difference in {name} is the same along axis {axis}: is something added or averaged "
+            return Diagnosis("along_axis", f"{sentence}along the wrong axis?", name)
+    return None
 
 
 def _about_places(name: str, cases: Sequence[Case], pairs: Pairs) -> Diagnosis | None:
@@ -237,14 +253,16 @@ def _about_places(name: str, cases: Sequence[Case], pairs: Pairs) -> Diagnosis |
     ndim = some[0].ndim
     if ndim == 4 and all(min(mask.shape[-2:]) >= 3 and not mask[..., 1:-1, 1:-1].any() for mask in some):
         return Diagnosis("border", f"{name} is right inside and wrong at the border: look at the padding.", name)
+    if (by_value := _about_values(name, pairs, masks)) is not None:
+        return by_value
     for axis in range(ndim):
         along = [_any_along(mask, axis) for mask in some if mask.ndim == ndim]
         if all(len(line) > 1 and line[0] and not line[1:].any() for line in along):
             return Diagnosis("some_entries", f"{name} is wrong only at index 0 along axis {axis}.", name)
         if all(len(line) > 1 and line[-1] and not line[:-1].any() for line in along):
             return Diagnosis("some_entries", f"{name} is wrong only at the last index along axis {axis}.", name)
-    if (by_value := _about_values(name, pairs, masks)) is not None:
-        return by_value
+    if (by_axes := _about_axes(name, pairs)) is not None:
+        return by_axes
     if len(some) < len(masks):
         right = [case.about for case, mask in zip(cases, masks, strict=True) if not mask.any() and case.about]
         wrong = [case.about for case, mask in zip(cases, masks, strict=True) if mask.any() and case.about]
@@ -260,15 +278,16 @@ def _about_places(name: str, cases: Sequence[Case], pairs: Pairs) -> Diagnosis |
 
 def _about_values(name: str, pairs: Pairs, masks: Sequence[Array]) -> Diagnosis | None:
     conditions: dict[str, Callable[[Array], Array]] = {
-        "negative": lambda a: a < 0,
-        "positive": lambda a: a > 0,
-        "0": lambda a: a == 0,
+        "negative.": lambda a: a < 0,
+        "positive.": lambda a: a > 0,
+        "0: is a mask missing?": lambda a: a == 0,
     }
-    for word, condition in conditions.items():
-        if all(condition(right).all() for _, right in pairs):
-            continue  # true of every number, so it says nothing
-        if all(not mask[~condition(right)].any() for (_, right), mask in zip(pairs, masks, strict=True)):
-            return Diagnosis("some_entries", f"{name} is wrong only where the right result is {word}.", name)
+    for words, condition in conditions.items():
+        elsewhere = [~condition(right) for _, right in pairs]
+        if any(place.any() for place in elsewhere) and not any(
+            mask[place].any() for mask, place in zip(masks, elsewhere, strict=True)
+        ):
+            return Diagnosis("some_entries", f"{name} is wrong only where the right result is {words}", name)
     errors = [np.abs(got - right) / (np.abs(right).max(initial=0) + 1e-12) for got, right in pairs]
     if max(float(error.max(initial=0)) for error in errors) < 1e-3:
         sentence = f"{name} is nearly right: it differs by less than 0.1 %. Is a small number (eps) in the wrong place?"

@@ -2,7 +2,7 @@ import numpy as np
 
 EXERCISE = "adam"
 WRONG = "The corrected averages are stored, so that they are corrected again in the next step."
-NAMED = "The corrected m_hat is stored in config"
+NAMED = "The corrected averages are stored"
 AT_FIRST_SIGHT = False
 
 

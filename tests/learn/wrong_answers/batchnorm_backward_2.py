@@ -1,6 +1,6 @@
 EXERCISE = "batchnorm_backward"
 WRONG = "The path through the variance is forgotten, that through the mean is there."
-NAMED = ""
+NAMED = "The way through the variance is missing"
 AT_FIRST_SIGHT = False
 
 

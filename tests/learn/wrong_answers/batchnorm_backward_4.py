@@ -1,6 +1,6 @@
 EXERCISE = "batchnorm_backward"
 WRONG = "In dx the sums over the batch are not divided by N."
-NAMED = ""
+NAMED = "the sums over the batch are not divided by N"
 AT_FIRST_SIGHT = False
 
 

@@ -2,7 +2,7 @@ import numpy as np
 
 EXERCISE = "conv_forward_naive"
 WRONG = "The bias is added once per channel of the image, inside the loop over channels."
-NAMED = ""
+NAMED = "b is added to out 3, 2, 1 times"
 AT_FIRST_SIGHT = False
 
 

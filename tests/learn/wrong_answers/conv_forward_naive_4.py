@@ -2,7 +2,7 @@ import numpy as np
 
 EXERCISE = "conv_forward_naive"
 WRONG = "The padding is added on the right and below only."
-NAMED = ""
+NAMED = "below and to the right"
 AT_FIRST_SIGHT = False
 
 

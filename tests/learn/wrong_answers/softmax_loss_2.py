@@ -2,7 +2,7 @@ import numpy as np
 
 EXERCISE = "softmax_loss"
 WRONG = "The exponentials are normalised over the images instead of over the classes."
-NAMED = ""
+NAMED = "Softmax runs over the inputs (axis 0)"
 AT_FIRST_SIGHT = False
 
 

@@ -2,7 +2,7 @@ import numpy as np
 
 EXERCISE = "temporal_softmax_loss"
 WRONG = "The mask is applied to the loss, but not to the gradient."
-NAMED = ""
+NAMED = "is a mask missing?"
 AT_FIRST_SIGHT = False
 
 

@@ -281,10 +281,11 @@ def dgamma_without_x_hat(dout: Array, cache: Any) -> Any:
     return dx, dbeta.copy(), dbeta
 
 
-@backward.mistake("dgamma and dbeta are means over the batch; they must be sums.")
-def means(dout: Array, cache: Any) -> Any:
-    dx, dgamma, dbeta = batchnorm_backward(dout, cache)
-    return dx, dgamma / len(dout), dbeta / len(dout)
+@backward.mistake("In dx the sums over the batch are not divided by N: subtract means of dout and dout * x_hat.")
+def sums_for_means(dout: Array, cache: Any) -> Any:
+    x_hat, inv_std, gamma, training = cache
+    _, dgamma, dbeta = batchnorm_backward(dout, cache)
+    return gamma * inv_std * (dout - training * (dbeta + x_hat * dgamma)), dgamma, dbeta
 
 
 @backward.mistake("gamma is missing in dx: the gradient of x_hat is dout * gamma.")

@@ -171,9 +171,11 @@ def first_channel(x: Array, w: Array, b: Array, conv_param: Any) -> Any:
     return conv_forward_naive(x[:, :1], w[:, :1], b, conv_param)
 
 
-@forward.mistake("The bias is added at every weight: add b[f] once to the sum.")
-def bias_in_sum(x: Array, w: Array, b: Array, conv_param: Any) -> Any:
-    return conv_forward_naive(x, w, b * w[0].size, conv_param)
+@forward.mistake("The padding is all below and to the right: pad all four sides, (pad, pad) for height and width.")
+def padded_below(x: Array, w: Array, b: Array, conv_param: Any) -> Any:
+    pad = conv_param["pad"]
+    padded = np.pad(x, ((0, 0), (0, 0), (0, 2 * pad), (0, 2 * pad)))
+    return _conv(padded, w, b, {**conv_param, "pad": 0})
 
 
 @forward.mistake("The padding is only above and to the left: pad all four sides.")

@@ -76,13 +76,13 @@ def _from_probabilities(probabilities: Array, y: Array) -> tuple[Any, Array]:
     return -np.log(probabilities[rows, y]).mean(), gradient / len(y)
 
 
-@softmax.mistake("The loss and the gradient are sums over the inputs; divide both by N.")
+@softmax.mistake("The loss is a sum over the inputs: divide it by N.")
 def mean_forgotten(scores: Array, y: Array) -> Any:
     loss, gradient = softmax_loss(scores, y)
-    return loss * len(y), gradient * len(y)
+    return loss * len(y), gradient
 
 
-@softmax.mistake("The gradient is not divided by N, but the loss is: both belong to the mean.")
+@softmax.mistake("The gradient is a sum over the inputs: divide it by N, as the loss is.")
 def gradient_not_mean(scores: Array, y: Array) -> Any:
     loss, gradient = softmax_loss(scores, y)
     return loss, gradient * len(y)

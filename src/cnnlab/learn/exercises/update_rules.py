@@ -302,8 +302,9 @@ def adam_eps_in_root(w: Array, dw: Array, config: Any = None) -> Any:
     return _adam(w, dw, config, inside=True)
 
 
-@adam.mistake("The corrected m_hat is stored in config; store m itself, or it is corrected again and again.")
+@adam.mistake("The corrected averages are stored in config; store m and v, or they are corrected again and again.")
 def corrected_stored(w: Array, dw: Array, config: Any = None) -> Any:
     result, config = _adam(w, dw, config)
-    config["m"] = config["m"] / (1 - config["beta1"] ** config["t"])
+    for key, beta in (("m", config["beta1"]), ("v", config["beta2"])):
+        config[key] = config[key] / (1 - beta ** config["t"])
     return result, config
