@@ -2,7 +2,7 @@ import math
 
 EXERCISE = "cosine"
 WRONG = "The 1 is not added to the cosine, so that the rate becomes negative."
-NAMED = ""
+NAMED = "The cosine is not shifted"
 AT_FIRST_SIGHT = False
 ROUND = 2
 

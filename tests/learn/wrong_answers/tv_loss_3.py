@@ -1,6 +1,6 @@
 EXERCISE = "tv_loss"
 WRONG = "The mean instead of the sum."
-NAMED = ""
+NAMED = "The squares are averaged"
 AT_FIRST_SIGHT = False
 ROUND = 2
 
