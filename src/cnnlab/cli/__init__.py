@@ -69,6 +69,7 @@ for _name in sorted(
 ):
     if not _name.startswith("_"):
         _command = getattr(importlib.import_module(f"{__name__}.{_name}"), _name)
+        _name = _name.removesuffix("_")  # `class` is a keyword of Python
         if isinstance(_command, typer.Typer):  # several commands under one name
             app.add_typer(_command, name=_name)
         else:

@@ -84,6 +84,8 @@ class Sandbox:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
+        if not hasattr(os, "fork"):
+            raise RunError("Answers cannot be confined on this system: it has no fork. Grade on Linux.")
         self._control, theirs = socket.socketpair()
         path = [each for each in sys.path if each and Path(each).resolve() != _PACKAGE.parent]
         path = [each for each in path if any(each.startswith(root) for root in self._settings["folders"])]  # type: ignore[attr-defined]
@@ -212,9 +214,7 @@ class Answer:
                 raise ProtocolError("no description of an exception")
             return reply
         except TimeoutError:
-            raise AnswerStopped(
-                "timeout", f"stopped after {self._seconds:g} s. Is there a loop without end?"
-            ) from None
+            raise AnswerStopped("timeout", f"stopped after {self._seconds:g} s. Is there a loop without end?") from None
         except Closed:
             raise AnswerStopped(*self._ended()) from None
         except (ProtocolError, ValueError, TypeError, AttributeError) as error:
@@ -287,22 +287,12 @@ def _write_back(here: Any, there: Any) -> None:
         if here.shape == there.shape and here.flags.writeable:
             here[...] = there
     elif isinstance(here, dict) and isinstance(there, dict):
-        here_before = dict(here)
         here.clear()
         here.update(there)
-        for key, value in here_before.items():
-            if key in there and type(value) is type(there[key]) and isinstance(value, np.ndarray | dict | list):
-                if not isinstance(value, np.ndarray) or value.shape == there[key].shape:
-                    _write_back(value, there[key])
-                    here[key] = value
     elif isinstance(here, list) and isinstance(there, list):
-        if len(here) == len(there) and any(isinstance(each, np.ndarray) or hasattr(each, "detach") for each in here):
-            for mine, theirs in zip(here, there, strict=True):
-                _write_back(mine, theirs)
-        else:
-            here[:] = there
-    elif isinstance(here, tuple) and isinstance(there, tuple) and len(here) == len(there):
-        for mine, theirs in zip(here, there, strict=True):
+        here[:] = there
+    elif isinstance(here, tuple) and isinstance(there, tuple):
+        for mine, theirs in zip(here, there, strict=False):
             _write_back(mine, theirs)
     elif hasattr(here, "detach") and hasattr(there, "detach") and here.shape == there.shape:
         here.detach().copy_(there.detach())
@@ -329,9 +319,9 @@ def _call_for_the_other_side(exercise: Exercise) -> dict[str, str] | None:
         needed.add(name)
         used = {node.id for node in ast.walk(functions[name]) if isinstance(node, ast.Name)}
         open_names |= (used & functions.keys()) - needed
-    kept: list[ast.stmt] = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-    kept = [node for node in kept if "cnnlab" not in ast.unparse(node)]
+    imports: list[ast.stmt] = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    imports = [node for node in imports if "cnnlab" not in ast.unparse(node)]
     body = [functions[name] for name in functions if name in needed]
     if any("cnnlab" in ast.unparse(node) for node in body):
         return None
-    return {"source": "\n".join(ast.unparse(node) for node in [*kept, *body]), "name": call.__name__}
+    return {"source": "\n".join(ast.unparse(node) for node in [*imports, *body]), "name": call.__name__}

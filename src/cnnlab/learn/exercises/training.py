@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -90,8 +91,6 @@ def _update(answer: Function, average: Any, current: Any, decay: float, step: in
     import torch
     from torch import nn
 
-    from cnnlab.training.optim import EMA
-
     def layer(values: Any) -> nn.BatchNorm1d:
         result = nn.BatchNorm1d(values.shape[1]).double()
         with torch.no_grad():
@@ -100,13 +99,14 @@ def _update(answer: Function, average: Any, current: Any, decay: float, step: in
                 array.copy_(row)  # type: ignore[union-attr]
         return result
 
-    ema, model = EMA(layer(average), decay), layer(current)
+    ema = SimpleNamespace(model=layer(average).requires_grad_(False).eval(), decay=decay)
+    model = layer(current)
     with torch.no_grad():
         answer(ema, model, step)
     result = ema.model
     return (
         torch.stack([result.weight, result.bias]).detach(),
-        torch.stack([result.running_mean, result.running_var]),  # type: ignore[list-item]
+        torch.stack([result.running_mean, result.running_var]),
     )
 
 
@@ -292,25 +292,6 @@ def partner_ignored(images: Any, partner: Any, box: Any) -> Any:
     return _solve_paste(images, (partner * 0 + 1).cumsum(0) % len(images), box)
 
 
-penalty = add(
-    Exercise(
-        "cnnlab.generate.gans.losses:r1_penalty",
-        chapter="GANs (PyTorch)",
-        order=8.4,
-        outputs=("penalty", "gradient"),
-        note="The check also looks at the gradient of the penalty with respect to the discriminator's weights.",
-        uses_torch=True,
-        call=lambda answer, weights, images: _penalise(answer, weights, images),
-        arguments=("weights", "images"),
-        hints=(
-            "images.detach().requires_grad_() gives images that a gradient can be asked for.",
-            "torch.autograd.grad(logits.sum(), images, create_graph=True): the penalty is differentiated later.",
-            "Square, sum over everything but the batch, mean over the batch, half of it.",
-        ),
-    )
-)
-
-
 def _penalise(answer: Function, weights: Any, images: Any) -> Any:
     import torch
     from torch import nn
@@ -324,6 +305,25 @@ def _penalise(answer: Function, weights: Any, images: Any) -> Any:
     result.backward()
     nothing = torch.zeros_like(layer.weight)
     return result.detach(), nothing if layer.weight.grad is None else layer.weight.grad
+
+
+penalty = add(
+    Exercise(
+        "cnnlab.generate.gans.losses:r1_penalty",
+        chapter="GANs (PyTorch)",
+        order=8.4,
+        outputs=("penalty", "gradient"),
+        note="The check also looks at the gradient of the penalty with respect to the discriminator's weights.",
+        uses_torch=True,
+        call=_penalise,
+        arguments=("weights", "images"),
+        hints=(
+            "images.detach().requires_grad_() gives images that a gradient can be asked for.",
+            "torch.autograd.grad(logits.sum(), images, create_graph=True): the penalty is differentiated later.",
+            "Square, sum over everything but the batch, mean over the batch, half of it.",
+        ),
+    )
+)
 
 
 @penalty.cases

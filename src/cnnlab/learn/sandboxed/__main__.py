@@ -75,9 +75,9 @@ def _answer(descriptor: int, control: socket.socket, confinement: Confinement, s
             os.dup2(nothing, stream)
         channel = socket.socket(fileno=descriptor)
         request = receive(channel)
-        sys.meta_path.insert(0, _NotHere())  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _NotHere())
         active = confinement.apply(settings["seconds"], settings["memory"], descriptor)
-        reply, function = _load(request)
+        reply, function = _load(request, confinement.attempts)
         send(channel, {**reply, "active": active, "attempts": list(confinement.attempts)})
         while function is not None:
             arguments = receive(channel, lambda number, arguments: _ask(channel, number, arguments))
@@ -103,7 +103,7 @@ class _NotHere:
             raise ModuleNotFoundError("cnnlab is not there while an answer is graded: write the function yourself.")
 
 
-def _load(request: dict[str, Any]) -> tuple[dict[str, Any], Callable[..., Any] | None]:
+def _load(request: dict[str, Any], attempts: list[str]) -> tuple[dict[str, Any], Callable[..., Any] | None]:
     """Run the source of an answer and return what to reply, and the function."""
     source, filename, name = request["source"], request["filename"], request["name"]
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
@@ -111,7 +111,13 @@ def _load(request: dict[str, Any]) -> tuple[dict[str, Any], Callable[..., Any] |
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            exec(compile(source, filename, "exec", dont_inherit=True), namespace)
+            code = compile(source, filename, "exec", dont_inherit=True)
+            attempts.clear()  # of Python itself
+            exec(code, namespace)
+    except SyntaxError as error:
+        described = _described(error, filename)
+        attempts.clear()  # Python looks for the file that a syntax error is in
+        return {"error": described}, None
     except BaseException as error:
         return {"error": _described(error, filename)}, None
     answer = namespace.get(name)

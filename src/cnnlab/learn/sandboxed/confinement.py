@@ -1,9 +1,9 @@
 """What a student's process may not do, taken away from the process itself, by the kernel where it can.
 
-On Linux: Landlock (files can be read in the folders of Python and its libraries only, nothing can be written), a seccomp
-filter (no processes, threads, sockets, signals to others, changes of files' modes), no capabilities, and limits of
-processor time, memory and file size. Audit hooks of Python stand before all of it: they give the messages, and they
-are all there is besides the limits where the system is not Linux; they can be got around by someone who knows how.
+On Linux: Landlock (files can be read in the folders of Python and its libraries only, nothing can be written), a
+seccomp filter (no processes, threads, sockets, signals to others, changes of files' modes), no capabilities, and limits
+of processor time, memory and file size. Audit hooks of Python stand before all of it: they give the messages. Where the
+system is not Linux there is nothing but they and the limits, and someone who knows how can get around them.
 
 Sources: Linux ``Documentation/userspace-api/landlock.rst`` and ``seccomp_filter.rst``; PEP 578.
 """

@@ -39,7 +39,7 @@ def send(channel: socket.socket, value: Any, functions: dict[int, Callable[..., 
 
     Raises:
         Closed: the other side is gone.
-        ProtocolError: the message is too large.
+        ProtocolError: the message has more than 64 MiB.
     """
     numbers: list[bytes] = []
     header = json.dumps(_encode(value, numbers, functions)).encode()
@@ -99,7 +99,7 @@ def _read(channel: socket.socket, count: int, deadline: float | None) -> bytearr
 
 
 def _encode(value: Any, numbers: list[bytes], functions: dict[int, Callable[..., Any]] | None) -> Any:
-    """Return a value for JSON, in which all but None, truth values, texts and numbers is a list that begins with a kind."""
+    """Return a value for JSON: None, truth values, texts and numbers as they are, all else as lists [kind, ...]."""
 
     def inner(part: Any) -> Any:
         return _encode(part, numbers, functions)
@@ -114,6 +114,8 @@ def _encode(value: Any, numbers: list[bytes], functions: dict[int, Callable[...,
     if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biufc":
         array = np.asarray(value)
         offset = sum(map(len, numbers))
+        if offset + array.nbytes > LARGEST_MESSAGE:
+            raise ProtocolError(f"more than {LARGEST_MESSAGE // 2**20} MiB of numbers")
         numbers.append(array.tobytes())
         return ["scalar" if isinstance(value, np.generic) else "array", array.dtype.str, list(array.shape), offset]
     torch: Any = sys.modules.get("torch")
