@@ -31,6 +31,7 @@ from .wire import Closed, ProtocolError, receive, send
 def main(control_descriptor: int, settings: dict[str, Any]) -> None:
     """Fork a process for each answer until the control socket is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the judge's affair
+    np.random.seed(0)  # NumPy loads this part when it is first used: once here, not for each answer
     if settings["torch"]:
         import torch
 
@@ -100,7 +101,7 @@ class _NotHere:
 
     def find_spec(self, name: str, *_: Any) -> None:
         if name.partition(".")[0] == "cnnlab":
-            raise ModuleNotFoundError("cnnlab is not there while an answer is graded: write the function yourself.")
+            raise ModuleNotFoundError("There is no cnnlab while an answer is graded: write the function yourself.")
 
 
 def _load(request: dict[str, Any], attempts: list[str]) -> tuple[dict[str, Any], Callable[..., Any] | None]:
@@ -137,11 +138,11 @@ def _load(request: dict[str, Any], attempts: list[str]) -> tuple[dict[str, Any],
 
 def _call(function: Callable[..., Any], arguments: Any, filename: str) -> dict[str, Any]:
     """Call the answer, with random numbers that are the same each time."""
-    np.random.seed(0)
     torch: Any = sys.modules.get("torch")
-    if torch is not None:
-        torch.manual_seed(0)
     try:
+        np.random.seed(0)
+        if torch is not None:
+            torch.manual_seed(0)
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             returned = function(*arguments)
