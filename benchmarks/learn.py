@@ -99,7 +99,8 @@ def page(rows: Sequence[Row]) -> str:
         f"{len(rows)} answers to {exercises} exercises, written by hand without a look at the exercises' own lists of "
         "mistakes. Whether the first diagnosis names the mistake is judged by reading. The answers of round 2 were "
         'written after the diagnoses had been improved with those of round 1 in view. "Now" is no independent number: '
-        "who improves a diagnosis has read these answers. Written by `benchmarks/learn.py`.",
+        "the answers were read when diagnoses were improved, and some became typical mistakes of their exercise. "
+        "The share at first sight is what a new wrong answer can expect. Written by `benchmarks/learn.py`.",
         "",
         "| round | answers | named at first sight | named now |",
         "|---:|---:|---:|---:|",
