@@ -113,7 +113,8 @@ for count in counts:
             lesson.number(f"{source} weights, {count} photos of each class: test accuracy", np.mean(values))
 enough = [count for count, value in zip(counts, curves["pretrained"], strict=True) if value > max(curves["random"])]
 lesson.number(
-    "photos of each class with which pretrained weights beat random ones with any number", min(enough, default=np.nan)
+    "photos of each class with which pretrained weights beat random ones with any number (0: never)",
+    min(enough, default=0),
 )
 lesson.figure(
     lines(
