@@ -98,3 +98,5 @@ for name, caption in list(ideas.items())[: lesson.scale(None, 2)]:
     channels, side = (1, 32) if name == "lenet5" else (3, 224)
     model = cnnlab.create_model(name, num_classes=10, in_channels=channels, image_size=side)
     lesson.figure(draw(summarise(model, (1, channels, side, side))), name, caption)
+
+# sphinx_gallery_thumbnail_path = "images/lessons/20_history_of_networks/timeline.png"
