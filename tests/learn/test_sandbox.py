@@ -5,8 +5,11 @@ Every attack aims at a file or a process that the test itself made.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -18,6 +21,7 @@ import pytest
 
 from cnnlab.learn import get_exercise
 from cnnlab.learn.sandbox import AnswerStopped, Sandbox
+from cnnlab.learn.sandboxed.wire import ProtocolError, receive
 
 EXERCISE = get_exercise("relu_forward")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the protections of the kernel are Linux's")
@@ -182,6 +186,20 @@ def test_nonsense_on_the_channel_is_no_result(sandbox: Sandbox) -> None:
         stop = stopped(sandbox, f"{raw}\ns.sendall({data})\nreturn x")
         assert stop.status == "error"
         assert "no result" in stop.message
+
+
+@pytest.mark.parametrize(
+    "value",
+    [["tensor", ["array", "<i8", [1], 0], True], ["array", "|O", [1], 0], ["array", "<f8", [2**62], 0],
+     ["array", "<f8", [-1], 0], ["array", "<f8", [1], -8], ["function", 1], ["list", 3], ["unknown", "a\0b"], [], {}],
+)  # fmt: skip
+def test_a_forged_value_is_no_message(value: object) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        header = json.dumps(value).encode()
+        theirs.sendall(struct.pack("!II", len(header), 8) + header + bytes(8))
+        with pytest.raises(ProtocolError):
+            receive(ours)
 
 
 def test_an_answer_does_not_see_what_another_left(sandbox: Sandbox) -> None:

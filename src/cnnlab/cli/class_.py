@@ -52,7 +52,7 @@ def grade(
         print_json({"grades": [row.as_dict() for row in rows], "not_graded": unread_rows, "protections": protections})
         return
     cells = [
-        (row.student, row.exercise, row.status, f"{row.share:.0%}", row.mistake, row.note or row.message,
+        (row.student, row.exercise, row.status, f"{row.share:.0%}", row.mistake, " ".join(filter(None, (row.message, row.note))),
          duration(row.seconds))
         for row in rows
     ]  # fmt: skip

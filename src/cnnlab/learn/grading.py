@@ -19,6 +19,7 @@ from typing import Any
 from cnnlab.errors import UsageError
 from cnnlab.learn.checking import check_answer
 from cnnlab.learn.exercise import exercises, get_exercise
+from cnnlab.learn.loading import describe
 from cnnlab.learn.runs import solved, typical_runs
 from cnnlab.learn.sandbox import AnswerStopped, Sandbox
 from cnnlab.learn.verdict import Verdict
@@ -228,6 +229,8 @@ class Grader:
                 verdict = check_answer(answer, exercise)
             except AnswerStopped as stop:
                 verdict = Verdict(exercise.name, stop.status, stop.message, line=stop.line, code=stop.code)
+            except Exception as error:  # results that the check was not prepared for must not stop the class's grading
+                verdict = Verdict(exercise.name, "error", f"the results cannot be checked: {describe(error)}")
             if verdict.status in ("error", "unwritten"):  # the check knows the lines of its own process only
                 verdict = replace(verdict, line=answer.line, code=answer.code)
             return _row(row, verdict, answer.attempts, tuple(answer.active), time.perf_counter() - begin)
@@ -247,7 +250,7 @@ def _row(row: Grade, verdict: Verdict, attempts: Sequence[str], active: tuple[st
     message = _plain(" ".join(parts))
     return replace(
         row, passed=verdict.passed, status=status, share=share, mistake=mistake, message=message, note=_plain(note),
-        seconds=seconds, active=active,
+        seconds=round(seconds, 3), active=active,
     )  # fmt: skip
 
 

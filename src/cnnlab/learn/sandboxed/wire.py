@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 LARGEST_MESSAGE = 64 * 2**20  # bytes
+_LARGEST_HEADER = 8 * 2**20  # bytes; lists of Python take many times their bytes in the judge's memory
 _SIZES = struct.Struct("!II")  # bytes of the header, bytes of the numbers
 
 
@@ -44,8 +45,8 @@ def send(channel: socket.socket, value: Any, functions: dict[int, Callable[..., 
     numbers: list[bytes] = []
     header = json.dumps(_encode(value, numbers, functions)).encode()
     body = b"".join(numbers)
-    if len(header) + len(body) > LARGEST_MESSAGE:
-        raise ProtocolError(f"more than {LARGEST_MESSAGE // 2**20} MiB")
+    if len(header) > _LARGEST_HEADER or len(header) + len(body) > LARGEST_MESSAGE:
+        raise ProtocolError(f"more than {LARGEST_MESSAGE // 2**20} MiB, or {_LARGEST_HEADER // 2**20} MiB of lists")
     try:
         channel.sendall(_SIZES.pack(len(header), len(body)) + header + body)
     except TimeoutError:
@@ -70,12 +71,12 @@ def receive(
         TimeoutError: the deadline has passed.
     """
     header_size, body_size = _SIZES.unpack(_read(channel, _SIZES.size, deadline))
-    if header_size + body_size > LARGEST_MESSAGE:
+    if header_size > _LARGEST_HEADER or header_size + body_size > LARGEST_MESSAGE:
         raise ProtocolError(f"a message of {header_size + body_size} bytes")
     header, body = _read(channel, header_size, deadline), _read(channel, body_size, deadline)
     try:
         return _decode(json.loads(header), memoryview(body), call)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, OverflowError) as error:
+    except Exception as error:  # whatever is wrong with it, the judge must go on
         raise ProtocolError(f"{type(error).__name__}: {error}") from None
 
 
