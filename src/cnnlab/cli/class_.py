@@ -51,11 +51,11 @@ def grade(
         unread_rows = [{"file": str(each.path), "reason": each.reason} for each in unread]
         print_json({"grades": [row.as_dict() for row in rows], "not_graded": unread_rows, "protections": protections})
         return
-    cells = [
-        (row.student, row.exercise, row.status, f"{row.share:.0%}", row.mistake, " ".join(filter(None, (row.message, row.note))),
-         duration(row.seconds))
-        for row in rows
-    ]  # fmt: skip
+    cells = []
+    for row in rows:
+        message = " ".join(filter(None, (row.message, row.note)))
+        time = duration(row.seconds)
+        cells.append((row.student, row.exercise, row.status, f"{row.share:.0%}", row.mistake, message, time))
     print_table(table(("student", "exercise", "status", ">holds", "mistake", "message", ">time"), cells))
     counts = Counter(row.status for row in rows)
     typer.echo(
