@@ -18,18 +18,26 @@ if TYPE_CHECKING:
 
     from cnnlab.advisor.catalogue import Row
 
+MaxMacs = Annotated[str | None, typer.Option(metavar="N", help="At most this many multiply-adds per image: 1G.")]
+Takes = Annotated[
+    int | None, typer.Option(min=1, metavar="PIXELS", help="Only those that take images of this side unenlarged.")
+]
+TimeLimit = Annotated[
+    float, typer.Option(min=1, metavar="SECONDS", help="With --measure: for each of a network's two processes.")
+]
+TimelineFile = Annotated[
+    Path | None,
+    typer.Option("--timeline", metavar="FIGURE", help="Draw their errors over the years: png, svg, pdf."),
+]
+
 
 def models(
     pattern: Annotated[str, typer.Argument(help='Only names like this; quote wildcards: "res*".')] = "*",
     sort: Annotated[str, typer.Option(help="name, year, parameters, macs, min-size, error, speed or memory.")] = "name",
     reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
     max_params: Annotated[str | None, typer.Option(metavar="N", help="At most this many parameters: 5M.")] = None,
-    max_macs: Annotated[
-        str | None, typer.Option(metavar="N", help="At most this many multiply-adds per image: 1G.")
-    ] = None,
-    takes: Annotated[
-        int | None, typer.Option(min=1, metavar="PIXELS", help="Only those that take images of this side unenlarged.")
-    ] = None,
+    max_macs: MaxMacs = None,
+    takes: Takes = None,
     year: Annotated[str | None, typer.Option(help="2015, 2015:2017, 2015: or :2015.")] = None,
     pretrained: Annotated[bool, typer.Option("--pretrained", help="Only those with public ImageNet weights.")] = False,
     measure: Annotated[
@@ -39,14 +47,9 @@ def models(
         str, typer.Option(metavar="PIXELS", help="With --measure: side of the images, or `usual`.")
     ] = "32",
     batch_size: Annotated[int, typer.Option(min=2, help="With --measure: images per step.")] = 32,
-    time_limit: Annotated[
-        float, typer.Option(min=1, metavar="SECONDS", help="With --measure: for each of a network's two processes.")
-    ] = 120,
+    time_limit: TimeLimit = 120,
     device: Device = "auto",
-    timeline: Annotated[
-        Path | None,
-        typer.Option("--timeline", metavar="FIGURE", help="Draw their errors over the years: png, svg, pdf."),
-    ] = None,
+    timeline: TimelineFile = None,
     csv_file: CsvFile = None,
     as_json: Json = False,
 ) -> None:
