@@ -39,7 +39,9 @@ def test_commands_named_in_a_page_exist_and_take_these_options(page: Path) -> No
             continue
         assert name in command.commands, f"{page.name}: cnnlab {line}"
         named = command.commands[name]
-        if hasattr(named, "commands"):  # several commands under one name
+        if hasattr(named, "commands") and not words:  # such as `cnnlab learn`
+            assert named.invoke_without_command, f"{page.name}: cnnlab {line}"
+        elif hasattr(named, "commands"):  # several commands under one name
             assert words[0] in named.commands, f"{page.name}: cnnlab {line}"
             named = named.commands[words[0]]
         known = {option for parameter in named.params for option in parameter.opts}

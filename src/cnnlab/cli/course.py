@@ -34,7 +34,9 @@ def course(
         "package": str(link.package), "files": list(link.files),
         "moved": None if link.moved is None else str(link.moved),
     }  # fmt: skip
-    lines = [f"{link.package}: {len(link.files)} files that import cnnlab"]
+    lines = [
+        f"{link.package}: {len(link.files)} files; a module without a counterpart in cnnlab says so when it is imported"
+    ]
     if link.moved is not None:
         lines.append(f"your own package is in {link.moved}")
     print_result(as_json, values, [*lines, f"notebooks in {folder} now import cnnlab: `from cs231n.layers import *`"])

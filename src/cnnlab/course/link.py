@@ -33,10 +33,10 @@ except ModuleNotFoundError as error:
 
 # Modules of the notebooks after 2020 and of those in TensorFlow, file -> subject.
 _NOT_COVERED = {
-    "transformer_layers.py": "captioning with a transformer",
-    "classifiers/transformer.py": "captioning with a transformer",
-    "captioning_solver_transformer.py": "captioning with a transformer",
-    "simclr.py": "self-supervised learning (SimCLR)",
+    "transformer_layers.py": "Captioning with a transformer",
+    "classifiers/transformer.py": "Captioning with a transformer",
+    "captioning_solver_transformer.py": "Captioning with a transformer",
+    "simclr.py": "Self-supervised learning (SimCLR)",
     "classifiers/squeezenet.py": "SqueezeNet in TensorFlow",
 }
 
@@ -134,6 +134,6 @@ def _texts() -> dict[str, str]:
             content = f'"""{_MARK}, which overwrites changes here."""\n\nfrom {module.name} import *\n'
             texts[f"{path}/__init__.py" if module.ispkg else f"{path}.py"] = content
     for path, subject in _NOT_COVERED.items():
-        message = f"cnnlab does not cover {subject}. Put your own module in place of cs231n/{path}."
-        texts[path] = f'"""{_MARK}: a module that cnnlab does not cover."""\n\nraise ImportError({message!r})\n'
+        message = f"{subject} is not covered by cnnlab. Put your own module in place of cs231n/{path}."
+        texts[path] = f'"""{_MARK}: without a counterpart in cnnlab."""\n\nraise ImportError({message!r})\n'
     return texts
