@@ -52,7 +52,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../lessons",
     "gallery_dirs": "lessons",
     "plot_gallery": False,
-    "ignore_pattern": r"(common|exhibit)\.py$",
+    "ignore_pattern": r"(common|exhibit|notebook)\.py$",
     "download_all_examples": False,
     "show_signature": False,
     "remove_config_comments": True,
