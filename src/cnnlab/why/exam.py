@@ -22,7 +22,7 @@ from cnnlab.why.trials import Change, Trial, begin, outputs_of, run_trial, shuff
 
 SLOW = 0.4  # seconds of a step above which no short training is made
 STEPS = 60  # steps of a short training
-LEAST_STEPS = 15  # steps of a short training that says something
+LEAST_STEPS = 30  # steps of a short training that says something
 JUDGED = 256  # images by which a short training is judged
 
 
@@ -31,12 +31,13 @@ class Exam:
 
     Args:
         subject: the training.
-        seconds: time that the short trainings may take together.
+        seconds: time that the short trainings may take together, in seconds of the processor: a busy machine must not
+            shorten them, or networks that learn would look as if they did not.
     """
 
     def __init__(self, subject: Subject, seconds: float = 18.0) -> None:
         self.subject = subject
-        self.began, self.seconds = time.perf_counter(), seconds
+        self.began, self.seconds = time.thread_time(), seconds
         self._trials: dict[str, Trial] = {}
 
     # Data
@@ -66,9 +67,9 @@ class Exam:
         """The time of a forward pass for one image, which decides how many images are passed at a time."""
         model, images = begin(self.subject)[0], self.train.images[:4]
         outputs_of(model, images)
-        began = time.perf_counter()
+        began = time.thread_time()
         outputs_of(model, images)
-        return (time.perf_counter() - began) / len(images)
+        return (time.thread_time() - began) / len(images)
 
     def affordable(self, most: int, least: int, seconds: float) -> int:
         """Return how many images pass forward in some seconds, between two limits."""
@@ -166,10 +167,10 @@ class Exam:
         model, optimizer = begin(self.subject)
         step, recorded = self.subject.step(), []
         for images, labels in take(self.small_batches(), 3):
-            began = time.perf_counter()
+            began = time.thread_time()
             with examined(self.subject, "the training step"), watching(model, optimizer) as record:
                 record.value = step(model, optimizer, images, labels)
-            record.labels, record.seconds = labels, time.perf_counter() - began
+            record.labels, record.seconds = labels, time.thread_time() - began
             recorded.append(record)
         return recorded
 
@@ -205,7 +206,7 @@ class Exam:
     @property
     def time_left(self) -> float:
         """The seconds that are left for short trainings."""
-        return self.seconds - (time.perf_counter() - self.began)
+        return self.seconds - (time.thread_time() - self.began)
 
     @cached_property
     def run(self) -> Trial:

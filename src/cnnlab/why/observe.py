@@ -143,7 +143,7 @@ class Step:
         moved: name of each parameter -> norm of its change.
         calls: calls of losses and softmax functions.
         value: what the step returned.
-        seconds: time that the step took.
+        seconds: processor time that the step took.
         labels: labels of the batch.
         parameters: the network's parameters.
         own_parameters: whether the optimizer that made the update holds parameters of the network.

@@ -43,7 +43,7 @@ class Trial:
         model: the network at the end.
         accuracy: share of right answers for the images that are judged, in eval mode; NaN without classes.
         skill: see :class:`Score`; without classes, the share by which the loss fell.
-        seconds: time that it took.
+        seconds: processor time that it took.
         broken: whether a parameter or the loss is no finite number any more, or 10,000 times as large as at the start.
     """
 
@@ -82,14 +82,14 @@ def run_trial(
         judge: the images and labels that are judged at the end.
         step: the step to make; that of the training when None.
         change: a function that changes the network or the optimizer before the first step.
-        seconds: time after which the trial ends before its last step.
+        seconds: processor time after which the trial ends before its last step.
     """
     model, optimizer = begin(subject)
     if change is not None:
         change(model, optimizer)
     step = step or subject.step()
     base = [group["lr"] for group in optimizer.param_groups]
-    began, trial = time.perf_counter(), Trial(model=model)
+    began, trial = time.thread_time(), Trial(model=model)
     if steps == 0:
         return trial
     for number in range(steps):
@@ -105,7 +105,7 @@ def run_trial(
         if not silent and _exploded(trial.losses):
             trial.broken = True
             break
-        if time.perf_counter() - began > seconds:
+        if time.thread_time() - began > seconds:
             break
     trial.broken |= not all(bool(torch.isfinite(one).all()) for one in model.parameters())
     score = judged(model, *judge)
@@ -113,7 +113,7 @@ def run_trial(
         trial.skill = 0.0 if trial.broken else skill_of_losses(trial.losses)
     else:
         trial.accuracy, trial.skill = score.accuracy, score.skill
-    trial.seconds = time.perf_counter() - began
+    trial.seconds = time.thread_time() - began
     return trial
 
 

@@ -11,6 +11,8 @@ from cnnlab.why.diagnosis import Finding, Plot
 from cnnlab.why.exam import Exam
 from cnnlab.why.trials import Trial, outputs_of
 
+_STEPS = 40
+
 
 @check("one batch can be learned by heart", place=910)
 def by_heart(exam: Exam) -> Iterator[Finding]:
@@ -18,7 +20,7 @@ def by_heart(exam: Exam) -> Iterator[Finding]:
     if exam.run.skill > 0.5 or exam.time_left < 2 or not exam.telling:
         return
     own, plain = exam.batch_by_heart
-    if own.skill > 0.8:
+    if own.skill > 0.8 or not _long(own) or not _long(plain):
         return
     part = "the network or the data" if plain.skill < 0.8 else "the training step or its optimizer"
     yield Finding(
@@ -34,6 +36,11 @@ def by_heart(exam: Exam) -> Iterator[Finding]:
     )
 
 
+def _long(trial: Trial) -> bool:
+    """Return whether a trial made enough steps for a network with much dropout to learn something."""
+    return trial.broken or len(trial.losses) >= _STEPS
+
+
 def _steps(trial: Trial) -> str:
     return f"{len(trial.losses)} steps" + (", when the loss explodes," if trial.broken else "")
 
@@ -41,7 +48,7 @@ def _steps(trial: Trial) -> str:
 @check("more than one class is predicted", place=920)
 def one_answer(exam: Exam) -> Iterator[Finding]:
     """Count the different answers of the network after a short training."""
-    if exam.classes < 2 or exam.run.model is None or exam.run.skill > 0.2 or not exam.telling:
+    if exam.classes < 2 or exam.run.model is None or exam.run.skill > 0.2 or not _long(exam.run):
         return
     outputs = outputs_of(exam.run.model, exam.judge[0])
     if outputs is None or not torch.isfinite(outputs).all():
