@@ -20,6 +20,7 @@ def few_networks_in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(screening, "list_models", lambda: ["convnet", "mlp", "mnist_cnn"])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_report")
 def test_the_printed_command_runs() -> None:
     result = cnnlab("advise", "digits", "--minutes", "0.1", "--budget", "10", "--device", "cpu", "--seed", "3")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.helpers import cnnlab
 from tests.why.training import GOOD, planted
 
 
+@pytest.mark.slow
 def test_a_planted_bug_is_exit_code_1(tmp_path: Path) -> None:
     script = planted(tmp_path / "train.py", ("model.train()", "model.eval()"))
     result = cnnlab("why", f"{script}:make_model", "--json")
