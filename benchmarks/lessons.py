@@ -10,7 +10,8 @@
 Each lesson runs in a process of its own with seeds 0 .. n-1. The table in ``results/lessons.md``,
 ``results/lessons.json`` and the pictures in ``docs/images/lessons`` (of the first seed) are written from the runs;
 nothing is typed in. Finished runs are kept in ``--out``: the same command goes on where it was cut off. Lessons
-of which ``--out`` has no run keep their rows and pictures.
+of which ``--out`` has no run keep their rows and pictures. ``--without`` leaves out pictures of photos that may not be
+published.
 """
 
 from __future__ import annotations
@@ -174,6 +175,9 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--out", type=Path, default=Path("lessons_out/full"), help="where the runs are kept")
     parser.add_argument("--data-dir", type=Path, help="folder where CIFAR-10 is looked for first")
     parser.add_argument("--options", default="", help="further options of the lessons, in one string")
+    parser.add_argument(
+        "--without", default="", metavar="FILES", help="pictures that are not published, such as a.png,b.png"
+    )
     parser.add_argument("--table", action="store_true", help="run nothing")
     parser.add_argument("--quick", action="store_true", help="small scale, on digits: to try this script")
     parser.add_argument("--root", type=Path, default=ROOT, help="where results/ and docs/ are written")
@@ -195,6 +199,8 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
         runs = sorted(given.out.glob(f"{name}-seed*/run.json"))
         if runs:
             summaries[name] = summarise([json.loads(path.read_text(encoding="utf-8")) for path in runs])
+            figures = summaries[name]["figures"]
+            summaries[name]["figures"] = [one for one in figures if one["file"] not in given.without.split(",")]
     lessons = [summaries[name] for name in known if name in summaries]
     write(lessons, given.root, given.out)
     print(table(lessons))

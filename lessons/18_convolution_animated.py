@@ -189,3 +189,5 @@ for name, reduce in (("max pooling", largest), ("average pooling", mean)):
         f"{name}: mean change of an output when the image moves by a pixel", np.abs(np.subtract(one, two)).mean()
     )
 lesson.number("mean change of a pixel when the image moves by a pixel", np.abs(square - shifted).mean())
+
+# sphinx_gallery_thumbnail_path = "images/lessons/18_convolution_animated/stride_2.gif"

@@ -177,3 +177,5 @@ lesson.figure(
     "changes",
     "How much a layer's output changes with the photo; 1 is as much as from one piece of a photo to another.",
 )
+
+# sphinx_gallery_thumbnail_path = "images/lessons/19_early_to_late/channels.png"

@@ -143,3 +143,5 @@ lesson.figure(
     "worst",
     "The test photos whose class got the smallest probability.",
 )
+
+# sphinx_gallery_thumbnail_path = "images/lessons/21_few_photos/accuracy.png"

@@ -188,3 +188,5 @@ lesson.figure(
     "classes",
     "What classes look like to the network: by hand above, by cnnlab.explain.visualize_class below.",
 )
+
+# sphinx_gallery_thumbnail_path = "images/lessons/22_saliency_and_fooling/saliency.png"

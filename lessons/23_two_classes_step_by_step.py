@@ -174,3 +174,5 @@ lesson.figure(
     "batch",
     "A batch of test images with the network's answer and its probability; a question mark where it is wrong.",
 )
+
+# sphinx_gallery_thumbnail_path = "images/lessons/23_two_classes_step_by_step/poolings.png"
