@@ -128,7 +128,7 @@ class Verdict:
         if self.properties and not self.passed:
             lines.append("")
             for each in self.properties:
-                about = f"  (not {each.about})" if each.about and not each.holds else ""
+                about = f"  (fails for {each.about})" if each.about and not each.holds else ""
                 lines.append(f"  {'✓' if each.holds else '✗'} {each.sentence}{about}")
         return "\n".join(lines)
 
