@@ -75,3 +75,22 @@ def test_predict_with_a_name_that_is_not_known(tmp_path: Path) -> None:
 
 def test_no_images_are_wrong_use(tiny_run: Run) -> None:
     assert cnnlab("predict", tiny_run.path).exit_code == 2
+
+
+def test_a_figure_marks_pictures_in_the_folder_of_another_class(tiny_run: Run, digits: Path, tmp_path: Path) -> None:
+    """The folder of a picture is its class where the network knows a class of that name."""
+    classes = [str(number) for number in range(10)]
+    right, *_ = json.loads(cnnlab("predict", tiny_run.path, digits / "0.png", "--json").stdout)["predictions"]
+    other = classes[(classes.index(right["label"]) + 1) % 10]
+    for folder in (right["label"], other):
+        (digits / folder).mkdir()
+        (digits / folder / "a.png").write_bytes((digits / "0.png").read_bytes())
+    result = cnnlab("predict", tiny_run.path, digits, "--figure", tmp_path / "grid.svg")
+    assert result.exit_code == 0, result.stderr
+    assert "grid.svg" in result.stderr
+    text = (tmp_path / "grid.svg").read_text(encoding="utf-8")
+    assert text.count(f", is {other} -->") == 1
+    assert ", is " + right["label"] not in text
+    assert text.count("#d55e00") == 1
+    wrong = cnnlab("predict", tiny_run.path, digits, "--figure", tmp_path / "grid.xyz")
+    assert wrong.exit_code == 2

@@ -44,7 +44,9 @@ def test_no_alarm_where_the_bug_is_mended(name: str, tmp_path: Path) -> None:
     text = (MUSEUM / f"{name}.py").read_text(encoding="utf-8")
     mended = tmp_path / f"{name}.py"
     mended.write_text(text.replace("FIXED = False", "FIXED = True", 1), encoding="utf-8")
-    alarms = [(one.severity, one.kind) for one in examine_subject(script_subject(mended)).findings if one.severity != "note"]
+    alarms = [
+        (one.severity, one.kind) for one in examine_subject(script_subject(mended)).findings if one.severity != "note"
+    ]
     assert {severity for severity, _ in alarms} <= {"warning"}
     assert {kind for _, kind in alarms} <= TRUE_OF_MENDED.get(name, set())
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,12 +12,18 @@ from cnnlab.cli._options import CsvFile, Device, Json, Network
 from cnnlab.cli._output import print_json, print_table, write_csv
 from cnnlab.console import percent, table
 
+if TYPE_CHECKING:
+    from cnnlab.runs.predict import Predictions
+
 
 def predict(
     run: Network,
     images: Annotated[list[Path], typer.Argument(metavar="FILES|FOLDER...", help="Images; folders are searched.")],
     top_k: Annotated[int, typer.Option(min=1, help="How many classes to name per image.")] = 3,
     csv_file: CsvFile = None,
+    figure: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the pictures with their answers: png, svg, pdf.")
+    ] = None,
     device: Device = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 64,
     as_json: Json = False,
@@ -24,7 +31,7 @@ def predict(
     """Predict the classes of images. Unreadable files are named and left out; the exit code is then 1.
 
     Examples: `cnnlab predict runs/lenet5-mnist5k-1 digit.png` · `cnnlab predict RUN photos/ --csv answers.csv` ·
-    `cnnlab predict efficientnet_lite0 photo.jpg`
+    `cnnlab predict efficientnet_lite0 photo.jpg` · `cnnlab predict RUN photos/val --figure answers.png`
     """
     from cnnlab.data.walk import image_files
     from cnnlab.runs import open_classifier
@@ -38,6 +45,8 @@ def predict(
         ranks = [f"{word}_{rank}" for rank in range(1, k + 1) for word in ("label", "confidence")]
         rows = [[answer.file, *(value for pair in answer.top for value in pair)] for answer in answers]
         write_csv(csv_file, ["file", *ranks], rows)
+    if figure is not None and answers:
+        _draw(answers, classifier.classes, figure)
     if as_json:
         failed = [{"file": file, "reason": reason} for file, reason in answers.failed]
         print_json({"predictions": [answer.to_dict() for answer in answers], "failed": failed})
@@ -53,3 +62,13 @@ def predict(
     if answers.failed:
         typer.echo(f"{len(answers.failed)} of {len(answers) + len(answers.failed)} files could not be read.", err=True)
         raise typer.Exit(1)
+
+
+def _draw(answers: Predictions, classes: Sequence[str], path: Path) -> None:
+    from cnnlab import figures
+    from cnnlab.runs.predict import MOST_DRAWN, draw_predictions
+
+    path = figures.save(draw_predictions(answers, classes), path)
+    left_out = len(answers) - MOST_DRAWN
+    rest = f"; {left_out} further images are not drawn" if left_out > 0 else ""
+    typer.echo(f"figure: {path}{rest}", err=True)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from cnnlab.errors import UsageError
-from cnnlab.figures.style import INK, new_figure, shorten
+from cnnlab.figures.style import INK, ORANGE, new_figure, shorten
 
 Array = npt.NDArray[Any]
 Pixels = npt.NDArray[np.uint8]
@@ -76,7 +77,11 @@ def input_picture(image: npt.ArrayLike, like: npt.ArrayLike | None = None) -> Pi
 
 
 def image_grid(
-    images: Sequence[npt.ArrayLike], titles: Sequence[str] | None = None, columns: int | None = None, cell: float = 1.35
+    images: Sequence[npt.ArrayLike],
+    titles: Sequence[str] | None = None,
+    columns: int | None = None,
+    cell: float = 1.35,
+    framed: Collection[int] = (),
 ) -> Figure:
     """Draw pictures in rows and columns, each whole and undistorted, with a title under it.
 
@@ -85,6 +90,7 @@ def image_grid(
         titles: one text per picture; it may have several lines, of which long ones are shortened in the middle.
         columns: number of pictures in a row; one that gives a wide rectangle when ``None``.
         cell: width of a picture in inches.
+        framed: positions of the pictures that get an orange frame, counted from 0.
 
     Raises:
         UsageError: there are not as many titles as pictures.
@@ -108,6 +114,8 @@ def image_grid(
         height, width = (side / max(pixels.shape[:2]) for side in pixels.shape[:2])
         x, y = left + (1 - width) / 2, top + (tall - height) / 2
         axes.imshow(pixels, extent=(x, x + width, y + height, y), interpolation="nearest", **grey_scale(pixels))
+        if position in framed:
+            axes.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor=ORANGE, linewidth=2.5))
         if titles is not None:
             text = "\n".join(shorten(line, fits) for line in titles[position].split("\n"))
             axes.text(

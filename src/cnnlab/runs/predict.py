@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
+from cnnlab import figures
+from cnnlab.console import percent
 from cnnlab.data import ImageLike, Preprocess
+from cnnlab.data.decoding import decode
 from cnnlab.data.scanning import workers
 from cnnlab.data.walk import image_files
 from cnnlab.errors import DataError, UsageError
@@ -21,6 +25,8 @@ from cnnlab.runs.classifier import Classifier, open_classifier
 from cnnlab.runs.folder import RunFolder
 
 Inputs: TypeAlias = "ImageLike | Sequence[ImageLike]"
+SIDE = 256  # pixels of the longer side of a drawn picture
+MOST_DRAWN = 48  # pictures in a figure
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,37 @@ def predict(
                     top = network.top(probabilities, top_k)
                     predictions.append(Prediction(name, *top[0], top))
     return predictions
+
+
+def draw_predictions(predictions: Sequence[Prediction], classes: Collection[str], most: int = MOST_DRAWN) -> Figure:
+    """Draw pictures in a grid, with the predicted class and its probability under each.
+
+    A file in a folder that has the name of a class belongs to this class; where another class is predicted, the picture
+    has an orange frame, and the class of its folder stands below.
+
+    Args:
+        predictions: the predictions of files.
+        classes: names of the classes that the network knows.
+        most: largest number of pictures; further ones are left out.
+
+    Raises:
+        UsageError: there is nothing to draw.
+        DataError: a file cannot be read any more.
+    """
+    if not predictions:
+        raise UsageError("There is no prediction to draw.")
+    pictures, titles, wrong = [], [], []
+    for position, answer in enumerate(predictions[:most]):
+        picture = decode(answer.file, 3, least=SIDE)
+        picture.thumbnail((SIDE, SIDE))
+        pictures.append(np.asarray(picture))
+        folder = os.path.basename(os.path.dirname(answer.file))
+        title = f"{answer.label}\n{percent(answer.confidence)}"
+        if folder in classes and folder != answer.label:
+            wrong.append(position)
+            title += f", is {folder}"
+        titles.append(title)
+    return figures.image_grid(pictures, titles, framed=wrong)
 
 
 def _sources(inputs: Inputs) -> Iterator[tuple[str, ImageLike]]:
