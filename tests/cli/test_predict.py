@@ -77,7 +77,9 @@ def test_no_images_are_wrong_use(tiny_run: Run) -> None:
     assert cnnlab("predict", tiny_run.path).exit_code == 2
 
 
-def test_a_figure_marks_pictures_in_the_folder_of_another_class(tiny_run: Run, digits: Path, tmp_path: Path) -> None:
+def test_a_figure_marks_pictures_in_the_folder_of_another_class(
+    tiny_run: Run, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The folder of a picture is its class where the network knows a class of that name."""
     classes = [str(number) for number in range(10)]
     right, *_ = json.loads(cnnlab("predict", tiny_run.path, digits / "0.png", "--json").stdout)["predictions"]
@@ -92,5 +94,8 @@ def test_a_figure_marks_pictures_in_the_folder_of_another_class(tiny_run: Run, d
     assert text.count(f", is {other} -->") == 1
     assert ", is " + right["label"] not in text
     assert text.count("#d55e00") == 1
+    monkeypatch.chdir(digits / other)
+    assert cnnlab("predict", tiny_run.path.resolve(), ".", "--figure", tmp_path / "here.svg").exit_code == 0
+    assert f", is {other} -->" in (tmp_path / "here.svg").read_text(encoding="utf-8")
     wrong = cnnlab("predict", tiny_run.path, digits, "--figure", tmp_path / "grid.xyz")
     assert wrong.exit_code == 2

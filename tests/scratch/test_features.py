@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from matplotlib.colors import rgb_to_hsv
 from sklearn.preprocessing import StandardScaler
@@ -28,6 +28,13 @@ def grey(values: Any) -> Any:
     return np.repeat(np.asarray(values, dtype=float)[:, None], 3, axis=1)
 
 
+def on_a_border_of_bins(brightness: Any) -> bool:
+    """Whether a gradient points so exactly between two bins of 20 degrees that rounding decides for one."""
+    down, across = brightness[2:, 1:-1] - brightness[:-2, 1:-1], brightness[1:-1, 2:] - brightness[1:-1, :-2]
+    angles = np.degrees(np.arctan2(down, across)) % 20
+    return bool(np.minimum(angles, 20 - angles).min() < 1e-4)
+
+
 class TestHog:
     @settings(max_examples=20, deadline=None)
     @given(st.integers(8, 35), st.integers(8, 35), st.integers(0, 99))
@@ -38,6 +45,7 @@ class TestHog:
         cells = (height // 8, width // 8)
         for image, ours in zip(images, hog_feature(images), strict=True):
             brightness = np.tensordot([0.299, 0.587, 0.114], image, axes=1)
+            assume(not on_a_border_of_bins(brightness))
             theirs = hog(brightness, 9, (8, 8), cells, block_norm="L1")
             assert ours.shape == theirs.shape == (cells[0] * cells[1] * 9,)
             np.testing.assert_allclose(ours / (ours.sum() + 1e-5), theirs, rtol=1e-6)  # it adds up in float32

@@ -6,15 +6,14 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from cnnlab import figures
 from cnnlab.console import percent
 from cnnlab.data import ImageLike, Preprocess
 from cnnlab.data.decoding import decode
@@ -23,6 +22,9 @@ from cnnlab.data.walk import image_files
 from cnnlab.errors import DataError, UsageError
 from cnnlab.runs.classifier import Classifier, open_classifier
 from cnnlab.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Inputs: TypeAlias = "ImageLike | Sequence[ImageLike]"
 SIDE = 256  # pixels of the longer side of a drawn picture
@@ -123,6 +125,8 @@ def draw_predictions(predictions: Sequence[Prediction], classes: Collection[str]
         UsageError: there is nothing to draw.
         DataError: a file cannot be read any more.
     """
+    from cnnlab import figures  # who predicts without drawing loads no matplotlib
+
     if not predictions:
         raise UsageError("There is no prediction to draw.")
     pictures, titles, wrong = [], [], []
@@ -130,7 +134,7 @@ def draw_predictions(predictions: Sequence[Prediction], classes: Collection[str]
         picture = decode(answer.file, 3, least=SIDE)
         picture.thumbnail((SIDE, SIDE))
         pictures.append(np.asarray(picture))
-        folder = os.path.basename(os.path.dirname(answer.file))
+        folder = Path(answer.file).resolve().parent.name
         title = f"{answer.label}\n{percent(answer.confidence)}"
         if folder in classes and folder != answer.label:
             wrong.append(position)
