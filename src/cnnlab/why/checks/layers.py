@@ -148,7 +148,8 @@ def bottleneck(exam: Exam) -> Iterator[Finding]:
             yield Finding(
                 "bottleneck",
                 "warning" if width == 2 else "error",
-                f"{call.module or call.name} hands on {width} number(s) for each image, for {exam.classes} classes",
+                f"{call.module or call.name} outputs {width} value{'s' * (width != 1)} for each image, for "
+                f"{exam.classes} classes",
                 "Make this layer wider, at least as wide as there are classes.",
                 meaning="The layers behind it know nothing else about the image.",
                 code="nn.Linear(..., 128)",
@@ -162,7 +163,7 @@ def _is(call: Call, names: set[str]) -> bool:
 
 
 def _place(call: Call) -> str:
-    return f"{call.name.strip('_')} in {call.module}" if call.module else call.name.strip("_")
+    return f"{call.name.strip('_')} of module {call.module}" if call.module else call.name.strip("_")
 
 
 def _dead(output: Tensor | None) -> float:
