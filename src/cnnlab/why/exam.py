@@ -241,6 +241,15 @@ class Exam:
             )  # fmt: skip
         return self._trials[name]
 
+    @property
+    def with_adam(self) -> Subject:
+        """The training with Adam at the rate 0.001, in place of its own optimizer."""
+
+        def adam(model: nn.Module) -> torch.optim.Optimizer:
+            return torch.optim.Adam([one for one in model.parameters() if one.requires_grad], 1e-3)
+
+        return replace(self.subject, make_optimizer=adam, rate=None)
+
     @cached_property
     def batch_by_heart(self) -> tuple[Trial, Trial]:
         """Two trainings on one batch alone: with the training's own step, and with a plain step and Adam."""
@@ -248,15 +257,8 @@ class Exam:
         steps, seconds = self.trial_steps, max(1.5, self.seconds / 8)
         batches = itertools.repeat((images, labels))
         own = run_trial(self.subject, batches, steps, (images, labels), seconds=seconds)
-        adam = replace(
-            self.subject,
-            make_optimizer=lambda model: torch.optim.Adam(
-                [one for one in model.parameters() if one.requires_grad], 1e-3
-            ),
-            rate=None,
-        )
         step = plain_step(self.subject.loss)
-        return own, run_trial(adam, batches, steps, (images, labels), step=step, seconds=seconds)
+        return own, run_trial(self.with_adam, batches, steps, (images, labels), step=step, seconds=seconds)
 
     @property
     def heart_size(self) -> int:
@@ -269,17 +271,10 @@ class Exam:
         not to blame."""
         if self.run.skill > 0.3:
             return True
-        adam = replace(
-            self.subject,
-            make_optimizer=lambda model: torch.optim.Adam(
-                [one for one in model.parameters() if one.requires_grad], 1e-3
-            ),
-            rate=None,
-        )
         batches = shuffled(self.train.images, self.train.labels, max(2, self.clean_batch))
         step = plain_step(self.subject.loss)
         seconds = max(1.5, self.seconds / 8)
-        return run_trial(adam, batches, self.trial_steps, self.judge, step=step, seconds=seconds).skill > 0.2
+        return run_trial(self.with_adam, batches, self.trial_steps, self.judge, step=step, seconds=seconds).skill > 0.2
 
     @cached_property
     def update_ratio(self) -> float:
