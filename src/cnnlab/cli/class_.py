@@ -59,5 +59,6 @@ def grade(
     print_table(table(("student", "exercise", "status", ">holds", "mistake", "message", ">time"), cells))
     counts = Counter(row.status for row in rows)
     typer.echo(
-        f"\n{len(rows)} submissions: " + ", ".join(f"{count} {status}" for status, count in counts.most_common())
+        f"\n{len(rows)} submission{'s' * (len(rows) != 1)}: "
+        + ", ".join(f"{count} {status}" for status, count in counts.most_common())
     )
