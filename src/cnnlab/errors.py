@@ -18,7 +18,8 @@
     ├── RunError              a run folder is missing, unfinished, or cannot be written
     ├── TrainingError         training cannot start or go on
     │   └── DivergedError     the loss is not a number any more
-    └── DeviceError           the device asked for is not there
+    ├── DeviceError           the device asked for is not there
+    └── ProtocolError         the microscope cannot answer a request; ``kind`` says why
 
 Every message names the value, says what was expected, and ends with the next step.
 """
@@ -114,6 +115,22 @@ class DivergedError(TrainingError):
 
 class DeviceError(CnnlabError):
     """The device asked for is not on this machine."""
+
+
+class ProtocolError(CnnlabError):
+    """The microscope cannot answer a request.
+
+    Args:
+        kind: the reason: ``bad_request``, ``not_found``, ``too_large``, ``busy``, ``cancelled`` or ``failed``.
+        message: the message for people.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        self.kind = kind
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type[ProtocolError], tuple[str, str]]:
+        return type(self), (self.kind, str(self))
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
