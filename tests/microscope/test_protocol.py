@@ -157,8 +157,8 @@ def test_a_frame_over_the_limit_is_too_large() -> None:
 # Keys ----------------------------------------------------------------------------------------------------------------
 
 
-def test_a_key_is_canonical_json_without_the_ticket() -> None:
-    request = complete("layer", scene={"image": "ä", "epoch": 3}, node="conv1", ticket=7)
+def test_a_key_is_canonical_json_without_ticket_and_lane() -> None:
+    request = complete("layer", scene={"image": "ä", "epoch": 3}, node="conv1", ticket=7, lane="layer")
     assert key(request) == (
         '{"do":"layer","node":"conv1","scene":{"changes":[],"epoch":3,"image":"ä","model":0}}'
     )  # fmt: skip
@@ -189,7 +189,7 @@ def test_a_request_with_arrays_has_no_key() -> None:
 # Requests ------------------------------------------------------------------------------------------------------------
 
 
-def test_defaults_are_filled_and_a_ticket_is_left_out_where_there_is_none() -> None:
+def test_defaults_are_filled_and_ticket_and_lane_are_left_out_where_there_are_none() -> None:
     assert check({"do": "answer", "scene": SCENE}) == {"do": "answer", "scene": FULL_SCENE}
     assert check({"do": "explanation", "scene": SCENE, "method": "gradcam", "ticket": 2}) == {
         "do": "explanation", "scene": FULL_SCENE, "method": "gradcam", "target": None, "scores": True, "ticket": 2,
@@ -266,7 +266,7 @@ def test_an_answer_is_the_frame_of_the_reply() -> None:
         asked.append(request)
         return {"x": np.zeros(2, np.uint8)}
 
-    assert decode(answer(handle, complete("open", ticket=4), never))["x"].tolist() == [0, 0]
+    assert decode(answer(handle, complete("open", ticket=4, lane="x"), never))["x"].tolist() == [0, 0]
     assert asked == [{"do": "open"}]
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from cnnlab.errors import CnnlabError, ProtocolError
 from cnnlab.files import finite_values
-from cnnlab.microscope.requests import check, complete
+from cnnlab.microscope.requests import ENVELOPE, check, complete
 
 __all__ = ["KINDS", "LIMIT", "VERSION", "answer", "check", "complete", "decode", "encode", "error_frame", "key"]
 
@@ -175,14 +175,14 @@ def _is_size(value: Any) -> bool:
 
 
 def key(request: Mapping[str, Any]) -> str:
-    """Return the canonical JSON of a request without its ticket, under which caches and saved files keep the reply.
+    """Return the canonical JSON of a request without ticket and lane, under which caches and saved files keep the reply.
 
     It is what ``JSON.stringify`` of JavaScript returns when the names of every object are sorted.
 
     Raises:
         ProtocolError: the request holds arrays, which have no key.
     """
-    return _canonical({name: value for name, value in request.items() if name != "ticket"})
+    return _canonical({name: value for name, value in request.items() if name not in ENVELOPE})
 
 
 def _canonical(value: Any) -> str:
@@ -241,7 +241,7 @@ def answer(handle: Handle, request: Mapping[str, Any], cancelled: Callable[[], b
     try:
         if cancelled():
             raise ProtocolError("cancelled", f"{request['do']}: nobody waits for it any more.")
-        asked = {name: value for name, value in request.items() if name != "ticket"}
+        asked = {name: value for name, value in request.items() if name not in ENVELOPE}
         return encode(handle(asked, cancelled))
     except ProtocolError as error:
         return error_frame(error.kind, str(error))

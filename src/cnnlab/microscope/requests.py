@@ -12,11 +12,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from cnnlab.errors import ProtocolError, did_you_mean
 
 MOST_CHANGES = 4096  # channels that a scene may change
+ENVELOPE = ("ticket", "lane")  # fields that say how a request is handled, not what is computed
 _BIGGEST = 2**31 - 1
 
 
-def _text(meaning: str, longest: int = 300) -> Any:
-    return Field(max_length=longest, description=f"{meaning}, at most {longest} characters")
+def _text(meaning: str, longest: int = 300, default: Any = ...) -> Any:
+    return Field(default, max_length=longest, description=f"{meaning}, at most {longest} characters")
 
 
 def _array(axes: int, channels: tuple[int, ...] = ()) -> AfterValidator:
@@ -62,6 +63,7 @@ class Scene(_Part):
 class _Request(_Part):
     do: str
     ticket: int | None = Field(None, ge=0, le=2**53, description="a whole number from 0 on")
+    lane: str | None = _text("a name", 100, None)
 
 
 class _OfScene(_Request):
@@ -134,7 +136,7 @@ def complete(do: str, **fields: Any) -> dict[str, Any]:
 
 
 def check(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a request with the defaults of the fields that it leaves out; a ticket only where there is one.
+    """Return a request with the defaults of the fields that it leaves out; ticket and lane only where it has them.
 
     Raises:
         ProtocolError: ``bad_request``: there is no such request, a field is unknown or missing, or a value is none.
@@ -153,9 +155,7 @@ def check(body: Mapping[str, Any]) -> dict[str, Any]:
         request = {name: value for name, value in request.items() if value is not None}
         if ("file" in request) == ("pixels" in request):
             raise ProtocolError("bad_request", 'add_image: expected either "file" or "pixels".')
-    if request.get("ticket") is None:
-        request.pop("ticket", None)
-    return request
+    return {name: value for name, value in request.items() if value is not None or name not in ENVELOPE}
 
 
 def _message(model: type[BaseModel], error: ValidationError) -> str:
