@@ -175,7 +175,7 @@ def _is_size(value: Any) -> bool:
 
 
 def key(request: Mapping[str, Any]) -> str:
-    """Return the canonical JSON of a request without ticket and lane, under which caches and saved files keep the reply.
+    """Return a request as canonical JSON without ticket and lane: the name of its reply in caches and saved files.
 
     It is what ``JSON.stringify`` of JavaScript returns when the names of every object are sorted.
 
