@@ -17,6 +17,7 @@ import torch
 from common import Lesson
 
 import cnnlab
+from cnnlab.data.nearest import nearest_images
 from cnnlab.figures import image_grid, lines
 from cnnlab.generate.gans import GanEpoch, create_gan, fit_gan, generate, load_gan_recipe
 from cnnlab.generate.gans.losses import LOSSES
@@ -24,7 +25,6 @@ from cnnlab.generate.gans.measures import (
     copied_share,
     distance_percentiles,
     effective_classes,
-    nearest_images,
 )
 from cnnlab.generate.gans.pictures import grid, interpolate
 

@@ -18,10 +18,10 @@ from typing import Any, NoReturn
 
 from cnnlab.learn.checking import check_answer, check_file
 from cnnlab.learn.exercise import Exercise, get_exercise
-from cnnlab.learn.loading import student_line
 from cnnlab.learn.process import time_is_over
 from cnnlab.learn.runs import typical_runs
 from cnnlab.learn.verdict import Verdict
+from cnnlab.scripts import last_line
 
 
 class _TimeIsOver(BaseException):
@@ -80,7 +80,7 @@ def _child(exercise: Exercise, path: Path, seconds: float, sending: int) -> NoRe
     try:
         verdict = check_file(path, exercise)
     except _TimeIsOver as error:
-        verdict = time_is_over(exercise, seconds, *student_line(error, str(path)))
+        verdict = time_is_over(exercise, seconds, last_line(error, str(path)))
     signal.setitimer(signal.ITIMER_REAL, 0)
     with os.fdopen(sending, "w", encoding="utf-8") as file:
         file.write(json.dumps(verdict.as_dict()))

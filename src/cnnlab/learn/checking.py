@@ -19,9 +19,10 @@ import numpy as np
 from cnnlab.learn.comparison import Comparison
 from cnnlab.learn.diagnosis import diagnose, ways_wrong
 from cnnlab.learn.exercise import Case, Exercise, Function, get_exercise
-from cnnlab.learn.loading import AnswerError, describe, load_file, student_line
+from cnnlab.learn.loading import AnswerError, load_file
 from cnnlab.learn.runs import Run, adapted, argument_names, run_case, solved, to_array
 from cnnlab.learn.verdict import Diagnosis, PropertyResult, Verdict
+from cnnlab.scripts import Line, describe, last_line
 
 _PRINTED = 1500  # characters of what the answer printed that are shown
 _VALUES = "The results are right."
@@ -132,13 +133,12 @@ def _broken(function: Function, exercise: Exercise, case: Case, run: Run, diagno
     if run.error is None:
         return Verdict(exercise.name, "wrong", run.problem, diagnoses=tuple(diagnoses))
     code: Any = getattr(function, "__code__", None) or getattr(getattr(function, "__init__", None), "__code__", None)
-    line, text = student_line(run.error, code.co_filename) if code else (None, "")
+    place = last_line(run.error, code.co_filename) if code else Line()
     if isinstance(run.error, NotImplementedError):
-        return Verdict(
-            exercise.name, "unwritten", "not written yet: it raises NotImplementedError.", line=line, code=text
-        )
+        message = "not written yet: it raises NotImplementedError."
+        return Verdict(exercise.name, "unwritten", message, line=place.number, code=place.text)
     message = f"{describe(run.error)}\nThis was the case {about}."
-    return Verdict(exercise.name, "error", message, diagnoses=tuple(diagnoses), line=line, code=text)
+    return Verdict(exercise.name, "error", message, diagnoses=tuple(diagnoses), line=place.number, code=place.text)
 
 
 def _comparison(

@@ -19,10 +19,10 @@ from typing import Any
 from cnnlab.errors import UsageError
 from cnnlab.learn.checking import check_answer
 from cnnlab.learn.exercise import exercises, get_exercise
-from cnnlab.learn.loading import describe
 from cnnlab.learn.runs import solved, typical_runs
 from cnnlab.learn.sandbox import AnswerStopped, Sandbox
 from cnnlab.learn.verdict import Verdict
+from cnnlab.scripts import describe
 
 _LARGEST_FILE = 2**20  # bytes
 

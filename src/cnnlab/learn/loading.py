@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import linecache
-import traceback
 from pathlib import Path
 from typing import Any
 
 from cnnlab.errors import CnnlabError, did_you_mean
 from cnnlab.learn.exercise import Exercise, Function
+from cnnlab.scripts import compile_source, describe, last_line, read_source
 
 
 class AnswerError(CnnlabError):
@@ -31,8 +30,8 @@ def load_file(path: Path, exercise: Exercise) -> Function:
         AnswerError: the file cannot be read, has a syntax error, raises, or lacks the function.
     """
     try:
-        source = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        source = read_source(path)
+    except (OSError, ValueError) as error:
         raise AnswerError(f"{path} cannot be read: {error}. `cnnlab learn start {exercise.name}` writes one.") from None
     return load_source(source, exercise, str(path))
 
@@ -43,10 +42,8 @@ def load_source(source: str, exercise: Exercise, filename: str = "answer.py") ->
     Raises:
         AnswerError: the text has a syntax error, raises, or lacks the function.
     """
-    # The text under this name makes tracebacks show the lines that were run.
-    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     try:
-        code = compile(source, filename, "exec")
+        code = compile_source(source, filename)
     except SyntaxError as error:
         line, text = error.lineno, (error.text or "").rstrip()
         raise AnswerError(f"Line {line} of {filename} is not Python: {error.msg}.", line, text) from None
@@ -56,8 +53,8 @@ def load_source(source: str, exercise: Exercise, filename: str = "answer.py") ->
     try:
         exec(code, namespace)
     except (Exception, SystemExit) as error:
-        line, text = student_line(error, filename)
-        raise AnswerError(f"{filename} stops with {describe(error)}", line, text) from None
+        place = last_line(error, filename)
+        raise AnswerError(f"{filename} stops with {describe(error)}", place.number, place.text) from None
     if callable(answer := namespace.get(exercise.name)):
         function: Function = answer
         return function
@@ -65,15 +62,3 @@ def load_source(source: str, exercise: Exercise, filename: str = "answer.py") ->
     hint = did_you_mean(exercise.name, functions)
     hint = hint.replace("Did you mean", "There is").replace("?", ": rename it.")
     raise AnswerError(f"{filename} does not define {exercise.name}. {hint}".rstrip())
-
-
-def student_line(error: BaseException, filename: str) -> tuple[int | None, str]:
-    """Return number and text of the last line of the student's file that an exception passed through."""
-    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == filename]
-    return (lines[-1].lineno, (lines[-1].line or "").strip()) if lines else (None, "")
-
-
-def describe(error: BaseException) -> str:
-    """Return kind and message of an exception: ``IndexError: list index out of range``."""
-    message = " ".join(str(error).split())
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -8,10 +8,8 @@ process is started each time. Requests and verdicts are lines of JSON.
 from __future__ import annotations
 
 import json
-import os
 import queue
 import subprocess
-import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import Self
 from cnnlab.errors import RunError
 from cnnlab.learn.exercise import Exercise
 from cnnlab.learn.verdict import Verdict
+from cnnlab.scripts import Line, process_environment, python_command
 
 TIME_LIMIT = 10.0  # seconds that a check may take
 _GRACE = 2.0  # seconds after which an answer that does not stop by itself is killed
@@ -78,12 +77,10 @@ class Checker:
 
     def _start(self) -> None:
         # One thread for each process: faster for small arrays, and a process with threads must not fork.
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "cnnlab.learn._worker", self.exercise.name],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=environment,
+                python_command("cnnlab.learn._worker", self.exercise.name), env=process_environment(threads=1),
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8",
             )  # fmt: skip
         except OSError as error:
             raise RunError(f"No process could be started for the check: {error}. Try again.") from None
@@ -120,10 +117,11 @@ def check_isolated(path: Path, exercise: Exercise, time_limit: float = TIME_LIMI
         return checker.check(path)
 
 
-def time_is_over(exercise: Exercise, seconds: float, line: int | None = None, code: str = "") -> Verdict:
-    """Return the verdict on an answer that did not end in time."""
+def time_is_over(exercise: Exercise, seconds: float, line: Line | None = None) -> Verdict:
+    """Return the verdict on an answer that did not end in time; it was in ``line`` when it was stopped."""
     message = f"stopped after {seconds:g} s. Is there a loop without end?"
-    return Verdict(exercise.name, "timeout", message, line=line, code=code, seconds=seconds)
+    line = line or Line()
+    return Verdict(exercise.name, "timeout", message, line=line.number, code=line.text, seconds=seconds)
 
 
 def _read(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cnnlab.data.nearest import Neighbours
 from cnnlab.errors import ModelError
 from cnnlab.why.first_pass import Pass, pass_through
 from cnnlab.why.neighbours import nearest
@@ -301,15 +302,15 @@ class Exam:
     # Labels and pixels
 
     @cached_property
-    def neighbours(self) -> tuple[np.ndarray, np.ndarray]:
-        """For each image of the training sample the position of its nearest other one, and the distance."""
-        return nearest(self.train.images, None)
+    def neighbours(self) -> Neighbours:
+        """The nearest other image of each image of the training sample."""
+        return nearest(self.train.images)
 
     @cached_property
     def agreement(self) -> float:
         """The share of training images whose nearest neighbour in pixels has the same label."""
         labels = self.train.labels.numpy()
-        return float((labels[self.neighbours[0]] == labels).mean())
+        return float((labels[self.neighbours.indices] == labels).mean())
 
     @cached_property
     def chance_agreement(self) -> float:

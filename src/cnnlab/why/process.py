@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 from cnnlab.errors import ScriptError
+from cnnlab.scripts import process_environment, python_command
 from cnnlab.why.diagnosis import Diagnosis
 
 _GRACE = 60.0  # seconds for starting the process, and for writing the answer
@@ -44,20 +43,15 @@ def examine_script(path: Path, function: str, time_limit: float) -> Diagnosis:
     """
     with tempfile.TemporaryDirectory(prefix="cnnlab-why-") as folder:
         answer, stack = Path(folder, "answer.json"), Path(folder, "stack.txt")
-        command = [
-            sys.executable,
-            "-m",
-            "cnnlab.why.worker",
-            str(path),
-            function,
-            str(answer),
-            str(stack),
-            str(time_limit),
-        ]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, map(str, sys.path)))}
+        command = python_command("cnnlab.why.worker", path, function, answer, stack, time_limit)
         try:
             done = subprocess.run(
-                command, capture_output=True, text=True, timeout=time_limit + _GRACE, check=False, env=environment
+                command,
+                env=process_environment(),
+                capture_output=True,
+                text=True,
+                timeout=time_limit + _GRACE,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             raise ScriptError(_endless(path, "", time_limit)) from None
@@ -84,7 +78,7 @@ def _endless(path: Path, stack: str, time_limit: float) -> str:
     place = re.search(rf'File "[^"]*{re.escape(path.name)}", line (\d+) in (\w+)', stack)
     line = f", line {place[1]}, in {place[2]}" if place else ""
     return (
-        f"{path}{line}: not done after {time_limit:g} s, so it was stopped. Is there an endless loop, or is the "
-        "training "
-        "under no `if __name__ == '__main__':`? A longer limit is --time-limit."
+        f"{path}{line}: not done after {time_limit:g} s, so it was stopped. Is there an endless loop, or does the "
+        "script train when it is imported? Put its training under `if __name__ == '__main__':`, or give it more time "
+        "with --time-limit SECONDS."
     )

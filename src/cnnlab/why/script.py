@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,8 @@ from torch import nn
 
 from cnnlab.data import load_data
 from cnnlab.errors import ScriptError, did_you_mean
-from cnnlab.why.subject import Subject, said
+from cnnlab.scripts import compile_source, read_source
+from cnnlab.why.subject import Subject, located
 
 FUNCTIONS = ("make_model", "make_data", "make_optimizer", "compute_loss", "train_step", "augment")
 _SIDES = (28, 32, 64, 96, 128, 224)  # sizes that a network without data is tried with, in pixels
@@ -65,18 +67,17 @@ def _run(path: Path) -> ModuleType:
     """Import a script under its own name."""
     specification = importlib.util.spec_from_file_location(path.stem, path)
     assert specification is not None
-    assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     sys.modules[path.stem] = module
     sys.path.insert(0, str(path.resolve().parent))
     try:
-        specification.loader.exec_module(module)
+        exec(compile_source(read_source(path), os.path.abspath(path)), vars(module))
     except SyntaxError as error:
         line = (error.text or "").rstrip()
         caret = " " * max(0, (error.offset or 1) - 1) + "^"
         raise ScriptError(f"{error.filename}, line {error.lineno}: {error.msg}\n    {line}\n    {caret}") from None
     except Exception as error:
-        raise ScriptError(said(error, path, "running the script")) from error
+        raise ScriptError(located(error, path, "running the script")) from error
     except SystemExit as error:
         raise ScriptError(
             f"{path} ends with exit code {error.code} when it is imported; keep its training under main."
@@ -93,7 +94,7 @@ def _located(path: Path, name: str, function: Callable[..., Any]) -> Callable[..
         except ScriptError:
             raise
         except Exception as error:
-            raise ScriptError(said(error, path, name)) from error
+            raise ScriptError(located(error, path, name)) from error
 
     return call
 

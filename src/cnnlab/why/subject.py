@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from cnnlab.errors import CnnlabError, DataError, ScriptError
+from cnnlab.scripts import describe, last_line
 from cnnlab.why.observe import first_tensor, gives_classes
 
 MOST_IMAGES = 2000  # images of a split that are looked at
@@ -43,10 +44,10 @@ def examined(subject: Subject, what: str) -> Iterator[None]:
     except CnnlabError:
         raise
     except Exception as error:
-        raise ScriptError(said(error, subject.path, what)) from error
+        raise ScriptError(located(error, subject.path, what)) from error
 
 
-def said(error: BaseException, path: Path | None, what: str) -> str:
+def located(error: BaseException, path: Path | None, what: str) -> str:
     """Return an exception as a message with the last line of the script that it passed.
 
     Args:
@@ -55,11 +56,10 @@ def said(error: BaseException, path: Path | None, what: str) -> str:
         what: what failed.
     """
     if path is None:
-        return f"{what}: {type(error).__name__}: {error}"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).name == path.name]
-    place = f", line {frames[-1].lineno}, in {frames[-1].name}" if frames else f", {what}"
-    line = f"\n    {frames[-1].line}" if frames and frames[-1].line else ""
-    return f"{path}{place}: {type(error).__name__}: {error}{line}"
+        return f"{what}: {describe(error)}"
+    line = last_line(error, os.path.abspath(path))
+    place = f"line {line.number}, in {line.function}" if line.number else what
+    return f"{path}, {place}: {describe(error)}" + (f"\n    {line.text}" if line.text else "")
 
 
 @dataclass

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from scipy.linalg import sqrtm
-from scipy.spatial.distance import cdist
 
 from cnnlab.errors import ShapeError, UsageError
 from cnnlab.generate.gans.measures import (
@@ -15,7 +13,6 @@ from cnnlab.generate.gans.measures import (
     effective_classes,
     frechet_distance,
     kernel_distance,
-    nearest_images,
 )
 
 
@@ -24,23 +21,6 @@ def features() -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     mixing = rng.normal(size=(5, 5))
     return rng.normal(size=(40, 5)) @ mixing, rng.normal(size=(30, 5)) + 0.5
-
-
-def test_nearest_images_are_those_of_scipy() -> None:
-    """In blocks smaller than the set, with a copy and a near copy."""
-    rng = np.random.default_rng(0)
-    training = rng.integers(0, 256, (50, 3, 4, 4), dtype=np.uint8)
-    samples = rng.integers(0, 256, (9, 3, 4, 4), dtype=np.uint8)
-    samples[2] = training[33]
-    samples[3] = training[7]
-    samples[3, 0, 0, 0] ^= 1
-    expected = cdist(samples.reshape(9, -1) / 255, training.reshape(50, -1) / 255)
-    neighbours = nearest_images(torch.from_numpy(samples), torch.from_numpy(training), block=16)
-    assert neighbours.indices.tolist() == expected.argmin(1).tolist()
-    np.testing.assert_allclose(neighbours.distances, expected.min(1), rtol=1e-12)
-    assert (neighbours.distances[2], neighbours.distances[3]) == (0, pytest.approx(1 / 255))
-    with pytest.raises(ShapeError, match=r"\(3, 4, 4\) and training images \(1, 4, 4\)"):
-        nearest_images(torch.from_numpy(samples), torch.zeros(2, 1, 4, 4, dtype=torch.uint8))
 
 
 def test_percentiles_and_copies_by_hand() -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cnnlab import figures
 from cnnlab.data import ArraySplit, ImageData, Split, load_data
+from cnnlab.data.nearest import nearest_images
 from cnnlab.errors import UsageError
 from cnnlab.generate.gans.folder import GanFolder
 from cnnlab.generate.gans.measures import (
@@ -19,7 +20,6 @@ from cnnlab.generate.gans.measures import (
     effective_classes,
     frechet_distance,
     kernel_distance,
-    nearest_images,
 )
 from cnnlab.generate.gans.pair import generate
 from cnnlab.generate.gans.pictures import class_figure, neighbour_figure
@@ -144,7 +144,7 @@ def _pixels(split: Split, run: GanFolder, count: int) -> Tensor:
 def _copying(run: GanFolder, generated: Tensor, training: Tensor, held_out: Tensor | None) -> dict[str, Any]:
     neighbours = nearest_images(generated, training)
     if held_out is None:
-        return {"median_distance": float(np.median(neighbours.distances))}
+        return {"median_distance": float(np.median(neighbours.distances)) / 255}
     usual = nearest_images(held_out, training).distances
     percentiles = distance_percentiles(neighbours.distances, usual)
     # The most suspicious ones are drawn.

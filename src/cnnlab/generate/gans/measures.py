@@ -6,13 +6,9 @@ distance are therefore not FID and KID. Compare them only between GANs that were
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy import linalg
-from torch import Tensor
 
 from cnnlab.errors import ShapeError, UsageError
 
@@ -25,49 +21,6 @@ COPY_SHARE = 0.001
 # Copying -------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class Neighbours:
-    """The nearest training image of each sample.
-
-    Attributes:
-        indices: position of the nearest training image, int64 (n,).
-        distances: Euclidean distance from it, for pixels within 0..1, float64 (n,).
-    """
-
-    indices: npt.NDArray[np.int64]
-    distances: Array
-
-
-def nearest_images(samples: Tensor, training: Tensor, block: int = 4096) -> Neighbours:
-    """Return the nearest training image of each sample, by the Euclidean distance of pixels within 0..1.
-
-    Args:
-        samples: generated images, uint8 (n, C, S, S).
-        training: training images, uint8 (N, C, S, S).
-        block: number of training images that are compared at once.
-
-    Raises:
-        ShapeError: the images have different shapes.
-    """
-    if samples.shape[1:] != training.shape[1:]:
-        shapes = tuple(samples.shape[1:]), tuple(training.shape[1:])
-        raise ShapeError(f"Samples have the shape {shapes[0]} and training images {shapes[1]}; they must be equal.")
-    queries = samples.flatten(1).float() / 255
-    nearest = torch.full((len(samples),), torch.inf)
-    indices = torch.zeros(len(samples), dtype=torch.int64)
-    for start in range(0, len(training), block):
-        part = training[start : start + block].flatten(1).float() / 255
-        # |a - b|^2 = |a|^2 - 2 a.b + |b|^2; the first term does not choose.
-        scores = part.square().sum(1) - 2 * queries @ part.T
-        best, positions = scores.min(1)
-        closer = best < nearest
-        indices[closer] = positions[closer] + start
-        nearest = torch.minimum(nearest, best)
-    # The distance of the chosen pair anew: the expanded square loses digits where images are nearly equal.
-    differences = samples.flatten(1).double() - training[indices].flatten(1).double()
-    return Neighbours(indices.numpy(), differences.square().sum(1).sqrt().numpy() / 255)
-
-
 def distance_percentiles(distances: Array, held_out: Array) -> Array:
     """Return the percentage of held-out images that lie at most as far from the training images as each sample.
 
@@ -75,7 +28,8 @@ def distance_percentiles(distances: Array, held_out: Array) -> Array:
     image that is simpler than real ones: blurred images lie near to many training images.
 
     Args:
-        distances: distances of the samples to their nearest training images, (n,).
+        distances: distances of the samples to their nearest training images
+            (:func:`~cnnlab.data.nearest.nearest_images`), (n,).
         held_out: distances of held-out real images to theirs, (m,).
     """
     return np.searchsorted(np.sort(held_out), distances, side="right") / len(held_out) * 100

@@ -61,7 +61,7 @@ def _severity(exam: Exam) -> Severity:
 def _best_shift(exam: Exam) -> tuple[int, float]:
     """Return the shift of the labels in the order of delivery that fits best, and its agreement."""
     images, labels = exam.consecutive
-    indices, values = nearest(images, None)[0], labels.numpy()
+    indices, values = nearest(images).indices, labels.numpy()
     tried = {shift: float((np.roll(values, shift)[indices] == np.roll(values, shift)).mean()) for shift in _SHIFTS}
     best = max(tried, key=lambda shift: tried[shift])
     return best, tried[best]
@@ -73,7 +73,7 @@ def _validation(exam: Exam, chance: float) -> Iterator[Finding]:
         return
     if exam.val.images.shape[1:] != exam.train.images.shape[1:]:
         return
-    indices, _ = nearest(exam.val.images, exam.train.images)
+    indices = nearest(exam.val.images, exam.train.images).indices
     answers, truth = exam.train.labels.numpy()[indices], exam.val.labels.numpy()
     share = float((answers == truth).mean())
     if share > chance + 0.4 * (exam.agreement - chance):

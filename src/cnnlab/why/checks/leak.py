@@ -17,13 +17,13 @@ def leak(exam: Exam) -> Iterator[Finding]:
     """Compare each validation image with its nearest training image."""
     if exam.val is None or not exam.finite or exam.val.images.shape[1:] != exam.train.images.shape[1:]:
         return
-    typical = float(np.median(exam.neighbours[1]))
-    if typical == 0 or float((exam.neighbours[1] < 0.1 * typical).mean()) > 0.05:
+    typical = float(np.median(exam.neighbours.distances))
+    if typical == 0 or float((exam.neighbours.distances < 0.1 * typical).mean()) > 0.05:
         return  # the training images themselves repeat, so that a repeated one says nothing
     count = len(exam.val)
     training = {image.tobytes() for image in exam.train.images.numpy()}
     equal = sum(image.tobytes() in training for image in exam.val.images.numpy())
-    _, distances = nearest(exam.val.images, exam.train.images)
+    distances = nearest(exam.val.images, exam.train.images).distances
     near = int((distances < 0.1 * typical).sum())
     # Only a sample of the training images was compared: of the others as many are equal.
     part = len(exam.train) / len(exam.train.order)
