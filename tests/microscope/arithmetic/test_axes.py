@@ -1,0 +1,49 @@
+"""The view (C, H, W) of tensors of every layout."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from cnnlab.microscope.arithmetic import index_of, places_of, to_view, view_shape
+
+LAYOUTS = [
+    ((1, 3, 4, 5), False, (3, 4, 5)),
+    ((1, 4, 5, 3), True, (3, 4, 5)),
+    ((1, 7), False, (7, 1, 1)),
+    ((7,), False, (7, 1, 1)),
+    ((), False, (1, 1, 1)),
+    ((1, 9, 4), False, (4, 3, 3)),
+    ((1, 6, 4), False, (4, 6, 1)),
+    ((16, 5), False, (5, 4, 4)),
+    ((3, 6, 6), False, (3, 6, 6)),
+    ((1, 2, 3, 4, 5), False, (2, 12, 5)),
+    ((4, 2, 3, 3), False, (2, 12, 3)),
+]
+
+
+@pytest.mark.parametrize(("shape", "channels_last", "view"), LAYOUTS)
+def test_every_layout_has_a_view_whose_places_name_its_elements(
+    shape: tuple[int, ...], channels_last: bool, view: tuple[int, ...]
+) -> None:
+    assert view_shape(shape, channels_last) == view
+    tensor = torch.arange(int(np.prod(shape))).reshape(shape)
+    seen = to_view(tensor, channels_last)
+    assert tuple(seen.shape) == view
+    for at in itertools.product(*map(range, view)):
+        flat = int(tensor[index_of(shape, at, channels_last)])
+        assert flat == int(seen[at])
+        assert tuple(places_of(shape, flat, channels_last)) == at
+
+
+def test_tokens_lie_row_by_row_in_their_square() -> None:
+    """Token 5 of 9 is in row 1, column 2."""
+    assert index_of((1, 9, 4), (3, 1, 2)) == (0, 5, 3)
+
+
+def test_a_place_outside_is_refused() -> None:
+    with pytest.raises(IndexError, match=r"no place \[3, 0, 0\]"):
+        index_of((1, 3, 4, 5), (3, 0, 0))
