@@ -87,7 +87,9 @@ def _layout(shape: tuple[int, ...], channels_last: bool) -> tuple[tuple[int, ...
     if count == 2:
         return ((0, 1), (shape[1], 1, 1)) if shape[0] == 1 else ((1, 0), (shape[1], *_sides(shape[0])))
     if count == 3:
-        return ((2, 0, 1), (shape[2], *_sides(shape[1]))) if shape[0] == 1 else ((0, 1, 2), (shape[0], *shape[1:]))
+        return (
+            ((2, 0, 1), (shape[2], *_sides(shape[1]))) if shape[0] == 1 else ((0, 1, 2), (shape[0], shape[1], shape[2]))
+        )
     if channels_last and count == 4:
         return (3, 0, 1, 2), (shape[3], shape[0] * shape[1], shape[2])
     height = shape[0] * math.prod(shape[2:-1])
