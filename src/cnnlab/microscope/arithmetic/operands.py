@@ -1,0 +1,182 @@
+"""What the arithmetic of one number is made of: the question, operands with the places they come from, the reply."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cnnlab.microscope.arithmetic.axes import places_of
+from cnnlab.microscope.arithmetic.recomputing import recompute
+
+Reply = dict[str, Any]
+Operand = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The output of a node that an argument of an operation is made from by moving its elements.
+
+    Attributes:
+        shape: shape of the node's output, with its batch dimension.
+        positions: for each element of the argument its position in that output, in reading order, -1 for one that does
+            not come from there; None where the argument is that output, or a view of it in the same reading order.
+        channels_last: whether the channels of an output of four dimensions are the last of them.
+    """
+
+    shape: tuple[int, ...]
+    positions: Tensor | None = None
+    channels_last: bool = False
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which number is to be worked out.
+
+    Attributes:
+        op: name of the operation in torch's ATen library, without the underscore of in-place operations.
+        arguments: arguments of the operation by name, as they were before it ran.
+        output: its (first) output.
+        index: index of the number in the output.
+        sources: names of the nodes and parameters that the arguments come from, by argument.
+        origins: outputs of those nodes, by argument; an argument without one is its node's output itself.
+    """
+
+    op: str
+    arguments: Mapping[str, Any]
+    output: Tensor
+    index: tuple[int, ...]
+    sources: Mapping[str, str]
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+
+    @property
+    def torch_value(self) -> float:
+        """The number that torch computed."""
+        return float(self.output[self.index])
+
+    def argument(self, key: str) -> Tensor:
+        """Return an argument that is a tensor; ``key`` is its name, or ``name[i]`` for one in a list."""
+        name, _, number = key.partition("[")
+        value = self.arguments[name]
+        tensor = value[int(number[:-1])] if number else value
+        assert isinstance(tensor, Tensor)
+        return tensor
+
+    def operand(
+        self, name: str, key: str, flat: Any, box: Sequence[Sequence[int]] | None = None, **numbers: float
+    ) -> Operand:
+        """Return an operand: some elements of an argument.
+
+        Args:
+            name: name of the operand.
+            key: name of the argument.
+            flat: positions of the elements in the argument in reading order, -1 for zeros that padding adds; an array
+                that is brought to three dimensions (C, h, w).
+            box: channels, rows and columns of the elements on the argument's map, where they are a grid on it that may
+                reach beyond its border.
+            numbers: factor or power of the operand.
+        """
+        tensor = self.argument(key).detach()
+        flat = _as_grid(np.asarray(flat))
+        inside = flat >= 0
+        values = tensor.reshape(-1)[torch.from_numpy(np.where(inside, flat, 0).ravel())] if tensor.numel() else None
+        array = np.zeros(flat.shape, np.float32) if values is None else values.float().numpy().reshape(flat.shape)
+        operand: Operand = {"name": name, "from": self.sources.get(key, key), "array": np.where(inside, array, 0)}
+        operand["array"] = operand["array"].astype(np.float32)
+        operand |= self._places(key, tensor, flat, inside, box)
+        if not inside.all():
+            operand["mask"] = inside.astype(np.uint8)
+        return operand | numbers
+
+    def _places(
+        self, key: str, tensor: Tensor, flat: np.ndarray, inside: np.ndarray, box: Sequence[Sequence[int]] | None
+    ) -> Operand:
+        """Return the places of an operand's elements on the map that they come from."""
+        origin = self.origins.get(key) or Origin(tuple(tensor.shape))
+        plain = origin.positions is None and origin.shape == tuple(tensor.shape) and not origin.channels_last
+        if box is not None and plain and tensor.ndim in (3, 4) and (tensor.ndim == 3) == (tensor.shape[0] > 1):
+            places: Operand = {"at": [[int(line[0]) for line in box], [int(line[-1]) for line in box]]}
+            gaps = [len(line) > 1 and bool((np.diff(line) != 1).any()) for line in box]
+            if any(gaps):
+                names = ("channels", "rows", "columns")
+                places |= {key: [int(i) for i in line] for key, line in zip(names, box, strict=True)}
+            return places
+        positions = flat[inside]
+        if origin.positions is not None:
+            positions = origin.positions.reshape(-1).numpy()[positions]
+            positions = positions[positions >= 0]
+        if not positions.size:
+            return {"at": None}
+        at = places_of(origin.shape, positions, origin.channels_last).reshape(3, -1)
+        return {"at": [at.min(axis=1).tolist(), at.max(axis=1).tolist()]}
+
+    def shape_of_all(self, key: str, flat: np.ndarray) -> tuple[int, int, int] | None:
+        """Return the shape (C, H, W) of the map that elements of an argument are all of, in reading order."""
+        origin = self.origins.get(key)
+        if origin is None or origin.channels_last or len(origin.shape) != 4 or origin.shape[0] != 1:
+            return None
+        positions = flat if origin.positions is None else origin.positions.reshape(-1).numpy()[flat]
+        size = int(np.prod(origin.shape))
+        whole = len(positions) == size and bool((positions == np.arange(size)).all())
+        return (origin.shape[1], origin.shape[2], origin.shape[3]) if whole else None
+
+
+def _as_grid(flat: np.ndarray) -> np.ndarray:
+    """Return positions in three dimensions: vectors as (C, 1, 1), dimensions between the first and last as one."""
+    if flat.ndim < 2:
+        return flat.reshape(-1, 1, 1)
+    if flat.ndim == 2:
+        return flat[None]
+    return flat.reshape(flat.shape[0], -1, flat.shape[-1])
+
+
+def flat_position(shape: Sequence[int], index: Sequence[int]) -> int:
+    """Return the position in reading order of the element of a tensor at an index."""
+    return int(np.ravel_multi_index(tuple(index), tuple(shape))) if len(shape) else 0
+
+
+def reply_of(
+    question: Question,
+    how: str,
+    sentence: str,
+    formula: str,
+    operands: Sequence[Operand],
+    steps: Sequence[tuple[str, float]] = (),
+    **numbers: Any,
+) -> Reply:
+    """Return the reply: the number computed from the operands, beside the one that torch computed.
+
+    Args:
+        question: the question.
+        how: the rule that computes the number from the operands.
+        sentence: one sentence that says what the number is, with ``{value}`` where it stands.
+        formula: the rule as a formula.
+        operands: the operands.
+        steps: the steps of the computation before its result, as text and value.
+        numbers: numbers and settings that the rule needs beside the arrays.
+    """
+    reply: Reply = {"how": how, "formula": formula, "operands": list(operands), **numbers}
+    torch_value = question.torch_value
+    value = torch_value if how == "opaque" else recompute(reply)
+    lines = [*steps, ("= the number", value)]
+    return reply | {
+        "value": value,
+        "torch": torch_value,
+        "sentence": sentence.replace("{value}", number_text(value)),
+        "steps": [{"text": text, "value": float(number)} for text, number in lines],
+    }
+
+
+def number_text(value: float) -> str:
+    """Return a number as sentences show it, such as ``-0.03125`` or ``1.2e-07``, with four digits."""
+    text = f"{value:.4g}"
+    return "0" if text == "-0" else text
+
+
+def count_text(count: int, singular: str, plural: str = "") -> str:
+    """Return a count with its noun, such as ``1 product`` or ``1,152 products``."""
+    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
