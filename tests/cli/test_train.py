@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import runpy
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -214,6 +216,19 @@ def test_main_py_serves_those_who_come_from_a_teaching_repository(
         runpy.run_path(main, run_name="__main__")
     assert not left.value.code
     assert "mlp on digits: test accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_main_py_runs_as_a_process_in_a_fresh_folder(tmp_path: Path) -> None:
+    """As the README of a teaching zoo has it, at the smallest scale."""
+    root = Path(__file__).parents[2]
+    command = [sys.executable, str(root / "main.py"), "--model=resnet", "epochs=1", "train_limit=100", "device=cpu"]
+    environment = {**os.environ, "PYTHONPATH": str(root / "src")}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "resnet on mnist5k: test accuracy" in done.stdout
+    (run,) = (tmp_path / "runs").iterdir()
+    assert (run / "model.safetensors").is_file()
 
 
 def test_weights_are_a_path_from_any_folder_or_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cnnlab.errors import ModelError, UsageError
 from cnnlab.zoo import Network, create_model, models, stage_outputs
 from cnnlab.zoo.squeezenet import Fire
 from cnnlab.zoo.vgg import DEPTHS
@@ -75,6 +76,75 @@ def test_book_cnn_has_its_layers_where_alexnet_has_them() -> None:
 def test_weights_of_book_cnn_do_not_depend_on_the_image_size() -> None:
     small, large = on_meta("book_cnn", 10, 3, 32), on_meta("book_cnn", 10, 3, 224)
     assert {k: v.shape for k, v in small.state_dict().items()} == {k: v.shape for k, v in large.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    ("options", "first", "second", "pools", "maps"),
+    [
+        # kernel, stride and padding of the first and of the other convolutions; the side of the last maps by hand
+        ({"kernel": 3}, (3, 1, 1), (3, 1, 1), "max", 4),  # 32 16 | 16 8 | 8 8 8 4
+        ({"kernel": 4, "padding": 2}, (4, 1, 2), (4, 1, 2), "max", 5),  # 33 16 | 17 8 | 9 10 11 5
+        ({"stride": 2}, (5, 2, 2), (3, 1, 1), "average", 2),  # 16 8 | 8 4 | 4 4 4 2
+        ({"padding": 0, "kernel": 2}, (2, 1, 0), (2, 1, 0), "max", 2),  # 31 15 | 14 7 | 6 5 4 2
+        ({"padding": 1}, (5, 1, 1), (3, 1, 1), "average", 3),  # 30 15 | 15 7 | 7 7 7 3
+        ({"kernel": 3, "stride": 3}, (3, 3, 1), (3, 1, 1), "adaptive", 4),
+    ],
+)
+def test_options_of_book_cnn_are_those_of_its_layers(
+    options: dict[str, int], first: tuple[int, ...], second: tuple[int, ...], pools: str, maps: int
+) -> None:
+    """The same network written down layer by layer, with the same weights."""
+    torch.manual_seed(0)
+    channels = (4, 6, 8, 5, 7)
+    model = create_model("book_cnn", 3, 3, 32, channels=list(channels), pooling=pools, **options).eval()
+    make = {"max": lambda _: nn.MaxPool2d(2), "average": lambda _: nn.AvgPool2d(2), "adaptive": nn.AdaptiveAvgPool2d}
+    pool = make[pools]
+    layers = nn.Sequential(
+        *(nn.Conv2d(3, 4, *first), nn.ReLU(), pool(16)),
+        *(nn.Conv2d(4, 6, *second), nn.ReLU(), pool(8)),
+        *(nn.Conv2d(6, 8, *second), nn.ReLU(), nn.Conv2d(8, 5, *second), nn.ReLU()),
+        *(nn.Conv2d(5, 7, *second), nn.ReLU(), pool(4)),
+    )
+    layers.load_state_dict(model.get_submodule("features").state_dict())
+    x = torch.randn(2, 3, 32, 32)
+    expected = layers(x)
+    assert expected.shape == (2, 7, maps, maps)
+    pooled = F.adaptive_avg_pool2d(expected, 2).flatten(1)
+    torch.testing.assert_close(model(x), model.get_submodule("classifier")(pooled))
+
+
+def test_default_options_of_book_cnn_change_nothing() -> None:
+    torch.manual_seed(0)
+    plain = create_model("book_cnn")
+    torch.manual_seed(0)
+    options = {"channels": (32, 64, 128, 128, 128), "kernel": None, "stride": 1, "padding": None, "pooling": "max"}
+    spelt_out = create_model("book_cnn", options=options)
+    assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), spelt_out.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "message"),
+    [
+        # 16 - 9 + 1 = 8, pooled 4: the next window of 9 does not fit
+        (
+            16,
+            {"kernel": 9, "padding": 0},
+            r"features\.3 has a window of 9x9 pixels.*16x16 only 4x4 pixels and padding 0",
+        ),
+        # 8, 4 | 4, 2 | 2 2 2 1 at stride 2; at stride 16 a single pixel is left for the pooling
+        (16, {"stride": 16}, r"features\.2 has a window of 2x2 pixels.*only 1x1 pixels come.*a smaller stride"),
+        (32, {"kernel": 3, "padding": 0, "stride": 4}, r"features\.3 has a window of 3x3.*only 4x4|features\.6"),
+    ],
+)
+def test_book_cnn_says_which_layer_does_not_fit(size: int, options: dict[str, int], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        create_model("book_cnn", 10, 3, size, options=options)
+
+
+@pytest.mark.parametrize("options", [{"kernel": 0}, {"padding": -1}, {"pooling": "min"}, {"channels": (1, 2, 3)}])
+def test_book_cnn_refuses_what_is_no_layer(options: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match=f"option {next(iter(options))} of book_cnn"):
+        create_model("book_cnn", options=options)
 
 
 @pytest.mark.parametrize(("depth", "millions"), [(11, 133), (13, 133), (16, 138), (19, 144)])
@@ -296,7 +366,7 @@ def test_nothing_is_left_uninitialised(name: str) -> None:
 
 
 def test_aliases() -> None:
-    assert models.get("vgg").name == "vgg11"
+    assert models.get("vgg").name == models.get("vggnet").name == "vgg11"
     assert models.get("squeezenet").name == "squeezenet1_1"
 
 

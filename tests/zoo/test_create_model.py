@@ -36,6 +36,11 @@ def test_aliases_are_understood_but_not_listed() -> None:
     assert "lenet" not in list_models()
 
 
+def test_names_of_teaching_zoos_are_understood() -> None:
+    names = "convnet alexnet vggnet nin googlenet batchnorm_convnet resnet densenet se mlp_mixer mobilenet lenet"
+    assert all(name in models for name in names.split())
+
+
 def test_unknown_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match='Did you mean "resnet18"'):
         create_model("resnet-18")

@@ -371,6 +371,10 @@ def test_aliases() -> None:
         "resnet": "resnet18",
         "resnext": "resnext50_32x4d",
         "senet": "se_resnet18",
+        "se": "se_resnet18",
+        "mobilenet": "mobilenet_v1",
+        "mlp_mixer": "mixer_s16",
+        "batchnorm_convnet": "convnet",
         "densenet": "densenet121",
         "inception_v1": "googlenet",
     }

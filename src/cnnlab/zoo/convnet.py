@@ -99,6 +99,7 @@ class ConvNet(Network):
     parameters=288_746,
     macs=38_634_752,
     min_size=8,
+    aliases=("batchnorm_convnet",),
 )
 def convnet(
     num_classes: int = 10,

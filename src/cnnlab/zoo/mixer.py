@@ -127,7 +127,7 @@ mixer_s16 = PAPER.register(
         macs=3_776_958_464,
         errors=(26.17, None),
         reported="26.17 % top-1 error on ImageNet after training on JFT-300M",
-        aliases=("mixer",),
+        aliases=("mixer", "mlp_mixer"),
     ),
 )
 mixer_b16 = PAPER.register(

@@ -87,6 +87,7 @@ def stage(in_channels: int, channels: int, depth: int, stride: int) -> nn.Sequen
     macs=568_740_352,
     min_size=8,
     errors=(29.4, None),
+    aliases=("mobilenet",),
 )
 def mobilenet_v1(
     num_classes: int = 1000,

@@ -34,7 +34,7 @@ PAPER = Paper(
 
 se_resnet18 = PAPER.register(
     partial(ResNet, partial(BasicBlock, se=True), NARROW, (2, 2, 2, 2)),
-    Variant("se_resnet18", "SE-ResNet-18", parameters=11_779_624, macs=1_814_161_408, aliases=("senet",)),
+    Variant("se_resnet18", "SE-ResNet-18", parameters=11_779_624, macs=1_814_161_408, aliases=("senet", "se")),
 )
 se_resnet50 = PAPER.register(
     partial(ResNet, partial(Bottleneck, se=True), WIDE, (3, 4, 6, 3)),

@@ -125,7 +125,7 @@ VARIANTS = (  # layers, parameters, multiply-adds, top-1 and top-5 error, weight
     ("vgg19_bn", "VGG-19 with BatchNorm", 19, 143_678_248, 19_632_062_464, (None, None), "c79401a0", 74.218),
 )
 for name, title, layers, parameters, macs, errors, digits, top1 in VARIANTS:
-    aliases = ("vgg",) if name == "vgg11" else ()
+    aliases = ("vgg", "vggnet") if name == "vgg11" else ()
     globals()[name] = PAPER.register(
         partial(VGG, layers, 64, name.endswith("_bn")),
         Variant(name, title, parameters=parameters, macs=macs, errors=errors, aliases=aliases),
