@@ -84,7 +84,7 @@ def _units(trace: Trace) -> list[Unit]:
             unit = whole[module]
             unit.feeds += [feed for feed in feeds if feed is not unit and feed not in unit.feeds]
             unit.shape = op.outputs[0].shape
-        elif (description := _describe(op, inputs, fields) if module is None else _describe_module(module)) is None:
+        elif (description := describe(op, inputs, fields) if module is None else _describe_module(module)) is None:
             unit = feeds[-1 if op.name == "write" else 0]
         else:
             unit = Unit(*description, feeds, op.outputs[0].shape, chain, position)
@@ -119,7 +119,7 @@ def _describe_module(call: Call) -> tuple[str, str]:
     return "other", type(call.module).__name__.replace("LocalResponseNorm", "local response norm")
 
 
-def _describe(op: Op, inputs: Sequence[Value], fields: Fields) -> tuple[str, str] | None:
+def describe(op: Op, inputs: Sequence[Value], fields: Fields) -> tuple[str, str] | None:
     """Return kind and label of the box of an operation, or None for one that is not drawn."""
     name, out = op.name.rstrip("_"), op.outputs[0].shape
     if name == "convolution":

@@ -1,6 +1,6 @@
 """The analysis of a network by recording it: forward passes, layer outputs, receptive fields, layers, summaries."""
 
-from cnnlab.tracing.forward_pass import Call, Inputs, Op, Trace, Value, trace
+from cnnlab.tracing.forward_pass import Inputs, Passes, trace
 from cnnlab.tracing.hooks import (
     Recording,
     evaluating,
@@ -12,6 +12,8 @@ from cnnlab.tracing.hooks import (
 )
 from cnnlab.tracing.layers import Layer
 from cnnlab.tracing.receptive_field import ReceptiveField, receptive_fields
+from cnnlab.tracing.record import Call, Op, Trace, Value
+from cnnlab.tracing.recorder import Observer
 from cnnlab.tracing.stages import Stage
 from cnnlab.tracing.summary import Summary, summarise
 from cnnlab.tracing.target_layer import Layers, list_layers
@@ -21,7 +23,9 @@ __all__ = [
     "Inputs",
     "Layer",
     "Layers",
+    "Observer",
     "Op",
+    "Passes",
     "ReceptiveField",
     "Recording",
     "Stage",

@@ -9,8 +9,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from cnnlab.tracing.forward_pass import Call, Trace, Value
 from cnnlab.tracing.receptive_field import ReceptiveField
+from cnnlab.tracing.record import Call, Trace, Value
 
 Shapes = tuple[tuple[int, ...], ...]
 Layout = Literal["NCHW", "NHWC", "tokens"]

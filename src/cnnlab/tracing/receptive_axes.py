@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cnnlab.tracing.forward_pass import Op, Value
+from cnnlab.tracing.record import Op, Value
 
 Array = npt.NDArray[np.int64]
 FAR = 2**40  # the first pixel, and minus the last one, of an element that depends on none

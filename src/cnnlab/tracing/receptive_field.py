@@ -19,9 +19,9 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from cnnlab.tracing.forward_pass import Trace, Value
 from cnnlab.tracing.receptive_axes import Field, UnknownRuleError
 from cnnlab.tracing.receptive_rules import apply_rule
+from cnnlab.tracing.record import Trace, Value
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from fractions import Fraction
 import numpy as np
 import torch
 
-from cnnlab.tracing.forward_pass import Op, Value
 from cnnlab.tracing.receptive_axes import (
     Axis,
     Field,
@@ -23,6 +22,7 @@ from cnnlab.tracing.receptive_axes import (
     insert,
     remove,
 )
+from cnnlab.tracing.record import Op, Value
 
 
 def permute(op: Op, inputs: Inputs) -> list[Field]:

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from cnnlab.tracing import receptive_reshaping as reshaping
-from cnnlab.tracing.forward_pass import Op
 from cnnlab.tracing.receptive_axes import (
     FAR,
     Axis,
@@ -25,6 +24,7 @@ from cnnlab.tracing.receptive_axes import (
     remove,
     union,
 )
+from cnnlab.tracing.record import Op
 
 Rule = Callable[[Op, Inputs], list[Field]]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import nn
 
-from cnnlab.tracing.forward_pass import Call, Op, Trace
 from cnnlab.tracing.layers import Fields
 from cnnlab.tracing.receptive_field import ReceptiveField
+from cnnlab.tracing.record import Call, Op, Trace
 
 
 @dataclass(frozen=True)

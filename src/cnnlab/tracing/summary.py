@@ -13,9 +13,10 @@ from torch import nn
 from cnnlab.console import amount, size
 from cnnlab.errors import UsageError
 from cnnlab.tracing import tables
-from cnnlab.tracing.forward_pass import Inputs, Trace, Value, trace
+from cnnlab.tracing.forward_pass import Inputs, trace
 from cnnlab.tracing.layers import Layer, Shapes, layers_of, shapes
 from cnnlab.tracing.receptive_field import receptive_fields
+from cnnlab.tracing.record import Trace, Value
 from cnnlab.tracing.stages import Stage, stages_of
 
 if TYPE_CHECKING:

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from cnnlab.errors import UsageError
 from cnnlab.tracing import tables
-from cnnlab.tracing.forward_pass import Trace, Value, trace
+from cnnlab.tracing.forward_pass import trace
 from cnnlab.tracing.hooks import uncompiled
 from cnnlab.tracing.layers import Fields, Layer, image_size, layers_of, positions
 from cnnlab.tracing.receptive_field import receptive_fields
+from cnnlab.tracing.record import Trace, Value
 
 
 @dataclass(frozen=True, repr=False)

@@ -1,0 +1,153 @@
+"""Opening the microscope: for a run, a network of the zoo, a model file or any module, with images to look at."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cnnlab.data import Preprocess
+from cnnlab.errors import CnnlabError, DataError, UsageError
+from cnnlab.microscope.pictures import Picture, picture_of
+from cnnlab.microscope.session import Microscope, Subject
+from cnnlab.runs.classifier import Classifier, open_classifier
+from cnnlab.runs.evaluate import load_own_data, match_classes, own_split
+from cnnlab.runs.folder import RunFolder
+from cnnlab.zoo import create_model, imagenet_classes, models
+
+Source = str | os.PathLike[str] | RunFolder | Classifier | nn.Module
+_PER_CLASS, _MOST = 2, 20  # images of the data of a run
+
+
+def open_microscope(
+    source: Source,
+    photos: Sequence[Any] = (),
+    *,
+    other: Source | None = None,
+    random: bool = False,
+    data_dir: str | os.PathLike[str] | None = None,
+) -> Microscope:
+    """Open a network, or two side by side, and images.
+
+    Args:
+        source: a run or its folder, a model file, the name of a network (its public weights), a classifier, or any
+            module that takes images and returns logits.
+        photos: paths of photos, arrays, or for a module tensors (C, H, W) as it takes them. Without photos the images
+            are a few per class of the data that the run is tested on, or two photos that come with scikit-learn.
+        other: a second network that knows the same classes.
+        random: whether the name of a network means random weights.
+        data_dir: folder where data sets are looked for first.
+
+    Raises:
+        UsageError: there are no images, or the two networks do not fit each other.
+        DataError: a photo cannot be read.
+        CnnlabError: there is no such network or run.
+    """
+    subjects = [_subject(each, photos, random) for each in (source, other) if each is not None]
+    if len(subjects) > 1:
+        one, two = (subject.classifier for subject in subjects)
+        if one.classes != two.classes or one.preprocess.channels != two.preprocess.channels:
+            raise UsageError(
+                f"{one.name} and {two.name} cannot be looked at side by side: their classes or channels differ."
+            )
+    pictures = [_picture(photo, number) for number, photo in enumerate(photos)]
+    if not pictures and subjects[0].run is not None:
+        pictures = _test_images(subjects[0].run, subjects[0].classifier, data_dir)
+    if not pictures:
+        pictures = _sample_photos()
+    return Microscope(subjects, pictures)
+
+
+def _subject(source: Source, photos: Sequence[Any], random: bool) -> Subject:
+    if isinstance(source, nn.Module):
+        return Subject(_of_module(source, photos))
+    if isinstance(source, Classifier):
+        return Subject(source)
+    if random and not isinstance(source, RunFolder) and not Path(source).exists():
+        return Subject(_random(os.fspath(source)))
+    classifier = open_classifier(source, "cpu", as_trained=False)
+    if isinstance(source, RunFolder):
+        return Subject(classifier, source)
+    folder = Path(source).parent if Path(source).is_file() else Path(source)
+    return Subject(classifier, RunFolder(folder) if (folder / "recipe.yaml").is_file() else None)
+
+
+def _of_module(model: nn.Module, photos: Sequence[Any]) -> Classifier:
+    """Return a classifier around a module; the first image says what it takes.
+
+    Raises:
+        UsageError: there is no image.
+    """
+    first = next((photo for photo in photos if isinstance(photo, Tensor)), None)
+    if first is None:
+        raise UsageError(
+            f"Which images {type(model).__name__} takes is not known. Give one as the network takes it, a tensor "
+            "(C, H, W), or a Classifier."
+        )
+    channels, _, width = first.shape[-3:]
+    with torch.no_grad():
+        logits = model.eval()(first.reshape(1, *first.shape[-3:]).float())
+    shown = 3 if channels == 3 else 1
+    preprocess = Preprocess(width, shown, (0.0,) * shown, (1.0,) * shown)
+    classes = [f"class {number}" for number in range(logits.shape[-1])]
+    name = type(model).__name__
+    return Classifier(name, f"{name}, a module", model, preprocess, classes)
+
+
+def _random(name: str) -> Classifier:
+    entry = models.get(name)
+    network = create_model(entry.name).eval()
+    size, channels = network.arch.get("image_size", 224), network.arch.get("in_channels", 3)
+    count = network.arch.get("num_classes", 10)
+    classes = imagenet_classes() if count == 1000 else [f"class {number}" for number in range(count)]
+    preprocess = Preprocess(size, channels, (0.5,) * channels, (0.25,) * channels, resize="crop")
+    return Classifier(entry.name, f"{entry.name} with random weights", network, preprocess, classes)
+
+
+def _picture(photo: Any, number: int) -> Picture:
+    """Return an image that was named.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    if isinstance(photo, str | os.PathLike):
+        if not Path(photo).is_file():
+            raise DataError(f"There is no photo {os.fspath(photo)}.")
+        return picture_of(Path(photo).name, photo)
+    if isinstance(photo, Tensor):
+        return picture_of(f"image {number + 1}", photo.reshape(photo.shape[-3:]))
+    return picture_of(f"image {number + 1}", np.asarray(photo))
+
+
+def _test_images(run: RunFolder, classifier: Classifier, data_dir: Any) -> list[Picture]:
+    """Return a few images per class of the data that a run is tested on; none where the data is gone."""
+    try:
+        data = load_own_data(run, data_dir)
+        name = next(name for name in ("test", "val", "train") if name in data.splits())
+        split = own_split(run, data, name, [])
+        labels = match_classes(data.classes, np.asarray(split.labels), classifier.classes, data.name)
+    except CnnlabError:
+        return []
+    count = len(classifier.classes)
+    each = max(1, min(_PER_CLASS, _MOST // count))
+    chosen = [int(i) for label in range(count) for i in np.flatnonzero(labels == label)[:each]][:_MOST]
+    if not chosen:
+        return []
+    pixels = split.fetch(torch.tensor(chosen), classifier.preprocess).permute(0, 2, 3, 1).contiguous().numpy()
+    names = split.names
+    return [
+        picture_of(names[i] if names else f"{name} image {i}", image, int(labels[i]))
+        for i, image in zip(chosen, pixels, strict=True)
+    ]
+
+
+def _sample_photos() -> list[Picture]:
+    from sklearn.datasets import load_sample_images
+
+    photos = load_sample_images()
+    return [picture_of(Path(name).name, image) for name, image in zip(photos.filenames, photos.images, strict=True)]

@@ -1,0 +1,199 @@
+"""Passes of a network with its values: the output of every node for an image, with channels switched off on request."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
+
+from cnnlab.errors import ModelError, UsageError
+from cnnlab.microscope.arithmetic.axes import to_view
+from cnnlab.microscope.graph import NetworkGraph, Node, graph_of
+from cnnlab.microscope.sheets import Thumbnail, thumbnail
+from cnnlab.tracing import Observer, Passes, Trace
+
+KEPT_BYTES = 256 * 2**20  # outputs of nodes that are kept at most
+
+
+@dataclass(frozen=True)
+class Change:
+    """A channel whose values are scaled before the network goes on with them.
+
+    Attributes:
+        node: address of the node.
+        channel: index of the channel.
+        factor: factor of its values; 0 switches it off.
+    """
+
+    node: str
+    channel: int
+    factor: float
+
+
+@dataclass(eq=False)
+class Result:
+    """What a pass gave.
+
+    Attributes:
+        logits: outputs of the network, float32 (K,).
+        thumbnails: a thumbnail for every node.
+        outputs: outputs of those nodes that were kept, float32 with the batch first.
+        arguments: by the address of a node, the arguments of its operation by name, with tensors as they were before
+            the operation ran.
+        bytes: memory of the outputs and arguments, without weights.
+    """
+
+    logits: Tensor = field(default_factory=lambda: torch.empty(0))
+    thumbnails: dict[str, Thumbnail] = field(default_factory=dict)
+    outputs: dict[str, Tensor] = field(default_factory=dict)
+    arguments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    bytes: int = 0
+
+
+class Player:
+    """Runs a network on images and keeps the outputs of its nodes.
+
+    Args:
+        model: a module that takes images (1, C, H, W) and returns logits (1, K); a copy of it is run.
+        image: an image (1, C, H, W), from which the graph is found out.
+
+    Attributes:
+        graph: the nodes of the network.
+
+    Raises:
+        ModelError: the network cannot take the image, or computes nothing from it.
+    """
+
+    def __init__(self, model: nn.Module, image: Tensor) -> None:
+        self.passes = Passes(model)
+        self.graph: NetworkGraph = graph_of(model, self.passes.run(image, Observer()))
+        # Weights are not copied: they can have hundreds of megabytes, and no pass changes them.
+        self._weights = {tensor.untyped_storage()._cdata for tensor in self.passes.model.state_dict().values()}
+        self._at = {node.position: node for node in self.graph.nodes.values()}
+        self._results: OrderedDict[object, Result] = OrderedDict()
+
+    def result(
+        self, key: object, image: Tensor, changes: Sequence[Change] = (), *, outputs: Iterable[str] = (),
+        arguments: Iterable[str] = (),
+    ) -> Result:  # fmt: skip
+        """Return what a pass gives; passes are kept, the latest ones, as long as there is room.
+
+        Args:
+            key: what names the image, hashable.
+            image: the image (1, C, H, W) as the network takes it.
+            changes: channels to scale.
+            outputs: addresses of nodes whose outputs are needed.
+            arguments: addresses of nodes of whose operations the arguments are needed.
+
+        Raises:
+            UsageError: a change of a channel that is not there.
+            UnknownNameError: there is no such node.
+            ModelError: the network goes another way for this image, or its outputs are not finite.
+        """
+        key = (key, tuple(changes))
+        kept = self._results.get(key)
+        missing_outputs = [address for address in outputs if kept is None or address not in kept.outputs]
+        missing_arguments = [address for address in arguments if kept is None or address not in kept.arguments]
+        if kept is None or missing_outputs or missing_arguments:
+            kept = self._run(image, changes, kept, missing_outputs, missing_arguments)
+            self._results[key] = kept
+        self._results.move_to_end(key)
+        while len(self._results) > 1 and sum(result.bytes for result in self._results.values()) > 2 * KEPT_BYTES:
+            self._results.popitem(last=False)
+        return kept
+
+    def _run(
+        self, image: Tensor, changes: Sequence[Change], before: Result | None, outputs: list[str], arguments: list[str]
+    ) -> Result:
+        for address in (*outputs, *arguments):
+            self.graph.node(address)
+        result = before or Result()
+        needed = {*outputs, self.graph.output}
+        witness = _Witness(self._at, self._factors(changes), result, needed, {*arguments}, self._weights)
+        witness.first = before is None
+        record = self.passes.run(image, witness)
+        if tuple(op.name for op in record.ops) != self.graph.names:
+            raise ModelError("The network computes other operations for this image than for the first one.")
+        result.arguments |= self._named(record, witness.arguments)
+        result.logits = result.outputs[self.graph.output].flatten()
+        if not torch.isfinite(result.logits).all():
+            raise ModelError("The outputs of the network are not finite for this image.")
+        return result
+
+    def _factors(self, changes: Sequence[Change]) -> dict[int, dict[int, float]]:
+        """Return by position of the operation the factor of each channel that is changed."""
+        factors: dict[int, dict[int, float]] = {}
+        for change in changes:
+            node = self.graph.node(change.node)
+            if not 0 <= change.channel < node.shape[0]:
+                raise UsageError(f"{node.id} has channels 0 to {node.shape[0] - 1}, not {change.channel}.")
+            factors.setdefault(node.position, {})[change.channel] = change.factor
+        return factors
+
+    def _named(self, record: Trace, arguments: Mapping[int, tuple[Any, Any]]) -> dict[str, dict[str, Any]]:
+        named = {}
+        for position, (args, kwargs) in arguments.items():
+            schema = record.ops[position].func._schema.arguments
+            values = dict(zip((argument.name for argument in schema), args, strict=False))
+            defaults = {argument.name: argument.default_value for argument in schema}
+            named[self._at[position].id] = defaults | values | kwargs
+        return named
+
+
+class _Witness(Observer):
+    """Changes channels, makes thumbnails, and keeps outputs and arguments.
+
+    Args:
+        nodes: the nodes by position of their operations.
+        factors: the factors of channels by position.
+        result: what is filled.
+        outputs, arguments: addresses of the nodes of which they are needed.
+        weights: the memory of the weights, which are not copied.
+
+    Attributes:
+        first: whether this pass makes the thumbnails and keeps the outputs as long as there is room.
+    """
+
+    first = True
+
+    def __init__(
+        self, nodes: Mapping[int, Node], factors: Mapping[int, Mapping[int, float]], result: Result,
+        outputs: set[str], arguments: set[str], weights: set[int],
+    ) -> None:  # fmt: skip
+        self.nodes, self.factors, self.result, self.weights = nodes, factors, result, weights
+        self.needed, self.wanted = outputs, arguments
+        self.arguments: dict[int, tuple[Any, Any]] = {}
+
+    def before(self, position: int, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> None:
+        node = self.nodes.get(position)
+        if node is not None and node.id in self.wanted:
+            self.arguments[position] = tree_map(self._kept, (tuple(arguments), dict(keywords)))
+
+    def after(self, position: int, output: Any) -> None:
+        node = self.nodes.get(position)
+        if node is None:
+            return
+        tensor = next(leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor))
+        for channel, factor in self.factors.get(position, {}).items():
+            _channel(tensor, channel).mul_(factor)
+        if self.first:
+            self.result.thumbnails[node.id] = thumbnail(to_view(tensor))
+        room = self.first and self.result.bytes + tensor.nbytes <= KEPT_BYTES
+        if node.id in self.needed or room:
+            self.result.outputs[node.id] = self._kept(tensor)
+
+    def _kept(self, leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor) or leaf.untyped_storage()._cdata in self.weights:
+            return leaf
+        self.result.bytes += leaf.nbytes
+        return leaf.detach().to("cpu", torch.float32 if leaf.is_floating_point() else leaf.dtype, copy=True)
+
+
+def _channel(tensor: Tensor, channel: int) -> Tensor:
+    """Return a channel of the output for one image, as a view of it."""
+    return tensor[..., channel] if tensor.dim() == 3 else tensor[:, channel] if tensor.dim() > 1 else tensor[channel]
