@@ -57,6 +57,10 @@ def test_shipped_recipe_says_what_was_measured(name: str) -> None:
         ({"betas": [0.9, 5]}, r"betas\.1: .*less than 1"),
         ({"lr": float("inf")}, "lr: .*finite"),
         ({"image_size": 20_000}, "image_size: .*less than or equal to 2048"),
+        ({"keep_epochs": "al"}, "keep_epochs: expected none, all, doubling, or a list.*'al'. Did you mean \"all\""),
+        ({"keep_epochs": [-1]}, "keep_epochs: expected none, all, doubling, or a list"),
+        ({"keep_epochs": True}, "keep_epochs: expected none, all, doubling, or a list"),
+        ({"keep_epochs": [1, 20], "epochs": 10}, r"keep_epochs=\[1, 20\] is not reached in 10 epochs"),
     ],
 )
 def test_wrong_values_are_refused(values: dict[str, object], message: str) -> None:
@@ -74,6 +78,23 @@ def test_what_was_measured_holds_for_any_seed_but_not_for_other_settings() -> No
     assert recipe.with_overrides(["seed=3", "device=cpu"]).measured == recipe.measured
     assert recipe.with_overrides(["epochs=3"]).measured == ()
     assert recipe.with_overrides(["epochs=3"]).reproduces == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "epochs"),
+    [
+        ("none", []),
+        ("all", list(range(11))),
+        ("doubling", [0, 1, 2, 4, 8, 10]),
+        ("[5, 1, 5]", [1, 5]),
+        ("[0]", [0]),
+        ("[]", []),
+    ],
+)
+def test_kept_epochs(text: str, epochs: list[int]) -> None:
+    recipe = Recipe(epochs=10).with_overrides([f"keep_epochs={text}"])
+    assert [epoch for epoch in range(11) if recipe.keeps_epoch(epoch)] == epochs
+    assert Recipe.make(parse_yaml(recipe.to_yaml(), "")) == recipe
 
 
 def test_overrides_reach_into_groups_and_keep_the_rest() -> None:

@@ -65,7 +65,8 @@ def train(
 
     Examples: `cnnlab train epochs=5` · `cnnlab train resnet18 --data cifar10` · `cnnlab train --data photos/` ·
     `cnnlab train --recipe lenet5-mnist seed=1 augment.crop=2` ·
-    `cnnlab train --data photos/ --weights imagenet --freeze backbone`
+    `cnnlab train --data photos/ --weights imagenet --freeze backbone` ·
+    `cnnlab train epochs=8 keep_epochs=all` (keeps the weights after every epoch too)
     """
     from cnnlab.training.shipped import choose_recipe
 

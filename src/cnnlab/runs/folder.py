@@ -7,6 +7,7 @@
     metrics.csv         one row per epoch
     events.jsonl        what happened, with times
     model.safetensors   the selected weights; model.json: architecture, classes, preprocessing
+    epochs/             the weights after chosen epochs in 16 bits, 0000.safetensors before the training (keep_epochs)
     last/               the state to go on from
     split.csv           which file is in which split (photos)
     summary.json        status and final numbers
@@ -41,7 +42,7 @@ from cnnlab.errors import RunError
 from cnnlab.files import csv_text, read_csv, replacing, write_text
 from cnnlab.hardware import processor_name
 from cnnlab.runs.training_folder import TrainingFolder, json_text
-from cnnlab.training.checkpoint import FORMAT, ModelFile
+from cnnlab.training.checkpoint import FORMAT, ModelFile, half_precision, load_tensors, save_tensors
 from cnnlab.training.events import EpochDone, Event
 from cnnlab.training.metrics import softmax
 from cnnlab.training.recipe import Recipe
@@ -109,9 +110,55 @@ class RunFolder(TrainingFolder):
         """The preprocessing that turns an image into the network's input."""
         return self.model_file.preprocess
 
-    def model(self) -> nn.Module:
-        """Build the network with the selected weights, in eval mode on the CPU."""
-        return self.model_file.model(self.path)
+    def model(self, epoch: int | None = None) -> nn.Module:
+        """Build the network with its weights, in eval mode on the CPU.
+
+        Args:
+            epoch: the number of an epoch in :attr:`epochs`, for the weights after that epoch; the selected weights when
+                ``None``.
+
+        Raises:
+            RunError: the weights of the epoch were not kept.
+        """
+        return self.model_file.model(self.path, None if epoch is None else self._epoch_file(epoch))
+
+    # epochs/
+
+    @property
+    def epochs(self) -> list[int]:
+        """The numbers of the epochs whose weights were kept, rising; 0 stands for the weights before the training."""
+        files = (self.path / "epochs").glob("*.safetensors")
+        return sorted(int(file.stem) for file in files if re.fullmatch("[0-9]{4,}", file.stem))
+
+    def write_epoch(self, epoch: int, model: nn.Module) -> None:
+        """Keep the weights of a network after an epoch; see :func:`cnnlab.training.checkpoint.half_precision`."""
+        folder = self.path / "epochs"
+        folder.mkdir(exist_ok=True)
+        save_tensors(folder / f"{epoch:04}.safetensors", half_precision(model), {"epoch": str(epoch)})
+
+    def remove_epochs_after(self, epoch: int) -> None:
+        """Remove the weights of the epochs after ``epoch``, which are trained again."""
+        for later in self.epochs:
+            if later > epoch:
+                self._epoch_file(later).unlink()
+
+    def epoch_weights(self, epoch: int) -> dict[str, torch.Tensor]:
+        """Return the weights after an epoch as a state dict, floating-point numbers in float32.
+
+        Raises:
+            RunError: the weights of the epoch were not kept.
+            CheckpointError: their file is damaged.
+        """
+        tensors, _ = load_tensors(self._epoch_file(epoch))
+        return {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in tensors.items()}
+
+    def _epoch_file(self, epoch: int) -> Path:
+        if epoch not in self.epochs:
+            kept = f"There are those of the epochs {', '.join(map(str, self.epochs))}." if self.epochs else ""
+            raise RunError(
+                f"{self.path} has no weights of epoch {epoch}. {kept or 'A training with keep_epochs=all keeps them.'}"
+            )
+        return self.path / "epochs" / f"{epoch:04}.safetensors"
 
     # scores.npz, predictions.csv and split.csv
 

@@ -58,9 +58,11 @@ class Recorder(EventRecorder[RunFolder]):
                 self._write_model(session)
                 self.run.write_split(session.data)
                 self.run.write_metrics([])
+                self._keep_epoch(session)
             else:
                 self.run.write_recipe(session.recipe)
-                # Rows of epochs that the saved state does not know will be written again.
+                # Rows and weights of epochs that the saved state does not know will be written again.
+                self.run.remove_epochs_after(session.epoch)
                 self.run.write_metrics([row for row in self.run.metrics if row["epoch"] <= session.epoch])
             self._log(event)
         if new:
@@ -79,6 +81,7 @@ class Recorder(EventRecorder[RunFolder]):
             if event.is_best:
                 reached = {f"{event.split}_accuracy": event.val_accuracy} if event.split else {}
                 self._write_model(event.session, {"epoch": event.epoch, **reached})
+            self._keep_epoch(event.session)  # before the state, which says that the epoch is done
             self.run.update_summary(epochs_done=event.epoch)
             self._log(event)
         if self._due(event.session):
@@ -114,6 +117,12 @@ class Recorder(EventRecorder[RunFolder]):
     def write_state(self, session: Session) -> None:
         """Write the state of a training; every process calls it."""
         save_state(session, self._state)
+
+    def _keep_epoch(self, session: Session) -> None:
+        """Keep the weights of the epoch that has just ended, if the recipe says so."""
+        assert self.run
+        if session.recipe.keeps_epoch(session.epoch):
+            self.run.write_epoch(session.epoch, session.evaluated)
 
     def _write_model(self, session: Session, metrics: dict[str, Any] | None = None) -> None:
         assert self.run

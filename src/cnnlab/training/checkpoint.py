@@ -54,6 +54,28 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         ) from None
 
 
+def half_precision(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return the weights of a network as a state dict in which parameters take 16 bits where that keeps their values.
+
+    A parameter stays as it is where rounding to float16 would change a number by more than 2^-10 of the largest one in
+    its tensor: numbers above 65504 overflow, and those of a tensor of tiny numbers vanish. Buffers, such as the
+    statistics of BatchNorm and the number of its batches, stay as they are.
+    """
+    parameters = dict(model.named_parameters())
+    return {
+        name: _rounded(tensor.detach()) if name in parameters else tensor.detach()
+        for name, tensor in model.state_dict().items()
+    }
+
+
+def _rounded(tensor: torch.Tensor) -> torch.Tensor:
+    if not tensor.is_floating_point() or not tensor.numel():
+        return tensor
+    half = tensor.half()
+    error = (half.to(tensor.dtype) - tensor).abs().max()
+    return half if error <= tensor.abs().max() / 1024 else tensor
+
+
 # Model files -----------------------------------------------------------------------------------------------------
 
 
@@ -93,14 +115,18 @@ class ModelFile:
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"{folder / 'model.json'} lacks or garbles {error}.") from None
 
-    def model(self, folder: Path) -> nn.Module:
+    def model(self, folder: Path, weights: Path | None = None) -> nn.Module:
         """Build the network with its weights from ``folder``, in eval mode on the CPU.
+
+        Args:
+            folder: the folder of the model file.
+            weights: a file with other weights of the network, in place of those of ``folder``.
 
         Raises:
             ModelError: the weights belong to another architecture.
             CheckpointError: the weights file is damaged.
         """
-        return create_model(**self.arch, weights=folder / "model.safetensors").eval()
+        return create_model(**self.arch, weights=weights or folder / "model.safetensors").eval()
 
 
 def read_json(path: Path) -> dict[str, Any]:

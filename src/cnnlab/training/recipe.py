@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from cnnlab.data import Augment
 from cnnlab.errors import did_you_mean
@@ -18,6 +18,23 @@ from cnnlab.training.settings import FREE, DeviceName, Settings
 from cnnlab.training.yaml_text import write_yaml
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
+
+KEEP_EPOCHS = ("none", "all", "doubling")
+
+
+def _kept_epochs(value: Any) -> Any:
+    """Return the value of ``keep_epochs``, a list of epochs without repetitions and rising."""
+    if isinstance(value, list | tuple) and all(type(epoch) is int and epoch >= 0 for epoch in value):
+        return tuple(sorted(set(value))) or "none"
+    if value in KEEP_EPOCHS:
+        return value
+    hint = did_you_mean(value, KEEP_EPOCHS) if isinstance(value, str) else ""
+    raise ValueError(
+        f"expected none, all, doubling, or a list of epochs such as [0, 1, 5], got {value!r}. {hint}".strip()
+    )
+
+
+KeptEpochs = Annotated[Literal["none", "all", "doubling"] | tuple[int, ...], BeforeValidator(_kept_epochs)]
 
 
 class Measured(BaseModel):
@@ -136,6 +153,11 @@ class Recipe(Settings):
     augment: Augment = Field(default_factory=Augment, description="random changes to the training images")
     stopped_at: int | None = Field(None, ge=1, description="epochs after which an extended run had stopped early")
     extensions: tuple[Extension, ...] = Field((), description="epochs added later by `cnnlab extend`")
+    keep_epochs: KeptEpochs = Field(
+        "none",
+        description="epochs whose weights stay in the run folder, in 16 bits: none, all, doubling (0, 1, 2, 4, 8, ... "
+        "and the last), or a list such as [0, 1, 5]; 0 is before training",
+    )
 
     # On what it runs
     seed: int = Field(0, ge=0, description="seed of weights, order, augmentation and splits")
@@ -169,6 +191,8 @@ class Recipe(Settings):
         # A run that stopped early may be extended by fewer epochs than were planned.
         if self.unfreeze_at and self.unfreeze_at >= max(self.epochs, self.total_epochs):
             raise ValueError(f"unfreeze_at={self.unfreeze_at} is not reached in {self.total_epochs} epochs")
+        if isinstance(self.keep_epochs, tuple) and self.keep_epochs[-1] > max(self.epochs, self.total_epochs):
+            raise ValueError(f"keep_epochs={list(self.keep_epochs)} is not reached in {self.total_epochs} epochs")
         if (self.mean is None) != (self.std is None):
             raise ValueError("mean and std go together: give both or neither")
         if self.std is not None and not (self.mean and self.std and min(self.std) > 0):
@@ -178,6 +202,14 @@ class Recipe(Settings):
     def total_epochs(self) -> int:
         """Epochs of the run with all extensions."""
         return (self.stopped_at or self.epochs) + sum(extension.epochs for extension in self.extensions)
+
+    def keeps_epoch(self, epoch: int) -> bool:
+        """Return whether the weights after an epoch stay in the run folder; epoch 0 is before the training."""
+        if isinstance(self.keep_epochs, tuple):
+            return epoch in self.keep_epochs
+        is_power_of_two = epoch & (epoch - 1) == 0  # or 0
+        doubling = self.keep_epochs == "doubling" and (is_power_of_two or epoch == self.total_epochs)
+        return self.keep_epochs == "all" or doubling
 
     @property
     def data_is_path(self) -> bool:
