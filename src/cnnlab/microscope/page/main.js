@@ -1,0 +1,234 @@
+// The page: shell, breadcrumbs, errors, keys; and `start`, which every host calls.
+
+import { button, el, fill } from "./dom.js";
+import { graph_of, make_store, node_of } from "./store.js";
+import { parsed_address } from "./address.js";
+import { show_overview } from "./overview.js";
+import { show_layer } from "./layer.js";
+import { show_channel } from "./channel.js";
+import { show_number } from "./number.js";
+import { show_unit } from "./unit.js";
+import { show_touch } from "./touch.js";
+import { show_time } from "./time.js";
+import { show_compare } from "./compare.js";
+import { show_playground } from "./playground.js";
+import { show_explanation } from "./explanation.js";
+import { open_help, open_keys, sentence_of } from "./help.js";
+
+const VIEWS = {
+  overview: show_overview,
+  stage: show_overview,
+  layer: show_layer,
+  channel: show_channel,
+  number: show_number,
+  unit: show_unit,
+  playground: show_playground,
+  explanation: show_explanation,
+};
+const THEMES = { auto: "light", light: "dark", dark: "auto" };
+
+/** Show the microscope in `root` with what a transport answers; returns a Promise of the store. */
+export async function start(root, transport) {
+  const store = make_store(transport);
+  root.classList.add("microscope");
+  const theme = stored_theme();
+  store.follow(["theme"], (state) => (root.dataset.theme = state.theme));
+  store.set({ theme });
+  fill(root, el("p", { class: "loading", role: "status" }, "Opening the network…"));
+  const waiting = store.subscribe((state) => {
+    if (state.offline) fill(root, el("p", { class: "loading", role: "status" }, "The server does not answer: trying again…"));
+  });
+  let opened;
+  try {
+    opened = await store.ask({ do: "open" });
+  } catch (error) {
+    fill(root, el("div", { class: "bar-error", role: "alert" }, `The network cannot be opened. ${error.message}`));
+    return store;
+  } finally {
+    waiting();
+  }
+  const { protocol, ...content } = opened;
+  store.set({ ...content, ...parsed_address(transport.address === "hash" ? location.hash : "", content) });
+  if (transport.address === "hash") {
+    history.replaceState({ microscope: true }, "", store.address(store.state.view));
+    document.title = `${content.title}: the microscope`;
+  }
+  build_page(root, store);
+  return store;
+}
+
+function build_page(root, store) {
+  const view_root = el("div", { class: "view" });
+  const aside = el("aside", { "aria-label": "Image, answer and changes" });
+  const tools = el("div", { class: "tools" });
+  const time = el("div", { class: "time-slot" });
+  const header = el("header", { class: "top" }, crumb_list(store), tools);
+  fill(tools, tool_buttons(store));
+  fill(
+    root,
+    busy_line(store),
+    header,
+    error_bar(store),
+    time,
+    el("div", { class: "body" }, el("main", null, sentence_line(store), view_root), aside),
+  );
+  show_time(time, store);
+  show_touch(aside, store);
+  mount_views(view_root, store);
+  (store.transport.address === "hash" ? document : root).addEventListener("keydown", (event) => page_keys(event, store));
+}
+
+/** Show the view of the state in `root`, anew only when its kind changes; views follow everything else themselves. */
+function mount_views(root, store) {
+  let end = null;
+  let kind = null;
+  const show_single = (place, one) => (VIEWS[one.state.view.name] || show_overview)(place, one);
+  store.follow(["view", "other"], (state) => {
+    const two = state.other !== null && state.view.name !== "playground";
+    const next = `${state.view.name}${two ? " twice" : ""}`;
+    if (next === kind) return;
+    const had_focus = kind !== null && (root.contains(document.activeElement) || document.activeElement === document.body);
+    if (end) end();
+    kind = next;
+    const place = el("div", { class: `view-${state.view.name}` });
+    fill(root, place);
+    end = two ? show_compare(place, store, show_single) : show_single(place, store);
+    const target = root.querySelector("[data-focus]");
+    if (had_focus && target) target.focus({ preventScroll: true });
+    scroll_to_top(root);
+  });
+}
+
+function scroll_to_top(root) {
+  if (root.getBoundingClientRect().top < 0) root.scrollIntoView({ block: "start" });
+}
+
+function busy_line(store) {
+  const line = el("div", { class: "busy", role: "progressbar", "aria-label": "Computing", hidden: true });
+  let timer = null;
+  store.subscribe((state, changed) => {
+    if (!changed.has("busy")) return;
+    clearTimeout(timer);
+    timer = setTimeout(() => (line.hidden = store.state.busy === 0), state.busy ? 150 : 60);
+  });
+  return line;
+}
+
+function error_bar(store) {
+  const bar = el("div", { class: "bar-slot", role: "alert" });
+  store.follow(["error", "offline"], (state) => {
+    if (state.offline) {
+      fill(bar, el("div", { class: "bar-error" }, "The server does not answer: trying again. Was it stopped? Start the command again, or close this page."));
+    } else if (state.error) {
+      const what = { not_found: "There is no such thing here. ", too_large: "That is too large. ", not_saved: "" };
+      const prefix = what[state.error.kind] || "";
+      fill(bar, el("div", { class: "bar-error" }, prefix + state.error.message, button("Overview", () => store.go({ name: "overview" })), button("Close", store.settle)));
+    } else fill(bar);
+  });
+  return bar;
+}
+
+/** The sentence that says what one sees, with the "?" behind which is more. */
+function sentence_line(store) {
+  const line = el("p", { class: "sentence" });
+  store.follow(["view", "words", "scene"], (state) => {
+    fill(line, el("span", null, sentence_of(store, state.view.name) || ""), " ",
+      button("?", () => open_help(store, state.view.name), { class: "round", title: "What is this?" }));
+  });
+  return line;
+}
+
+/** Return the ways out of a view: [text, view] from the network to it. */
+export function crumbs_of(store) {
+  const { view, title } = store.state;
+  const crumbs = [[title || "network", { name: "overview" }]];
+  const graph = graph_of(store);
+  const stage_crumb = (name) => {
+    const stage = (graph.stages || []).find((one) => one.name === name);
+    crumbs.push([stage ? stage.title : name, { name: "stage", stage: name }]);
+  };
+  if (view.name === "stage") stage_crumb(view.stage);
+  else if (view.node !== undefined) {
+    const node = node_of(store, view.node);
+    if (node && node.stage) stage_crumb(node.stage);
+    crumbs.push([view.node, { name: "layer", node: view.node }]);
+    if (view.channel !== undefined) crumbs.push([`channel ${view.channel}`, { name: "channel", node: view.node, channel: view.channel }]);
+    if (view.name === "number") crumbs.push([`row ${view.at[0]}, column ${view.at[1]}`, view]);
+    if (view.name === "unit") crumbs.push(["unit", view]);
+  } else if (view.name !== "overview") crumbs.push([view.name, view]);
+  return crumbs;
+}
+
+function crumb_list(store) {
+  const nav = el("nav", { class: "crumbs", "aria-label": "Where you are" });
+  store.follow(["view", "scene", "other"], () => {
+    const crumbs = crumbs_of(store);
+    const item = ([text, view], i) => {
+      const last = i === crumbs.length - 1;
+      const link = el("a", { href: store.address(view), "aria-current": last ? "page" : null }, text);
+      link.addEventListener("click", (event) => followed_link(event, () => store.go(view)));
+      return el("li", null, link);
+    };
+    fill(nav, el("ol", null, crumbs.map(item)));
+  });
+  return nav;
+}
+
+/** Follow a link by `go`, unless the person wants it in another tab. */
+function followed_link(event, go) {
+  if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+  event.preventDefault();
+  go();
+}
+
+function tool_buttons(store) {
+  const undo = button("↶", store.undo, { title: "Undo (Ctrl+Z)" });
+  const redo = button("↷", store.redo, { title: "Redo (Ctrl+Shift+Z)" });
+  const theme = button("◐", () => store.set({ theme: THEMES[store.state.theme] }), { title: "Light or dark" });
+  store.follow(["scene"], () => {
+    undo.disabled = !store.can_undo;
+    redo.disabled = !store.can_redo;
+  });
+  store.follow(["theme"], (state) => {
+    theme.title = `Colours: ${state.theme === "auto" ? "as the system has them" : state.theme}`;
+    theme.setAttribute("aria-label", theme.title);
+    store_theme(state.theme);
+  });
+  const explain = button("Explain", () => store.go({ name: "explanation" }), { title: "Which pixels matter for the answer?" });
+  store.follow(["can"], (state) => (explain.hidden = !(state.can && state.can.explain)));
+  return [
+    undo, redo, explain,
+    button("Playground", () => store.go({ name: "playground" }), { title: "A kernel over an image, step by step" }),
+    theme,
+    button("Keys", () => open_keys(store), { title: "The table of keys" }),
+  ];
+}
+
+function page_keys(event, store) {
+  const typing = event.target.closest && event.target.closest("input:not([type=range]):not([type=checkbox]), textarea, select, dialog");
+  if (typing || event.defaultPrevented) return;
+  const control = event.ctrlKey || event.metaKey;
+  if (control && event.key.toLowerCase() === "z") {
+    event.preventDefault();
+    if (event.shiftKey) store.redo();
+    else store.undo();
+  } else if (control || event.altKey) return;
+  else if (event.key === "Escape") store.up();
+  else if (event.key === "?") open_help(store, store.state.view.name);
+}
+
+function stored_theme() {
+  try {
+    return localStorage.getItem("microscope-theme") || "auto";
+  } catch (error) {
+    return "auto"; // pages of files and of notebooks may have no storage
+  }
+}
+
+function store_theme(theme) {
+  try {
+    localStorage.setItem("microscope-theme", theme);
+  } catch (error) {
+    return;
+  }
+}

@@ -1,0 +1,7 @@
+// The number.
+
+/** Show the number in `root`; returns its end. */
+export function show_number(root, store) {
+  root.textContent = "number";
+  return () => {};
+}
