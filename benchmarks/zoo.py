@@ -9,8 +9,9 @@
 
 Each network gets the same time, so a fast one sees more images than a slow one: the table says how many. It is a proof
 that each of them learns, and how fast it does on one machine; it is no ranking of what they reach when trained fully.
-What was measured is kept per network in ``--out``; after an interruption the same command goes on with the rest. The
-table in ``results/zoo.md`` is written from there.
+What was measured is kept per network in ``--out``; after an interruption the same command goes on with the rest.
+``results/zoo.json`` and the table in ``results/zoo.md`` are written from there; networks of which ``--out`` has nothing
+keep their rows.
 """
 
 from __future__ import annotations
@@ -169,11 +170,20 @@ def measure_speed(name: str, data: ImageData, device: str) -> dict[str, Any]:
     return {"speed": rate, "speed_setting": label or precision.label, "speed_on": where(session.device)}
 
 
+def collect_rows(out: Path) -> list[dict[str, Any]]:
+    """Return a row per network in the order of the table: that of ``results/zoo.json``, updated by what ``out`` has."""
+    written = RESULTS / "zoo.json"
+    before = json.loads(written.read_text(encoding="utf-8")) if written.is_file() else []
+    rows: dict[str, dict[str, Any]] = {row["model"]: row for row in before}
+    for path in sorted(out.glob("*.json")):
+        rows[path.stem] = rows.get(path.stem, {}) | json.loads(path.read_text(encoding="utf-8"))
+    trained = [row for row in rows.values() if "accuracy" in row]
+    return sorted(trained, key=lambda row: (row["data"], row["year"], row["model"]))
+
+
 def write_tables(out: Path) -> None:
-    """Write ``results/zoo.md`` from what was kept."""
-    rows = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(out.glob("*.json"))]
-    rows = [row for row in rows if "accuracy" in row]
-    rows.sort(key=lambda row: (row["data"], row["year"], row["model"]))
+    """Write ``results/zoo.json`` and ``results/zoo.md``."""
+    rows = collect_rows(out)
     titles = (
         "network",
         "year",
@@ -219,6 +229,7 @@ def write_tables(out: Path) -> None:
     )
     text = "\n".join([about, "", *lines, "", f"Trained on: {trained}. Steps timed on: {timed}."])
     RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "zoo.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     (RESULTS / "zoo.md").write_text(f"# The zoo, trained for a short while\n\n{text}\n", encoding="utf-8")
 
 

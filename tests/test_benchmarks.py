@@ -12,11 +12,12 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
+from benchmarks import caffe_squeezenet, imagenet_photos, kaggle_csv, style, train_loop
 from benchmarks import gans as gans_benchmark
-from benchmarks import imagenet_photos, style, train_loop
 from benchmarks import zoo as zoo_benchmark
-from cnnlab.data import ArraySplit
+from cnnlab.data import ArraySplit, load_data
 from cnnlab.generate.gans import GanFolder, GanRecorder, fit_gan
+from cnnlab.runs import open_classifier
 from cnnlab.training import Recipe
 from cnnlab.training import precision as speed
 from cnnlab.zoo import create_model
@@ -230,6 +231,28 @@ def test_the_zoo_is_trained_timed_and_tabulated(tmp_path: Path, monkeypatch: pyt
     assert (tmp_path / "results" / "zoo.md").read_text(encoding="utf-8").count("\n| `") == 2
 
 
+def test_a_network_that_was_not_trained_again_keeps_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zoo_benchmark, "RESULTS", tmp_path / "results")
+    row = {"year": 1998, "parameters": 5, "data": "mnist", "image_size": 28, "epochs": 1, "images": 64, "seconds": 1.0}
+    row |= {"batch_size": 32, "accuracy": 50.0, "half_interval": 4.0, "n": 10, "machine": "a", "versions": "b"}
+    for first, second in (("mlp", "lenet5"), ("nin", None)):
+        out = tmp_path / first
+        out.mkdir()
+        for name in (first, second) if second else (first,):
+            (out / f"{name}.json").write_text(json.dumps({"model": name, **row}), encoding="utf-8")
+        zoo_benchmark.write_tables(out)
+    (out / "mlp.json").write_text(json.dumps({"speed": 7.0, "speed_on": {"machine": "c"}}), encoding="utf-8")
+    zoo_benchmark.write_tables(out)
+    page = (tmp_path / "results" / "zoo.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert [(line.split("`")[1], line.split(" | ")[-1]) for line in rows] == [
+        ("lenet5", "– |"),
+        ("mlp", "7 |"),
+        ("nin", "– |"),
+    ]
+    assert "Steps timed on: c." in page
+
+
 def test_gans_are_written_down_from_their_runs(tmp_path: Path) -> None:
     recorder = GanRecorder(tmp_path / "run")
     for _ in recorder.record(fit_gan(tiny_gan(epochs=1), data=make_bars())):
@@ -276,3 +299,35 @@ def test_a_style_transfer_is_measured_against_what_it_announced(tmp_path: Path) 
     assert bare["ratio"] == 1
     assert {row["step"] for row in steps} == {"gram", "swag", "wasserstein"}
     assert "| 64 x 48 | 2 |" in (tmp_path / "style.md").read_text(encoding="utf-8")
+
+
+# Recipes' data and weights ---------------------------------------------------------------------------------------
+
+
+def test_digits_are_written_as_kaggles_csv(tmp_path: Path) -> None:
+    digits = make_bars(n_train=60, size=28, classes=3).train
+    assert isinstance(digits, ArraySplit)
+    kaggle_csv.write_csv(tmp_path / "train.csv", digits, 50)
+    header, *rows = (tmp_path / "train.csv").read_text(encoding="utf-8").splitlines()
+    assert header.split(",")[:3] == ["label", "pixel0", "pixel1"]
+    assert {len(row.split(",")) for row in [header, *rows]} == {785}
+    assert [int(value) for value in rows[7].split(",")] == [int(digits.labels[7]), *digits.pixels[7].flatten().tolist()]
+    read = load_data(str(tmp_path / "train.csv"))
+    assert read.val is not None
+    assert (len(read.train), len(read.val), read.classes) == (40, 10, ["0", "1", "2"])  # a fifth is held out
+
+
+def test_weights_of_caffe_are_turned_to_rgb_and_train(tmp_path: Path) -> None:
+    """The converted network gives for a picture what the untouched weights give for Caffe's input."""
+    torch.manual_seed(0)
+    caffe = create_model("squeezenet1_1", image_size=227).eval()
+    np.savez(tmp_path / "caffe.npz", **{name: value.numpy() for name, value in caffe.state_dict().items()})
+    caffe_squeezenet.main([str(tmp_path / "caffe.npz"), str(tmp_path / "rgb")])
+    pixels = np.random.default_rng(0).integers(0, 256, (227, 227, 3), dtype=np.uint8)  # the crop of a square of 256
+    classifier = open_classifier(tmp_path / "rgb", device="cpu")
+    preprocess = classifier.preprocess
+    assert (preprocess.size, preprocess.short_side) == (227, 256)
+    image = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+    bgr = image.flip(1) - torch.tensor([104.0, 117.0, 123.0]).view(1, 3, 1, 1)
+    with torch.inference_mode():
+        torch.testing.assert_close(classifier.model(preprocess.normalize(image)), caffe(bgr), rtol=1e-4, atol=1e-3)

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
 from typer.main import get_command
 
 from cnnlab.cli import app
@@ -23,6 +24,8 @@ def blocks(page: Path, language: str) -> list[str]:
 @pytest.mark.usefixtures("no_report")
 def test_the_python_of_the_quick_start_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    # torch.hub's list and help download from GitHub: let them find this checkout as the downloaded copy.
+    monkeypatch.setattr(torch.hub, "_get_cache_or_reload", lambda *arguments, **options: str(ROOT))
     code = "\n".join(blocks(ROOT / "docs" / "quickstart.md", "python")).replace("/path/to/cnnlab", str(ROOT))
     code = code.replace("epochs=2", "epochs=1, train_limit=500")
     assert "cnnlab.train(recipe)" in code

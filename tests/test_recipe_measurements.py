@@ -48,6 +48,34 @@ def test_only_the_measured_block_of_a_recipe_changes(
         assert [m.n for m in recipe.measured] == [len(runs)]
 
 
+def test_what_was_changed_for_a_measurement_stands_beside_it(
+    three_runs: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipes, "RECIPES", tmp_path)
+    path = tmp_path / "mine.yaml"
+    path.write_text("about: mine\nepochs: 30\n")
+    changed = ["train_limit=200", "epochs=1"]
+    for settings in ([], changed, changed):
+        recipes.write_measured("mine", recipes.summarise(three_runs[:1], settings))
+    assert [m.settings for m in load_recipe(path).measured] == ["", "train_limit=200 epochs=1"]
+    monkeypatch.setattr(recipes, "list_recipes", lambda: [path])
+    monkeypatch.setattr(recipes, "README", tmp_path / "README.md")
+    monkeypatch.setattr(recipes, "RESULTS", tmp_path / "results")
+    (tmp_path / "README.md").write_text("\n".join(recipes.MARKS))
+    recipes.write_table()
+    rows = (tmp_path / "results" / "recipes.md").read_text().splitlines()
+    cells = [row.split(" | ")[3:5] for row in rows if row.startswith("| `mine`")]
+    assert cells == [["30", ""], ["1", "`train_limit=200`"]]
+
+
+def test_a_run_with_changes_has_a_folder_of_its_own(
+    three_runs: list[Run], tmp_path: Path, bars_data: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(three_runs[0].path, tmp_path / "lenet5-mnist5k-epochs=1-weights=a_b-seed0")
+    run = recipes.one_run("lenet5-mnist5k", 0, tmp_path, None, None, ["epochs=1", "weights=a/b"])
+    assert run.summary["accuracy"] == three_runs[0].summary["accuracy"]
+
+
 def test_the_table_replaces_itself_in_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     readme = tmp_path / "README.md"
     shutil.copy(recipes.README, readme)

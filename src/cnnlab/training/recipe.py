@@ -42,6 +42,7 @@ class Measured(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    settings: str = Field("", description="settings that differ from the recipe's, as key=value with spaces between")
     split: str = Field(description="split that was evaluated")
     accuracy: float = Field(description="mean accuracy in percent")
     std: float | None = Field(description="standard deviation over the runs (n - 1), in percent; null for one run")

@@ -110,7 +110,8 @@ def recipe_for(
     """Choose where to start from when only a network or data (or neither) was named.
 
     Nothing named: ``lenet5-mnist5k``. A path: ``folder``. A network and data that a shipped recipe is about: that
-    recipe. Otherwise the defaults of :class:`Recipe`, which suit most networks (AdamW, one-cycle).
+    recipe, unless it starts from weights or freezes a part. Otherwise the defaults of :class:`Recipe`, which suit most
+    networks (AdamW, one-cycle).
 
     With ``weights`` to start from and a path: ``transfer`` if the backbone is to be frozen, else ``finetune``. With
     weights and a registered data set: what it would be without them, at a tenth of the learning rate, so that the
@@ -131,7 +132,8 @@ def recipe_for(
     model, data = model or "lenet5", data or "mnist5k"
     for name in sorted(list_recipes(), key=len):
         shipped = load_recipe(name)
-        if shipped.data == data and (any_model or shipped.model == model):
+        begins_anew = shipped.weights is None and shipped.freeze == "none"
+        if begins_anew and shipped.data == data and (any_model or shipped.model == model):
             return shipped
     return Recipe(model=model, data=data)
 
