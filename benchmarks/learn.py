@@ -7,8 +7,9 @@
 ``tests/learn/wrong_answers`` holds answers as students write them, a file each, with constants at the top:
 ``EXERCISE``, its exercise; ``WRONG``, what is wrong, in a sentence; ``NAMED``, the part of the diagnosis that a reader
 judged to name this mistake, empty where none does; ``AT_FIRST_SIGHT``, whether it was named when the answer was first
-checked; and ``ROUND = 2`` in answers that were written after the diagnoses had been improved with those of the first
-round in view. The table in ``results/learn.md`` is written from them.
+checked; and ``ROUND``: 2 in answers that were written after the diagnoses had been improved with those of the first
+round in view, 3 in answers to exercises that were added later, by the one who had written those exercises; 1 where
+there is none. The table in ``results/learn.md`` is written from them.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class Row:
         said: the first thing that the verdict says is wrong.
         named: whether that names the mistake.
         at_first_sight: whether it was named when it was first checked.
-        round: 1 or 2; answers of the second were written after the first had improved the diagnoses.
+        round: 1, 2 or 3; answers of the second were written after the first had improved the diagnoses, those of the
+            third belong to exercises that were added later.
         passed: whether the answer was taken for right.
     """
 
@@ -79,7 +81,7 @@ def check(path: Path) -> Row:
         text,
         named=bool(named) and named in text,
         at_first_sight="\nAT_FIRST_SIGHT = True\n" in source,
-        round=2 if "\nROUND = 2\n" in source else 1,
+        round=int(number[1]) if (number := re.search(r"^ROUND = (\d)$", source, re.MULTILINE)) else 1,
         passed=verdict.status == "passed",
     )
 
@@ -96,9 +98,11 @@ def page(rows: Sequence[Row]) -> str:
     lines = [
         "# Wrong answers, and what is said about them",
         "",
-        f"{len(rows)} answers to {exercises} exercises, written by hand without a look at the exercises' own lists of "
-        "mistakes. Whether the first diagnosis names the mistake is judged by reading. The answers of round 2 were "
-        'written after the diagnoses had been improved with those of round 1 in view. "Now" is no independent number: '
+        f"{len(rows)} answers to {exercises} exercises, written by hand, in rounds 1 and 2 without a look at the "
+        "exercises' own lists of mistakes. Whether the first diagnosis names the mistake is judged by reading. The "
+        "answers of round 2 were written after the diagnoses had been improved with those of round 1 in view; those of "
+        "round 3 belong to exercises that were added later, and were written by the one who had written the exercises, "
+        'who tried to make mistakes that are not in their lists. "Now" is no independent number: '
         "the answers were read when diagnoses were improved, and some became typical mistakes of their exercise. "
         "The share at first sight is what a new wrong answer can expect. Written by `benchmarks/learn.py`.",
         "",

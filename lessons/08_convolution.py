@@ -19,6 +19,7 @@ from sklearn.datasets import load_sample_image
 from cnnlab.figures import image_grid, to_picture
 from cnnlab.scratch.gradcheck import rel_error
 from cnnlab.scratch.kernels import BLUR, GREY, LAPLACIAN, SHARPEN, SOBEL_X, SOBEL_Y, apply_kernel
+from cnnlab.scratch.layers.columns import im2col
 from cnnlab.scratch.layers.conv import conv_backward, conv_forward
 from cnnlab.scratch.layers.conv_naive import conv_backward_naive, conv_forward_naive
 from cnnlab.scratch.layers.pool import avg_pool_forward
@@ -140,5 +141,14 @@ lesson.number("largest relative difference of the gradients", worst, goal=1e-7, 
 # The loops are not slow because there are too many multiplications: there are 17 million of them, and a processor does
 # billions a second. They are slow because Python looks at every one of 640,000 positions anew. That is why a loop over
 # pixels has no business in a layer that is to be trained, and why the loops are the best way to see what it does.
+#
+# The matrix of the small image above has a column of nine pixels for each of the 16 positions. Column 6 is the window
+# that the lesson began with, and the row of weights times this matrix is the whole result.
+
+columns = im2col(image, HH=3, WW=3, pad=1)[0]
+print("column 6:", columns[:, 6].astype(int))
+assert np.array_equal(columns[:, 6], window.ravel())
+line = SOBEL_X.reshape(1, 9) @ columns
+print(line.reshape(4, 4).astype(int))
 
 # sphinx_gallery_thumbnail_path = "images/lessons/08_convolution/kernels.png"

@@ -44,6 +44,13 @@ def test_an_exercise_from_start_to_next() -> None:
     assert f"{list_exercises()[1].name}.py" in cnnlab("learn", "next").output
 
 
+def test_the_list_fits_a_terminal_of_80_columns() -> None:
+    lines = cnnlab("learn").output.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "    update                            EMA of a network's weights: one update" in lines
+    assert len([line for line in lines if line.startswith("    ")]) == len(list_exercises())
+
+
 def test_hints_come_one_by_one() -> None:
     first, second = get_exercise("affine_forward").hints[:2]
     assert second not in cnnlab("learn", "hint", "affine_forward").output

@@ -43,6 +43,17 @@ def test_a_mistake_written_in_another_way_is_named() -> None:
     assert "axis 0" in str(verdict)
 
 
+def test_a_wrong_shape_that_only_one_typical_mistake_gives_is_named_for_it() -> None:
+    def im2col(x: Any, HH: int, WW: int, stride: int, pad: int) -> Any:
+        """Return one matrix for all images, in which the images of a position stand next to each other."""
+        columns = get_exercise("im2col").solution(x, HH, WW, stride, pad)
+        return columns.transpose(1, 2, 0).reshape(columns.shape[1], -1)
+
+    (diagnosis,) = check_answer(im2col, get_exercise("im2col")).diagnoses
+    assert diagnosis.sentence.startswith("columns has the shape that this mistake gives: The images stand side by side")
+    assert (diagnosis.kind, diagnosis.name) == ("near", "images_in_one_matrix")
+
+
 def test_two_mistakes_in_two_outputs_are_both_named() -> None:
     verdict = affine_backward_as(lambda dx, dw, db: (dx, dw.T, db / len(dx)))
     assert [(each.output, each.name) for each in verdict.diagnoses] == [("dw", "dw_transposed"), ("db", "bias_mean")]

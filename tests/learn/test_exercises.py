@@ -67,6 +67,12 @@ def test_hints_and_explanations_are_sentences(exercise: Exercise) -> None:
         assert sentence.endswith((".", "?", ")")), sentence
 
 
+def test_titles_are_short_and_tell_the_exercises_apart() -> None:
+    titles = [exercise.title for exercise in list_exercises()]
+    assert len(set(titles)) == len(titles)
+    assert all(0 < len(title) <= 40 for title in titles)
+
+
 def test_the_order_of_exercises_is_unambiguous() -> None:
     orders = [exercise.order for exercise in list_exercises()]
     assert len(set(orders)) == len(orders)

@@ -9,14 +9,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import torch.nn.functional as F
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from cnnlab.errors import ShapeError, UnknownNameError, UsageError
 from cnnlab.scratch.layers import _im2col, conv
+from cnnlab.scratch.layers._geometry import receptive_field
+from cnnlab.scratch.layers.columns import im2col
 from cnnlab.scratch.layers.conv import conv_backward, conv_forward
 from cnnlab.scratch.layers.conv_naive import conv_backward_naive, conv_forward_naive
+from cnnlab.tracing import receptive_fields, trace
 from tests.scratch.helpers_layers import Array, check_layer, run_untouched
 
 
@@ -170,6 +175,42 @@ def test_the_drawing_is_right() -> None:
     assert len(drawn) == 5
     for i, j, numbers in drawn:
         assert columns[3 * int(i) + int(j)].astype(int).tolist() == [int(number) for number in numbers.split()]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_im2col_is_unfold_of_torch(data: st.DataObject) -> None:
+    """And a matrix product with the filters is the convolution; whatever does not fit is refused."""
+    N, C, HH, WW, stride = (data.draw(st.integers(1, 3)) for _ in range(5))
+    pad = data.draw(st.integers(0, 2))
+    H, W = (window + stride * data.draw(st.integers(pad, 4)) for window in (HH, WW))
+    pad = pad if 2 * pad % stride == 0 else 0
+    x = np.random.default_rng(0).normal(size=(N, C, H, W)).astype(np.float32)
+    columns = im2col(x, HH, WW, stride, pad)
+    expected = F.unfold(torch.from_numpy(x), (HH, WW), stride=stride, padding=pad).numpy()
+    np.testing.assert_array_equal(columns, expected)
+    assert columns.dtype == np.float32
+    w = np.random.default_rng(1).normal(size=(2, C, HH, WW))
+    out, _ = conv_forward(x, w, np.zeros(2), {"stride": stride, "pad": pad})
+    np.testing.assert_allclose((w.reshape(2, -1) @ columns).reshape(out.shape), out, rtol=1e-6, atol=1e-6)
+
+
+def test_im2col_says_what_does_not_fit() -> None:
+    with pytest.raises(ShapeError, match=r"x must be \(N, C, H, W\)"):
+        im2col(np.ones((3, 4, 4)), 2, 2)
+    with pytest.raises(ShapeError, match="Stride 2 does not divide"):
+        im2col(np.ones((1, 1, 4, 5)), 2, 2, 2)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 2)), min_size=1, max_size=4))
+def test_the_receptive_field_of_a_chain_is_that_of_the_recorded_network(layers: list[tuple[int, int, int]]) -> None:
+    size, jump = receptive_field(layers)
+    network = nn.Sequential(*(nn.Conv2d(1, 1, k, stride=s, dilation=d) for k, s, d in layers))
+    recorded = trace(network, torch.zeros(1, 1, size + jump, size + jump))
+    field = receptive_fields(recorded)[recorded.outputs[0]]
+    assert field is not None
+    assert (field.size, field.stride) == ((size, size), (jump, jump))
 
 
 class TestNaive:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cnnlab.cli._options import Json, figure_option
-from cnnlab.cli._output import print_json, print_table
+from cnnlab.cli._output import print_json
 
 if TYPE_CHECKING:
     from cnnlab.learn.exercise import Exercise
@@ -33,27 +34,27 @@ def list_exercises(context: typer.Context, as_json: Json = False) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    from cnnlab.console import table
     from cnnlab.learn import list_exercises
     from cnnlab.learn.progress import Progress, load_progress
-    from cnnlab.learn.texts import summary
 
     progress = load_progress()
     rows = []
     for exercise in list_exercises():
         entry = progress.get(exercise.name, Progress())
         status = "done" if entry.passed else "started" if entry.attempts or entry.file else ""
-        values = {"chapter": exercise.chapter, "exercise": exercise.name, "status": status}
-        rows.append({**values, "attempts": entry.attempts, "about": summary(exercise), "torch": exercise.uses_torch})
+        values = {"chapter": exercise.chapter, "exercise": exercise.name, "title": exercise.title, "status": status}
+        rows.append({**values, "attempts": entry.attempts, "torch": exercise.uses_torch})
     if as_json:
         print_json(rows)
         return
-    for i, row in enumerate(rows):  # a chapter is named once
-        row["title"] = "" if i and rows[i - 1]["chapter"] == row["chapter"] else row["chapter"]
-    lines = [(row["title"], "✓" if row["status"] == "done" else "", row["exercise"], row["about"]) for row in rows]
-    print_table(table(("chapter", "", "exercise", "what the function does"), lines))
-    done = sum(row["status"] == "done" for row in rows)
-    typer.echo(f"\n{done} of {len(rows)} done. `cnnlab learn next` starts the next one.")
+    width = max(len(row["exercise"]) for row in rows)
+    for chapter, exercises in itertools.groupby(rows, key=lambda row: row["chapter"]):
+        typer.secho(f"\n{chapter}", bold=True)
+        for row in exercises:
+            mark = {"done": "✓", "started": "…"}.get(row["status"], " ")
+            typer.echo(f"  {mark} {row['exercise']:{width}}  {row['title']}")
+    done, started = (sum(row["status"] == status for row in rows) for status in ("done", "started"))
+    typer.echo(f"\n{done} of {len(rows)} done (✓), {started} started (…). `cnnlab learn next` starts the next one.")
 
 
 @learn.command()

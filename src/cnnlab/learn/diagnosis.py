@@ -113,6 +113,9 @@ def _diagnose_output(
         if all(map(_agree, values, results)):
             is_better = spoils[mistake.name] and general is not None and general.kind == "factor"
             return [general] if is_better and general else [_named(mistake, name)]
+    if general is not None and general.kind == "shape" and (like := _of_these_shapes(values, others)):
+        sentence = f"{name} has the shape that this mistake gives: {like.explanation}"
+        return [Diagnosis("near", sentence, name, like.name)]
     if general is not None and general.kind not in _VAGUE:
         return [general]
     for mistake, results in others:
@@ -128,6 +131,17 @@ def _diagnose_output(
 
 def _agree(value: Array, other: Array | None) -> bool:
     return other is not None and equal(value, other)
+
+
+def _of_these_shapes(
+    values: Sequence[Array], others: Sequence[tuple[Mistake, Sequence[Array | None]]]
+) -> Mistake | None:
+    """Return the only typical mistake whose output has the answer's shape in every case; numbers have no shape."""
+    shapes = [value.shape for value in values]
+    if () in shapes:
+        return None
+    alike = [mistake for mistake, results in others if [getattr(each, "shape", None) for each in results] == shapes]
+    return alike[0] if len(alike) == 1 else None
 
 
 def _agree_but_for_axes(value: Array, other: Array | None) -> bool:

@@ -2,8 +2,9 @@
 
 A file in ``cnnlab/learn/exercises/`` makes one or several::
 
-    exercise = add(Exercise("cnnlab.scratch.layers.affine:affine_backward", chapter="Dense layers", order=2,
-                            outputs=("dx", "dw", "db"), note="The cache is (x, w).", hints=("...", "...")))
+    exercise = add(Exercise("cnnlab.scratch.layers.affine:affine_backward", title="gradients of a dense layer",
+                            chapter="Dense layers", order=2, outputs=("dx", "dw", "db"),
+                            note="The cache is (x, w).", hints=("...", "...")))
 
     @exercise.cases
     def cases(random): ...
@@ -95,6 +96,7 @@ class Exercise:
 
     Attributes:
         path: where the solution is, as ``module:function`` or ``module:Class.method``; its name is the exercise's.
+        title: what the function is, in at most 40 characters.
         chapter: title of the chapter.
         order: place within the whole list; chapters are ordered by their first exercise.
         outputs: names of what the function returns. ``cache`` is the answer's own affair and is not compared.
@@ -107,6 +109,7 @@ class Exercise:
     """
 
     path: str
+    title: str
     chapter: str
     order: float
     outputs: tuple[str, ...]

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import inspect
 import re
 import sys
 import textwrap
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from cnnlab.learn.exercise import Exercise, Function
 
-_HEAD = """# Exercise {name}: write the function, save the file, and run
+_HEAD = """# Exercise {name} ({title}): write the function, save the file, and run
 #
 #     cnnlab learn check {name}
 #
@@ -37,7 +35,7 @@ def starter(exercise: Exercise) -> str:
         f"from {module} import {', '.join(sorted(names))}" for module, names in _standard_names(solution, definition)
     ]
     note = "\n".join(f"# {line}" for line in textwrap.wrap(exercise.note, 116))
-    head = _HEAD.format(name=exercise.name)
+    head = _HEAD.format(name=exercise.name, title=exercise.title)
     parts = [
         head,
         *([note] if note else []),
@@ -49,18 +47,6 @@ def starter(exercise: Exercise) -> str:
         *imports,
     ]
     return "\n".join(parts) + "\n\n\n" + _ROLE.sub(r"``\1``", ast.unparse(definition)) + "\n"
-
-
-def summary(exercise: Exercise) -> str:
-    """Return the first sentence of the solution's docstring, read from its file: nothing is imported for it."""
-    module, _, name = exercise.path.partition(":")
-    spec = importlib.util.find_spec(module)
-    assert spec is not None
-    assert spec.origin is not None
-    node: Any = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-    for part in name.split("."):
-        node = next(each for each in node.body if getattr(each, "name", "") == part)
-    return " ".join((ast.get_docstring(node) or "").split("\n\n")[0].split())
 
 
 def solution_text(exercise: Exercise) -> str:

@@ -31,6 +31,7 @@ def _inputs(random: np.random.Generator) -> Iterator[tuple[Array, Array, Array, 
 forward = add(
     Exercise(
         "cnnlab.scratch.layers.affine:affine_forward",
+        title="a dense layer",
         chapter="Dense layers",
         order=1.0,
         outputs=("out", "cache"),
@@ -108,6 +109,7 @@ def bias_in_sum(x: Array, w: Array, b: Array) -> Any:
 backward = add(
     Exercise(
         "cnnlab.scratch.layers.affine:affine_backward",
+        title="gradients of a dense layer",
         chapter="Dense layers",
         order=1.1,
         outputs=("dx", "dw", "db"),

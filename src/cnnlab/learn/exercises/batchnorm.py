@@ -84,6 +84,7 @@ def _batchnorm(
 forward = add(
     Exercise(
         "cnnlab.scratch.layers.norm:batchnorm_forward",
+        title="BatchNorm, training and test mode",
         chapter=_CHAPTER,
         order=4.2,
         outputs=("out", "running_mean", "running_var"),
@@ -150,6 +151,7 @@ def gamma_beta_swapped(x: Array, gamma: Array, beta: Array, bn_param: Any) -> An
 spatial = add(
     Exercise(
         "cnnlab.scratch.layers.spatial_norm:spatial_batchnorm_forward",
+        title="BatchNorm of feature maps",
         chapter=_CHAPTER,
         order=4.5,
         outputs=("out", "running_mean", "running_var"),
@@ -208,6 +210,7 @@ def along_width(x: Array, gamma: Array, beta: Array, bn_param: Any) -> Any:
 backward = add(
     Exercise(
         "cnnlab.scratch.layers.norm:batchnorm_backward",
+        title="gradients of BatchNorm",
         chapter=_CHAPTER,
         order=4.3,
         outputs=("dx", "dgamma", "dbeta"),

@@ -42,6 +42,7 @@ def _run(answer: Function, x: Any, in_channels: int, channels: int, stride: int,
 basic = add(
     Exercise(
         "cnnlab.zoo.resnet:BasicBlock",
+        title="the residual block of ResNet-18",
         chapter=_CHAPTER,
         order=11.0,
         outputs=("out",),
@@ -154,6 +155,7 @@ def _gate(answer: Function, x: Any, channels: int, squeezed: int) -> Any:
 excitation = add(
     Exercise(
         "cnnlab.zoo._layers:SqueezeExcitation",
+        title="squeeze-and-excitation",
         chapter=_CHAPTER,
         order=11.1,
         outputs=("out",),

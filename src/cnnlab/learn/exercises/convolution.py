@@ -18,6 +18,7 @@ _CHAPTER = "Convolution and pooling"
 size = add(
     Exercise(
         "cnnlab.scratch.layers._geometry:output_size",
+        title="output size of a convolution",
         chapter=_CHAPTER,
         order=5.0,
         outputs=("size",),
@@ -93,6 +94,7 @@ def _inputs(random: np.random.Generator) -> Iterator[tuple[Array, Array, Array, 
 forward = add(
     Exercise(
         "cnnlab.scratch.layers.conv_naive:conv_forward_naive",
+        title="convolution in loops",
         chapter=_CHAPTER,
         order=5.1,
         outputs=("out", "cache"),
@@ -188,6 +190,7 @@ def padded_on_two_sides(x: Array, w: Array, b: Array, conv_param: Any) -> Any:
 backward = add(
     Exercise(
         "cnnlab.scratch.layers.conv_naive:conv_backward_naive",
+        title="gradients of a convolution, in loops",
         chapter=_CHAPTER,
         order=5.2,
         outputs=("dx", "dw", "db"),

@@ -16,6 +16,7 @@ from cnnlab.scratch.layers.dropout import dropout_forward
 forward = add(
     Exercise(
         "cnnlab.scratch.layers.dropout:dropout_forward",
+        title="inverted dropout",
         chapter="Normalisation and dropout",
         order=4.0,
         outputs=("out", "cache"),
@@ -114,6 +115,7 @@ def random_factors(x: Array, dropout_param: Any) -> Any:
 backward = add(
     Exercise(
         "cnnlab.scratch.layers.dropout:dropout_backward",
+        title="gradient of dropout",
         chapter="Normalisation and dropout",
         order=4.1,
         outputs=("dx",),

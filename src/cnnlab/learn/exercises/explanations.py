@@ -40,6 +40,7 @@ def _cases(random: np.random.Generator) -> Iterator[Case]:
 saliency = add(
     Exercise(
         "cnnlab.explain.methods.saliency:saliency",
+        title="saliency map",
         chapter=_CHAPTER,
         order=9.0,
         outputs=("saliency",),
@@ -112,6 +113,7 @@ def squared(probe: Any) -> Any:
 gradcam = add(
     Exercise(
         "cnnlab.explain.methods.gradcam:gradcam",
+        title="Grad-CAM",
         chapter=_CHAPTER,
         order=9.1,
         outputs=("map",),

@@ -15,9 +15,17 @@ _MODULE = "cnnlab.generate.gans.losses"
 _CHAPTER = "GANs (PyTorch)"
 
 
-def _discriminator(name: str, order: float, hints: tuple[str, ...]) -> Exercise:
+def _discriminator(name: str, title: str, order: float, hints: tuple[str, ...]) -> Exercise:
     exercise = add(
-        Exercise(f"{_MODULE}:{name}", chapter=_CHAPTER, order=order, outputs=("loss",), uses_torch=True, hints=hints)
+        Exercise(
+            f"{_MODULE}:{name}",
+            title=title,
+            chapter=_CHAPTER,
+            order=order,
+            outputs=("loss",),
+            uses_torch=True,
+            hints=hints,
+        )
     )
 
     @exercise.cases
@@ -73,6 +81,7 @@ def _softplus(x: Any) -> Any:
 
 vanilla = _discriminator(
     "vanilla_discriminator_loss",
+    "loss of the discriminator",
     8.0,
     (
         "Two means are added: one over real images, one over generated ones.",
@@ -101,6 +110,7 @@ def wrong_sign(real: Any, fake: Any) -> Any:
 generator = add(
     Exercise(
         f"{_MODULE}:vanilla_generator_loss",
+        title="loss of the generator",
         chapter=_CHAPTER,
         order=8.1,
         outputs=("loss",),
@@ -157,6 +167,7 @@ def logits_alone(fake: Any) -> Any:
 
 squares = _discriminator(
     "least_squares_discriminator_loss",
+    "loss of the discriminator, LSGAN",
     8.2,
     (
         "Logits of real images should be 1, those of generated ones 0; no sigmoid.",
@@ -183,6 +194,7 @@ def minus_one(real: Any, fake: Any) -> Any:
 
 hinge = _discriminator(
     "hinge_discriminator_loss",
+    "loss of the discriminator, hinge",
     8.3,
     (
         "A real image costs nothing from the logit 1 on, a generated one nothing from -1 down.",

@@ -16,6 +16,7 @@ from cnnlab.scratch.features import hog_feature, rgb_to_hue
 hue = add(
     Exercise(
         "cnnlab.scratch.features:rgb_to_hue",
+        title="the hue of each pixel",
         chapter="Nearest neighbours",
         order=0.3,
         outputs=("hue",),
@@ -99,6 +100,7 @@ def divided_by_value(images: Array) -> Any:
 hog = add(
     Exercise(
         "cnnlab.scratch.features:hog_feature",
+        title="histograms of oriented gradients",
         chapter="Nearest neighbours",
         order=0.4,
         outputs=("features",),

@@ -31,6 +31,7 @@ def _standardised(
 layer = add(
     Exercise(
         "cnnlab.scratch.layers.norm:layernorm_forward",
+        title="LayerNorm",
         chapter=_CHAPTER,
         order=4.4,
         outputs=("out", "cache"),
@@ -107,6 +108,7 @@ def beta_scaled(x: Array, gamma: Array, beta: Array, ln_param: Any) -> Any:
 group = add(
     Exercise(
         "cnnlab.scratch.layers.spatial_norm:spatial_groupnorm_forward",
+        title="GroupNorm of feature maps",
         chapter=_CHAPTER,
         order=4.6,
         outputs=("out", "cache"),

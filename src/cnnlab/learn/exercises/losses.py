@@ -32,6 +32,7 @@ def _sums_to_zero(answer: Function, case: Case) -> bool:
 softmax = add(
     Exercise(
         "cnnlab.scratch.layers.loss:softmax_loss",
+        title="cross entropy of softmax, with gradient",
         chapter="Losses",
         order=2.0,
         outputs=("loss", "dscores"),
@@ -125,6 +126,7 @@ def without_log(scores: Array, y: Array) -> Any:
 svm = add(
     Exercise(
         "cnnlab.scratch.layers.loss:svm_loss",
+        title="multiclass hinge loss, with gradient",
         chapter="Losses",
         order=2.1,
         outputs=("loss", "dscores"),

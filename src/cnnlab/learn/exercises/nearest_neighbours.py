@@ -26,6 +26,7 @@ def _vote(answer: Function, labels: Array, distances: Array, k: int) -> Any:
 distance = add(
     Exercise(
         f"{_CLASS}.compute_distances_no_loop",
+        title="distances of all pairs, without loops",
         chapter="Nearest neighbours",
         order=0.1,
         outputs=("distances",),
@@ -101,6 +102,7 @@ def mean(self: Any, X: Array) -> Any:
 vote = add(
     Exercise(
         f"{_CLASS}.predict_labels",
+        title="the vote of the k nearest",
         chapter="Nearest neighbours",
         order=0.2,
         outputs=("labels",),

@@ -13,6 +13,7 @@ from cnnlab.learn.runs import Array
 exercise = add(
     Exercise(
         "cnnlab.scratch.gradcheck:eval_numerical_gradient",
+        title="a gradient by central differences",
         chapter="Losses",
         order=2.2,
         outputs=("gradient",),

@@ -42,6 +42,7 @@ def _pooled(x: Array, param: Any, reduce: Callable[[Array], Any], step: int | No
 forward = add(
     Exercise(
         "cnnlab.scratch.layers.pool:max_pool_forward",
+        title="max pooling",
         chapter=_CHAPTER,
         order=5.3,
         outputs=("out", "cache"),
@@ -120,6 +121,7 @@ def stride_is_window(x: Array, pool_param: Any) -> Any:
 backward = add(
     Exercise(
         "cnnlab.scratch.layers.pool:max_pool_backward",
+        title="gradient of max pooling",
         chapter=_CHAPTER,
         order=5.4,
         outputs=("dx",),

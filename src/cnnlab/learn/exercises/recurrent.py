@@ -28,6 +28,7 @@ def _rnn_inputs(random: np.random.Generator, gates: int = 1) -> Iterator[list[Ar
 rnn_forward = add(
     Exercise(
         "cnnlab.scratch.layers.rnn:rnn_step_forward",
+        title="a step of a recurrent network",
         chapter=_CHAPTER,
         order=6.0,
         outputs=("next_h", "cache"),
@@ -96,6 +97,7 @@ def several_tanh(x: Array, prev_h: Array, Wx: Array, Wh: Array, b: Array) -> Any
 rnn_backward = add(
     Exercise(
         "cnnlab.scratch.layers.rnn:rnn_step_backward",
+        title="gradients of a recurrent step",
         chapter=_CHAPTER,
         order=6.1,
         outputs=("dx", "dprev_h", "dWx", "dWh", "db"),
@@ -173,6 +175,7 @@ def db_before_slope(dnext_h: Array, cache: Any) -> Any:
 lstm_forward = add(
     Exercise(
         "cnnlab.scratch.layers.lstm:lstm_step_forward",
+        title="a step of an LSTM",
         chapter=_CHAPTER,
         order=6.2,
         outputs=("next_h", "next_c", "cache"),
@@ -271,6 +274,7 @@ def states_swapped(x: Array, prev_h: Array, prev_c: Array, Wx: Array, Wh: Array,
 lstm_backward = add(
     Exercise(
         "cnnlab.scratch.layers.lstm:lstm_step_backward",
+        title="gradients of an LSTM step",
         chapter=_CHAPTER,
         order=6.3,
         outputs=("dx", "dprev_h", "dprev_c", "dWx", "dWh", "db"),

@@ -25,6 +25,7 @@ def _values(random: np.random.Generator, shape: tuple[int, ...]) -> Array:
 forward = add(
     Exercise(
         "cnnlab.scratch.layers.activation:relu_forward",
+        title="ReLU",
         chapter="Dense layers",
         order=1.2,
         outputs=("out", "cache"),
@@ -94,6 +95,7 @@ def clipped(x: Array) -> Any:
 backward = add(
     Exercise(
         "cnnlab.scratch.layers.activation:relu_backward",
+        title="gradient of ReLU",
         chapter="Dense layers",
         order=1.3,
         outputs=("dx",),

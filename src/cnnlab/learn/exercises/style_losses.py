@@ -24,6 +24,7 @@ def _solution(name: str) -> Any:
 content = add(
     Exercise(
         "cnnlab.generate.losses:content_loss",
+        title="content loss",
         chapter=_CHAPTER,
         order=7.0,
         outputs=("loss",),
@@ -87,6 +88,7 @@ def weight_squared(weight: Any, features: Any, target: Any) -> Any:
 gram = add(
     Exercise(
         "cnnlab.generate.losses:gram_matrix",
+        title="Gram matrix",
         chapter=_CHAPTER,
         order=7.1,
         outputs=("gram",),
@@ -163,6 +165,7 @@ def mixed(features: Any, normalize: bool = True) -> Any:
 style = add(
     Exercise(
         "cnnlab.generate.losses:style_loss",
+        title="style loss",
         chapter=_CHAPTER,
         order=7.2,
         outputs=("loss",),
@@ -245,6 +248,7 @@ def style_weight_squared(features: Any, layers: Any, targets: Any, weights: Any)
 variation = add(
     Exercise(
         "cnnlab.generate.losses:tv_loss",
+        title="total variation",
         chapter=_CHAPTER,
         order=7.3,
         outputs=("loss",),
@@ -321,6 +325,7 @@ def over_channels(image: Any, weight: float) -> Any:
 moments = add(
     Exercise(
         "cnnlab.generate.losses:moments",
+        title="mean and covariance of a layer output",
         chapter=_CHAPTER,
         order=7.4,
         outputs=("mean", "covariance"),

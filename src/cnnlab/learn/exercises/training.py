@@ -17,6 +17,7 @@ _CHAPTER = "Training (PyTorch)"
 cosine = add(
     Exercise(
         "cnnlab.training.rules:cosine",
+        title="cosine learning rate schedule",
         chapter=_CHAPTER,
         order=10.0,
         outputs=("rate",),
@@ -113,6 +114,7 @@ def _update(answer: Function, average: Any, current: Any, decay: float, step: in
 ema = add(
     Exercise(
         "cnnlab.training.optim:EMA.update",
+        title="EMA of a network's weights: one update",
         chapter=_CHAPTER,
         order=10.1,
         outputs=("parameters", "buffers"),
@@ -207,6 +209,7 @@ def copied(self: Any, model: Any, step: int) -> None:
 paste = add(
     Exercise(
         "cnnlab.data.batch_augment:paste_box",
+        title="CutMix: a box of another image",
         chapter=_CHAPTER,
         order=10.2,
         outputs=("mixed", "share"),
@@ -310,6 +313,7 @@ def _penalise(answer: Function, weights: Any, images: Any) -> Any:
 penalty = add(
     Exercise(
         "cnnlab.generate.gans.losses:r1_penalty",
+        title="gradient penalty R1",
         chapter="GANs (PyTorch)",
         order=8.4,
         outputs=("penalty", "gradient"),

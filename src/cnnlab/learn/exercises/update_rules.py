@@ -33,10 +33,11 @@ def _walk(*state: str) -> Callable[..., Any]:
     return call
 
 
-def _rule(name: str, order: float, state: tuple[str, ...], hints: tuple[str, ...]) -> Exercise:
+def _rule(name: str, title: str, order: float, state: tuple[str, ...], hints: tuple[str, ...]) -> Exercise:
     exercise = add(
         Exercise(
             f"cnnlab.scratch.optim:{name}",
+            title=title,
             chapter="Update rules",
             order=order,
             outputs=("weights", *("average of squares" if key == "cache" else key for key in state)),
@@ -77,6 +78,7 @@ def _settings(config: Any, **defaults: float) -> tuple[dict[str, Any], list[Any]
 
 momentum = _rule(
     "sgd_momentum",
+    "SGD with momentum",
     3.0,
     ("velocity",),
     (
@@ -152,6 +154,7 @@ def in_place(w: Array, dw: Array, config: Any = None) -> Any:
 
 rms = _rule(
     "rmsprop",
+    "RMSprop",
     3.1,
     ("cache",),
     (
@@ -222,6 +225,7 @@ def old_cache(w: Array, dw: Array, config: Any = None) -> Any:
 
 adam = _rule(
     "adam",
+    "Adam",
     3.2,
     ("m", "v"),
     (

@@ -18,6 +18,7 @@ from cnnlab.scratch.layers.temporal import temporal_softmax_loss
 embedding = add(
     Exercise(
         "cnnlab.scratch.layers.embedding:word_embedding_backward",
+        title="the gradient of word vectors",
         chapter="Sequences",
         order=6.4,
         outputs=("dW",),
@@ -83,6 +84,7 @@ def last_sequence(dout: Array, cache: Any) -> Any:
 temporal = add(
     Exercise(
         "cnnlab.scratch.layers.temporal:temporal_softmax_loss",
+        title="cross entropy of captions",
         chapter="Sequences",
         order=6.5,
         outputs=("loss", "dx"),

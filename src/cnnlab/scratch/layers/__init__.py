@@ -17,6 +17,7 @@ from cnnlab.scratch.layers.activation import (
     tanh_forward,
 )
 from cnnlab.scratch.layers.affine import affine_backward, affine_forward
+from cnnlab.scratch.layers.columns import im2col
 from cnnlab.scratch.layers.conv import conv_backward, conv_forward
 from cnnlab.scratch.layers.conv_naive import conv_backward_naive, conv_forward_naive
 from cnnlab.scratch.layers.dropout import dropout_backward, dropout_forward

@@ -1,9 +1,9 @@
-"""What convolution and pooling share: reading their settings, and the size of their outputs."""
+"""What convolution and pooling share: reading their settings, the size of their outputs, and receptive fields."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -82,3 +82,21 @@ def output_size(side: str, size: int, window: int, stride: int, pad: int = 0, di
 def float_type(*arrays: Array) -> np.dtype[Any]:
     """Return the dtype to compute in: that of the widest array; float32 for integers of up to 16 bits, else float64."""
     return np.result_type(*arrays, np.float32)
+
+
+def receptive_field(layers: Sequence[tuple[int, int, int]]) -> tuple[int, int]:
+    """Return size and jump of the receptive fields after a chain of convolutions and poolings, along one side.
+
+    The size is the number of pixels, from the first to the last, that an output depends on; the jump is the distance
+    between the receptive fields of neighbouring outputs, in pixels. Padding changes neither.
+    Source: Araujo, Norris & Sim, "Computing receptive fields of convolutional neural networks", Distill 2019.
+
+    Args:
+        layers: window, stride and dilation of each layer, from the image on; the window is the size of the filter or
+            pooling window in weights or positions.
+    """
+    size, jump = 1, 1
+    for window, stride, dilation in layers:
+        size += dilation * (window - 1) * jump
+        jump *= stride
+    return size, jump
