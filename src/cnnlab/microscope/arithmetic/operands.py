@@ -66,9 +66,7 @@ class Question:
         assert isinstance(tensor, Tensor)
         return tensor
 
-    def operand(
-        self, name: str, key: str, flat: Any, box: Sequence[Sequence[int]] | None = None, **numbers: float
-    ) -> Operand:
+    def operand(self, name: str, key: str, flat: Any, box: Sequence[Any] | None = None, **numbers: float) -> Operand:
         """Return an operand: some elements of an argument.
 
         Args:
@@ -90,39 +88,37 @@ class Question:
         operand |= self._places(key, tensor, flat, inside, box)
         if not inside.all():
             operand["mask"] = inside.astype(np.uint8)
+        places = operand.pop("places", None)
+        if places is not None and places.shape[1] == flat.size and "mask" not in operand:
+            # Elements that fill a box of the map in its order, such as a flattened map, have its shape.
+            first, last = np.array(operand["at"])
+            sides = tuple(last - first + 1)
+            if np.prod(sides) == flat.size:
+                order = np.ravel_multi_index(tuple(places - first[:, None]), sides)
+                if (order == np.arange(flat.size)).all():
+                    operand["array"] = operand["array"].reshape(sides)
         return operand | numbers
 
     def _places(
-        self, key: str, tensor: Tensor, flat: np.ndarray, inside: np.ndarray, box: Sequence[Sequence[int]] | None
+        self, key: str, tensor: Tensor, flat: np.ndarray, inside: np.ndarray, box: Sequence[Any] | None
     ) -> Operand:
         """Return the places of an operand's elements on the map that they come from."""
         origin = self.origins.get(key) or Origin(tuple(tensor.shape))
         plain = origin.positions is None and origin.shape == tuple(tensor.shape) and not origin.channels_last
         if box is not None and plain and tensor.ndim in (3, 4) and (tensor.ndim == 3) == (tensor.shape[0] > 1):
-            places: Operand = {"at": [[int(line[0]) for line in box], [int(line[-1]) for line in box]]}
-            gaps = [len(line) > 1 and bool((np.diff(line) != 1).any()) for line in box]
-            if any(gaps):
+            at: Operand = {"at": [[int(line[0]) for line in box], [int(line[-1]) for line in box]]}
+            if any(len(line) > 1 and bool((np.diff(line) != 1).any()) for line in box):
                 names = ("channels", "rows", "columns")
-                places |= {key: [int(i) for i in line] for key, line in zip(names, box, strict=True)}
-            return places
+                at |= {key: [int(i) for i in line] for key, line in zip(names, box, strict=True)}
+            return at
         positions = flat[inside]
         if origin.positions is not None:
             positions = origin.positions.reshape(-1).numpy()[positions]
             positions = positions[positions >= 0]
         if not positions.size:
             return {"at": None}
-        at = places_of(origin.shape, positions, origin.channels_last).reshape(3, -1)
-        return {"at": [at.min(axis=1).tolist(), at.max(axis=1).tolist()]}
-
-    def shape_of_all(self, key: str, flat: np.ndarray) -> tuple[int, int, int] | None:
-        """Return the shape (C, H, W) of the map that elements of an argument are all of, in reading order."""
-        origin = self.origins.get(key)
-        if origin is None or origin.channels_last or len(origin.shape) != 4 or origin.shape[0] != 1:
-            return None
-        positions = flat if origin.positions is None else origin.positions.reshape(-1).numpy()[flat]
-        size = int(np.prod(origin.shape))
-        whole = len(positions) == size and bool((positions == np.arange(size)).all())
-        return (origin.shape[1], origin.shape[2], origin.shape[3]) if whole else None
+        places = places_of(origin.shape, positions, origin.channels_last).reshape(3, -1)
+        return {"at": [places.min(axis=1).tolist(), places.max(axis=1).tolist()], "places": places}
 
 
 def _as_grid(flat: np.ndarray) -> np.ndarray:
@@ -137,6 +133,23 @@ def _as_grid(flat: np.ndarray) -> np.ndarray:
 def flat_position(shape: Sequence[int], index: Sequence[int]) -> int:
     """Return the position in reading order of the element of a tensor at an index."""
     return int(np.ravel_multi_index(tuple(index), tuple(shape))) if len(shape) else 0
+
+
+def broadcast_position(shape: Sequence[int], index: Sequence[int]) -> int:
+    """Return the position in reading order of the element of a tensor that broadcasting brings to an index."""
+    tail = index[len(index) - len(shape) :]
+    return flat_position(shape, [0 if side == 1 else i for i, side in zip(tail, shape, strict=True)])
+
+
+def constant(value: float, name: str = "constant", **numbers: float) -> Operand:
+    """Return an operand that is a number of the network's own."""
+    array = np.full((1, 1, 1), value, np.float32)
+    return {"name": name, "from": "constant", "array": array, "at": None, **numbers}
+
+
+def number_in(operand: Operand) -> float:
+    """Return the number of an operand of one."""
+    return float(operand["array"].item())
 
 
 def reply_of(

@@ -35,7 +35,8 @@ def recompute(reply: Mapping[str, Any]) -> float:
     if how == "sum":
         return float(sum(o["factor"] * a.sum() for a, o in zip(arrays, reply["operands"], strict=True)))
     if how == "multiply":
-        return float(np.prod([(a ** o["power"]).prod() for a, o in zip(arrays, reply["operands"], strict=True)]))
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            return float(np.prod([(a ** o["power"]).prod() for a, o in zip(arrays, reply["operands"], strict=True)]))
     if how == "choice":
         return float(arrays[0].ravel()[0])
     if how == "softmax":

@@ -1,0 +1,90 @@
+"""From the name of an operation to the arithmetic of one of its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from cnnlab.microscope.arithmetic import (
+    activations,
+    attention,
+    convolution,
+    elementwise,
+    moves,
+    norms,
+    pooling,
+    products,
+    reductions,
+    resizing,
+    softmax,
+)
+from cnnlab.microscope.arithmetic.axes import index_of
+from cnnlab.microscope.arithmetic.operands import Origin, Question, Reply, reply_of
+
+Family = Callable[[Question], Reply | None]
+
+_FAMILIES: dict[str, Family] = {}
+for _module in (
+    activations,
+    attention,
+    convolution,
+    elementwise,
+    moves,
+    norms,
+    pooling,
+    products,
+    reductions,
+    resizing,
+    softmax,
+):
+    _FAMILIES |= _module.OPERATIONS
+
+
+def work_out(
+    op_name: str,
+    arguments: Mapping[str, Any],
+    output: Tensor,
+    at: Sequence[int],
+    sources: Mapping[str, str],
+    *,
+    origins: Mapping[str, Origin] | None = None,
+    channels_last: bool = False,
+) -> Reply:
+    """Return one number of an operation's output, worked out from the operation's arguments.
+
+    Args:
+        op_name: name of the operation in torch's ATen library, such as ``convolution`` or ``relu_``.
+        arguments: arguments of the operation by name, with tensors on the CPU as they were before it ran: an in-place
+            operation overwrites them.
+        output: its output, or the first of several.
+        at: channel, row and column of the number in the view of the output (``axes``).
+        sources: names of the nodes and parameters that the arguments come from, by argument; ``tensors[0]`` is the
+            first one of the list ``tensors``.
+        origins: the outputs of those nodes, by argument, where the argument is made from one by moving its elements.
+        channels_last: whether the channels of an output of four dimensions are the last of them.
+
+    Returns:
+        The reply ``number`` of the protocol: the number computed in double precision from its operands (``value``), as
+        torch computed it (``torch``), how it is computed, its operands, steps, formula and a sentence.
+
+    Raises:
+        IndexError: the output has no such place.
+    """
+    index = index_of(output.shape, at, channels_last)
+    name = op_name.rstrip("_") if not op_name.endswith("__") else op_name
+    question = Question(name, arguments, output, index, sources, origins or {})
+    family = _FAMILIES.get(name)
+    reply = family(question) if family is not None else None
+    return _opaque(question) if reply is None else reply
+
+
+def _opaque(question: Question) -> Reply:
+    """Return the reply to a number whose arithmetic is not known: which inputs it takes."""
+    keys = moves.tensor_keys(question.arguments)
+    names = [question.sources.get(key, key) for key in keys]
+    taken = f"It is computed from {', '.join(names)}." if names else "It takes no input."
+    sentence = f"This number is {{value}}, but how {question.op} computes it is not shown here. {taken}"
+    operands = [{"name": key, "from": name, "at": None} for key, name in zip(keys, names, strict=True)]
+    return reply_of(question, "opaque", sentence, question.op, operands)
