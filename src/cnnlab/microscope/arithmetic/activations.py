@@ -49,11 +49,9 @@ def _applied(question: Question, name: str, parameters: Arguments, others: Any =
         passes = number > 0
         sentence = f"ReLU passes {text} on, as it is positive." if passes else f"ReLU makes 0 of {text}."
     elif name == "clamp":
-        low, high = parameters["minimum"], parameters["maximum"]
-        ends = [f"at least {number_text(low)}"] * (low is not None) + [f"at most {number_text(high)}"] * (
-            high is not None
-        )
-        sentence = f"This number is {text}, made {' and '.join(ends)}: {{value}}."
+        ends = [("minimum", "at least"), ("maximum", "at most")]
+        limits = [f"{words} {number_text(parameters[key])}" for key, words in ends if parameters[key] is not None]
+        sentence = f"This number is {text}, made {' and '.join(limits)}: {{value}}."
     elif name == "power":
         sentence = f"This number is {text} to the power of {number_text(parameters['exponent'])}: {{value}}."
     else:

@@ -21,7 +21,7 @@ from cnnlab.microscope.arithmetic import (
     softmax,
 )
 from cnnlab.microscope.arithmetic.axes import index_of
-from cnnlab.microscope.arithmetic.operands import Origin, Question, Reply, reply_of
+from cnnlab.microscope.arithmetic.operands import Question, Reply, reply_of
 
 Family = Callable[[Question], Reply | None]
 
@@ -47,9 +47,8 @@ def work_out(
     arguments: Mapping[str, Any],
     output: Tensor,
     at: Sequence[int],
-    sources: Mapping[str, str],
+    sources: Mapping[str, Any],
     *,
-    origins: Mapping[str, Origin] | None = None,
     channels_last: bool = False,
 ) -> Reply:
     """Return one number of an operation's output, worked out from the operation's arguments.
@@ -60,9 +59,8 @@ def work_out(
             operation overwrites them.
         output: its output, or the first of several.
         at: channel, row and column of the number in the view of the output (``axes``).
-        sources: names of the nodes and parameters that the arguments come from, by argument; ``tensors[0]`` is the
-            first one of the list ``tensors``.
-        origins: the outputs of those nodes, by argument, where the argument is made from one by moving its elements.
+        sources: names of the nodes and parameters that the arguments come from, by argument; None for one that comes
+            from neither, a list for a list of tensors.
         channels_last: whether the channels of an output of four dimensions are the last of them.
 
     Returns:
@@ -74,7 +72,7 @@ def work_out(
     """
     index = index_of(output.shape, at, channels_last)
     name = op_name.rstrip("_") if not op_name.endswith("__") else op_name
-    question = Question(name, arguments, output, index, sources, origins or {})
+    question = Question(name, arguments, output, index, sources, channels_last)
     family = _FAMILIES.get(name)
     reply = family(question) if family is not None else None
     return _opaque(question) if reply is None else reply
@@ -83,7 +81,7 @@ def work_out(
 def _opaque(question: Question) -> Reply:
     """Return the reply to a number whose arithmetic is not known: which inputs it takes."""
     keys = moves.tensor_keys(question.arguments)
-    names = [question.sources.get(key, key) for key in keys]
+    names = [question.source(key) for key in keys]
     taken = f"It is computed from {', '.join(names)}." if names else "It takes no input."
     sentence = f"This number is {{value}}, but how {question.op} computes it is not shown here. {taken}"
     operands = [{"name": key, "from": name, "at": None} for key, name in zip(keys, names, strict=True)]

@@ -86,8 +86,8 @@ FUNCTIONS = {
         lambda x, p: x if x > 0 else p["alpha"] * math.expm1(x / p["alpha"]),
     ),
     "mish": Function("Mish", "x * tanh(log(1 + exp(x)))", lambda x, p: x * math.tanh(softplus(x))),
-    "tanh": Function("tanh", "tanh(x)", lambda x, p: math.tanh(x)),
-    "sigmoid": Function("sigmoid", "1 / (1 + exp(-x))", lambda x, p: sigmoid(x)),
+    "tanh": Function("the hyperbolic tangent", "tanh(x)", lambda x, p: math.tanh(x)),
+    "sigmoid": Function("the sigmoid", "1 / (1 + exp(-x))", lambda x, p: sigmoid(x)),
     "log_sigmoid": Function("log sigmoid", "-log(1 + exp(-x))", lambda x, p: -softplus(-x)),
     "hardswish": Function(
         "hard swish", "x * min(max(x + 3, 0), 6) / 6", lambda x, p: x * min(max(x + 3, 0.0), 6.0) / 6
@@ -100,10 +100,10 @@ FUNCTIONS = {
         "threshold", "x > threshold ? x : value", lambda x, p: x if x > p["threshold"] else p["value"]
     ),
     "power": Function("power", "x ** exponent", _power),
-    "exp": Function("exponential", "exp(x)", lambda x, p: math.exp(x)),
-    "log": Function("logarithm", "log(x)", lambda x, p: math.log(x) if x else -math.inf),
-    "absolute": Function("absolute value", "|x|", lambda x, p: abs(x)),
-    "sine": Function("sine", "sin(x)", lambda x, p: math.sin(x)),
-    "cosine": Function("cosine", "cos(x)", lambda x, p: math.cos(x)),
+    "exp": Function("the exponential", "exp(x)", lambda x, p: math.exp(x)),
+    "log": Function("the logarithm", "log(x)", lambda x, p: math.log(x) if x else -math.inf),
+    "absolute": Function("the absolute value", "|x|", lambda x, p: abs(x)),
+    "sine": Function("the sine", "sin(x)", lambda x, p: math.sin(x)),
+    "cosine": Function("the cosine", "cos(x)", lambda x, p: math.cos(x)),
 }  # fmt: skip
 """Name of a function in the protocol -> the function; the page has the same ones."""

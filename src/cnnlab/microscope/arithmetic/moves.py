@@ -25,8 +25,8 @@ _MOVED = (
     "flip", "roll", "rot90", "diagonal", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle",
     "native_channel_shuffle", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d",
     "replication_pad1d", "replication_pad2d", "replication_pad3d", "unfold", "im2col", "as_strided", "cat", "concat",
-    "stack", "hstack", "vstack", "index", "index_select", "gather", "take", "masked_fill", "where", "tril", "triu",
-    "embedding", "view_as",
+    "stack", "hstack", "vstack", "index", "_unsafe_index", "index_select", "gather", "take", "masked_fill",
+    "where", "tril", "triu", "embedding", "view_as",
 )  # fmt: skip
 
 

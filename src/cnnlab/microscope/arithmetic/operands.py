@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,22 +18,6 @@ Operand = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Origin:
-    """The output of a node that an argument of an operation is made from by moving its elements.
-
-    Attributes:
-        shape: shape of the node's output, with its batch dimension.
-        positions: for each element of the argument its position in that output, in reading order, -1 for one that does
-            not come from there; None where the argument is that output, or a view of it in the same reading order.
-        channels_last: whether the channels of an output of four dimensions are the last of them.
-    """
-
-    shape: tuple[int, ...]
-    positions: Tensor | None = None
-    channels_last: bool = False
-
-
-@dataclass(frozen=True)
 class Question:
     """Which number is to be worked out.
 
@@ -42,16 +26,17 @@ class Question:
         arguments: arguments of the operation by name, as they were before it ran.
         output: its (first) output.
         index: index of the number in the output.
-        sources: names of the nodes and parameters that the arguments come from, by argument.
-        origins: outputs of those nodes, by argument; an argument without one is its node's output itself.
+        sources: names of the nodes and parameters that the arguments come from, by argument; None for one that comes
+            from neither, a list for a list of tensors.
+        channels_last: whether the channels of tensors of four dimensions are the last of them.
     """
 
     op: str
     arguments: Mapping[str, Any]
     output: Tensor
     index: tuple[int, ...]
-    sources: Mapping[str, str]
-    origins: Mapping[str, Origin] = field(default_factory=dict)
+    sources: Mapping[str, Any]
+    channels_last: bool = False
 
     @property
     def torch_value(self) -> float:
@@ -60,11 +45,13 @@ class Question:
 
     def argument(self, key: str) -> Tensor:
         """Return an argument that is a tensor; ``key`` is its name, or ``name[i]`` for one in a list."""
-        name, _, number = key.partition("[")
-        value = self.arguments[name]
-        tensor = value[int(number[:-1])] if number else value
+        tensor = _entry(self.arguments, key)
         assert isinstance(tensor, Tensor)
         return tensor
+
+    def source(self, key: str) -> str:
+        """Return the name of the node or parameter that an argument comes from, or else that of the argument."""
+        return _entry(self.sources, key) or key.partition("[")[0]
 
     def operand(self, name: str, key: str, flat: Any, box: Sequence[Any] | None = None, **numbers: float) -> Operand:
         """Return an operand: some elements of an argument.
@@ -83,9 +70,9 @@ class Question:
         inside = flat >= 0
         values = tensor.reshape(-1)[torch.from_numpy(np.where(inside, flat, 0).ravel())] if tensor.numel() else None
         array = np.zeros(flat.shape, np.float32) if values is None else values.float().numpy().reshape(flat.shape)
-        operand: Operand = {"name": name, "from": self.sources.get(key, key), "array": np.where(inside, array, 0)}
+        operand: Operand = {"name": name, "from": self.source(key), "array": np.where(inside, array, 0)}
         operand["array"] = operand["array"].astype(np.float32)
-        operand |= self._places(key, tensor, flat, inside, box)
+        operand |= self._places(tensor, flat, inside, box)
         if not inside.all():
             operand["mask"] = inside.astype(np.uint8)
         places = operand.pop("places", None)
@@ -99,26 +86,27 @@ class Question:
                     operand["array"] = operand["array"].reshape(sides)
         return operand | numbers
 
-    def _places(
-        self, key: str, tensor: Tensor, flat: np.ndarray, inside: np.ndarray, box: Sequence[Any] | None
-    ) -> Operand:
+    def _places(self, tensor: Tensor, flat: np.ndarray, inside: np.ndarray, box: Sequence[Any] | None) -> Operand:
         """Return the places of an operand's elements on the map that they come from."""
-        origin = self.origins.get(key) or Origin(tuple(tensor.shape))
-        plain = origin.positions is None and origin.shape == tuple(tensor.shape) and not origin.channels_last
-        if box is not None and plain and tensor.ndim in (3, 4) and (tensor.ndim == 3) == (tensor.shape[0] > 1):
+        is_map = (tensor.ndim == 3 and tensor.shape[0] > 1) or (tensor.ndim == 4 and tensor.shape[0] == 1)
+        if box is not None and is_map and not self.channels_last:
             at: Operand = {"at": [[int(line[0]) for line in box], [int(line[-1]) for line in box]]}
             if any(len(line) > 1 and bool((np.diff(line) != 1).any()) for line in box):
                 names = ("channels", "rows", "columns")
                 at |= {key: [int(i) for i in line] for key, line in zip(names, box, strict=True)}
             return at
         positions = flat[inside]
-        if origin.positions is not None:
-            positions = origin.positions.reshape(-1).numpy()[positions]
-            positions = positions[positions >= 0]
         if not positions.size:
             return {"at": None}
-        places = places_of(origin.shape, positions, origin.channels_last).reshape(3, -1)
+        places = places_of(tensor.shape, positions, self.channels_last).reshape(3, -1)
         return {"at": [places.min(axis=1).tolist(), places.max(axis=1).tolist()], "places": places}
+
+
+def _entry(mapping: Mapping[str, Any], key: str) -> Any:
+    """Return an entry of a mapping, or that of a list in it where the key is ``name[i]``."""
+    name, _, number = key.partition("[")
+    value = mapping.get(name)
+    return value[int(number[:-1])] if number and isinstance(value, list | tuple) else value
 
 
 def _as_grid(flat: np.ndarray) -> np.ndarray:

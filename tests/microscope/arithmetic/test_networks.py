@@ -1,0 +1,44 @@
+"""Every network of the zoo, run with values: random numbers of every operation are those of torch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from cnnlab.errors import CnnlabError
+from cnnlab.zoo import create_model, list_models
+from tests.microscope.arithmetic.checking import check, numbers
+
+SIZES = (28, 32, 64, 96, 128, 224)
+
+
+def run(name: str, per_operation: int) -> set[tuple]:
+    """Check a network at the smallest size that it takes, with statistics as after a training."""
+    torch.manual_seed(0)
+    for size in SIZES:
+        for channels in (1, 3):
+            try:
+                model = create_model(name, image_size=size, in_channels=channels)
+                with torch.no_grad():
+                    model.eval()(numbers(1, channels, size, size))
+            except (CnnlabError, RuntimeError, ValueError):
+                continue
+            generator = torch.Generator().manual_seed(1)
+            for module in model.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.running_mean.normal_(0, 0.1, generator=generator)
+                    module.running_var.uniform_(0.5, 2, generator=generator)
+            return set(check(model, numbers(1, channels, size, size), per_operation))
+    raise AssertionError(f"{name} takes none of the sizes {SIZES}")
+
+
+@pytest.mark.parametrize("name", ["lenet5", "resnet20", "mobilenet_v3_small"])
+def test_numbers_of_a_network(name: str) -> None:
+    assert "opaque" not in {how for _, how in run(name, 3)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list_models())
+def test_twenty_numbers_of_every_operation_of_every_network(name: str) -> None:
+    assert "opaque" not in {how for _, how in run(name, 20)}
