@@ -1,0 +1,117 @@
+"""One thread that computes, and the requests that wait for it."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from concurrent.futures import Future
+from typing import Any
+
+from cnnlab.errors import ProtocolError
+from cnnlab.microscope.protocol import Handle, answer, error_frame
+
+MOST_WAITING = 64
+
+
+class Job:
+    """A request on its way.
+
+    Attributes:
+        page: id of the page that asks.
+        request: the checked request.
+        reply: the frame of the reply, when it is there.
+    """
+
+    def __init__(self, page: str, request: dict[str, Any]) -> None:
+        self.page, self.request = page, request
+        self.reply: Future[bytes] = Future()
+        self.reply.set_running_or_notify_cancel()  # whoever waits cannot cancel it, so that a result can always be set
+        self._obsolete = threading.Event()
+
+    def obsolete(self) -> bool:
+        """Return whether nobody waits for the reply any more."""
+        return self._obsolete.is_set()
+
+    def give_up(self) -> None:
+        """Tell the computation that nobody waits for the reply any more."""
+        self._obsolete.set()
+
+
+class Worker:
+    """Answers requests one at a time in a thread of its own, in the order in which they came.
+
+    A request with a lane makes older ones of the same page and lane obsolete: one that waits is answered ``cancelled``
+    at once, one that is computed is told by its ``cancelled`` callback.
+
+    Args:
+        handle: the function that computes, :meth:`cnnlab.microscope.session.Microscope.handle`.
+        most_waiting: number of requests that may wait; further ones are refused as ``busy``.
+    """
+
+    def __init__(self, handle: Handle, most_waiting: int = MOST_WAITING) -> None:
+        self._handle, self._most_waiting = handle, most_waiting
+        self._waiting: deque[Job] = deque()
+        self._running: Job | None = None
+        self._closed = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._work, name="cnnlab microscope", daemon=True)
+        self._thread.start()
+
+    def submit(self, page: str, request: dict[str, Any]) -> Job:
+        """Put a checked request at the end of the queue.
+
+        Raises:
+            ProtocolError: too many requests wait, or the worker is closed (``busy``).
+        """
+        job, lane = Job(page, request), request.get("lane")
+        with self._changed:
+            if lane is not None:
+                self._give_up(lambda other: other.page == page and other.request.get("lane") == lane)
+            if self._closed:
+                raise ProtocolError("busy", "The server is being stopped.")
+            if len(self._waiting) >= self._most_waiting:
+                raise ProtocolError("busy", f"{len(self._waiting)} requests wait already. Try again in a moment.")
+            self._waiting.append(job)
+            self._changed.notify()
+        return job
+
+    def cancel(self, page: str, ticket: int) -> bool:
+        """Give up the requests of a page with a ticket; return whether there were any."""
+        with self._changed:
+            return self._give_up(lambda job: job.page == page and job.request.get("ticket") == ticket)
+
+    def forget(self, job: Job) -> None:
+        """Give up one request, because the connection that waits for it is closed."""
+        with self._changed:
+            self._give_up(lambda other: other is job)
+
+    def close(self, seconds: float = 2.0) -> None:
+        """Give up all requests and end the thread; wait for it at most some seconds."""
+        with self._changed:
+            self._closed = True
+            self._give_up(lambda job: True)
+            self._changed.notify()
+        self._thread.join(seconds)
+
+    def _give_up(self, concerned: Any) -> bool:
+        """Give up the requests for which ``concerned`` is true; the lock is held."""
+        jobs = [job for job in self._waiting if concerned(job)]
+        for job in jobs:
+            self._waiting.remove(job)
+            job.give_up()
+            job.reply.set_result(error_frame("cancelled", f"{job.request['do']}: a newer request took its place."))
+        if self._running is not None and concerned(self._running):
+            self._running.give_up()
+            return True
+        return bool(jobs)
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._running = None
+                while not self._waiting and not self._closed:
+                    self._changed.wait()
+                if self._closed:
+                    return
+                job = self._running = self._waiting.popleft()
+            job.reply.set_result(answer(self._handle, job.request, job.obsolete))
