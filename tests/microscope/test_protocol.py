@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cnnlab.errors import ProtocolError, UsageError
+from cnnlab.errors import DataError, ModelError, ProtocolError, UnknownNameError, UsageError
 from cnnlab.microscope.protocol import answer, check, complete, decode, encode, error_frame, key, number_text
 from cnnlab.microscope.requests import REQUESTS
 
@@ -274,7 +274,10 @@ def test_an_answer_is_the_frame_of_the_reply() -> None:
     ("error", "kind", "message"),
     [
         (ProtocolError("not_found", "There is no node."), "not_found", "There is no node."),
-        (UsageError("No.\nNever."), "failed", "No.\nNever."),
+        (UsageError("No.\nNever."), "bad_request", "No.\nNever."),
+        (DataError("No."), "bad_request", "No."),
+        (UnknownNameError("layer", "x", []), "not_found", 'There is no layer "x".'),
+        (ModelError("No."), "failed", "No."),
         (ZeroDivisionError("a\nb"), "failed", "open failed with ZeroDivisionError: a"),
     ],
 )

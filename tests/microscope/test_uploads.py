@@ -11,11 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from cnnlab.errors import ProtocolError
-from cnnlab.microscope.protocol import complete
-from cnnlab.microscope.uploads import Uploads
+from cnnlab.data import Preprocess
+from cnnlab.errors import ProtocolError, UnknownNameError
+from cnnlab.microscope import pictures
+from cnnlab.microscope.pictures import MOST_ADDED, Pictures, picture_of
+from cnnlab.microscope.uploads import read_upload
+from cnnlab.runs.classifier import Classifier
 
 PIXELS = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
 
@@ -24,10 +28,6 @@ def file_of(image: Image.Image, kind: str = "PNG", **options: Any) -> np.ndarray
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return np.frombuffer(buffer.getvalue(), np.uint8)
-
-
-def request(**fields: Any) -> dict[str, Any]:
-    return complete("add_image", name="photo", **fields)
 
 
 def bomb(side: int) -> np.ndarray:
@@ -41,32 +41,18 @@ def bomb(side: int) -> np.ndarray:
     return np.frombuffer(b"\x89PNG\r\n\x1a\n" + header + data + chunk(b"IEND", b""), np.uint8)
 
 
-def test_a_file_comes_back_as_its_picture_and_has_an_id_of_its_contents() -> None:
-    uploads = Uploads()
-    file = file_of(Image.fromarray(PIXELS))
-    upload = uploads.add(request(file=file))
-    assert uploads.add(request(file=file)).id == upload.id
-    assert len(uploads) == 1
-    assert upload.id in uploads
-    assert np.array_equal(np.asarray(uploads[upload.id].picture()), PIXELS)
+def read(file: np.ndarray) -> Image.Image:
+    return read_upload(file.tobytes(), "photo")
 
 
-@pytest.mark.parametrize("pixels", [PIXELS, PIXELS[..., :1]], ids=["colour", "grey"])
-def test_pixels_come_back(pixels: np.ndarray) -> None:
-    upload = Uploads().add(request(pixels=pixels))
-    assert np.array_equal(np.atleast_3d(np.asarray(upload.picture())), pixels)
-
-
-def test_the_same_bytes_in_another_shape_are_another_image() -> None:
-    uploads = Uploads()
-    assert uploads.add(request(pixels=PIXELS)).id != uploads.add(request(pixels=PIXELS.reshape(6, 4, 3))).id
+def test_a_file_comes_back_as_its_picture() -> None:
+    assert np.array_equal(np.asarray(read(file_of(Image.fromarray(PIXELS)))), PIXELS)
 
 
 def test_a_photo_is_turned_upright() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    upload = Uploads().add(request(file=file_of(Image.fromarray(PIXELS), exif=exif)))
-    assert upload.picture().size == (4, 6)
+    assert read(file_of(Image.fromarray(PIXELS), exif=exif)).size == (4, 6)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +63,7 @@ def test_a_photo_is_turned_upright() -> None:
 )  # fmt: skip
 def test_what_is_no_picture_is_refused(data: bytes) -> None:
     with pytest.raises(ProtocolError) as caught:
-        Uploads().add({"name": "photo", "file": np.frombuffer(data, np.uint8)})
+        read_upload(data, "photo")
     assert caught.value.kind == "bad_request"
     assert "Choose a JPEG or PNG file." in str(caught.value)
 
@@ -88,7 +74,7 @@ def test_a_picture_bomb_is_refused_quickly_and_cheaply(side: int) -> None:
     tracemalloc.start()
     began = time.perf_counter()
     with pytest.raises(ProtocolError) as caught:
-        Uploads().add(request(file=file))
+        read(file)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert caught.value.kind == "too_large"
@@ -96,18 +82,25 @@ def test_a_picture_bomb_is_refused_quickly_and_cheaply(side: int) -> None:
     assert peak < 2**20
 
 
-def test_the_oldest_are_dropped() -> None:
-    uploads = Uploads(most_images=3)
-    ids = [uploads.add(request(pixels=np.full((2, 2, 1), i, np.uint8))).id for i in range(5)]
-    assert [upload.id for upload in uploads.all()] == ids[2:]
-    with pytest.raises(ProtocolError, match="the oldest are dropped") as caught:
-        uploads[ids[0]]
-    assert caught.value.kind == "not_found"
+@pytest.fixture
+def classifier() -> Classifier:
+    return Classifier("none", "none", torch.nn.Identity(), Preprocess(8, 1, (0.0,), (1.0,)), ["a"])
 
 
-def test_the_bytes_of_all_pictures_are_bounded() -> None:
-    uploads = Uploads(most_bytes=100)
-    first, second = (uploads.add(request(pixels=np.full((8, 8, 1), i, np.uint8))) for i in range(2))
-    assert (first.id in uploads, second.id in uploads) == (False, True)
-    with pytest.raises(ProtocolError, match="at most 100 can be kept"):
-        uploads.add(request(pixels=np.zeros((11, 11, 1), np.uint8)))
+def test_the_oldest_of_the_images_that_people_added_are_dropped(classifier: Classifier) -> None:
+    first = picture_of("first", np.zeros((2, 2, 1), np.uint8))
+    images = Pictures([first])
+    ids = [images.add("drawn", np.full((2, 2, 1), i + 1, np.uint8), classifier).id for i in range(MOST_ADDED + 2)]
+    assert images.get(first.id).name == "first"
+    assert images.get(ids[2]).id == ids[2]
+    with pytest.raises(UnknownNameError):
+        images.get(ids[1])
+
+
+def test_the_bytes_of_added_images_are_bounded(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "MOST_BYTES", 100)
+    images = Pictures([picture_of("first", np.zeros((2, 2, 1), np.uint8))])
+    one, two = (images.add("drawn", np.full((8, 8, 1), i, np.uint8), classifier).id for i in (1, 2))
+    assert images.get(two).id == two
+    with pytest.raises(UnknownNameError):
+        images.get(one)

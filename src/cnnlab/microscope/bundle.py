@@ -46,8 +46,9 @@ def script(host: str, folder: Path = PAGE) -> str:
         order = list(graphlib.TopologicalSorter(imports).static_order())
     except graphlib.CycleError:
         order = list(texts)  # functions may be used before the line of their definition
+    plain = {name: _plain(name, texts[name]) for name in order}
     _check_names(texts)
-    return "".join(f"// {name}\n{_plain(name, texts[name])}\n" for name in order)
+    return "".join(f"// {name}\n{text}\n" for name, text in plain.items())
 
 
 def style(folder: Path = PAGE) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -12,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from cnnlab.errors import DataError, UnknownNameError
+from cnnlab.errors import UnknownNameError
+from cnnlab.microscope.uploads import read_upload
 from cnnlab.runs.classifier import Classifier
 
 MOST_ADDED = 32  # images that people added and that are kept; the oldest goes first
+MOST_BYTES = 128 * 2**20  # of all of them, as they were sent
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,16 +41,11 @@ class Picture:
         """Return the image as :meth:`cnnlab.runs.classifier.Classifier.views` takes it.
 
         Raises:
-            DataError: it is no picture.
+            ProtocolError: it is no picture, or too large a one.
         """
         if not isinstance(self.source, bytes):
             return self.source
-        try:
-            picture = Image.open(io.BytesIO(self.source))
-            picture.load()
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise DataError(f"{self.name} is no picture that can be read: {error}") from None
-        return picture
+        return read_upload(self.source, self.name)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what the page is told."""
@@ -90,13 +85,14 @@ class Pictures:
 
         Raises:
             DataError: it is no picture.
+            ProtocolError: likewise, or it is too large.
         """
         picture = picture_of(name, source)
         if picture.id not in self.first:
             classifier.views(picture.opened())
             self._added[picture.id] = picture
             self._added.move_to_end(picture.id)
-            while len(self._added) > MOST_ADDED:
+            while len(self._added) > MOST_ADDED or sum(map(_size, self._added.values())) > MOST_BYTES:
                 self._added.popitem(last=False)
         return self.get(picture.id)
 
@@ -121,6 +117,12 @@ class Pictures:
         while len(self._views) > 2 * MOST_ADDED:
             self._views.popitem(last=False)
         return self._views[key]
+
+
+def _size(picture: Picture) -> int:
+    """Return the number of bytes of an image that people added."""
+    source = picture.source
+    return source.nbytes if isinstance(source, np.ndarray | Tensor) else len(source)
 
 
 def _as_input(image: Tensor) -> tuple[Tensor, np.ndarray]:

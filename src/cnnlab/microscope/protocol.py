@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnlab.errors import CnnlabError, ProtocolError
+from cnnlab.errors import CnnlabError, DataError, ProtocolError, UnknownNameError, UsageError
 from cnnlab.files import finite_values
 from cnnlab.microscope.requests import ENVELOPE, check, complete
 
@@ -246,11 +246,18 @@ def answer(handle: Handle, request: Mapping[str, Any], cancelled: Callable[[], b
     except ProtocolError as error:
         return error_frame(error.kind, str(error))
     except CnnlabError as error:
-        return error_frame("failed", str(error))
+        return error_frame(_kind_of(error), str(error))
     except Exception as error:
         _log.exception("The request %s failed.", request.get("do"))
         line = (str(error).splitlines() or [""])[0][:300]
         return error_frame("failed", f"{request.get('do')} failed with {type(error).__name__}: {line}")
+
+
+def _kind_of(error: CnnlabError) -> str:
+    """Return the kind of the protocol for an error of the rooms below."""
+    if isinstance(error, UnknownNameError):
+        return "not_found"
+    return "bad_request" if isinstance(error, UsageError | DataError) else "failed"
 
 
 def error_frame(kind: str, message: str) -> bytes:

@@ -98,7 +98,8 @@ def _refusal(reason: str, path: str) -> Response:
 
 
 def _frame(frame: bytes, status: int = 200) -> Response:
-    return Response(frame, status, media_type="application/octet-stream")
+    headers = {} if status == 200 else {"Connection": "close"}  # what of the body is not read yet is not wanted
+    return Response(frame, status, headers, media_type="application/octet-stream")
 
 
 class _Desk:
