@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from cnnlab.errors import ModelError, UsageError
 from cnnlab.tracing.record import Trace
-from cnnlab.tracing.recorder import Observer, Recorder, copy_of, no_fast_path
+from cnnlab.tracing.recorder import Observer, Recorder, copy_of, no_fast_path, uncompiled_run
 
 Inputs = Tensor | Sequence[Any] | Mapping[str, Any] | None
 """Tensors or shapes: one, a sequence of them for several arguments, or a mapping for arguments by keyword."""
@@ -115,6 +115,7 @@ def _record(
         torch.random.fork_rng(generators),
         torch.autocast(device.type if device.type != "meta" else "cpu", enabled=False),
         no_fast_path(),
+        uncompiled_run(),
     ):
         inputs = [recorder.value(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         with recorder, device:

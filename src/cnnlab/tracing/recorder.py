@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -50,6 +51,12 @@ def copy_of(model: nn.Module, device: torch.device, originals: dict[int, Tensor]
             if not type(hook).__module__.startswith("torch.nn.utils"):
                 del module._forward_pre_hooks[key]
     return twin
+
+
+def uncompiled_run() -> AbstractContextManager[Any]:
+    """Return a context in which compiled parts of a network run as they were written, so that each operation is seen."""
+    # Whoever has compiled something has loaded torch._dynamo; the others are spared two seconds.
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
 @contextmanager
@@ -118,6 +125,12 @@ class Recorder(TorchDispatchMode):
                 self.hooks.append(module.register_forward_pre_hook(self._enter, with_kwargs=True))
                 self.hooks.append(module.register_forward_hook(self._leave, with_kwargs=True))
             paths.append(path)
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Otherwise torch wraps __torch_dispatch__ for its compiler, whose import takes two seconds. The compiler is off
+        # while a pass is recorded, see uncompiled_run.
+        return False
 
     def _enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         parent = self.stack[-1] if self.stack else None
