@@ -83,6 +83,7 @@ def test_a_pass_with_values_does_not_load_the_compiler() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # from the import of torch._dynamo
 def test_a_compiled_network_is_recorded_as_it_was_written() -> None:
     model = create_model("lenet5", image_size=28)
     compiled = summarise(torch.compile(model), (1, 1, 28, 28))

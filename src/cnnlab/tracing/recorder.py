@@ -54,7 +54,7 @@ def copy_of(model: nn.Module, device: torch.device, originals: dict[int, Tensor]
 
 
 def uncompiled_run() -> AbstractContextManager[Any]:
-    """Return a context in which compiled parts of a network run as they were written, so that each operation is seen."""
+    """Return a context in which compiled parts of a network run as they were written, so that they can be recorded."""
     # Whoever has compiled something has loaded torch._dynamo; the others are spared two seconds.
     return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
