@@ -11,7 +11,7 @@ export function group_tree(graph) {
   const stages = new Map((graph.stages || []).map((stage) => [stage.name, stage]));
   for (const node of graph.nodes) {
     let group = top;
-    if (node.stage !== null && node.stage !== undefined && node.id !== graph.input) {
+    if (node.stage && node.id !== graph.input) {
       const stage = stages.get(node.stage);
       group = child_group(group, `stage ${node.stage}`, stage ? stage.title : node.stage, node.stage);
     }
