@@ -88,6 +88,8 @@ class NetworkGraph:
         sources: position of an operation -> name of an argument -> address of the node that made the tensor, or name of
             the parameter that it is; None for a constant, a list for a list of tensors.
         names: names of the operations in their order; another order means that the network took another way.
+        moves: position of the operation of a ``move`` -> shape of the output that it moves, perhaps in several steps,
+            and for each number of its own output the position in that one, -1 for padding.
     """
 
     nodes: Mapping[str, Node]
@@ -95,6 +97,7 @@ class NetworkGraph:
     stages: tuple[str, ...]
     sources: Mapping[int, Mapping[str, Any]]
     names: tuple[str, ...]
+    moves: Mapping[int, tuple[tuple[int, ...], Tensor]] = field(default_factory=dict)
 
     def node(self, address: str) -> Node:
         """Return a node.
@@ -125,6 +128,7 @@ class _Draft:
     kind: str
     label: str
     feeds: list[_Draft | None] = field(default_factory=list)  # None is the image
+    moved: tuple[tuple[int, ...], Tensor] | None = None  # see NetworkGraph.moves
 
 
 @dataclass(eq=False)
@@ -188,6 +192,7 @@ def graph_of(model: nn.Module, record: Trace) -> NetworkGraph:
         stages=tuple(dict.fromkeys(node.stage for node in nodes.values() if node.stage)),
         sources={draft.position: _named_sources(draft, taken[draft], addresses, names) for draft in drafts},
         names=tuple(op.name for op in record.ops),
+        moves={draft.position: draft.moved for draft in drafts if draft.moved is not None},
     )
 
 
@@ -240,7 +245,7 @@ def _settled(source: _Source, drafts: list[_Draft], taken: dict[_Draft, dict[Val
         return source.draft
     name = source.move.name.rstrip("_")
     label = "flatten" if len(source.positions.shape) == 2 < len(source.made) else _MOVE_LABELS.get(name, name)
-    draft = _Draft(source.move, source.position, "move", label, [source.draft])
+    draft = _Draft(source.move, source.position, "move", label, [source.draft], (source.made, source.positions))
     taken[draft] = dict.fromkeys(source.move.inputs, source.draft)
     # The order of computation: a move comes before whatever is computed after it.
     place = next((i for i, other in enumerate(drafts) if other.position > draft.position), len(drafts))

@@ -13,7 +13,7 @@ import torch
 
 import cnnlab
 from cnnlab.errors import UsageError
-from cnnlab.microscope.arithmetic.axes import to_view
+from cnnlab.microscope.arithmetic import to_view, work_out
 from cnnlab.microscope.graph import Node
 from cnnlab.microscope.passes import Change, Player, Result
 from cnnlab.microscope.pictures import Picture, Pictures
@@ -200,15 +200,13 @@ class Microscope:
     def _number(self, request: Mapping[str, Any], cancelled: Cancelled) -> dict[str, Any]:
         address, at = request["node"], tuple(request["at"])
         player, result = self.result(request["scene"], outputs=[address], arguments=[address])
-        from cnnlab.microscope import arithmetic
-
-        work_out: Any = vars(arithmetic)["work_out"]
         node, output = player.graph.node(address), result.outputs[address]
         self._check_position(node, at, to_view(output).shape)
         name = player.graph.names[node.position]
-        reply = work_out(name, result.arguments[address], output, at, player.graph.sources[node.position])
+        sources, moved = player.graph.sources[node.position], player.graph.moves.get(node.position)
+        reply = work_out(name, result.arguments[address], output, at, sources, moved=moved)
         factors = [c["factor"] for c in request["scene"]["changes"] if c["node"] == address and c["channel"] == at[0]]
-        if factors:  # this very channel was scaled by hand
+        if factors and reply["how"] != "opaque":  # this very channel was scaled by hand
             reply["factor"] = factors[-1]
             reply["value"] *= factors[-1]
             reply["steps"].append(

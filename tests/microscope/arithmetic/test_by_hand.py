@@ -202,6 +202,22 @@ def test_padding_is_no_number_of_the_network() -> None:
     assert (reply["value"], reply["operands"][0]["from"]) == (7, "constant")
 
 
+def test_moves_in_a_row_lead_back_to_the_pixel_of_the_node() -> None:
+    """As in the shortcuts of ResNet-20: every second pixel, then a channel of zeros before and after."""
+    arguments = {"self": MAP[:, :, ::2, ::2], "pad": [0, 0, 0, 0, 1, 1], "value": 0.0}
+    output = F.pad(MAP[:, :, ::2, ::2], (0, 0, 0, 0, 1, 1))
+    positions = F.pad(torch.arange(16).reshape(1, 1, 4, 4)[:, :, ::2, ::2], (0, 0, 0, 0, 1, 1), value=-1)
+    moved = ((1, 1, 4, 4), positions)
+    reply = work_out("constant_pad_nd", arguments, output, (1, 1, 0), {"self": "conv"}, moved=moved)
+    assert (reply["value"], reply["operands"][0]["at"]) == (8, [[0, 2, 0], [0, 2, 0]])
+    zero = work_out("constant_pad_nd", arguments, output, (2, 1, 0), {"self": "conv"}, moved=moved)
+    assert (zero["value"], zero["operands"][0]["from"]) == (0, "constant")
+
+
+def test_a_channel_scaled_by_hand_is_recomputed_with_its_factor() -> None:
+    assert recompute(one(F.relu, MAP, "relu", (0, 1, 1)) | {"factor": 0.5}) == 2.5
+
+
 def test_softmax() -> None:
     reply = one(lambda x: F.softmax(x, 1), torch.tensor([[0.0, math.log(3.0)]]), "_softmax", (1, 0, 0))
     assert reply["value"] == pytest.approx(3 / 4)

@@ -49,6 +49,7 @@ def work_out(
     at: Sequence[int],
     sources: Mapping[str, Any],
     *,
+    moved: tuple[Sequence[int], Tensor] | None = None,
     channels_last: bool = False,
 ) -> Reply:
     """Return one number of an operation's output, worked out from the operation's arguments.
@@ -61,6 +62,8 @@ def work_out(
         at: channel, row and column of the number in the view of the output (``axes``).
         sources: names of the nodes and parameters that the arguments come from, by argument; None for one that comes
             from neither, a list for a list of tensors.
+        moved: for the last of several operations that move the output of a node about: the shape of that output, and
+            for each number of the last output its position in that one, -1 for one that was filled in.
         channels_last: whether the channels of an output of four dimensions are the last of them.
 
     Returns:
@@ -74,7 +77,10 @@ def work_out(
     name = op_name.rstrip("_") if not op_name.endswith("__") else op_name
     question = Question(name, arguments, output, index, sources, channels_last)
     family = _FAMILIES.get(name)
-    reply = family(question) if family is not None else None
+    if moved is not None:
+        reply = moves.over_all_steps(question, *moved)
+    else:
+        reply = family(question) if family is not None else None
     return _opaque(question) if reply is None else reply
 
 

@@ -6,12 +6,13 @@ whose elements are 1, 2, 3, ...; a 0 in the result is a number that the operatio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from cnnlab.microscope.arithmetic.axes import places_of
 from cnnlab.microscope.arithmetic.operands import Question, Reply, broadcast_position, constant, number_text, reply_of
 
 _SAME = (
@@ -40,9 +41,7 @@ def move(question: Question) -> Reply | None:
         return None
     position = int(moved[question.index]) - 1
     if position < 0:
-        value = question.torch_value
-        sentence = f"No number of a node is here: the operation fills in {number_text(value)}."
-        return reply_of(question, "choice", sentence, "constant", [constant(value)])
+        return _filled(question)
     for key in tensor_keys(question.arguments):
         size = question.argument(key).numel()
         if position < size:
@@ -51,10 +50,33 @@ def move(question: Question) -> Reply | None:
     return None
 
 
+def over_all_steps(question: Question, shape: Sequence[int], positions: Tensor) -> Reply | None:
+    """Return the arithmetic of a number that several operations in a row copy from the output of a node.
+
+    Args:
+        question: the question, about the last of the operations.
+        shape: shape of the node's output.
+        positions: for each number of the last output its position in the node's, -1 for one that was filled in.
+    """
+    reply = move(question)
+    position = int(positions[question.index])
+    if reply is None or position < 0:
+        return _filled(question)
+    places = places_of(shape, position, question.channels_last)
+    reply["operands"][0]["at"] = [places.tolist()] * 2
+    return reply
+
+
 def _copied(question: Question, key: str, position: int) -> Reply:
     operand = question.operand("number", key, [position])
     sentence = f"This number is copied from {operand['from']}, unchanged: {{value}}."
     return reply_of(question, "choice", sentence, "x", [operand])
+
+
+def _filled(question: Question) -> Reply:
+    value = question.torch_value
+    sentence = f"No number of a node is here: the operation fills in {number_text(value)}."
+    return reply_of(question, "choice", sentence, "constant", [constant(value)])
 
 
 def moved_positions(op: str, arguments: Mapping[str, Any], output: Tensor) -> Tensor | None:

@@ -15,11 +15,17 @@ def recompute(reply: Mapping[str, Any]) -> float:
     """Return the number of a reply, computed in double precision from its operands alone.
 
     Args:
-        reply: the reply of ``work_out``. What an operation without known arithmetic computes is taken as it is.
+        reply: the reply of ``work_out``. What an operation without known arithmetic computes is taken as it is. A
+            channel that was scaled by hand has a ``factor``.
     """
-    how = reply["how"]
-    if how == "opaque":
+    if reply["how"] == "opaque":
         return float(reply["torch"])
+    return _computed(reply) * float(reply.get("factor", 1))
+
+
+def _computed(reply: Mapping[str, Any]) -> float:
+    """Return what the rule of a reply gives."""
+    how = reply["how"]
     arrays = [np.asarray(operand["array"], np.float64) for operand in reply["operands"] if "array" in operand]
     if how == "weighted_sum":
         return float((arrays[0] * arrays[1]).sum() + reply["bias"])
