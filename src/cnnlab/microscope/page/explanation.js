@@ -1,7 +1,114 @@
 // Explanations: a method's map over the photo, its scores, and the class that it explains.
 
+import { el, fill, number_text } from "./dom.js";
+import { paint_legend, paint_map, paint_photo, range_of, scale_for } from "./colours.js";
+import { loader } from "./store.js";
+
+const BEST_FIRST = ["gradcam", "layercam"]; // of the methods that a page begins with
+const SCORES = {
+  deletion: ["Deletion", "lower is better", "the mean probability of the class while its most important pixels are removed, the first ones first"],
+  insertion: ["Insertion", "higher is better", "the mean probability of the class while its most important pixels come back, the first ones first"],
+};
+
+// What the reader chose stays while the page is open.
+const explaining = { method: null, target: null, opacity: 0.6 };
+
 /** Show the explanation of the scene in `root`; returns its end. */
 export function show_explanation(root, store) {
-  root.textContent = "Explanation";
-  return () => {};
+  const methods = store.state.explanations;
+  if (!methods.length) {
+    fill(root, el("p", null, "There is no explanation for this network here."));
+    return () => {};
+  }
+  const state = explaining;
+  if (!methods.some(({ name }) => name === state.method))
+    state.method = (methods.find(({ name }) => name === BEST_FIRST[0]) || methods[0]).name;
+  const photo = el("canvas", { class: "photo", "aria-hidden": "true" });
+  const overlay = el("canvas", { class: "overlay", role: "img" });
+  const side = el("div", { class: "explanation-side", "aria-live": "polite" });
+  const legend = el("div", { class: "legend-row" });
+  const [load_photo, load_answer, load_map, load_scores] = [0, 1, 2, 3].map(() => loader(store));
+
+  const method = el("select", { onchange: () => {
+    state.method = method.value;
+    ask();
+  } }, methods.map(({ name, title }) => el("option", { value: name, selected: name === state.method }, title)));
+  const target = el("select", { onchange: () => {
+    state.target = target.value === "" ? null : Number(target.value);
+    ask();
+  } });
+  const opacity = el("input", { type: "range", min: 0, max: 1, step: 0.05, value: state.opacity, oninput: () => {
+    state.opacity = Number(opacity.value);
+    overlay.style.opacity = opacity.value;
+  } });
+  overlay.style.opacity = String(state.opacity);
+  fill(root, el("div", { class: "fields" },
+    el("label", { class: "field" }, el("span", null, "Method"), method),
+    el("label", { class: "field" }, el("span", null, "Class"), target),
+    el("label", { class: "field" }, el("span", null, "Opacity of the map"), opacity)),
+  el("div", { class: "explanation" },
+    el("figure", null, el("div", { class: "overlaid" }, photo, overlay), legend), side));
+
+  function ask() {
+    const { scene } = store.state;
+    const body = { do: "explanation", scene, method: state.method, target: state.target };
+    overlay.classList.add("stale");
+    load_scores.stop();
+    load_map({ ...body, scores: false, lane: "explanation" }, (reply) => {
+      overlay.classList.remove("stale");
+      draw(reply);
+      fill(side, sentences_of(reply), el("p", { class: "quiet" }, "Computing its scores…"));
+      load_scores({ ...body, scores: true, lane: "explanation:scores" }, (scored) => fill(side, sentences_of(scored), score_table(scored.scores)));
+    });
+  }
+  function draw(reply) {
+    const [low, high] = range_of(reply.map);
+    const scale = reply.signed ? scale_for(Math.min(low, -1e-12), high) : scale_for(Math.min(0, low), high);
+    paint_map(overlay, reply.map, scale);
+    overlay.setAttribute("aria-label", `${title_of(reply)} for ${reply.target_name}`);
+    const strip = el("canvas", { class: "legend", "aria-hidden": "true" });
+    paint_legend(strip, scale);
+    fill(legend, el("span", null, number_text(scale.low)), strip, el("span", null, number_text(scale.high)));
+  }
+  function title_of() {
+    return methods.find(({ name }) => name === state.method).title;
+  }
+  function sentences_of(reply) {
+    const meaning = reply.signed
+      ? "Orange pixels speak for the class, blue ones against it; the stronger the colour, the more they matter."
+      : "The redder a pixel, the more the answer depends on it.";
+    return [el("h2", null, `${title_of()}: which pixels speak for “${reply.target_name}”?`), el("p", null, meaning),
+      reply.notes.map((note) => el("p", { class: "quiet" }, note)),
+      el("p", { class: "quiet" }, `Computed in ${number_text(reply.seconds, 2)} s.`)];
+  }
+  const end = store.follow(["scene"], ({ scene }) => {
+    load_photo({ do: "image", image: scene.image, lane: "explanation:photo" }, (reply) => paint_photo(photo, reply.pixels));
+    load_answer({ do: "answer", scene, lane: "explanation:answer" }, (reply) => fill_targets(target, store.state.classes, reply, state));
+    ask();
+  });
+  return () => {
+    end();
+    for (const load of [load_photo, load_answer, load_map, load_scores]) load.stop();
+  };
+}
+
+/** The classes to choose from: the likeliest, then the five at the top, then all. */
+function fill_targets(select, classes, answer, state) {
+  const option = (index, text) => el("option", { value: String(index) }, text);
+  fill(select, el("option", { value: "" }, `the likeliest: ${answer.top[0].name}`),
+    el("optgroup", { label: "At the top" }, answer.top.map(({ index, name, probability }) => option(index, `${name} (${(100 * probability).toFixed(1)} %)`))),
+    el("optgroup", { label: "All classes" }, classes.map((name, index) => option(index, name))));
+  select.value = state.target === null ? "" : String(state.target);
+}
+
+/** The scores of a map, with one sentence on what each means. */
+function score_table(scores) {
+  const known = Object.keys(SCORES).filter((name) => scores && typeof scores[name] === "number");
+  if (!known.length) return el("p", { class: "quiet" }, "There are no scores for this map.");
+  const rows = known.map((name) => {
+    const [title, better, meaning] = SCORES[name];
+    return el("div", { class: "score" }, el("b", null, number_text(scores[name], 2)), el("span", null, `${title} (${better}): ${meaning}.`));
+  });
+  const chance = typeof scores.random === "number" && el("p", { class: "quiet" }, `A random map scores ${number_text(scores.random, 2)}.`);
+  return [el("h3", null, "Does the map agree with the network?"), rows, chance];
 }
