@@ -133,7 +133,7 @@ function brush_tools(tool, { photo, channels, most, take_back, clear }) {
       tool.colour = colour.value;
       choices[Object.keys(kinds).indexOf("paint")].click();
     } }) : null;
-  return el("div", { class: "tools" }, el("span", { class: "segmented", role: "group", "aria-label": "Brush" }, choices), colour,
+  return el("div", { class: "toolbar" }, el("span", { class: "segmented", role: "group", "aria-label": "Brush" }, choices), colour,
     el("label", { class: "speed" }, "Size ", size), button("Undo stroke", take_back), button("Clear", clear));
 }
 

@@ -162,7 +162,7 @@ export function show_camera(root, store) {
   const taken = () => send(drawn_pixels(video, video.videoWidth, video.videoHeight, CAMERA_SIDE));
   const live = el("input", { type: "checkbox", onchange: () => follow() });
   const take = button("Take the picture", taken, { class: "main" });
-  const tools = el("div", { class: "tools", hidden: true }, take, el("label", null, live, " follow live"));
+  const tools = el("div", { class: "toolbar", hidden: true }, take, el("label", null, live, " follow live"));
   let stream = null;
   let gone = false;
   const follow = async () => {

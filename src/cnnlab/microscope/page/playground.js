@@ -2,9 +2,8 @@
 
 import { button, cell_under, clamp, el, wants_stillness } from "./dom.js";
 import { drawing_board } from "./board.js";
-import { sentence_line } from "./help.js";
 import {
-  NAMED_KERNELS, channel_of, convolution_at, convolve, output_size, pool, pooling_at, resized_kernel, shrunk, size_formula,
+  NAMED_KERNELS, channel_of, convolution_at, convolve, pool, pooling_at, resized_kernel, shrunk, size_formula,
 } from "./sliding.js";
 import { GREY_SCALE, draw_cells, number_grid, picture_scale, short_number, sum_text, weight_of, weight_text } from "./sliding_view.js";
 
@@ -39,7 +38,7 @@ export function show_playground(root, store) {
   async function load() {
     board_place.replaceChildren();
     if (state.image === DRAWN) {
-      const board = drawing_board({ size: 224, channels: 1, onchange: (pixels) => { source = state.drawing = pixels; refresh(); } });
+      const board = drawing_board({ size: [224, 224], channels: 1, soft: true, brush: 18, onchange: (pixels) => { source = state.drawing = pixels; refresh(); } });
       board_place.append(board.element);
       if (state.drawing) board.load(state.drawing);
       source = state.drawing || board.pixels();
@@ -59,7 +58,6 @@ export function show_playground(root, store) {
   const names = Object.fromEntries([...images.map(({ id, name }) => [id, name]), [DRAWN, "drawn by you"]]);
   page.append(
     el("h1", {}, "Playground"),
-    sentence_line(store, "playground"),
     el("div", { class: "fields" },
       choice_field("Image", state.image, names, (value) => { state.image = value; load().catch(store.fail); }),
       choice_field("Pixels", state.pixels, { 8: "8 (numbers in the cells)", 16: "16", 28: "28", 64: "64", 128: "128" },
@@ -68,8 +66,11 @@ export function show_playground(root, store) {
       player(state, panels)),
     board_place,
     ...panels.map((panel) => panel.element));
-  load().catch((error) => { if (store.fail) store.fail(error); });
-  return () => { gone = true; for (const panel of panels) panel.stop(); };
+  load().catch(store.fail);
+  return () => {
+    gone = true;
+    for (const panel of panels) panel.stop();
+  };
 }
 
 /** The buttons that move both windows: play, step back, step, start again, and the speed. */
@@ -106,6 +107,15 @@ function player(state, panels) {
     el("label", { class: "speed" }, "Speed ", speed));
 }
 
+/** The position of the number that is farthest from 0. */
+function strongest_place({ width, data }) {
+  let best = 0;
+  data.forEach((value, i) => {
+    if (Math.abs(value) > Math.abs(data[best])) best = i;
+  });
+  return [Math.floor(best / width), best % width];
+}
+
 /** What the two panels share: an input and an output with a position that moves, and the number there worked out. */
 function sliding_panel(title, fields, work_out, sentences) {
   const input = el("canvas", { class: "cells" });
@@ -116,12 +126,14 @@ function sliding_panel(title, fields, work_out, sentences) {
   const live = el("p", { class: "visually-hidden", "aria-live": "polite" });
   const element = el("section", { class: "sliding card", "aria-label": title }, el("h2", {}, title), fields,
     el("div", { class: "flow" }, el("figure", {}, input, input_note), middle, el("figure", {}, output, output_note)), worked, live);
-  const panel = { element, middle, at: [0, 0], upto: Infinity, picture: null, result: null, stop() {} };
+  const panel = { element, middle, at: null, upto: Infinity, picture: null, result: null, stop() {} };
 
   panel.draw = (speak = false) => {
-    const { picture, result, border, two_colours, at } = panel;
+    const { picture, result, border, two_colours } = panel;
+    if (!panel.at && result) panel.at = strongest_place(result);
+    const { at } = panel;
     worked.hidden = output.hidden = !result;
-    output_note.textContent = result ? `output ${result.height} × ${result.width}` : "The window does not fit: make it smaller, or pad.";
+    output_note.textContent = result ? `output ${result.height} × ${result.width}${two_colours ? "; orange: above 0, blue: below" : ""}` : "The window does not fit: make it smaller, or pad.";
     input_note.textContent = picture ? `input ${picture.height} × ${picture.width}${border ? `, ${border} of padding` : ""}` : "";
     if (!picture) return;
     const wide = Math.max(180, Math.min(340, (element.clientWidth || 340) - 40));
@@ -139,7 +151,7 @@ function sliding_panel(title, fields, work_out, sentences) {
     panel.at = [clamp(y, 0, panel.result.height - 1), clamp(x, 0, panel.result.width - 1)];
     panel.draw(speak);
   };
-  panel.at_end = () => !panel.result || panel.at[0] * panel.result.width + panel.at[1] >= panel.result.data.length - 1;
+  panel.at_end = () => !panel.result || !panel.at || panel.at[0] * panel.result.width + panel.at[1] >= panel.result.data.length - 1;
   panel.restart = () => { panel.upto = 0; panel.at = [0, -1]; };
   panel.reveal = () => { panel.upto = Infinity; panel.draw(); };
   panel.move = (by, hide) => {
@@ -223,8 +235,8 @@ function convolution_panel(state, refresh) {
   panel.update = (picture, result) => {
     const even = Math.abs(state.kernel.flat().reduce((total, value) => total + value, 0)) < 1e-9;
     Object.assign(panel, { picture, result, border: settings.padding, two_colours: even });
-    panel.place(...panel.at);
-    if (!result) panel.draw();
+    if (panel.at && result) panel.place(...panel.at);
+    else panel.draw();
   };
   edit();
   return panel;
@@ -252,8 +264,8 @@ function pooling_panel(state, refresh) {
     const result = picture && pool(picture, state.kind, state.window, settings);
     const signed = picture ? picture.data.some((value) => value < -1e-9) : false;
     Object.assign(panel, { picture, result, border, two_colours: signed, input_scale: picture && picture_scale(picture, signed) });
-    panel.place(...panel.at);
-    if (!result) panel.draw();
+    if (panel.at && result) panel.place(...panel.at);
+    else panel.draw();
   };
   return panel;
 }

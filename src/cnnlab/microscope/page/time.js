@@ -8,7 +8,8 @@ const PAUSE = 900; // milliseconds between two epochs that play
 /** Show the slider over the epochs in `root` (empty where the run keeps none); returns its end. */
 export function show_time(root, store) {
   let bar = null;
-  const end = store.follow(["models", "scene", "words"], (state) => {
+  const end = store.follow(["models", "scene", "view"], (state) => {
+    root.hidden = state.view.name === "playground";
     const epochs = epochs_of(state);
     if (bar && bar.epochs === epochs) return bar.update(state);
     if (bar) bar.stop();

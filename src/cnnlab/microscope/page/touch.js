@@ -16,12 +16,23 @@ const DELAY_OF_SLIDER = 120; // milliseconds
 
 /** Show the panel with the image's tools, the answer before and after, and the list of changes; returns its end. */
 export function show_touch(root, store) {
-  const parts = [el("section", { class: "touch-image" }), el("section", { class: "touch-answer" }), el("section", { class: "touch-changes" })];
-  fill(root, el("div", { class: "touch" }, parts));
-  const ends = [show_image_tools(parts[0], store), show_answer(parts[1], store), show_changes(parts[2], store)];
-  return () => {
-    for (const end of ends) end();
+  let ends = null;
+  const close = () => {
+    for (const end of ends || []) end();
+    ends = null;
     fill(root);
+  };
+  const end = store.follow(["view"], ({ view }) => {
+    if (view.name === "playground") close(); // it has an image of its own
+    else if (!ends) {
+      const parts = ["image", "answer", "changes"].map((name) => el("section", { class: `touch-${name}` }));
+      fill(root, el("div", { class: "touch" }, parts));
+      ends = [show_image_tools(parts[0], store), show_answer(parts[1], store), show_changes(parts[2], store)];
+    }
+  });
+  return () => {
+    end();
+    close();
   };
 }
 
@@ -51,7 +62,7 @@ function show_image_tools(root, store) {
     button("Camera", toggle("camera", show_camera), { title: "A picture of the camera", "data-tool": "camera" }),
     button("Compare", () => open_compare(store), { title: "Two images, or two runs, side by side" }),
   ];
-  const tools = el("div", { class: "tools" }, buttons);
+  const tools = el("div", { class: "toolbar" }, buttons);
   fill(root, el("div", { class: "panel-head" }, el("h2", null, "Image"),
     button("?", () => open_help(store, "touch"), { class: "round", title: "What can be touched?" })),
   el("div", { class: "photo-row" }, photo, el("div", null, caption, strip)), tools, file, place);
