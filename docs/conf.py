@@ -1,12 +1,13 @@
 """Sphinx: pages name modules, the text comes from docstrings.
 
-Five comments in the pages are replaced when the docs are built, so that nothing has to be listed by hand::
+Six comments in the pages are replaced when the docs are built, so that nothing has to be listed by hand::
 
     <!-- modules: cnnlab.zoo -->   every public module of a room; "without what they hand on": its own names only
     <!-- data sets -->             the named data sets, with their facts
     <!-- commands -->              the command line, from its help texts
     <!-- recipe keys -->           the keys of a recipe, with defaults
     <!-- checks of trainings -->   what `cnnlab why` looks at, in its order
+    <!-- exercises -->             the exercises of `cnnlab learn` with the functions that solve them
 
 The pages of the lessons are made from ``lessons/`` by sphinx-gallery. Nothing is run for them: their pictures and
 numbers are those that ``benchmarks/lessons.py`` measured at full scale, and ``benchmarks/museum.py`` for the museum.
@@ -129,6 +130,18 @@ def checks_of_trainings() -> str:
     return "\n".join(f"- {entry.facts.title}" for entry in sorted(checks, key=lambda entry: entry.facts.place))
 
 
+def exercises() -> str:
+    """A table of the exercises, by chapter, with the functions of the package that they are cut from."""
+    from cnnlab.learn import list_exercises
+
+    rows, chapter = [], ""
+    for exercise in list_exercises():
+        title = "" if exercise.chapter == chapter else exercise.chapter
+        chapter = exercise.chapter
+        rows.append(f"| {title} | `{exercise.name}` | {exercise.title} | `{exercise.path.replace(':', '.')}` |")
+    return "\n".join(["| chapter | exercise | | solution |", "|---|---|---|---|", *rows])
+
+
 def lesson_results(name: str) -> str:
     """What a lesson gave at full scale, as reStructuredText: its numbers in a table and its pictures with captions."""
     file = Path(__file__).parents[1] / "results" / "lessons.json"
@@ -178,6 +191,7 @@ CONTENTS = {
     "commands": commands,
     "recipe keys": recipe_keys,
     "checks of trainings": checks_of_trainings,
+    "exercises": exercises,
 }
 
 
