@@ -6,8 +6,8 @@ A training diverged once. Clipping helps against that, and a small number seemed
 
 **What one sees.** The loss is a flat line.
 
-**Why.** Clipping keeps the direction and cuts the length. With a threshold far below every gradient, all steps have
-the same tiny length, whatever the rate was meant for.
+**Why.** Clipping keeps the direction and cuts the length. With a threshold far below every gradient, all steps have the
+same tiny length, however large the gradient was.
 
 **How to find it by hand.** ``clip_grad_norm_`` returns the norm before clipping: print it, and compare.
 

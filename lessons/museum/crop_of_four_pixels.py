@@ -15,8 +15,8 @@ every class alike.
 
 **The fix.** Crop gently, here at least 26 x 26 pixels, and look at augmented images.
 
-**Known from.** A crop or rotation that goes too far does not preserve the label:
-https://subhadityamukherjee.github.io/Knowledge-base/KB/AI/Machine-Learning/Training/Augmentation/Cropping.
+**Known from.** C. Shorten, T. M. Khoshgoftaar, A survey on Image Data Augmentation for Deep Learning, 2019
+(https://doi.org/10.1186/s40537-019-0197-0), which calls an augmentation safe when it keeps the label.
 """
 
 import torch

@@ -14,8 +14,7 @@ not.
 
 **The fix.** Let biases begin at zero (or leave PyTorch's own initial values).
 
-**Known from.** CS231n, notes on neurons (https://cs231n.github.io/neural-networks-1/#actfun), quoted at
-https://www.queryfor.com/what-is-the-dying-relu-problem-in-neural-networks/.
+**Known from.** CS231n, notes on neurons (https://cs231n.github.io/neural-networks-1/#actfun), where ReLUs can die.
 """
 
 from torch import nn

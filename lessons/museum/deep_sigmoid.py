@@ -6,8 +6,8 @@ The lecture explained neurons with the sigmoid, so the student puts one behind e
 
 **What one sees.** The loss stays near log 10: every image gets nearly the same output.
 
-**Why.** The slope of a sigmoid is at most 1/4. After eight layers the gradient is some 100,000 times smaller. And as
-sigmoids are around 1/2 for all inputs, images become alike on their way up.
+**Why.** The slope of a sigmoid is at most 1/4, and eight such slopes alone make the gradient 65,536 times smaller.
+As sigmoids are around 1/2 for all inputs, images become alike on their way up.
 
 **How to find it by hand.** Print the norm of the gradient of every layer: it falls by the same factor from layer to
 layer.

@@ -12,11 +12,10 @@ is a network that learns from its biases.
 
 **How to find it by hand.** Print the maximum of a batch: 0.0039 is 1 / 255.
 
-**The fix.** Divide once: who loads the images has done it already.
+**The fix.** Divide once: the loader has done it already.
 
 **Known from.** https://github.com/pytorch/pytorch/issues/6390 (``ToTensor`` divides by 255 without saying so in its
-name) and https://github.com/facebookresearch/InterHand2.6M/issues/110 (a published training script that divides
-again).
+name) and https://github.com/facebookresearch/InterHand2.6M/issues/110 (a published training script that divides again).
 """
 
 import torch
@@ -26,7 +25,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import cnnlab
 
 BUG = "The pixels are divided by 255 twice, so that all inputs lie between 0 and 0.004."
-FIX = "Divide once: who loads the images has done it already."
+FIX = "Divide once: the loader has done it already."
 FIXED = False  # True trains the script as it should be.
 
 

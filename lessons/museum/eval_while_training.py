@@ -16,9 +16,9 @@ BatchNorm layer should no longer be zero.
 
 **The fix.** Call model.train() at the beginning of every training step or epoch.
 
-**Known from.** A. Karpathy, A Recipe for Training Neural Networks (https://karpathy.github.io/2019/04/25/recipe/) has
-the forgotten switch between train and eval mode second in his list of common mistakes, as quoted at
-https://likecs.com/show-204726949.html.
+**Known from.** A. Karpathy's list of the most common neural net mistakes (2018,
+https://twitter.com/karpathy/status/1013244313327681536), where the forgotten switch between train and eval mode is the
+second.
 """
 
 import torch

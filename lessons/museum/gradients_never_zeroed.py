@@ -14,8 +14,8 @@ steps.
 
 **The fix.** Call optimizer.zero_grad() before loss.backward().
 
-**Known from.** A. Karpathy, A Recipe for Training Neural Networks (https://karpathy.github.io/2019/04/25/recipe/) has
-it among the most common mistakes, third in his list as quoted at https://likecs.com/show-204726949.html.
+**Known from.** A. Karpathy's list of the most common neural net mistakes (2018,
+https://twitter.com/karpathy/status/1013244313327681536), where the forgotten ``zero_grad`` is the third.
 """
 
 import torch

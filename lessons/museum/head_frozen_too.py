@@ -14,10 +14,9 @@ p.requires_grad]``.
 
 **The fix.** Freeze the backbone's parameters by name: model.backbone.requires_grad_(False).
 
-**Known from.** Freezing all and then training only a new last layer is the recipe of
-https://pgg1610.github.io/blog_fastpages/python/data-analysis/machine-learning/2020/10/19/pytorch_transfer_learning_basics.html;
-the page https://theneuralbase.com/pytorch/learn/intermediate/replacing-the-classification-head/ even unfreezes by
-setting ``requires_grad`` on the layer, which has no effect on its parameters.
+**Known from.** Freezing all and then training only a new last layer is the second way of PyTorch's own tutorial on
+transfer learning (https://pytorch.org/tutorials/beginner/transfer_learning_tutorial.html), which makes the new layer
+after freezing.
 """
 
 from torch import nn

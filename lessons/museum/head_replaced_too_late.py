@@ -16,9 +16,8 @@ of the head before and after a step.
 **The fix.** Replace the head first, then make the optimizer.
 
 **Known from.** The documentation of torch.optim asks that optimized parameters live in consistent locations when
-optimizers are constructed and used (https://pytorch.org/docs/1.5.0/_sources/optim.rst.txt); a network for many classes
-whose last layer is replaced is the transfer learning of
-https://pgg1610.github.io/blog_fastpages/python/data-analysis/machine-learning/2020/10/19/pytorch_transfer_learning_basics.html.
+optimizers are constructed and used (https://pytorch.org/docs/1.5.0/optim.html); a network for many classes whose last
+layer is replaced is the transfer learning of https://pytorch.org/tutorials/beginner/transfer_learning_tutorial.html.
 """
 
 import torch

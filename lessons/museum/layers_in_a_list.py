@@ -15,10 +15,9 @@ expected.
 
 **The fix.** Keep them in nn.ModuleList (or nn.Sequential).
 
-**Known from.**
-https://theflyingbirds.in/blog/pytorch-mysteries-lets-understand-nnmodule-nnparameter-modulelist-sequential-and-the-classic-layers-linear-activations-dropout
-tells the same story; https://shihaizhou.com/2020/05/17/Pytorch-nn-ModuleList-and-nn-Sequential/ tells how
-``parameters()`` works.
+**Known from.** The documentation of ``nn.ModuleList``
+(https://pytorch.org/docs/stable/generated/torch.nn.ModuleList.html): unlike a list, it registers the modules that it
+holds.
 """
 
 import torch

@@ -14,8 +14,8 @@ normalises.
 
 **The fix.** Mean and standard deviation must be those of the numbers that they are applied to: 0.13 and 0.31.
 
-**Known from.** https://github.com/choyingw/SynergyNet/issues/19 (127.5 and 128 for pixels of 0..1, by the arithmetic)
-and https://github.com/batuhan3526/ResNet50_on_Cifar_100_Without_Transfer_Learning/issues/1 (mean and std of 0..1
+**Known from.** https://github.com/choyingw/SynergyNet/issues/19 (127.5 and 128 were used for pixels of 0..1) and
+https://github.com/batuhan3526/ResNet50_on_Cifar_100_Without_Transfer_Learning/issues/1 (mean and std of 0..1 were
 divided by 255).
 """
 

@@ -15,8 +15,9 @@ non-linearity.
 
 **The fix.** Put nn.ReLU() between the layers.
 
-**Known from.** https://stats.stackexchange.com/questions/384199/effect-on-a-hidden-layer-without-activation;
-https://learntinker.com/lessons/linear-layers-collapse has it as a riddle.
+**Known from.** https://stats.stackexchange.com/questions/384199/effect-on-a-hidden-layer-without-activation; I.
+Goodfellow, Y. Bengio, A. Courville, Deep Learning, 2016 (https://www.deeplearningbook.org/contents/mlp.html), section
+6.1, on why a network needs a nonlinear function.
 """
 
 from torch import nn

@@ -13,8 +13,8 @@ all are called not a 7.
 
 **The fix.** Weight the classes in the loss by the inverse of their share, and judge by balanced accuracy.
 
-**Known from.** The accuracy paradox: https://www.cruxible.dev/learn/ml41-accuracy-paradox; remedies at
-https://www.cruxible.dev/learn/ml3-class-imbalance.
+**Known from.** H. He, E. A. Garcia, Learning from Imbalanced Data, 2009 (https://doi.org/10.1109/TKDE.2008.239), on why
+accuracy misleads and on the remedies.
 """
 
 import torch

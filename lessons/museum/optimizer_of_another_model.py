@@ -15,7 +15,7 @@ optimizer.param_groups for p in g['params']} == {id(p) for p in model.parameters
 **The fix.** Give the optimizer the parameters of the very model that is trained.
 
 **Known from.** The documentation of torch.optim asks that optimized parameters live in consistent locations when
-optimizers are constructed and used (https://pytorch.org/docs/1.5.0/_sources/optim.rst.txt).
+optimizers are constructed and used (https://pytorch.org/docs/1.5.0/optim.html).
 """
 
 import torch

@@ -6,7 +6,7 @@ The rate shall fall to a tenth after two epochs. The student puts ``scheduler.st
 
 **What one sees.** The loss falls for a few batches and is a flat line from then on.
 
-**Why.** After twenty batches the rate is 1e-10 of what it was.
+**Why.** The rate falls to a tenth after every second batch: after twenty batches it is 1e-10 of what it was.
 
 **How to find it by hand.** Print ``optimizer.param_groups[0]['lr']`` after each epoch.
 

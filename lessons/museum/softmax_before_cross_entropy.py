@@ -5,21 +5,21 @@ Softmax before cross-entropy
 The student knows that a classifier gives probabilities, so the network ends with a softmax. The loss is PyTorch's
 cross-entropy.
 
-**What one sees.** The loss begins near log 10 = 2.3 as it should, falls slowly, and never gets below 1.46. The
-accuracy rises late and stays behind.
+**What one sees.** The loss begins near log 10 = 2.3 as it should, falls slowly, and never gets below 1.46. The accuracy
+rises late and stays behind.
 
-**Why.** ``cross_entropy`` takes the logarithm of a softmax of its input by itself. Numbers between 0 and 1 go into
-that second softmax, and its largest possible probability is e / (e + 9) = 0.23: the loss cannot go below -log 0.23 =
-1.46, and the gradients shrink twice.
+**Why.** ``cross_entropy`` takes the logarithm of a softmax of its input by itself. Numbers between 0 and 1 go into that
+second softmax, and its largest possible probability is e / (e + 9) = 0.23: the loss cannot go below -log 0.23 = 1.46,
+and the gradient passes through two softmaxes, each of which makes it smaller.
 
 **How to find it by hand.** Sum the outputs of one image: a sum of exactly 1 means probabilities, where logits are
 wanted.
 
 **The fix.** Remove the softmax: nn.CrossEntropyLoss wants the raw outputs (logits).
 
-**Known from.** The answer in https://discuss.pytorch.org/t/cross-entropy-loss-is-not-decreasing/43814/16 names it
-first; A. Karpathy, A Recipe for Training Neural Networks (https://karpathy.github.io/2019/04/25/recipe/) has it among
-the most common mistakes.
+**Known from.** A. Karpathy's list of the most common neural net mistakes (2018,
+https://twitter.com/karpathy/status/1013244313327681536), where it is the fourth; the answer in
+https://discuss.pytorch.org/t/cross-entropy-loss-is-not-decreasing/43814/16 names it first.
 """
 
 import torch

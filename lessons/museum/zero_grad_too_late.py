@@ -14,8 +14,8 @@ nothing.
 
 **The fix.** Call optimizer.zero_grad() before loss.backward() or after optimizer.step().
 
-**Known from.** A reader's question where the line belongs is answered in
-https://velog.io/@rhss10/기본-optimizer.zerograd는-어디에-넣어주어야-할까: anywhere but between backward and step.
+**Known from.** A reader asks where the line belongs (in Korean): anywhere but between backward and step.
+https://velog.io/@rhss10/기본-optimizer.zerograd는-어디에-넣어주어야-할까
 """
 
 from torch import nn
