@@ -54,7 +54,7 @@ class Worker:
         self._running: Job | None = None
         self._closed = False
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._work, name="cnnlab microscope", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="microscope worker", daemon=True)
         self._thread.start()
 
     def submit(self, page: str, request: dict[str, Any]) -> Job:

@@ -16,7 +16,7 @@ export function saved_transport(data) {
     async ask(body) {
       const key = request_key(body);
       const place = key === null ? undefined : data.keys[key];
-      if (!place) throw new AskError("not_found", saved_refusal(body));
+      if (!place) throw new AskError("not_saved", saved_refusal(body));
       return checked_reply(decode_frame(data.replies.slice(place[0], place[1])));
     },
   };

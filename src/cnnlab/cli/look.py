@@ -1,0 +1,95 @@
+"""``cnnlab look``: the microscope, in the browser or saved as a page."""
+
+from __future__ import annotations
+
+import threading
+import webbrowser
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cnnlab.cli._options import DataDir
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cnnlab.microscope.session import Microscope
+
+_FROM_SCRIPT = 12  # images of a script's data
+
+
+def look(
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|MODEL|SCRIPT.py:make_model",
+            help="Run folder, network (with its public ImageNet weights), or function in a script.",
+        ),
+    ],
+    photos: Annotated[
+        list[Path] | None, typer.Argument(metavar="[PHOTO]...", help="Photos; by default images of the run's data.")
+    ] = None,
+    other: Annotated[
+        str | None, typer.Option(metavar="RUN|MODEL", help="A second network of the same classes, side by side.")
+    ] = None,
+    random: Annotated[bool, typer.Option("--random", help="Random weights instead of the public ones.")] = False,
+    save: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Save a page (HTML, one file) that needs no server, and stop.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port to listen on; a free one by default.")
+    ] = None,
+    browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
+    data_dir: DataDir = None,
+) -> None:
+    """Look inside a network: every layer, channel and number for a photo, live in the browser.
+
+    The page is served on this machine only, until Ctrl+C.
+
+    Examples: `cnnlab look runs/lenet5-mnist5k-1` · `cnnlab look efficientnet_lite0 cat.jpg` ·
+    `cnnlab look RUN --save lenet.html` · `cnnlab look RUN --other RUN2` · `cnnlab look train.py:make_model`
+    """
+    from cnnlab.microscope.server import serve
+
+    microscope = _open(run, list(photos or []), other=other, random=random, data_dir=data_dir)
+    for subject in microscope.subjects:
+        typer.echo(f"network: {subject.classifier.about}", err=True)
+    if save is not None:
+        from cnnlab.microscope.saved import save_page
+
+        size, notes = save_page(microscope, save)
+        typer.echo("\n".join([f"page: {save} ({size / 1e6:.1f} MB)", *notes]))
+        return
+
+    def announce(address: str) -> None:
+        typer.echo(f"open: {address}\nCtrl+C stops it.")
+        if browser:  # a browser of the terminal would not return before it is closed
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+
+    with suppress(KeyboardInterrupt):  # the way to stop it
+        serve(microscope.handle, port, announce)
+    typer.echo("stopped.", err=True)
+
+
+def _open(target: str, photos: list[Path], **options: Any) -> Microscope:
+    """Open the microscope for a run, a network, or the function of a script."""
+    from cnnlab.microscope.opening import open_microscope
+
+    path, _, function = target.rpartition(":")
+    if not path.endswith(".py") and not target.endswith(".py"):
+        return open_microscope(target, photos, **options)
+    from cnnlab.why.script import script_subject
+
+    subject = script_subject(Path(path or target), function if path else "make_model")
+    images = _images_of(subject.val if subject.val is not None else subject.train)
+    return open_microscope(subject.make_model(), [*images, *photos], **options)
+
+
+def _images_of(split: Any) -> list[Tensor]:
+    """Return the first images (C, H, W) of a script's data."""
+    from cnnlab.why.subject import images_and_labels
+
+    images, _ = split if isinstance(split, tuple) else images_and_labels(next(iter(split)))
+    return list(images[:_FROM_SCRIPT])

@@ -1,0 +1,96 @@
+"""``cnnlab look``: what it opens, where it serves, what it saves."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cnnlab.microscope import server
+from tests.cli.helpers import cnnlab
+
+SCRIPT = """
+from torch import nn
+
+
+def make_model():
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 26 * 26, 10))
+"""
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Instead of a server: what the microscope answers to ``open``, with the port."""
+    replies: list[dict[str, Any]] = []
+
+    def serve(handle: Any, port: int | None, announce: Any) -> None:
+        replies.append({**handle({"do": "open"}, lambda: False), "port": port})
+        announce("http://127.0.0.1:1/?token=x")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(server, "serve", serve)
+    monkeypatch.setattr(webbrowser, "open", lambda address: replies[-1].update(opened=address))
+    return replies
+
+
+def test_a_network_is_served_with_the_photos_that_come_with_scikit_learn(served: list[dict[str, Any]]) -> None:
+    result = cnnlab("look", "lenet5", "--random", "--port", 8123, "--no-browser")
+    assert (result.exit_code, result.stdout) == (0, "open: http://127.0.0.1:1/?token=x\nCtrl+C stops it.\n")
+    assert "network: lenet5 with random weights\nstopped.\n" in result.stderr
+    (reply,) = served
+    assert reply["port"] == 8123
+    assert "opened" not in reply
+    assert [image["name"] for image in reply["images"]] == ["china.jpg", "flower.jpg"]
+
+
+def test_photos_are_opened_and_the_browser_is_told(served: list[dict[str, Any]], digit: Path) -> None:
+    assert cnnlab("look", "lenet5", digit, "--random").exit_code == 0
+    assert [image["name"] for image in served[0]["images"]] == ["digit.png"]
+    assert served[0]["opened"] == "http://127.0.0.1:1/?token=x"
+
+
+def test_two_networks_are_side_by_side(served: list[dict[str, Any]]) -> None:
+    assert cnnlab("look", "lenet5", "--random", "--other", "lenet5").exit_code == 0
+    assert [model["name"] for model in served[0]["models"]] == ["lenet5", "lenet5"]
+
+
+@pytest.mark.parametrize("function", ["", ":make_model"])
+def test_the_network_of_a_script_is_looked_at_with_its_data(
+    served: list[dict[str, Any]], tmp_path: Path, function: str
+) -> None:
+    (tmp_path / "net.py").write_text(SCRIPT)
+    assert cnnlab("look", f"{tmp_path / 'net.py'}{function}", "--no-browser").exit_code == 0
+    (reply,) = served
+    assert len(reply["images"]) == 12
+    assert [node["kind"] for node in reply["models"][0]["graph"]["nodes"]] == ["conv", "activation", "move", "dense"]
+
+
+def test_a_page_is_saved(served: list[dict[str, Any]], digit: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    result = cnnlab("look", "lenet5", digit, "--random", "--save", page)
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"page: {page} (")
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert served == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["runs/lenet9"], 2, 'There is no run folder or network "runs/lenet9"'),
+        (["lenet5"], 1, "weights"),
+        (["lenet5", "none.png", "--random"], 1, "There is no photo none.png."),
+        (["lenet5", "--random", "--other", "resnet18"], 2, "cannot be looked at side by side"),
+        (["none.py:make_model"], 2, "none.py"),
+        (["lenet5", "--random", "--port", "0"], 2, "--port"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_opened_is_named(
+    served: list[dict[str, Any]], arguments: list[str], code: int, words: str, tmp_path: Path
+) -> None:
+    result = cnnlab("look", *arguments)
+    assert (result.exit_code, words in result.stderr) == (code, True), result.stderr
+    assert served == []
