@@ -1,6 +1,6 @@
 // The network as blocks with thumbnails of their outputs, from the image to the answer; stages fold and unfold.
 
-import { bar_list, button, el, fill, full_shape, number_text, shape_text, svg } from "./dom.js";
+import { bar_list, button, el, fill, number_text, shape_text, svg } from "./dom.js";
 import { paint_photo, put_picture, scale_for, sheet_picture } from "./colours.js";
 import { graph_of, loader } from "./store.js";
 import { all_groups, first_unfolded, group_tree, groups_around, visible_graph } from "./folding.js";
@@ -118,7 +118,7 @@ export function show_overview(root, store) {
     for (const { group, depth, items } of [...drawn.frames].sort((a, b) => a.depth - b.depth)) {
       const rows = boxes_in_rows(items.map((id) => drawn.layout.boxes.get(id)));
       rows.forEach((box, i) => {
-        const frame = el("div", { class: `frame depth-${depth % 3}` });
+        const frame = el("div", { class: `frame depth-${Math.min(depth, 2)}` });
         set_box(frame, grown(box, 11 - 3 * Math.min(depth, 2)));
         if (i === 0) {
           frame.append(button(`⊟ ${group.title}`, () => fold(group), { class: "plain fold", title: `Fold ${group.title}`, "data-frame": group.id }));
@@ -290,11 +290,10 @@ function set_unfolded(store, graph, unfolded) {
 }
 
 function block_size(item, graph, down) {
-  if (item.last === graph.input) return down ? { width: 220, height: 76 } : { width: 104, height: 128 };
-  const [, height, width] = item.node ? full_shape(item.node.shape) : [0, 2, 2];
-  const small = item.node && !item.group && ["activation", "norm", "move", "add", "multiply"].includes(item.node.kind);
+  if (item.last === graph.input) return down ? { width: 220, height: 76 } : { width: 112, height: 140 };
+  const small = item.node && ["activation", "norm", "move", "add", "multiply"].includes(item.node.kind);
   if (down) return { width: 220, height: 64 };
-  return { width: small ? 78 : 96, height: height * width === 1 ? 100 : 108 };
+  return { width: small ? 80 : 98, height: 122 };
 }
 
 function set_box(element, box) {

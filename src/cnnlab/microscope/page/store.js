@@ -12,6 +12,7 @@
 // store.subscribe(f)            f(state, changed: Set of names); returns a function that ends it
 // store.follow(names, f)        f(state) now and when one of these fields changes; returns a function that ends it
 // store.go(view)                zoom to another view (a new entry of the browser's history); store.up(): one level out
+// store.move(view)              to a neighbour, without a new entry (arrow keys)
 // store.back()                  the view before
 // store.address(view)           the link to a view of this scene, "#/layer/..."
 // store.change_scene(patch, step)   change the scene; undo takes it back. Changes in a row with the same text `step` (a
@@ -67,6 +68,9 @@ export function make_store(transport) {
       if (JSON.stringify(view) === JSON.stringify(store.state.view)) return;
       views.push(store.state.view);
       if (transport.address === "hash") history.pushState({ microscope: true }, "", store.address(view));
+      store.set({ view, error: null, pointer: null });
+    },
+    move(view) {
       store.set({ view, error: null, pointer: null });
     },
     up() {
@@ -199,12 +203,15 @@ function byte_count(value) {
   return Object.values(value).reduce((sum, inner) => sum + byte_count(inner), 64);
 }
 
-/** Return `load(body, f)`: calls f(reply) unless a newer load of this loader began; its errors become the bar. */
-export function loader(store) {
+/**
+ * Return `load(body, f)`: calls f(reply) unless a newer load of this loader began; its errors become the bar. `ask` is
+ * another way to get a reply than `store.ask`.
+ */
+export function loader(store, ask = (body) => store.ask(body)) {
   let newest = 0;
   const load = (body, f) => {
     const mine = ++newest;
-    return store.ask(body).then(
+    return ask(body).then(
       (reply) => {
         if (mine !== newest) return;
         if (store.state.error) store.settle();
