@@ -22,6 +22,7 @@ from cnnlab.errors import UsageError
 from cnnlab.explain.activations.batches import layer_outputs
 from cnnlab.explain.pixel_range import PixelRange
 from cnnlab.figures import Drawable
+from cnnlab.tracing.receptive_field import ReceptiveField
 
 Box = tuple[int, int, int, int]
 
@@ -106,7 +107,9 @@ def top_images(
     field = None if row.field is None or row.field.whole or row.field.through else row.field
     boxes = np.empty((*best.indices.shape, 4), np.int64)
     for position in np.ndindex(*best.indices.shape):
-        boxes[position] = (0, 0, *size) if field is None else _box(field, best.positions[position].tolist(), size)
+        boxes[position] = (
+            (0, 0, *size) if field is None else receptive_box(field, best.positions[position].tolist(), size)
+        )
     return TopImages(
         layer, chosen, best.values.numpy(), best.indices.numpy(), boxes, dict(sorted(best.pictures.items())), start
     )
@@ -149,8 +152,14 @@ def _largest(outputs: Tensor, units: Sequence[int], layer: str) -> tuple[Tensor,
     return values, torch.stack([flat // width, flat % width], dim=-1)
 
 
-def _box(field: Any, position: Sequence[int], size: tuple[int, int]) -> Box:
-    """Return the receptive field of a position, cut at the border of the image: top, left, bottom, right in pixels."""
+def receptive_box(field: ReceptiveField, position: Sequence[int], size: tuple[int, int]) -> Box:
+    """Return the receptive field of a position, cut at the border of the image: top, left, bottom, right in pixels.
+
+    Args:
+        field: the receptive field of the layer's outputs.
+        position: row and column of the output.
+        size: height and width of the image.
+    """
     low, high = [], []
     for at, step, centre, extent, side in zip(position, field.stride, field.centre, field.size, size, strict=True):
         first = centre + at * (step or 0) - (extent - 1) / 2

@@ -1,0 +1,309 @@
+"""What a unit (a channel of a node) responds to: classes, the images for which it is largest, an image made for it.
+
+The first two come from one pass over a sample of the run's data, which measures every channel of every node.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils._pytree import tree_leaves
+
+from cnnlab.errors import ModelError, ProtocolError
+from cnnlab.explain.activations.top_images import receptive_box
+from cnnlab.microscope.arithmetic.axes import to_view
+from cnnlab.microscope.explanations import Cancelled
+from cnnlab.microscope.graph import Node
+from cnnlab.microscope.passes import Player
+from cnnlab.microscope.samples import Sample
+from cnnlab.runs.classifier import Classifier
+from cnnlab.tracing import Observer
+
+TOP = 9  # images of a unit
+PICTURE_SIDE = 128  # pixels of a top image, at most
+MACS = 25e9  # multiply-adds that the pass over the sample may take
+LEAST_IMAGES = 16
+MOST_BATCH = 64
+PASS_BYTES = 192 * 2**20  # memory of the layer outputs of a batch
+KEPT_BYTES = 256 * 2**20  # memory of the statistics that are kept
+_FLAT = 1e-12  # variance below which a channel is constant
+
+
+@dataclass(frozen=True, eq=False)
+class NodeStatistics:
+    """What the channels of a node gave for the images of a sample.
+
+    Attributes:
+        strength: mean absolute value of each channel for each image, float32 (n, C).
+        values: the largest values of each channel, one of an image, the largest first, float32 (C, k).
+        images: positions of these images in the sample, int64 (C, k).
+        places: positions of the values in the channel's map, counted row by row, int64 (C, k).
+        width: columns of the map.
+    """
+
+    strength: Tensor
+    values: Tensor
+    images: Tensor
+    places: Tensor
+    width: int
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the numbers."""
+        return sum(tensor.nbytes for tensor in (self.strength, self.values, self.images, self.places))
+
+
+Statistics = Mapping[str, NodeStatistics]
+"""Address of a node -> what its channels gave; nodes whose outputs do not belong to one image each are absent."""
+
+
+class Units:
+    """Answers what the units of a network respond to; the statistics of the last few epochs are kept.
+
+    Args:
+        sample: the images.
+    """
+
+    def __init__(self, sample: Sample) -> None:
+        self.sample = sample
+        self._statistics: OrderedDict[int | None, Statistics] = OrderedDict()
+
+    def statistics(self, player: Player, epoch: int | None, cancelled: Cancelled) -> Statistics:
+        """Return the statistics of a network over the sample; see :func:`measure`.
+
+        Args:
+            player: the network with the weights of the epoch.
+            epoch: the number of the epoch, under which the statistics are kept.
+            cancelled: a function that says whether nobody waits for the reply any more.
+        """
+        if epoch not in self._statistics:
+            self._statistics[epoch] = measure(player, self.sample, cancelled)
+        self._statistics.move_to_end(epoch)
+        while len(self._statistics) > 1 and sum(map(_bytes, self._statistics.values())) > KEPT_BYTES:
+            self._statistics.popitem(last=False)
+        return self._statistics[epoch]
+
+
+# The pass over the sample --------------------------------------------------------------------------------------------
+
+
+def measure(player: Player, sample: Sample, cancelled: Cancelled) -> Statistics:
+    """Run a network over a sample and return what the channels of every node gave.
+
+    As many images are taken as :data:`MACS` multiply-adds allow, 16 to 256; several at once where there is memory and
+    the network then computes the same operations as for one.
+
+    Args:
+        player: the network.
+        sample: the images.
+        cancelled: a function that says whether nobody waits for the result any more.
+
+    Raises:
+        ProtocolError: ``cancelled``.
+        ModelError: the network computes other operations for these images than for the first one.
+    """
+    values = sum(math.prod(node.shape) for node in player.graph.nodes.values())
+    most = PASS_BYTES // (2 * 4 * values)  # some outputs belong to no node
+    for batch in (max(1, min(MOST_BATCH, most)), 1):
+        collector = _Collector(player, cancelled)
+        start, count = 0, min(LEAST_IMAGES, len(sample))
+        while start < count:
+            images = sample.inputs(start, min(count, start + batch))
+            collector.begin(start, len(images))
+            record = player.passes.run(images, collector)
+            if tuple(op.name for op in record.ops) != player.graph.names:
+                break
+            macs = sum(op.macs for op in record.ops) / len(images)
+            start += len(images)
+            count = min(len(sample), max(count, int(MACS / max(macs, 1))))
+        else:
+            return collector.statistics()
+    raise ModelError("The network computes other operations for these images than for the first one.")
+
+
+class _Collector(Observer):
+    """Measures the outputs of every node for the images of a batch, and keeps the sums of what matters.
+
+    Args:
+        player: the network.
+        cancelled: a function that says whether nobody waits for the result any more.
+    """
+
+    def __init__(self, player: Player, cancelled: Cancelled) -> None:
+        self.nodes = {node.position: node for node in player.graph.nodes.values()}
+        self.cancelled = cancelled
+        self.strength: dict[str, list[Tensor]] = {}
+        self.top: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
+        self.width: dict[str, int] = {}
+        self.first, self.count = 0, 0
+
+    def begin(self, first: int, count: int) -> None:
+        """Begin a batch of ``count`` images, whose first is at the position ``first`` of the sample."""
+        self.first, self.count = first, count
+
+    def after(self, position: int, output: Any) -> None:
+        node = self.nodes.get(position)
+        if node is None:
+            return
+        if self.cancelled():
+            raise ProtocolError("cancelled", "Nobody waits for it any more.")
+        maps = _views(next(leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)), self.count)
+        if maps is None or maps.shape[1 : 1 + len(node.shape)] != node.shape:
+            return
+        flat = maps.float().flatten(2)
+        self.strength.setdefault(node.id, []).append(flat.abs().mean(2))
+        self.width[node.id] = maps.shape[3]
+        values, places = flat.max(2)
+        images = torch.arange(self.first, self.first + self.count)[:, None].expand_as(places)
+        rows = tuple(tensor.T for tensor in (values, images, places))
+        if node.id in self.top:
+            rows = tuple(torch.cat(pair, 1) for pair in zip(self.top[node.id], rows, strict=True))
+        order = rows[0].sort(dim=1, descending=True, stable=True).indices[:, :TOP]
+        values, images, places = (row.gather(1, order) for row in rows)
+        self.top[node.id] = values, images, places
+
+    def statistics(self) -> Statistics:
+        """Return what was measured."""
+        return {
+            address: NodeStatistics(torch.cat(parts), *self.top[address], self.width[address])
+            for address, parts in self.strength.items()
+        }
+
+
+def _views(output: Tensor, count: int) -> Tensor | None:
+    """Return an output for a batch of ``count`` images as (count, C, H, W), as it is shown; None if it has no batch."""
+    if not output.dim() or output.shape[0] % count or not output.is_floating_point():
+        return None
+    return torch.stack([to_view(part) for part in output.chunk(count)])
+
+
+def _bytes(statistics: Statistics) -> int:
+    return sum(node.bytes for node in statistics.values())
+
+
+# Replies -------------------------------------------------------------------------------------------------------------
+
+
+def unit_classes(
+    statistics: Statistics, sample: Sample, node: Node, channel: int, classifier: Classifier
+) -> dict[str, Any]:
+    """Return the classes that a channel goes with: its mean strength for each, and the correlation with the class.
+
+    Args:
+        statistics: what the channels gave for the sample.
+        sample: the images.
+        node: the node.
+        channel: the index of its channel.
+        classifier: the network with its class names.
+
+    Raises:
+        ProtocolError: ``not_found``: there is no such channel, or nothing is known about the node.
+    """
+    strength = _of(statistics, node, channel).strength[:, channel].double().numpy()
+    labels = sample.labels[: len(strength)]
+    classes = np.unique(labels)
+    means, correlations, counts = [], [], []
+    for label in classes:
+        is_class = labels == label
+        counts.append(int(is_class.sum()))
+        means.append(strength[is_class].mean())
+        varies = strength.var() > _FLAT * max(1.0, strength.mean() ** 2) and 0 < counts[-1] < len(labels)
+        correlations.append(np.corrcoef(strength, is_class)[0, 1] if varies else 0.0)
+    order = np.argsort(-np.array(correlations), kind="stable")
+    best = int(order[0])
+    name, overall = classifier.classes[int(classes[best])], float(strength.mean())
+    images = f"{len(strength)} images of the {sample.split} split"
+    if not strength.any():
+        sentence = f"This channel is zero everywhere for all {images}: it says nothing about any class."
+    elif correlations[best] < 0.1:
+        sentence = f"This channel is about equally strong for all classes ({overall:.3g} over {images})."
+    else:
+        sentence = (
+            f"This channel goes most with the class “{name}”: the mean size of its numbers is {means[best]:.3g} there, "
+            f"and {overall:.3g} over all {images}."
+        )
+    return {
+        "images": len(strength),
+        "split": sample.split,
+        "sentence": sentence,
+        "index": classes[order].astype(np.int32),
+        "count": np.array(counts, np.int32)[order],
+        "mean": np.array(means, np.float32)[order],
+        "correlation": np.array(correlations, np.float32)[order],
+        "overall": overall,
+    }
+
+
+def unit_top_images(
+    statistics: Statistics, sample: Sample, node: Node, channel: int, classifier: Classifier
+) -> dict[str, Any]:
+    """Return the images for which one number of a channel is largest, each with the pixels that the number depends on.
+
+    Args:
+        statistics, sample, node, channel, classifier: see :func:`unit_classes`.
+
+    Raises:
+        ProtocolError: ``not_found``: there is no such channel, or nothing is known about the node.
+    """
+    measured = _of(statistics, node, channel)
+    side = classifier.preprocess.size
+    field = None if node.field is None or node.field.whole or node.field.through else node.field
+    pictures, boxes, places = [], [], []
+    for position, place in zip(measured.images[channel].tolist(), measured.places[channel].tolist(), strict=True):
+        pictures.append(sample.picture(position))
+        at = divmod(place, measured.width)
+        places.append(at)
+        boxes.append((0, 0, side, side) if field is None else receptive_box(field, at, (side, side)))
+    count = len(measured.strength)
+    if float(measured.values[channel, 0]) == float(measured.values[channel, -1]) == 0:
+        sentence = f"This channel is never above zero for the {count} images, so that these are any of them."
+    else:
+        sentence = (
+            f"Of {count} images of the {sample.split} split these make one number of the channel largest; the frame "
+            "holds the pixels on which that number depends."
+        )
+    return {
+        "images": count,
+        "split": sample.split,
+        "sentence": sentence,
+        "pictures": np.stack([_small(picture.source) for picture in pictures]),
+        "boxes": np.rint(np.array(boxes) * min(1, PICTURE_SIDE / side)).astype(np.int32),
+        "values": measured.values[channel].numpy(),
+        "at": np.array(places, np.int32),
+        "labels": np.array([picture.label for picture in pictures], np.int32),
+        "names": [picture.name for picture in pictures],
+        "ids": [picture.id for picture in pictures],
+    }
+
+
+def _of(statistics: Statistics, node: Node, channel: int) -> NodeStatistics:
+    """Return what is known about a node.
+
+    Raises:
+        ProtocolError: ``not_found``: there is no such channel, or nothing is known.
+    """
+    if not 0 <= channel < node.shape[0]:
+        raise ProtocolError("not_found", f"{node.id} has the channels 0 to {node.shape[0] - 1}, not {channel}.")
+    if node.id not in statistics:
+        raise ProtocolError(
+            "not_found", f"The output of {node.id} does not belong to one image each when several run at once."
+        )
+    return statistics[node.id]
+
+
+def _small(pixels: Any) -> np.ndarray:
+    """Return a picture, uint8 (S, S, C), with at most :data:`PICTURE_SIDE` pixels on a side."""
+    if pixels.shape[0] <= PICTURE_SIDE:
+        return np.asarray(pixels)
+    small = F.interpolate(
+        torch.from_numpy(pixels).permute(2, 0, 1)[None].float(), (PICTURE_SIDE, PICTURE_SIDE), mode="area"
+    )
+    return small[0].permute(1, 2, 0).round().to(torch.uint8).numpy()
