@@ -168,30 +168,43 @@ class _Witness(Observer):
         self.nodes, self.factors, self.result, self.weights = nodes, factors, result, weights
         self.needed, self.wanted = outputs, arguments
         self.arguments: dict[int, tuple[Any, Any]] = {}
+        # By memory and id of a tensor: the tensor, which keeps the id its own, and its copy.
+        self._copies: dict[int, dict[int, tuple[Tensor, Tensor]]] = {}
 
     def before(self, position: int, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> None:
         node = self.nodes.get(position)
-        if node is not None and node.id in self.wanted:
+        if node is not None and (node.id in self.wanted or self._has_room):
             self.arguments[position] = tree_map(self._kept, (tuple(arguments), dict(keywords)))
 
     def after(self, position: int, output: Any) -> None:
+        tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        for tensor in tensors:  # an operation in place, perhaps on a view, may have changed what was copied
+            self._copies.pop(tensor.untyped_storage()._cdata, None)
         node = self.nodes.get(position)
         if node is None:
             return
-        tensor = next(leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor))
+        tensor = tensors[0]
         for channel, factor in self.factors.get(position, {}).items():
             _channel(tensor, channel).mul_(factor)
         if self.first:
             self.result.thumbnails[node.id] = thumbnail(to_view(tensor))
-        room = self.first and self.result.bytes + tensor.nbytes <= KEPT_BYTES
-        if node.id in self.needed or room:
+        if node.id in self.needed or self._has_room:
             self.result.outputs[node.id] = self._kept(tensor)
 
+    @property
+    def _has_room(self) -> bool:
+        return self.first and self.result.bytes <= KEPT_BYTES
+
     def _kept(self, leaf: Any) -> Any:
+        """Return a copy of a tensor as it is now, one for all who need it; weights are not copied."""
         if not isinstance(leaf, Tensor) or leaf.untyped_storage()._cdata in self.weights:
             return leaf
-        self.result.bytes += leaf.nbytes
-        return leaf.detach().to("cpu", torch.float32 if leaf.is_floating_point() else leaf.dtype, copy=True)
+        copies = self._copies.setdefault(leaf.untyped_storage()._cdata, {})
+        if id(leaf) not in copies:
+            dtype = torch.float32 if leaf.is_floating_point() else leaf.dtype
+            copies[id(leaf)] = leaf, leaf.detach().to("cpu", dtype, copy=True)
+            self.result.bytes += copies[id(leaf)][1].nbytes
+        return copies[id(leaf)][1]
 
 
 def _channel(tensor: Tensor, channel: int) -> Tensor:

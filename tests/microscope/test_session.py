@@ -1,0 +1,160 @@
+"""The microscope's answers to requests, against torch."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cnnlab.errors import DataError, UnknownNameError, UsageError
+from cnnlab.microscope.arithmetic import recompute
+from cnnlab.microscope.opening import open_microscope
+from cnnlab.microscope.protocol import complete
+from cnnlab.microscope.session import Microscope
+from cnnlab.zoo import create_model, list_models
+
+
+def microscope_of(model: nn.Module, *shape: int) -> tuple[Microscope, dict]:
+    torch.manual_seed(0)
+    microscope = open_microscope(model.eval(), [torch.randn(*shape)])
+    image = microscope.handle({"do": "open"})["images"][0]["id"]
+    return microscope, {"model": 0, "epoch": None, "image": image, "changes": []}
+
+
+@pytest.fixture(scope="module")
+def resnet() -> tuple[Microscope, dict]:
+    torch.manual_seed(1)
+    return microscope_of(create_model("resnet20", image_size=28), 3, 28, 28)
+
+
+def numbers(microscope: Microscope, scene: dict, count: int) -> None:
+    """Check random numbers of random nodes: worked out, they are those that torch computed."""
+    nodes = microscope.handle({"do": "open"})["models"][0]["graph"]["nodes"]
+    chance = random.Random(0)
+    for _ in range(count):
+        node = chance.choice(nodes)
+        at = [chance.randrange(side) for side in [*node["shape"], 1, 1][:3]]
+        reply = microscope.handle(complete("number", scene=scene, node=node["id"], at=at))
+        assert reply["how"] != "opaque", node
+        room = 1e-4 * max(1, abs(reply["torch"]))
+        assert reply["value"] == pytest.approx(reply["torch"], abs=room), (node, at)
+        assert recompute(reply) == pytest.approx(reply["torch"], abs=room), (node, at)
+
+
+def test_a_run_opens_with_its_images_and_classes(tiny_run) -> None:
+    microscope = open_microscope(tiny_run.path)
+    opened = microscope.handle({"do": "open"})
+    assert opened["classes"] == tiny_run.classes
+    assert opened["images"]
+    assert all(image["label"] in range(len(opened["classes"])) for image in opened["images"])
+    scene = {"model": 0, "epoch": None, "image": opened["images"][0]["id"], "changes": []}
+    answer = microscope.handle(complete("answer", scene=scene))
+    pixels = microscope.handle(complete("image", image=scene["image"]))
+    classifier = tiny_run.classifier("cpu")
+    expected = classifier.logits(torch.from_numpy(pixels["pixels"]).permute(2, 0, 1)[None])[0]
+    np.testing.assert_allclose(answer["logits"], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_layers_and_channels_are_torchs(resnet) -> None:
+    microscope, scene = resnet
+    _, player = microscope.player()
+    recorded: list[torch.Tensor] = []
+    conv = player.passes.model.get_submodule("layer2.0.conv1")
+    handle = conv.register_forward_hook(lambda module, inputs, output: recorded.append(output[0]))
+    image = microscope.handle(complete("image", image=scene["image"]))["input"]
+    with torch.no_grad():
+        player.passes.model(torch.from_numpy(image)[None])
+    handle.remove()
+    layer = microscope.handle(complete("layer", scene=scene, node="layer2.0.conv1"))
+    maps = recorded[0].numpy()
+    restored = layer["low"][:, None, None] + layer["sheet"] / 255 * (layer["high"] - layer["low"])[:, None, None]
+    np.testing.assert_allclose(restored, maps, atol=(layer["high"] - layer["low"]).max() / 500)
+    np.testing.assert_allclose(layer["strength"], np.abs(maps).mean((1, 2)), rtol=1e-4)
+    channel = microscope.handle(complete("channel", scene=scene, node="layer2.0.conv1", channel=5))
+    np.testing.assert_allclose(channel["map"], maps[5], rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(channel["kernel"], conv.weight[5].detach().numpy())
+    assert channel["bias"] is None
+    assert channel["field"] == {"size": [17, 17], "stride": [2, 2], "start": [-8, -8], "whole": False}
+    assert channel["histogram"]["counts"].sum() == maps[5].size
+
+
+def test_numbers_are_worked_out(resnet) -> None:
+    numbers(*resnet, 60)
+
+
+def test_a_number_of_a_changed_channel_says_so(resnet) -> None:
+    microscope, scene = resnet
+    changed = scene | {"changes": [{"node": "conv1", "channel": 2, "factor": -0.5}]}
+    plain = microscope.handle(complete("number", scene=scene, node="conv1", at=[2, 3, 4]))
+    reply = microscope.handle(complete("number", scene=changed, node="conv1", at=[2, 3, 4]))
+    assert reply["torch"] == pytest.approx(-0.5 * plain["torch"], rel=1e-5)
+    assert reply["value"] == pytest.approx(reply["torch"], rel=1e-5)
+    assert reply["factor"] == -0.5
+    numbers(microscope, changed | {"changes": [{"node": "bn1", "channel": 2, "factor": 0.0}]}, 0)
+    later = microscope.handle(complete("number", scene=changed, node="layer1.0.conv1", at=[0, 3, 4]))
+    assert later["value"] == pytest.approx(later["torch"], abs=1e-4)
+
+
+def test_values_that_a_view_changes_in_place_are_those_at_the_time() -> None:
+    class Writes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 2, 3)
+            self.fc = nn.Linear(8, 3)
+
+        def forward(self, images):
+            x = self.conv(images)
+            x[:, :1].mul_(3)
+            return self.fc(torch.relu_(x).flatten(1))
+
+    microscope, scene = microscope_of(Writes(), 1, 4, 4)
+    numbers(microscope, scene, 60)
+
+
+def test_an_image_is_added_by_its_contents(resnet) -> None:
+    microscope, scene = resnet
+    pixels = np.random.default_rng(0).integers(0, 255, (28, 28, 3), np.uint8)
+    image = microscope.handle(complete("add_image", name="drawn", pixels=pixels))["image"]
+    assert image == microscope.handle(complete("add_image", name="again", pixels=pixels))["image"] | {"name": "drawn"}
+    np.testing.assert_array_equal(microscope.handle(complete("image", image=image["id"]))["pixels"], pixels)
+    other = microscope.handle(complete("answer", scene=scene | {"image": image["id"]}))
+    assert not np.allclose(other["logits"], microscope.handle(complete("answer", scene=scene))["logits"])
+
+
+def test_what_is_wrong_is_named(resnet, tmp_path) -> None:
+    microscope, scene = resnet
+    with pytest.raises(UnknownNameError, match=r"layer2.0.conv9.*layer2.0.conv2"):
+        microscope.handle(complete("layer", scene=scene, node="layer2.0.conv9"))
+    with pytest.raises(UnknownNameError, match="image"):
+        microscope.handle(complete("answer", scene=scene | {"image": "none"}))
+    with pytest.raises(UsageError, match="rows 0 to 27, not 28"):
+        microscope.handle(complete("number", scene=scene, node="conv1", at=[0, 28, 0]))
+    with pytest.raises(UsageError, match="networks 0 to 0, not 3"):
+        microscope.handle(complete("answer", scene=scene | {"model": 3}))
+    with pytest.raises(UsageError, match="has kept the epochs"):
+        microscope.handle(complete("answer", scene=scene | {"epoch": 3}))
+    with pytest.raises(UsageError, match="Which images Linear takes is not known"):
+        open_microscope(nn.Linear(2, 2))
+    with pytest.raises(DataError, match="There is no photo"):
+        open_microscope("lenet5", [tmp_path / "none.png"], random=True)
+    with pytest.raises(UnknownNameError, match="lenet5"):
+        open_microscope("lenet6", random=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list_models())
+def test_numbers_of_every_network_are_worked_out(name: str) -> None:
+    torch.manual_seed(0)
+    for size in (28, 32, 64, 75):
+        try:
+            model = create_model(name, image_size=size)
+            microscope, scene = microscope_of(model, model.arch.get("in_channels", 3), size, size)
+            microscope.player()
+            break
+        except Exception:
+            if size == 75:
+                raise
+    numbers(microscope, scene, 100)
