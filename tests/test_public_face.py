@@ -28,6 +28,8 @@ PUBLIC = [
     "list_runs",
     "load_data",
     "load_recipe",
+    "look",
+    "microscope",
     "open_run",
     "registry",
     "runs",

@@ -9,6 +9,7 @@ The public face, loaded when first used so that ``import cnnlab`` and ``cnnlab -
     for event in cnnlab.fit(recipe):
         ...
     run = cnnlab.open_run("runs/lenet5-mnist5k-1")
+    cnnlab.look(run)                                 # the microscope, in a cell of a notebook
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ _HOME = {
     "open_run": "cnnlab.runs",
     "list_runs": "cnnlab.runs",
     "compare_runs": "cnnlab.runs.compare:compare",
+    "look": "cnnlab.microscope.notebook",
 }
 _ROOMS = (
     "data",
@@ -43,6 +45,7 @@ _ROOMS = (
     "figures",
     "generate",
     "learn",
+    "microscope",
     "registry",
     "runs",
     "scratch",

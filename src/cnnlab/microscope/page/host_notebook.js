@@ -5,5 +5,6 @@ import { widget_transport } from "./transport.js";
 function render({ model, el }) {
   const root = document.createElement("div");
   el.appendChild(root);
-  return start(root, widget_transport(model)); // what cleans up, where start returns it
+  start(root, widget_transport(model));
+  return () => root.remove();
 }

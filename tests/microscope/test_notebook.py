@@ -1,0 +1,151 @@
+"""The microscope in a notebook: messages, the widget, a cell."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import cnnlab
+from cnnlab.errors import UsageError
+from cnnlab.microscope import notebook
+from cnnlab.microscope.notebook import Messages, look
+from cnnlab.microscope.protocol import decode, encode
+
+SCENE = {"image": "a"}
+
+
+class Page:
+    """A page that sends messages and keeps the answers."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, dict[str, Any]] = {}
+        self.asked: list[str] = []
+        self.messages = Messages(self.handle, lambda ask, frame: self.answers.update({ask: decode(frame)}))
+
+    def handle(self, request: dict[str, Any], cancelled: Any) -> dict[str, Any]:
+        self.asked.append(request["node"])
+        return {"name": request["node"]}
+
+    def send(self, ask: str, **body: Any) -> None:
+        self.messages.receive({"id": ask}, [memoryview(encode(body))])
+
+    def layer(self, ask: str, node: str, **more: Any) -> None:
+        self.send(ask, do="layer", scene=SCENE, node=node, **more)
+
+
+def test_a_message_is_answered_with_its_id() -> None:
+    page = Page()
+    page.layer("1", "conv1")
+    assert page.answers == {"1": {"name": "conv1"}}
+
+
+def test_wrong_messages_are_answered_with_errors_or_not_at_all() -> None:
+    page = Page()
+    page.send("1", do="nothing")
+    page.messages.receive({"id": "2"}, [b"rubbish"])
+    page.messages.receive({"id": "3"}, [])
+    assert {ask: answer["error"]["kind"] for ask, answer in page.answers.items()} == dict.fromkeys("123", "bad_request")
+    for content in ("text", None, {"kind": "anywidget-command"}, {"id": 3}, {"id": "x" * 101}):
+        page.messages.receive(content, None)
+    assert len(page.answers) == 3
+
+
+def test_a_newer_request_of_a_lane_takes_the_place_of_one_that_waits() -> None:
+    page = Page()
+
+    async def slide() -> None:
+        page.layer("1", "a", lane="layer", ticket=1)
+        page.layer("2", "b", lane="layer")
+        page.layer("3", "c", lane="other")
+        page.layer("4", "d", ticket=9)
+        page.send("5", do="cancel", ticket=9)
+        page.send("6", do="cancel", ticket=9)
+        await asyncio.sleep(0.05)
+
+    asyncio.run(slide())
+    assert page.asked == ["b", "c"]
+    assert page.answers["1"]["error"]["kind"] == page.answers["4"]["error"]["kind"] == "cancelled"
+    assert (page.answers["5"], page.answers["6"]) == ({"cancelled": True}, {"cancelled": False})
+
+
+def test_no_more_wait_than_there_is_room_for() -> None:
+    page = Page()
+
+    async def bombard() -> None:
+        for i in range(100):
+            page.layer(str(i), "a")
+        await asyncio.sleep(0.05)
+
+    asyncio.run(bombard())
+    kinds = [page.answers[str(i)].get("error", {}).get("kind", "fine") for i in range(100)]
+    assert kinds == ["fine"] * 64 + ["busy"] * 36
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3 * 6 * 6, 4))
+
+
+def test_the_widget_answers_through_its_messages(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = torch.rand(1, 8, 8)
+    widget = cnnlab.look(network, image)
+    sent = []
+    monkeypatch.setattr(type(widget), "send", lambda self, content, buffers: sent.append((content, decode(buffers[0]))))
+    widget._handle_custom_msg({"id": "7"}, [memoryview(encode({"do": "open"}))])
+    ((content, reply),) = sent
+    assert content == {"id": "7"}
+    scene = {"image": reply["images"][0]["id"]}
+    widget._handle_custom_msg({"id": "8"}, [memoryview(encode({"do": "answer", "scene": scene}))])
+    expected = network(image[None])[0].detach().numpy()
+    assert np.allclose(sent[-1][1]["logits"], expected, atol=1e-6)
+
+
+def test_the_module_of_the_widget_is_the_page_and_hands_out_its_start(network: nn.Module) -> None:
+    widget = look(network, torch.rand(1, 8, 8))
+    assert widget._esm.endswith("export default { render };\n")
+    assert "function render({ model, el })" in widget._esm
+    assert ".microscope" in widget._css
+    assert look(widget.microscope).microscope is widget.microscope
+
+
+def test_without_anywidget_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, network: nn.Module) -> None:
+    monkeypatch.setitem(sys.modules, "anywidget", None)
+    notebook._widget_class.cache_clear()
+    try:
+        with pytest.raises(UsageError, match=r'pip install "cnnlab\[notebook\]"'):
+            look(network, torch.rand(1, 8, 8))
+    finally:
+        notebook._widget_class.cache_clear()
+
+
+@pytest.mark.slow
+def test_a_cell_shows_the_widget() -> None:
+    nbformat = pytest.importorskip("nbformat")
+    nbclient = pytest.importorskip("nbclient")
+    cells = [
+        "import torch, cnnlab\n"
+        "model = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.Flatten(), torch.nn.Linear(108, 4))\n"
+        "widget = cnnlab.look(model, torch.rand(1, 8, 8))\n"
+        "widget",
+        "from cnnlab.microscope.protocol import encode\n"
+        "answers = []\n"
+        "type(widget).send = lambda self, content, buffers: answers.append(content)\n"
+        "widget._handle_custom_msg({'id': 'a'}, [memoryview(encode({'do': 'open'}))])",
+        "answers",  # the loop of the kernel has run since
+    ]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    client = nbclient.NotebookClient(book, timeout=120, kernel_name="python3")
+    client.execute()
+    (shown,) = book.cells[0].outputs
+    view = shown["data"]["application/vnd.jupyter.widget-view+json"]
+    state = client.widget_state[view["model_id"]]
+    assert "function render(" in state["_esm"]
+    (answers,) = book.cells[2].outputs
+    assert answers["data"]["text/plain"] == "[{'id': 'a'}]"
