@@ -3,7 +3,7 @@
 import { button, count_text, el, fill, full_shape, number_text, svg } from "./dom.js";
 import { css_colour, map_picture, paint_legend, put_picture, range_of, scale_for } from "./colours.js";
 import { graph_of, loader, node_of } from "./store.js";
-import { channel_of, node_loader } from "./inputs.js";
+import { channel_map, node_loader } from "./inputs.js";
 import { no_such_node, node_head } from "./layer.js";
 import { map_frame, show_scale } from "./map_frame.js";
 import { show_channel_tools } from "./touch.js";
@@ -131,12 +131,12 @@ function show_kernel(root, store, node, channel, { kernel, bias }) {
   const [count, height, width] = kernel.shape;
   const scale = scale_for(-Math.max(...range_of(kernel).map(Math.abs)), 1e-12);
   const source = kernel_source(store, node, channel, count);
-  const strengths = Array.from({ length: count }, (_, i) => channel_of(kernel, i).reduce((sum, w) => sum + Math.abs(w), 0));
+  const strengths = Array.from({ length: count }, (_, i) => channel_map(kernel, i).reduce((sum, w) => sum + Math.abs(w), 0));
   const order = strengths.map((_, i) => i);
   if (count > MOST_KERNELS) order.sort((a, b) => strengths[b] - strengths[a]);
   const chosen = order.slice(0, height * width === 1 ? 160 : MOST_KERNELS);
   const slice = (i) => {
-    const weights = channel_of(kernel, i);
+    const weights = channel_map(kernel, i);
     const text = height * width === 1 ? number_text(weights[0]) : `${number_text(range_of(weights)[0])} to ${number_text(range_of(weights)[1])}`;
     const picture = height * width === 1
       ? el("span", { class: "swatch", style: { "background-color": css_colour(weights[0], scale) } })

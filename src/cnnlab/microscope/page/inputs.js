@@ -22,7 +22,7 @@ export function node_loader(store) {
 }
 
 /** Return channel c of an array (C, H, W) as an array (H, W). */
-export function channel_of(array, c) {
+export function channel_map(array, c) {
   const [, height, width] = array.shape;
   return shaped(array.subarray(c * height * width, (c + 1) * height * width), [height, width]);
 }
@@ -34,7 +34,7 @@ function input_layer(input) {
   const numbers = { low: [], high: [], strength: [], mean: [], zeros: [] };
   const sheet = new Uint8Array(channels * h * w);
   for (let c = 0; c < channels; c++) {
-    const map = channel_of(input, c);
+    const map = channel_map(input, c);
     const [low, high] = range_of(map);
     const share = (f) => map.reduce((sum, value) => sum + f(value), 0) / map.length;
     numbers.low.push(low);
@@ -53,7 +53,7 @@ function input_layer(input) {
 }
 
 function input_channel(input, c) {
-  const map = channel_of(input, c);
+  const map = channel_map(input, c);
   const [low, high] = range_of(map);
   const bins = Math.min(24, map.length);
   const counts = new Int32Array(bins);
@@ -75,7 +75,7 @@ function input_channel(input, c) {
 }
 
 function input_number(input, [c, y, x]) {
-  const value = channel_of(input, c)[y * input.shape[2] + x];
+  const value = channel_map(input, c)[y * input.shape[2] + x];
   return {
     value, torch: value, how: "opaque", formula: "", operands: [], steps: [],
     sentence: "This number is a pixel of the image, with the mean of all images taken away and divided by their standard deviation.",
