@@ -234,7 +234,9 @@ def _moved(source: _Source, op: Op, position: int, number: int, moved: Value) ->
         args, kwargs = tree_map(with_index, (op.args, op.kwargs), is_leaf=lambda leaf: isinstance(leaf, Value))
         if op.name == "constant_pad_nd":
             args, kwargs = (*args[:2], -1), {}  # padding is none of the numbers
-        output = op.func(*args, **kwargs)
+        # The index has other strides than the tensor, and may have to be copied where that is viewed.
+        func = torch.ops.aten.reshape.default if op.name in ("view", "_unsafe_view") else op.func
+        output = func(*args, **kwargs)
         index = output[number] if isinstance(output, list | tuple) else output
     return _Source(source.draft, source.made, index, op, position)
 

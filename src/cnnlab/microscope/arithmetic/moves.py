@@ -29,6 +29,10 @@ _MOVED = (
     "stack", "hstack", "vstack", "index", "_unsafe_index", "index_select", "gather", "take", "masked_fill",
     "where", "tril", "triu", "embedding", "view_as",
 )  # fmt: skip
+_FILLED = (
+    "ones_like", "zeros_like", "full_like", "ones", "zeros", "full", "new_ones", "new_zeros", "new_full",
+    "scalar_tensor", "arange", "linspace",
+)  # fmt: skip
 
 
 def move(question: Question) -> Reply | None:
@@ -41,7 +45,7 @@ def move(question: Question) -> Reply | None:
         return None
     position = int(moved[question.index]) - 1
     if position < 0:
-        return _filled(question)
+        return filled(question)
     for key in tensor_keys(question.arguments):
         size = question.argument(key).numel()
         if position < size:
@@ -61,7 +65,7 @@ def over_all_steps(question: Question, shape: Sequence[int], positions: Tensor) 
     reply = move(question)
     position = int(positions[question.index])
     if reply is None or position < 0:
-        return _filled(question)
+        return filled(question)
     places = places_of(shape, position, question.channels_last)
     reply["operands"][0]["at"] = [places.tolist()] * 2
     return reply
@@ -73,7 +77,8 @@ def _copied(question: Question, key: str, position: int) -> Reply:
     return reply_of(question, "choice", sentence, "x", [operand])
 
 
-def _filled(question: Question) -> Reply:
+def filled(question: Question) -> Reply:
+    """Return the arithmetic of a number that an operation fills in."""
     value = question.torch_value
     sentence = f"No number of a node is here: the operation fills in {number_text(value)}."
     return reply_of(question, "choice", sentence, "constant", [constant(value)])
@@ -148,4 +153,4 @@ def _numbered(tensor: Tensor, first: int) -> Tensor:
     return strided.copy_(numbers)
 
 
-OPERATIONS = dict.fromkeys([*_SAME, *_MOVED], move)
+OPERATIONS = dict.fromkeys([*_SAME, *_MOVED], move) | dict.fromkeys(_FILLED, filled)
