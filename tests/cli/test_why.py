@@ -48,3 +48,5 @@ def test_an_endless_loop_is_stopped_and_its_line_named(tmp_path: Path) -> None:
     result = cnnlab("why", f"{script}:make_model", "--time-limit", "3")
     assert result.exit_code == 2
     assert "line 10, in make_model" in result.stderr
+    script.write_text("while True: pass\n")
+    assert "train.py, line 1, in <module>: not done after 1 s" in cnnlab("why", script, "--time-limit", "1").stderr

@@ -107,7 +107,7 @@ def test_an_exception_shows_the_line_of_the_student() -> None:
     verdict = check_answer(affine_backward, get_exercise("affine_backward"))
     assert verdict.status == "error"
     assert "ValueError: cannot reshape array of size 15 into shape (7,7)" in verdict.message
-    assert "This was the case dout (3, 5)" in verdict.message
+    assert "This happens for dout (3, 5)." in verdict.message
     assert verdict.code == "return dout.reshape(7, 7)"
     assert [each.sentence for each in verdict.diagnoses] == ["A reshape must keep the number of values."]
 

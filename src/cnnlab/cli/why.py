@@ -25,7 +25,7 @@ def why(
 ) -> None:
     """Find out why a training does not learn: softmax before the loss, frozen layers, a wrong rate, and the like.
 
-    What should be mended first stands first. Exit code 1 when something keeps the network from learning.
+    The finding to mend first stands first. Exit code 1 when something keeps the network from learning.
 
     Examples: `cnnlab why train.py:make_model` · `cnnlab why lenet5-mnist5k` · `cnnlab why runs/lenet5-mnist5k-1`
     """
@@ -55,7 +55,7 @@ def why(
     errors = sum(finding.severity == "error" for finding in diagnosis.findings)
     if errors:
         first = diagnosis.findings[0].kind
-        console.print(Text(f"Mend the first one first ({first}), then ask again.", style="bold red"))
+        console.print(Text(f"Mend the first finding first ({first}), then run this again.", style="bold red"))
     else:
         console.print(Text("Nothing here keeps the network from learning.", style="bold green"))
     raise typer.Exit(int(diagnosis.harmful))

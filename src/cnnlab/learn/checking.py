@@ -137,7 +137,7 @@ def _broken(function: Function, exercise: Exercise, case: Case, run: Run, diagno
     if isinstance(run.error, NotImplementedError):
         message = "not written yet: it raises NotImplementedError."
         return Verdict(exercise.name, "unwritten", message, line=place.number, code=place.text)
-    message = f"{describe(run.error)}\nThis was the case {about}."
+    message = f"{describe(run.error)}\nThis happens for {about}."
     return Verdict(exercise.name, "error", message, diagnoses=tuple(diagnoses), line=place.number, code=place.text)
 
 

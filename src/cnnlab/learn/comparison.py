@@ -33,7 +33,7 @@ class Comparison:
 def comparison_as_text(comparison: Comparison) -> str:
     """Return expected and actual value and their difference as a table of numbers; of large arrays a part."""
     expected, got = np.asarray(comparison.expected, float), np.asarray(comparison.got, float)
-    title = f"{comparison.output}, {comparison.about}:"
+    title = f"{comparison.output} for {comparison.about}:"
     if expected.shape == got.shape:
         slices, cut = shown_part(expected, got)
         parts = {"expected": slices[0], "got": slices[1], "difference": slices[1] - slices[0]}

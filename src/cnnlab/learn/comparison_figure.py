@@ -40,7 +40,7 @@ def draw_comparison(comparison: Comparison | None) -> Figure:
         for (row, column), value in np.ndenumerate(part):
             colour = "white" if abs(value) > 0.6 * limit else "black"
             axes.text(column, row, f"{value:.3g}", ha="center", va="center", fontsize=7, color=colour)
-    figure.suptitle(f"{comparison.output}, {comparison.about} {cut}".rstrip(), fontsize=8, color=MUTED)
+    figure.suptitle(f"{comparison.output} for {comparison.about} {cut}".rstrip(), fontsize=8, color=MUTED)
     return figure
 
 

@@ -22,7 +22,7 @@ _HINTS = (
         "if needs one True or False: use np.where or a mask for arrays, or .any() and .all().",
     ),
     (r"NoneType", "Something is None: a function without return, or a method that works in place?"),
-    (r"values to unpack", "A tuple has another number of parts than there are names for it."),
+    (r"values to unpack", "The number of names on the left of = is not the number of values on the right."),
     (r"referenced before assignment|not associated with a value", "A variable is used before it has a value."),
     (r"only integer|interpreted as an integer", "An index or size is not a whole number: / gives floats, // integers."),
 )

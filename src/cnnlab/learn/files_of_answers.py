@@ -10,6 +10,7 @@ from cnnlab.files import write_text
 from cnnlab.learn.exercise import Exercise, exercises, get_exercise
 from cnnlab.learn.progress import Progress, load_progress, save_progress
 from cnnlab.learn.texts import starter
+from cnnlab.scripts import read_source
 
 
 def start(exercise: Exercise, path: Path | None = None) -> tuple[Path, bool]:
@@ -63,14 +64,18 @@ def find_answer(name: str) -> tuple[Exercise, Path]:
             raise UsageError(f"There is no file {name}.py here. `cnnlab learn start {name}` writes one.")
         return exercise, started
     if not path.is_file():
-        raise UsageError(f"There is no file {path}. `cnnlab learn start {path.stem}` writes one.")
+        next_step = (
+            f"start {path.stem}` writes it" if path.stem in exercises else "start NAME` writes that of an exercise"
+        )
+        raise UsageError(f"There is no file {path}. `cnnlab learn {next_step}.")
     if path.stem in exercises:
         return get_exercise(path.stem), path
     try:
-        nodes = ast.parse(path.read_text(encoding="utf-8")).body
+        nodes = ast.parse(read_source(path), str(path)).body
     except (SyntaxError, ValueError, OSError) as error:
         raise UsageError(
-            f"{path} cannot be read as Python, so its exercise is unknown: {error}. Name the file for its exercise."
+            f"{path} cannot be read as Python, so which exercise it is for is unknown: {error}. Mend that, or name the "
+            "file for its exercise, as in affine_forward.py."
         ) from None
     names = [node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in exercises]
     if len(names) != 1:

@@ -75,7 +75,7 @@ def _endless(path: Path, stack: str, time_limit: float) -> str:
         stack: the stack that was written when time was up; "" when there is none.
         time_limit: the limit in seconds.
     """
-    place = re.search(rf'File "[^"]*{re.escape(path.name)}", line (\d+) in (\w+)', stack)
+    place = re.search(rf'File "[^"]*{re.escape(path.name)}", line (\d+) in (\S+)', stack)
     line = f", line {place[1]}, in {place[2]}" if place else ""
     return (
         f"{path}{line}: not done after {time_limit:g} s, so it was stopped. Is there an endless loop, or does the "

@@ -130,8 +130,8 @@ def _digits(model: nn.Module) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[
                 continue
             return _in_form(images, data.train.labels, side, channels, form.ndim), None  # type: ignore[return-value]
     raise ScriptError(
-        f"What images {type(model).__name__} takes cannot be found out: it takes none of the digits in "
-        f"{', '.join(map(str, _SIDES))} pixels with {channels} channel(s). Add make_data() to the script."
+        f"The script has no make_data(), and {type(model).__name__} takes the embedded digits in none of these sizes: "
+        f"{', '.join(map(str, _SIDES))} pixels, {channels} channel(s). Add make_data() to the script."
     )
 
 

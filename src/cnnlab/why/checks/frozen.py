@@ -52,7 +52,7 @@ def frozen(exam: Exam) -> Iterator[Finding]:
         yield Finding(
             "frozen weights",
             "note",
-            f"{count:,} of {total:,} weights are frozen ({names}); they are no fresh random ones",
+            f"{count:,} of {total:,} weights are frozen ({names}); they do not look like fresh random ones",
             "Fine for transfer learning.",
             numbers=numbers,
         )

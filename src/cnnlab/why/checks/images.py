@@ -52,7 +52,7 @@ def images(exam: Exam) -> Iterator[Finding]:
             "error",
             f"all {len(sample)} training images are the same",
             "Look at the indexing in the data set's __getitem__.",
-            meaning="There is nothing by which a network could tell them apart.",
+            meaning="No network can tell them apart.",
             numbers={"images": float(len(sample))},
             plot=_pictures(sample),
         )
@@ -72,7 +72,7 @@ def _dead_channels(sample: Tensor) -> Iterator[Finding]:
             "warning",
             f"channel {', '.join(map(str, empty))} of {sample.shape[1]} has the same value everywhere",
             "Look at how the images are read and normalised: is a standard deviation huge, or a channel left out?",
-            meaning="The network sees less of the images than there is.",
+            meaning="The network gets no information from these channels.",
             numbers={"channels": float(len(empty))},
         )
 

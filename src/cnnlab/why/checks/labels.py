@@ -80,7 +80,7 @@ def _absent(exam: Exam, counts: torch.Tensor, plot: Plot) -> Iterator[Finding]:
             f"no training image has label {', '.join(map(str, in_val))}, which {share:.0%} of the validation images "
             "have",
             "Divide the data so that every class is in both parts (stratified), or look for a filter that drops it.",
-            meaning="What was never shown is never answered: these images stay wrong however long the training.",
+            meaning="A class without training images is never the answer: these images stay wrong.",
             code="train_test_split(..., stratify=labels)",
             numbers={"classes": len(in_val), "share of validation": share},
             plot=plot,
@@ -101,6 +101,6 @@ def _absent(exam: Exam, counts: torch.Tensor, plot: Plot) -> Iterator[Finding]:
             "note",
             f"{len(missing)} of the {classes} outputs have no training image",
             "Give the network as many outputs as there are classes.",
-            meaning="It learns all the same: unused outputs are pushed down.",
+            meaning="The network learns all the same: the unused outputs are only pushed down.",
             numbers={"outputs": len(missing)},
         )

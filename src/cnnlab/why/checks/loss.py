@@ -77,7 +77,7 @@ def _broadcast(message: str) -> Finding:
         "loss broadcasts",
         "error",
         message,
-        "Bring both to one shape.",
+        "Give outputs and labels the same shape before the loss.",
         meaning="(N, 1) against (N,) becomes (N, N): every output is pulled towards the mean of all labels.",
         code="loss = F.mse_loss(outputs.squeeze(1), labels.float())",
     )
@@ -169,7 +169,7 @@ def start(exam: Exam) -> Iterator[Finding]:
             f"the first loss is {value:.2f}; guessing among {exam.classes} classes costs log {exam.classes} = "
             f"{chance:.2f} "
             f"(outputs have a standard deviation of {size:.3g})",
-            "Make the initial weights of the last layer smaller, or leave torch's own; look at the inputs' scale.",
+            "Make the initial weights of the last layer smaller, or leave torch's own; check the scale of the inputs.",
             meaning="The network is sure and wrong before it has seen anything; the first epochs go into unlearning "
             "that.",
             code="nn.init.normal_(model.fc.weight, std=0.01)",

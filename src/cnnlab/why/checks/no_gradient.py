@@ -30,7 +30,7 @@ def no_gradient(exam: Exam) -> Iterator[Finding]:
         yield Finding(
             "gradient cut off",
             "error",
-            f"{', '.join(run[:4])} run(s), but the loss gives no gradient to {count:,} parameters ({share:.0%})",
+            f"forward uses {', '.join(run[:4])}, but the loss gives no gradient to {count:,} parameters ({share:.0%})",
             "Look for detach(), .data, torch.no_grad(), .numpy() or torch.tensor(...) between this layer and the loss.",
             meaning="These layers keep their random start, as if they were frozen.",
             code="features = self.body(x)   # without .detach()",
@@ -40,7 +40,7 @@ def no_gradient(exam: Exam) -> Iterator[Finding]:
         yield Finding(
             "unused layers",
             "warning",
-            f"{', '.join(layers[:4])} with {count:,} parameters take(s) no part in the forward pass",
+            f"forward does not use {', '.join(layers[:4])}, with {count:,} parameters",
             "Call the layer in forward, or delete it.",
             meaning="What the loss does not depend on is not trained.",
             numbers=numbers,

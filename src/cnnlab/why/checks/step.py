@@ -67,11 +67,11 @@ def update(exam: Exam) -> Iterator[Finding]:
         )
     elif fresh > 0 and "update" in events and "backward" in events and _gone(steps):
         late = events.index("update") < events.index("backward")
-        what = "before backward()" if late else "after zero_grad()"
+        what = f"before backward() ({order})" if late else "after zero_grad()"
         yield Finding(
             "gradients erased before the update",
             "error",
-            f"backward() computes a gradient of norm {fresh:.2g}, and optimizer.step() finds 0 ({order})",
+            f"backward() computes a gradient of norm {fresh:.2g}, but optimizer.step() finds a gradient of 0",
             "Zero the gradients before backward(), not between backward() and step().",
             meaning=f"optimizer.step() runs {what}, so it has nothing to use, and no weight moves.",
             code="optimizer.zero_grad(); loss.backward(); optimizer.step()",
@@ -126,9 +126,7 @@ def tiny_batches(exam: Exam) -> Iterator[Finding]:
         "error" if size <= 2 else "warning",
         f"{len(norms)} BatchNorm layers get batches of {size} image{'s' * (size > 1)}",
         "Use batches of 16 and more, or GroupNorm, which does not depend on the batch.",
-        meaning="Mean and variance of so few images are noise: an image is normalised by itself, and in eval mode "
-        "other "
-        "numbers are used than in training.",
+        meaning="Mean and variance of so few images are noise, and eval mode uses other ones than training did.",
         code="DataLoader(train, batch_size=32, shuffle=True)",
         numbers={"batch": size},
     )
