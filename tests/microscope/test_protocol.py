@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import pickle
+import re
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from cnnlab.errors import DataError, ModelError, ProtocolError, UnknownNameError, UsageError
-from cnnlab.microscope.protocol import answer, check, complete, decode, encode, error_frame, key, number_text
+from cnnlab.microscope.protocol import KINDS, answer, check, complete, decode, encode, error_frame, key, number_text
 from cnnlab.microscope.requests import REQUESTS
 
 SCENE = {"image": "a"}
@@ -304,3 +306,12 @@ def test_errors_of_the_protocol_can_be_pickled_and_sent() -> None:
     error = pickle.loads(pickle.dumps(ProtocolError("busy", "Wait.")))
     assert (error.kind, str(error)) == ("busy", "Wait.")
     assert decode(error_frame("busy", "lone \ud800"))["error"]["message"] == "lone ?"
+
+
+def test_the_documentation_has_every_request_with_its_fields_and_every_kind_of_error() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "microscope-protocol.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", page, re.M))
+    for do, model in REQUESTS.items():
+        named = re.findall(r"`(\w+)`", rows[do].partition(" | ")[0])
+        assert set(model.model_fields) - {"do", "lane"} - ({"ticket"} if do != "cancel" else set()) <= set(named), do
+    assert set(KINDS) <= set(rows)
