@@ -10,6 +10,7 @@ from torch import nn
 from cnnlab.errors import ProtocolError
 from cnnlab.explain import deletion, explanations, gradcam, insertion, saliency
 from cnnlab.microscope.explanations import explanation, explanation_methods
+from cnnlab.microscope.passes import Player
 from cnnlab.runs import Classifier, Run, open_classifier
 
 
@@ -66,10 +67,10 @@ def test_scores_are_those_of_the_map(classifier: Classifier, image: torch.Tensor
 
 
 def test_methods_that_fit_the_network(classifier: Classifier, image: torch.Tensor) -> None:
-    methods = explanation_methods(classifier.model, image)
+    methods = explanation_methods(Player(classifier.model, image).graph)
     assert [method["name"] for method in methods] == explanations.names()
     flat = nn.Sequential(nn.Flatten(), nn.Linear(image[0].numel(), 10)).eval()
-    names = [method["name"] for method in explanation_methods(flat, image)]
+    names = [method["name"] for method in explanation_methods(Player(flat, image).graph)]
     assert "saliency" in names
     assert "gradcam" not in names
     for method in methods:

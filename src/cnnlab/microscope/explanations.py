@@ -8,28 +8,25 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from cnnlab.errors import CnnlabError, ProtocolError
+from cnnlab.errors import ProtocolError
 from cnnlab.explain.faithfulness.curves import perturbation_curve
 from cnnlab.explain.faithfulness.scores import STEPS, FaithfulnessScorer
 from cnnlab.explain.method import attribute, explanations
 from cnnlab.explain.probe import Probe
+from cnnlab.microscope.graph import NetworkGraph
 from cnnlab.runs.classifier import Classifier
-from cnnlab.tracing import list_layers
 
 Cancelled = Callable[[], bool]
 
 
-def explanation_methods(model: nn.Module, image: Tensor) -> list[dict[str, Any]]:
+def explanation_methods(graph: NetworkGraph) -> list[dict[str, Any]]:
     """Return the methods that can explain the answers of a network: name, title, and two properties.
 
     Args:
-        model: the network.
-        image: an image (1, C, H, W) as the network takes it.
+        graph: the network; methods that need a target layer fit one that has layers with positions on the image.
     """
-    try:
-        has_maps = list_layers(model, image).default is not None
-    except CnnlabError:  # a network whose pass cannot be traced
-        has_maps = False
+    fields = [node.field for node in graph.nodes.values() if node.kind not in ("move", "opaque")]
+    has_maps = any(field is not None and not field.whole for field in fields)
     return [
         {
             "name": entry.name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.data import Preprocess
-from cnnlab.errors import CnnlabError, DataError, UsageError
+from cnnlab.errors import DataError, ProtocolError, UsageError
 from cnnlab.microscope.pictures import Picture, picture_of
+from cnnlab.microscope.samples import sample_of
 from cnnlab.microscope.session import Microscope, Subject
+from cnnlab.microscope.units import Units
 from cnnlab.runs.classifier import Classifier, open_classifier
-from cnnlab.runs.evaluate import load_own_data, match_classes, own_split
 from cnnlab.runs.folder import RunFolder
 from cnnlab.zoo import create_model, imagenet_classes, models
 
@@ -48,7 +50,7 @@ def open_microscope(
         DataError: a photo cannot be read.
         CnnlabError: there is no such network or run.
     """
-    subjects = [_subject(each, photos, random) for each in (source, other) if each is not None]
+    subjects = [_with_units(_subject(each, photos, random), data_dir) for each in (source, other) if each is not None]
     if len(subjects) > 1:
         one, two = (subject.classifier for subject in subjects)
         if one.classes != two.classes or one.preprocess.channels != two.preprocess.channels:
@@ -56,8 +58,10 @@ def open_microscope(
                 f"{one.name} and {two.name} cannot be looked at side by side: their classes or channels differ."
             )
     pictures = [_picture(photo, number) for number, photo in enumerate(photos)]
-    if not pictures and subjects[0].run is not None:
-        pictures = _test_images(subjects[0].run, subjects[0].classifier, data_dir)
+    if not pictures and subjects[0].units is not None:
+        sample, count = subjects[0].units.sample, min(_MOST, _PER_CLASS * len(subjects[0].classifier.classes))
+        sample.inputs(0, count)
+        pictures = [sample.picture(position) for position in range(min(count, len(sample)))]
     if not pictures:
         pictures = _sample_photos()
     return Microscope(subjects, pictures)
@@ -75,6 +79,16 @@ def _subject(source: Source, photos: Sequence[Any], random: bool) -> Subject:
         return Subject(classifier, source)
     folder = Path(source).parent if Path(source).is_file() else Path(source)
     return Subject(classifier, RunFolder(folder) if (folder / "recipe.yaml").is_file() else None)
+
+
+def _with_units(subject: Subject, data_dir: Any) -> Subject:
+    """Return a network with what its units respond to, where it comes from a run whose data is there."""
+    if subject.run is None:
+        return subject
+    try:
+        return replace(subject, units=Units(sample_of(subject.run, subject.classifier, data_dir)))
+    except ProtocolError:
+        return subject
 
 
 def _of_module(model: nn.Module, photos: Sequence[Any]) -> Classifier:
@@ -122,28 +136,6 @@ def _picture(photo: Any, number: int) -> Picture:
     if isinstance(photo, Tensor):
         return picture_of(f"image {number + 1}", photo.reshape(photo.shape[-3:]))
     return picture_of(f"image {number + 1}", np.asarray(photo))
-
-
-def _test_images(run: RunFolder, classifier: Classifier, data_dir: Any) -> list[Picture]:
-    """Return a few images per class of the data that a run is tested on; none where the data is gone."""
-    try:
-        data = load_own_data(run, data_dir)
-        name = next(name for name in ("test", "val", "train") if name in data.splits())
-        split = own_split(run, data, name, [])
-        labels = match_classes(data.classes, np.asarray(split.labels), classifier.classes, data.name)
-    except CnnlabError:
-        return []
-    count = len(classifier.classes)
-    each = max(1, min(_PER_CLASS, _MOST // count))
-    chosen = [int(i) for label in range(count) for i in np.flatnonzero(labels == label)[:each]][:_MOST]
-    if not chosen:
-        return []
-    pixels = split.fetch(torch.tensor(chosen), classifier.preprocess).permute(0, 2, 3, 1).contiguous().numpy()
-    names = split.names
-    return [
-        picture_of(names[i] if names else f"{name} image {i}", image, int(labels[i]))
-        for i, image in zip(chosen, pixels, strict=True)
-    ]
 
 
 def _sample_photos() -> list[Picture]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,9 +57,13 @@ class Pictures:
 
     Args:
         pictures: the images to begin with, which stay.
+        find: a function from the address of another image, such as one of the run's data, to the image, or to None.
     """
 
-    def __init__(self, pictures: Sequence[Picture]) -> None:
+    def __init__(
+        self, pictures: Sequence[Picture], find: Callable[[str], Picture | None] = lambda address: None
+    ) -> None:
+        self._find = find
         self.first = {picture.id: picture for picture in pictures}
         self._added: OrderedDict[str, Picture] = OrderedDict()
         self._views: OrderedDict[tuple[int, str], tuple[Tensor, np.ndarray]] = OrderedDict()
@@ -70,7 +74,7 @@ class Pictures:
         Raises:
             UnknownNameError: there is none of that address (any more).
         """
-        picture = self.first.get(address) or self._added.get(address)
+        picture = self.first.get(address) or self._added.get(address) or self._find(address)
         if picture is None:
             raise UnknownNameError("image", address, [*self.first, *self._added])
         return picture

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 import cnnlab
-from cnnlab.errors import UsageError
+from cnnlab.errors import ProtocolError, UsageError
 from cnnlab.microscope.arithmetic import to_view, work_out
+from cnnlab.microscope.epochs import at_epoch, history
+from cnnlab.microscope.explanations import Cancelled, explanation, explanation_methods
 from cnnlab.microscope.graph import Node
 from cnnlab.microscope.passes import Change, Player, Result
 from cnnlab.microscope.pictures import Picture, Pictures
 from cnnlab.microscope.sheets import sheet, statistics
+from cnnlab.microscope.units import Units, unit_classes, unit_top_images
+from cnnlab.microscope.visualisation import unit_visualisation
 from cnnlab.runs.classifier import Classifier
 from cnnlab.runs.folder import RunFolder
 from cnnlab.training.metrics import softmax
@@ -25,7 +29,6 @@ from cnnlab.training.metrics import softmax
 PROTOCOL = 1
 _TOP = 5  # classes of an answer that are named
 _PLAYERS = 4  # networks that are kept ready, one per model and epoch
-Cancelled = Callable[[], bool]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,15 +38,17 @@ class Subject:
     Attributes:
         classifier: the network with its classes and preprocessing, on the CPU in float32.
         run: the run that it comes from; None for other networks.
+        units: what its units respond to, from a sample of the run's data; None without such data.
     """
 
     classifier: Classifier
     run: RunFolder | None = None
+    units: Units | None = None
 
     @property
     def epochs(self) -> list[int]:
         """The epochs whose weights the run has kept."""
-        return list(getattr(self.run, "epochs", []))
+        return [] if self.run is None else self.run.epochs
 
 
 class Microscope:
@@ -61,7 +66,7 @@ class Microscope:
         if not subjects or not pictures:
             raise UsageError("The microscope needs a network and an image: name a photo.")
         self.subjects = tuple(subjects)
-        self.pictures = Pictures(pictures)
+        self.pictures = Pictures(pictures, self._of_a_sample)
         self._players: OrderedDict[tuple[int, int | None], tuple[Classifier, Player]] = OrderedDict()
         self._lock = threading.RLock()  # hosts may ask from several threads; one computation runs at a time
 
@@ -88,7 +93,7 @@ class Microscope:
 
         Raises:
             UsageError: there is no such network.
-            RunError: the run has not kept the epoch.
+            ProtocolError: the run has not kept the epoch.
         """
         if not 0 <= model < len(self.subjects):
             raise UsageError(f"There are networks 0 to {len(self.subjects) - 1}, not {model}.")
@@ -97,12 +102,9 @@ class Microscope:
             subject = self.subjects[model]
             classifier = subject.classifier
             if epoch is not None:
-                if subject.run is None or epoch not in subject.epochs:
-                    raise UsageError(f"{classifier.name} has kept the epochs {subject.epochs}, not {epoch}.")
-                classifier = replace(classifier, model=_weights_of(subject.run, epoch))
+                classifier = at_epoch(classifier, subject.run, epoch)
             first = next(iter(self.pictures.first))
-            image = self.pictures.views(model, classifier, first)[0]
-            self._players[key] = classifier, Player(classifier.model, image)
+            self._players[key] = classifier, Player(classifier.model, self._input(model, first))
         self._players.move_to_end(key)
         while len(self._players) > _PLAYERS:
             self._players.popitem(last=False)
@@ -116,10 +118,15 @@ class Microscope:
             needed: addresses of nodes as ``outputs`` and ``arguments``, see
                 :meth:`cnnlab.microscope.passes.Player.result`.
         """
-        classifier, player = self.player(scene["model"], scene["epoch"])
-        image = self.pictures.views(scene["model"], classifier, scene["image"])[0]
+        _, player = self.player(scene["model"], scene["epoch"])
+        image = self._input(scene["model"], scene["image"])
         changes = [Change(change["node"], change["channel"], change["factor"]) for change in scene["changes"]]
         return player, player.result(scene["image"], image, changes, **needed)
+
+    def _of_a_sample(self, address: str) -> Picture | None:
+        """Return an image of a sample that was shown as the top image of a unit; None where there is none of it."""
+        pictures = (subject.units.sample.find(address) for subject in self.subjects if subject.units is not None)
+        return next((picture for picture in pictures if picture is not None), None)
 
     # The requests ----------------------------------------------------------------------------------------------------
 
@@ -130,6 +137,7 @@ class Microscope:
                 "name": subject.classifier.name,
                 "about": subject.classifier.about,
                 "epochs": subject.epochs,
+                "history": history(subject.run),
                 "graph": self.player(number)[1].graph.to_dict(),
             }
             for number, subject in enumerate(self.subjects)
@@ -142,9 +150,14 @@ class Microscope:
             "classes": first.classes,
             "images": [picture.to_dict() for picture in self.pictures.first.values()],
             "input": {"size": first.preprocess.size, "channels": first.preprocess.channels},
-            "explanations": [],
+            "explanations": explanation_methods(self.player()[1].graph),
             "words": {},
-            "can": {"upload": True, "top_images": False, "visualise": False, "explain": False},
+            "can": {
+                "upload": True,
+                "top_images": self.subjects[0].units is not None,
+                "visualise": True,
+                "explain": True,
+            },
         }
 
     def _image(self, request: Mapping[str, Any], cancelled: Cancelled) -> dict[str, Any]:
@@ -214,6 +227,32 @@ class Microscope:
             )
         return reply
 
+    def _unit(self, request: Mapping[str, Any], cancelled: Cancelled) -> dict[str, Any]:
+        scene, channel = request["scene"], request["channel"]
+        classifier, player = self.player(scene["model"], scene["epoch"])
+        node = player.graph.node(request["node"])
+        if request["part"] == "visualise":
+            return unit_visualisation(classifier, player, node, channel, cancelled)
+        units = self.subjects[scene["model"]].units
+        if units is None:
+            raise ProtocolError(
+                "not_found",
+                f"{classifier.name} comes without data. Open a run, whose images show what this channel responds to.",
+            )
+        statistics = units.statistics(player, scene["epoch"], cancelled)
+        reply = unit_classes if request["part"] == "classes" else unit_top_images
+        return reply(statistics, units.sample, node, channel, classifier)
+
+    def _explanation(self, request: Mapping[str, Any], cancelled: Cancelled) -> dict[str, Any]:
+        scene = request["scene"]
+        classifier, _ = self.player(scene["model"], scene["epoch"])
+        image = self._input(scene["model"], scene["image"])
+        return explanation(classifier, image, request["method"], request["target"], request["scores"], cancelled)
+
+    def _input(self, model: int, address: str) -> torch.Tensor:
+        """Return an image as a network takes it, (1, C, S, S)."""
+        return self.pictures.views(model, self.subjects[model].classifier, address)[0]
+
     @staticmethod
     def _check_position(node: Node, at: Sequence[int], shape: Sequence[int]) -> None:
         """Refuse a position outside of a layer's output.
@@ -224,12 +263,6 @@ class Microscope:
         for name, position, size in zip(("channel", "row", "column"), at, shape, strict=True):
             if not 0 <= position < size:
                 raise UsageError(f"{node.id} has the {name}s 0 to {size - 1}, not {position}.")
-
-
-def _weights_of(run: Any, epoch: int) -> torch.nn.Module:
-    """Return the network of a run with the weights of an epoch."""
-    network: torch.nn.Module = run.model(epoch)
-    return network
 
 
 def _kernel(node: Node, arguments: Mapping[str, Any], channel: int) -> tuple[np.ndarray | None, float | None]:
