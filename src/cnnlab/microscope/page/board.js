@@ -72,7 +72,8 @@ export function drawing_board({ size, channels, photo = null, colour = "#ffffff"
   });
   canvas.addEventListener("pointermove", (event) => {
     if (!last) return;
-    for (const part of event.getCoalescedEvents ? event.getCoalescedEvents() : [event]) {
+    const parts = event.getCoalescedEvents ? event.getCoalescedEvents() : [];
+    for (const part of parts.length ? parts : [event]) {
       const to = place_of(part);
       stroke(last, to);
       last = to;

@@ -1,7 +1,7 @@
 // Explanations: a method's map over the photo, its scores, and the class that it explains.
 
 import { el, fill, number_text } from "./dom.js";
-import { paint_legend, paint_map, paint_photo, range_of, scale_for } from "./colours.js";
+import { map_picture, paint_legend, paint_photo, put_picture, range_of, scale_for } from "./colours.js";
 import { loader } from "./store.js";
 
 const BEST_FIRST = ["gradcam", "layercam"]; // of the methods that a page begins with
@@ -11,7 +11,7 @@ const SCORES = {
 };
 
 // What the reader chose stays while the page is open.
-const explaining = { method: null, target: null, opacity: 0.6 };
+const explaining = { method: null, target: null, opacity: 0.8 };
 
 /** Show the explanation of the scene in `root`; returns its end. */
 export function show_explanation(root, store) {
@@ -64,8 +64,11 @@ export function show_explanation(root, store) {
   function draw(reply) {
     const [low, high] = range_of(reply.map);
     const scale = reply.signed ? scale_for(Math.min(low, -1e-12), high) : scale_for(Math.min(0, low), high);
-    paint_map(overlay, reply.map, scale);
-    overlay.setAttribute("aria-label", `${title_of(reply)} for ${reply.target_name}`);
+    const picture = map_picture(reply.map, reply.map.shape[1], reply.map.shape[0], scale);
+    const most = Math.max(Math.abs(low), Math.abs(high)) || 1;
+    for (let i = 0; i < reply.map.length; i++) picture.data[4 * i + 3] = 255 * Math.min(1, Math.abs(reply.map[i]) / most);
+    put_picture(overlay, picture); // where nothing matters, the photo is as it was
+    overlay.setAttribute("aria-label", `${title_of()} for ${reply.target_name}`);
     const strip = el("canvas", { class: "legend", "aria-hidden": "true" });
     paint_legend(strip, scale);
     fill(legend, el("span", null, number_text(scale.low)), strip, el("span", null, number_text(scale.high)));
@@ -107,8 +110,8 @@ function score_table(scores) {
   if (!known.length) return el("p", { class: "quiet" }, "There are no scores for this map.");
   const rows = known.map((name) => {
     const [title, better, meaning] = SCORES[name];
-    return el("div", { class: "score" }, el("b", null, number_text(scores[name], 2)), el("span", null, `${title} (${better}): ${meaning}.`));
+    return el("div", { class: "score" }, el("b", null, scores[name].toFixed(2)), el("span", null, `${title} (${better}): ${meaning}.`));
   });
-  const chance = typeof scores.random === "number" && el("p", { class: "quiet" }, `A random map scores ${number_text(scores.random, 2)}.`);
+  const chance = typeof scores.random === "number" && el("p", { class: "quiet" }, `A random map scores ${scores.random.toFixed(2)}.`);
   return [el("h3", null, "Does the map agree with the network?"), rows, chance];
 }

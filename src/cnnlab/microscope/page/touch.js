@@ -71,7 +71,7 @@ function show_image_tools(root, store) {
     store.follow(["scene", "images", "classes"], (state) => {
       const { image } = state.scene;
       const entry = state.images.find((one) => one.id === image);
-      const label = entry && entry.label !== null && entry.label !== undefined ? `: ${state.classes[entry.label]}` : "";
+      const label = entry && entry.label !== null && entry.label !== undefined ? ` (true class: ${state.classes[entry.label]})` : "";
       fill(caption, entry ? `${entry.name}${label}` : "an earlier image");
       photo.setAttribute("aria-label", `The image ${caption.textContent}`);
       if (image !== null) load({ do: "image", image, lane: "photo" }, (reply) => paint_photo(photo, reply.pixels));
@@ -122,7 +122,7 @@ function show_paint(root, store) {
     const send = drawn_sender(store, { origin, name: `${entry ? entry.name : "image"}, painted`, over_image: true,
       onsent: (id) => (on_board = id) });
     const [height, width, channels] = photo.shape;
-    board = drawing_board({ size: [height, width], channels, photo, colour: "#d55e00", onchange: send });
+    board = drawing_board({ size: [height, width], channels, photo, colour: channels === 3 ? "#d55e00" : "#ffffff", onchange: send });
     fill(root, board.element);
   };
   const end = store.follow(["scene"], ({ scene: { image } }) => {
