@@ -34,7 +34,7 @@ export function show_compare(root, store, show_single) {
     el("div", { class: "compare-top" }, el("h2", null, "Side by side"),
       button("Swap", () => store.set({ scene: store.state.other, other: store.state.scene })),
       button("Close the comparison", () => store.set({ other: null }))),
-    el("div", { class: "compare" }, sides.map((side) => side.element)), difference);
+    el("div", { class: "compare-body" }, el("div", { class: "compare" }, sides.map((side) => side.element)), difference));
   const ends = sides.flatMap((side) => [show_scene_head(side.head, side.one), show_single(side.place, side.one)]);
   ends.push(show_difference(difference, store));
   return () => ends.forEach((end) => end && end());
@@ -45,7 +45,7 @@ function show_scene_head(root, store) {
   return store.follow(["scene", "images", "models"], (state) => {
     const { scene, models, images } = state;
     const choice = (label, value, choices, chosen) => {
-      const select = el("select", { onchange: () => chosen(choices[select.selectedIndex][0]) },
+      const select = el("select", { "aria-label": label, onchange: () => chosen(choices[select.selectedIndex][0]) },
         choices.map(([id, text]) => el("option", { value: String(id), selected: id === value }, text)));
       return el("label", { class: "field" }, el("span", null, label), select);
     };
@@ -68,6 +68,7 @@ function show_difference(root, store) {
   return store.follow(["view", "scene", "other"], (state) => {
     const { view, scene, other } = state;
     if (!other) return;
+    root.classList.toggle("first", !["layer", "channel", "number"].includes(view.name)); // below long views nobody sees it
     if (view.name === "channel" || view.name === "number") {
       const body = { do: "channel", node: view.node, channel: view.channel };
       load(body, scene, other, (one, two) => fill(root, channel_difference(one, two)), root);

@@ -1,10 +1,11 @@
 // Explanations: a method's map over the photo, its scores, and the class that it explains.
 
-import { el, fill, number_text } from "./dom.js";
+import { button, el, fill, number_text } from "./dom.js";
 import { map_picture, paint_legend, paint_photo, put_picture, range_of, scale_for } from "./colours.js";
 import { loader } from "./store.js";
 
 const BEST_FIRST = ["gradcam", "layercam"]; // of the methods that a page begins with
+const QUICK = 1; // seconds: maps that took longer are scored when asked for
 const SCORES = {
   deletion: ["Deletion", "lower is better", "the mean probability of the class while its most important pixels are removed, the first ones first"],
   insertion: ["Insertion", "higher is better", "the mean probability of the class while its most important pixels come back, the first ones first"],
@@ -57,8 +58,12 @@ export function show_explanation(root, store) {
     load_map({ ...body, scores: false, lane: "explanation" }, (reply) => {
       overlay.classList.remove("stale");
       draw(reply);
-      fill(side, sentences_of(reply), el("p", { class: "quiet" }, "Computing its scores…"));
-      load_scores({ ...body, scores: true, lane: "explanation:scores" }, (scored) => fill(side, sentences_of(scored), score_table(scored.scores)));
+      const score = () => {
+        fill(side, sentences_of(reply), el("p", { class: "quiet" }, "Computing its scores…"));
+        load_scores({ ...body, scores: true, lane: "explanation:scores" }, (scored) => fill(side, sentences_of(scored), score_table(scored.scores)));
+      };
+      if (reply.seconds < QUICK) score();
+      else fill(side, sentences_of(reply), button("Compute its scores", score, { title: "Computes the map again, and then its scores" }));
     });
   }
   function draw(reply) {
@@ -81,7 +86,7 @@ export function show_explanation(root, store) {
       ? "Orange pixels speak for the class, blue ones against it; the stronger the colour, the more they matter."
       : "The redder a pixel, the more the answer depends on it.";
     return [el("h2", null, `${title_of()}: which pixels speak for “${reply.target_name}”?`), el("p", null, meaning),
-      reply.notes.map((note) => el("p", { class: "quiet" }, note)),
+      reply.layer && el("p", { class: "quiet" }, `Target layer: ${reply.layer}.`), reply.notes.map((note) => el("p", { class: "quiet" }, note)),
       el("p", { class: "quiet" }, `Computed in ${number_text(reply.seconds, 2)} s.`)];
   }
   const end = store.follow(["scene"], ({ scene }) => {

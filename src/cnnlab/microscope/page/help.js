@@ -75,7 +75,8 @@ export function open_dialog(title, content, ...more) {
   dialog.addEventListener("keydown", (event) => event.stopPropagation()); // the page has keys of its own
   place.append(dialog);
   dialog.showModal();
-  close.focus();
+  close.focus({ preventScroll: true });
+  dialog.scrollTop = 0;
   return dialog;
 }
 

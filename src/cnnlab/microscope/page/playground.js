@@ -278,7 +278,7 @@ function size_lines(picture, window, settings) {
 }
 
 function choice_field(label, value, choices, chosen) {
-  const select = el("select", { onchange: () => chosen(select.value) },
+  const select = el("select", { "aria-label": label, onchange: () => chosen(select.value) },
     ...Object.entries(choices).map(([name, text]) => el("option", { value: name }, text)));
   select.value = String(value);
   return el("label", { class: "field" }, el("span", {}, label), select);
@@ -288,7 +288,7 @@ const LIMITS = { stride: [1, 8], padding: [0, 8], dilation: [1, 8], window: [2, 
 
 function count_field(name, settings, changed) {
   const [min, max] = LIMITS[name];
-  const input = el("input", { type: "number", min, max, step: 1, value: settings[name], onchange: () => {
+  const input = el("input", { type: "number", "aria-label": name, min, max, step: 1, value: settings[name], onchange: () => {
     const value = Math.round(Number(input.value));
     settings[name] = Math.max(min, Math.min(max, Number.isFinite(value) ? value : min));
     changed();
@@ -298,7 +298,7 @@ function count_field(name, settings, changed) {
 }
 
 function amount_field(name, state, changed) {
-  const input = el("input", { type: "number", step: 0.1, value: state[name], oninput: () => {
+  const input = el("input", { type: "number", "aria-label": name, step: 0.1, value: state[name], oninput: () => {
     state[name] = Number(input.value) || 0;
     changed();
   } });

@@ -60,7 +60,7 @@ function show_image_tools(root, store) {
     button("Draw", toggle("draw", show_draw), { title: "Draw an image", "data-tool": "draw" }),
     button("Photo…", () => file.click(), { title: "A picture file; or drop one on the page, or paste it" }),
     button("Camera", toggle("camera", show_camera), { title: "A picture of the camera", "data-tool": "camera" }),
-    button("Compare", () => open_compare(store), { title: "Two images, or two runs, side by side" }),
+    button("Compare", () => (store.state.other ? store.set({ other: null }) : open_compare(store)), { title: "Two images, or two runs, side by side" }),
   ];
   const tools = el("div", { class: "toolbar" }, buttons);
   fill(root, el("div", { class: "panel-head" }, el("h2", null, "Image"),
@@ -85,6 +85,7 @@ function show_image_tools(root, store) {
     store.follow(["can"], (state) => {
       for (const one of buttons.slice(0, 4)) one.hidden = !state.can.upload;
     }),
+    store.follow(["other"], (state) => buttons[4].setAttribute("aria-pressed", String(state.other !== null))),
     store.state.can.upload ? accept_photos(root, store) : () => {},
     () => tool && tool.end(),
   ];

@@ -1,0 +1,86 @@
+"""A browser for the tests of the microscope's page, and a run to look into."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cnnlab.microscope.opening import open_microscope
+from cnnlab.microscope.server import serving
+from cnnlab.microscope.session import Microscope
+from cnnlab.runs import train
+from cnnlab.training import Recipe
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+_ARGUMENTS = ("--no-sandbox", "--disable-background-networking", "--disable-gpu")
+
+OpenPage = Callable[..., Any]
+
+
+def until(page: Any, code: str, argument: Any = None, seconds: float = 60) -> None:
+    """Wait until JavaScript code is true; ``page.wait_for_function`` is refused by the page's security policy."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(code, argument):
+        assert time.monotonic() < end, f"After {seconds} s it is not true that {code}"
+        page.wait_for_timeout(150)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium, driven by playwright; the tests are skipped where either is missing."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = next(filter(None, map(shutil.which, _NAMES)), None)
+    if path is None:
+        pytest.skip(f"There is no {_NAMES[0]}.")
+    with api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=_ARGUMENTS, timeout=120_000)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a LeNet-5 that saw 400 digits for two epochs, with the weights of every epoch."""
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    recipe = Recipe.make(
+        {"model": "lenet5", "data": "mnist5k", "epochs": 2, "train_limit": 400, "device": "cpu", "keep_epochs": "all"}
+    )
+    train(recipe, out=folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def digits(digits_run: Path) -> Microscope:
+    """That run under the microscope."""
+    return open_microscope(digits_run)
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[OpenPage]:
+    """``open_page(microscope, "#/layer/c1")``: the page of a microscope, of which no script may report an error.
+
+    Further arguments are those of a browser's context, such as ``reduced_motion="reduce"``.
+    """
+    faults: list[str] = []
+    with ExitStack() as stack:
+
+        def open_one(microscope: Microscope, view: str = "#/", **settings: Any) -> Any:
+            address = stack.enter_context(serving(microscope.handle))
+            context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | settings)
+            stack.callback(context.close)
+            page = context.new_page()
+            page.set_default_timeout(60_000)
+            page.on("pageerror", lambda error: faults.append(str(error)))
+            page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+            page.goto(address + view)
+            page.wait_for_selector(".view > *")
+            return page
+
+        yield open_one
+    assert not faults

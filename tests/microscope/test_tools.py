@@ -1,0 +1,368 @@
+"""The page's tools in a browser: playground, touching, time, comparison and help."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional
+
+from cnnlab.explain import KERNELS
+from cnnlab.microscope import bundle
+from cnnlab.microscope.session import Microscope
+from tests.microscope.conftest import OpenPage, until
+
+pytestmark = pytest.mark.slow
+
+MINUS = "\N{MINUS SIGN}"
+
+
+def functions(page: Any, *modules: str) -> None:
+    """Define the functions of some modules of the page, none of which needs others, in an empty page."""
+    texts = [(bundle.PAGE / name).read_text(encoding="utf-8") for name in modules]
+    code = "\n".join(re.sub(r"^import .*$|^export ", "", text, flags=re.M) for text in texts)
+    page.add_script_tag(content=code)
+
+
+@pytest.fixture
+def empty_page(browser: Any) -> Any:
+    page = browser.new_page()
+    yield page
+    page.close()
+
+
+# The playground ------------------------------------------------------------------------------------------------------
+
+
+def test_convolution_and_pooling_are_those_of_torch(empty_page: Any) -> None:
+    functions(empty_page, "sliding.js")
+    generator = np.random.default_rng(0)
+    for _ in range(60):
+        height, width, size = (int(n) for n in (*generator.integers(5, 20, 2), generator.choice([3, 5, 7])))
+        stride, padding, dilation = (int(generator.integers(low, 4)) for low in (1, 0, 1))
+        image, kernel, bias = generator.random((height, width)), generator.normal(size=(size, size)), 0.25
+        case = {
+            "picture": {"height": height, "width": width, "data": image.ravel().tolist()},
+            "kernel": kernel.tolist(),
+            "bias": bias,
+            "settings": {"stride": stride, "padding": padding, "dilation": dilation},
+        }
+        convolved = empty_page.evaluate(
+            "({picture, kernel, bias, settings}) => {const o = convolve(picture, kernel, bias, settings);"
+            "return o && {...o, data: [...o.data]};}",
+            case,
+        )
+        tensor = torch.tensor(image)[None, None]
+        try:
+            wanted = functional.conv2d(
+                tensor, torch.tensor(kernel)[None, None], torch.tensor([bias], dtype=torch.float64),
+                stride, padding, dilation,
+            )[0, 0]  # fmt: skip
+        except RuntimeError:  # the kernel does not fit
+            assert convolved is None
+            continue
+        assert (convolved["height"], convolved["width"]) == wanted.shape
+        np.testing.assert_allclose(convolved["data"], wanted.numpy().ravel(), atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["max", "average"])
+def test_pooling_is_that_of_torch(empty_page: Any, kind: str) -> None:
+    functions(empty_page, "sliding.js")
+    generator = np.random.default_rng(1)
+    for _ in range(30):
+        height, width, size = (int(n) for n in (*generator.integers(6, 16, 2), generator.integers(2, 5)))
+        stride, padding = int(generator.integers(1, 4)), int(generator.integers(0, size // 2 + 1))
+        image = generator.normal(size=(height, width))
+        pooled = empty_page.evaluate(
+            "([picture, kind, size, settings]) => {const o = pool(picture, kind, size, settings);"
+            "return {...o, data: [...o.data]};}",
+            [
+                {"height": height, "width": width, "data": image.ravel().tolist()},
+                kind,
+                size,
+                {"stride": stride, "padding": padding, "dilation": 1},
+            ],
+        )
+        function = functional.max_pool2d if kind == "max" else functional.avg_pool2d
+        wanted = function(torch.tensor(image)[None, None], size, stride, padding)[0, 0]
+        assert (pooled["height"], pooled["width"]) == wanted.shape
+        np.testing.assert_allclose(pooled["data"], wanted.numpy().ravel(), atol=1e-12)
+
+
+def test_the_named_kernels_are_those_of_the_package(empty_page: Any) -> None:
+    functions(empty_page, "sliding.js")
+    named = empty_page.evaluate("NAMED_KERNELS")
+    assert {name: weights for name, (_, weights) in named.items()} == {
+        name: pytest.approx(np.array(kernel)) for name, kernel in KERNELS.items()
+    }
+
+
+def test_a_number_of_the_playground_is_worked_out(open_page: OpenPage, digits: Microscope) -> None:
+    page = open_page(digits, "#/playground")
+    section = page.locator(".sliding").first
+    section.get_by_label("Kernel", exact=True).select_option("laplacian")
+    section.get_by_label("stride", exact=True).fill("2")
+    section.get_by_label("padding", exact=True).fill("1")
+    section.get_by_label("dilation", exact=True).fill("2")
+    section.get_by_label("dilation", exact=True).press("Tab")
+    pixels = next(iter(digits.pictures.first.values())).source
+    image = torch.tensor(np.asarray(pixels), dtype=torch.float64).reshape(1, 1, 28, 28) / 255
+    kernel = torch.tensor(KERNELS["laplacian"], dtype=torch.float64)[None, None]
+    wanted = functional.conv2d(image, kernel, None, 2, 1, 2)[0, 0]
+    assert f"output {wanted.shape[0]} × {wanted.shape[1]}" in section.inner_text()
+    assert "height: ⌊(28 + 2·1 − 2·(3 − 1) − 1) / 2⌋ + 1 = 13" in section.inner_text()
+    output = section.locator("canvas").nth(1)
+    for key in ("ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp", "ArrowUp"):
+        output.press(key)
+        row, column, value = re.match(
+            r"Output at row (\d+), column (\d+): (\S+?)\. ", output.get_attribute("aria-label")
+        ).groups()
+        assert float(value.replace(MINUS, "-")) == pytest.approx(float(wanted[int(row), int(column)]), abs=0.0051)
+        assert section.locator(".sum b").inner_text() == f"= {value}"
+    first_weight = section.get_by_label("Weight in row 0, column 0")
+    first_weight.fill("1/9")
+    assert section.get_by_label("Kernel", exact=True).input_value() == "own"
+    first_weight.fill("abc")
+    assert first_weight.get_attribute("aria-invalid") == "true"
+
+
+def test_the_playground_plays_and_steps(open_page: OpenPage, digits: Microscope) -> None:
+    page = open_page(digits, "#/playground")
+    output = page.locator(".sliding").first.locator("canvas").nth(1)
+    page.get_by_label("Pixels", exact=True).select_option("8")
+    page.get_by_label("Positions per second").fill("60")
+    page.get_by_role("button", name="Play").click()
+    until(page, "document.querySelectorAll('.cells')[1].ariaLabel.startsWith('Output at row 5, column 5')")
+    until(page, "document.querySelector('.play').textContent.includes('Play')")
+    page.get_by_role("button", name="One position back").click()
+    assert output.get_attribute("aria-label").startswith("Output at row 5, column 4")
+
+
+def test_nothing_moves_by_itself_for_those_who_asked_for_less_motion(open_page: OpenPage, digits: Microscope) -> None:
+    page = open_page(digits, "#/playground", reduced_motion="reduce")
+    assert page.get_by_role("button", name="One position on").is_visible()
+    assert page.get_by_role("button", name="Play", exact=False).filter(has_text="▶ Play").count() == 0
+    assert "less motion" in page.locator(".player").inner_text()
+
+
+# Touching ------------------------------------------------------------------------------------------------------------
+
+
+def answer(page: Any) -> dict[str, float]:
+    """Return the answer that the page shows, class -> percent, once nothing is computed any more."""
+    until(
+        page,
+        "(() => { const now = document.querySelector('.answer-bars')?.textContent, same = now && now === window.before;"
+        "window.before = now; return same && document.querySelector('.busy').hidden; })()",
+    )
+    rows = page.locator(".answer-bars li").all()
+    return {
+        row.locator(".name").inner_text(): float(re.search(r"[\d.]+", row.locator(".n").inner_text()).group())
+        for row in rows
+    }
+
+
+def probabilities(microscope: Microscope, factors: dict[int, float], layer: str = "c1", image: Any = None) -> Any:
+    """Return the probabilities in percent with the outputs of some channels of a layer scaled by a hook of torch."""
+    classifier = microscope.subjects[0].classifier
+    if image is None:
+        image = microscope.pictures.views(0, classifier, next(iter(microscope.pictures.first)))[0]
+
+    def scale(module: Any, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+        output = output.clone()
+        for channel, factor in factors.items():
+            output[:, channel] *= factor
+        return output
+
+    with classifier.model.get_submodule(layer).register_forward_hook(scale), torch.no_grad():
+        return 100 * classifier.model(image).softmax(1)[0].numpy()
+
+
+def test_a_changed_channel_moves_the_answer_and_undo_brings_it_back(open_page: OpenPage, digits: Microscope) -> None:
+    page = open_page(digits, "#/?changes=c1:0:0,c1:3:2.5")
+    for name, percent in answer(page).items():
+        index = digits.subjects[0].classifier.classes.index(name)
+        assert percent == pytest.approx(probabilities(digits, {0: 0, 3: 2.5})[index], abs=0.11)
+    assert page.locator(".answer-bars .bar.before").count() >= 5
+    page.get_by_role("button", name="Take the change of c1, channel 0 away").click()
+    until(page, "document.querySelectorAll('.changes li').length === 1")
+    page.keyboard.press("Control+z")
+    until(page, "document.querySelectorAll('.changes li').length === 2")
+    page.keyboard.press("Control+Shift+z")
+    until(page, "document.querySelectorAll('.changes li').length === 1")
+    for name, percent in answer(page).items():
+        index = digits.subjects[0].classifier.classes.index(name)
+        assert percent == pytest.approx(probabilities(digits, {3: 2.5})[index], abs=0.11)
+
+
+def drag(page: Any, places: list[tuple[float, float]]) -> None:
+    """Move the pressed mouse over the board, through places in shares of its width and height."""
+    board = page.locator("canvas.drawing")
+    board.scroll_into_view_if_needed()
+    box = board.bounding_box()
+    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in places]
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    for point in points[1:]:
+        page.mouse.move(*point, steps=8)
+    page.mouse.up()
+
+
+def test_covering_the_image_moves_the_answer(open_page: OpenPage, digits: Microscope) -> None:
+    page = open_page(digits)
+    before = answer(page)
+    page.get_by_role("button", name="Cover or paint on this image").click()
+    page.wait_for_selector("canvas.drawing")
+    page.locator(".drawing-board").get_by_label("Size").fill("8")
+    drag(page, [(0.1, 0.5), (0.9, 0.5)])
+    until(page, "document.querySelector('.caption').textContent.includes('painted')")
+    after = answer(page)
+    assert after != before
+    assert page.locator(".answer-bars .bar.before").count() >= 5
+    centre = page.evaluate(
+        "[...document.querySelector('.photo-row .photo').getContext('2d').getImageData(14, 14, 1, 1).data]"
+    )
+    assert centre == [128, 128, 128, 255]
+    page.locator("canvas.drawing").press("Control+z")  # the stroke
+    assert answer(page) == before
+    page.get_by_role("button", name="Undo (Ctrl+Z)").click()  # all that was painted
+    until(page, "!document.querySelector('.caption').textContent.includes('painted')")
+    assert answer(page) == before
+
+
+def test_a_drawn_digit_is_centred_as_mnist_is(open_page: OpenPage, digits: Microscope) -> None:
+    page = open_page(digits)
+    page.get_by_role("button", name="Draw an image").click()
+    drag(page, [(0.1, 0.1), (0.1, 0.4)])  # a one in the corner
+    until(page, "document.querySelector('.caption').textContent.includes('drawing')")
+    answer(page)
+    pixels = page.evaluate(
+        "[...document.querySelector('.centre canvas').getContext('2d').getImageData(0, 0, 28, 28).data]"
+    )
+    image = np.array(pixels).reshape(28, 28, 4)[..., 0].astype(float)
+    rows, columns = np.nonzero(image)
+    assert np.ptp(rows) + 1 == 20
+    mass = np.array([(image.sum(1) * np.arange(28)).sum(), (image.sum(0) * np.arange(28)).sum()]) / image.sum()
+    np.testing.assert_allclose(mass, 13.5, atol=0.51)
+    assert image[rows.min() : rows.max(), columns.min() : columns.max()].max() == 255
+    page.get_by_label("centre the digit").uncheck()
+    answer(page)
+    photo = page.evaluate(
+        "[...document.querySelector('.photo-row .photo').getContext('2d').getImageData(0, 0, 28, 28).data]"
+    )
+    assert np.nonzero(np.array(photo).reshape(28, 28, 4)[..., 0])[0].max() < 16  # where it was drawn
+
+
+def test_centring_is_area_resampling(empty_page: Any) -> None:
+    functions(empty_page, "sliding.js", "digit.js")
+    empty_page.add_script_tag(content="function shaped(values, shape) { values.shape = shape; return values; }")
+    drawing = np.zeros((280, 280), np.uint8)
+    drawing[40:200, 30:90] = np.random.default_rng(2).integers(1, 255, (160, 60))
+    centred = empty_page.evaluate(
+        "(values) => [...centred_digit(shaped(Uint8Array.from(values), [280, 280, 1]), 28)]", drawing.ravel().tolist()
+    )
+    small = np.repeat(drawing[40:200, 30:90], 2, axis=1).reshape(20, 8, 8, 15).mean((1, 3))  # 160 x 60 to 20 x 8
+    rows, columns = np.nonzero(np.array(centred).reshape(28, 28))
+    assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == (20, 8)
+    result = np.array(centred).reshape(28, 28)[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    np.testing.assert_allclose(result, small, atol=0.501)
+
+
+def test_photos_come_by_file_drop_and_paste(open_page: OpenPage, digits: Microscope, tmp_path: Path) -> None:
+    page = open_page(digits)
+    photo = tmp_path / "four.png"
+    Image.fromarray(np.full((40, 30, 3), 200, np.uint8)).save(photo)
+    page.locator("input[type=file]").set_input_files(photo)
+    until(page, "document.querySelector('.caption').textContent === 'four.png'")
+    code = """([kind, name, bytes]) => {
+      const files = new DataTransfer();
+      const type = name.endsWith("png") ? "image/png" : "text/plain";
+      files.items.add(new File([Uint8Array.from(bytes)], name, {type}));
+      const settings = {clipboardData: files, dataTransfer: files, bubbles: true, cancelable: true};
+      const event = kind === "paste" ? new ClipboardEvent("paste", settings) : new DragEvent("drop", settings);
+      document.querySelector(".microscope").dispatchEvent(event);
+    }"""
+    for kind, level in (("drop", 90), ("paste", 120)):
+        Image.fromarray(np.full((20, 20), level, np.uint8)).save(photo)
+        page.evaluate(code, [kind, f"{kind}.png", list(photo.read_bytes())])
+        until(page, f"document.querySelector('.caption').textContent === '{kind}.png'")
+        until(
+            page,
+            "level => document.querySelector('.photo-row .photo')"
+            ".getContext('2d').getImageData(9, 9, 1, 1).data[0] === level",
+            level,
+        )
+    page.evaluate(code, ["drop", "notes.txt", list(b"no picture")])
+    page.wait_for_selector(".bar-error")
+    assert "notes.txt" in page.locator(".bar-error").inner_text()
+    assert page.locator(".caption").inner_text() == "paste.png"
+
+
+def test_a_refused_camera_says_what_to_do(open_page: OpenPage, digits: Microscope) -> None:
+    page = open_page(digits, permissions=[])
+    page.get_by_role("button", name="A picture of the camera").click()
+    page.wait_for_selector(".camera button")
+    text = page.locator(".camera").inner_text()
+    assert "camera" in text
+    assert "Try again" in text
+
+
+# Time, comparison, help ----------------------------------------------------------------------------------------------
+
+
+def test_the_slider_shows_the_answer_of_every_epoch(open_page: OpenPage, digits: Microscope) -> None:
+    page = open_page(digits)
+    slider = page.get_by_label("Epoch", exact=True)
+    run, classifier = digits.subjects[0].run, digits.subjects[0].classifier
+    assert run is not None
+    image = digits.pictures.views(0, classifier, next(iter(digits.pictures.first)))[0]
+    slider.focus()
+    for epoch, text in ((2, "after epoch 2"), (1, "after epoch 1"), (0, "before training")):
+        slider.press("ArrowLeft")
+        assert page.locator(".epoch").inner_text() == text
+        assert f"epoch={epoch}" in page.url
+        with torch.no_grad():
+            wanted = 100 * run.model(epoch)(image).softmax(1)[0].numpy()
+        for name, percent in answer(page).items():
+            assert percent == pytest.approx(wanted[classifier.classes.index(name)], abs=0.11)
+    page.get_by_role("button", name="Play through the epochs").click()
+    until(page, "document.querySelector('.epoch').textContent === 'selected weights'")
+
+
+def test_two_images_stand_side_by_side_with_their_difference(open_page: OpenPage, digits: Microscope) -> None:
+    page = open_page(digits, "#/layer/c1/2")
+    page.get_by_role("button", name="Two images, or two runs, side by side").click()
+    page.wait_for_selector(".difference canvas.map")
+    assert page.locator(".side").count() == 2
+    classifier = digits.subjects[0].classifier
+    ids = list(digits.pictures.first)[:2]
+    with torch.no_grad():
+        one, two = (classifier.model.get_submodule("c1")(digits.pictures.views(0, classifier, i)[0])[0, 2] for i in ids)
+    text = page.locator(".difference").inner_text()
+    largest = float(re.search(r"Largest difference ([\d.]+)", text).group(1))
+    assert largest == pytest.approx(float((one - two).abs().max()), rel=0.01)
+    page.locator(".side").nth(1).get_by_label("Image", exact=True).select_option(ids[0])
+    until(page, "document.querySelector('.difference').textContent.includes('Both maps are equal')")
+    page.get_by_role("button", name="Close the comparison").click()
+    until(page, "!document.querySelector('.side')")
+
+
+def test_help_opens_by_keys_and_gives_the_focus_back(open_page: OpenPage, digits: Microscope) -> None:
+    page = open_page(digits)
+    button = page.get_by_role("button", name="The table of keys")
+    button.focus()
+    page.keyboard.press("Enter")
+    dialog = page.locator("dialog.help")
+    assert "zoom out" in dialog.inner_text()
+    page.keyboard.press("Escape")
+    dialog.wait_for(state="detached")
+    assert button.evaluate("one => one === document.activeElement")
+    page.keyboard.press("?")
+    dialog.wait_for()
+    page.mouse.click(5, 5)
+    dialog.wait_for(state="detached")
