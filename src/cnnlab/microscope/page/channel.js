@@ -147,7 +147,7 @@ function show_kernel(root, store, node, channel, { kernel, bias }) {
   const title = height * width === 1 ? `${count_text(count)} weights` : `Kernel ${height} × ${width}${count > 1 ? `, for each of ${count_text(count)} input channels` : ""}`;
   const rest = count - chosen.length;
   return fill(root, el("h3", null, title),
-    el("div", { class: height * width === 1 ? "kernel strip" : "kernel" }, chosen.map(slice)),
+    el("div", { class: height * width === 1 ? "kernel-slices strip" : "kernel-slices" }, chosen.map(slice)),
     el("p", { class: "quiet" }, `Blue is negative, red is positive, to ±${number_text(scale.high)}. `,
       rest > 0 ? `The strongest; ${count_text(rest)} more are weaker. ` : "", bias === null ? "No bias." : `Bias ${number_text(bias, 4)}.`));
 }

@@ -150,7 +150,7 @@ export function crumbs_of(store) {
   if (view.name === "stage") stage_crumb(view.stage);
   else if (view.node !== undefined) {
     const node = node_of(store, view.node);
-    if (node && node.stage) stage_crumb(node.stage);
+    if (node && node.stage && node.stage !== node.id) stage_crumb(node.stage);
     crumbs.push([view.node, { name: "layer", node: view.node }]);
     if (view.channel !== undefined) crumbs.push([`channel ${view.channel}`, { name: "channel", node: view.node, channel: view.channel }]);
     if (view.name === "number") crumbs.push([`row ${view.at[0]}, column ${view.at[1]}`, view]);

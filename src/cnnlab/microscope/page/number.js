@@ -1,7 +1,86 @@
-// The number.
+// One number, worked out: its operands as grids, their products, the sum; recomputed here and compared with torch's.
 
-/** Show the number in `root`; returns its end. */
+import { button, el, fill, full_shape, number_text } from "./dom.js";
+import { node_of } from "./store.js";
+import { node_loader } from "./inputs.js";
+import { no_such_node } from "./layer.js";
+import { agrees, recompute } from "./number_sum.js";
+import { operands_of } from "./number_parts.js";
+
+/** Show the number at `store.state.view.at` of a channel in `root`; returns its end. */
 export function show_number(root, store) {
-  root.textContent = "number";
-  return () => {};
+  const head = el("div", { class: "node-head", tabindex: 0, "data-focus": true, role: "group", "aria-label": "A number: arrows go to its neighbours" });
+  const ways = el("div", { class: "map-tools" });
+  const content = el("div", { class: "number-content", "aria-live": "polite" });
+  fill(root, head, ways, content);
+  const load = node_loader(store);
+
+  function refresh(state) {
+    const { node: id, channel, at } = state.view;
+    const node = node_of(store, id);
+    if (!node) return no_such_node(store, head, ways, content);
+    const [channels, height, width] = full_shape(node.shape);
+    if (channel >= channels || at[0] >= height || at[1] >= width) {
+      fill(content);
+      return fill(head, el("p", { class: "bar-error" }, `${id} has channels 0 to ${channels - 1}, rows 0 to ${height - 1} and columns 0 to ${width - 1}.`,
+        button("To the layer", () => store.go({ name: "layer", node: id }))));
+    }
+    fill(head, el("h2", null, `${node.label}: `, el("span", { class: "quiet" }, height * width === 1 ? `number ${channel}` : `channel ${channel}, row ${at[0]}, column ${at[1]}`)));
+    ways.hidden = false;
+    fill(ways, neighbour_buttons(state.view, [channels, height, width]));
+    return load({ do: "number", scene: state.scene, node: id, at: [channel, ...at], lane: "number" }, (reply) => {
+      fill(content, value_line(reply), operands_of(store, reply, state.scene), steps_list(reply));
+    });
+  }
+
+  const moves = { ArrowUp: [0, -1, 0], ArrowDown: [0, 1, 0], ArrowLeft: [0, 0, -1], ArrowRight: [0, 0, 1], PageUp: [-1, 0, 0], PageDown: [1, 0, 0] };
+
+  function moved(view, by, sides) {
+    const place = [view.channel, ...view.at].map((side, i) => side + by[i]);
+    return place.every((side, i) => side >= 0 && side < sides[i]) ? { ...view, channel: place[0], at: place.slice(1) } : null;
+  }
+
+  function neighbour_buttons(view, sides) {
+    const texts = { ArrowLeft: ["←", "Column before"], ArrowRight: ["→", "Next column"], ArrowUp: ["↑", "Row above"], ArrowDown: ["↓", "Row below"], PageUp: ["‹", "Previous channel"], PageDown: ["›", "Next channel"] };
+    return Object.entries(texts).filter(([key]) => moves[key].every((step, i) => step === 0 || sides[i] > 1)).map(([key, [text, title]]) => {
+      const to = moved(view, moves[key], sides);
+      const one = button(text, () => store.move(to), { title });
+      one.disabled = to === null;
+      return one;
+    });
+  }
+
+  root.addEventListener("keydown", (event) => {
+    const { view } = store.state;
+    const node = node_of(store, view.node);
+    if (!(event.key in moves) || !node || view.name !== "number" || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    const to = moved(view, moves[event.key], full_shape(node.shape));
+    if (to) store.move(to);
+  });
+  const end = store.follow(["view", "scene"], (state) => state.view.name === "number" && refresh(state));
+  return () => {
+    load.stop();
+    end();
+  };
+}
+
+/** The number, what it is in a sentence, the formula, and that it was recomputed here. */
+function value_line(reply) {
+  const here = recompute(reply);
+  const fits = here === null || agrees(here, reply.torch);
+  const check = here === null
+    ? el("p", { class: "quiet" }, reply.operands.length || reply.formula ? "How this operation computes its numbers is not known here." : "")
+    : el("p", { class: fits ? "agrees" : "differs", "data-recomputed": here, "data-torch": reply.torch },
+        `${fits ? "✓" : "✗"} Recomputed on this page from what is shown: ${number_text(here, 6)}. torch has ${number_text(reply.torch, 6)}.`);
+  return el("div", { class: "number-value" },
+    el("p", { class: "value n" }, number_text(reply.torch, 5)),
+    el("div", null, el("p", null, reply.sentence), reply.formula ? el("p", { class: "mono" }, reply.formula) : "", check));
+}
+
+function steps_list(reply) {
+  if (!reply.steps.length) return null;
+  return el("section", null, el("h3", null, "Step by step"),
+    el("table", { class: "facts steps" }, reply.steps.map(({ text, value }) =>
+      el("tr", null, el("th", { scope: "row" }, text), el("td", { class: "n" }, value === null || value === undefined ? "" : number_text(value, 5))))));
 }
