@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from cnnlab.errors import DataError, UnknownNameError, UsageError
+from cnnlab.errors import DataError, ProtocolError, UnknownNameError, UsageError
 from cnnlab.microscope.arithmetic import recompute
 from cnnlab.microscope.opening import open_microscope
 from cnnlab.microscope.protocol import complete
@@ -134,7 +134,7 @@ def test_what_is_wrong_is_named(resnet, tmp_path) -> None:
         microscope.handle(complete("number", scene=scene, node="conv1", at=[0, 28, 0]))
     with pytest.raises(UsageError, match="networks 0 to 0, not 3"):
         microscope.handle(complete("answer", scene=scene | {"model": 3}))
-    with pytest.raises(UsageError, match="has kept the epochs"):
+    with pytest.raises(ProtocolError, match="comes from no run"):
         microscope.handle(complete("answer", scene=scene | {"epoch": 3}))
     with pytest.raises(UsageError, match="Which images Linear takes is not known"):
         open_microscope(nn.Linear(2, 2))
