@@ -22,6 +22,7 @@ from cnnlab.microscope.pictures import Picture, Pictures
 from cnnlab.microscope.sheets import sheet, statistics
 from cnnlab.microscope.units import Units, unit_classes, unit_top_images
 from cnnlab.microscope.visualisation import unit_visualisation
+from cnnlab.microscope.words import all_words
 from cnnlab.runs.classifier import Classifier
 from cnnlab.runs.folder import RunFolder
 from cnnlab.training.metrics import softmax
@@ -151,7 +152,7 @@ class Microscope:
             "images": [picture.to_dict() for picture in self.pictures.first.values()],
             "input": {"size": first.preprocess.size, "channels": first.preprocess.channels},
             "explanations": explanation_methods(self.player()[1].graph),
-            "words": {},
+            "words": all_words(),
             "can": {
                 "upload": True,
                 "top_images": self.subjects[0].units is not None,

@@ -52,8 +52,7 @@ function help_text(words, position) {
     el("p", { class: "lead" }, sentence),
     idea && el("p", null, idea),
     formula && el("pre", { class: "formula" }, formula),
-    lesson && el("p", { class: "lesson" }, "Lesson: ", lesson.url
-      ? el("a", { href: lesson.url, target: "_blank", rel: "noopener noreferrer" }, lesson.title) : lesson.title));
+    lesson && el("p", { class: "lesson" }, `Lesson: ${lesson.title} (`, el("code", null, lesson.file), ")"));
 }
 
 /** Open the dialog with the table of keys. */
