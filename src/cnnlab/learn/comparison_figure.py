@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -40,13 +41,16 @@ def draw_comparison(comparison: Comparison | None) -> Figure:
         for (row, column), value in np.ndenumerate(part):
             colour = "white" if abs(value) > 0.6 * limit else "black"
             axes.text(column, row, f"{value:.3g}", ha="center", va="center", fontsize=7, color=colour)
-    figure.suptitle(f"{comparison.output} for {comparison.about} {cut}".rstrip(), fontsize=8, color=MUTED)
+    title = f"{comparison.output} for {comparison.about}" + (f", {cut}" if cut else "")
+    figure.suptitle(title, fontsize=8, color=MUTED)
     return figure
 
 
 def as_svg(comparison: Comparison) -> str:
-    """Return the picture as the text of an SVG element."""
+    """Return the picture on white as the text of an SVG element, the same each time."""
     file = io.StringIO()
-    draw_comparison(comparison).savefig(file, format="svg")
+    # The salt keeps the ids inside apart from those of other pictures on the page.
+    with matplotlib.rc_context({"svg.hashsalt": f"{comparison.output} {comparison.about}"}):
+        draw_comparison(comparison).savefig(file, format="svg", metadata={"Date": None})
     text = file.getvalue()
-    return text[text.index("<svg") :]
+    return text[text.index("<svg") :].replace("<svg", '<svg style="max-width: 100%; height: auto"', 1)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _WIDTH = 100  # characters of a line of prose
+_GREEN, _RED = "#388e3c", "#d32f2f"  # readable on a light and on a dark page
 
 
 @dataclass(frozen=True)
@@ -113,23 +114,28 @@ class Verdict:
 
     def _repr_html_(self) -> str:
         """Return the verdict for a notebook, with a picture in place of the table."""
-        if self.comparison is None or not self.comparison.expected.size:
-            return f"<pre>{html.escape(str(self))}</pre>"
-        from cnnlab.learn.comparison_figure import as_svg
+        text, picture = str(self), ""
+        if self.comparison is not None and self.comparison.expected.size:
+            from cnnlab.learn.comparison_figure import as_svg
 
-        text = str(dataclasses.replace(self, comparison=None))
-        return f"<pre>{html.escape(text)}</pre>{as_svg(self.comparison)}"
+            text, picture = str(dataclasses.replace(self, comparison=None)), as_svg(self.comparison)
+        head, _, rest = html.escape(text).partition(":")
+        colour = _GREEN if self.passed else _RED
+        return f'<pre style="white-space: pre-wrap"><b style="color: {colour}">{head}</b>:{rest}</pre>{picture}'
 
     def _prose(self) -> str:
         lines = [f"{'✓' if self.passed else '✗'} {self.exercise}: {_wrapped(self.message)}"]
         if self.line is not None:
-            lines += ["", f"  line {self.line}:  {self.code}"]
+            lines += ["", f"  line {self.line}:  {self.code}" if self.code else f"  line {self.line}"]
         lines += [f"\n{_wrapped(diagnosis.sentence)}" for diagnosis in self.diagnoses]
         if self.properties and not self.passed:
             lines.append("")
             for each in self.properties:
                 about = f"  (fails for {each.about})" if each.about and not each.holds else ""
-                lines.append(f"  {'✓' if each.holds else '✗'} {each.sentence}{about}")
+                mark = f"  {'✓' if each.holds else '✗'} "
+                lines.append(
+                    textwrap.fill(f"{each.sentence}{about}", _WIDTH, initial_indent=mark, subsequent_indent="    ")
+                )
         return "\n".join(lines)
 
     def figure(self) -> Figure:
