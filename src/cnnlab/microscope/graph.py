@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map
 
 from cnnlab.diagram.operations import describe
 from cnnlab.errors import ModelError, UnknownNameError
-from cnnlab.microscope.arithmetic.axes import to_view, view_shape
+from cnnlab.microscope.arithmetic.axes import channels_last_after, to_view, view_shape
 from cnnlab.tracing import Call, Op, ReceptiveField, Trace, Value, receptive_fields
 from cnnlab.tracing.stages import stages_of
 
@@ -34,6 +34,7 @@ _MOVE_LABELS = {
     "view": "reshape", "_unsafe_view": "reshape", "flatten": "flatten", "constant_pad_nd": "pad", "t": "transpose",
     "pixel_shuffle": "pixel shuffle", "native_channel_shuffle": "channel shuffle", "clone": "reorder",
 }  # fmt: skip
+Moved = tuple[tuple[int, ...], Tensor, bool]
 _KINDS = {"maximum": "maxpool", "add": "add", "multiply": "multiply", "concat": "concat"}
 
 
@@ -56,6 +57,7 @@ class Node:
         parameters: number of parameters that it uses.
         position: position of the operation in the pass.
         field: receptive field of a position of the output; None where it is not known.
+        channels_last: whether the channels of an output of four dimensions are the last of them.
     """
 
     id: str
@@ -70,6 +72,7 @@ class Node:
     parameters: int
     position: int
     field: ReceptiveField | None = field(default=None, compare=False)
+    channels_last: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return what the page is told, ready for JSON."""
@@ -89,7 +92,8 @@ class NetworkGraph:
             the parameter that it is; None for a constant, a list for a list of tensors.
         names: names of the operations in their order; another order means that the network took another way.
         moves: position of the operation of a ``move`` -> shape of the output that it moves, perhaps in several steps,
-            and for each number of its own output the position in that one, -1 for padding.
+            for each number of its own output the position in that one, -1 for padding, and whether the channels of
+            the output that is moved are the last dimension.
     """
 
     nodes: Mapping[str, Node]
@@ -97,7 +101,7 @@ class NetworkGraph:
     stages: tuple[str, ...]
     sources: Mapping[int, Mapping[str, Any]]
     names: tuple[str, ...]
-    moves: Mapping[int, tuple[tuple[int, ...], Tensor]] = field(default_factory=dict)
+    moves: Mapping[int, Moved] = field(default_factory=dict)
 
     def node(self, address: str) -> Node:
         """Return a node.
@@ -128,7 +132,8 @@ class _Draft:
     kind: str
     label: str
     feeds: list[_Draft | None] = field(default_factory=list)  # None is the image
-    moved: tuple[tuple[int, ...], Tensor] | None = None  # see NetworkGraph.moves
+    moved: Moved | None = None  # see NetworkGraph.moves
+    channels_last: bool = False
 
 
 @dataclass(eq=False)
@@ -141,6 +146,7 @@ class _Source:
         index: for each element of the tensor the position among the numbers that were made, -1 for padding; None where
             nothing was moved.
         move, position: the last operation that moved them, and its position in the pass.
+        made_last, channels_last: whether the channels were the last of four dimensions then, and whether they are now.
     """
 
     draft: _Draft | None
@@ -148,6 +154,8 @@ class _Source:
     index: Tensor | None = None
     move: Op | None = None
     position: int = -1
+    made_last: bool = False
+    channels_last: bool = False
 
     @property
     def positions(self) -> Tensor:
@@ -159,7 +167,8 @@ class _Source:
         """Whether channels, rows and columns are those in which the numbers were made."""
         if self.index is None:
             return True
-        before, after = to_view(torch.arange(math.prod(self.made)).view(self.made)), to_view(self.index)
+        before = to_view(torch.arange(math.prod(self.made)).view(self.made), self.made_last)
+        after = to_view(self.index, self.channels_last)
         return before.shape == after.shape and torch.equal(before, after)
 
 
@@ -215,7 +224,9 @@ def _drafts(record: Trace, fields: Any) -> tuple[list[_Draft], dict[Value, _Sour
         taken[draft] = {value: _settled(sources[value], drafts, taken) for value in inputs}
         draft.feeds = [*dict.fromkeys(taken[draft].values())]
         drafts.append(draft)
-        sources.update((value, _Source(draft, value.shape)) for value in op.outputs)
+        draft.channels_last = any(_channels_last(op, value, sources[value]) for value in inputs)
+        last = draft.channels_last
+        sources.update((value, _Source(draft, value.shape, made_last=last, channels_last=last)) for value in op.outputs)
     if record.outputs and record.outputs[0] in sources:
         _settled(sources[record.outputs[0]], drafts, taken)
     return drafts, sources, taken
@@ -238,7 +249,13 @@ def _moved(source: _Source, op: Op, position: int, number: int, moved: Value) ->
         func = torch.ops.aten.reshape.default if op.name in ("view", "_unsafe_view") else op.func
         output = func(*args, **kwargs)
         index = output[number] if isinstance(output, list | tuple) else output
-    return _Source(source.draft, source.made, index, op, position)
+    last = _channels_last(op, moved, source)
+    return _Source(source.draft, source.made, index, op, position, source.made_last, last)
+
+
+def _channels_last(op: Op, value: Value, source: _Source) -> bool:
+    """Return whether the channels are the last of four dimensions after an operation on a tensor."""
+    return channels_last_after(op.name, op.arguments, value.shape, op.outputs[0].shape, source.channels_last)
 
 
 def _settled(source: _Source, drafts: list[_Draft], taken: dict[_Draft, dict[Value, Any]]) -> _Draft | None:
@@ -247,12 +264,14 @@ def _settled(source: _Source, drafts: list[_Draft], taken: dict[_Draft, dict[Val
         return source.draft
     name = source.move.name.rstrip("_")
     label = "flatten" if len(source.positions.shape) == 2 < len(source.made) else _MOVE_LABELS.get(name, name)
-    draft = _Draft(source.move, source.position, "move", label, [source.draft], (source.made, source.positions))
+    draft = _Draft(source.move, source.position, "move", label, [source.draft])
+    draft.moved, draft.channels_last = (source.made, source.positions, source.made_last), source.channels_last
     taken[draft] = dict.fromkeys(source.move.inputs, source.draft)
     # The order of computation: a move comes before whatever is computed after it.
     place = next((i for i, other in enumerate(drafts) if other.position > draft.position), len(drafts))
     drafts.insert(place, draft)
     source.draft, source.made, source.index = draft, tuple(source.positions.shape), None
+    source.made_last = source.channels_last
     return draft
 
 
@@ -320,7 +339,7 @@ def _node(draft: _Draft, addresses: Mapping[_Draft, str], stage: str, receptive:
     whole = ":" not in address
     settings = module.extra_repr()
     parameters = {id(value.parameter): value.parameter for value in _parameters(op)}
-    shape = view_shape(op.outputs[0].shape)
+    shape = view_shape(op.outputs[0].shape, draft.channels_last)
     return Node(
         id=address,
         kind=draft.kind,
@@ -330,10 +349,11 @@ def _node(draft: _Draft, addresses: Mapping[_Draft, str], stage: str, receptive:
         type=type(module).__name__,
         stage=stage,
         feeds=tuple(INPUT if feed is None else addresses[feed] for feed in draft.feeds),
-        shape=shape[:1] if len(op.outputs[0].shape) == 2 else shape,
+        shape=shape[:1] if len(op.outputs[0].shape) == 2 and shape[1:] == (1, 1) else shape,
         parameters=sum(parameter.numel() for parameter in parameters.values() if parameter is not None),
         position=draft.position,
         field=receptive,
+        channels_last=draft.channels_last,
     )
 
 

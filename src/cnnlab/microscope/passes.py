@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from cnnlab.errors import ModelError, UsageError
-from cnnlab.microscope.arithmetic.axes import to_view
+from cnnlab.microscope.arithmetic.axes import channel_of, to_view
 from cnnlab.microscope.graph import NetworkGraph, Node, graph_of
 from cnnlab.microscope.sheets import Thumbnail, thumbnail
 from cnnlab.tracing import Observer, Passes, Trace
@@ -185,9 +185,9 @@ class _Witness(Observer):
             return
         tensor = tensors[0]
         for channel, factor in self.factors.get(position, {}).items():
-            _channel(tensor, channel).mul_(factor)
+            channel_of(tensor, channel, node.channels_last).mul_(factor)
         if self.first:
-            self.result.thumbnails[node.id] = thumbnail(to_view(tensor))
+            self.result.thumbnails[node.id] = thumbnail(to_view(tensor, node.channels_last))
         if node.id in self.needed or self._has_room:
             self.result.outputs[node.id] = self._kept(tensor)
 
@@ -205,8 +205,3 @@ class _Witness(Observer):
             copies[id(leaf)] = leaf, leaf.detach().to("cpu", dtype, copy=True)
             self.result.bytes += copies[id(leaf)][1].nbytes
         return copies[id(leaf)][1]
-
-
-def _channel(tensor: Tensor, channel: int) -> Tensor:
-    """Return a channel of the output for one image, as a view of it."""
-    return tensor[..., channel] if tensor.dim() == 3 else tensor[:, channel] if tensor.dim() > 1 else tensor[channel]

@@ -199,15 +199,16 @@ class Microscope:
         }
 
     def _layer(self, request: Mapping[str, Any], cancelled: Cancelled) -> dict[str, Any]:
-        _, result = self.result(request["scene"], outputs=[request["node"]])
-        return sheet(to_view(result.outputs[request["node"]]))
+        player, result = self.result(request["scene"], outputs=[request["node"]])
+        return sheet(self._view(player, result, request["node"]))
 
     def _channel(self, request: Mapping[str, Any], cancelled: Cancelled) -> dict[str, Any]:
         address, channel = request["node"], request["channel"]
         player, result = self.result(request["scene"], outputs=[address], arguments=[address])
         node = player.graph.node(address)
-        self._check_position(node, (channel, 0, 0), to_view(result.outputs[address]).shape)
-        values = to_view(result.outputs[address])[channel]
+        view = self._view(player, result, address)
+        self._check_position(node, (channel, 0, 0), view.shape)
+        values = view[channel]
         kernel, bias = _kernel(node, result.arguments[address], channel)
         return {"map": values.numpy(), **statistics(values), "kernel": kernel, "bias": bias, "field": _field(node)}
 
@@ -215,10 +216,12 @@ class Microscope:
         address, at = request["node"], tuple(request["at"])
         player, result = self.result(request["scene"], outputs=[address], arguments=[address])
         node, output = player.graph.node(address), result.outputs[address]
-        self._check_position(node, at, to_view(output).shape)
+        self._check_position(node, at, self._view(player, result, address).shape)
         name = player.graph.names[node.position]
         sources, moved = player.graph.sources[node.position], player.graph.moves.get(node.position)
-        reply = work_out(name, result.arguments[address], output, at, sources, moved=moved)
+        reply = work_out(
+            name, result.arguments[address], output, at, sources, moved=moved, channels_last=node.channels_last
+        )
         factors = [c["factor"] for c in request["scene"]["changes"] if c["node"] == address and c["channel"] == at[0]]
         if factors and reply["how"] != "opaque":  # this very channel was scaled by hand
             reply["factor"] = factors[-1]
@@ -253,6 +256,11 @@ class Microscope:
     def _input(self, model: int, address: str) -> torch.Tensor:
         """Return an image as a network takes it, (1, C, S, S)."""
         return self.pictures.views(model, self.subjects[model].classifier, address)[0]
+
+    @staticmethod
+    def _view(player: Player, result: Result, address: str) -> torch.Tensor:
+        """Return the output of a node as it is shown, (C, H, W)."""
+        return to_view(result.outputs[address], player.graph.node(address).channels_last)
 
     @staticmethod
     def _check_position(node: Node, at: Sequence[int], shape: Sequence[int]) -> None:

@@ -155,7 +155,9 @@ class _Collector(Observer):
             return
         if self.cancelled():
             raise ProtocolError("cancelled", "Nobody waits for it any more.")
-        maps = _views(next(leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)), self.count)
+        maps = _views(
+            next(leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)), self.count, node.channels_last
+        )
         if maps is None or maps.shape[1 : 1 + len(node.shape)] != node.shape:
             return
         flat = maps.float().flatten(2)
@@ -178,11 +180,11 @@ class _Collector(Observer):
         }
 
 
-def _views(output: Tensor, count: int) -> Tensor | None:
+def _views(output: Tensor, count: int, channels_last: bool = False) -> Tensor | None:
     """Return an output for a batch of ``count`` images as (count, C, H, W), as it is shown; None if it has no batch."""
     if not output.dim() or output.shape[0] % count or not output.is_floating_point():
         return None
-    return torch.stack([to_view(part) for part in output.chunk(count)])
+    return torch.stack([to_view(part, channels_last) for part in output.chunk(count)])
 
 
 def _bytes(statistics: Statistics) -> int:

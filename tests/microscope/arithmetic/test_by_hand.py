@@ -207,7 +207,7 @@ def test_moves_in_a_row_lead_back_to_the_pixel_of_the_node() -> None:
     arguments = {"self": MAP[:, :, ::2, ::2], "pad": [0, 0, 0, 0, 1, 1], "value": 0.0}
     output = F.pad(MAP[:, :, ::2, ::2], (0, 0, 0, 0, 1, 1))
     positions = F.pad(torch.arange(16).reshape(1, 1, 4, 4)[:, :, ::2, ::2], (0, 0, 0, 0, 1, 1), value=-1)
-    moved = ((1, 1, 4, 4), positions)
+    moved = ((1, 1, 4, 4), positions, False)
     reply = work_out("constant_pad_nd", arguments, output, (1, 1, 0), {"self": "conv"}, moved=moved)
     assert (reply["value"], reply["operands"][0]["at"]) == (8, [[0, 2, 0], [0, 2, 0]])
     zero = work_out("constant_pad_nd", arguments, output, (2, 1, 0), {"self": "conv"}, moved=moved)

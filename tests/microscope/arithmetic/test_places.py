@@ -39,11 +39,11 @@ class Mixed(nn.Module):
         return self.head(F.avg_pool2d(x, 3).flatten(1)).softmax(1)
 
 
-def assert_on_the_map(operand: Mapping[str, Any], maps: Mapping[str, Tensor]) -> bool:
+def assert_on_the_map(operand: Mapping[str, Any], maps: Mapping[str, np.ndarray]) -> bool:
     """Check that the numbers of an operand are those of the box on the map that it names; say whether it names one."""
     if operand["from"] not in maps or operand["at"] is None:
         return False
-    values = to_view(maps[operand["from"]]).numpy()
+    values = maps[operand["from"]]
     lines = [np.arange(first, last + 1) for first, last in zip(*operand["at"], strict=True)]
     names = ("channels", "rows", "columns")
     lines = [np.array(operand.get(name, line)) for name, line in zip(names, lines, strict=True)]
@@ -61,15 +61,17 @@ def walk(model: nn.Module, image: Tensor, count: int) -> tuple[int, int]:
     player = Player(model, image)
     graph, rng = player.graph, np.random.default_rng(0)
     result = player.result("image", image, outputs=list(graph.nodes), arguments=list(graph.nodes))
-    maps = result.outputs | {INPUT: image}
+    nodes = graph.nodes.items()
+    maps = {address: to_view(result.outputs[address], node.channels_last).numpy() for address, node in nodes}
+    maps[INPUT] = to_view(image).numpy()
     named = boxes = 0
-    for address, node in graph.nodes.items():
+    for address, node in nodes:
         output, position = result.outputs[address], node.position
         for _ in range(count):
-            at = [int(rng.integers(side)) for side in to_view(output).shape]
+            at = [int(rng.integers(side)) for side in maps[address].shape]
             reply = work_out(
                 graph.names[position], result.arguments[address], output, at, graph.sources[position],
-                moved=graph.moves.get(position),
+                moved=graph.moves.get(position), channels_last=node.channels_last,
             )  # fmt: skip
             assert_right(reply)
             assert reply["how"] != "opaque", address
@@ -79,7 +81,10 @@ def walk(model: nn.Module, image: Tensor, count: int) -> tuple[int, int]:
     return named, boxes
 
 
-@pytest.mark.parametrize(("name", "size", "channels"), [("lenet5", 28, 1), ("resnet20", 32, 3), ("googlenet", 32, 3)])
+@pytest.mark.parametrize(
+    ("name", "size", "channels"),
+    [("lenet5", 28, 1), ("resnet20", 32, 3), ("googlenet", 32, 3), ("convnext_tiny", 32, 3)],
+)
 def test_operands_lie_where_they_say(name: str, size: int, channels: int) -> None:
     torch.manual_seed(0)
     model = create_model(name, image_size=size, in_channels=channels).eval()

@@ -14,7 +14,7 @@ layout (batch of 1)                       view
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ from torch import Tensor
 
 Place = tuple[int, int, int]
 """A channel, a row and a column of a view."""
+
+_CHANNELS_FIRST = frozenset({"convolution", "native_batch_norm", "_native_batch_norm_legit_no_training", "bmm"})
 
 
 def view_shape(shape: Sequence[int], channels_last: bool = False) -> Place:
@@ -79,13 +81,47 @@ def to_view(tensor: Tensor, channels_last: bool = False) -> Tensor:
     return tensor.permute(order).reshape(view)
 
 
+def channel_of(tensor: Tensor, channel: int, channels_last: bool = False) -> Tensor:
+    """Return a channel of a tensor, as a view that can be written to."""
+    order = _layout(tuple(tensor.shape), channels_last)[0]
+    return tensor.select(order[0], channel) if order else tensor
+
+
+def channels_last_after(name: str, arguments: Mapping[str, Any], before: Any, after: Any, channels_last: bool) -> bool:
+    """Return whether the channels of an operation's output are the last of its four dimensions.
+
+    Args:
+        name: name of the operation in torch's ATen library.
+        arguments: its arguments by name.
+        before: shape of the tensor that it takes.
+        after: shape of its output.
+        channels_last: whether the channels of that tensor are the last of four dimensions.
+    """
+    name = name.rstrip("_")
+    if len(after) != 4 or name in _CHANNELS_FIRST:
+        return False
+    if name in ("native_layer_norm", "_fused_rms_norm"):
+        return channels_last or len(arguments["normalized_shape"]) == 1
+    if name in ("view", "_unsafe_view", "reshape") and len(before) < 4:  # the output of a dense layer for every place
+        return view_shape(after, True) == view_shape(before)
+    if name in ("permute", "transpose") and len(before) == 4:
+        dims = list(range(4))
+        if name == "permute":
+            dims = [dim % 4 for dim in arguments["dims"]]
+        else:
+            a, b = arguments["dim0"], arguments["dim1"]
+            dims[a], dims[b] = dims[b], dims[a]
+        return dims[3] == (3 if channels_last else 1)
+    return channels_last and len(before) == 4
+
+
 def _layout(shape: tuple[int, ...], channels_last: bool) -> tuple[tuple[int, ...], Place]:
     """Return the dimensions in the order in which the view runs through them, and its shape."""
     count = len(shape)
     if count < 2:
         return tuple(range(count)), (math.prod(shape), 1, 1)
     if count == 2:
-        return ((0, 1), (shape[1], 1, 1)) if shape[0] == 1 else ((1, 0), (shape[1], *_sides(shape[0])))
+        return (1, 0), (shape[1], 1, 1) if shape[0] == 1 else (shape[1], *_sides(shape[0]))
     if count == 3:
         return (
             ((2, 0, 1), (shape[2], *_sides(shape[1]))) if shape[0] == 1 else ((0, 1, 2), (shape[0], shape[1], shape[2]))

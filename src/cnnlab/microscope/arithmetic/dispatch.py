@@ -49,7 +49,7 @@ def work_out(
     at: Sequence[int],
     sources: Mapping[str, Any],
     *,
-    moved: tuple[Sequence[int], Tensor] | None = None,
+    moved: tuple[Sequence[int], Tensor, bool] | None = None,
     channels_last: bool = False,
 ) -> Reply:
     """Return one number of an operation's output, worked out from the operation's arguments.
@@ -62,8 +62,9 @@ def work_out(
         at: channel, row and column of the number in the view of the output (``axes``).
         sources: names of the nodes and parameters that the arguments come from, by argument; None for one that comes
             from neither, a list for a list of tensors.
-        moved: for the last of several operations that move the output of a node about: the shape of that output, and
-            for each number of the last output its position in that one, -1 for one that was filled in.
+        moved: for the last of several operations that move the output of a node about: the shape of that output, for
+            each number of the last output its position in that one, -1 for one that was filled in, and whether its
+            channels are the last of four dimensions.
         channels_last: whether the channels of an output of four dimensions are the last of them.
 
     Returns:

@@ -54,19 +54,20 @@ def move(question: Question) -> Reply | None:
     return None
 
 
-def over_all_steps(question: Question, shape: Sequence[int], positions: Tensor) -> Reply | None:
+def over_all_steps(question: Question, shape: Sequence[int], positions: Tensor, channels_last: bool) -> Reply | None:
     """Return the arithmetic of a number that several operations in a row copy from the output of a node.
 
     Args:
         question: the question, about the last of the operations.
         shape: shape of the node's output.
         positions: for each number of the last output its position in the node's, -1 for one that was filled in.
+        channels_last: whether the channels of the node's output are the last of four dimensions.
     """
     reply = move(question)
     position = int(positions[question.index])
     if reply is None or position < 0:
         return filled(question)
-    places = places_of(shape, position, question.channels_last)
+    places = places_of(shape, position, channels_last)
     reply["operands"][0]["at"] = [places.tolist()] * 2
     return reply
 
