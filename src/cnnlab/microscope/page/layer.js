@@ -39,7 +39,7 @@ export function show_layer(root, store) {
         if (sheet) sheet.end();
         sheet = is_vector ? vector_bars(content, store) : channel_sheet(content, store);
         drawn_for = kind;
-        if (focused || document.activeElement === document.body) sheet.focus();
+        if (focused || (store.has_moved && document.activeElement === document.body)) sheet.focus();
       }
       sheet.show(reply, node, choices());
       show_legend(legend, reply, choices(), is_vector);
@@ -135,7 +135,8 @@ function channel_sheet(root, store) {
     const [, h, w] = reply.sheet.shape;
     const width = Math.max(200, area.clientWidth - 4);
     const wanted = channels.length > 300 ? 40 : channels.length > 80 ? 60 : channels.length > 20 ? 84 : 128;
-    const zoom = Math.max(1, Math.round(wanted / Math.max(h, w)), Math.ceil(30 / Math.max(h, w)));
+    const side = Math.min(wanted, width / 3.2);
+    const zoom = Math.max(1, Math.floor(side / Math.max(h, w)), Math.ceil(26 / Math.max(h, w)));
     Object.assign(now, { zoom, tile: [w * zoom, h * zoom], columns: clamp(Math.floor((width + TILE_GAP) / (w * zoom + TILE_GAP)), 1, channels.length) });
     const [tile_width, tile_height] = now.tile;
     const rows = Math.ceil(channels.length / now.columns);

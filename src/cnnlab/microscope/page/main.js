@@ -87,7 +87,7 @@ function mount_views(root, store) {
     const two = state.other !== null && state.view.name !== "playground";
     const next = `${state.view.name}${two ? " twice" : ""}`;
     if (next === kind) return;
-    const had_focus = kind !== null && (root.contains(document.activeElement) || document.activeElement === document.body);
+    const had_focus = store.has_moved && (root.contains(document.activeElement) || document.activeElement === document.body);
     if (end) end();
     kind = next;
     const place = el("div", { class: `view-${state.view.name}` });

@@ -43,6 +43,13 @@ function linked_number(store, operand, entry, text) {
   return button(text, () => store.go(number_view(operand, place)), { class: "plain n", title: `${place_text(place, node_of(store, operand.from))}: go there` });
 }
 
+/** Return a number short enough for a cell. */
+function cell_text(value) {
+  const size = Math.abs(value);
+  if (size === 0 || size >= 100 || !Number.isFinite(value)) return number_text(value, 3);
+  return value.toFixed(size >= 10 ? 1 : size >= 0.1 ? 2 : 3).replace("-", "−");
+}
+
 // Grids ---------------------------------------------------------------------------------------------------------------
 
 /**
@@ -61,7 +68,7 @@ function value_grid(store, array, i, { title, operand, mask, mark, scale }) {
     const place = operand && !padded ? place_of(store, operand, [i, j, column]) : null;
     const style = padded ? {} : { "background-color": css_colour(value, colours), color: css_ink(value, colours) };
     const what = { class: `cell${padded ? " padded" : ""}${mark === first + k ? " marked" : ""}`, style };
-    const text = written ? (padded ? "pad" : number_text(value, Math.abs(value) >= 100 ? 3 : 2)) : "";
+    const text = written ? (padded ? "pad" : cell_text(value)) : "";
     const words = padded ? "padding: counts as nothing there" : number_text(value, 5);
     if (!place) return el("td", { ...what, title: words }, text);
     const go = () => store.go(number_view(operand, place));
@@ -94,17 +101,15 @@ function weighted_sum(store, reply, scene) {
   const few = size === 1 ? FEW_ROWS : FEW;
   if (channels > few) order.sort((a, b) => Math.abs(sums[b]) - Math.abs(sums[a]));
   const root = el("section", { "aria-label": "The sum" });
+  const map = size > 1 ? patch_on_map(store, patch, order[0], scene) : "";
   const draw = (count) => {
     const rest = order.slice(count);
     const rows = size === 1 ? [product_table(store, reply, order.slice(0, count), sums)] : order.slice(0, count).map((i) => product_row(store, reply, i, products, sums[i]));
     const left = rest.reduce((sum, i) => sum + sums[i], 0);
-    fill(root,
-      channels > count ? el("p", { class: "quiet" }, `The strongest of ${count_text(channels)} ${size === 1 ? "products" : "input channels"} first:`) : "",
-      size > 1 ? patch_on_map(store, patch, order[0], scene) : "",
-      rows,
-      rest.length ? el("p", { class: "rest" }, `… and ${count_text(rest.length)} ${size === 1 ? "more products" : "more input channels"} together: `, el("strong", { class: "n" }, number_text(left, 4)), " ",
-        button(`Show ${Math.min(rest.length, 4 * count)} more`, () => draw(Math.min(channels, 5 * count)))) : "",
-      total_line(sums, reply.bias, reply.value));
+    const strongest = channels > count ? el("p", { class: "quiet" }, `The strongest of ${count_text(channels)} ${size === 1 ? "products" : "input channels"} first:`) : "";
+    const others = rest.length ? el("p", { class: "rest" }, `… and ${count_text(rest.length)} ${size === 1 ? "more products" : "more input channels"} together: `, el("strong", { class: "n" }, number_text(left, 4)), " ",
+        button(`Show ${Math.min(rest.length, 4 * count)} more`, () => draw(Math.min(channels, 5 * count)))) : "";
+    fill(root, strongest, el("div", { class: "with-map" }, el("div", null, rows, others), size > 1 ? map : ""), total_line(sums, reply.bias, reply.value));
   };
   draw(Math.min(few, channels));
   return root;
@@ -217,10 +222,11 @@ function pooled_parts(store, reply, scene) {
   const is_largest = reply.how === "maximum";
   const values = Array.from(patch.array);
   const largest = is_largest ? values.findIndex((value, k) => value === reply.value || (Math.abs(value - reply.value) < 1e-6 && (!patch.mask || patch.mask[k]))) : undefined;
-  return el("section", null, patch_on_map(store, patch, 0, scene),
+  return el("section", { class: "with-map" },
     el("div", { class: "product" },
       reply.operands.map((operand, n) => value_grid(store, operand.array, 0, { title: ["patch: ", patch_link(store, operand, 0)], operand, mask: operand.mask, mark: n === 0 ? largest : undefined })),
-      el("span", { class: "sign" }, is_largest ? "the largest: " : `sum ${number_text(reply.value * reply.divisor, 4)} / ${number_text(reply.divisor)} = `, el("strong", { class: "n" }, number_text(reply.value, 5)))));
+      el("span", { class: "sign" }, is_largest ? "the largest: " : `sum ${number_text(reply.value * reply.divisor, 4)} / ${number_text(reply.divisor)} = `, el("strong", { class: "n" }, number_text(reply.value, 5)))),
+    patch_on_map(store, patch, 0, scene));
 }
 
 function term_parts(store, reply) {

@@ -12,6 +12,7 @@
 // store.subscribe(f)            f(state, changed: Set of names); returns a function that ends it
 // store.follow(names, f)        f(state) now and when one of these fields changes; returns a function that ends it
 // store.go(view)                zoom to another view (a new entry of the browser's history); store.up(): one level out
+// store.has_moved               whether somebody went to another view since the page opened (a new view then takes the focus)
 // store.move(view)              to a neighbour, without a new entry (arrow keys)
 // store.back()                  the view before
 // store.address(view)           the link to a view of this scene, "#/layer/..."
@@ -49,6 +50,7 @@ export function make_store(transport) {
       offline: false, busy: 0, error: null, theme: "auto",
     },
     transport,
+    has_moved: false,
     set(patch) {
       const changed = new Set(Object.keys(patch).filter((name) => patch[name] !== store.state[name]));
       if (!changed.size) return;
@@ -67,6 +69,7 @@ export function make_store(transport) {
     go(view) {
       if (JSON.stringify(view) === JSON.stringify(store.state.view)) return;
       views.push(store.state.view);
+      store.has_moved = true;
       if (transport.address === "hash") history.pushState({ microscope: true }, "", store.address(view));
       store.set({ view, error: null, pointer: null });
     },
