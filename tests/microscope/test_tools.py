@@ -123,7 +123,7 @@ def test_a_number_of_the_playground_is_worked_out(open_page: OpenPage, digits: M
             r"Output at row (\d+), column (\d+): (\S+?)\. ", output.get_attribute("aria-label")
         ).groups()
         assert float(value.replace(MINUS, "-")) == pytest.approx(float(wanted[int(row), int(column)]), abs=0.0051)
-        assert section.locator(".sum b").inner_text() == f"= {value}"
+        assert section.locator(".sum b").inner_text().strip() == f"= {value}"
     first_weight = section.get_by_label("Weight in row 0, column 0")
     first_weight.fill("1/9")
     assert section.get_by_label("Kernel", exact=True).input_value() == "own"

@@ -64,7 +64,7 @@ export function draw_cells(canvas, picture, { scale, border = 0, window = null, 
   const small = put_picture(document.createElement("canvas"), pixels);
   pen.imageSmoothingEnabled = false;
   pen.drawImage(small, border * cell, border * cell, picture.width * cell, picture.height * cell);
-  if (cell >= 26 * sharp)
+  if (cell >= 32 * sharp)
     for (let index = 0; index < Math.min(from, picture.data.length); index++) {
       pen.fillStyle = css_ink(picture.data[index], scale);
       const column = border + (index % picture.width);

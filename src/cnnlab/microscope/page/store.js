@@ -21,6 +21,7 @@
 // store.undo(), store.redo(), store.can_undo, store.can_redo
 // store.ask(body)               Promise of the reply; cached by key. `lane` in the body: newer ones of a lane replace older.
 //                               Rejects with an AskError (.kind, .message); "cancelled": a newer one took its place
+// store.cancel(lane)            give up the newest request of a lane; its promise rejects with "cancelled"
 // store.fail(error)             show an error as a bar ("cancelled" is silent); store.settle() takes the bar away
 // loader(store) -> load(body, f)    f(reply) unless a newer load of the same loader began; errors become the bar
 // beside(store)                 the store of the second scene: its `state.scene` is `state.other`
@@ -108,6 +109,9 @@ export function make_store(transport) {
     },
     settle: () => store.set({ error: null }),
     ask,
+    cancel(lane) {
+      if (newest.has(lane)) transport.ask({ do: "cancel", ticket: newest.get(lane) }).catch(() => {});
+    },
   };
 
   function take_back(from, to) {

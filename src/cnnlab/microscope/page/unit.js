@@ -96,7 +96,7 @@ function classes_card(store, unit) {
       title: `mean strength ${number_text(reply.mean[i])} over ${reply.count[i]} images, correlation ${number_text(reply.correlation[i], 2)}`,
     }));
     return [el("p", null, reply.sentence), bar_list(rows, { label: "Mean strength by class", text: (value) => number_text(value) }),
-      el("p", { class: "quiet" }, `Mean strength (absolute value) per class over ${reply.images} images (${reply.split}); over all: ${number_text(reply.overall)}.`)];
+      el("p", { class: "quiet" }, "The mean of the absolute values of the channel's numbers, for the images of each class.")];
   });
 }
 
@@ -111,11 +111,11 @@ function images_card(store, unit) {
       paint_photo(canvas, shaped(reply.pictures.subarray(i * size, (i + 1) * size), [height, width, channels]));
       const [top, left, bottom, right] = reply.boxes.subarray(4 * i, 4 * i + 4);
       const percent = (part, whole) => `${(100 * part) / whole}%`;
-      const box = el("span", { class: "field-box", style: {
+      const box = el("span", { class: "unit-box", style: {
         top: percent(Math.max(0, top), height), left: percent(Math.max(0, left), width),
         height: percent(Math.min(height, bottom) - Math.max(0, top), height), width: percent(Math.min(width, right) - Math.max(0, left), width),
       } });
-      const name = reply.names[i] || "";
+      const name = store.state.classes[reply.labels[i]] || reply.names[i] || "";
       const place = el("span", { class: "boxed" }, canvas, box);
       const text = [el("b", null, number_text(reply.values[i])), ` ${name}`];
       const look = () => {
@@ -127,7 +127,7 @@ function images_card(store, unit) {
         : el("span", { class: "tile" }, place, el("span", { class: "tile-text" }, text));
     });
     return [el("p", null, reply.sentence), el("div", { class: "tiles" }, tiles),
-      el("p", { class: "quiet" }, "The frame is the part of the image that its largest number depends on (receptive field).")];
+      el("p", { class: "quiet" }, "Below each image: that number, and the image's class. A click opens the channel with the image.")];
   });
 }
 
@@ -149,7 +149,7 @@ function visualisation_card(store, unit) {
     mine.timer = setInterval(() => fill(time, `${Math.round((performance.now() - started) / 1000)} s`), 500);
     const cancel = button("Cancel", () => {
       rest();
-      if (store.cancel) store.cancel(lane);
+      store.cancel(lane);
       idle();
     });
     fill(card.body, el("div", { class: "working" }, el("progress", { "aria-label": "Making the image" }), time, cancel));
@@ -161,8 +161,8 @@ function visualisation_card(store, unit) {
       paint_photo(canvas, reply.picture);
       const { answer } = reply;
       fill(card.body, el("div", { class: "visualisation" }, canvas, el("div", null, el("p", null, reply.sentence),
-        el("p", null, `The unit's output rose from ${number_text(reply.before)} to ${number_text(reply.after)} in ${reply.steps} steps (${number_text(reply.seconds, 2)} s).`),
-        answer && el("p", { class: "quiet" }, `The network takes the image for “${answer.name}” (${percent_text(answer.probability)}).`))));
+        answer && el("p", null, `The network takes the image for “${answer.name}” (${percent_text(answer.probability)}).`),
+        el("p", { class: "quiet" }, `Computed in ${number_text(reply.seconds, 2)} s.`))));
     }, (error) => {
       if (mine !== running) return;
       rest();
@@ -170,7 +170,7 @@ function visualisation_card(store, unit) {
     });
   }
   card.end = () => {
-    if (running && store.cancel) store.cancel(lane);
+    if (running) store.cancel(lane);
     rest();
   };
   idle();
