@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
+from cnnlab import explain
 from cnnlab.explain import KERNELS
 from cnnlab.microscope import bundle
 from cnnlab.microscope.session import Microscope
@@ -310,6 +311,70 @@ def test_a_refused_camera_says_what_to_do(open_page: OpenPage, digits: Microscop
     text = page.locator(".camera").inner_text()
     assert "camera" in text
     assert "Try again" in text
+
+
+def test_the_tools_of_a_channel_switch_it_off(open_page: OpenPage, digits: Microscope) -> None:
+    page = open_page(digits, "#/layer/c1/2")
+    page.get_by_role("switch").uncheck()
+    until(page, "document.querySelectorAll('.changes li').length === 1")
+    assert "c1:2:0" in page.url
+    classes = digits.subjects[0].classifier.classes
+    for name, percent in answer(page).items():
+        assert percent == pytest.approx(probabilities(digits, {2: 0})[classes.index(name)], abs=0.11)
+    page.get_by_label("Factor of this channel").fill("1.5")
+    until(page, "location.hash.includes('c1:2:1.5')")
+    page.get_by_role("button", name="Reset").click()
+    until(page, "!document.querySelector('.changes li')")
+
+
+# Units and explanations ----------------------------------------------------------------------------------------------
+
+
+def test_the_page_of_a_unit_shows_its_images_classes_and_visualisation(open_page: OpenPage, digits: Microscope) -> None:
+    page = open_page(digits, "#/unit/c3/1")
+    page.wait_for_selector(".tile .unit-box")
+    page.wait_for_selector(".unit-cards .bars li")
+    scene = {"model": 0, "epoch": None, "image": next(iter(digits.pictures.first)), "changes": []}
+    unit = {"do": "unit", "scene": scene, "node": "c3", "channel": 1}
+    top = digits.handle({**unit, "part": "top_images"})
+    classes = digits.subjects[0].classifier.classes
+    tiles = page.locator(".tile").all()
+    assert len(tiles) == len(top["values"])
+    for tile, value, label in zip(tiles, top["values"], top["labels"], strict=True):
+        number, name = tile.inner_text().split()
+        assert float(number) == pytest.approx(float(value), rel=0.006)
+        assert name == classes[label]
+    best = digits.handle({**unit, "part": "classes"})["index"][0]
+    assert page.locator(".unit-cards .bars .name").first.inner_text() == classes[best]
+    page.get_by_role("button", name="Make the image").click()
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Make the image").click()
+    page.wait_for_selector("canvas.visualised")
+    tiles[0].click()
+    until(page, "location.hash.startsWith('#/layer/c3/1?')")
+    assert f"image={top['ids'][0]}" in page.url
+
+
+def test_an_explanation_lies_over_the_photo(open_page: OpenPage, digits: Microscope) -> None:
+    page = open_page(digits, "#/explanation")
+    page.wait_for_selector(".explanation-side h2")
+    classifier = digits.subjects[0].classifier
+    image = digits.pictures.views(0, classifier, next(iter(digits.pictures.first)))[0]
+    page.get_by_label("Class", exact=True).select_option("3")
+    until(page, "document.querySelector('.explanation-side h2').textContent.includes('“3”')")
+    values = explain.gradcam(classifier.model, image, 3).map
+    opaque = page.evaluate(
+        "(() => {const c = document.querySelector('.overlay');"
+        "return [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data].filter((_, i) => i % 4 === 3);})()"
+    )
+    np.testing.assert_allclose(np.array(opaque) / 255, values.ravel() / values.max(), atol=0.01)
+    until(page, "document.querySelector('.score') || document.querySelector('.explanation-side button')")
+    if page.locator(".explanation-side button").count():
+        page.locator(".explanation-side button").click()
+    page.wait_for_selector(".score")
+    assert "lower is better" in page.locator(".explanation-side").inner_text()
+    page.get_by_label("Opacity of the map").fill("0.25")
+    assert page.locator(".overlay").evaluate("one => getComputedStyle(one).opacity") == "0.25"
 
 
 # Time, comparison, help ----------------------------------------------------------------------------------------------

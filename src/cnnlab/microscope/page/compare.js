@@ -49,7 +49,7 @@ function show_scene_head(root, store) {
         choices.map(([id, text]) => el("option", { value: String(id), selected: id === value }, text)));
       return el("label", { class: "field" }, el("span", null, label), select);
     };
-    const epochs = models[scene.model].epochs;
+    const epochs = store.transport.saved ? [] : models[scene.model].epochs;
     const focused = [...root.querySelectorAll("select")].indexOf(document.activeElement);
     fill(root,
       choice("Image", scene.image, images.map(({ id, name }) => [id, name]), (image) => store.change_scene({ image })),

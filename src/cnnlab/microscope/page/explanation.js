@@ -30,15 +30,15 @@ export function show_explanation(root, store) {
   const legend = el("div", { class: "legend-row" });
   const [load_photo, load_answer, load_map, load_scores] = [0, 1, 2, 3].map(() => loader(store));
 
-  const method = el("select", { onchange: () => {
+  const method = el("select", { "aria-label": "Method", onchange: () => {
     state.method = method.value;
     ask();
   } }, methods.map(({ name, title }) => el("option", { value: name, selected: name === state.method }, title)));
-  const target = el("select", { onchange: () => {
+  const target = el("select", { "aria-label": "Class", onchange: () => {
     state.target = target.value === "" ? null : Number(target.value);
     ask();
   } });
-  const opacity = el("input", { type: "range", min: 0, max: 1, step: 0.05, value: state.opacity, oninput: () => {
+  const opacity = el("input", { type: "range", "aria-label": "Opacity of the map", min: 0, max: 1, step: 0.05, value: state.opacity, oninput: () => {
     state.opacity = Number(opacity.value);
     overlay.style.opacity = opacity.value;
   } });

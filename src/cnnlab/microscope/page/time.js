@@ -7,6 +7,7 @@ const PAUSE = 900; // milliseconds between two epochs that play
 
 /** Show the slider over the epochs in `root` (empty where the run keeps none); returns its end. */
 export function show_time(root, store) {
+  if (store.transport.saved) return () => {}; // a saved page has no other epochs
   let bar = null;
   const end = store.follow(["models", "scene", "view"], (state) => {
     root.hidden = state.view.name === "playground";

@@ -229,6 +229,7 @@ function factor_text(factor) {
 
 /** The list of changes, each with a button that takes it away. */
 function show_changes(root, store) {
+  if (store.transport.saved) return () => {}; // a saved page has no changed channels
   return store.follow(["scene"], ({ scene }) => {
     const { changes } = scene;
     const had_focus = root.contains(document.activeElement);
@@ -248,6 +249,7 @@ function show_changes(root, store) {
 
 /** Show the switch and the slider of one channel (for the channel view); returns its end. */
 export function show_channel_tools(root, store, node, channel) {
+  if (store.transport.saved) return () => {};
   const step = `factor ${node} ${channel}`;
   const off = el("input", { type: "checkbox", role: "switch", onchange: () => set_factor(store, node, channel, off.checked ? 1 : 0) });
   const send = debounced((factor) => set_factor(store, node, channel, factor, step), DELAY_OF_SLIDER);
