@@ -229,8 +229,8 @@ def unit_classes(
         sentence = f"This channel is about equally strong for all classes ({overall:.3g} over {images})."
     else:
         sentence = (
-            f"This channel goes most with the class “{name}”: the mean size of its numbers is {means[best]:.3g} there, "
-            f"and {overall:.3g} over all {images}."
+            f"This channel goes most with the class “{name}”: the mean size of its numbers, whatever their sign, is "
+            f"{means[best]:.3g} there, and {overall:.3g} over all {images}."
         )
     return {
         "images": len(strength),
@@ -268,10 +268,7 @@ def unit_top_images(
     if float(measured.values[channel, 0]) == float(measured.values[channel, -1]) == 0:
         sentence = f"This channel is never above zero for the {count} images, so that these are any of them."
     else:
-        sentence = (
-            f"Of {count} images of the {sample.split} split these make one number of the channel largest; the frame "
-            "holds the pixels on which that number depends."
-        )
+        sentence = f"Of {count} images of the {sample.split} split these make one number of the channel largest."
     return {
         "images": count,
         "split": sample.split,
