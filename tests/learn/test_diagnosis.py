@@ -54,6 +54,15 @@ def test_a_wrong_shape_that_only_one_typical_mistake_gives_is_named_for_it() -> 
     assert (diagnosis.kind, diagnosis.name) == ("near", "images_in_one_matrix")
 
 
+def test_wrong_single_numbers_are_listed_beside_the_right_ones() -> None:
+    def receptive_field(layers: Any) -> Any:
+        return int(np.prod([window for window, _, _ in layers])), int(np.prod([stride for _, stride, _ in layers]))
+
+    (diagnosis,) = check_answer(receptive_field, get_exercise("receptive_field")).diagnoses
+    # 3 + 2; 3 + 1 + 2 * 4; 7 + 2 * 2 + 4 * 2 + 4 * 2; 1 + 2 * 4 + 2 + 3 * 4 * 2
+    assert diagnosis.sentence == "size is 9, 30, 189, 45 in the cases one by one, expected 5, 12, 27, 35."
+
+
 def test_two_mistakes_in_two_outputs_are_both_named() -> None:
     verdict = affine_backward_as(lambda dx, dw, db: (dx, dw.T, db / len(dx)))
     assert [(each.output, each.name) for each in verdict.diagnoses] == [("dw", "dw_transposed"), ("db", "bias_mean")]

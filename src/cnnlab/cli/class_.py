@@ -53,7 +53,7 @@ def grade(
         return
     cells = []
     for row in rows:
-        message = " ".join(filter(None, (row.message, row.note)))
+        message = "; ".join(filter(None, (row.message.removesuffix("."), row.note)))
         time = duration(row.seconds)
         cells.append((row.student, row.exercise, row.status, f"{row.share:.0%}", row.mistake, message, time))
     print_table(table(("student", "exercise", "status", ">holds", "mistake", "message", ">time"), cells))

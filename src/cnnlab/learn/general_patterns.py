@@ -197,6 +197,9 @@ def _about_factor(name: str, exercise: Exercise, cases: Sequence[Case], pairs: P
     if np.allclose(factors, factors[0]):
         meaning = next((f" {words}" for number, words in _FACTORS.items() if np.isclose(factors[0], number)), "")
         return Diagnosis("factor", f"{name} is {factors[0]:.4g} times the right result in every case.{meaning}", name)
+    if all(right.size == 1 for _, right in pairs):  # a number is always a multiple of another
+        values, expected = (", ".join(f"{side.item():.4g}" for side in sides[:4]) for sides in zip(*pairs, strict=True))
+        return Diagnosis("multiple", f"{name} is {values} in the cases one by one, expected {expected}.", name)
     listed = ", ".join(f"{factor:.4g}" for factor in factors[:4])
     return Diagnosis(
         "multiple", f"{name} is a multiple of the right result: {listed} times in the cases one by one.", name

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import multiprocessing
+import re
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -240,7 +241,8 @@ def _row(row: Grade, verdict: Verdict, attempts: Sequence[str], active: tuple[st
     if "can't start new thread" in verdict.message:  # the kernel refuses it; Python has no audit event for it
         attempts = [*attempts, "a thread"]
     status = "forbidden" if attempts and not verdict.passed else verdict.status
-    parts = [each.sentence for each in verdict.diagnoses] or ([] if verdict.passed else [verdict.message])
+    said = re.sub(r"\.?\n", ". ", verdict.message)
+    parts = [each.sentence for each in verdict.diagnoses] or ([] if verdict.passed else [said])
     if verdict.line is not None:
         parts.append(f"Line {verdict.line}: {verdict.code}")
     mistake = next((each.name or each.kind for each in verdict.diagnoses), "")
