@@ -40,7 +40,9 @@ export function show_overview(root, store) {
     items.push({ id: ANSWER, nodes: [], ...(down ? { width: 300, height: 150 } : { width: 230, height: 150 }) });
     const edges = [...visible.edges, [items.find((item) => item.nodes.includes(graph.output)).id, ANSWER]];
     const room = { width: area.clientWidth || 900, height: area.clientHeight || 520 };
+    const began = performance.now();
     const layout = placed_graph(items, edges, room, down);
+    area.dataset.layoutTime = Math.round(performance.now() - began); // milliseconds
     const cells = new Map(items.map((item) => [item.id, item.id === ANSWER ? answer_block() : block_of(item)]));
     for (const [id, cell] of cells) set_box(cell.element, layout.boxes.get(id));
     fill(blocks, [...cells.values()].map((cell) => cell.element));

@@ -1,0 +1,257 @@
+"""The page in a browser: the network as blocks, the zoom down to one number, addresses, keys, a server that stops."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from cnnlab.data import Preprocess
+from cnnlab.errors import CnnlabError
+from cnnlab.microscope import bundle
+from cnnlab.microscope.arithmetic import recompute
+from cnnlab.microscope.pictures import picture_of
+from cnnlab.microscope.protocol import complete
+from cnnlab.microscope.server import serving
+from cnnlab.microscope.session import Microscope, Subject
+from cnnlab.runs.classifier import Classifier
+from cnnlab.zoo import create_model, list_models, models
+from tests.microscope.arithmetic.test_networks import settle
+from tests.microscope.conftest import OpenPage, until
+
+pytestmark = pytest.mark.slow
+
+FOCUSED = "document.activeElement"
+RECOMPUTED = """value => {
+  const check = document.querySelector('.agrees');
+  return check && Math.abs(check.dataset.torch - value) < 1e-6;
+}"""
+
+
+def small_microscope(name: str) -> Microscope:
+    """A network of the zoo with random weights, at the smallest size that it takes, and an image of noise."""
+    torch.manual_seed(0)
+    channels = models.get(name).facts.in_channels
+    for size in (28, 32, 64, 96, 128, 224):
+        try:
+            model = create_model(name, image_size=size, in_channels=channels, num_classes=10)
+            settle(model, torch.rand(4, channels, size, size))
+            break
+        except (CnnlabError, RuntimeError, ValueError):
+            continue
+    preprocess = Preprocess(size, channels, (0.5,) * channels, (0.25,) * channels)
+    classifier = Classifier(name, name, model.eval(), preprocess, [f"class {number}" for number in range(10)])
+    noise = np.random.default_rng(0).integers(0, 256, (size, size, channels), np.uint8)
+    return Microscope([Subject(classifier)], [picture_of("noise", noise)])
+
+
+def scene_of(microscope: Microscope) -> dict[str, Any]:
+    image = microscope.handle(complete("open"))["images"][0]["id"]
+    return {"model": 0, "epoch": None, "image": image, "changes": []}
+
+
+def go_to(page: Any, address: str) -> None:
+    """Go to another view by the address, as somebody does who types it."""
+    page.evaluate("address => {location.hash = address;}", address)
+
+
+def settled(page: Any) -> None:
+    until(page, "document.querySelector('.busy').hidden")
+
+
+# The overview --------------------------------------------------------------------------------------------------------
+
+
+def test_the_overview_shows_the_network_from_the_image_to_the_answer(open_page: OpenPage, digits: Microscope) -> None:
+    page = open_page(digits)
+    until(page, "document.querySelector('.block.answer .bars')")
+    blocks = page.evaluate("[...document.querySelectorAll('.block')].map(block => block.dataset.id)")
+    nodes = digits.player()[1].graph.nodes
+    assert blocks == ["input", *nodes, "the answer"]  # a small network is unfolded at once
+    answer = digits.handle(complete("answer", scene=scene_of(digits)))
+    names = page.locator(".block.answer .bars .name").all_inner_texts()
+    assert names == [entry["name"] for entry in answer["top"]]
+
+
+def test_stages_unfold_by_a_click_and_fold_again(open_page: OpenPage) -> None:
+    page = open_page(small_microscope("resnet20"))
+    until(page, "document.querySelector('.block.answer .bars')")
+    assert page.locator(".block.group").count() == 5
+    page.locator(".block.group", has_text="stage2").click()
+    assert page.locator(".block.group", has_text="layer2").count() == 3  # one level only: the blocks of the stage
+    page.locator(".block.group", has_text="layer2.1").click()
+    assert page.locator('.block[data-id="layer2.1:add"]').count() == 1
+    assert page.locator(".edge.skip").count() >= 1  # the residual connection
+    page.locator(".fold", has_text="stage2").click()
+    assert page.locator(".block.group").count() == 5
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_every_network_opens_and_unfolds_without_an_error(open_page: OpenPage, name: str) -> None:
+    page = open_page(small_microscope(name))
+    until(page, "document.querySelector('.block.answer .bars')", seconds=120)
+    assert int(page.evaluate("document.querySelector('.network').dataset.layoutTime")) < 3000  # alone: below 500
+    page.get_by_role("button", name="Show every operation").click()
+    settled(page)
+    assert page.locator(".block.group").count() == 0
+    page.locator(".block:not(.answer)").last.evaluate("block => block.click()")
+    until(page, "document.querySelector('.sheet canvas, .vector .bars')")
+
+
+# The zoom ------------------------------------------------------------------------------------------------------------
+
+
+def test_keys_alone_lead_from_the_network_to_one_number_and_back(open_page: OpenPage, digits: Microscope) -> None:
+    page = open_page(digits)
+    until(page, "document.querySelector('.block.answer .bars')")
+    page.locator('.block[data-id="input"]').focus()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(f"{FOCUSED}.dataset.id") == "c1"
+    page.keyboard.press("Enter")
+    until(page, "document.activeElement.classList.contains('sheet')")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert "Channel 2" in page.locator(".under-pointer").inner_text()
+    page.keyboard.press("Enter")
+    until(page, "document.activeElement.classList.contains('map-frame') && document.querySelector('.facts')")
+    for key in ("ArrowDown", "ArrowDown", "ArrowDown", "ArrowRight", "ArrowRight"):
+        page.keyboard.press(key)
+    assert page.locator(".under-pointer").inner_text().startswith("Row 3, column 2")
+    page.keyboard.press("Enter")
+    until(page, "document.querySelector('.agrees')")
+    assert page.evaluate("location.hash").startswith("#/layer/c1/2/3,2")
+    page.keyboard.press("ArrowRight")
+    until(page, "document.querySelector('.node-head').textContent.includes('row 3, column 3')")
+    assert page.evaluate("location.hash").startswith("#/layer/c1/2/3,3")
+    for place in ("#/layer/c1/2?", "#/layer/c1?", "#/stage/c1?", "#/?"):
+        page.keyboard.press("Escape")
+        until(page, "place => location.hash.startsWith(place)", place)
+
+
+def test_back_and_forward_of_the_browser(open_page: OpenPage, digits: Microscope) -> None:
+    page = open_page(digits, "#/layer/c3")
+    until(page, "document.querySelector('.sheet canvas')")
+    page.locator(".sheet canvas").click(position={"x": 20, "y": 20})
+    until(page, "location.hash.startsWith('#/layer/c3/0')")
+    page.go_back()
+    until(page, "location.hash.startsWith('#/layer/c3?') && document.querySelector('.sheet canvas')")
+    page.go_forward()
+    until(page, "location.hash.startsWith('#/layer/c3/0') && document.querySelector('.map-frame')")
+
+
+@pytest.mark.parametrize(
+    "address", ["#/layer/nowhere", "#/layer/c3/99", "#/layer/c3/0/99,0", "#/nonsense/x", "#/stage/q"]
+)
+def test_addresses_of_nothing_say_so_and_lead_on(open_page: OpenPage, digits: Microscope, address: str) -> None:
+    page = open_page(digits, address)
+    settled(page)
+    assert page.locator(".bar-error, .network").count() >= 1
+    go_to(page, "#/layer/c3/1")
+    until(page, "document.querySelector('.map-frame') && document.querySelector('.facts')")
+
+
+def test_the_numbers_of_a_dense_layer_are_torchs(open_page: OpenPage, digits: Microscope) -> None:
+    page = open_page(digits, "#/layer/output")
+    until(page, "document.querySelectorAll('.vector .n').length === 10")
+    shown = [float(text.replace("\N{MINUS SIGN}", "-")) for text in page.locator(".vector .n").all_inner_texts()]
+    logits = digits.handle(complete("answer", scene=scene_of(digits)))["logits"]
+    np.testing.assert_allclose(shown, logits, rtol=1e-3, atol=1e-4)
+
+
+# One number ----------------------------------------------------------------------------------------------------------
+
+
+def numbers_of(microscope: Microscope, count: int) -> list[dict[str, Any]]:
+    """Requests for random numbers of a network, of every node at least one."""
+    generator = np.random.default_rng(0)
+    nodes = list(microscope.player()[1].graph.nodes.values())
+    scene = scene_of(microscope)
+    chosen = nodes + [nodes[i] for i in generator.integers(0, len(nodes), max(0, count - len(nodes)))]
+    return [
+        complete(
+            "number", scene=scene, node=node.id,
+            at=[int(generator.integers(0, side)) for side in (*node.shape, 1, 1)[:3]],
+        )
+        for node in chosen
+    ]  # fmt: skip
+
+
+def plain(value: Any) -> Any:
+    """A reply as JavaScript can be given it, with lists for arrays."""
+    if isinstance(value, np.ndarray):
+        return value.ravel().tolist()
+    if isinstance(value, dict):
+        return {name: plain(inner) for name, inner in value.items()}
+    return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+@pytest.mark.parametrize("name", ["lenet5", "resnet20", "mobilenet_v3_small", "densenet121", "squeezenet1_1"])
+def test_the_rules_in_javascript_are_those_in_python(browser: Any, name: str) -> None:
+    microscope = small_microscope(name)
+    page = browser.new_page()
+    code = (bundle.PAGE / "number_sum.js").read_text(encoding="utf-8")
+    page.add_script_tag(content=re.sub(r"^export ", "", code, flags=re.M))
+    for request in numbers_of(microscope, 150):
+        reply = microscope.handle(request)
+        here = page.evaluate("reply => recompute(reply)", plain(reply))
+        if reply["how"] == "opaque":
+            assert here is None
+            continue
+        close = 1e-4 * max(1, abs(reply["torch"]))
+        assert here == pytest.approx(recompute(reply), rel=1e-9, abs=1e-9), request
+        assert here == pytest.approx(reply["torch"], abs=close), request
+    page.close()
+
+
+def test_every_kind_of_number_is_drawn_and_recomputed_on_the_page(open_page: OpenPage) -> None:
+    for name in ("lenet5", "mobilenet_v3_small"):
+        microscope = small_microscope(name)
+        kinds = {node.kind: node for node in microscope.player()[1].graph.nodes.values()}
+        page = open_page(microscope)
+        for node in kinds.values():
+            at = [side // 2 for side in (*node.shape, 1, 1)[:3]]
+            request = complete("number", scene=scene_of(microscope), node=node.id, at=at)
+            go_to(page, f"#/layer/{node.id}/{at[0]}/{at[1]},{at[2]}")
+            torch_value = float(microscope.handle(request)["torch"])
+            until(page, RECOMPUTED, torch_value)
+
+
+def test_an_operand_leads_to_the_number_that_it_is(open_page: OpenPage, digits: Microscope) -> None:
+    page = open_page(digits, "#/layer/c3/3/2,5")
+    until(page, "document.querySelector('.cell.link')")
+    cell = page.locator(".cell.link").first
+    value, place = cell.get_attribute("title").split(", ", 1)
+    cell.click()
+    until(page, "location.hash.startsWith('#/layer/s2/')")
+    until(page, "document.querySelector('.number-value .value')")
+    assert page.locator(".number-value .value").inner_text() == value
+    channel, row, column = re.findall(r"\d+", place)[:3]
+    assert page.evaluate("location.hash").startswith(f"#/layer/s2/{channel}/{row},{column}?")
+
+
+# Where something is missing ------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_stops_is_named_and_the_page_goes_on_when_it_is_back(browser: Any, digits: Microscope) -> None:
+    with serving(digits.handle) as address:
+        page = browser.new_page()
+        page.goto(address)
+        until(page, "document.querySelector('.block.answer .bars')")
+        page.route("**/ask", lambda route: route.abort())
+        go_to(page, "#/layer/c3")
+        until(page, "document.querySelector('.bar-error')")
+        assert "trying again" in page.locator(".bar-error").inner_text()
+        page.unroute("**/ask")
+        until(page, "document.querySelector('.sheet canvas') && !document.querySelector('.bar-error')")
+        page.close()
+
+
+def test_a_small_window_has_the_network_from_top_to_bottom(open_page: OpenPage, digits: Microscope) -> None:
+    page = open_page(digits, viewport={"width": 390, "height": 844})
+    until(page, "document.querySelector('.block.answer .bars')")
+    tops = page.evaluate("[...document.querySelectorAll('.block')].map(block => parseFloat(block.style.top))")
+    assert tops == sorted(tops)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
