@@ -33,6 +33,7 @@ from cnnlab.training import EpochDone, Measured, fit, list_recipes, load_recipe
 RECIPES = Path(__file__).parents[1] / "src" / "cnnlab" / "recipes"
 RESULTS = Path(__file__).parents[1] / "results"
 README = Path(__file__).parents[1] / "README.md"
+ON_MACHINE = ("precision=", "channels_last=")  # settings that the column of the machine names
 MARKS = ("<!-- recipes: written by benchmarks/recipes.py -->", "<!-- end of recipes -->")
 
 
@@ -68,12 +69,15 @@ def one_run(
 
 
 def summarise(runs: list[Run], settings: Sequence[str] = ()) -> Measured:
-    """Mean and standard deviation over the runs of one recipe with the changes ``settings``."""
+    """Mean and standard deviation over the runs of one recipe with the changes ``settings``.
+
+    Of these, precision and memory format are written down with the machine.
+    """
     accuracies = [100 * run.summary["accuracy"] for run in runs]
     env = runs[0].env
     device = env["gpu"] or f"{processor_name()}, {env['threads']} threads"
     return Measured(
-        settings=" ".join(settings),
+        settings=" ".join(setting for setting in settings if not setting.startswith(ON_MACHINE)),
         split=runs[0].summary["split"],
         accuracy=round(statistics.mean(accuracies), 2),
         std=round(statistics.stdev(accuracies), 2) if len(runs) > 1 else None,
@@ -120,7 +124,8 @@ def write_table() -> None:
     versions = sorted({m.versions for recipe in recipes for m in recipe.measured})
     about = (
         "Accuracy in percent, mean ± standard deviation over n seeds. Where settings were changed for the measurement, "
-        "the row says so, and the recipe itself is longer. Written by `benchmarks/recipes.py`."
+        "the row says so, and the recipe itself is longer. Other work ran beside some of the trainings and made them "
+        "take longer. Written by `benchmarks/recipes.py`."
     )
     text = "\n".join([about, "", *table, "", f"Versions: {'; '.join(versions)}."])
     RESULTS.mkdir(exist_ok=True)

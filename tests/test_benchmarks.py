@@ -18,7 +18,7 @@ from benchmarks import zoo as zoo_benchmark
 from cnnlab.data import ArraySplit, load_data
 from cnnlab.generate.gans import GanFolder, GanRecorder, fit_gan
 from cnnlab.runs import open_classifier
-from cnnlab.training import Recipe
+from cnnlab.training import Finished, Recipe, fit, load_recipe, prepare
 from cnnlab.training import precision as speed
 from cnnlab.zoo import create_model
 from tests.generate.gans.helpers_gans import tiny_gan
@@ -331,3 +331,20 @@ def test_weights_of_caffe_are_turned_to_rgb_and_train(tmp_path: Path) -> None:
     bgr = image.flip(1) - torch.tensor([104.0, 117.0, 123.0]).view(1, 3, 1, 1)
     with torch.inference_mode():
         torch.testing.assert_close(classifier.model(preprocess.normalize(image)), caffe(bgr), rtol=1e-4, atol=1e-3)
+    recipe = load_recipe("squeezenet-cifar10").with_overrides(
+        [f"weights={tmp_path / 'rgb'}", "image_size=65", "epochs=1", "batch_size=16", "device=cpu"]
+    )
+    session = prepare(recipe, make_bars(n_train=32, n_test=8))
+    assert session.preprocess.std == (1 / 255,)  # from model.json, averaged over the colours for grey images
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("vgg16_bn-last-layer", 32), ("squeezenet-cifar10", 32)],
+)
+def test_a_long_recipe_runs_in_part(name: str, size: int) -> None:
+    settings = ["weights=null", f"image_size={size}", "epochs=1", "batch_size=8", "device=cpu", "precision=fp32"]
+    recipe = load_recipe(name).with_overrides([*settings, "channels_last=false"])
+    *_, finished = fit(recipe, data=make_bars(n_train=8, n_test=3))
+    assert isinstance(finished, Finished)
+    assert 0 <= finished.accuracy <= 1

@@ -195,8 +195,9 @@ def test_defaults_follow_what_was_named(tmp_path: Path) -> None:
     assert recipe_for().name == "lenet5-mnist5k"
     assert recipe_for("resnet18", "cifar10").name == "resnet18-cifar10"
     assert recipe_for(None, "mnist").data == "mnist"
-    begun = recipe_for("efficientnet_lite0", "cifar10")  # the shipped one starts from weights and freezes a part
-    assert (begun.name, begun.freeze, begun.weights) == ("", "none", None)
+    for name in ("efficientnet_lite0", "vgg16_bn", "squeezenet1_1"):  # theirs freeze a part or start from weights
+        begun = recipe_for(name, "cifar10")
+        assert (begun.name, begun.freeze, begun.weights) == ("", "none", None)
     plain = recipe_for("mlp", "digits")
     assert (plain.name, plain.optimizer) == ("", "adamw")
     photos = recipe_for(None, str(tmp_path))
