@@ -35,7 +35,7 @@ def _discriminator(name: str, title: str, order: float, hints: tuple[str, ...]) 
         yield Case(tensor([-1000.0, 2.0]), tensor([1000.0, -1.0]), about="logits of any size")
 
     @exercise.property(
-        "The loss is lower when real images get 1 and generated ones less than 0 than the other way round."
+        "The loss is lower for high logits of real images and low ones of generated images than the other way round."
     )
     def right_way(answer: Function, case: Case) -> bool:
         good, bad = tensor([1.0, 1.0]), tensor([-1.0, 0.0])

@@ -115,7 +115,7 @@ def symmetric(answer: Function, case: Case) -> bool:
     return is_close(matrix, matrix.transpose(0, 2, 1)) and bool((np.diagonal(matrix, axis1=1, axis2=2) >= 0).all())
 
 
-@gram.property("The places of the positions make no difference.")
+@gram.property("The order of the positions makes no difference.")
 def no_places(answer: Function, case: Case) -> bool:
     features, *rest = case.arguments
     return is_close(answer(features.flip(2).flip(3), *rest), answer(features, *rest))
@@ -267,7 +267,7 @@ def variation_cases(random: np.random.Generator) -> Iterator[Case]:
         yield Case(normal(random, *shape), weight, about="one row of pixels" if shape[2] == 1 else "")
 
 
-@variation.property("A constant image has none, and adding a constant changes nothing.")
+@variation.property("A constant image has the loss 0, and adding a constant changes nothing.")
 def constant(answer: Function, case: Case) -> bool:
     image, weight = case.arguments
     flat = float(answer(0 * image + 3, weight))

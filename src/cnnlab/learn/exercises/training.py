@@ -141,7 +141,7 @@ def ema_cases(random: np.random.Generator) -> Iterator[Case]:
         yield Case(normal(random, 4, 3), normal(random, 4, 3), decay, step, about=about)
 
 
-@ema.property("An average that equals the weights stays.")
+@ema.property("An average that equals the weights stays as it is.")
 def stays(answer: Function, case: Case) -> bool:
     current = case.arguments[1]
     return is_close(answer(current, current, 0.9, 3)[0], current[:2])
@@ -336,13 +336,13 @@ def penalty_cases(random: np.random.Generator) -> Iterator[Case]:
         yield Case(normal(random, 1, int(np.prod(shape[1:]))) / 2, normal(random, *shape), about=about)
 
 
-@penalty.property("A discriminator that ignores its images costs nothing.")
+@penalty.property("For a discriminator that ignores its images the penalty is 0.")
 def ignorant(answer: Function, case: Case) -> bool:
     weights, images = case.arguments
     return float(answer(0 * weights, images)[0]) == 0
 
 
-@penalty.property("The same images twice cost the same.")
+@penalty.property("The same images twice give the same penalty.")
 def twice(answer: Function, case: Case) -> bool:
     weights, images = case.arguments
     return is_close(answer(weights, images.repeat(2, 1, 1, 1))[0], answer(weights, images)[0])

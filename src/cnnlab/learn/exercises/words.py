@@ -43,7 +43,7 @@ def embedding_cases(random: np.random.Generator) -> Iterator[Case]:
 add_numerical_gradients(embedding, lambda case, W: word_embedding_forward(case.arguments[1][0], W)[0])
 
 
-@embedding.property("Nothing is lost: dW has the sum of dout.")
+@embedding.property("The sum over dW is the sum over dout.")
 def sum_kept(answer: Function, case: Case) -> bool:
     return bool(np.allclose(answer(*case.arguments).sum(axis=0), case.arguments[0].sum(axis=(0, 1))))
 
