@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 from torch.nn import functional
 
 from cnnlab import explain
 from cnnlab.explain import KERNELS
 from cnnlab.microscope import bundle
-from cnnlab.microscope.session import Microscope
+from cnnlab.microscope.session import Microscope, Subject
 from tests.microscope.conftest import OpenPage, until
 
 pytestmark = pytest.mark.slow
@@ -415,6 +417,31 @@ def test_two_images_stand_side_by_side_with_their_difference(open_page: OpenPage
     until(page, "document.querySelector('.difference').textContent.includes('Both maps are equal')")
     page.get_by_role("button", name="Close the comparison").click()
     until(page, "!document.querySelector('.side')")
+
+
+def test_two_networks_stand_side_by_side_even_where_one_lacks_the_layer(
+    open_page: OpenPage, digits: Microscope
+) -> None:
+    one = digits.subjects[0]
+    torch.manual_seed(0)
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(784, 10)).eval()
+    other = Subject(dataclasses.replace(one.classifier, name="linear", model=linear))
+    page = open_page(Microscope([one, other], list(digits.pictures.first.values())), "#/layer/c1")
+    page.get_by_role("button", name="Two images, or two runs, side by side").click()
+    page.wait_for_selector(".difference .answers")
+    right = page.locator(".side").nth(1)
+    assert "This network has no c1" in right.inner_text()
+    image = digits.pictures.views(0, one.classifier, next(iter(digits.pictures.first)))[0]
+    with torch.no_grad():
+        wanted = 100 * linear(image).softmax(1)[0].numpy()
+    shares = page.locator(".difference .answers > div").nth(1).locator("li").all()
+    for row in shares:
+        index = one.classifier.classes.index(row.locator(".name").inner_text())
+        percent = float(re.search(r"[\d.]+", row.locator(".n").inner_text()).group())
+        assert percent == pytest.approx(wanted[index], abs=0.11)
+    right.get_by_label("Network").select_option("0")
+    page.wait_for_selector(".difference .strengths")
+    assert "This network has no c1" not in right.inner_text()
 
 
 def test_help_opens_by_keys_and_gives_the_focus_back(open_page: OpenPage, digits: Microscope) -> None:

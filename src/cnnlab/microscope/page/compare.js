@@ -2,7 +2,7 @@
 
 import { bar_list, button, el, fill, number_text, percent_text } from "./dom.js";
 import { paint_legend, paint_map, range_of, scale_for } from "./colours.js";
-import { beside, loader } from "./store.js";
+import { beside, graph_of, loader, node_of } from "./store.js";
 import { shaped } from "./transport.js";
 
 const MOST_CHANNELS = 8; // that differ most, of a layer
@@ -35,9 +35,36 @@ export function show_compare(root, store, show_single) {
       button("Swap", () => store.set({ scene: store.state.other, other: store.state.scene })),
       button("Close the comparison", () => store.set({ other: null }))),
     el("div", { class: "compare-body" }, el("div", { class: "compare" }, sides.map((side) => side.element)), difference));
-  const ends = sides.flatMap((side) => [show_scene_head(side.head, side.one), show_single(side.place, side.one)]);
+  const ends = sides.flatMap((side) => [show_scene_head(side.head, side.one), show_side(side.place, side.one, show_single)]);
   ends.push(show_difference(difference, store));
   return () => ends.forEach((end) => end && end());
+}
+
+/** Show the view of one side, or that its network has no such layer. */
+function show_side(root, store, show_single) {
+  let fits = null;
+  let end = null;
+  const stop = store.follow(["view", "scene"], ({ view }) => {
+    if (fits === view_fits(store, view)) return;
+    fits = view_fits(store, view);
+    if (end) end();
+    const place = el("div");
+    fill(root, place);
+    end = fits ? show_single(place, store) : null;
+    if (!fits) fill(place, el("p", { class: "quiet" }, `This network has no ${view.node || view.stage}. Go to the overview to choose another layer.`));
+  });
+  return () => {
+    stop();
+    if (end) end();
+  };
+}
+
+/** Whether a network has what a view shows. */
+function view_fits(store, view) {
+  if (view.stage !== undefined) return (graph_of(store).stages || []).some(({ name }) => name === view.stage);
+  if (view.node === undefined) return true;
+  const node = node_of(store, view.node);
+  return node !== undefined && (view.channel === undefined || view.channel < node.shape[0]);
 }
 
 /** The fields that choose the image, the run and the epoch of one side. */
@@ -54,7 +81,7 @@ function show_scene_head(root, store) {
     fill(root,
       choice("Image", scene.image, images.map(({ id, name }) => [id, name]), (image) => store.change_scene({ image })),
       models.length > 1 && choice("Network", scene.model, models.map(({ name }, i) => [i, name]),
-        (model) => store.change_scene({ model, epoch: null })),
+        (model) => store.change_scene({ model, epoch: null, changes: [] })),
       epochs.length > 0 && choice("Epoch", scene.epoch, [...epochs.map((n) => [n, String(n)]), [null, "selected"]],
         (epoch) => store.change_scene({ epoch })),
       scene.changes.length > 0 && el("span", { class: "quiet" }, `${scene.changes.length} changed`));
@@ -65,17 +92,19 @@ function show_scene_head(root, store) {
 /** What differs, for the view in place: a map for a channel, the channels of a layer, the answer otherwise. */
 function show_difference(root, store) {
   const load = pair_loader(store);
+  const second = beside(store);
   return store.follow(["view", "scene", "other"], (state) => {
     const { view, scene, other } = state;
     if (!other) return;
-    root.classList.toggle("first", !["layer", "channel", "number"].includes(view.name)); // below long views nobody sees it
-    if (view.name === "channel" || view.name === "number") {
+    const kind = view_fits(store, view) && view_fits(second, view) ? view.name : "overview";
+    root.classList.toggle("first", !["layer", "channel", "number"].includes(kind)); // below long views nobody sees it
+    if (kind === "channel" || kind === "number") {
       const body = { do: "channel", node: view.node, channel: view.channel };
-      load(body, scene, other, (one, two) => fill(root, channel_difference(one, two)), root);
-    } else if (view.name === "layer") {
-      load({ do: "layer", node: view.node }, scene, other, (one, two) => fill(root, layer_difference(store, view.node, one, two)), root);
+      load(body, scene, other, (one, two) => fill(root, channel_difference(one, two)));
+    } else if (kind === "layer") {
+      load({ do: "layer", node: view.node }, scene, other, (one, two) => fill(root, layer_difference(store, view.node, one, two)));
     } else {
-      load({ do: "answer" }, scene, other, (one, two) => fill(root, answer_difference(state.classes, one, two)), root);
+      load({ do: "answer" }, scene, other, (one, two) => fill(root, answer_difference(state.classes, one, two)));
     }
   });
 }

@@ -5,7 +5,7 @@ import { map_picture, paint_legend, paint_photo, put_picture, range_of, scale_fo
 import { loader } from "./store.js";
 
 const BEST_FIRST = ["gradcam", "layercam"]; // of the methods that a page begins with
-const QUICK = 1; // seconds: maps that took longer are scored when asked for
+const QUICK = 2; // seconds: maps that took longer are scored when asked for
 const SCORES = {
   deletion: ["Deletion", "lower is better", "the mean probability of the class while its most important pixels are removed, the first ones first"],
   insertion: ["Insertion", "higher is better", "the mean probability of the class while its most important pixels come back, the first ones first"],

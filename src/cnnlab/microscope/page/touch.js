@@ -63,7 +63,8 @@ function show_image_tools(root, store) {
     button("Compare", () => (store.state.other ? store.set({ other: null }) : open_compare(store)), { title: "Two images, or two runs, side by side" }),
   ];
   const tools = el("div", { class: "toolbar" }, buttons);
-  fill(root, el("div", { class: "panel-head" }, el("h2", null, "Image"),
+  const networks = el("div");
+  fill(root, networks, el("div", { class: "panel-head" }, el("h2", null, "Image"),
     button("?", () => open_help(store, "touch"), { class: "round", title: "What can be touched?" })),
   el("div", { class: "photo-row" }, photo, el("div", null, caption, strip)), tools, file, place);
   const load = loader(store);
@@ -76,6 +77,7 @@ function show_image_tools(root, store) {
       photo.setAttribute("aria-label", `The image ${caption.textContent}`);
       if (image !== null) load({ do: "image", image, lane: "photo" }, (reply) => paint_photo(photo, reply.pixels));
     }),
+    store.follow(["models", "scene"], (state) => show_networks(networks, store, state)),
     store.follow(["images", "input"], (state) => show_strip(strip, store, state)),
     store.follow(["scene"], (state) => {
       for (const one of strip.querySelectorAll("button")) one.setAttribute("aria-pressed", String(one.dataset.image === state.scene.image));
@@ -90,6 +92,15 @@ function show_image_tools(root, store) {
     () => tool && tool.end(),
   ];
   return () => ends.forEach((end) => end());
+}
+
+/** Where there are two networks: which of them one looks at. */
+function show_networks(root, store, { models, scene }) {
+  if (models.length < 2 || root.contains(document.activeElement)) return;
+  const choose = () => store.change_scene({ model: select.selectedIndex, epoch: null, changes: [] });
+  const select = el("select", { "aria-label": "Network", onchange: choose },
+    models.map(({ name }, i) => el("option", { value: String(i), selected: i === scene.model }, name)));
+  fill(root, el("label", { class: "field" }, el("span", null, "Network"), select));
 }
 
 /** The images to choose from: small pictures where they are small, else a list of names. */
