@@ -31,6 +31,12 @@ class Function(nn.Module):
 def check(model: nn.Module | Callable[[Tensor], Any], x: Tensor, numbers: int = 8, seed: int = 0) -> Counter[tuple]:
     """Work out some numbers of every floating-point operation of a network.
 
+    Args:
+        model: a network, or a function.
+        x: its input.
+        numbers: how many numbers of each kind of operation; every single operation gives at least one.
+        seed: seed of the choice of numbers.
+
     Returns:
         How many numbers were worked out, by name of the operation and ``how``.
     """
@@ -57,7 +63,9 @@ def one(model: nn.Module | Callable[[Tensor], Any], x: Tensor, op: str, at: Sequ
 
 class _Checker(Observer):
     def __init__(self, ops: Sequence[Op], numbers: int, seed: int) -> None:
-        self.ops, self.numbers, self.rng = ops, numbers, np.random.default_rng(seed)
+        self.ops, self.rng = ops, np.random.default_rng(seed)
+        times = Counter(op.name for op in ops)
+        self.numbers = {name: math.ceil(numbers / count) for name, count in times.items()}
         self.arguments: dict[str, Any] = {}
         self.counts: Counter[tuple] = Counter()
         self.wanted, self.at, self.reply = -1, (0, 0, 0), None
@@ -79,7 +87,7 @@ class _Checker(Observer):
         view = view_shape(tensor.shape)
         if position == self.wanted:
             self.reply = work_out(name, self.arguments, tensor, self.at, {})
-        for _ in range(self.numbers):
+        for _ in range(self.numbers[name]):
             at = [int(self.rng.integers(side)) for side in view]
             reply = work_out(name, self.arguments, tensor, at, {})
             assert_right(reply)

@@ -118,14 +118,12 @@ def moved_positions(op: str, arguments: Mapping[str, Any], output: Tensor) -> Te
             results = getattr(torch.ops.aten, op)(**numbered)
     except (RuntimeError, TypeError, AttributeError, NotImplementedError):
         return None
+    if isinstance(results, Tensor):
+        return results.long()
     values = torch.cat([output.new_zeros(1), *(source.to(output.dtype) for source in sources)])
-    candidates = [results] if isinstance(results, Tensor) else list(results)
-    for result in candidates:
-        if tuple(result.shape) != tuple(output.shape):
-            continue
-        positions = result.round().long()
-        if len(candidates) == 1 or torch.equal(values[positions], output):  # which of several pieces it is
-            return positions
+    for result in results:  # which of several pieces it is
+        if result.shape == output.shape and torch.equal(values[result.long()], output):
+            return torch.as_tensor(result.long())
     return None
 
 
