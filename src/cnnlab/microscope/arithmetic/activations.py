@@ -56,7 +56,7 @@ def _applied(question: Question, name: str, parameters: Arguments, others: Any =
         sentence = f"This number is {text} to the power of {number_text(parameters['exponent'])}: {{value}}."
     else:
         sentence = f"This number is {function.title} of {text}: {{value}}."
-    settings = ", ".join(f"{key} = {_setting(value)}" for key, value in parameters.items())
+    settings = ", ".join(f"{key} = {_setting(value)}" for key, value in parameters.items() if value != "none")
     formula = function.formula + (f" with {settings}" if settings else "")
     steps = [("x", number)]
     return reply_of(

@@ -31,13 +31,15 @@ def product(question: Question) -> Reply | None:
     column_flat = _line(right, question, batch, column, length, transposed=question.op != "linear")
     patch = question.operand("patch", left_key, row_flat)
     kernel = question.operand("kernel", right_key, column_flat)
+    if kernel["from"].endswith("weight"):
+        kernel["at"] = None
     alpha, beta = question.arguments.get("alpha", 1), question.arguments.get("beta", 1)
     if alpha != 1:
         kernel["array"] = (kernel["array"] * float(alpha)).astype(np.float32)
     added: Any = question.arguments.get(bias_key) if bias_key else None
     if added is None or not beta:
         return weighted_sum(question, patch, kernel)
-    bias = question.operand("bias", str(bias_key), [broadcast_position(added.shape, question.index)])
+    bias = question.operand("bias", str(bias_key), [broadcast_position(added.shape, question.index)]) | {"at": None}
     return weighted_sum(question, patch, kernel, float(beta) * number_in(bias), [bias])
 
 

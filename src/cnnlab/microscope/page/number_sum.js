@@ -82,7 +82,7 @@ const RULES = {
 
 /** Return the value of a number from the operands of its reply alone; null where no arithmetic is known. */
 export function recompute(reply) {
-  return RULES[reply.how] ? RULES[reply.how](reply) : null;
+  return RULES[reply.how] ? RULES[reply.how](reply) * (reply.factor ?? 1) : null; // factor: of a changed channel
 }
 
 /** Say whether a recomputed value agrees with torch's, to 1e-4 (of the number where that is larger than 1). */
