@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import html
+import json
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,46 +16,119 @@ import numpy as np
 from cnnlab.errors import CnnlabError
 from cnnlab.files import write_text
 from cnnlab.microscope import bundle
+from cnnlab.microscope.program import program_of
 from cnnlab.microscope.protocol import complete, encode, key
 
 if TYPE_CHECKING:
     from cnnlab.microscope.session import Microscope
 
-MOST_BYTES = 12_000_000  # of a saved page
-_CHANNELS = 4  # strongest channels of a layer that are saved
+COMPLETE_BYTES = 3_000_000  # of a page that runs its network itself
+MOST_BYTES = 12_000_000  # of a page with recorded replies
+_CHANNELS = 4  # strongest channels of a layer that are recorded
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 
 
-def save_page(microscope: Microscope, path: Path, most_bytes: int = MOST_BYTES) -> tuple[int, list[str]]:
+@dataclass(frozen=True)
+class Contents:
+    """What a saved page holds.
+
+    Attributes:
+        replies: frames by the keys of their requests, with that to ``open``.
+        engine: programs and images with which the page computes further replies; None where it cannot.
+        notes: sentences that say what is in the file and what is not.
+    """
+
+    replies: Mapping[str, bytes]
+    engine: Mapping[str, Any] | None
+    notes: Sequence[str]
+
+
+def save_page(microscope: Microscope, path: Path) -> tuple[int, list[str]]:
     """Save what there is to see of a network as one HTML file.
+
+    A small network is saved with its weights and is run by the page itself, so that everything can be seen and
+    changed. Of other networks replies are recorded: every layer, and the strongest channels.
 
     Args:
         microscope: the network with its images.
         path: the file to write.
-        most_bytes: number of bytes that the file may have; further images are left out.
 
     Returns:
-        The number of bytes of the file, and what is not in it, in words.
+        The number of bytes of the file, and sentences that say what is in it and what is not.
 
     Raises:
         RunError: the file cannot be written.
     """
-    replies: dict[str, bytes] = {}
     opened = microscope.handle(complete("open"))
-    # Base64 takes 4/3 of the deflated replies, and the script stands beside them.
-    room = (most_bytes - len(bundle.script("saved")) - len(bundle.style())) * 3 / 4
-    size, images = 0, list[dict[str, Any]]()
+    contents = complete_contents(microscope, opened) or recorded_contents(microscope, opened)
+    return write_page(contents, path, opened["title"]), list(contents.notes)
+
+
+def complete_contents(microscope: Microscope, opened: Mapping[str, Any]) -> Contents | None:
+    """Return the contents of a page that runs its network itself; None where the network is too large for that.
+
+    Args:
+        microscope: the network with its images.
+        opened: the reply to ``open``.
+    """
+    first = microscope.subjects[0].classifier.preprocess
+    if any(subject.classifier.preprocess != first for subject in microscope.subjects):
+        return None
+    images = {image["id"]: microscope.handle(complete("image", image=image["id"])) for image in opened["images"]}
+    room = _room(COMPLETE_BYTES) - len(_deflated(encode({"images": images})))
+    programs: dict[str, Any] = {}
+    epochs: list[list[int]] = [[] for _ in opened["models"]]
+    wanted = [(model, None) for model in range(len(epochs))]
+    wanted += [(model, epoch) for model, one in enumerate(opened["models"]) for epoch in one["epochs"]]
+    for model, epoch in wanted:
+        program = program_of(microscope, model, epoch)
+        room -= 0 if program is None else len(_deflated(encode(program)))
+        if program is None or room < 0:
+            if epoch is None:
+                return None
+            break
+        programs[json.dumps([model, epoch], separators=(",", ":"))] = program
+        if epoch is not None:
+            epochs[model].append(epoch)
+    models = [{**one, "epochs": own} for one, own in zip(opened["models"], epochs, strict=True)]
+    without = {"explanations": [], "can": dict.fromkeys(opened["can"], False) | {"upload": True}}
+    replies = {key(complete("open")): encode({**opened, **without, "models": models})}
+    notes = [
+        f"This file was saved from {opened['title']} and holds its weights: the page computes every number itself.",
+        "Not in it: explanations, top images and feature visualisations. `cnnlab look` shows them.",
+    ]
+    return Contents(replies, {"programs": programs, "images": images}, notes)
+
+
+def recorded_contents(microscope: Microscope, opened: Mapping[str, Any], most_bytes: int = MOST_BYTES) -> Contents:
+    """Return the contents of a page with recorded replies.
+
+    Args:
+        microscope: the network with its images.
+        opened: the reply to ``open``.
+        most_bytes: number of bytes that the page may have; further images are left out.
+    """
+    replies: dict[str, bytes] = {}
+    room, images = _room(most_bytes), list[dict[str, Any]]()
     for image in opened["images"]:
         of_image = dict(_replies(microscope, requests_for(microscope, opened, image["id"])))
-        size += len(_deflated(b"".join(of_image.values())))
-        if images and size > room:
+        room -= len(_deflated(b"".join(of_image.values())))
+        if images and room < 0:
             break
         replies |= of_image
         images.append(image)
-    notes = _notes(opened, len(images))
-    can = dict.fromkeys(opened["can"], False)
-    replies[key(complete("open"))] = encode({**opened, "images": images, "explanations": [], "can": can})
-    return write_page(replies, path, opened["title"], notes), notes
+    total = len(opened["images"])
+    which = f"{len(images)} of {total} images" if len(images) < total else f"{total} image{'s' if total > 1 else ''}"
+    notes = [
+        f"This file was saved from {opened['title']}. It has {which} with every layer, and of each layer the "
+        f"{_CHANNELS} strongest channels.",
+        "Not in it: other channels, single numbers, other photos, changed channels, explanations and other epochs. "
+        "`cnnlab look` shows them.",
+    ]
+    models = [{**one, "epochs": []} for one in opened["models"]]
+    without = {"explanations": [], "can": dict.fromkeys(opened["can"], False), "models": models}
+    replies[key(complete("open"))] = encode({**opened, **without, "images": images})
+    return Contents(replies, None, notes)
 
 
 def requests_for(microscope: Microscope, opened: Mapping[str, Any], image: str) -> Iterator[dict[str, Any]]:
@@ -77,27 +152,27 @@ def requests_for(microscope: Microscope, opened: Mapping[str, Any], image: str) 
                 yield complete("channel", scene=scene, node=node["id"], channel=channel)
 
 
-def write_page(replies: Mapping[str, bytes], path: Path, title: str, notes: Iterable[str] = ()) -> int:
-    """Write a page with replies; return the number of its bytes.
+def write_page(contents: Contents, path: Path, title: str) -> int:
+    """Write a page; return the number of its bytes.
 
     Args:
-        replies: frames by the keys of their requests.
+        contents: what it holds.
         path: the file to write.
         title: title of the page.
-        notes: sentences that say what is not in the file.
 
     Raises:
         RunError: the file cannot be written.
     """
     keys, end = {}, 0
-    for name, frame in replies.items():  # frames have a multiple of 8 bytes, so that their arrays stay aligned
+    for name, frame in contents.replies.items():  # frames have a multiple of 8 bytes, so that their arrays stay aligned
         keys[name] = [end, end + len(frame)]
         end += len(frame)
-    data = encode({"keys": keys, "replies": np.frombuffer(b"".join(replies.values()), np.uint8)})
+    replies = np.frombuffer(b"".join(contents.replies.values()), np.uint8)
+    data = encode({"keys": keys, "replies": replies, "engine": contents.engine})
     packed = base64.b64encode(_deflated(data)).decode("ascii")
     script = bundle.inline_script(bundle.script("saved"))
     head = f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n<style>\n{bundle.style()}</style>'
-    says = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
+    says = "".join(f"<p>{html.escape(note)}</p>" for note in contents.notes)
     body = (
         f'<footer class="saved-notes">{says}</footer>\n<script type="text/plain" id="saved">{packed}</script>\n'
         f'<script type="module">\n{script}</script>'
@@ -105,6 +180,11 @@ def write_page(replies: Mapping[str, bytes], path: Path, title: str, notes: Iter
     text = bundle.page(head, body).replace("cnnlab: the microscope", html.escape(title), 1)
     write_text(path, text)
     return len(text.encode())
+
+
+def _room(most_bytes: int) -> int:
+    """Return how many bytes of deflated data a page may have: base64 makes 4 of 3, and the script stands beside."""
+    return (most_bytes - len(bundle.script("saved").encode()) - len(bundle.style().encode())) * 3 // 4
 
 
 def _replies(microscope: Microscope, requests: Iterable[dict[str, Any]]) -> Iterator[tuple[str, bytes]]:
@@ -119,14 +199,3 @@ def _deflated(data: bytes) -> bytes:
     """Return data deflated without header (RFC 1951), as ``DecompressionStream("deflate-raw")`` reads it."""
     packer = zlib.compressobj(9, wbits=-15)
     return packer.compress(data) + packer.flush()
-
-
-def _notes(opened: Mapping[str, Any], images: int) -> list[str]:
-    total = len(opened["images"])
-    which = f"{images} of {total} images" if images < total else f"{total} image{'s' if total > 1 else ''}"
-    return [
-        f"This file was saved from {opened['title']}. It has {which} with every layer, and of each layer the "
-        f"{_CHANNELS} strongest channels.",
-        "Not in it: other channels, single numbers, other photos, changed channels, explanations and other epochs. "
-        "`cnnlab look` shows them.",
-    ]

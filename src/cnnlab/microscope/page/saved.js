@@ -1,5 +1,6 @@
-// The transport of a saved page: replies that lie in the page itself, by the keys of their requests.
+// The transport of a saved page: replies that lie in the page itself, or that it computes from the weights in it.
 import { AskError, checked_reply, decode_frame, request_key } from "./transport.js";
+import { engine_replies } from "./engine_replies.js";
 
 /** Return the data of a saved page from the text of its script element: deflated, and in base64. */
 export async function saved_data(text) {
@@ -8,16 +9,21 @@ export async function saved_data(text) {
   return decode_frame(new Uint8Array(await new Response(stream).arrayBuffer()));
 }
 
-/** Return the transport over the data of a saved page: `{ keys: { key: [start, end] }, replies: uint8 }`. */
+/**
+ * Return the transport over the data of a saved page: `keys` (key -> [start, end]) of frames in `replies`, and `engine`:
+ * programs and images with which the page computes the rest, or null.
+ */
 export function saved_transport(data) {
+  const stored = (key) => decode_frame(data.replies.slice(data.keys[key][0], data.keys[key][1]));
+  const computed = data.engine ? engine_replies({ ...data.engine, opened: stored('{"do":"open"}') }) : {};
   return {
     address: "hash",
     saved: true,
     async ask(body) {
       const key = request_key(body);
-      const place = key === null ? undefined : data.keys[key];
-      if (!place) throw new AskError("not_saved", saved_refusal(body));
-      return checked_reply(decode_frame(data.replies.slice(place[0], place[1])));
+      if (key !== null && Object.hasOwn(data.keys, key)) return checked_reply(stored(key));
+      if (Object.hasOwn(computed, body.do)) return computed[body.do](body);
+      throw new AskError("not_saved", saved_refusal(body));
     },
   };
 }

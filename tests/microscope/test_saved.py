@@ -1,0 +1,321 @@
+"""Saved pages: what is in them, and that the page computes what Python does."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shutil
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cnnlab.microscope import saved
+from cnnlab.microscope.opening import open_microscope
+from cnnlab.microscope.program import program_of
+from cnnlab.microscope.protocol import complete, decode, key
+from cnnlab.microscope.saved import COMPLETE_BYTES, save_page
+from cnnlab.microscope.session import Microscope
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+class Everything(nn.Module):
+    """A network with an operation of every kind that a page computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, (3, 5), stride=2, padding=(1, 3), dilation=(1, 2))
+        self.norm = nn.BatchNorm2d(8)
+        self.depthwise = nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False)
+        self.grouped = nn.Conv2d(8, 12, 3, padding=1, groups=4)
+        self.gate = nn.Conv2d(12, 12, 1)
+        self.dense = nn.Linear(12 * 3 * 3, 10, bias=False)
+        self.last = nn.Linear(10, 4)
+        self.norm.running_mean.normal_()  # type: ignore[union-attr]
+        self.norm.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.hardswish(self.norm(self.first(x)))
+        x = F.max_pool2d(x, 3, 2, padding=1, ceil_mode=True)
+        x = x + 0.5 * F.gelu(self.depthwise(x))
+        x = F.leaky_relu(self.grouped(x), 0.1)
+        x = x * torch.sigmoid(self.gate(F.adaptive_avg_pool2d(x, 1)))
+        x = torch.cat([F.avg_pool2d(x, 3, 2, padding=1, ceil_mode=True), F.max_pool2d(x, 3, 2, 1)], 1)
+        x = F.adaptive_avg_pool2d(x[:, ::2], 3) - x.mean((2, 3), keepdim=True)[:, 1::2]
+        x = F.relu6(self.dense(x.flatten(1)))
+        return F.log_softmax(self.last(x), 1)
+
+
+@pytest.fixture(scope="module")
+def everything() -> Microscope:
+    torch.manual_seed(0)
+    return open_microscope(Everything().eval(), [torch.randn(3, 33, 33), torch.randn(3, 33, 33)])
+
+
+@pytest.fixture(scope="module")
+def lenet() -> Microscope:
+    torch.manual_seed(0)
+    return open_microscope("lenet5", random=True)
+
+
+def data_of(page: Path) -> dict[str, Any]:
+    """Return what the element with the data of a saved page holds."""
+    (packed,) = re.findall(r'<script type="text/plain" id="saved">(.*)</script>', page.read_text(encoding="utf-8"))
+    return decode(zlib.decompress(base64.b64decode(packed), wbits=-15), limit=10**9)
+
+
+def replies_of(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {name: decode(data["replies"][start:end].tobytes()) for name, (start, end) in data["keys"].items()}
+
+
+# What is in a page ---------------------------------------------------------------------------------------------------
+
+
+def test_a_small_network_is_saved_with_its_weights(lenet: Microscope, tmp_path: Path) -> None:
+    size, notes = save_page(lenet, tmp_path / "page.html")
+    assert size == (tmp_path / "page.html").stat().st_size < COMPLETE_BYTES
+    assert "holds its weights" in notes[0]
+    data = data_of(tmp_path / "page.html")
+    (program,) = data["engine"]["programs"].values()
+    weights = [step["weight"]["array"] for step in program["steps"] if "weight" in step]
+    model = lenet.subjects[0].classifier.model
+    assert sum(array.size for array in weights) == sum(p.numel() for p in model.parameters() if p.dim() > 1)
+    (opened,) = replies_of(data).values()
+    assert set(data["engine"]["images"]) == {image["id"] for image in opened["images"]}
+    assert opened["can"]["upload"]
+    assert not opened["can"]["explain"]
+
+
+def test_of_a_larger_network_replies_are_recorded(
+    lenet: Microscope, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saved, "program_of", lambda *arguments: None)
+    _, notes = save_page(lenet, tmp_path / "page.html")
+    assert notes[0].endswith("It has 2 images with every layer, and of each layer the 4 strongest channels.")
+    data = data_of(tmp_path / "page.html")
+    assert data["engine"] is None
+    replies = replies_of(data)
+    opened = replies[key(complete("open"))]
+    scene = {"image": opened["images"][1]["id"]}
+    for node in opened["models"][0]["graph"]["nodes"]:
+        layer = replies[key(complete("layer", scene=scene, node=node["id"]))]
+        strongest = int(np.argmax(layer["strength"]))
+        channel = replies[key(complete("channel", scene=scene, node=node["id"], channel=strongest))]
+        assert abs(np.abs(channel["map"]).mean() - layer["strength"][strongest]) < 1e-5
+    monkeypatch.setattr(saved, "MOST_BYTES", 1)
+    contents = saved.recorded_contents(lenet, lenet.handle(complete("open")), most_bytes=1)
+    assert "It has 1 of 2 images" in contents.notes[0]
+
+
+def test_a_page_asks_nothing_from_anywhere(lenet: Microscope, tmp_path: Path) -> None:
+    save_page(lenet, tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
+    assert policy is not None
+    assert policy[1].startswith("default-src 'none'; ")
+    assert not re.search(r'(?:src|href)="(?!data:)', text.partition("<script")[0])
+    assert text.count("</script>") == 2
+
+
+def test_a_title_is_text(lenet: Microscope, tmp_path: Path) -> None:
+    contents = saved.Contents({}, None, ["a < b"])
+    saved.write_page(contents, tmp_path / "page.html", "</title><script>alert(1)</script>")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<title>&lt;/title&gt;&lt;script&gt;alert(1)&lt;/script&gt;</title>" in text
+    assert "<p>a &lt; b</p>" in text
+
+
+# Programs ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_program_has_a_step_for_every_node(everything: Microscope) -> None:
+    program = program_of(everything)
+    assert program is not None
+    graph = everything.player()[1].graph
+    assert [step["id"] for step in program["steps"]] == list(graph.nodes)
+    operations = {step["op"] for step in program["steps"]}
+    assert operations == {
+        "convolution", "norm", "activation", "maximum", "average", "sum", "multiply", "concat", "move", "dense",
+        "softmax",
+    }  # fmt: skip
+
+
+def test_weights_that_fit_into_16_bits_are_saved_in_16_bits() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2 * 6 * 6, 3)).half().float()
+    program = program_of(open_microscope(model, [torch.rand(1, 8, 8)]))
+    assert program is not None
+    assert {step["weight"]["array"].dtype.name for step in program["steps"] if "weight" in step} == {"float16"}
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [nn.ConvTranspose2d(1, 1, 3), nn.InstanceNorm2d(1), nn.PReLU(), nn.LayerNorm([8, 8]), nn.Upsample(scale_factor=2)],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_what_a_page_cannot_compute_has_no_program(layer: nn.Module) -> None:
+    model = nn.Sequential(layer, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4, 3)).eval()
+    assert program_of(open_microscope(model, [torch.rand(1, 8, 8)])) is None
+
+
+# In a browser --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"]
+        )
+        yield running
+        running.close()
+
+
+class SavedPage:
+    """A saved page in a browser, which can be asked by its own transport."""
+
+    def __init__(self, browser: Any, microscope: Microscope, path: Path) -> None:
+        save_page(microscope, path)
+        text = path.read_text(encoding="utf-8")
+        hook = (
+            'saved_data(document.getElementById("saved").textContent).then((d) => (window.saved = saved_transport(d)));'
+        )
+        start, _, end = text.rpartition("</script>")
+        path.write_text(f"{start}{hook}</script>{end}", encoding="utf-8")
+        self.page = browser.new_page()
+        self.requests: list[str] = []
+        self.errors: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        self.page.goto(path.as_uri())
+        self.page.wait_for_function("window.saved !== undefined")
+
+    def ask(self, request: dict[str, Any]) -> Any:
+        return arrays_back(
+            self.page.evaluate(
+                """async (request) => {
+                    const plain = (value) => {
+                        const shape = value && value.shape;
+                        if (ArrayBuffer.isView(value)) return { values: [...value], shape: shape || [value.length] };
+                        if (Array.isArray(value)) return value.map(plain);
+                        if (value === null || typeof value !== "object") return value;
+                        return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, plain(one)]));
+                    };
+                    if (request.pixels) {
+                        const { values, shape } = request.pixels;
+                        request.pixels = Uint8Array.from(values);
+                        request.pixels.shape = shape;
+                    }
+                    return plain(await window.saved.ask(request));
+                }""",
+                request,
+            )
+        )
+
+
+def arrays_back(value: Any) -> Any:
+    if isinstance(value, dict):
+        if set(value) == {"values", "shape"}:
+            return np.array(value["values"], np.float64).reshape(value["shape"])
+        return {name: arrays_back(one) for name, one in value.items()}
+    return [arrays_back(one) for one in value] if isinstance(value, list) else value
+
+
+def assert_same(own: Any, other: Any, place: str, tolerance: float = 1e-4) -> None:
+    """Check a reply of the page against one of Python."""
+    if isinstance(other, dict):
+        if "from" in other and own["at"] is None:
+            other = {**other, "at": None}  # a weight has no place on a map
+        assert set(own) == set(other), place
+        for name in other:
+            loose = 1.01 if name in ("sheet", "thumbnails", "counts", "pixels") else tolerance
+            assert_same(own[name], other[name], f"{place}.{name}", loose)
+    elif isinstance(other, np.ndarray):
+        assert np.shape(own) == other.shape, place
+        assert np.allclose(own, other, rtol=tolerance, atol=tolerance), (place, own, other)
+    elif isinstance(other, list):
+        assert len(own) == len(other), (place, own, other)
+        for i, (one, two) in enumerate(zip(own, other, strict=True)):
+            assert_same(one, two, f"{place}[{i}]", tolerance)
+    elif isinstance(other, float):
+        assert own == pytest.approx(other, rel=tolerance, abs=tolerance), place
+    elif isinstance(other, str) and any(character.isdigit() for character in other):
+        assert re.sub(r"-?[\d.]+(e[+-]\d+)?", "#", own) == re.sub(r"-?[\d.]+(e[+-]\d+)?", "#", other), place
+    else:
+        assert own == other, place
+
+
+def requests_of(microscope: Microscope, every: int) -> Iterator[dict[str, Any]]:
+    """Yield requests about one of ``every`` nodes, some with changed channels."""
+    random = np.random.default_rng(0)
+    graph = microscope.player()[1].graph
+    for image in microscope.pictures.first:
+        yield complete("image", image=image)
+        changed = [{"node": name, "channel": 0, "factor": 0.5} for name in list(graph.nodes)[::5]]
+        for changes in ([], changed):
+            scene = {"image": image, "changes": changes}
+            yield complete("answer", scene=scene)
+            yield complete("overview", scene=scene)
+            for name, node in list(graph.nodes.items())[::every]:
+                yield complete("layer", scene=scene, node=name)
+                shape = [*node.shape, 1, 1][:3]
+                for _ in range(2):
+                    at = [int(random.integers(side)) for side in shape]
+                    yield complete("channel", scene=scene, node=name, channel=at[0])
+                    yield complete("number", scene=scene, node=name, at=at)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "every"), [("everything", 1), ("lenet", 1), ("resnet20", 9)])
+def test_the_page_computes_what_python_computes(
+    name: str, every: int, browser: Any, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    torch.manual_seed(0)
+    fixture = name in ("everything", "lenet")
+    microscope = request.getfixturevalue(name) if fixture else open_microscope(name, random=True)
+    page = SavedPage(browser, microscope, tmp_path / "page.html")
+    for one in requests_of(microscope, every):
+        own = page.ask(json.loads(json.dumps(one)))
+        assert_same(own, microscope.handle(one), json.dumps(one))
+    assert page.errors == []
+    assert page.requests == [(tmp_path / "page.html").as_uri()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(28, 28, 1), (28, 28, 3), (61, 40, 3), (12, 20, 1)], ids=str)
+def test_an_image_that_is_added_is_the_same_as_in_python(
+    shape: tuple[int, int, int], browser: Any, lenet: Microscope, tmp_path: Path
+) -> None:
+    page = SavedPage(browser, lenet, tmp_path / "page.html")
+    pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    sent = {"values": pixels.ravel().tolist(), "shape": list(shape)}
+    own = page.ask({"do": "add_image", "name": "drawn", "pixels": sent})["image"]["id"]
+    other = lenet.handle(complete("add_image", name="drawn", pixels=pixels))["image"]["id"]
+    shown, expected = page.ask({"do": "image", "image": own}), lenet.handle(complete("image", image=other))
+    assert np.abs(shown["pixels"] - expected["pixels"].astype(int)).max() <= 1
+    scene = {"model": 0, "epoch": None, "changes": []}
+    answers = page.ask({"do": "answer", "scene": {**scene, "image": own}})
+    assert_same(answers, lenet.handle(complete("answer", scene={**scene, "image": other})), "answer", 0.01)
+
+
+@pytest.mark.slow
+def test_a_page_with_recorded_replies_opens_without_a_request(
+    browser: Any, lenet: Microscope, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saved, "program_of", lambda *arguments: None)
+    page = SavedPage(browser, lenet, tmp_path / "page.html")
+    page.page.wait_for_selector(".view")
+    page.page.wait_for_timeout(500)
+    assert page.errors == []
+    assert page.requests == [(tmp_path / "page.html").as_uri()]
