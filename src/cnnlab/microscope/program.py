@@ -74,10 +74,11 @@ def program_of(microscope: Microscope, model: int = 0, epoch: int | None = None)
     steps = []
     try:
         for node in graph.nodes.values():
+            moved = graph.moves.get(node.position)
+            if node.channels_last or (moved is not None and moved[2]):
+                raise _Unsupported(f"{node.id}: channels are the last dimension")
             name = graph.names[node.position].rstrip("_")
-            taken = _Taken(
-                node, result.arguments[node.id], graph.sources[node.position], graph.moves.get(node.position)
-            )
+            taken = _Taken(node, result.arguments[node.id], graph.sources[node.position], moved)
             reply = microscope.handle(complete("channel", scene=scene, node=node.id, channel=0))
             shape = [*node.shape, 1, 1][:3]
             number = microscope.handle(complete("number", scene=scene, node=node.id, at=[0, 0, 0]))
@@ -225,7 +226,7 @@ def _softmax(taken: _Taken, name: str, number: Step) -> Step:
 
 def _move(taken: _Taken) -> Step:
     """Return the rule of a moving: for each number of the output its position in the input, -1 for a 0."""
-    shape, positions = taken.moved
+    shape, positions, _ = taken.moved
     index = to_view(positions).reshape(-1).numpy()
     places = places_of(shape, np.where(index < 0, 0, index)).reshape(3, -1)
     view = np.ravel_multi_index(tuple(places), view_shape(shape))

@@ -18,7 +18,7 @@ export function saved_transport(data) {
   const computed = data.engine ? engine_replies({ ...data.engine, opened: stored('{"do":"open"}') }) : {};
   return {
     address: "hash",
-    saved: true,
+    saved: !data.engine, // only what was recorded: no changes, no epochs
     async ask(body) {
       const key = request_key(body);
       if (key !== null && Object.hasOwn(data.keys, key)) return checked_reply(stored(key));
