@@ -18,7 +18,12 @@ from cnnlab.runs import train
 from cnnlab.training import Recipe
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
-_ARGUMENTS = ("--no-sandbox", "--disable-background-networking", "--disable-gpu")
+_ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-gpu",
+    "--use-fake-device-for-media-stream",  # a camera that shows a clock
+)
 
 OpenPage = Callable[..., Any]
 

@@ -158,6 +158,7 @@ def test_nothing_moves_by_itself_for_those_who_asked_for_less_motion(open_page: 
 
 def answer(page: Any) -> dict[str, float]:
     """Return the answer that the page shows, class -> percent, once nothing is computed any more."""
+    page.wait_for_timeout(400)  # a brush or a slider sends what it did a moment later
     until(
         page,
         "(() => { const now = document.querySelector('.answer-bars')?.textContent, same = now && now === window.before;"
@@ -168,6 +169,11 @@ def answer(page: Any) -> dict[str, float]:
         row.locator(".name").inner_text(): float(re.search(r"[\d.]+", row.locator(".n").inner_text()).group())
         for row in rows
     }
+
+
+def scene_of(microscope: Microscope, **others: Any) -> dict[str, Any]:
+    """Return the scene that a page begins with, with other values of some fields."""
+    return {"model": 0, "epoch": None, "image": next(iter(microscope.pictures.first)), "changes": []} | others
 
 
 def probabilities(microscope: Microscope, factors: dict[int, float], layer: str = "c1", image: Any = None) -> Any:
@@ -253,12 +259,9 @@ def test_a_drawn_digit_is_centred_as_mnist_is(open_page: OpenPage, digits: Micro
     mass = np.array([(image.sum(1) * np.arange(28)).sum(), (image.sum(0) * np.arange(28)).sum()]) / image.sum()
     np.testing.assert_allclose(mass, 13.5, atol=0.51)
     assert image[rows.min() : rows.max(), columns.min() : columns.max()].max() == 255
-    page.get_by_label("centre the digit").uncheck()
-    answer(page)
-    photo = page.evaluate(
-        "[...document.querySelector('.photo-row .photo').getContext('2d').getImageData(0, 0, 28, 28).data]"
-    )
-    assert np.nonzero(np.array(photo).reshape(28, 28, 4)[..., 0])[0].max() < 16  # where it was drawn
+    page.get_by_label("centre the digit").uncheck()  # the lower half stays black, as it was drawn
+    lower_half = "document.querySelector('.photo-row .photo').getContext('2d').getImageData(0, 16, 28, 12).data"
+    until(page, f"[...{lower_half}].every((value, i) => i % 4 === 3 || value === 0)")
 
 
 def test_centring_is_area_resampling(empty_page: Any) -> None:
@@ -315,6 +318,22 @@ def test_a_refused_camera_says_what_to_do(open_page: OpenPage, digits: Microscop
     assert "Try again" in text
 
 
+def test_the_camera_gives_a_picture_and_is_followed(open_page: OpenPage, digits: Microscope) -> None:
+    page = open_page(digits, permissions=["camera"])
+    page.get_by_role("button", name="A picture of the camera").click()
+    page.get_by_role("button", name="Take the picture").click()
+    until(page, "document.querySelector('.caption').textContent === 'camera'")
+    first = re.search(r"image=(\w+)", page.url).group(1)
+    assert len(digits.handle({"do": "answer", "scene": scene_of(digits, image=first)})["top"]) == 5
+    page.get_by_label("follow live").check()
+    until(page, f"!location.hash.includes({first!r})")
+    page.evaluate("window.track = document.querySelector('video').srcObject.getTracks()[0]")
+    page.get_by_role("button", name="A picture of the camera").click()
+    until(page, "window.track.readyState === 'ended'")  # the camera is off
+    page.get_by_role("button", name="Undo (Ctrl+Z)").click()  # all of its pictures are one step
+    until(page, "document.querySelector('.caption').textContent !== 'camera'")
+
+
 def test_the_tools_of_a_channel_switch_it_off(open_page: OpenPage, digits: Microscope) -> None:
     page = open_page(digits, "#/layer/c1/2")
     page.get_by_role("switch").uncheck()
@@ -336,8 +355,7 @@ def test_the_page_of_a_unit_shows_its_images_classes_and_visualisation(open_page
     page = open_page(digits, "#/unit/c3/1")
     page.wait_for_selector(".tile .unit-box")
     page.wait_for_selector(".unit-cards .bars li")
-    scene = {"model": 0, "epoch": None, "image": next(iter(digits.pictures.first)), "changes": []}
-    unit = {"do": "unit", "scene": scene, "node": "c3", "channel": 1}
+    unit = {"do": "unit", "scene": scene_of(digits), "node": "c3", "channel": 1}
     top = digits.handle({**unit, "part": "top_images"})
     classes = digits.subjects[0].classifier.classes
     tiles = page.locator(".tile").all()

@@ -178,10 +178,15 @@ function show_draw(root, store) {
 /** The answer to the scene, beside that without any change where something is changed; returns its end. */
 function show_answer(root, store) {
   const [load, load_before] = [loader(store), loader(store)];
-  const body = el("div", { class: "answer-body", "aria-live": "polite" });
-  fill(root, el("h2", null, "Answer"), body);
+  const body = el("div", { class: "answer-body" });
+  const spoken = el("p", { class: "visually-hidden", role: "status" });
+  fill(root, el("h2", null, "Answer"), body, spoken);
   let [after, before] = [null, null];
-  const draw = () => after && fill(body, answer_bars(store.state.classes, after, before));
+  const draw = () => {
+    if (!after) return;
+    fill(body, answer_bars(store.state.classes, after, before));
+    fill(spoken, `The answer: ${after.top[0].name}, ${percent_text(after.top[0].probability)}`);
+  };
   const end = store.follow(["scene"], ({ scene }) => {
     if (scene.image === null) return;
     const untouched = { ...scene, image: origin_of(scene.image), changes: [] };

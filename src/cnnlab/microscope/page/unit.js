@@ -53,7 +53,7 @@ function unit_head(store, node, channel) {
 
 /** A card with a title; `update` and `end` may be replaced. */
 function unit_card(title, ...content) {
-  const body = el("div", { class: "card-body", "aria-live": "polite" }, content);
+  const body = el("div", { class: "card-body" }, content);
   return { element: el("section", { class: "card", "aria-label": title }, el("h2", null, title), body), body, update() {}, end() {} };
 }
 
@@ -61,7 +61,7 @@ function unit_card(title, ...content) {
 function load_part(store, card, unit, part, show) {
   let gone = false;
   card.end = () => (gone = true);
-  fill(card.body, el("p", { class: "quiet" }, "Looking through the data…"));
+  fill(card.body, el("p", { class: "quiet", role: "status" }, "Looking through the data…"));
   store.ask({ do: "unit", ...unit, part, lane: `unit:${part}` }).then(
     (reply) => !gone && fill(card.body, show(reply)),
     (error) => !gone && error.kind !== "cancelled" && fill(card.body, el("p", { class: "quiet" }, error.message)));
