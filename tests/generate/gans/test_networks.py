@@ -27,6 +27,29 @@ def test_parameters_of_dcgan32_by_hand() -> None:
     assert gan.parameter_counts == (generator, discriminator)
 
 
+def test_parameters_of_sngan32_by_hand() -> None:
+    """At width 8: 4x4 maps of 64 channels, then 32, 16 and 8, each with BatchNorm, then the image."""
+    generator = (10 * 64 * 16 + 2 * 64) + (64 * 32 * 16 + 2 * 32) + (32 * 16 * 16 + 2 * 16) + (16 * 8 * 16 + 2 * 8)
+    generator += 8 * 3 * 9 + 3
+    discriminator = (3 * 8 * 9 + 8) + (8 * 8 * 16 + 8) + (8 * 16 * 9 + 16) + (16 * 16 * 16 + 16) + (16 * 32 * 9 + 32)
+    discriminator += (32 * 32 * 16 + 32) + (32 * 64 * 9 + 64) + (64 * 16 + 1)
+    gan = create_gan("sngan32", noise_size=10, channels=3, image_size=32, width=8)
+    assert gan.parameter_counts == (generator, discriminator)
+
+
+def test_no_weight_of_sngan32_stretches_a_difference() -> None:
+    """After some steps the largest singular value of every weight, as a matrix of its rows, is 1 (equation 9)."""
+    torch.manual_seed(0)
+    discriminator = create_gan("sngan32", channels=3, image_size=16, width=4).discriminator
+    for _ in range(200):  # one power iteration each
+        discriminator(torch.rand(1, 3, 16, 16))
+    discriminator.eval()
+    weights = [m.weight.detach() for m in discriminator.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
+    assert len(weights) == 6
+    for weight in weights:
+        assert torch.linalg.svdvals(weight.flatten(1))[0] == pytest.approx(1, abs=0.01)
+
+
 @pytest.mark.parametrize("name", gans.names())
 @pytest.mark.parametrize(("channels", "size"), [(1, 16), (3, 32)])
 def test_every_pair_makes_and_judges_images(name: str, channels: int, size: int) -> None:
@@ -41,6 +64,8 @@ def test_every_pair_makes_and_judges_images(name: str, channels: int, size: int)
     logits.sum().backward()
     assert all(parameter.grad is not None for parameter in gan.parameters())
     # A logit depends on no other image: the gradient penalty is defined for single images only.
+    gan.eval()  # in training mode every pass of a spectral normalisation moves its estimate
+    logits = gan.discriminator(images)
     torch.testing.assert_close(gan.discriminator(images[1:2]), logits[1:2])
 
 
@@ -59,7 +84,12 @@ def test_generated_pixels() -> None:
 
 @pytest.mark.parametrize(
     ("name", "size", "advice"),
-    [("dcgan28", 30, "28 or 32"), ("dcgan28", 8, "16 or 20"), ("dcgan32", 28, "image_size=32")],
+    [
+        ("dcgan28", 30, "28 or 32"),
+        ("dcgan28", 8, "16 or 20"),
+        ("dcgan32", 28, "image_size=32"),
+        ("sngan32", 30, "image_size=32"),
+    ],
 )
 def test_sizes_that_a_pair_cannot_make(name: str, size: int, advice: str) -> None:
     with pytest.raises(ShapeError, match=advice):

@@ -6,8 +6,11 @@ networks. ICLR 2018, appendix B.4, table 3. https://arxiv.org/abs/1802.05957
 Introduced: every weight of the discriminator is divided by its largest singular value, so that no layer stretches a
 difference between two images (Lipschitz constant 1).
 
-Deviations from the paper: ``width`` channels at the full side, 32 by default (64 in the paper), so that a training
-takes an hour on one core. Images of 64 and 128 pixels have one and two blocks more.
+Deviations from the paper:
+
+- ``width`` channels at the full side, 32 by default (64 in the paper): a training then takes an hour or two on one core.
+- BatchNorm and ReLU follow the dense layer of the generator too, as in DCGAN.
+- Images of other sizes have a block less or more for every halving or doubling of the side.
 """
 
 from __future__ import annotations
