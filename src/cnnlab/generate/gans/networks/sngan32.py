@@ -8,7 +8,7 @@ difference between two images (Lipschitz constant 1).
 
 Deviations from the paper:
 
-- ``width`` channels at the full side, 32 by default (64 in the paper): a training then takes an hour or two on one core.
+- ``width`` channels at the full side, 32 by default (64 in the paper): training takes an hour or two on one core.
 - BatchNorm and ReLU follow the dense layer of the generator too, as in DCGAN.
 - Images of other sizes have a block less or more for every halving or doubling of the side.
 """
