@@ -32,7 +32,7 @@ export function placed_graph(items, edges, room, down) {
 function in_rows(boxes, lines, width, height, room) {
   const cuts = row_cuts(boxes, lines, width);
   let best = null;
-  for (let rows = 1; rows <= 8; rows++) {
+  for (let rows = 1; rows <= 16; rows++) {
     const breaks = row_breaks(cuts, width, rows);
     const sides = [0, ...breaks, width];
     const longest = Math.max(...sides.slice(1).map((x, i) => x - sides[i]));
