@@ -4,6 +4,7 @@ import { bar_list, button, clamp, count_text, el, fill, number_text, shape_text 
 import { css_colour, paint_legend, put_picture, range_of, scale_for, sheet_picture } from "./colours.js";
 import { graph_of, node_of } from "./store.js";
 import { node_loader } from "./inputs.js";
+import { sentence_of } from "./help.js";
 
 const TILE_GAP = 6; // pixels between tiles
 const TILE_CAPTION = 15; // pixels below a tile for its number
@@ -74,10 +75,12 @@ export function node_head(head, store, node) {
   };
   const few = (ids) => [ids.slice(0, 4).map((id) => [link(id), " "]), ids.length > 4 ? `and ${ids.length - 4} more` : ""];
   const after = graph.consumers.get(node.id) || [];
+  const sentence = sentence_of(store, node.kind);
   fill(head,
     el("h2", null, node.label, el("span", { class: "quiet" }, ` ${node.id}`)),
     el("p", { class: "quiet" }, [node.text && node.text !== node.label ? node.text : null, `outputs ${shape_text(node.shape)}`,
       node.parameters ? `${count_text(node.parameters)} parameters` : null].filter(Boolean).join(" · ")),
+    sentence ? el("p", null, sentence) : "",
     el("p", { class: "quiet ways" },
       node.feeds.length ? ["← takes ", few(node.feeds)] : "",
       after.length ? [" → goes to ", few(after)] : node.id === graph.output ? " → the answer" : ""));

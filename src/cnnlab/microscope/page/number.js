@@ -29,7 +29,7 @@ export function show_number(root, store) {
     ways.hidden = false;
     fill(ways, neighbour_buttons(state.view, [channels, height, width]));
     return load({ do: "number", scene: state.scene, node: id, at: [channel, ...at], lane: "number" }, (reply) => {
-      fill(content, value_line(reply), operands_of(store, reply, state.scene), steps_list(reply));
+      fill(content, value_line(reply), operands_of(store, unscaled(reply), state.scene), steps_list(reply));
     });
   }
 
@@ -65,6 +65,11 @@ export function show_number(root, store) {
   };
 }
 
+/** Return the reply of a number whose channel is scaled as it was before: what its operands give. */
+function unscaled(reply) {
+  return reply.factor === undefined || reply.factor === null ? reply : { ...reply, value: recompute({ ...reply, factor: 1 }) };
+}
+
 /** The number, what it is in a sentence, the formula, and that it was recomputed here. */
 function value_line(reply) {
   const here = recompute(reply);
@@ -75,12 +80,13 @@ function value_line(reply) {
         `${fits ? "✓" : "✗"} Recomputed on this page from what is shown: ${number_text(here, 6)}. torch has ${number_text(reply.torch, 6)}.`);
   return el("div", { class: "number-value" },
     el("p", { class: "value n" }, number_text(reply.torch, 5)),
-    el("div", null, el("p", null, reply.sentence), reply.formula ? el("p", { class: "mono" }, reply.formula) : "", check));
+    el("div", null, el("p", null, reply.sentence), reply.formula ? el("p", { class: "mono" }, reply.formula) : "",
+      (reply.factor ?? 1) === 1 ? "" : el("p", null, `This channel is scaled: the number below, times ${number_text(reply.factor)}.`), check));
 }
 
 function steps_list(reply) {
   if (!reply.steps.length) return null;
-  return el("section", null, el("h3", null, "Step by step"),
+  return el("details", { class: "steps-slot" }, el("summary", null, "Step by step"),
     el("table", { class: "facts steps" }, reply.steps.map(({ text, value }) =>
       el("tr", null, el("th", { scope: "row" }, text), el("td", { class: "n" }, value === null || value === undefined ? "" : number_text(value, 5))))));
 }

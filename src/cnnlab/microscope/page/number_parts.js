@@ -8,6 +8,7 @@ import { NUMBER_FUNCTIONS } from "./number_sum.js";
 
 const FEW = 3; // input channels that are shown in full at first
 const FEW_ROWS = 12; // products of single numbers that are listed at first
+const MOST_CELLS = 1024; // of a grid; larger ones are a picture
 const MOST_TEXT = 7; // columns of a grid up to which its numbers are written
 
 /** Return the elements that show the operands of a reply. */
@@ -61,6 +62,7 @@ function value_grid(store, array, i, { title, operand, mask, mark, scale }) {
   const first = i * height * width;
   const values = array.subarray(first, first + height * width);
   const colours = scale || scale_for(...range_of(values));
+  if (height * width > MOST_CELLS) return picture_of(values, height, width, title);
   const written = width <= MOST_TEXT;
   const cells = Array.from(values, (value, k) => {
     const [j, column] = [Math.floor(k / width), k % width];
@@ -76,6 +78,12 @@ function value_grid(store, array, i, { title, operand, mask, mark, scale }) {
   });
   const rows = Array.from({ length: height }, (_, j) => el("tr", null, cells.slice(j * width, (j + 1) * width)));
   return el("figure", { class: `grid${written ? "" : " dense"}` }, el("figcaption", null, title), el("table", null, el("tbody", null, rows)));
+}
+
+function picture_of(values, height, width, title) {
+  const canvas = el("canvas", { class: "large-patch", "aria-hidden": "true" });
+  paint_map(canvas, Object.assign(values.slice(), { shape: [height, width] }));
+  return el("figure", { class: "grid" }, el("figcaption", null, title), canvas);
 }
 
 /** Return a link to the place where a patch begins, for keyboards and screen readers. */
