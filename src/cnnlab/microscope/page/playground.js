@@ -136,7 +136,8 @@ function sliding_panel(title, fields, work_out, sentences) {
     output_note.textContent = result ? `output ${result.height} × ${result.width}${two_colours ? "; orange: above 0, blue: below" : ""}` : "The window does not fit: make it smaller, or pad.";
     input_note.textContent = picture ? `input ${picture.height} × ${picture.width}${border ? `, ${border} of padding` : ""}` : "";
     if (!picture) return;
-    const wide = Math.max(180, Math.min(340, (element.clientWidth || 340) - 40));
+    const room = element.clientWidth || 340;
+    const wide = room < 620 ? Math.max(180, room - 40) : clamp((room - 240) / 2, 200, 480); // one below the other on phones
     const window = result ? work_out(picture, at[0], at[1]) : null;
     draw_cells(input, picture, { scale: panel.input_scale || GREY_SCALE, border, window, wide });
     if (!result) return;
