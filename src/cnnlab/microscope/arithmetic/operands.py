@@ -65,11 +65,12 @@ class Question:
                 reach beyond its border.
             numbers: factor or power of the operand.
         """
-        tensor = self.argument(key).detach()
+        tensor = torch.atleast_1d(self.argument(key).detach())
         flat = _as_grid(np.asarray(flat))
         inside = flat >= 0
-        values = tensor.reshape(-1)[torch.from_numpy(np.where(inside, flat, 0).ravel())] if tensor.numel() else None
-        array = np.zeros(flat.shape, np.float32) if values is None else values.float().numpy().reshape(flat.shape)
+        # A transposed weight is not copied: only the elements that are needed are.
+        index = np.unravel_index(np.where(inside, flat, 0).ravel(), tuple(tensor.shape))
+        array = tensor[tuple(map(torch.from_numpy, index))].float().numpy().reshape(flat.shape)
         operand: Operand = {"name": name, "from": self.source(key), "array": np.where(inside, array, 0)}
         operand["array"] = operand["array"].astype(np.float32)
         operand |= self._places(tensor, flat, inside, box)
