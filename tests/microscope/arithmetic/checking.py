@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
+from cnnlab.errors import CnnlabError
 from cnnlab.microscope.arithmetic import recompute, view_shape, work_out
 from cnnlab.microscope.arithmetic.moves import tensor_keys
 from cnnlab.tracing import Observer, Op, Passes
+from cnnlab.zoo import create_model
 
 
 class Function(nn.Module):
@@ -117,6 +119,21 @@ def assert_right(reply: Mapping[str, Any]) -> None:
             assert lengths == operand["array"].shape
     if reply["how"] == "weighted_sum":
         assert reply["operands"][0]["array"].shape == reply["operands"][1]["array"].shape
+
+
+def smallest(name: str) -> tuple[nn.Module, Tensor]:
+    """Return a network of the zoo in eval mode for images of the smallest size that it takes, and such an image."""
+    torch.manual_seed(0)
+    for size in (28, 32, 64, 96, 128, 224):
+        for channels in (1, 3):
+            try:
+                model = create_model(name, image_size=size, in_channels=channels).eval()
+                with torch.no_grad():
+                    model(numbers(1, channels, size, size))
+            except (CnnlabError, RuntimeError, ValueError):
+                continue
+            return model, numbers(1, channels, size, size)
+    raise AssertionError(f"{name} takes images of no size up to 224")
 
 
 def numbers(*shape: int, seed: int = 0) -> Tensor:
