@@ -161,6 +161,18 @@ def test_the_numbers_of_a_dense_layer_are_torchs(open_page: OpenPage, digits: Mi
     np.testing.assert_allclose(shown, logits, rtol=1e-3, atol=1e-4)
 
 
+def test_channels_stand_in_the_order_of_their_strength(open_page: OpenPage, digits: Microscope) -> None:
+    page = open_page(digits, "#/layer/c3")
+    until(page, "document.querySelector('.sheet canvas')")
+    page.get_by_role("button", name="strongest first").click()
+    strength = digits.handle(complete("layer", scene=scene_of(digits), node="c3"))["strength"]
+    page.locator(".sheet").focus()
+    page.keyboard.press("Home")
+    for channel in np.argsort(-strength, kind="stable")[:4]:
+        assert f"Channel {channel}:" in page.locator(".under-pointer").inner_text()
+        page.keyboard.press("ArrowRight")
+
+
 # One number ----------------------------------------------------------------------------------------------------------
 
 

@@ -28,6 +28,11 @@ export function placed_graph(items, edges, room, down) {
   return in_rows(boxes, lines, width, height, room);
 }
 
+/** Return how much a drawing is enlarged at most in a window. */
+export function largest_scale(room) {
+  return Math.max(1.2, room.width / 1100);
+}
+
 /** Break a long layout into the number of rows in which it is shown largest. */
 function in_rows(boxes, lines, width, height, room) {
   const cuts = row_cuts(boxes, lines, width);
@@ -37,7 +42,7 @@ function in_rows(boxes, lines, width, height, room) {
     const sides = [0, ...breaks, width];
     const longest = Math.max(...sides.slice(1).map((x, i) => x - sides[i]));
     const tall = sides.slice(1).reduce((sum, x, i) => sum + row_extent(boxes, sides[i], x)[1], 0) + GAP.row * breaks.length;
-    const scale = Math.min(room.width / longest, room.height / tall, 1.2);
+    const scale = Math.min(room.width / longest, room.height / tall, largest_scale(room));
     if (!best || scale > 1.2 * best.scale) best = { scale, sides };
   }
   const rows = best.sides.slice(1).map((end, i) => ({ start: best.sides[i], end, extent: row_extent(boxes, best.sides[i], end) }));

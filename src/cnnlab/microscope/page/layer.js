@@ -138,7 +138,7 @@ function channel_sheet(root, store) {
     const [, h, w] = reply.sheet.shape;
     const width = Math.max(200, area.clientWidth - 4);
     const wanted = channels.length > 300 ? 40 : channels.length > 80 ? 60 : channels.length > 20 ? 84 : 128;
-    const side = Math.min(wanted, width / 3.2);
+    const side = Math.min(wanted * Math.max(1, width / 1400), width / 3.2);
     const zoom = Math.max(1, Math.floor(side / Math.max(h, w)), Math.ceil(26 / Math.max(h, w)));
     Object.assign(now, { zoom, tile: [w * zoom, h * zoom], columns: clamp(Math.floor((width + TILE_GAP) / (w * zoom + TILE_GAP)), 1, channels.length) });
     const [tile_width, tile_height] = now.tile;

@@ -4,7 +4,7 @@ import { bar_list, button, el, fill, number_text, shape_text, svg } from "./dom.
 import { paint_photo, put_picture, scale_for, sheet_picture } from "./colours.js";
 import { graph_of, loader } from "./store.js";
 import { all_groups, first_unfolded, group_tree, groups_around, visible_graph } from "./folding.js";
-import { placed_graph } from "./graph_layout.js";
+import { largest_scale, placed_graph } from "./graph_layout.js";
 import { pan_zoom } from "./pan_zoom.js";
 
 const NARROW = 640; // pixels of the window below which the network runs from top to bottom
@@ -50,7 +50,7 @@ export function show_overview(root, store) {
     draw_edges();
     draw_frames();
     area.classList.toggle("down", down);
-    if (down) area.style.height = `${Math.ceil(layout.height * Math.min(1.2, (area.clientWidth - 30) / layout.width) + 48)}px`;
+    if (down) area.style.height = `${Math.ceil(layout.height * Math.min(largest_scale({ width: area.clientWidth }), (area.clientWidth - 30) / layout.width) + 48)}px`;
     else area.style.removeProperty("height");
     paint();
     set_focus(cells.has(focus) ? focus : items[0].id, focus !== undefined);
@@ -138,7 +138,7 @@ export function show_overview(root, store) {
   }
 
   function fit_all() {
-    zoom.fit({ x: -6, y: -14, width: drawn.layout.width + 12, height: drawn.layout.height + 28 });
+    zoom.fit({ x: -6, y: -14, width: drawn.layout.width + 12, height: drawn.layout.height + 28 }, largest_scale({ width: area.clientWidth }));
   }
 
   function paint() {
