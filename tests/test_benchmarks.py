@@ -340,7 +340,7 @@ def test_weights_of_caffe_are_turned_to_rgb_and_train(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    [("vgg16_bn-last-layer", 32), ("squeezenet-cifar10", 32), ("inception_v3-cifar10", 75)],
+    [("vgg16_bn-last-layer", 32), ("squeezenet-cifar10", 32), ("inception_v3-cifar10", 75), ("alexnet-mnist", 63)],
 )
 def test_a_long_recipe_runs_in_part(name: str, size: int) -> None:
     settings = ["weights=null", f"image_size={size}", "epochs=1", "batch_size=8", "device=cpu", "precision=fp32"]
