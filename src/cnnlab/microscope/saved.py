@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 COMPLETE_BYTES = 3_000_000  # of a page that runs its network itself
 MOST_BYTES = 12_000_000  # of a page with recorded replies
 _CHANNELS = 4  # strongest channels of a layer that are recorded
+_SHEET_SIDE = 32  # pixels of a channel on a recorded sheet, at most
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+_FOOTER = """
+.saved-notes { font: 0.85rem/1.4 system-ui, sans-serif; color: #6b7280; max-width: 46rem; }
+.saved-notes { margin: 1rem auto; padding: 0 1rem; }
+.saved-notes p { margin: 0.2rem 0; }
+"""
 
 
 @dataclass(frozen=True)
@@ -171,7 +177,9 @@ def write_page(contents: Contents, path: Path, title: str) -> int:
     data = encode({"keys": keys, "replies": replies, "engine": contents.engine})
     packed = base64.b64encode(_deflated(data)).decode("ascii")
     script = bundle.inline_script(bundle.script("saved"))
-    head = f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n<style>\n{bundle.style()}</style>'
+    head = (
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n<style>\n{bundle.style()}{_FOOTER}</style>'
+    )
     says = "".join(f"<p>{html.escape(note)}</p>" for note in contents.notes)
     body = (
         f'<footer class="saved-notes">{says}</footer>\n<script type="text/plain" id="saved">{packed}</script>\n'
@@ -190,9 +198,21 @@ def _room(most_bytes: int) -> int:
 def _replies(microscope: Microscope, requests: Iterable[dict[str, Any]]) -> Iterator[tuple[str, bytes]]:
     for request in requests:
         try:
-            yield key(request), encode(microscope.handle(request))
+            yield key(request), encode(_smaller(microscope.handle(request)))
         except CnnlabError:  # a view that this network does not have; the saved page says that it is not there
             continue
+
+
+def _smaller(reply: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a reply with sheets of at most 32 x 32 pixels and maps in 16 bits where these can hold their numbers."""
+    small = dict(reply)
+    if "sheet" in reply:
+        sheet = np.asarray(reply["sheet"])
+        rows, columns = (-(-side // _SHEET_SIDE) for side in sheet.shape[1:])
+        small["sheet"] = sheet[:, rows // 2 :: rows, columns // 2 :: columns] if max(rows, columns) > 1 else sheet
+    if "map" in reply and np.abs(reply["map"]).max() < np.finfo(np.float16).max:
+        small["map"] = np.asarray(reply["map"]).astype(np.float16)
+    return small
 
 
 def _deflated(data: bytes) -> bytes:

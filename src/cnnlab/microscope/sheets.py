@@ -88,7 +88,7 @@ def sheet(output: Tensor) -> dict[str, Any]:
 
 def statistics(values: Tensor) -> dict[str, Any]:
     """Return histogram and numbers of a channel (H, W), as the reply ``channel`` of the protocol has them."""
-    array = values.float().numpy().ravel()
+    array = values.double().numpy().ravel()  # in float32 nearly equal numbers leave no room for bins
     counts, edges = np.histogram(array, bins=min(BINS, max(1, array.size)))
     return {
         "histogram": {"counts": counts.astype(np.int32), "edges": edges.astype(np.float32)},
