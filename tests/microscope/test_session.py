@@ -14,7 +14,7 @@ from cnnlab.microscope.arithmetic import recompute
 from cnnlab.microscope.opening import open_microscope
 from cnnlab.microscope.protocol import complete
 from cnnlab.microscope.session import Microscope
-from cnnlab.zoo import create_model, list_models
+from cnnlab.zoo import create_model
 
 
 def microscope_of(model: nn.Module, *shape: int) -> tuple[Microscope, dict]:
@@ -142,19 +142,3 @@ def test_what_is_wrong_is_named(resnet, tmp_path) -> None:
         open_microscope("lenet5", [tmp_path / "none.png"], random=True)
     with pytest.raises(UnknownNameError, match="lenet5"):
         open_microscope("lenet6", random=True)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", list_models())
-def test_numbers_of_every_network_are_worked_out(name: str) -> None:
-    torch.manual_seed(0)
-    for size in (28, 32, 64, 75):
-        try:
-            model = create_model(name, image_size=size)
-            microscope, scene = microscope_of(model, model.arch.get("in_channels", 3), size, size)
-            microscope.player()
-            break
-        except Exception:
-            if size == 75:
-                raise
-    numbers(microscope, scene, 100)
