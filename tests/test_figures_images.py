@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from cnnlab.errors import UsageError
-from cnnlab.figures.images import input_picture, to_picture
+from cnnlab.figures.pictures import input_picture, to_picture
 
 
 def test_floats_are_rounded_to_the_nearest_of_256_levels_and_clipped() -> None:

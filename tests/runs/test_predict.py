@@ -18,7 +18,7 @@ from cnnlab.data import Preprocess
 from cnnlab.data.file_split import FileSplit
 from cnnlab.data.walk import find_images
 from cnnlab.errors import DataError, ModelError, RunError, UnknownNameError, UsageError
-from cnnlab.figures.images import to_picture
+from cnnlab.figures.pictures import to_picture
 from cnnlab.runs import Classifier, Run, open_classifier
 from cnnlab.runs.predict import predict
 from cnnlab.zoo import create_model, imagenet_classes

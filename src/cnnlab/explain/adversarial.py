@@ -14,12 +14,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from cnnlab import figures
@@ -28,6 +27,9 @@ from cnnlab.explain.checks import class_name, find_class, gradient_of
 from cnnlab.explain.pixel_range import PixelRange
 from cnnlab.explain.probe import Probe
 from cnnlab.figures import Drawable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Array = npt.NDArray[np.float32]
 

@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 from torch import nn
 
 from cnnlab import figures
@@ -23,6 +22,9 @@ from cnnlab.explain.method import attribute, explanations
 from cnnlab.explain.perturbation.baselines import keeps_class
 from cnnlab.explain.probe import Probe
 from cnnlab.figures import Drawable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)

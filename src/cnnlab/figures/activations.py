@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from cnnlab.figures.canvas import MARGIN, Canvas
 from cnnlab.figures.heatmaps import colour_bar, colour_limit, signed_colours, warm_colours
-from cnnlab.figures.images import Array, Pixels, to_picture
+from cnnlab.figures.pictures import Array, Pixels, to_picture
 from cnnlab.figures.style import BLUE, CYCLE, INK, LEGEND, MUTED, new_figure, shorten, styled
 
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from cnnlab.figures.images import grey_scale, to_picture
+from cnnlab.figures.pictures import grey_scale, to_picture
 from cnnlab.figures.style import INK, MUTED, ORANGE, new_figure, shorten
 
 MARGIN = 0.15  # inches

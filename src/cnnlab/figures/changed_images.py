@@ -10,7 +10,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from cnnlab.figures.canvas import MARGIN, Canvas, letters
-from cnnlab.figures.images import to_picture
+from cnnlab.figures.pictures import to_picture
 from cnnlab.figures.style import shorten
 
 

@@ -17,7 +17,7 @@ from matplotlib.patches import Rectangle
 from cnnlab.errors import UsageError
 from cnnlab.figures.canvas import MARGIN, Canvas
 from cnnlab.figures.heatmaps import signed_colours
-from cnnlab.figures.images import Array, Pixels, input_picture, mosaic, to_picture
+from cnnlab.figures.pictures import Array, Pixels, input_picture, mosaic, to_picture
 from cnnlab.figures.style import GRID, MUTED, SIGNED, ink_on
 
 _GREY = colormaps["gray"]

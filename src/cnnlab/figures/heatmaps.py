@@ -14,7 +14,7 @@ from PIL import Image
 
 from cnnlab.errors import UsageError
 from cnnlab.figures.canvas import LINE, MARGIN, Canvas, letters
-from cnnlab.figures.images import Array, Pixels, input_picture, to_picture
+from cnnlab.figures.pictures import Array, Pixels, input_picture, to_picture
 from cnnlab.figures.style import GREEN, GRID, INK, MUTED, ORANGE, SIGNED, WARM, shorten
 
 Floats = npt.NDArray[np.floating]

@@ -114,29 +114,6 @@ def to_svg(figure: Figure, name: str = "figure") -> str:
     return svg
 
 
-class Drawable:
-    """The base of results that have a figure: notebooks show it, :meth:`save` writes it."""
-
-    def figure(self, *args: Any, **options: Any) -> Figure:
-        """Draw the result."""
-        raise NotImplementedError
-
-    def save(self, path: str | Path, *args: Any, **options: Any) -> Path:
-        """Write the figure to a file whose suffix chooses the format (png, svg, pdf); return the path.
-
-        Args:
-            path: the path of the file.
-            args, options: the arguments of ``figure``.
-
-        Raises:
-            UsageError: a figure cannot be written in that format.
-        """
-        return save(self.figure(*args, **options), path)
-
-    def _repr_png_(self) -> bytes:
-        return to_png(self.figure(), dpi=110)
-
-
 def shorten(text: str, length: int) -> str:
     """Return ``text`` in at most ``length`` characters; an ellipsis replaces its middle."""
     text = " ".join(text.split())

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from cnnlab.data.decoding import ImageLike, decode, to_tensor
-from cnnlab.figures.images import to_picture
+from cnnlab.figures.pictures import to_picture
 from cnnlab.files import replacing
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601

@@ -15,7 +15,7 @@ from cnnlab.explain import find_class
 from cnnlab.explain.adversarial import AdversarialExample, fgsm, fool, pgd
 from cnnlab.explain.visualization.dream import Dream, dream
 from cnnlab.explain.visualization.objectives import logit
-from cnnlab.figures.images import to_picture
+from cnnlab.figures.pictures import to_picture
 from cnnlab.runs.classifier import Classifier
 from cnnlab.tracing.target_layer import list_layers
 

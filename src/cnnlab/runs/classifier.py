@@ -135,7 +135,7 @@ class Classifier:
         Raises:
             DataError: the photo cannot be read.
         """
-        from cnnlab.figures.images import to_picture  # matplotlib takes half a second, and who predicts needs none
+        from cnnlab.figures.pictures import to_picture  # matplotlib takes half a second, and who predicts needs none
 
         path.parent.mkdir(parents=True, exist_ok=True)
         self.preprocess.surround(to_picture(picture, "HWC"), photo).save(path)

@@ -18,7 +18,7 @@ from cnnlab import figures
 from cnnlab.data import ImageData, Preprocess, Split
 from cnnlab.errors import CnnlabError, ModelError
 from cnnlab.explain import filters
-from cnnlab.figures.images import to_picture
+from cnnlab.figures.pictures import to_picture
 from cnnlab.files import write_text
 from cnnlab.runs.compare import NOT_SETTINGS, flatten
 from cnnlab.runs.evaluate import load_own_data, own_split

@@ -12,7 +12,7 @@ from torch import nn
 from cnnlab import figures
 from cnnlab.errors import ModelError, UnknownNameError, UsageError
 from cnnlab.explain.activations.filters import filters
-from cnnlab.figures.images import mosaic
+from cnnlab.figures.pictures import mosaic
 from tests.explain.helpers_explain import awkward, linear, state_of
 
 

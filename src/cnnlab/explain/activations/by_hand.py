@@ -13,12 +13,11 @@ As in every library of networks the kernel is not flipped: mathematicians call t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from cnnlab import figures
@@ -26,6 +25,9 @@ from cnnlab.errors import ShapeError, UnknownNameError, UsageError
 from cnnlab.explain.probe import Probe
 from cnnlab.figures import Drawable
 from cnnlab.tracing.hooks import find_layer, recording_inputs
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Array = npt.NDArray[Any]
 Pair = tuple[int, int]

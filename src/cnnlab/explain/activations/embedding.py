@@ -10,18 +10,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from cnnlab import figures
 from cnnlab.errors import UsageError
 from cnnlab.explain.activations.batches import layer_outputs
 from cnnlab.figures import Drawable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Array = npt.NDArray[np.float32]
 

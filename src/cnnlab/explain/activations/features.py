@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from matplotlib.figure import Figure
 from torch import nn
 
 from cnnlab import figures
 from cnnlab.errors import ModelError, UsageError
 from cnnlab.explain.probe import Probe
 from cnnlab.figures import Drawable
-from cnnlab.figures.images import input_picture
+from cnnlab.figures.pictures import input_picture
 from cnnlab.tracing.hooks import recording
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Array = npt.NDArray[np.float32]
 View = Literal["grid", "strongest", "mean"]

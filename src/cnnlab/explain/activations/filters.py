@@ -8,16 +8,19 @@ notes for CS231n call noisy ones a sign of a network that was not trained long e
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 from torch import nn
 
 from cnnlab import figures
 from cnnlab.errors import ModelError, UsageError
 from cnnlab.figures import Drawable
 from cnnlab.tracing.hooks import find_layer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from cnnlab import figures
@@ -23,6 +22,9 @@ from cnnlab.explain.activations.batches import layer_outputs
 from cnnlab.explain.pixel_range import PixelRange
 from cnnlab.figures import Drawable
 from cnnlab.tracing.receptive_field import ReceptiveField
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Box = tuple[int, int, int, int]
 

@@ -17,10 +17,9 @@ https://arxiv.org/abs/1502.03167, figure 1.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -30,6 +29,9 @@ from cnnlab.explain.activations.snapshots import SHARES, Rectifiers, Snapshot, l
 from cnnlab.explain.checks import check_logits
 from cnnlab.figures import Drawable
 from cnnlab.tracing.hooks import recording, untouched
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Watch(Drawable):

@@ -7,12 +7,11 @@ https://arxiv.org/abs/1806.07421 (section 4.2)
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,6 +21,9 @@ from cnnlab.explain.checks import probabilities
 from cnnlab.explain.perturbation.baselines import Fill, filled
 from cnnlab.explain.probe import Probe
 from cnnlab.figures import Drawable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Kind = Literal["deletion", "insertion"]
 Floats = npt.NDArray[np.float64]

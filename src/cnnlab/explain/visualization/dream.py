@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -28,6 +27,9 @@ from cnnlab.explain.visualization.objectives import Objective, Observation, ener
 from cnnlab.explain.visualization.transforms import jitter
 from cnnlab.figures import Drawable
 from cnnlab.tracing.hooks import recording
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Array = npt.NDArray[np.float32]
 

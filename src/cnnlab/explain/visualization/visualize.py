@@ -13,12 +13,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from matplotlib.figure import Figure
 from torch import nn
 
 from cnnlab import figures
@@ -30,6 +29,9 @@ from cnnlab.explain.visualization.objectives import Objective, channel, l2, logi
 from cnnlab.explain.visualization.parametrizations import PARAMETRISATIONS
 from cnnlab.explain.visualization.transforms import Transform, compose, jitter, rotate, scale
 from cnnlab.figures import Drawable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)

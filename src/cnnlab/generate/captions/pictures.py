@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from cnnlab import figures
-from cnnlab.figures.images import Pixels, to_picture
+from cnnlab.figures.pictures import Pixels, to_picture
 
 CELL = 1.9  # width of a picture in inches
 LETTERS = 28  # letters that fit below it

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from cnnlab import figures
-from cnnlab.figures.images import mosaic
+from cnnlab.figures.pictures import mosaic
 from cnnlab.files import replacing
 from cnnlab.generate.gans.pair import generate
 
