@@ -102,7 +102,7 @@ def test_top_images_are_the_largest_numbers_and_the_box_holds_what_they_depend_o
 ) -> None:
     convolutions = [node for node in player.graph.nodes.values() if node.kind == "conv"]
     node, channel = convolutions[1], 2
-    reply = unit_top_images(statistics, sample, node, channel, classifier)
+    reply = unit_top_images(statistics, sample, player, node, channel, never)
     images = sample.inputs(0, 256)
     maps = outputs_of(classifier.model, node.id, images)[:, channel]
     largest = maps.max((1, 2))
@@ -133,7 +133,7 @@ def test_operations_without_a_module_are_measured_too(tiny_run: Run, classifier:
     image = sample.inputs(7, 8)
     output = player.result("seventh", image, outputs=[node.id]).outputs[node.id][0]
     torch.testing.assert_close(statistics[node.id].strength[7], output.abs().mean((1, 2)), rtol=1e-4, atol=1e-5)
-    assert unit_top_images(statistics, sample, node, 0, residual)["pictures"].shape[0] == 9
+    assert unit_top_images(statistics, sample, player, node, 0, never)["pictures"].shape[0] == 9
     with pytest.raises(ProtocolError, match=r"is an operation inside .* whose output no module returns") as caught:
         unit_visualisation(residual, player, node, 0, never)
     assert caught.value.kind == "not_found"
@@ -162,7 +162,7 @@ def test_a_batch_gives_what_single_images_give(name: str, sample: Sample, classi
     for number in range(3):
         outputs = player.result(number, images[number : number + 1], outputs=list(statistics)).outputs
         for address, node in statistics.items():
-            single = to_view(outputs[address]).abs().flatten(1).mean(1)
+            single = to_view(outputs[address], player.graph.node(address).channels_last).abs().flatten(1).mean(1)
             torch.testing.assert_close(node.strength[number], single, rtol=0.01, atol=0.01 * float(single.mean()))
 
 
@@ -173,11 +173,12 @@ def test_a_channel_that_is_always_zero_says_so(classifier: Classifier, sample: S
         silent.model.get_submodule(node.id).weight[0] = 0
         if silent.model.get_submodule(node.id).bias is not None:
             silent.model.get_submodule(node.id).bias[0] = 0
-    statistics = measure(Player(silent.model, sample.inputs(0, 1)), sample, never)
+    player = Player(silent.model, sample.inputs(0, 1))
+    statistics = measure(player, sample, never)
     reply = unit_classes(statistics, sample, node, 0, silent)
     assert "zero everywhere for all 256 images" in reply["sentence"]
     assert not reply["correlation"].any()
-    assert "never above zero" in unit_top_images(statistics, sample, node, 0, silent)["sentence"]
+    assert "never above zero" in unit_top_images(statistics, sample, player, node, 0, never)["sentence"]
 
 
 def open_like(classifier: Classifier) -> Classifier:
@@ -199,10 +200,11 @@ def test_what_is_not_there_is_said(
     classifier: Classifier, sample: Sample, player: Player, statistics: Statistics
 ) -> None:
     node = next(iter(player.graph.nodes.values()))
-    for function in (unit_classes, unit_top_images):
-        with pytest.raises(ProtocolError, match=f"has the channels 0 to {node.shape[0] - 1}, not 99") as caught:
-            function(statistics, sample, node, 99, classifier)
-        assert caught.value.kind == "not_found"
+    with pytest.raises(ProtocolError, match=f"has the channels 0 to {node.shape[0] - 1}, not 99") as caught:
+        unit_classes(statistics, sample, node, 99, classifier)
+    assert caught.value.kind == "not_found"
+    with pytest.raises(ProtocolError, match="not 99"):
+        unit_top_images(statistics, sample, player, node, 99, never)
     with pytest.raises(ProtocolError, match="not 99"):
         unit_visualisation(classifier, player, node, 99, never)
     with pytest.raises(ProtocolError, match="comes without data"):
@@ -265,9 +267,9 @@ def test_a_module_that_is_called_twice_has_two_units(monkeypatch: pytest.MonkeyP
     assert "stayed at zero" in unit_visualisation(classifier, player, player.graph.node("act"), 0, never)["sentence"]
 
 
-@pytest.mark.parametrize("what", ["classes", "visualise"])
+@pytest.mark.parametrize("what", ["classes", "top_images", "visualise"])
 def test_whoever_waits_no_more_ends_it_at_once(
-    what: str, classifier: Classifier, player: Player, sample: Sample
+    what: str, classifier: Classifier, player: Player, sample: Sample, statistics: Statistics
 ) -> None:
     asked = 0
 
@@ -280,6 +282,7 @@ def test_whoever_waits_no_more_ends_it_at_once(
     started = time.perf_counter()
     ask = {
         "classes": lambda: measure(player, sample, soon),
+        "top_images": lambda: unit_top_images(statistics, sample, player, node, 0, soon),
         "visualise": lambda: unit_visualisation(classifier, player, node, 0, soon),
     }
     with pytest.raises(ProtocolError) as caught:
@@ -287,4 +290,4 @@ def test_whoever_waits_no_more_ends_it_at_once(
     assert caught.value.kind == "cancelled"
     assert asked == 4
     assert time.perf_counter() - started < 1
-    assert not classifier.model._forward_pre_hooks
+    assert not any(module._forward_pre_hooks for module in classifier.model.modules())

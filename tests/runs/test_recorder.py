@@ -134,7 +134,7 @@ def test_resumed_twice_equals_uninterrupted(tmp_path: Path, bars_data: ImageData
 def test_a_killed_process_loses_at_most_an_epoch(tmp_path: Path) -> None:
     """SIGKILL in the middle; resumed, it equals a run that was left in peace."""
     overrides = ["convnet", "--data", "digits", "epochs=4", "batch_size=16", "train_limit=320", "device=cpu"]
-    overrides += ["precision=fp32", "channels_last=false", "model_options.widths=[4,8,8]"]
+    overrides += ["precision=fp32", "channels_last=false", "model_options.widths=[4,8,8]", "keep_epochs=all"]
     process = subprocess.Popen(
         [sys.executable, "-m", "cnnlab", "train", *overrides, "--out", str(tmp_path / "part"), "--json"],
         env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -148,7 +148,12 @@ def test_a_killed_process_loses_at_most_an_epoch(tmp_path: Path) -> None:
     part = open_run(tmp_path / "part")
     assert not part.finished
     run_all(resume(part), Recorder(run=part))
-    assert_same(train(part.recipe, out=tmp_path / "whole"), part)
+    whole = train(part.recipe, out=tmp_path / "whole")
+    assert_same(whole, part)
+    assert part.epochs == [0, 1, 2, 3, 4]
+    for epoch in part.epochs:
+        ours, theirs = part.epoch_weights(epoch), whole.epoch_weights(epoch)
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 def test_ctrl_c_saves_says_how_to_go_on_and_exits_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

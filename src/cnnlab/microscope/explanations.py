@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -90,19 +90,21 @@ def explanation(
 
 @contextmanager
 def ending_when(cancelled: Cancelled, model: nn.Module) -> Iterator[None]:
-    """Let every forward pass of a network ask whether it is still wanted, while the context is open.
+    """Let every module of a network ask before it runs whether that is still wanted, while the context is open.
 
     Args:
         cancelled: a function that says whether nobody waits for the result any more.
         model: the network.
 
     Raises:
-        ProtocolError: ``cancelled``, from the pass that begins after ``cancelled`` has become true.
+        ProtocolError: ``cancelled``, from the module that begins after ``cancelled`` has become true.
     """
 
     def ask(module: nn.Module, inputs: Any) -> None:
         if cancelled():
             raise ProtocolError("cancelled", "Nobody waits for it any more.")
 
-    with model.register_forward_pre_hook(ask):
+    with ExitStack() as stack:
+        for module in model.modules():
+            stack.enter_context(module.register_forward_pre_hook(ask))
         yield

@@ -244,8 +244,9 @@ class Microscope:
                 f"{classifier.name} comes without data. Open a run, whose images show what this channel responds to.",
             )
         statistics = units.statistics(player, scene["epoch"], cancelled)
-        reply = unit_classes if request["part"] == "classes" else unit_top_images
-        return reply(statistics, units.sample, node, channel, classifier)
+        if request["part"] == "classes":
+            return unit_classes(statistics, units.sample, node, channel, classifier)
+        return unit_top_images(statistics, units.sample, player, node, channel, cancelled)
 
     def _explanation(self, request: Mapping[str, Any], cancelled: Cancelled) -> dict[str, Any]:
         scene = request["scene"]

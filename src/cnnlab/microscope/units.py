@@ -32,7 +32,7 @@ PICTURE_SIDE = 128  # pixels of a top image, at most
 MACS = 25e9  # multiply-adds that the pass over the sample may take
 LEAST_IMAGES = 16
 MOST_BATCH = 64
-PASS_BYTES = 192 * 2**20  # memory of the layer outputs of a batch
+PASS_BYTES = 384 * 2**20  # memory of the layer outputs of a batch
 KEPT_BYTES = 256 * 2**20  # memory of the statistics that are kept
 _FLAT = 1e-12  # variance below which a channel is constant
 
@@ -43,22 +43,16 @@ class NodeStatistics:
 
     Attributes:
         strength: mean absolute value of each channel for each image, float32 (n, C).
-        values: the largest values of each channel, one of an image, the largest first, float32 (C, k).
-        images: positions of these images in the sample, int64 (C, k).
-        places: positions of the values in the channel's map, counted row by row, int64 (C, k).
-        width: columns of the map.
+        largest: largest value of each channel for each image, float32 (n, C).
     """
 
     strength: Tensor
-    values: Tensor
-    images: Tensor
-    places: Tensor
-    width: int
+    largest: Tensor
 
     @property
     def bytes(self) -> int:
         """Memory of the numbers."""
-        return sum(tensor.nbytes for tensor in (self.strength, self.values, self.images, self.places))
+        return self.strength.nbytes + self.largest.nbytes
 
 
 Statistics = Mapping[str, NodeStatistics]
@@ -117,7 +111,7 @@ def measure(player: Player, sample: Sample, cancelled: Cancelled) -> Statistics:
         start, count = 0, min(LEAST_IMAGES, len(sample))
         while start < count:
             images = sample.inputs(start, min(count, start + batch))
-            collector.begin(start, len(images))
+            collector.count = len(images)
             record = player.passes.run(images, collector)
             if tuple(op.name for op in record.ops) != player.graph.names:
                 break
@@ -130,24 +124,22 @@ def measure(player: Player, sample: Sample, cancelled: Cancelled) -> Statistics:
 
 
 class _Collector(Observer):
-    """Measures the outputs of every node for the images of a batch, and keeps the sums of what matters.
+    """Measures the outputs of every node for the images of a batch, and keeps what matters.
 
     Args:
         player: the network.
         cancelled: a function that says whether nobody waits for the result any more.
+
+    Attributes:
+        count: number of images of the batch that runs.
     """
 
     def __init__(self, player: Player, cancelled: Cancelled) -> None:
         self.nodes = {node.position: node for node in player.graph.nodes.values()}
         self.cancelled = cancelled
         self.strength: dict[str, list[Tensor]] = {}
-        self.top: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
-        self.width: dict[str, int] = {}
-        self.first, self.count = 0, 0
-
-    def begin(self, first: int, count: int) -> None:
-        """Begin a batch of ``count`` images, whose first is at the position ``first`` of the sample."""
-        self.first, self.count = first, count
+        self.largest: dict[str, list[Tensor]] = {}
+        self.count = 0
 
     def after(self, position: int, output: Any) -> None:
         node = self.nodes.get(position)
@@ -160,30 +152,40 @@ class _Collector(Observer):
         )
         if maps is None or maps.shape[1 : 1 + len(node.shape)] != node.shape:
             return
-        flat = maps.float().flatten(2)
-        self.strength.setdefault(node.id, []).append(flat.abs().mean(2))
-        self.width[node.id] = maps.shape[3]
-        values, places = flat.max(2)
-        images = torch.arange(self.first, self.first + self.count)[:, None].expand_as(places)
-        rows = tuple(tensor.T for tensor in (values, images, places))
-        if node.id in self.top:
-            rows = tuple(torch.cat(pair, 1) for pair in zip(self.top[node.id], rows, strict=True))
-        order = rows[0].sort(dim=1, descending=True, stable=True).indices[:, :TOP]
-        values, images, places = (row.gather(1, order) for row in rows)
-        self.top[node.id] = values, images, places
+        numbers = maps.float().flatten(2)
+        self.strength.setdefault(node.id, []).append(numbers.abs().sum(2) / numbers.shape[2])
+        self.largest.setdefault(node.id, []).append(numbers.amax(2))
 
     def statistics(self) -> Statistics:
         """Return what was measured."""
         return {
-            address: NodeStatistics(torch.cat(parts), *self.top[address], self.width[address])
+            address: NodeStatistics(torch.cat(parts), torch.cat(self.largest[address]))
             for address, parts in self.strength.items()
         }
+
+
+class _Place(Observer):
+    """Finds the largest number of a channel of a node in a pass of one image: its value, row and column."""
+
+    def __init__(self, node: Node, channel: int) -> None:
+        self.node, self.channel = node, channel
+        self.value, self.row, self.column = 0.0, 0, 0
+
+    def after(self, position: int, output: Any) -> None:
+        if position != self.node.position:
+            return
+        tensor = next(leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor))
+        values = to_view(tensor, self.node.channels_last)[self.channel]
+        self.row, self.column = divmod(int(values.argmax()), values.shape[1])
+        self.value = float(values[self.row, self.column])
 
 
 def _views(output: Tensor, count: int, channels_last: bool = False) -> Tensor | None:
     """Return an output for a batch of ``count`` images as (count, C, H, W), as it is shown; None if it has no batch."""
     if not output.dim() or output.shape[0] % count or not output.is_floating_point():
         return None
+    if output.dim() == 4 and output.shape[0] == count and not channels_last:
+        return output  # it is one already
     return torch.stack([to_view(part, channels_last) for part in output.chunk(count)])
 
 
@@ -245,38 +247,44 @@ def unit_classes(
 
 
 def unit_top_images(
-    statistics: Statistics, sample: Sample, node: Node, channel: int, classifier: Classifier
+    statistics: Statistics, sample: Sample, player: Player, node: Node, channel: int, cancelled: Cancelled
 ) -> dict[str, Any]:
     """Return the images for which one number of a channel is largest, each with the pixels that the number depends on.
 
     Args:
-        statistics, sample, node, channel, classifier: see :func:`unit_classes`.
+        statistics, sample, node, channel: see :func:`unit_classes`.
+        player: the network, which runs on these images once more to find the number in the map.
+        cancelled: a function that says whether nobody waits for the reply any more.
 
     Raises:
-        ProtocolError: ``not_found``: there is no such channel, or nothing is known about the node.
+        ProtocolError: ``not_found``: there is no such channel, or nothing is known about the node. ``cancelled``.
     """
-    measured = _of(statistics, node, channel)
-    side = classifier.preprocess.size
+    largest = _of(statistics, node, channel).largest[:, channel]
+    best = largest.sort(descending=True, stable=True).indices[:TOP].tolist()
+    places, boxes, pictures = [], [], []
     field = None if node.field is None or node.field.whole or node.field.through else node.field
-    pictures, boxes, places = [], [], []
-    for position, place in zip(measured.images[channel].tolist(), measured.places[channel].tolist(), strict=True):
+    for position in best:
+        if cancelled():
+            raise ProtocolError("cancelled", "Nobody waits for it any more.")
+        image, place = sample.inputs(position, position + 1), _Place(node, channel)
+        player.passes.run(image, place)
+        places.append(place)
         pictures.append(sample.picture(position))
-        at = divmod(place, measured.width)
-        places.append(at)
-        boxes.append((0, 0, side, side) if field is None else receptive_box(field, at, (side, side)))
-    count = len(measured.strength)
-    if float(measured.values[channel, 0]) == float(measured.values[channel, -1]) == 0:
-        sentence = f"This channel is never above zero for the {count} images, so that these are any of them."
-    else:
-        sentence = f"Of {count} images of the {sample.split} split these make one number of the channel largest."
+        side = image.shape[2]
+        whole = (0, 0, side, side)
+        boxes.append(whole if field is None else receptive_box(field, (place.row, place.column), (side, side)))
+    values = [place.value for place in places]
+    sentence = f"Of {len(largest)} images of the {sample.split} split these make one number of the channel largest."
+    if not any(values):
+        sentence = f"This channel is never above zero for the {len(largest)} images, so that these are any of them."
     return {
-        "images": count,
+        "images": len(largest),
         "split": sample.split,
         "sentence": sentence,
         "pictures": np.stack([_small(picture.source) for picture in pictures]),
         "boxes": np.rint(np.array(boxes) * min(1, PICTURE_SIDE / side)).astype(np.int32),
-        "values": measured.values[channel].numpy(),
-        "at": np.array(places, np.int32),
+        "values": np.array(values, np.float32),
+        "at": np.array([(place.row, place.column) for place in places], np.int32),
         "labels": np.array([picture.label for picture in pictures], np.int32),
         "names": [picture.name for picture in pictures],
         "ids": [picture.id for picture in pictures],
