@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from cnnlab.microscope import bundle
 from cnnlab.microscope.opening import open_microscope
 from cnnlab.microscope.server import serving
 from cnnlab.microscope.session import Microscope
@@ -89,3 +91,18 @@ def open_page(browser: Any) -> Iterator[OpenPage]:
 
         yield open_one
     assert not faults
+
+
+def functions(page: Any, *modules: str) -> None:
+    """Define the functions of some modules of the page, none of which needs others, in an empty page."""
+    texts = [(bundle.PAGE / name).read_text(encoding="utf-8") for name in modules]
+    code = "\n".join(re.sub(r"^import .*$|^export ", "", text, flags=re.M) for text in texts)
+    page.add_script_tag(content=code)
+
+
+@pytest.fixture
+def empty_page(browser: Any) -> Iterator[Any]:
+    """An empty page of the browser, in which code can be run."""
+    page = browser.new_page()
+    yield page
+    page.close()
