@@ -128,7 +128,7 @@ def describe(op: Op, inputs: Sequence[Value], fields: Fields) -> tuple[str, str]
         return "product", "matrix product"
     if name in ("mm", "addmm", "bmm", "baddbmm"):
         return "dense", f"dense, {out[-1]}"
-    if "pool" in name:
+    if "pool" in name and "unpool" not in name:
         return _pooling(op, inputs[0].shape)
     if name in ("mean", "amax") and len(inputs[0].shape) > 2:
         field = fields.get(op.outputs[0])
@@ -155,7 +155,7 @@ def _pooling(op: Op, before: tuple[int, ...]) -> tuple[str, str] | None:
         return None if out == before else ("pool", f"{kind} pool to {sides_text(out[2:])}")
     kernel = op.arguments["kernel_size"]
     kernel = kernel * (len(out) - 2) if len(kernel) == 1 else kernel
-    return "pool", f"{sides_text(kernel)} {kind} pool{_stride(op.arguments['stride'] or kernel)}"
+    return "pool", f"{sides_text(kernel)} {kind} pool{_stride(op.arguments.get('stride') or kernel)}"
 
 
 def _convolution(settings: dict[str, Any]) -> tuple[str, str]:

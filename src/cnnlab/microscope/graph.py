@@ -280,6 +280,10 @@ def _kind(op: Op, inputs: list[Value], fields: Any) -> tuple[str, str]:
     name = op.name.rstrip("_")
     if name in ("add", "sub", "mul", "div") and len(inputs) == 1:  # with a constant or a parameter
         return ("add", name) if name in ("add", "sub") else ("multiply", "scale")
+    if name in ("cat", "stack"):
+        return "concat", "concat"
+    if "scaled_dot_product" in name:
+        return "product", "attention"
     described = describe(op, inputs, fields)
     if described is None:
         pooled = "pool" in name  # a pooling that changes nothing

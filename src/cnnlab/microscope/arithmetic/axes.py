@@ -88,31 +88,34 @@ def channel_of(tensor: Tensor, channel: int, channels_last: bool = False) -> Ten
 
 
 def channels_last_after(name: str, arguments: Mapping[str, Any], before: Any, after: Any, channels_last: bool) -> bool:
-    """Return whether the channels of an operation's output are the last of its four dimensions.
+    """Return whether the channels of an operation's output are its last dimension; where it has four, that matters.
 
     Args:
         name: name of the operation in torch's ATen library.
         arguments: its arguments by name.
         before: shape of the tensor that it takes.
         after: shape of its output.
-        channels_last: whether the channels of that tensor are the last of four dimensions.
+        channels_last: whether the channels of that tensor are its last dimension.
     """
-    name = name.rstrip("_")
-    if len(after) != 4 or name in _CHANNELS_FIRST:
+    name, count = name.rstrip("_"), len(before)
+    if name in _CHANNELS_FIRST or not count or not len(after):
         return False
+    if name in ("addmm", "mm", "linear"):
+        return True
     if name in ("native_layer_norm", "_fused_rms_norm"):
         return channels_last or len(arguments["normalized_shape"]) == 1
-    if name in ("view", "_unsafe_view", "reshape") and len(before) < 4:  # the output of a dense layer for every place
-        return view_shape(after, True) == view_shape(before)
-    if name in ("permute", "transpose") and len(before) == 4:
-        dims = list(range(4))
+    if name in ("view", "_unsafe_view", "reshape"):
+        tokens = count < 4 and len(after) == 4 and view_shape(after, True) == view_shape(before)
+        return tokens or (channels_last and before[-1] == after[-1])
+    if name in ("permute", "transpose") and count > 1:
+        dims = list(range(count))
         if name == "permute":
-            dims = [dim % 4 for dim in arguments["dims"]]
+            dims = [dim % count for dim in arguments["dims"]]
         else:
             a, b = arguments["dim0"], arguments["dim1"]
             dims[a], dims[b] = dims[b], dims[a]
-        return dims[3] == (3 if channels_last else 1)
-    return channels_last and len(before) == 4
+        return dims[-1] == (count - 1 if channels_last else 1)
+    return channels_last
 
 
 def _layout(shape: tuple[int, ...], channels_last: bool) -> tuple[tuple[int, ...], Place]:

@@ -41,6 +41,7 @@ def convolution(question: Question) -> Reply:
     inside = np.all([(g >= 0) & (g < side) for g, side in zip(grid[1:], sides, strict=True)], axis=0)
     index = [np.full_like(grid[0], b) for b in batch] + [np.where(inside, g, 0) for g in grid]
     flat = np.where(inside, np.ravel_multi_index(index, tuple(x.shape)), -1)
+    flat = flat.reshape(incoming, -1, flat.shape[-1])
     if transposed:
         kernel_index = np.meshgrid(channels, [channel % per_group], *taps, indexing="ij")
     else:
