@@ -150,3 +150,23 @@ def test_every_network_has_a_graph(name: str) -> None:
     assert (unused > 0) == (name in ("googlenet", "inception_v3")), unused  # auxiliary heads do not run
     with torch.no_grad():
         torch.testing.assert_close(player.result("a", image).logits, model(image)[0], atol=1e-4, rtol=1e-4)
+
+
+def test_both_pieces_of_a_split_are_nodes_with_their_own_numbers() -> None:
+    class Swapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 4, 1)
+
+        def forward(self, x):
+            first, second = self.conv(x).chunk(2, 1)
+            return torch.cat([second, first], 1).mean((2, 3))
+
+    image = torch.randn(1, 1, 3, 3)
+    player = Player(Swapped().eval(), image)
+    result = player.result("image", image, outputs=list(player.graph.nodes))
+    pieces = {node.output: address for address, node in player.graph.nodes.items() if node.kind == "move"}
+    assert torch.equal(result.outputs[pieces[0]], result.outputs["conv"][:, :2])
+    assert torch.equal(result.outputs[pieces[1]], result.outputs["conv"][:, 2:])
+    changed = player.result("image", image, [Change(pieces[1], 1, 0.0)], outputs=[":cat"]).outputs[":cat"]
+    assert (changed[0].abs().sum((1, 2)) == 0).tolist() == [False, True, False, False]

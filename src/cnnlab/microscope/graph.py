@@ -58,6 +58,7 @@ class Node:
         position: position of the operation in the pass.
         field: receptive field of a position of the output; None where it is not known.
         channels_last: whether the channels of an output of four dimensions are the last of them.
+        output: number of the output among those of the operation, as after a split.
     """
 
     id: str
@@ -73,6 +74,7 @@ class Node:
     position: int
     field: ReceptiveField | None = field(default=None, compare=False)
     channels_last: bool = False
+    output: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return what the page is told, ready for JSON."""
@@ -91,7 +93,7 @@ class NetworkGraph:
         sources: position of an operation -> name of an argument -> address of the node that made the tensor, or name of
             the parameter that it is; None for a constant, a list for a list of tensors.
         names: names of the operations in their order; another order means that the network took another way.
-        moves: position of the operation of a ``move`` -> shape of the output that it moves, perhaps in several steps,
+        moves: address of a ``move`` -> shape of the output that it moves, perhaps in several steps,
             for each number of its own output the position in that one, -1 for padding, and whether the channels of
             the output that is moved are the last dimension.
     """
@@ -101,7 +103,14 @@ class NetworkGraph:
     stages: tuple[str, ...]
     sources: Mapping[int, Mapping[str, Any]]
     names: tuple[str, ...]
-    moves: Mapping[int, Moved] = field(default_factory=dict)
+    moves: Mapping[str, Moved] = field(default_factory=dict)
+
+    def by_position(self) -> dict[int, list[Node]]:
+        """Return the nodes of every operation that has some: several where it has several outputs, as a split."""
+        nodes: dict[int, list[Node]] = {}
+        for node in self.nodes.values():
+            nodes.setdefault(node.position, []).append(node)
+        return nodes
 
     def node(self, address: str) -> Node:
         """Return a node.
@@ -133,6 +142,7 @@ class _Draft:
     label: str
     feeds: list[_Draft | None] = field(default_factory=list)  # None is the image
     moved: Moved | None = None  # see NetworkGraph.moves
+    output: int = 0
     channels_last: bool = False
 
 
@@ -146,6 +156,7 @@ class _Source:
         index: for each element of the tensor the position among the numbers that were made, -1 for padding; None where
             nothing was moved.
         move, position: the last operation that moved them, and its position in the pass.
+        output: number of the tensor among the outputs of that operation.
         made_last, channels_last: whether the channels were the last of four dimensions then, and whether they are now.
     """
 
@@ -156,6 +167,7 @@ class _Source:
     position: int = -1
     made_last: bool = False
     channels_last: bool = False
+    output: int = 0
 
     @property
     def positions(self) -> Tensor:
@@ -194,14 +206,14 @@ def graph_of(model: nn.Module, record: Trace) -> NetworkGraph:
     nodes = {}
     for draft in drafts:
         stage = next((stage.name for stage in stages if draft.position < calls[stage.ends_with].end), "")
-        nodes[addresses[draft]] = _node(draft, addresses, stage, fields.get(draft.op.outputs[0]))
+        nodes[addresses[draft]] = _node(draft, addresses, stage, fields.get(draft.op.outputs[draft.output]))
     return NetworkGraph(
         nodes=nodes,
         output=addresses[ends[0].draft],
         stages=tuple(dict.fromkeys(node.stage for node in nodes.values() if node.stage)),
         sources={draft.position: _named_sources(draft, taken[draft], addresses, names) for draft in drafts},
         names=tuple(op.name for op in record.ops),
-        moves={draft.position: draft.moved for draft in drafts if draft.moved is not None},
+        moves={addresses[draft]: draft.moved for draft in drafts if draft.moved is not None},
     )
 
 
@@ -250,7 +262,7 @@ def _moved(source: _Source, op: Op, position: int, number: int, moved: Value) ->
         output = func(*args, **kwargs)
         index = output[number] if isinstance(output, list | tuple) else output
     last = _channels_last(op, moved, source)
-    return _Source(source.draft, source.made, index, op, position, source.made_last, last)
+    return _Source(source.draft, source.made, index, op, position, source.made_last, last, number)
 
 
 def _channels_last(op: Op, value: Value, source: _Source) -> bool:
@@ -265,7 +277,11 @@ def _settled(source: _Source, drafts: list[_Draft], taken: dict[_Draft, dict[Val
     name = source.move.name.rstrip("_")
     label = "flatten" if len(source.positions.shape) == 2 < len(source.made) else _MOVE_LABELS.get(name, name)
     draft = _Draft(source.move, source.position, "move", label, [source.draft])
-    draft.moved, draft.channels_last = (source.made, source.positions, source.made_last), source.channels_last
+    draft.moved, draft.channels_last = (
+        (source.made, source.positions, source.made_last and len(source.made) == 4),
+        source.channels_last,
+    )
+    draft.output = source.output
     taken[draft] = dict.fromkeys(source.move.inputs, source.draft)
     # The order of computation: a move comes before whatever is computed after it.
     place = next((i for i, other in enumerate(drafts) if other.position > draft.position), len(drafts))
@@ -343,7 +359,8 @@ def _node(draft: _Draft, addresses: Mapping[_Draft, str], stage: str, receptive:
     whole = ":" not in address
     settings = module.extra_repr()
     parameters = {id(value.parameter): value.parameter for value in _parameters(op)}
-    shape = view_shape(op.outputs[0].shape, draft.channels_last)
+    made = op.outputs[draft.output].shape
+    shape = view_shape(made, draft.channels_last)
     return Node(
         id=address,
         kind=draft.kind,
@@ -353,11 +370,12 @@ def _node(draft: _Draft, addresses: Mapping[_Draft, str], stage: str, receptive:
         type=type(module).__name__,
         stage=stage,
         feeds=tuple(INPUT if feed is None else addresses[feed] for feed in draft.feeds),
-        shape=shape[:1] if len(op.outputs[0].shape) == 2 and shape[1:] == (1, 1) else shape,
+        shape=shape[:1] if len(made) == 2 and shape[1:] == (1, 1) else shape,
         parameters=sum(parameter.numel() for parameter in parameters.values() if parameter is not None),
         position=draft.position,
         field=receptive,
-        channels_last=draft.channels_last,
+        channels_last=draft.channels_last and any(len(value.shape) == 4 for value in (*op.inputs, *op.outputs)),
+        output=draft.output,
     )
 
 

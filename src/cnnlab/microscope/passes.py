@@ -74,7 +74,7 @@ class Player:
         self.graph: NetworkGraph = graph_of(model, self.passes.run(image, Observer()))
         # Weights are not copied: they can have hundreds of megabytes, and no pass changes them.
         self._weights = {tensor.untyped_storage()._cdata for tensor in self.passes.model.state_dict().values()}
-        self._at = {node.position: node for node in self.graph.nodes.values()}
+        self._at = self.graph.by_position()
         self._results: OrderedDict[object, Result] = OrderedDict()
 
     def result(
@@ -125,23 +125,23 @@ class Player:
             raise ModelError("The outputs of the network are not finite for this image.")
         return result
 
-    def _factors(self, changes: Sequence[Change]) -> dict[int, dict[int, float]]:
-        """Return by position of the operation the factor of each channel that is changed."""
-        factors: dict[int, dict[int, float]] = {}
+    def _factors(self, changes: Sequence[Change]) -> dict[str, dict[int, float]]:
+        """Return by address of the node the factor of each channel that is changed."""
+        factors: dict[str, dict[int, float]] = {}
         for change in changes:
             node = self.graph.node(change.node)
             if not 0 <= change.channel < node.shape[0]:
                 raise UsageError(f"{node.id} has channels 0 to {node.shape[0] - 1}, not {change.channel}.")
-            factors.setdefault(node.position, {})[change.channel] = change.factor
+            factors.setdefault(node.id, {})[change.channel] = change.factor
         return factors
 
     def _named(self, record: Trace, arguments: Mapping[int, tuple[Any, Any]]) -> dict[str, dict[str, Any]]:
-        named = {}
+        named: dict[str, dict[str, Any]] = {}
         for position, (args, kwargs) in arguments.items():
             schema = record.ops[position].func._schema.arguments
             values = dict(zip((argument.name for argument in schema), args, strict=False))
             defaults = {argument.name: argument.default_value for argument in schema}
-            named[self._at[position].id] = defaults | values | kwargs
+            named.update((node.id, defaults | values | kwargs) for node in self._at[position])
         return named
 
 
@@ -150,7 +150,7 @@ class _Witness(Observer):
 
     Args:
         nodes: the nodes by position of their operations.
-        factors: the factors of channels by position.
+        factors: the factors of channels by address of the node.
         result: what is filled.
         outputs, arguments: addresses of the nodes of which they are needed.
         weights: the memory of the weights, which are not copied.
@@ -162,7 +162,7 @@ class _Witness(Observer):
     first = True
 
     def __init__(
-        self, nodes: Mapping[int, Node], factors: Mapping[int, Mapping[int, float]], result: Result,
+        self, nodes: Mapping[int, Sequence[Node]], factors: Mapping[str, Mapping[int, float]], result: Result,
         outputs: set[str], arguments: set[str], weights: set[int],
     ) -> None:  # fmt: skip
         self.nodes, self.factors, self.result, self.weights = nodes, factors, result, weights
@@ -172,24 +172,22 @@ class _Witness(Observer):
         self._copies: dict[int, dict[int, tuple[Tensor, Tensor]]] = {}
 
     def before(self, position: int, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> None:
-        node = self.nodes.get(position)
-        if node is not None and (node.id in self.wanted or self._has_room):
+        nodes = self.nodes.get(position, ())
+        if nodes and (self._has_room or any(node.id in self.wanted for node in nodes)):
             self.arguments[position] = tree_map(self._kept, (tuple(arguments), dict(keywords)))
 
     def after(self, position: int, output: Any) -> None:
         tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
         for tensor in tensors:  # an operation in place, perhaps on a view, may have changed what was copied
             self._copies.pop(tensor.untyped_storage()._cdata, None)
-        node = self.nodes.get(position)
-        if node is None:
-            return
-        tensor = tensors[0]
-        for channel, factor in self.factors.get(position, {}).items():
-            channel_of(tensor, channel, node.channels_last).mul_(factor)
-        if self.first:
-            self.result.thumbnails[node.id] = thumbnail(to_view(tensor, node.channels_last))
-        if node.id in self.needed or self._has_room:
-            self.result.outputs[node.id] = self._kept(tensor)
+        for node in self.nodes.get(position, ()):
+            tensor = tensors[node.output]
+            for channel, factor in self.factors.get(node.id, {}).items():
+                channel_of(tensor, channel, node.channels_last).mul_(factor)
+            if self.first:
+                self.result.thumbnails[node.id] = thumbnail(to_view(tensor, node.channels_last))
+            if node.id in self.needed or self._has_room:
+                self.result.outputs[node.id] = self._kept(tensor)
 
     @property
     def _has_room(self) -> bool:

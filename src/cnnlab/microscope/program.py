@@ -74,7 +74,7 @@ def program_of(microscope: Microscope, model: int = 0, epoch: int | None = None)
     steps = []
     try:
         for node in graph.nodes.values():
-            moved = graph.moves.get(node.position)
+            moved = graph.moves.get(node.id)
             if node.channels_last or (moved is not None and moved[2]):
                 raise _Unsupported(f"{node.id}: channels are the last dimension")
             name = graph.names[node.position].rstrip("_")

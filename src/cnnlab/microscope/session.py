@@ -218,7 +218,7 @@ class Microscope:
         node, output = player.graph.node(address), result.outputs[address]
         self._check_position(node, at, self._view(player, result, address).shape)
         name = player.graph.names[node.position]
-        sources, moved = player.graph.sources[node.position], player.graph.moves.get(node.position)
+        sources, moved = player.graph.sources[node.position], player.graph.moves.get(address)
         reply = work_out(
             name, result.arguments[address], output, at, sources, moved=moved, channels_last=node.channels_last
         )

@@ -135,21 +135,22 @@ class _Collector(Observer):
     """
 
     def __init__(self, player: Player, cancelled: Cancelled) -> None:
-        self.nodes = {node.position: node for node in player.graph.nodes.values()}
+        self.nodes = player.graph.by_position()
         self.cancelled = cancelled
         self.strength: dict[str, list[Tensor]] = {}
         self.largest: dict[str, list[Tensor]] = {}
         self.count = 0
 
     def after(self, position: int, output: Any) -> None:
-        node = self.nodes.get(position)
-        if node is None:
-            return
-        if self.cancelled():
+        nodes = self.nodes.get(position, ())
+        if nodes and self.cancelled():
             raise ProtocolError("cancelled", "Nobody waits for it any more.")
-        maps = _views(
-            next(leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)), self.count, node.channels_last
-        )
+        tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        for node in nodes:
+            self._measure(node, tensors[node.output])
+
+    def _measure(self, node: Node, output: Tensor) -> None:
+        maps = _views(output, self.count, node.channels_last)
         if maps is None or maps.shape[1 : 1 + len(node.shape)] != node.shape:
             return
         numbers = maps.float().flatten(2)

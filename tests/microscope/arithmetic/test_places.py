@@ -31,6 +31,8 @@ class Mixed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.grouped(torch.cat([x, x.flip(2)], 1))
+        first, second = x.chunk(2, 1)
+        x = torch.cat([second, first + 1], 1)
         x = x * torch.sigmoid(x.mean((2, 3), keepdim=True))
         x = F.channel_shuffle(F.max_pool2d(F.pad(self.up(x), (1, 0, 1, 0)), 2), 2)
         x = self.norm(x.permute(0, 2, 3, 1))
@@ -71,7 +73,7 @@ def walk(model: nn.Module, image: Tensor, count: int) -> tuple[int, int]:
             at = [int(rng.integers(side)) for side in maps[address].shape]
             reply = work_out(
                 graph.names[position], result.arguments[address], output, at, graph.sources[position],
-                moved=graph.moves.get(position), channels_last=node.channels_last,
+                moved=graph.moves.get(address), channels_last=node.channels_last,
             )  # fmt: skip
             assert_right(reply)
             assert reply["how"] != "opaque", address
