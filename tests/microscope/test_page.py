@@ -129,6 +129,7 @@ def test_keys_alone_lead_from_the_network_to_one_number_and_back(open_page: Open
     for place in ("#/layer/c1/2?", "#/layer/c1?", "#/stage/c1?", "#/?"):
         page.keyboard.press("Escape")
         until(page, "place => location.hash.startsWith(place)", place)
+    until(page, "document.activeElement.dataset.id === 'c1'")  # on the block that one comes out of
 
 
 def test_back_and_forward_of_the_browser(open_page: OpenPage, digits: Microscope) -> None:

@@ -127,7 +127,10 @@ function channel_sheet(root, store) {
 
   function show(reply, node, choices) {
     const channels = channel_order(reply, choices.order);
-    if (!now || now.node !== node || now.order !== choices.order) chosen = 0;
+    if (!now || now.node !== node || now.order !== choices.order) {
+      const before = store.came_from && store.came_from.node === node.id ? channels.indexOf(store.came_from.channel) : -1;
+      chosen = Math.max(0, before);
+    }
     now = { reply, node, channels, order: choices.order, choices };
     draw();
   }

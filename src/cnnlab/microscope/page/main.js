@@ -85,12 +85,13 @@ function mount_views(root, store) {
   const show_single = (place, one) => (VIEWS[one.state.view.name] || show_overview)(place, one);
   store.follow(["view", "other"], (state) => {
     const two = state.other !== null && state.view.name !== "playground";
-    const next = `${state.view.name}${two ? " twice" : ""}`;
+    const name = state.view.name === "stage" ? "overview" : state.view.name; // one view, which moves
+    const next = `${name}${two ? " twice" : ""}`;
     if (next === kind) return;
     const had_focus = store.has_moved && (root.contains(document.activeElement) || document.activeElement === document.body);
     if (end) end();
     kind = next;
-    const place = el("div", { class: `view-${state.view.name}` });
+    const place = el("div", { class: `view-${name}` });
     fill(root, place);
     end = two ? show_compare(place, store, show_single) : show_single(place, store);
     const target = root.querySelector("[data-focus]");

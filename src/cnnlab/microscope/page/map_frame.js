@@ -6,9 +6,10 @@ import { paint_map, paint_photo } from "./colours.js";
 /**
  * Return {element, show(reply, photo, opacity), mark(place)} for a map over a photo.
  *
- * `on_move(place)` is called with [y, x] under the pointer, or null; `on_choose(place)` for a click or Enter.
+ * `on_move(place)` is called with [y, x] under the pointer, or null; `on_choose(place)` for a click or Enter. `place` is
+ * where the arrow keys begin.
  */
-export function map_frame({ on_move, on_choose, label }) {
+export function map_frame({ on_move, on_choose, label, place = [0, 0] }) {
   const photo_canvas = el("canvas", { class: "photo", "aria-hidden": "true" });
   const map_canvas = el("canvas", { class: "map", "aria-hidden": "true" });
   const field_box = el("div", { class: "field-box", hidden: true });
@@ -17,7 +18,6 @@ export function map_frame({ on_move, on_choose, label }) {
   let map = null;
   let field = null;
   let sides = [1, 1]; // rows and columns of the image as the network takes it
-  let place = [0, 0];
 
   function show(reply, photo, opacity) {
     map = reply.map;

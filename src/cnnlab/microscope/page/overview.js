@@ -53,7 +53,8 @@ export function show_overview(root, store) {
     if (down) area.style.height = `${Math.ceil(layout.height * Math.min(largest_scale({ width: area.clientWidth }), (area.clientWidth - 30) / layout.width) + 48)}px`;
     else area.style.removeProperty("height");
     paint();
-    set_focus(cells.has(focus) ? focus : items[0].id, focus !== undefined);
+    const before = store.came_from && items.find((item) => item.nodes.includes(store.came_from.node));
+    set_focus(cells.has(focus) ? focus : (before || items[0]).id, focus !== undefined);
   }
 
   function block_of(item) {

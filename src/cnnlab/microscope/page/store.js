@@ -13,6 +13,7 @@
 // store.follow(names, f)        f(state) now and when one of these fields changes; returns a function that ends it
 // store.go(view)                zoom to another view (a new entry of the browser's history); store.up(): one level out
 // store.has_moved               whether somebody went to another view since the page opened (a new view then takes the focus)
+// store.came_from               the view before, or null: zooming out, the focus is on what one comes out of
 // store.move(view)              to a neighbour, without a new entry (arrow keys)
 // store.back()                  the view before
 // store.address(view)           the link to a view of this scene, "#/layer/..."
@@ -52,6 +53,7 @@ export function make_store(transport) {
     },
     transport,
     has_moved: false,
+    came_from: null,
     set(patch) {
       const changed = new Set(Object.keys(patch).filter((name) => patch[name] !== store.state[name]));
       if (!changed.size) return;
@@ -71,6 +73,7 @@ export function make_store(transport) {
       if (JSON.stringify(view) === JSON.stringify(store.state.view)) return;
       views.push(store.state.view);
       store.has_moved = true;
+      store.came_from = store.state.view;
       if (transport.address === "hash") history.pushState({ microscope: true }, "", store.address(view));
       store.set({ view, error: null, pointer: null });
     },
