@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import shutil
 import sys
 from typing import Any
 
@@ -15,7 +17,7 @@ import cnnlab
 from cnnlab.errors import UsageError
 from cnnlab.microscope import notebook
 from cnnlab.microscope.notebook import Messages, look
-from cnnlab.microscope.protocol import decode, encode
+from cnnlab.microscope.protocol import answer, check, decode, encode
 
 SCENE = {"image": "a"}
 
@@ -149,3 +151,50 @@ def test_a_cell_shows_the_widget() -> None:
     assert "function render(" in state["_esm"]
     (answers,) = book.cells[2].outputs
     assert answers["data"]["text/plain"] == "[{'id': 'a'}]"
+
+
+@pytest.mark.slow
+def test_the_page_of_the_widget_asks_through_its_model(network: nn.Module) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("Chromium is not installed")
+    widget = look(network, torch.rand(1, 8, 8))
+    asked: list[str] = []
+
+    def to_python(frame: str) -> str:
+        request = check(decode(base64.b64decode(frame)))
+        asked.append(request["do"])
+        return base64.b64encode(answer(widget.microscope.handle, request, lambda: False)).decode()
+
+    # A model as a notebook has it: what it sends is answered by a message with the same id. The module is loaded as
+    # anywidget does it.
+    show = """async (esm) => {
+        const listeners = [];
+        const bytes_of = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+        const model = {
+            on: (name, listener) => listeners.push(listener),
+            async send(content, callbacks, [frame]) {
+                const answer = await to_python(btoa(Array.from(frame, (byte) => String.fromCharCode(byte)).join("")));
+                for (const listener of listeners) listener(content, [new DataView(bytes_of(answer).buffer)]);
+            },
+        };
+        const address = URL.createObjectURL(new Blob([esm], { type: "text/javascript" }));
+        const widget = await import(address);
+        window.clean = await widget.default.render({ model, el: document.body });
+    }"""
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.expose_function("to_python", to_python)
+        page.set_content(f"<!doctype html><style>{widget._css}</style><body></body>")
+        page.evaluate(show, widget._esm)
+        page.wait_for_selector(".microscope .view canvas")
+        page.wait_for_timeout(500)
+        assert errors == []
+        assert {"open", "overview", "image"} <= set(asked)
+        page.evaluate("window.clean()")
+        assert page.query_selector(".microscope") is None
+        browser.close()

@@ -112,9 +112,8 @@ def test_of_a_larger_network_replies_are_recorded(
         assert channel["map"].dtype == np.float16
         assert max(layer["sheet"].shape[1:]) <= 32
         assert np.abs(channel["map"].astype(float)).mean() == pytest.approx(layer["strength"][strongest], rel=1e-3)
-    monkeypatch.setattr(saved, "MOST_BYTES", 1)
     contents = saved.recorded_contents(lenet, lenet.handle(complete("open")), most_bytes=1)
-    assert "It has 1 of 2 images" in contents.notes[0]
+    assert contents.notes[0].endswith("It has 1 of 2 images with every layer, and of each layer the strongest channel.")
 
 
 def test_a_page_asks_nothing_from_anywhere(lenet: Microscope, tmp_path: Path) -> None:

@@ -116,18 +116,24 @@ def recorded_contents(microscope: Microscope, opened: Mapping[str, Any], most_by
     """
     replies: dict[str, bytes] = {}
     room, images = _room(most_bytes), list[dict[str, Any]]()
+    channels = _CHANNELS
     for image in opened["images"]:
-        of_image = dict(_replies(microscope, requests_for(microscope, opened, image["id"])))
-        room -= len(_deflated(b"".join(of_image.values())))
-        if images and room < 0:
+        while True:
+            of_image = dict(_replies(microscope, requests_for(microscope, opened, image["id"], channels)))
+            size = len(_deflated(b"".join(of_image.values())))
+            if size <= room or images or channels == 1:
+                break
+            channels //= 2  # rather fewer channels than no image
+        if images and size > room:
             break
+        room -= size
         replies |= of_image
         images.append(image)
     total = len(opened["images"])
     which = f"{len(images)} of {total} images" if len(images) < total else f"{total} image{'s' if total > 1 else ''}"
     notes = [
         f"This file was saved from {opened['title']}. It has {which} with every layer, and of each layer the "
-        f"{_CHANNELS} strongest channels.",
+        f"{f'{channels} strongest channels' if channels > 1 else 'strongest channel'}.",
         "Not in it: other channels, single numbers, other photos, changed channels, explanations and other epochs. "
         "`cnnlab look` shows them.",
     ]
@@ -137,13 +143,16 @@ def recorded_contents(microscope: Microscope, opened: Mapping[str, Any], most_by
     return Contents(replies, None, notes)
 
 
-def requests_for(microscope: Microscope, opened: Mapping[str, Any], image: str) -> Iterator[dict[str, Any]]:
+def requests_for(
+    microscope: Microscope, opened: Mapping[str, Any], image: str, channels: int = _CHANNELS
+) -> Iterator[dict[str, Any]]:
     """Yield the requests of a walk with one image: every layer of every network, and the strongest channels.
 
     Args:
         microscope: the network.
         opened: the reply to ``open``.
         image: id of the image.
+        channels: number of channels of each layer.
     """
     yield complete("image", image=image)
     for model, network in enumerate(opened["models"]):
@@ -154,7 +163,7 @@ def requests_for(microscope: Microscope, opened: Mapping[str, Any], image: str) 
             layer = complete("layer", scene=scene, node=node["id"])
             yield layer
             strength = np.asarray(microscope.handle(layer)["strength"])
-            for channel in np.argsort(-strength, kind="stable")[:_CHANNELS].tolist():
+            for channel in np.argsort(-strength, kind="stable")[:channels].tolist():
                 yield complete("channel", scene=scene, node=node["id"], channel=channel)
 
 
