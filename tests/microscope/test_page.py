@@ -262,6 +262,32 @@ def test_a_server_that_stops_is_named_and_the_page_goes_on_when_it_is_back(brows
         page.close()
 
 
+def test_a_server_that_was_started_anew_has_another_token_and_the_page_says_so(
+    browser: Any, digits: Microscope
+) -> None:
+    page = browser.new_page()
+    with serving(digits.handle) as address:
+        page.goto(address)
+        until(page, "document.querySelector('.block.answer .bars')")
+    go_to(page, "#/layer/c3")
+    until(page, "document.querySelector('.bar-error')")
+    with serving(digits.handle, int(re.findall(r":(\d+)/", address)[0])):
+        until(page, "document.querySelector('.bar-error')?.innerText.includes('the token is missing or wrong')")
+    page.close()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["epoch=99", "epoch=-1", "epoch=", "changes=garbage", "changes=c1:99:0", "changes=none:0:0", "changes=c1:0:"],
+)
+def test_what_an_address_has_wrong_is_left_out(open_page: OpenPage, digits: Microscope, wrong: str) -> None:
+    page = open_page(digits, f"#/layer/c1?{wrong}")
+    until(page, "document.querySelector('.sheet canvas')")
+    assert not page.locator(".bar-error").count()
+    assert "epoch" not in page.url
+    assert "changes" not in page.url
+
+
 def test_a_small_window_has_the_network_from_top_to_bottom(open_page: OpenPage, digits: Microscope) -> None:
     page = open_page(digits, viewport={"width": 390, "height": 844})
     until(page, "document.querySelector('.block.answer .bars')")

@@ -29,7 +29,7 @@ function scene_query(scene, prefix) {
   return query;
 }
 
-/** Return {view, scene, other} of an address; what it leaves out or has wrong is the first image, or the overview. */
+/** Return {view, scene, other} of an address; what it leaves out or has wrong is the first image, the selected weights, no change, or the overview. */
 export function parsed_address(hash, state) {
   const [path, question] = hash.replace(/^#\/?/, "").split("?");
   const query = {};
@@ -61,17 +61,24 @@ function parsed_scene(query, prefix, state) {
   const has_image = state.images.some((one) => one.id === image);
   const model = Number(query[`${prefix}model`] || 0);
   const has_model = Number.isInteger(model) && model >= 0 && model < state.models.length;
-  const epoch = query[`${prefix}epoch`];
+  const subject = state.models[has_model ? model : 0];
+  const epoch = Number(query[`${prefix}epoch`] || NaN);
   const changes = (query[`${prefix}changes`] || "").split(",").map((text) => {
     const [factor, channel, ...node] = text.split(":").reverse();
-    return { node: decoded(node.reverse().join(":")), channel: Number(channel), factor: Number(factor) };
+    return { node: decoded(node.reverse().join(":")), channel: Number(channel || NaN), factor: Number(factor || NaN) };
   });
   return {
     model: has_model ? model : 0,
-    epoch: epoch !== undefined && Number.isInteger(Number(epoch)) ? Number(epoch) : null,
+    epoch: subject.epochs.includes(epoch) ? epoch : null,
     image: has_image ? image : state.images.length ? state.images[0].id : null,
-    changes: changes.filter((c) => c.node && Number.isInteger(c.channel) && Number.isFinite(c.factor)),
+    changes: changes.filter((c) => has_channel(subject, c) && Number.isFinite(c.factor)),
   };
+}
+
+/** Say whether a network has the channel of a change. */
+function has_channel(subject, { node, channel }) {
+  const changed = subject.graph.nodes.find((one) => one.id === node);
+  return changed !== undefined && Number.isInteger(channel) && channel >= 0 && channel < changed.shape[0];
 }
 
 function decoded(text) {

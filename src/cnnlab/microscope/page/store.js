@@ -152,8 +152,8 @@ export function make_store(transport) {
         store.set({ offline: false });
         return reply;
       } catch (error) {
+        store.set({ offline: error.kind === "offline" }); // every other error is an answer
         if (error.kind !== "offline" && error.kind !== "busy") throw error;
-        if (error.kind === "offline") store.set({ offline: true });
         await new Promise((resolve) => setTimeout(resolve, wait));
         if (request.lane && newest.get(request.lane) !== request.ticket) {
           throw new AskError("cancelled", "A newer request took its place.");

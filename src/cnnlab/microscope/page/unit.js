@@ -23,7 +23,8 @@ export function show_unit(root, store) {
     const node = node_of(store, view.node);
     if (!node) {
       cards = [];
-      fill(root, el("p", null, `This network has no layer ${view.node}.`));
+      fill(root, el("p", { class: "bar-error" }, `This network has no layer or operation “${view.node}”.`,
+        button("To the network", () => store.go({ name: "overview" }))));
       return;
     }
     // What belongs to a unit is asked for with the first image and no changes, so that it is computed once.
