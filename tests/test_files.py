@@ -17,6 +17,11 @@ from cnnlab.errors import RunError
 from cnnlab.files import finite_values, kind_of_file, write_text
 
 
+def test_a_folder_is_not_overwritten(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"it is a folder\. Add the name of a file"):
+        write_text(tmp_path, "text")
+
+
 @pytest.mark.parametrize(
     ("format", "kind"),
     [

@@ -36,9 +36,12 @@ def replacing(path: Path) -> Iterator[Path]:
     what it held before. The folder of ``path`` must exist.
 
     Raises:
-        RunError: the disk is full or the folder cannot be written; raised for any OSError inside the block.
+        RunError: ``path`` is a folder, the disk is full or the folder cannot be written; raised for any
+            OSError inside the block.
     """
     # Processes that write the same file at once must not write into each other's temporary file.
+    if path.is_dir():
+        raise RunError(f"Could not write {path}: it is a folder. Add the name of a file, as in {path / 'FILE'}.")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.writing")
     try:
         yield temporary

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.data import Preprocess
-from cnnlab.errors import DataError, ProtocolError, UsageError
+from cnnlab.errors import DataError, ModelError, ProtocolError, UsageError
 from cnnlab.microscope.pictures import Picture, picture_of
 from cnnlab.microscope.samples import sample_of
 from cnnlab.microscope.session import Microscope, Subject
 from cnnlab.microscope.units import Units
 from cnnlab.runs.classifier import Classifier, open_classifier
 from cnnlab.runs.folder import RunFolder
+from cnnlab.scripts import describe
 from cnnlab.zoo import create_model, imagenet_classes, models
 
 Source = str | os.PathLike[str] | RunFolder | Classifier | nn.Module
@@ -48,6 +49,7 @@ def open_microscope(
     Raises:
         UsageError: there are no images, or the two networks do not fit each other.
         DataError: a photo cannot be read.
+        ModelError: a module fails on the image, or returns no logits.
         CnnlabError: there is no such network or run.
     """
     subjects = [_with_units(_subject(each, photos, random), data_dir) for each in (source, other) if each is not None]
@@ -55,7 +57,8 @@ def open_microscope(
         one, two = (subject.classifier for subject in subjects)
         if one.classes != two.classes or one.preprocess.channels != two.preprocess.channels:
             raise UsageError(
-                f"{one.name} and {two.name} cannot be looked at side by side: their classes or channels differ."
+                f"{one.name} ({_facts(one)}) and {two.name} ({_facts(two)}) cannot be looked at side by side: both "
+                "must know the same classes, in the same order, and take images of as many channels. Open only one."
             )
     pictures = [_picture(photo, number) for number, photo in enumerate(photos)]
     if not pictures and subjects[0].units is not None:
@@ -72,9 +75,22 @@ def _subject(source: Source, photos: Sequence[Any], random: bool) -> Subject:
         return Subject(_of_module(source, photos))
     if isinstance(source, Classifier):
         return Subject(source)
+    if not isinstance(source, str | os.PathLike | RunFolder):
+        hint = " Call it, and give what it returns." if callable(source) else ""
+        raise UsageError(
+            f"The microscope cannot open {type(source).__name__} {str(source)[:60]}: give a run or its folder, the "
+            f"name of a network, or a torch.nn.Module.{hint}"
+        )
     if random and not isinstance(source, RunFolder) and not Path(source).exists():
         return Subject(_random(os.fspath(source)))
-    classifier = open_classifier(source, "cpu", as_trained=False)
+    try:
+        classifier = open_classifier(source, "cpu", as_trained=False)
+    except ModelError as error:
+        if isinstance(source, RunFolder) or Path(source).exists():
+            raise
+        raise ModelError(
+            f"{error}\nWith random weights it can be looked at: `--random`, in Python `random=True`."
+        ) from error
     if isinstance(source, RunFolder):
         return Subject(classifier, source)
     folder = Path(source).parent if Path(source).is_file() else Path(source)
@@ -103,14 +119,53 @@ def _of_module(model: nn.Module, photos: Sequence[Any]) -> Classifier:
             f"Which images {type(model).__name__} takes is not known. Give one as the network takes it, a tensor "
             "(C, H, W), or a Classifier."
         )
+    if first.dim() not in (3, 4) or (first.dim() == 4 and len(first) != 1):
+        raise UsageError(
+            f"An image has the shape {tuple(first.shape)}. Give one image as the network takes it, a tensor (C, H, W); "
+            "for a network of vectors write a module that flattens images first."
+        )
     channels, _, width = first.shape[-3:]
-    with torch.no_grad():
-        logits = model.eval()(first.reshape(1, *first.shape[-3:]).float())
+    logits = _logits(model, first.reshape(1, *first.shape[-3:]).float())
     shown = 3 if channels == 3 else 1
     preprocess = Preprocess(width, shown, (0.0,) * shown, (1.0,) * shown)
-    classes = [f"class {number}" for number in range(logits.shape[-1])]
+    classes = [f"class {number}" for number in range(logits.numel())]
     name = type(model).__name__
     return Classifier(name, f"{name}, a module", model, preprocess, classes)
+
+
+def _logits(model: nn.Module, image: Tensor) -> Tensor:
+    """Return what a module computes from an image (1, C, H, W).
+
+    Raises:
+        ModelError: the module fails, or returns no logits.
+    """
+    name = type(model).__name__
+    try:
+        with torch.no_grad():
+            output = model.eval()(image)
+    except Exception as error:  # whatever the code of a user raises
+        raise ModelError(
+            f"{name} fails on an image of shape {tuple(image.shape)} and type {image.dtype}: {describe(error)}. The "
+            "image must be as the network takes it, and its weights float32."
+        ) from error
+    if not isinstance(output, Tensor):
+        raise ModelError(
+            f"{name} returns {type(output).__name__}, not a tensor of logits (1, K). Wrap it in a module that returns "
+            "the logits alone."
+        )
+    if output.numel() == 0 or output.numel() != output.shape[-1:].numel():
+        raise ModelError(
+            f"{name} returns a tensor of shape {tuple(output.shape)} for one image, not logits (1, K). Wrap it in a "
+            "module that returns those, for example the mean over the positions."
+        )
+    return output
+
+
+def _facts(classifier: Classifier) -> str:
+    """Return what two networks side by side must have in common, as text."""
+    classes, channels = classifier.classes, classifier.preprocess.channels
+    names = ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
+    return f"{len(classes)} classes: {names}; {channels} channel{'s' if channels > 1 else ''}"
 
 
 def _random(name: str) -> Classifier:
@@ -131,7 +186,8 @@ def _picture(photo: Any, number: int) -> Picture:
     """
     if isinstance(photo, str | os.PathLike):
         if not Path(photo).is_file():
-            raise DataError(f"There is no photo {os.fspath(photo)}.")
+            what = "a folder, not a photo" if Path(photo).is_dir() else "not there"
+            raise DataError(f"There is no photo {os.fspath(photo)}: it is {what}. Give the path of a JPEG or PNG file.")
         return picture_of(Path(photo).name, photo)
     if isinstance(photo, Tensor):
         return picture_of(f"image {number + 1}", photo.reshape(photo.shape[-3:]))

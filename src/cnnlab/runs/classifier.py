@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from cnnlab.data import ImageLike, Preprocess
 from cnnlab.data.decoding import decode, to_tensor
-from cnnlab.errors import DeviceError, ModelError, UnknownNameError, UsageError
+from cnnlab.errors import DeviceError, ModelError, RunError, UnknownNameError, UsageError
 from cnnlab.hardware import Precision, choose_device
 from cnnlab.runs.folder import RunFolder
 from cnnlab.runs.training_folder import is_run, run_folders
@@ -205,6 +205,11 @@ def initial_model(source: str | os.PathLike[str] | RunFolder) -> nn.Module:
 
 def _from_run(run: RunFolder, device: str, as_trained: bool) -> Classifier:
     recipe, file = run.recipe, run.model_file
+    if not run.has_weights:
+        raise RunError(
+            f"{run.path} has no weights: its file model.safetensors is gone. Copy it back from where the run was made, "
+            f"or train again: `cnnlab train --recipe {run.path / 'recipe.yaml'}`."
+        )
     about = f"{recipe.model}, trained on {Path(recipe.data).name} ({len(file.classes)} classes)"
     if (accuracy := run.summary.get("accuracy")) is not None:
         about += f"; {accuracy:.2%} right on the {run.summary['split']} split"

@@ -65,6 +65,8 @@ def script_subject(path: Path, function: str = "make_model") -> Subject:
 
 def _run(path: Path) -> ModuleType:
     """Import a script under its own name."""
+    if not path.is_file():
+        raise ScriptError(f"There is no script {path}. Give the path of a Python file that defines make_model.")
     specification = importlib.util.spec_from_file_location(path.stem, path)
     assert specification is not None
     module = importlib.util.module_from_spec(specification)
