@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import webbrowser
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,19 @@ def test_photos_are_opened_and_the_browser_is_told(served: list[dict[str, Any]],
     assert cnnlab("look", "lenet5", digit, "--random").exit_code == 0
     assert [image["name"] for image in served[0]["images"]] == ["digit.png"]
     assert served[0]["opened"] == "http://127.0.0.1:1/?token=x"
+
+
+def test_a_run_whose_data_is_gone_says_so_and_opens(
+    served: list[dict[str, Any]], tiny_run: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(tiny_run.path, folder)
+    recipe = (folder / "recipe.yaml").read_text().replace("data: digits", f"data: {tmp_path / 'gone'}")
+    (folder / "recipe.yaml").write_text(recipe)
+    result = cnnlab("look", folder, "--no-browser")
+    assert result.exit_code == 0
+    assert "The data of copy is not there: name its folder with --data-dir." in result.stderr
+    assert [image["name"] for image in served[0]["images"]] == ["china.jpg", "flower.jpg"]
 
 
 def test_two_networks_are_side_by_side(served: list[dict[str, Any]]) -> None:

@@ -56,6 +56,8 @@ def look(
     microscope = _open(run, list(photos or []), other=other, random=random, data_dir=data_dir)
     for subject in microscope.subjects:
         typer.echo(f"network: {subject.classifier.about}", err=True)
+        if subject.run is not None and subject.units is None:
+            typer.echo(f"The data of {subject.run.name} is not there: name its folder with --data-dir.", err=True)
     if save is not None:
         from cnnlab.microscope.saved import save_page
 

@@ -118,11 +118,17 @@ class Player:
         witness.first = before is None
         record = self.passes.run(image, witness)
         if tuple(op.name for op in record.ops) != self.graph.names:
-            raise ModelError("The network computes other operations for this image than for the first one.")
+            raise ModelError(
+                "The network computes other operations for this image than for the first one, whose graph is shown. "
+                "Choose another image, or open the microscope with this one as the first."
+            )
         result.arguments |= self._named(record, witness.arguments)
         result.logits = result.outputs[self.graph.output].flatten()
         if not torch.isfinite(result.logits).all():
-            raise ModelError("The outputs of the network are not finite for this image.")
+            raise ModelError(
+                "The outputs of the network are not finite for this image: look for NaN or infinity in its weights and "
+                "in the image."
+            )
         return result
 
     def _factors(self, changes: Sequence[Change]) -> dict[str, dict[int, float]]:

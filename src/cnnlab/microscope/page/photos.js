@@ -22,6 +22,7 @@ export function origin_of(image) {
 /** Add a file as an image and look at it. */
 export async function add_file(store, file) {
   try {
+    if (!file.size) throw new AskError("bad_request", `${file.name} is an empty file. Choose a JPEG or PNG file.`);
     const request = { do: "add_image", name: file.name || "pasted picture" };
     if (file.size > LARGEST_FILE) request.pixels = await smaller_pixels(file);
     else {
