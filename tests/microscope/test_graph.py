@@ -98,6 +98,31 @@ def test_a_changed_channel_changes_the_answer_as_a_hook_of_torch_does(factor: fl
     assert not torch.allclose(changed, plain)
 
 
+def test_a_changed_channel_of_a_view_leaves_other_branches_as_they_are() -> None:
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 4, 1)
+            self.last = nn.Linear(16, 3)
+
+        def forward(self, images):
+            x = self.conv(images)
+            return self.last(x.transpose(1, 2).flatten(1)) + x.mean((2, 3))[:, :3]
+
+    torch.manual_seed(0)
+    model = Branches().eval()
+    image = torch.randn(1, 1, 2, 2)
+    player = Player(model, image)
+    move = next(node for node in player.graph.nodes.values() if node.kind == "move")
+    changed = player.result("a", image, [Change(move.id, 1, 0.0)]).logits
+    with torch.no_grad():
+        x = model.conv(image)
+        moved = to_view(x.transpose(1, 2).flatten(1) if move.shape == (16,) else x.transpose(1, 2)).clone()
+        moved[1] = 0
+        expected = model.last(moved.reshape(1, 16)) + x.mean((2, 3))[:, :3]
+    torch.testing.assert_close(changed, expected[0])
+
+
 def test_arguments_are_those_before_an_operation_in_place() -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(8, 2)).eval()
     image = torch.randn(1, 1, 4, 4)

@@ -182,11 +182,15 @@ class _Witness(Observer):
         if nodes and (self._has_room or any(node.id in self.wanted for node in nodes)):
             self.arguments[position] = tree_map(self._kept, (tuple(arguments), dict(keywords)))
 
-    def after(self, position: int, output: Any) -> None:
+    def after(self, position: int, output: Any) -> Any:
+        nodes = self.nodes.get(position, ())
+        if any(node.kind == "move" and node.id in self.factors for node in nodes):
+            # A view is scaled alone: what it is a view of may have other users.
+            output = tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, output)
         tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
         for tensor in tensors:  # an operation in place, perhaps on a view, may have changed what was copied
             self._copies.pop(tensor.untyped_storage()._cdata, None)
-        for node in self.nodes.get(position, ()):
+        for node in nodes:
             tensor = tensors[node.output]
             for channel, factor in self.factors.get(node.id, {}).items():
                 channel_of(tensor, channel, node.channels_last).mul_(factor)
@@ -194,6 +198,7 @@ class _Witness(Observer):
                 self.result.thumbnails[node.id] = thumbnail(to_view(tensor, node.channels_last))
             if node.id in self.needed or self._has_room:
                 self.result.outputs[node.id] = self._kept(tensor)
+        return output
 
     @property
     def _has_room(self) -> bool:

@@ -81,13 +81,17 @@ class Observer:
             arguments, keywords: what the operation is called with, with tensors; an in-place one changes them.
         """
 
-    def after(self, position: int, output: Any) -> None:
+    def after(self, position: int, output: Any) -> Any:
         """Look at what an operation returned; what is written into its tensors is what the network goes on with.
 
         Args:
             position: position of the operation in the pass.
-            output: a tensor, or a tuple with tensors.
+            output: a tensor, or a tuple with tensors. That of a view shares its memory with what it is a view of.
+
+        Returns:
+            What the network goes on with instead, of the same form; None for the output itself.
         """
+        return None
 
 
 class Recorder(TorchDispatchMode):
@@ -186,7 +190,8 @@ class Recorder(TorchDispatchMode):
             self.observer.before(len(self.ops), args, kwargs)
         out = func(*args, **kwargs)
         if self.observer is not None:
-            self.observer.after(len(self.ops), out)
+            replacement = self.observer.after(len(self.ops), out)
+            out = out if replacement is None else replacement
         op = Op(func, value_args, value_kwargs, [], self.stack[-1])
         if func._overloadpacket in flop_registry:
             op.macs = flop_registry[func._overloadpacket](*args, **kwargs, out_val=out) // 2
