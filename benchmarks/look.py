@@ -87,6 +87,9 @@ def walk(browser: Browser, target: str) -> dict[str, float]:
     with command(target) as (address, started):
         page.goto(address)
         measured["first picture"] = until(page, lambda: page.evaluate(PAINTED, OVERVIEW)) - started
+        if page.locator(".block.group").count():  # what follows is about single layers
+            page.locator("button", has_text="Unfold all").click()
+            until(page, lambda: not page.locator(".block.group").count())
         layers = page.evaluate(
             "() => [...document.querySelectorAll('.block:not(.group)[data-id]')].map(b => b.dataset.id)"
         )
@@ -105,8 +108,6 @@ def walk(browser: Browser, target: str) -> dict[str, float]:
             page.evaluate("layer => { location.hash = `#/layer/${encodeURIComponent(layer)}`; }", layer)
             until(page, lambda: page.evaluate("selector => !!document.querySelector(selector)", SHEET))
             times.append(time.perf_counter() - begun)
-            page.evaluate("() => { location.hash = '#/'; }")
-            until(page, lambda: page.evaluate(PAINTED, OVERVIEW))
         measured["next layer"] = statistics.median(times) if times else float("nan")
     measured["layers"] = len(times)
     measured["megabytes of the walk"] = sum(received) / 1e6
