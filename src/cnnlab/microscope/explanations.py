@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from cnnlab.explain.method import attribute, explanations
 from cnnlab.explain.probe import Probe
 from cnnlab.microscope.graph import NetworkGraph
 from cnnlab.runs.classifier import Classifier
+from cnnlab.tracing.hooks import calling_before_modules
 
 Cancelled = Callable[[], bool]
 
@@ -100,11 +101,9 @@ def ending_when(cancelled: Cancelled, model: nn.Module) -> Iterator[None]:
         ProtocolError: ``cancelled``, from the module that begins after ``cancelled`` has become true.
     """
 
-    def ask(module: nn.Module, inputs: Any) -> None:
+    def ask() -> None:
         if cancelled():
             raise ProtocolError("cancelled", "Nobody waits for it any more.")
 
-    with ExitStack() as stack:
-        for module in model.modules():
-            stack.enter_context(module.register_forward_pre_hook(ask))
+    with calling_before_modules(model, ask):
         yield

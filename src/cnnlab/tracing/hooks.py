@@ -105,6 +105,20 @@ def replacing_output(model: nn.Module, name: str, replace: Callable[[tuple[Any, 
         yield
 
 
+@contextmanager
+def calling_before_modules(model: nn.Module, call: Callable[[], None]) -> Iterator[None]:
+    """Call a function before every module of a network runs while the context is open; its exception ends the pass.
+
+    Args:
+        model: any module.
+        call: the function.
+    """
+    with ExitStack() as stack:
+        for module in model.modules():
+            stack.enter_context(module.register_forward_pre_hook(lambda module, inputs: call()))
+        yield
+
+
 def _output_hook(record: Recording, name: str) -> Callable[[nn.Module, Any, Any], Any]:
     def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
         leaves, structure = tree_flatten(output)
