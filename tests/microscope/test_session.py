@@ -114,6 +114,12 @@ def test_values_that_a_view_changes_in_place_are_those_at_the_time() -> None:
     numbers(microscope, scene, 60)
 
 
+def test_one_logit_is_a_probability_by_the_sigmoid() -> None:
+    microscope, scene = microscope_of(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 1)), 1, 4, 4)
+    answer = microscope.handle(complete("answer", scene=scene))
+    assert answer["top"][0]["probability"] == pytest.approx(1 / (1 + np.exp(-answer["logits"][0])), rel=1e-6)
+
+
 def test_an_image_is_added_by_its_contents(resnet) -> None:
     microscope, scene = resnet
     pixels = np.random.default_rng(0).integers(0, 255, (28, 28, 3), np.uint8)

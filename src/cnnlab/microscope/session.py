@@ -13,6 +13,7 @@ import torch
 
 import cnnlab
 from cnnlab.errors import ProtocolError, UsageError
+from cnnlab.explain.checks import probabilities
 from cnnlab.microscope.arithmetic import to_view, work_out
 from cnnlab.microscope.epochs import at_epoch, history
 from cnnlab.microscope.explanations import Cancelled, explanation, explanation_methods
@@ -25,7 +26,6 @@ from cnnlab.microscope.visualisation import unit_visualisation
 from cnnlab.microscope.words import all_words
 from cnnlab.runs.classifier import Classifier
 from cnnlab.runs.folder import RunFolder
-from cnnlab.training.metrics import softmax
 
 PROTOCOL = 1
 _TOP = 5  # classes of an answer that are named
@@ -176,13 +176,13 @@ class Microscope:
         scene = request["scene"]
         logits = self.result(scene)[1].logits.numpy()
         classifier = self.player(scene["model"], scene["epoch"])[0]
-        probabilities = softmax(logits[None].astype(np.float64))[0]
-        top = np.argsort(-probabilities, kind="stable")[:_TOP].tolist()
+        shares = probabilities(torch.from_numpy(logits)[None])[0].numpy()
+        top = np.argsort(-shares, kind="stable")[:_TOP].tolist()
         return {
             "logits": logits,
-            "probabilities": probabilities.astype(np.float32),
+            "probabilities": shares.astype(np.float32),
             "top": [
-                {"index": index, "name": classifier.classes[index], "probability": float(probabilities[index])}
+                {"index": index, "name": classifier.classes[index], "probability": float(shares[index])}
                 for index in top
             ],
         }

@@ -100,7 +100,7 @@ function check_place(step, at) {
 }
 
 function answer_of(logits, classes) {
-  const probabilities = softmax_of(logits);
+  const probabilities = logits.length === 1 ? [1 / (1 + Math.exp(-logits[0]))] : softmax_of(logits);
   const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]).slice(0, 5);
   return {
     logits,
