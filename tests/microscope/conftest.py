@@ -38,9 +38,12 @@ def until(page: Any, code: str, argument: Any = None, seconds: float = 60) -> No
         page.wait_for_timeout(150)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Chromium, driven by playwright; the tests are skipped where either is missing."""
+    """Chromium, driven by playwright; the tests are skipped where either is missing.
+
+    Playwright holds the event loop of the thread as long as it is open, so that modules follow one another.
+    """
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     path = next(filter(None, map(shutil.which, _NAMES)), None)
     if path is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import shutil
 import sys
 from typing import Any
 
@@ -154,11 +153,7 @@ def test_a_cell_shows_the_widget() -> None:
 
 
 @pytest.mark.slow
-def test_the_page_of_the_widget_asks_through_its_model(network: nn.Module) -> None:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("Chromium is not installed")
+def test_the_page_of_the_widget_asks_through_its_model(network: nn.Module, browser: Any) -> None:
     widget = look(network, torch.rand(1, 8, 8))
     asked: list[str] = []
 
@@ -183,18 +178,16 @@ def test_the_page_of_the_widget_asks_through_its_model(network: nn.Module) -> No
         const widget = await import(address);
         window.clean = await widget.default.render({ model, el: document.body });
     }"""
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page()
-        errors: list[str] = []
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.expose_function("to_python", to_python)
-        page.set_content(f"<!doctype html><style>{widget._css}</style><body></body>")
-        page.evaluate(show, widget._esm)
-        page.wait_for_selector(".microscope .view canvas")
-        page.wait_for_timeout(500)
-        assert errors == []
-        assert {"open", "overview", "image"} <= set(asked)
-        page.evaluate("window.clean()")
-        assert page.query_selector(".microscope") is None
-        browser.close()
+    page = browser.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.expose_function("to_python", to_python)
+    page.set_content(f"<!doctype html><style>{widget._css}</style><body></body>")
+    page.evaluate(show, widget._esm)
+    page.wait_for_selector(".microscope .view canvas")
+    page.wait_for_timeout(500)
+    assert errors == []
+    assert {"open", "overview", "image"} <= set(asked)
+    page.evaluate("window.clean()")
+    assert page.query_selector(".microscope") is None
+    page.close()

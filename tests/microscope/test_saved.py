@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import shutil
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +22,6 @@ from cnnlab.microscope.program import program_of
 from cnnlab.microscope.protocol import complete, decode, key
 from cnnlab.microscope.saved import COMPLETE_BYTES, save_page
 from cnnlab.microscope.session import Microscope
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 class Everything(nn.Module):
@@ -167,19 +164,6 @@ def test_what_a_page_cannot_compute_has_no_program(layer: nn.Module) -> None:
 
 
 # In a browser --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed")
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"]
-        )
-        yield running
-        running.close()
 
 
 class SavedPage:
