@@ -287,3 +287,5 @@ lesson.figure(
     "answers",
     "What the network says to the first test images; where it is wrong, what they are.",
 )
+
+# sphinx_gallery_thumbnail_path = "images/lessons/17_pytorch_three_styles/one_epoch.png"
