@@ -13,6 +13,7 @@ export function engine_number(step, value, at, changes) {
   reply.steps = [...(reply.steps || []), ["= the number", reply.value]].map(([text, number]) => ({ text, value: number }));
   reply.sentence = reply.sentence.replace("{value}", engine_text(reply.value));
   const [, height, width] = step.shape;
+  reply.by_page = true; // the number beside the sum is that of the page's own pass, not torch's
   reply.torch = value(step.id).data[(at[0] * height + at[1]) * width + at[2]];
   const factor = changes.filter((one) => one.node === step.id && one.channel === at[0]).map((one) => one.factor).pop();
   if (factor !== undefined) {

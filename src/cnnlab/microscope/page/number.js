@@ -77,7 +77,7 @@ function value_line(reply) {
   const check = here === null
     ? el("p", { class: "quiet" }, reply.operands.length || reply.formula ? "How this operation computes its numbers is not known here." : "")
     : el("p", { class: fits ? "agrees" : "differs", "data-recomputed": here, "data-torch": reply.torch },
-        `${fits ? "✓" : "✗"} Recomputed on this page from what is shown: ${number_text(here, 6)}. torch has ${number_text(reply.torch, 6)}.`);
+        `${fits ? "✓" : "✗"} Recomputed on this page from what is shown: ${number_text(here, 6)}. ${reply.by_page ? "The pass of this page" : "torch"} has ${number_text(reply.torch, 6)}.`);
   return el("div", { class: "number-value" },
     el("p", { class: "value n" }, number_text(reply.torch, 5)),
     el("div", null, el("p", null, reply.sentence), reply.formula ? el("p", { class: "mono" }, reply.formula) : "",
