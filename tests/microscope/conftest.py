@@ -16,7 +16,7 @@ from cnnlab.microscope import bundle
 from cnnlab.microscope.opening import open_microscope
 from cnnlab.microscope.server import serving
 from cnnlab.microscope.session import Microscope
-from cnnlab.runs import train
+from cnnlab.runs import Classifier, Run, open_classifier, train
 from cnnlab.training import Recipe
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -28,6 +28,17 @@ _ARGUMENTS = (
 )
 
 OpenPage = Callable[..., Any]
+
+
+def never() -> bool:
+    """Say that somebody still waits for the reply."""
+    return False
+
+
+@pytest.fixture(scope="module")
+def classifier(tiny_run: Run) -> Classifier:
+    """The network of the tiny run, on the CPU in float32."""
+    return open_classifier(tiny_run, "cpu", as_trained=False)
 
 
 def until(page: Any, code: str, argument: Any = None, seconds: float = 60) -> None:

@@ -73,7 +73,6 @@ def test_a_script_inside_a_page_does_not_end_it() -> None:
     assert text == 'x = "\\x3c/script>\\x3c!--\\x3cSCRIPT>"; y = a < b; z = "</scr";'
 
 
-@pytest.mark.skipif(not (bundle.PAGE / "main.js").is_file(), reason="the page is not there yet")
 @pytest.mark.parametrize("host", ["server", "saved", "notebook"])
 def test_the_page_itself_keeps_the_rules(host: str) -> None:
     text = bundle.script(host)

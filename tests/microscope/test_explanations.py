@@ -11,16 +11,8 @@ from cnnlab.errors import ProtocolError
 from cnnlab.explain import deletion, explanations, gradcam, insertion, saliency
 from cnnlab.microscope.explanations import explanation, explanation_methods
 from cnnlab.microscope.passes import Player
-from cnnlab.runs import Classifier, Run, open_classifier
-
-
-def never() -> bool:
-    return False
-
-
-@pytest.fixture(scope="module")
-def classifier(tiny_run: Run) -> Classifier:
-    return open_classifier(tiny_run, "cpu", as_trained=False)
+from cnnlab.runs import Classifier
+from tests.microscope.conftest import never
 
 
 @pytest.fixture(scope="module")

@@ -19,17 +19,9 @@ from cnnlab.microscope.passes import Player
 from cnnlab.microscope.samples import Sample, sample_of
 from cnnlab.microscope.units import Statistics, Units, measure, unit_classes, unit_top_images
 from cnnlab.microscope.visualisation import unit_visualisation
-from cnnlab.runs import Classifier, Run, open_classifier
+from cnnlab.runs import Classifier, Run
 from cnnlab.zoo import create_model, models
-
-
-def never() -> bool:
-    return False
-
-
-@pytest.fixture(scope="module")
-def classifier(tiny_run: Run) -> Classifier:
-    return open_classifier(tiny_run, "cpu", as_trained=False)
+from tests.microscope.conftest import never
 
 
 @pytest.fixture(scope="module")

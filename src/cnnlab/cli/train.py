@@ -83,11 +83,15 @@ def train(
     chosen = start.with_overrides(settings, **{key: value for key, value in options.items() if value is not None})
     if find_lr:
         _find_lr(chosen, out, as_json)
-        return
+    else:
+        _fit(chosen, out, tensorboard, as_json)
+
+
+def _fit(recipe: Recipe, out: Path | None, tensorboard: bool, as_json: bool) -> None:
     from cnnlab.runs import Recorder
     from cnnlab.training import fit
 
-    run_to_end(fit(chosen), Recorder(out), tensorboard, as_json)
+    run_to_end(fit(recipe), Recorder(out), tensorboard, as_json)
 
 
 def _find_lr(recipe: Recipe, out: Path | None, as_json: bool) -> None:

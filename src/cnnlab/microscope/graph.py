@@ -153,7 +153,7 @@ class _Source:
     Attributes:
         draft: the draft that made them; None for the image.
         made: shape in which they were made.
-        index: for each element of the tensor the position among the numbers that were made, -1 for padding; None where
+        index: positions of the tensor's elements among the numbers that were made, -1 for padding; None where
             nothing was moved.
         move, position: the last operation that moved them, and its position in the pass.
         output: number of the tensor among the outputs of that operation.

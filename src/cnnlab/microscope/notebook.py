@@ -32,13 +32,10 @@ def look(
     """Look inside a network in a cell of a notebook: every layer, channel and number for a photo.
 
     Args:
-        source: a run or its folder, a model file, the name of a network (its public weights), a classifier, any module
-            that takes images and returns logits, or a microscope that is open.
-        photos: paths of photos, arrays, or for a module tensors (C, H, W) as it takes them. Without photos the images
-            are a few per class of the data that the run is tested on, or two photos that come with scikit-learn.
-        other: a second network that knows the same classes, side by side.
-        random: whether the name of a network means random weights.
-        data_dir: folder where data sets are looked for first.
+        source: a microscope that is open, or what :func:`~cnnlab.microscope.opening.open_microscope` takes: a run, the
+            name of a network, any module that takes images and returns logits.
+        photos: paths of photos, arrays, or for a module tensors (C, H, W) as it takes them.
+        other, random, data_dir: see :func:`~cnnlab.microscope.opening.open_microscope`.
 
     Returns:
         The widget; as the last line of a cell it is shown.

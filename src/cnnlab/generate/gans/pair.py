@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnnlab.errors import UnknownNameError, UsageError
+from cnnlab.errors import ShapeError, UnknownNameError, UsageError
 from cnnlab.registry import Entry, Registry
 from cnnlab.tracing.hooks import evaluating
 
@@ -69,6 +69,24 @@ def generate(generator: nn.Module, noise: Tensor, batch_size: int = 250) -> Tens
 def to_pixels(images: Tensor) -> Tensor:
     """Return float images within -1..1 as uint8 images within 0..255, of the same shape."""
     return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def doublings_to(name: str, image_size: int) -> int:
+    """Return how often 4x4 maps are doubled to make images whose side is 8, 16, 32, 64 or 128 pixels.
+
+    Args:
+        name: name of the pair of networks, for the message.
+        image_size: side of an image in pixels.
+
+    Raises:
+        ShapeError: the side is another one.
+    """
+    doublings = (image_size // 4).bit_length() - 1
+    if image_size != 4 << doublings or not 1 <= doublings <= 5:
+        raise ShapeError(
+            f"{name} makes images whose side is 8, 16, 32, 64 or 128 pixels, not {image_size}. Set image_size=32."
+        )
+    return doublings
 
 
 # Registry ------------------------------------------------------------------------------------------------------------

@@ -25,21 +25,11 @@ from cnnlab.microscope.arithmetic.operands import Question, Reply, reply_of
 
 Family = Callable[[Question], Reply | None]
 
-_FAMILIES: dict[str, Family] = {}
-for _module in (
-    activations,
-    attention,
-    convolution,
-    elementwise,
-    moves,
-    norms,
-    pooling,
-    products,
-    reductions,
-    resizing,
-    softmax,
-):
-    _FAMILIES |= _module.OPERATIONS
+_FAMILIES: dict[str, Family] = {
+    **activations.OPERATIONS, **attention.OPERATIONS, **convolution.OPERATIONS, **elementwise.OPERATIONS,
+    **moves.OPERATIONS, **norms.OPERATIONS, **pooling.OPERATIONS, **products.OPERATIONS, **reductions.OPERATIONS,
+    **resizing.OPERATIONS, **softmax.OPERATIONS,
+}  # fmt: skip
 
 
 def work_out(
@@ -62,9 +52,9 @@ def work_out(
         at: channel, row and column of the number in the view of the output (``axes``).
         sources: names of the nodes and parameters that the arguments come from, by argument; None for one that comes
             from neither, a list for a list of tensors.
-        moved: for the last of several operations that move the output of a node about: the shape of that output, for
-            each number of the last output its position in that one, -1 for one that was filled in, and whether its
-            channels are the last of four dimensions.
+        moved: facts about a node's output that several operations have moved about, of which this is the last: the
+            shape of that output; the position in it of each number of the last output, -1 for one that was filled in;
+            and whether its channels are the last of four dimensions.
         channels_last: whether the channels of an output of four dimensions are the last of them.
 
     Returns:

@@ -60,7 +60,7 @@ def over_all_steps(question: Question, shape: Sequence[int], positions: Tensor, 
     Args:
         question: the question, about the last of the operations.
         shape: shape of the node's output.
-        positions: for each number of the last output its position in the node's, -1 for one that was filled in.
+        positions: positions in the node's output of the numbers of the last output, -1 for one that was filled in.
         channels_last: whether the channels of the node's output are the last of four dimensions.
     """
     reply = move(question)

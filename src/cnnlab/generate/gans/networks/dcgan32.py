@@ -21,8 +21,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from cnnlab.errors import ShapeError
-from cnnlab.generate.gans.pair import Gan, register_gan
+from cnnlab.generate.gans.pair import Gan, doublings_to, register_gan
 
 
 class Generator(nn.Module):
@@ -83,11 +82,7 @@ def dcgan32(noise_size: int, channels: int, image_size: int, *, width: int = 32)
     Raises:
         ShapeError: the networks cannot make images of this size.
     """
-    doublings = (image_size // 4).bit_length() - 1
-    if image_size != 4 << doublings or not 1 <= doublings <= 5:
-        raise ShapeError(
-            f"dcgan32 makes images whose side is 8, 16, 32, 64 or 128 pixels, not {image_size}. Set image_size=32."
-        )
+    doublings = doublings_to("dcgan32", image_size)
     gan = Gan(
         Generator(noise_size, channels, doublings, width),
         Discriminator(channels, doublings, width),
