@@ -88,12 +88,16 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def write_pictures(run: GanFolder, folder: Path, names: Sequence[str]) -> None:
-    """Write the samples of a run and the figures named in few colours, so that the files are small."""
+    """Write the samples of a run, and the figures named in few colours, so that the files are small."""
     name = run.recipe.name
     pictures = {"samples": run.sample_files()[-1]} | {figure: run.figures / f"{figure}.png" for figure in names}
     for title, file in pictures.items():
         with Image.open(file) as picture:
-            colours = picture.convert("RGB").quantize(64, dither=Image.Dither.NONE)
+            # Samples in colour would lose their shades with the few colours that a chart needs.
+            in_colour = title == "samples" and run.recipe.channels == 3
+            colours = picture.convert("RGB")
+            if not in_colour:
+                colours = colours.quantize(64, dither=Image.Dither.NONE)
             colours.save(folder / f"{name}-{title}.png", optimize=True)
     animation = run.figures / "samples.gif"
     if names and animation.stat().st_size <= GIF_BYTES:
