@@ -224,8 +224,12 @@ def test_a_checked_request_passes_the_check_unchanged() -> None:
         ({"do": "answer", "scene": {"image": "a", "model": 10**30}}, '"scene.model" is 1000'),
         ({"do": "answer", "scene": {"image": "a", "changes": [3]}}, '"scene.changes[0]" is 3; expected an object'),
         (
+            {"do": "answer", "scene": {"image": "a", "changes": [{"node": "n", "channel": 1, "factor": -1e9}]}},
+            '"scene.changes[0].factor" is -1000000000.0; expected a number from -100 to 100',
+        ),
+        (
             {"do": "answer", "scene": {"image": "a", "changes": [{"node": "n", "channel": 1, "factor": math.inf}]}},
-            '"scene.changes[0].factor" is Infinity; expected a finite number',
+            '"scene.changes[0].factor" is Infinity; expected a number from -100 to 100',
         ),
         ({"do": "answer", "scene": {"image": "a", "changes": [{}] * 5000}}, "at most 4096 changes"),
         ({"do": "number", "scene": SCENE, "node": "x", "at": [1, 2]}, "expected three whole numbers: channel, y, x"),

@@ -125,6 +125,11 @@ class Player:
         result.arguments |= self._named(record, witness.arguments)
         result.logits = result.outputs[self.graph.output].flatten()
         if not torch.isfinite(result.logits).all():
+            if changes:
+                raise ModelError(
+                    "The outputs of the network are not finite with the changed channels. Give them smaller factors, "
+                    "or take the changes back."
+                )
             raise ModelError(
                 "The outputs of the network are not finite for this image: look for NaN or infinity in its weights and "
                 "in the image."

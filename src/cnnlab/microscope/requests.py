@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from cnnlab.errors import ProtocolError, did_you_mean
 
 MOST_CHANGES = 4096  # channels that a scene may change
+LARGEST_FACTOR = 100  # of a changed channel, in size; the page has it too (address.js)
 ENVELOPE = ("ticket", "lane")  # fields that say how a request is handled, not what is computed
 _BIGGEST = 2**31 - 1
 
@@ -46,7 +47,9 @@ class Change(_Part):
 
     node: Node
     channel: Index
-    factor: float = Field(description="a finite number")
+    factor: float = Field(
+        ge=-LARGEST_FACTOR, le=LARGEST_FACTOR, description=f"a number from {-LARGEST_FACTOR} to {LARGEST_FACTOR}"
+    )
 
 
 class Scene(_Part):

@@ -1,5 +1,7 @@
 // Addresses: #/layer/ID/CHANNEL/y,x?image=..&epoch=..&changes=node:channel:factor,.. <-> view and scene.
 
+const LARGEST_FACTOR = 100; // of a changed channel, in size, as in requests.py
+
 function id_text(id) {
   return encodeURIComponent(id).replaceAll("%3A", ":");
 }
@@ -71,7 +73,7 @@ function parsed_scene(query, prefix, state) {
     model: has_model ? model : 0,
     epoch: subject.epochs.includes(epoch) ? epoch : null,
     image: has_image ? image : state.images.length ? state.images[0].id : null,
-    changes: changes.filter((c) => has_channel(subject, c) && Number.isFinite(c.factor)),
+    changes: changes.filter((c) => has_channel(subject, c) && Math.abs(c.factor) <= LARGEST_FACTOR),
   };
 }
 
