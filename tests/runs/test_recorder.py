@@ -157,7 +157,7 @@ def test_a_killed_process_loses_at_most_an_epoch(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_saves_says_how_to_go_on_and_exits_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def with_ctrl_c(recipe: Recipe) -> Iterator[Event]:
+    def with_ctrl_c(recipe: Recipe, clock: None) -> Iterator[Event]:
         for event in fit(recipe):
             yield event
             if isinstance(event, StepDone) and event.step == 3:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
+import time
 from typing import Any
 
 import typer
@@ -17,6 +18,9 @@ from typer.core import TyperGroup
 
 from cnnlab.cli._errors import refuse_addresses, said_by_another_process
 from cnnlab.errors import CnnlabError
+
+STARTED = time.perf_counter()
+"""The moment at which the command began, for a training that may take so many minutes in all."""
 
 
 class _Commands(TyperGroup):

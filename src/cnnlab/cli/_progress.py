@@ -84,8 +84,7 @@ def _bar(events: Iterator[Any], console: Console, line: Callable[[Event], str]) 
         for event in events:
             if isinstance(event, Started):
                 _say_notes(event, console)
-                total = event.epochs * event.steps_per_epoch
-                begun = event.session.epoch * event.steps_per_epoch + event.session.step
+                total, begun = _length(event)
                 bar.begin(total, begun)
                 bar.show(begun, f"epoch 1/{event.epochs}", "")
                 epochs, per_epoch, since = event.epochs, event.steps_per_epoch, time.monotonic()
@@ -98,7 +97,11 @@ def _bar(events: Iterator[Any], console: Console, line: Callable[[Event], str]) 
                 if bar.due():
                     rate = images / max(time.monotonic() - since, 1e-9)
                     numbers = f"{event.numbers}{accuracy}  {rate:,.0f} images/s"
-                    bar.show((event.epoch - 1) * per_epoch + event.step, f"epoch {event.epoch}/{epochs}", numbers)
+                    session = event.session
+                    if session.clock:
+                        bar.show(round(total * session.time_share), f"epoch {event.epoch}", numbers)
+                    else:
+                        bar.show((event.epoch - 1) * per_epoch + event.step, f"epoch {event.epoch}/{epochs}", numbers)
             elif text := line(event):
                 if isinstance(event, EpochDone) and not math.isnan(event.val_accuracy):
                     accuracy = f"  {event.split} {event.val_accuracy:.2%}"
@@ -108,6 +111,14 @@ def _bar(events: Iterator[Any], console: Console, line: Callable[[Event], str]) 
             else:
                 bar.stop()
             yield event
+
+
+def _length(event: Started) -> tuple[int, int]:
+    """Return the length of the bar and how much of it was done earlier: in steps, or in shares of the time."""
+    session = event.session
+    if session.clock:
+        return 1000, 0
+    return event.epochs * event.steps_per_epoch, session.epoch * event.steps_per_epoch + session.step
 
 
 def _say_notes(event: Started, console: Console) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cnnlab.cli import STARTED
 from cnnlab.cli._options import (
     DataDir,
     DeviceOfRecipe,
@@ -25,6 +27,9 @@ from cnnlab.errors import UsageError
 
 if TYPE_CHECKING:
     from cnnlab.training import Recipe
+
+# Writing a report takes about as much work as this many times loading the libraries.
+REPORT_WORK = 2.0
 
 
 def train(
@@ -55,6 +60,10 @@ def train(
     unfreeze_at: Annotated[
         int | None, typer.Option(min=1, metavar="EPOCH", help="Train everything after this many epochs.")
     ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="End after so many minutes: the clock decides the epochs and the learning rate."),
+    ] = None,
     find_lr: Annotated[
         bool, typer.Option("--find-lr", help="Only look for a learning rate: figure, suggestion.")
     ] = False,
@@ -66,7 +75,8 @@ def train(
     Examples: `cnnlab train epochs=5` · `cnnlab train resnet18 --data cifar10` · `cnnlab train --data photos/` ·
     `cnnlab train --recipe lenet5-mnist seed=1 augment.crop=2` ·
     `cnnlab train --data photos/ --weights imagenet --freeze backbone` ·
-    `cnnlab train epochs=8 keep_epochs=all` (keeps the weights after every epoch too)
+    `cnnlab train epochs=8 keep_epochs=all` (keeps the weights after every epoch too) ·
+    `cnnlab train resnet20 --data cifar10 --minutes 4`
     """
     from cnnlab.training.shipped import choose_recipe
 
@@ -77,7 +87,7 @@ def train(
     written = dict(text.split("=", 1) for text in settings)
     weights, freeze = weights or written.get("weights"), freeze or written.get("freeze")
     start = choose_recipe(names[0] if names else None, data, recipe, weights=weights, freeze=freeze)
-    options = {"weights": absolute_weights(weights), "freeze": freeze, "unfreeze_at": unfreeze_at}
+    options = {"weights": absolute_weights(weights), "freeze": freeze, "unfreeze_at": unfreeze_at, "minutes": minutes}
     options |= {"seed": seed, "device": device, "data_dir": str(data_dir.resolve()) if data_dir else None}
     options |= reading_of(layout, label_column, file_column)
     chosen = start.with_overrides(settings, **{key: value for key, value in options.items() if value is not None})
@@ -90,8 +100,13 @@ def train(
 def _fit(recipe: Recipe, out: Path | None, tensorboard: bool, as_json: bool) -> None:
     from cnnlab.runs import Recorder
     from cnnlab.training import fit
+    from cnnlab.training.clock import Clock
 
-    run_to_end(fit(recipe), Recorder(out), tensorboard, as_json)
+    # Who gives a training four minutes waits for the command, not only for the steps.
+    clock = None
+    if recipe.minutes and recipe.by_clock:
+        clock = Clock(60 * recipe.minutes, STARTED, reserve=REPORT_WORK * time.process_time())
+    run_to_end(fit(recipe, clock=clock), Recorder(out), tensorboard, as_json)
 
 
 def _find_lr(recipe: Recipe, out: Path | None, as_json: bool) -> None:

@@ -98,6 +98,8 @@ class Recorder(EventRecorder[RunFolder]):
         session = event.session
         metrics = {"epoch": event.kept_epoch, "split": event.split, "accuracy": event.accuracy, "loss": event.loss}
         self._write_model(session, metrics)
+        if session.clock:
+            self.run.write_recipe(session.recipe)  # with the number of epochs there was time for
         split = session.data.splits()[event.split]
         self.run.write_scores(event.logits, event.labels, session.data.classes, event.split, split.names)
         self.run.update_summary(
@@ -108,6 +110,7 @@ class Recorder(EventRecorder[RunFolder]):
             accuracy=event.accuracy,
             loss=event.loss,
             kept_epoch=event.kept_epoch,
+            epochs=session.recipe.total_epochs,
             epochs_done=session.epoch,
             selected_on="val" if session.selects else None,
             seconds=event.seconds,

@@ -17,6 +17,7 @@ from cnnlab.data.file_contents import shared_files
 from cnnlab.errors import DataError, RecipeError, TrainingError, UsageError
 from cnnlab.hardware import Precision, choose_device
 from cnnlab.training import distributed
+from cnnlab.training.clock import Clock
 from cnnlab.training.feature_cache import caches_features, plan_cache
 from cnnlab.training.optim import EMA, make_optimizer
 from cnnlab.training.precision import choose_precision, to_memory_format
@@ -37,12 +38,20 @@ from cnnlab.zoo import (
     weights_preprocess,
 )
 
+# The time of the trial that chooses the precision, in seconds and as a share of the time of a training by the clock.
+TRIAL_SECONDS, TRIAL_SHARE = 2.0, 0.02
+
 Shape = tuple[int, int, int]
 """Channels, height and width of an image as the network takes it."""
 
 
 def prepare(
-    recipe: Recipe, data: ImageData | None = None, *, model: Network | None = None, load_weights: bool = True
+    recipe: Recipe,
+    data: ImageData | None = None,
+    *,
+    model: Network | None = None,
+    load_weights: bool = True,
+    clock: Clock | None = None,
 ) -> Session:
     """Build everything that ``recipe`` names: data, network, optimizer, loaders; decide precision by a trial.
 
@@ -51,11 +60,15 @@ def prepare(
         data: the images to use instead of loading ``recipe.data``.
         model: the network to train instead of building the one of the recipe; it takes images of the same shape.
         load_weights: False leaves the weights of the recipe aside, because a saved state will replace them.
+        clock: the time of a training whose recipe gives it minutes; from now on when ``None``.
 
     Raises:
         TrainingError: the recipe and the data do not fit together.
         DataError, ModelError, DeviceError: from the parts.
     """
+    if recipe.by_clock and clock is None:
+        assert recipe.minutes
+        clock = Clock(60 * recipe.minutes)
     device = _start_device(recipe)
     data = _load_data(recipe, data)
     shape, size_note = _input_shape(recipe, data)
@@ -64,7 +77,8 @@ def prepare(
     if freeze:
         freeze.apply(model)
     _check_batch_size(recipe, model, freeze)
-    precision = distributed.broadcast(choose_precision(recipe, model, shape, len(data.classes), device))
+    trial = min(TRIAL_SECONDS, TRIAL_SHARE * clock.seconds) if clock else TRIAL_SECONDS
+    precision = distributed.broadcast(choose_precision(recipe, model, shape, len(data.classes), device, trial))
     to_memory_format(model, precision.memory_format)
     feature_shape = plan_cache(recipe, data, model, shape, device)
     notes = [*_data_notes(data), *size_note, _network_note(recipe, model, shape), *_unused_notes(recipe)]
@@ -90,6 +104,7 @@ def prepare(
         train_loader=_train_loader(recipe, data, preprocess, device, precision),
         val_loader=None,
         position=Position(torch.zeros(3, dtype=sum_type(device), device=device)),
+        clock=clock,
         freeze=freeze,
         feature_shape=feature_shape,
         notes=notes,

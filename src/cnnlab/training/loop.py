@@ -25,6 +25,7 @@ from cnnlab.errors import TrainingError
 from cnnlab.hardware import out_of_memory
 from cnnlab.training import distributed
 from cnnlab.training.build import prepare
+from cnnlab.training.clock import EVALUATION_SHARE, Clock
 from cnnlab.training.evaluation import evaluate, loss_and_accuracy, outputs_of
 from cnnlab.training.events import EpochDone, Event, FeaturesComputed, Finished, Started, StepDone
 from cnnlab.training.feature_cache import Body, FeatureLoader
@@ -38,21 +39,27 @@ from cnnlab.training.transfer import trained_tail
 # A GPU and other processes are asked only this often whether the loss is still a number: each look waits for them.
 CHECK_EVERY = 10
 
+# The number of steps of a training that the clock ends, as long as nothing is known about it.
+MANY_STEPS = 1_000_000
 
-def fit(recipe: Recipe, *, data: ImageData | None = None, session: Session | None = None) -> Iterator[Event]:
+
+def fit(
+    recipe: Recipe, *, data: ImageData | None = None, session: Session | None = None, clock: Clock | None = None
+) -> Iterator[Event]:
     """Train as ``recipe`` says, yielding an event per step and per epoch.
 
     Args:
         recipe: the recipe of the training.
         data: the images to use instead of loading ``recipe.data``.
         session: the state to go on from instead of starting anew (see :func:`cnnlab.training.build.prepare`).
+        clock: the time of a training whose recipe gives it minutes; from now on when ``None``.
 
     Raises:
         TrainingError: the recipe and the data do not fit together.
         DivergedError: the loss is not a number any more.
         DataError, ModelError, DeviceError: from building what the recipe names.
     """
-    session = session or prepare(recipe, data)
+    session = session or prepare(recipe, data, clock=clock)
     recipe = session.recipe
     yield Started(
         session,
@@ -63,11 +70,12 @@ def fit(recipe: Recipe, *, data: ImageData | None = None, session: Session | Non
     )
     if session.feature_shape and not session.on_features:
         yield from cache_features(session, session.feature_shape)
-    while session.epoch < recipe.total_epochs and not session.out_of_patience:
+    start_clock(session)
+    while not (session.at_end or session.out_of_patience):
         unfreeze_when_due(session)
         yield from train_epoch(session)
         yield finish_epoch(session)
-    yield finish_run(session, "early_stopping" if session.epoch < recipe.total_epochs else "completed")
+    yield finish_run(session, "completed" if session.at_end else "early_stopping")
 
 
 def train_epoch(session: Session) -> Iterator[StepDone]:
@@ -76,8 +84,10 @@ def train_epoch(session: Session) -> Iterator[StepDone]:
     position, rank, world = session.position, distributed.rank(), distributed.world()
     started = time.perf_counter()
     for batch in loader.epoch(position.epoch, start_step=position.step):
+        if session.look_at_clock() >= 1 and position.step:  # an epoch that has begun has a step
+            break
         total_step = position.epoch * len(loader) + position.step
-        lr = learning_rate(recipe, total_step, len(loader))
+        lr = rate_at(session, total_step)
         set_learning_rate(session.optimizer, lr)
         images = loader.images_in(position.step)
         # Processes average their gradients as equals, so one with a smaller part of a batch must count less.
@@ -107,6 +117,28 @@ def train_epoch(session: Session) -> Iterator[StepDone]:
         position.epoch_seconds, started = position.epoch_seconds + now - started, now
         yield StepDone(session, position.epoch + 1, position.step, len(batch.labels), lr, loss)
         started = time.perf_counter()  # what the consumer did is not training time
+        if session.clock:
+            session.clock.step_done(len(batch.labels))  # but it is time all the same
+    session.look_at_clock()
+
+
+def start_clock(session: Session) -> None:
+    """Begin to count the time of the steps, where the clock decides when the training ends."""
+    if session.clock:
+        final = [session.data.val, session.data.test] if session.selects else [session.data.test]
+        images = sum(len(split) for split in final if split is not None) // distributed.world()
+        trained = session.position.seconds + session.position.epoch_seconds
+        session.clock.start(images or len(session.data.train), trained)
+        session.look_at_clock()
+
+
+def rate_at(session: Session, step: int) -> float:
+    """Return the learning rate of a step of the run, counted from 0."""
+    total = None
+    if session.clock:
+        # As many steps as fit into the time at the mean pace so far: the share of them is the share of the time.
+        total = max(step + 1, round(step / session.time_share)) if step and session.time_share else MANY_STEPS
+    return learning_rate(session.recipe, step, len(session.train_loader), total)
 
 
 def cache_features(session: Session, shape: tuple[int, ...]) -> Iterator[FeaturesComputed]:
@@ -155,13 +187,16 @@ def finish_epoch(session: Session) -> EpochDone:
     is_best = keep_if_best(session, val_loss, val_accuracy)
     training_seconds = position.epoch_seconds
     seconds = training_seconds + time.perf_counter() - started
+    total_steps = position.epoch * len(session.train_loader) + position.step
+    lr = rate_at(session, max(total_steps - 1, 0))
     position.next_epoch(seconds)
-    total_steps = position.epoch * len(session.train_loader)
+    session.look_at_clock()
+    forecast_epochs(session)
     return EpochDone(
         session,
         epoch=position.epoch,
         step=total_steps,
-        lr=learning_rate(session.recipe, total_steps - 1, len(session.train_loader)),
+        lr=lr,
         train_loss=loss_sum / max(images, 1),
         train_accuracy=correct / max(images, 1),
         split=split,
@@ -179,20 +214,44 @@ def evaluate_epoch(session: Session) -> tuple[str, float, float]:
     Raises:
         DivergedError: the loss is not a number.
     """
-    if session.val_loader is None:
+    if session.val_loader is None or not evaluation_due(session):
         return "", math.nan, math.nan
     split = "val" if session.selects else "test"
     network = trained_tail(session.evaluated) if session.on_features else session.evaluated
-    loss, accuracy = loss_and_accuracy(*evaluate(network, session.val_loader, session.device, session.precision))
+    started = time.perf_counter()
+    outputs = evaluate(network, session.val_loader, session.device, session.precision)
+    loss, accuracy = loss_and_accuracy(*outputs)
+    session.test_outputs = None if session.selects or session.on_features else (session.epoch + 1, *outputs)
+    if session.clock:
+        session.clock.evaluated(len(session.val_loader.split) // distributed.world(), time.perf_counter() - started)
     if not math.isfinite(loss):
         raise diverged(session, f"The loss on {split} became {loss}")
     return split, loss, accuracy
 
 
+def evaluation_due(session: Session) -> bool:
+    """Return whether the epoch that ends here is evaluated: always, unless the clock has no time for it."""
+    if session.clock is None or session.val_loader is None:
+        return True
+    if session.out_of_time:
+        return session.selects  # the test split is evaluated at the end of the run
+    images = len(session.val_loader.split) // distributed.world()
+    cheap = session.clock.evaluation_seconds(images) < EVALUATION_SHARE * session.position.epoch_seconds
+    return bool(distributed.broadcast(cheap))
+
+
+def forecast_epochs(session: Session) -> None:
+    """Note in the recipe how many epochs there will be, where the clock decides: at the end, how many there were."""
+    if session.clock:
+        forecast = max(session.epoch + 1, round(session.epoch / max(session.time_share, 1e-6)))
+        epochs = session.epoch if session.out_of_time else forecast
+        session.recipe = session.recipe.model_copy(update={"epochs": epochs})
+
+
 def keep_if_best(session: Session, loss: float, accuracy: float) -> bool:
     """Keep the weights of the epoch that ends here if none was better; return whether they are kept."""
     best = session.best
-    if session.selects and (accuracy, -loss) <= (best.accuracy, -best.loss):
+    if session.selects and (math.isnan(accuracy) or (accuracy, -loss) <= (best.accuracy, -best.loss)):
         return False
     best.accuracy, best.loss, best.epoch = accuracy, loss, session.epoch + 1
     if session.selects:
@@ -208,8 +267,11 @@ def finish_run(session: Session, reason: str) -> Finished:
     held_out = session.data.test or session.data.val
     if held_out is None:
         split, held_out = "train", session.data.train
-    loader = evaluation_loader(session, held_out)
-    logits, labels = evaluate(session.evaluated, loader, session.device, session.precision)
+    if session.test_outputs and session.test_outputs[0] == session.epoch:
+        logits, labels = session.test_outputs[1:]  # the last epoch, whose weights are kept, is evaluated already
+    else:
+        loader = evaluation_loader(session, held_out)
+        logits, labels = evaluate(session.evaluated, loader, session.device, session.precision)
     loss, accuracy = loss_and_accuracy(logits, labels)
     kept_epoch = session.best.epoch or session.epoch
     return Finished(session, reason, kept_epoch, split, accuracy, loss, logits, labels, session.position.seconds)

@@ -46,14 +46,20 @@ def make_optimizer(
     return rule.build(groups, lr=recipe.lr, **{key: getattr(recipe, key) for key in rule.keys})
 
 
-def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
+def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int, total: int | None = None) -> float:
     """Return the learning rate of ``step`` (0-based, counted over the whole run) on the recipe's schedule.
 
     Most schedules start with ``warmup_epochs`` of linear rise, at most half of the run. Epochs added by an extension
     start at its own rate and fall to zero by half a cosine.
+
+    Args:
+        recipe: the recipe of the training.
+        step: number of the step, from 0.
+        steps_per_epoch: number of steps of an epoch.
+        total: number of steps of the run where the clock decides it, by what is known so far.
     """
-    total = recipe.epochs * steps_per_epoch
-    trained = (recipe.stopped_at or recipe.epochs) * steps_per_epoch
+    trained = total or (recipe.stopped_at or recipe.epochs) * steps_per_epoch
+    total = total or recipe.epochs * steps_per_epoch
     if step >= trained:
         return _extended_rate(recipe, step - trained, steps_per_epoch)
     schedule = SCHEDULES[recipe.schedule]

@@ -6,6 +6,7 @@ again unchanged. :mod:`cnnlab.training.shipped` loads the recipes that come with
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
@@ -123,6 +124,12 @@ class Recipe(Settings):
 
     # How it is trained
     epochs: int = Field(10, ge=1, description="passes over the training split")
+    minutes: float | None = Field(
+        None,
+        gt=0,
+        description="wall time of the training in minutes, which decides the number of epochs and the learning rate; "
+        "null: epochs decides",
+    )
     batch_size: int = Field(64, ge=1, description="images per step, over all processes")
     accumulate: int = Field(1, ge=1, description="parts that a batch is split into to save memory; same gradient")
     optimizer: str = Field("adamw", description=f"update rule: {', '.join(OPTIMIZERS)}")
@@ -190,9 +197,10 @@ class Recipe(Settings):
         if self.unfreeze_at and self.freeze == "none":
             raise ValueError(f"unfreeze_at={self.unfreeze_at}, but nothing is frozen: set freeze=backbone or a stage")
         # A run that stopped early may be extended by fewer epochs than were planned.
-        if self.unfreeze_at and self.unfreeze_at >= max(self.epochs, self.total_epochs):
+        most = math.inf if self.by_clock else max(self.epochs, self.total_epochs)
+        if self.unfreeze_at and self.unfreeze_at >= most:
             raise ValueError(f"unfreeze_at={self.unfreeze_at} is not reached in {self.total_epochs} epochs")
-        if isinstance(self.keep_epochs, tuple) and self.keep_epochs[-1] > max(self.epochs, self.total_epochs):
+        if isinstance(self.keep_epochs, tuple) and self.keep_epochs[-1] > most:
             raise ValueError(f"keep_epochs={list(self.keep_epochs)} is not reached in {self.total_epochs} epochs")
         if (self.mean is None) != (self.std is None):
             raise ValueError("mean and std go together: give both or neither")
@@ -201,8 +209,13 @@ class Recipe(Settings):
 
     @property
     def total_epochs(self) -> int:
-        """Epochs of the run with all extensions."""
+        """Epochs of the run with all extensions; a forecast while the clock decides."""
         return (self.stopped_at or self.epochs) + sum(extension.epochs for extension in self.extensions)
+
+    @property
+    def by_clock(self) -> bool:
+        """Whether the clock decides when the training ends; epochs that are added later are counted."""
+        return self.minutes is not None and not self.extensions
 
     def keeps_epoch(self, epoch: int) -> bool:
         """Return whether the weights after an epoch stay in the run folder; epoch 0 is before the training."""

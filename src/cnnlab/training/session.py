@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from cnnlab.data import ImageData, Loader, Preprocess, Split
 from cnnlab.errors import DivergedError
 from cnnlab.training import distributed
+from cnnlab.training.clock import Clock
 from cnnlab.training.evaluation import evaluation_batch
 from cnnlab.training.feature_cache import FeatureLoader
 from cnnlab.training.optim import EMA
@@ -53,6 +55,7 @@ class AtPosition:
     """The base of sessions: what has come so far is their ``position``."""
 
     position: Position
+    clock: Clock | None = None
 
     @property
     def epoch(self) -> int:
@@ -91,9 +94,13 @@ class Session(AtPosition, Learner):
     train_loader: Loader  #: the batches of the steps
     val_loader: Loader | None  #: the batches that are evaluated after every epoch: of val, else of test, else None
     position: Position  #: how far the training has come
+    clock: Clock | None = None  #: the time that the training may take, where the clock decides when it ends
+    time_share: float = 0.0  #: the share of that time that has passed before the current step
     best: Best = field(default_factory=Best)  #: the best epoch so far
     freeze: Freeze | None = None  #: the frozen part of the network; None where everything is trained
     feature_shape: tuple[int, ...] | None = None  #: the shape of an image's features where they are computed once
+    #: the last epoch that was evaluated on the test split, with the logits (N, K) and labels (N,) of that
+    test_outputs: tuple[int, np.ndarray, np.ndarray] | None = None
     #: checksums of the pixels of each split, once a state has been saved or restored
     contents: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)  #: what the reader of the run should know, a line each
@@ -106,6 +113,23 @@ class Session(AtPosition, Learner):
         # its turn: that the last layer alone improves no more says nothing about the rest.
         since = max(self.best.epoch, self.recipe.unfreeze_at or 0)
         return 0 < patience <= self.epoch - since and not self.recipe.extensions
+
+    def look_at_clock(self) -> float:
+        """Return the share of its time that the training has used, the same on every process; 1 where it must end."""
+        if self.clock:
+            # An evaluation that was expected to be quicker moves the deadline, but time does not run backwards.
+            self.time_share = max(self.time_share, distributed.broadcast(self.clock.share))
+        return self.time_share
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether the clock has ended the training."""
+        return self.clock is not None and self.time_share >= 1
+
+    @property
+    def at_end(self) -> bool:
+        """Whether all epochs of the recipe are trained, or its time is over."""
+        return self.out_of_time if self.clock else self.epoch >= self.recipe.total_epochs
 
     @property
     def evaluated(self) -> Network:

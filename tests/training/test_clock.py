@@ -1,0 +1,160 @@
+"""Training by the clock: it ends in time, the learning rate follows the time, and the epochs are written down."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from pathlib import Path
+
+import pytest
+
+from cnnlab.data import ImageData
+from cnnlab.errors import RecipeError
+from cnnlab.runs import Recorder, open_run
+from cnnlab.runs.continuation import extend, resume
+from cnnlab.training import EpochDone, Event, Finished, Recipe, StepDone, fit
+from cnnlab.training.clock import FORWARD_SHARE, Clock
+from tests.helpers import tiny_recipe
+
+
+class Watch:
+    """A clock that moves only when the test moves it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        monkeypatch.setattr("cnnlab.training.clock.time.perf_counter", lambda: self.now)
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    return Watch(monkeypatch)
+
+
+def test_the_share_runs_from_the_first_step_to_the_last_that_fits(watch: Watch) -> None:
+    clock = Clock(60, reserve=5)
+    watch.wait(3)  # loading
+    clock.start(final_images=0)
+    assert clock.share == 0
+    shares = []
+    while clock.share < 1:
+        shares.append(clock.share)
+        watch.wait(2)
+        clock.step_done(10)
+    # 52 s are left for steps of 2 s.
+    assert len(shares) == 26
+    assert shares[13] == pytest.approx(26 / 52)
+    assert watch.now == 100 + 3 + 52
+
+
+def test_time_is_kept_for_the_last_evaluation(watch: Watch) -> None:
+    clock = Clock(60)
+    clock.start(final_images=500)
+    watch.wait(1)
+    clock.step_done(100)  # 10 ms an image, and so 4 ms without a backward pass
+    assert clock.evaluation_seconds(500) == pytest.approx(500 * 0.01 * FORWARD_SHARE)
+    assert clock.share == pytest.approx(1 / 58)
+    watch.wait(6)
+    clock.evaluated(300, 6.0)
+    assert clock.evaluation_seconds(500) == pytest.approx(10)
+    assert clock.share == pytest.approx(7 / 50)
+
+
+def test_a_machine_that_becomes_slower_makes_fewer_steps_in_the_same_time(watch: Watch) -> None:
+    clock = Clock(100)
+    clock.start(final_images=0)
+    steps = 0
+    while clock.share < 1:
+        watch.wait(1 if steps < 50 else 3)
+        clock.step_done(10)
+        steps += 1
+    assert 95 <= watch.now - 100 <= 100
+    assert steps == pytest.approx(50 + 50 / 3, abs=2)
+
+
+def test_an_interrupted_training_has_the_rest_of_its_time(watch: Watch) -> None:
+    clock = Clock(60)
+    clock.start(final_images=0, trained=20)
+    assert clock.share == pytest.approx(20 / 60)
+    watch.wait(39)
+    assert clock.share == pytest.approx(59 / 60)
+
+
+def trained(recipe: Recipe, data: ImageData) -> list[Event]:
+    return list(fit(recipe, data=data))
+
+
+def test_it_ends_in_time_and_the_rate_falls_to_zero(bars_data: ImageData) -> None:
+    trained(tiny_recipe(epochs=1), bars_data)  # the first training of a process loads libraries
+    start = time.perf_counter()
+    events = trained(tiny_recipe(minutes=0.03, schedule="cosine", lr=0.01), bars_data)
+    assert 0.9 <= (time.perf_counter() - start) / 1.8 <= 1.2  # the upper limit is for a machine that is busy
+    rates = [event.lr for event in events if isinstance(event, StepDone)]
+    assert rates[0] == pytest.approx(0.01, rel=0.01)
+    assert min(rates) == rates[-1] < 0.0005
+    assert all(later <= earlier for earlier, later in itertools.pairwise(rates))
+    finished = events[-1]
+    assert isinstance(finished, Finished)
+    assert finished.reason == "completed"
+    assert finished.accuracy >= 0.9
+    epochs = [event for event in events if isinstance(event, EpochDone)]
+    assert finished.session.recipe.epochs == len(epochs)
+    assert epochs[-1].step == len(rates)
+
+
+def test_less_than_an_epoch(bars_data: ImageData) -> None:
+    events = []
+    for event in fit(tiny_recipe(minutes=0.02, batch_size=2), data=bars_data):
+        if isinstance(event, StepDone):
+            time.sleep(0.1)
+        events.append(event)
+    steps = [event for event in events if isinstance(event, StepDone)]
+    (epoch,) = (event for event in events if isinstance(event, EpochDone))
+    assert 2 <= len(steps) < len(epoch.session.train_loader)
+    assert epoch.step == len(steps)
+    assert isinstance(events[-1], Finished)
+
+
+def test_the_run_says_how_many_epochs_there_was_time_for(tmp_path: Path, bars_data: ImageData) -> None:
+    recorder = Recorder(tmp_path / "run")
+    *_, finished = recorder.record(fit(tiny_recipe(minutes=0.02, keep_epochs="doubling"), data=bars_data))
+    run = open_run(tmp_path / "run")
+    done = run.summary["epochs_done"]
+    assert run.recipe.epochs == run.summary["epochs"] == done == finished.session.epoch
+    assert run.recipe.minutes == 0.02
+    assert run.epochs[-1] == done
+    *_, longer = Recorder(run=run).record(extend(run, 2, data=bars_data))
+    assert longer.session.epoch == done + 2
+    assert open_run(tmp_path / "run").recipe.total_epochs == done + 2
+
+
+def test_stopped_and_resumed(tmp_path: Path, bars_data: ImageData) -> None:
+    start = time.perf_counter()
+    recorder = Recorder(tmp_path / "run", stop=lambda: time.perf_counter() - start > 0.9)
+    for _ in recorder.record(fit(tiny_recipe(minutes=0.03), data=bars_data)):
+        pass
+    assert recorder.interrupted
+    run = open_run(tmp_path / "run")
+    start = time.perf_counter()
+    *_, finished = Recorder(run=run).record(resume(run, data=bars_data))
+    assert finished.reason == "completed"
+    assert time.perf_counter() - start < 1.5
+
+
+def test_evaluations_that_take_too_long_are_left_out(bars_data: ImageData) -> None:
+    """The test split is ten times as large as the training split: it is evaluated once, at the end."""
+    few = ImageData(bars_data.name, bars_data.classes, bars_data.test, None, bars_data.train, bars_data.source)
+    events = trained(tiny_recipe(minutes=0.02), few)
+    epochs = [event for event in events if isinstance(event, EpochDone)]
+    assert len(epochs) > 2
+    assert [event.split for event in epochs[1:]] == [""] * (len(epochs) - 1)
+    finished = events[-1]
+    assert isinstance(finished, Finished)
+    assert finished.split == "test"
+
+
+def test_minutes_must_be_positive() -> None:
+    with pytest.raises(RecipeError, match="minutes"):
+        tiny_recipe(minutes=0)
