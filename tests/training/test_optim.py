@@ -105,6 +105,7 @@ def test_first_step_equals_the_formula(name: str) -> None:
         "adam": 1 - 0.1 * 3 / (3 + 1e-8),  # bias-corrected moments are g and g^2
         "adamw": 1 - 0.1 * 3 / (3 + 1e-8),
         "rmsprop": 1 - 0.1 * 3 / (math.sqrt(0.01 * 9) + 1e-8),  # torch's smoothing constant 0.99
+        "muon": 1 - 0.1 * 3 / (3 + 1e-8),  # AdamW's step: the only layer is the last one
     }
     assert float(model.weight.detach()) == pytest.approx(by_hand[name], abs=1e-6)
 

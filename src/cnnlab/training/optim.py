@@ -15,6 +15,7 @@ from torch import nn
 
 from cnnlab.training.recipe import Recipe
 from cnnlab.training.rules import OPTIMIZERS, SCHEDULES, cosine
+from cnnlab.zoo import Network
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -34,16 +35,34 @@ def make_optimizer(
     One-dimensional parameters are exactly the biases and the scales and shifts of normalisation layers; decaying them
     brings nothing and hurts short trainings (Goyal et al. 2017, section 5.3; He et al. 2019, section 3.1).
     """
-    members: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    rule = OPTIMIZERS[recipe.optimizer]
+    hidden_names = hidden_matrices(model) if rule.separates_hidden else set()
+    members: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        key = ((factors or {}).get(name, 1.0), recipe.decay_all or parameter.ndim > 1)
+        decayed = recipe.decay_all or parameter.ndim > 1
+        key = ((factors or {}).get(name, 1.0), decayed, name in hidden_names)
         members.setdefault(key, []).append(parameter)
     groups: list[dict[str, Any]] = [
         {"params": parameters, "weight_decay": recipe.weight_decay if decayed else 0.0, "factor": factor}
-        for (factor, decayed), parameters in sorted(members.items(), key=lambda item: item[0], reverse=True)
+        | ({"hidden": hidden} if rule.separates_hidden else {})
+        for (factor, decayed, hidden), parameters in sorted(members.items(), key=lambda item: item[0], reverse=True)
     ]
-    rule = OPTIMIZERS[recipe.optimizer]
     return rule.build(groups, lr=recipe.lr, **{key: getattr(recipe, key) for key in rule.keys})
+
+
+def hidden_matrices(model: nn.Module) -> set[str]:
+    """Return the names of the weights that act as one matrix on all channels, without those that give the classes.
+
+    Those are the weights of dense layers and of convolutions that are not grouped; in a depthwise convolution each
+    channel has filters of its own, and there is no matrix.
+    """
+    matrices = [
+        f"{name}.weight".lstrip(".")
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) or (isinstance(module, nn.modules.conv._ConvNd) and module.groups == 1)
+    ]
+    last = [f"{name}.weight" for name in model.class_layers] if isinstance(model, Network) else matrices[-1:]
+    return set(matrices).difference(last)
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int, total: int | None = None) -> float:

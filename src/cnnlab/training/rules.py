@@ -27,6 +27,8 @@ class OptimizerRule:
     #: a function from parameter groups, ``lr`` and the values of ``keys`` to the optimizer
     build: Callable[..., Optimizer]
     keys: tuple[str, ...]  #: the keys of the recipe that ``build`` takes as keyword arguments
+    #: whether the filters and matrices of all but the last layer have parameter groups of their own, ``"hidden": True``
+    separates_hidden: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,19 @@ def rmsprop(groups: Groups, lr: float, momentum: float) -> Optimizer:
     return RMSprop(groups, lr=lr, momentum=momentum)
 
 
+def muon(groups: Groups, lr: float, momentum: float, nesterov: bool, betas: tuple[float, float]) -> Optimizer:
+    """Orthogonal steps in hidden layers, AdamW's elsewhere (Jordan et al. 2024); ``lr`` as for AdamW."""
+    from cnnlab.training.muon import Muon
+
+    return Muon(groups, lr=lr, momentum=momentum, nesterov=nesterov and momentum > 0, betas=betas)
+
+
 OPTIMIZERS = {
     "sgd": OptimizerRule(sgd, ("momentum", "nesterov")),
     "adam": OptimizerRule(adam, ("betas",)),
     "adamw": OptimizerRule(adamw, ("betas",)),
     "rmsprop": OptimizerRule(rmsprop, ("momentum",)),
+    "muon": OptimizerRule(muon, ("momentum", "nesterov", "betas"), separates_hidden=True),
 }
 
 

@@ -1,0 +1,111 @@
+"""Muon: steps whose matrices are orthogonal (Jordan et al. 2024, "Muon: an optimizer for hidden layers").
+
+The momentum of a weight matrix is replaced by the nearest orthogonal matrix, so that a step changes what the layer does
+to all directions of its input by the same amount, the rare ones too. A filter bank (K, C, h, w) counts as the matrix
+(K, C h w). Biases, scales of normalisations and the last layer, whose directions are the classes, take AdamW's steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+
+from cnnlab.hardware import has_fast_bf16
+
+# The polynomial a x + b x^3 + c x^5 of Jordan et al. 2024: steep at 0, so that few steps suffice, at the price of
+# singular values between 0.7 and 1.2 instead of 1.
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+
+
+@torch.no_grad()
+def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
+    """Return the nearly orthogonal matrix U V' for ``matrix`` = U S V', by Newton-Schulz iterations.
+
+    Args:
+        matrix: a matrix (m, n), whose scale does not matter.
+        steps: number of iterations.
+
+    Returns:
+        (m, n) of the same type, with singular values near 1 (Jordan et al. 2024, section "Newton-Schulz").
+    """
+    a, b, c = COEFFICIENTS
+    x = matrix.bfloat16() if has_fast_bf16(matrix.device) else matrix
+    x = x / (x.norm() + 1e-7)  # singular values of at most 1
+    tall = x.shape[0] > x.shape[1]
+    if tall:
+        x = x.mT
+    for _ in range(steps):
+        square = x @ x.mT
+        x = a * x + (b * square + c * square @ square) @ x
+    return (x.mT if tall else x).to(matrix.dtype)
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon for the parameter groups with ``"hidden": True``, AdamW for the others.
+
+    An orthogonal step is scaled so that its root mean square is that of a usual step of AdamW; so both take the same
+    learning rate and weight decay (Liu et al. 2025, "Muon is scalable for LLM training", section 2.2).
+
+    Args:
+        groups: parameter groups; those of hidden layers hold parameters of at least two dimensions.
+        lr: learning rate.
+        momentum: decay of the running mean of the gradient in hidden layers.
+        nesterov: whether a step in hidden layers looks ahead by the momentum.
+        betas: decay rates of AdamW's two running means.
+        weight_decay: decoupled weight decay of groups that have none of their own.
+    """
+
+    def __init__(
+        self,
+        groups: list[dict[str, Any]],
+        lr: float = 1e-3,
+        momentum: float = 0.95,
+        nesterov: bool = True,
+        betas: tuple[float, float] = (0.9, 0.999),
+        weight_decay: float = 0.0,
+    ) -> None:
+        settings = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "betas": betas, "weight_decay": weight_decay}
+        super().__init__(groups, {**settings, "hidden": False, "eps": 1e-8})
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Change every parameter that has a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            update = self._orthogonal_step if group["hidden"] else self._adam_step
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                    update(parameter, parameter.grad, self.state[parameter], group)
+        return loss
+
+    @staticmethod
+    def _orthogonal_step(parameter: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        if not state:
+            state["mean"] = torch.zeros_like(parameter)
+        mean = state["mean"].lerp_(gradient, 1 - group["momentum"])
+        direction = gradient.lerp(mean, group["momentum"]) if group["nesterov"] else mean
+        matrix = direction.flatten(1)
+        scale = 0.2 * max(matrix.shape) ** 0.5
+        parameter.add_(orthogonalised(matrix).view_as(parameter), alpha=-group["lr"] * scale)
+
+    @staticmethod
+    def _adam_step(parameter: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        if not state:
+            state |= {"step": 0, "mean": torch.zeros_like(parameter), "square": torch.zeros_like(parameter)}
+        state["step"] += 1
+        first, second = group["betas"]
+        mean = state["mean"].lerp_(gradient, 1 - first)
+        square = state["square"].lerp_(gradient.square(), 1 - second)
+        unbiased = square.div(1 - second ** state["step"]).sqrt_().add_(group["eps"])
+        parameter.addcdiv_(mean, unbiased, value=-group["lr"] / (1 - first ** state["step"]))
