@@ -154,7 +154,7 @@ def test_a_batch_gives_what_single_images_give(name: str, sample: Sample, classi
     for number in range(3):
         outputs = player.result(number, images[number : number + 1], outputs=list(statistics)).outputs
         for address, node in statistics.items():
-            single = to_view(outputs[address], player.graph.node(address).channels_last).abs().flatten(1).mean(1)
+            single = to_view(outputs[address], player.graph.node(address).layout).abs().flatten(1).mean(1)
             torch.testing.assert_close(node.strength[number], single, rtol=0.01, atol=0.01 * float(single.mean()))
 
 

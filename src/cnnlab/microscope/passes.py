@@ -73,7 +73,8 @@ class Player:
         self.passes = Passes(model)
         self.graph: NetworkGraph = graph_of(model, self.passes.run(image, Observer()))
         # Weights are not copied: they can have hundreds of megabytes, and no pass changes them.
-        self._weights = {tensor.untyped_storage()._cdata for tensor in self.passes.model.state_dict().values()}
+        state = self.passes.model.state_dict().values()
+        self._weights = {leaf.untyped_storage()._cdata for leaf in state if isinstance(leaf, Tensor)}
         self._at = self.graph.by_position()
         self._results: OrderedDict[object, Result] = OrderedDict()
 
@@ -189,7 +190,7 @@ class _Witness(Observer):
 
     def after(self, position: int, output: Any) -> Any:
         nodes = self.nodes.get(position, ())
-        if any(node.kind == "move" and node.id in self.factors for node in nodes):
+        if any(node.kind in ("move", "opaque") and node.id in self.factors for node in nodes):
             # A view is scaled alone: what it is a view of may have other users.
             output = tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, output)
         tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
@@ -198,11 +199,12 @@ class _Witness(Observer):
         for node in nodes:
             tensor = tensors[node.output]
             for channel, factor in self.factors.get(node.id, {}).items():
-                channel_of(tensor, channel, node.channels_last).mul_(factor)
+                channel_of(tensor, channel, node.layout).mul_(factor)
+            numbers = tensor.abs() if tensor.is_complex() else tensor  # of complex numbers the size is shown
             if self.first:
-                self.result.thumbnails[node.id] = thumbnail(to_view(tensor, node.channels_last))
+                self.result.thumbnails[node.id] = thumbnail(to_view(numbers, node.layout))
             if node.id in self.needed or self._has_room:
-                self.result.outputs[node.id] = self._kept(tensor)
+                self.result.outputs[node.id] = self._kept(numbers)
         return output
 
     @property

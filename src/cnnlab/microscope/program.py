@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from cnnlab.microscope.arithmetic.axes import places_of, to_view, view_shape
+from cnnlab.microscope.arithmetic.axes import Layout, places_of, to_view, view_shape
 from cnnlab.microscope.arithmetic.functions import FUNCTIONS
 from cnnlab.microscope.graph import Node
 from cnnlab.microscope.protocol import complete
@@ -75,9 +75,9 @@ def program_of(microscope: Microscope, model: int = 0, epoch: int | None = None)
     try:
         for node in graph.nodes.values():
             moved = graph.moves.get(node.id)
-            if node.channels_last or (moved is not None and moved[2]):
-                raise _Unsupported(f"{node.id}: channels are the last dimension")
-            name = graph.names[node.position].rstrip("_")
+            if node.layout is not Layout.USUAL or (moved is not None and moved[2] is not Layout.USUAL):
+                raise _Unsupported(f"{node.id}: {node.layout.value}")
+            name = node.operation.rstrip("_")
             taken = _Taken(node, result.arguments[node.id], graph.sources[node.position], moved)
             reply = microscope.handle(complete("channel", scene=scene, node=node.id, channel=0))
             shape = [*node.shape, 1, 1][:3]

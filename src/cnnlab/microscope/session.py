@@ -210,17 +210,22 @@ class Microscope:
         self._check_position(node, (channel, 0, 0), view.shape)
         values = view[channel]
         kernel, bias = _kernel(node, result.arguments[address], channel)
-        return {"map": values.numpy(), **statistics(values), "kernel": kernel, "bias": bias, "field": _field(node)}
+        return {
+            "map": values.float().numpy(),
+            **statistics(values),
+            "kernel": kernel,
+            "bias": bias,
+            "field": _field(node),
+        }
 
     def _number(self, request: Mapping[str, Any], cancelled: Cancelled) -> dict[str, Any]:
         address, at = request["node"], tuple(request["at"])
         player, result = self.result(request["scene"], outputs=[address], arguments=[address])
         node, output = player.graph.node(address), result.outputs[address]
         self._check_position(node, at, self._view(player, result, address).shape)
-        name = player.graph.names[node.position]
         sources, moved = player.graph.sources[node.position], player.graph.moves.get(address)
         reply = work_out(
-            name, result.arguments[address], output, at, sources, moved=moved, channels_last=node.channels_last
+            node.operation, result.arguments[address], output, at, sources, moved=moved, layout=node.layout
         )
         factors = [c["factor"] for c in request["scene"]["changes"] if c["node"] == address and c["channel"] == at[0]]
         if factors and reply["how"] != "opaque":  # this very channel was scaled by hand
@@ -261,7 +266,7 @@ class Microscope:
     @staticmethod
     def _view(player: Player, result: Result, address: str) -> torch.Tensor:
         """Return the output of a node as it is shown, (C, H, W)."""
-        return to_view(result.outputs[address], player.graph.node(address).channels_last)
+        return to_view(result.outputs[address], player.graph.node(address).layout)
 
     @staticmethod
     def _check_position(node: Node, at: Sequence[int], shape: Sequence[int]) -> None:

@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 
 from cnnlab.errors import ModelError, ProtocolError
 from cnnlab.explain.activations.top_images import receptive_box
-from cnnlab.microscope.arithmetic.axes import to_view
+from cnnlab.microscope.arithmetic.axes import Layout, to_view
 from cnnlab.microscope.explanations import Cancelled
 from cnnlab.microscope.graph import Node
 from cnnlab.microscope.passes import Player
@@ -150,7 +150,7 @@ class _Collector(Observer):
             self._measure(node, tensors[node.output])
 
     def _measure(self, node: Node, output: Tensor) -> None:
-        maps = _views(output, self.count, node.channels_last)
+        maps = _views(output, self.count, node.layout)
         if maps is None or maps.shape[1 : 1 + len(node.shape)] != node.shape:
             return
         numbers = maps.float().flatten(2)
@@ -176,18 +176,18 @@ class _Place(Observer):
         if position != self.node.position:
             return
         tensor = next(leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor))
-        values = to_view(tensor, self.node.channels_last)[self.channel]
+        values = to_view(tensor, self.node.layout)[self.channel]
         self.row, self.column = divmod(int(values.argmax()), values.shape[1])
         self.value = float(values[self.row, self.column])
 
 
-def _views(output: Tensor, count: int, channels_last: bool = False) -> Tensor | None:
+def _views(output: Tensor, count: int, layout: Layout = Layout.USUAL) -> Tensor | None:
     """Return an output for a batch of ``count`` images as (count, C, H, W), as it is shown; None if it has no batch."""
     if not output.dim() or output.shape[0] % count or not output.is_floating_point():
         return None
-    if output.dim() == 4 and output.shape[0] == count and not channels_last:
+    if output.dim() == 4 and output.shape[0] == count and layout is not Layout.LAST:
         return output  # it is one already
-    return torch.stack([to_view(part, channels_last) for part in output.chunk(count)])
+    return torch.stack([to_view(part, layout) for part in output.chunk(count)])
 
 
 def _bytes(statistics: Statistics) -> int:

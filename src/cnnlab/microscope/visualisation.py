@@ -51,7 +51,7 @@ def unit_visualisation(
 
     def mean_of_channel(observed: Observation) -> Tensor:
         output: Tensor = observed.layers.calls[path][call]  # type: ignore[attr-defined]  # the recording of the layers
-        return to_view(output, node.channels_last)[channel].mean()
+        return to_view(output, node.layout)[channel].mean()
 
     objective = Objective(f"channel {channel} of {node.id}", mean_of_channel, (path,))
     with ending_when(cancelled, classifier.model):

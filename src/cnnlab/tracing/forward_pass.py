@@ -105,8 +105,9 @@ def _record(
     arguments: tuple[tuple[Tensor, ...], dict[str, Tensor]],
     device: torch.device,
     recorder: Recorder,
+    seed: int | None = None,
 ) -> Trace:
-    """Run a copy under a recorder and return what it recorded."""
+    """Run a copy under a recorder and return what it recorded; with a seed what it draws at random is the same."""
     args, kwargs = arguments
     generators = [device] if device.type == "cuda" else []
     with (
@@ -117,6 +118,8 @@ def _record(
         no_fast_path(),
         uncompiled_run(),
     ):
+        if seed is not None:
+            torch.manual_seed(seed)
         inputs = [recorder.value(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         with recorder, device:
             outputs = twin(*args, **kwargs)
@@ -131,6 +134,8 @@ def _record(
 
 class Passes:
     """Forward passes of a copy of a network with values, each of them recorded and observed.
+
+    What the network draws at random, as a dropout that stays on, is the same in every pass.
 
     Args:
         model: any module; it is copied once, with its weights, and stays as it is.
@@ -153,7 +158,7 @@ class Passes:
         """
         recorder = Recorder(self.model, self.originals, observer)
         try:
-            return _record(self.model, ((image.detach().to(self.device),), {}), self.device, recorder)
+            return _record(self.model, ((image.detach().to(self.device),), {}), self.device, recorder, seed=0)
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             name, shape = type(self.model).__name__, tuple(image.shape)
             raise ModelError(f"{name} cannot run on an image of shape {shape}: {error}") from error

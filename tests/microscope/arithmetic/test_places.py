@@ -41,6 +41,24 @@ class Mixed(nn.Module):
         return self.head(F.avg_pool2d(x, 3).flatten(1)).softmax(1)
 
 
+class Sequence1d(nn.Module):
+    """Convolutions of one dimension over the rows of an image, one after the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv1d(2, 6, 5, padding=2)
+        self.norm = nn.BatchNorm1d(6)
+        self.second = nn.Conv1d(6, 4, 3, stride=2, groups=2)
+        self.up = nn.ConvTranspose1d(4, 4, 4, stride=2)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.max_pool1d(F.relu(self.norm(self.first(x.flatten(2)))), 2)
+        x = x * torch.sigmoid(x.mean(2, keepdim=True))
+        x = F.avg_pool1d(self.up(self.second(x)), 2)
+        return self.head(x.mean(2))
+
+
 def assert_on_the_map(operand: Mapping[str, Any], maps: Mapping[str, np.ndarray]) -> bool:
     """Check that the numbers of an operand are those of the box on the map that it names; say whether it names one."""
     if operand["from"] not in maps or operand["at"] is None:
@@ -64,7 +82,7 @@ def walk(model: nn.Module, image: Tensor, count: int) -> tuple[int, int]:
     graph, rng = player.graph, np.random.default_rng(0)
     result = player.result("image", image, outputs=list(graph.nodes), arguments=list(graph.nodes))
     nodes = graph.nodes.items()
-    maps = {address: to_view(result.outputs[address], node.channels_last).numpy() for address, node in nodes}
+    maps = {address: to_view(result.outputs[address], node.layout).numpy() for address, node in nodes}
     maps[INPUT] = to_view(image).numpy()
     named = boxes = 0
     for address, node in nodes:
@@ -73,7 +91,7 @@ def walk(model: nn.Module, image: Tensor, count: int) -> tuple[int, int]:
             at = [int(rng.integers(side)) for side in maps[address].shape]
             reply = work_out(
                 graph.names[position], result.arguments[address], output, at, graph.sources[position],
-                moved=graph.moves.get(address), channels_last=node.channels_last,
+                moved=graph.moves.get(address), layout=node.layout,
             )  # fmt: skip
             assert_right(reply)
             assert reply["how"] != "opaque", address
@@ -100,3 +118,9 @@ def test_operands_of_attention_and_of_moved_channels_lie_where_they_say() -> Non
     torch.manual_seed(0)
     named, boxes = walk(Mixed().eval(), numbers(1, 2, 4, 4), 12)
     assert boxes > 0.8 * named
+
+
+def test_operands_of_sequences_lie_where_they_say() -> None:
+    torch.manual_seed(0)
+    named, boxes = walk(Sequence1d().eval(), numbers(1, 2, 6, 6), 12)
+    assert named == boxes > 0

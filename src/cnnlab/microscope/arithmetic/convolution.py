@@ -47,7 +47,7 @@ def convolution(question: Question) -> Reply:
     else:
         kernel_index = np.meshgrid([channel], np.arange(incoming), *taps, indexing="ij")
     kernel_flat = np.ravel_multi_index(kernel_index, tuple(weight.shape)).reshape(flat.shape)
-    box: list[Any] | None = [channels, *lines] if dims == 2 else None
+    box: list[Any] | None = {1: [channels, [0], *lines], 2: [channels, *lines]}.get(dims)
     patch = question.operand("patch", "input", flat, box)
     kernel = question.operand("kernel", "weight", kernel_flat) | {"at": None}
     if settings["bias"] is None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cnnlab.microscope.arithmetic.axes import places_of
+from cnnlab.microscope.arithmetic.axes import Layout, places_of
 from cnnlab.microscope.arithmetic.operands import Question, Reply, broadcast_position, constant, number_text, reply_of
 
 _SAME = (
@@ -54,20 +54,20 @@ def move(question: Question) -> Reply | None:
     return None
 
 
-def over_all_steps(question: Question, shape: Sequence[int], positions: Tensor, channels_last: bool) -> Reply | None:
+def over_all_steps(question: Question, shape: Sequence[int], positions: Tensor, layout: Layout) -> Reply | None:
     """Return the arithmetic of a number that several operations in a row copy from the output of a node.
 
     Args:
         question: the question, about the last of the operations.
         shape: shape of the node's output.
         positions: positions in the node's output of the numbers of the last output, -1 for one that was filled in.
-        channels_last: whether the channels of the node's output are the last of four dimensions.
+        layout: what the dimensions of the node's output mean.
     """
     reply = move(question)
     position = int(positions[question.index])
     if reply is None or position < 0:
         return filled(question)
-    places = places_of(shape, position, channels_last)
+    places = places_of(shape, position, layout)
     reply["operands"][0]["at"] = [places.tolist()] * 2
     return reply
 

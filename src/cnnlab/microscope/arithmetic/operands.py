@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnnlab.microscope.arithmetic.axes import places_of
+from cnnlab.microscope.arithmetic.axes import Layout, places_of
 from cnnlab.microscope.arithmetic.recomputing import recompute
 
 Reply = dict[str, Any]
@@ -28,7 +28,7 @@ class Question:
         index: index of the number in the output.
         sources: names of the nodes and parameters that the arguments come from, by argument; None for one that comes
             from neither, a list for a list of tensors.
-        channels_last: whether the channels of tensors of four dimensions are the last of them.
+        layout: what the dimensions of its tensors mean.
     """
 
     op: str
@@ -36,7 +36,7 @@ class Question:
     output: Tensor
     index: tuple[int, ...]
     sources: Mapping[str, Any]
-    channels_last: bool = False
+    layout: Layout = Layout.USUAL
 
     @property
     def torch_value(self) -> float:
@@ -90,7 +90,8 @@ class Question:
     def _places(self, tensor: Tensor, flat: np.ndarray, inside: np.ndarray, box: Sequence[Any] | None) -> Operand:
         """Return the places of an operand's elements on the map that they come from."""
         is_map = (tensor.ndim == 3 and tensor.shape[0] > 1) or (tensor.ndim == 4 and tensor.shape[0] == 1)
-        if box is not None and is_map and not self.channels_last:
+        is_sequence = tensor.ndim == 3 and self.layout is Layout.SEQUENCE
+        if box is not None and (is_sequence or (is_map and self.layout is not Layout.LAST)):
             at: Operand = {"at": [[int(line[0]) for line in box], [int(line[-1]) for line in box]]}
             if any(len(line) > 1 and bool((np.diff(line) != 1).any()) for line in box):
                 names = ("channels", "rows", "columns")
@@ -99,7 +100,7 @@ class Question:
         positions = flat[inside]
         if not positions.size:
             return {"at": None}
-        places = places_of(tensor.shape, positions, self.channels_last).reshape(3, -1)
+        places = places_of(tensor.shape, positions, self.layout).reshape(3, -1)
         return {"at": [places.min(axis=1).tolist(), places.max(axis=1).tolist()], "places": places}
 
 
