@@ -52,6 +52,22 @@ class TestShiftAndFlip:
             cut = padded[:, top[i] : top[i] + height, left[i] : left[i] + width]
             assert torch.equal(out[i], cut.flip(2) if flip[i] else cut)
 
+    @given(st.integers(1, 3), st.integers(4, 9), st.integers(4, 9), st.integers(0, 3), st.data())
+    def test_a_reflected_border_equals_torch(
+        self, channels: int, height: int, width: int, padding: int, data: st.DataObject
+    ) -> None:
+        top, left = (data.draw(st.integers(0, 2 * padding)) for _ in range(2))
+        pixels = torch.randint(0, 256, (1, channels, height, width), dtype=torch.uint8)
+        out = shift_and_flip(
+            pixels, padding, torch.tensor([top]), torch.tensor([left]), torch.tensor([False]), reflect=True
+        )
+        padded = F.pad(pixels.float(), (padding,) * 4, mode="reflect")
+        assert torch.equal(out.float(), padded[:, :, top : top + height, left : left + width])
+
+    def test_a_border_wider_than_the_image_cannot_be_reflected(self) -> None:
+        with pytest.raises(UsageError, match=r"augment.crop below 8"):
+            BatchAugment(Augment(crop=8, crop_fill="reflect"), unit(), 4)
+
     @given(st.integers(0, 100))
     def test_flip_keeps_the_pixels(self, seed: int) -> None:
         pixels, labels = batch(6)

@@ -137,6 +137,24 @@ class TestDeterminism:
         for other in (first(seed=1), first(epoch=1), first(rank=1)):
             assert not torch.equal(base.indices, other.indices)
 
+    def test_alternating_flips_show_each_image_both_ways_in_two_epochs(self) -> None:
+        split = arrays(200)
+        loader = Loader(split, GREY, 32, shuffle=True, augment=Augment(flip="alternate"))
+
+        def mirrored(epoch: int) -> dict[int, bool]:
+            flags = {}
+            for batch in loader.epoch(epoch):
+                plain = GREY.normalize(split.pixels[batch.indices])
+                for index, image, original in zip(batch.indices.tolist(), batch.images, plain, strict=True):
+                    flags[index] = not torch.equal(image, original)
+                    assert torch.equal(image, original.flip(2) if flags[index] else original)
+            return flags
+
+        first, second, third = (mirrored(epoch) for epoch in range(3))
+        assert 70 < sum(first.values()) < 130
+        assert second == {index: not flag for index, flag in first.items()}
+        assert third == first
+
     def test_global_random_state_plays_no_part(self) -> None:
         loader = Loader(arrays(20), GREY, 6, shuffle=True, augment=EVERYTHING)
         torch.manual_seed(0)

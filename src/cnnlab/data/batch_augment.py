@@ -29,20 +29,29 @@ class BatchAugment:
         classes: number of classes, for the targets of mixed images.
 
     Raises:
-        UsageError: kornia is not installed, has no such transform, or refuses its arguments.
+        UsageError: kornia is not installed, has no such transform, or refuses its arguments; or images are too small
+            for the border of a crop.
     """
 
     def __init__(self, augment: Augment, preprocess: Preprocess, classes: int) -> None:
+        if augment.crop_fill == "reflect" and augment.crop >= preprocess.size:
+            raise UsageError(
+                f"augment.crop={augment.crop} with augment.crop_fill=reflect mirrors more than images of "
+                f"{preprocess.size} pixels have. Set augment.crop below {preprocess.size}."
+            )
         self.augment, self.preprocess, self.classes = augment, preprocess, classes
         self.transforms = [kornia_transform(spec) for spec in augment.kornia]
 
-    def __call__(self, pixels: Tensor, labels: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, pixels: Tensor, labels: Tensor, rng: np.random.Generator, mirrored: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return (images, targets).
 
         Args:
             pixels: uint8 (n, C, S, S), on any device.
             labels: int64 (n,) on the same device.
             rng: generator of every random number; equal states give equal results.
+            mirrored: whether each image is mirrored, bool (n,), where that is not drawn here: ``flip="alternate"``.
 
         Returns:
             float32 (n, C, S, S), normalised; and the labels, or float32 (n, classes) when images are mixed.
@@ -51,9 +60,11 @@ class BatchAugment:
         augment = self.augment
         if augment.crop or augment.flip:
             top, left = rng.integers(0, 2 * augment.crop + 1, (2, count)) if augment.crop else np.zeros((2, count), int)
-            flip = rng.random(count) < 0.5 if augment.flip else np.zeros(count, bool)
-            drawn = [torch.from_numpy(values).to(device) for values in (top, left, flip)]
-            pixels = shift_and_flip(pixels, augment.crop, *drawn)
+            flip = rng.random(count) < 0.5 if augment.flip and mirrored is None else np.zeros(count, bool)
+            rows, columns, flips = (torch.from_numpy(values).to(device) for values in (top, left, flip))
+            flips = flips if mirrored is None else mirrored.to(device)
+            reflect = augment.crop_fill == "reflect"
+            pixels = shift_and_flip(pixels, augment.crop, rows, columns, flips, reflect)
         if self.transforms:
             pixels = self._transformed(pixels, int(rng.integers(0, 2**63)))
         images = self.preprocess.normalize(pixels)
@@ -98,14 +109,18 @@ class BatchAugment:
         return images * 255
 
 
-def shift_and_flip(pixels: Tensor, padding: int, top: Tensor, left: Tensor, flip: Tensor) -> Tensor:
-    """Pad with zeros, cut the original size at (top, left), then mirror where ``flip``.
+def shift_and_flip(
+    pixels: Tensor, padding: int, top: Tensor, left: Tensor, flip: Tensor, reflect: bool = False
+) -> Tensor:
+    """Pad, cut the original size at (top, left), then mirror where ``flip``.
 
     Args:
         pixels: images (n, C, H, W) of any number type.
         padding: width of the border added on each side, in pixels.
         top, left: corner of each cut in the padded image, int64 (n,) in 0..2 * padding.
         flip: whether each image is mirrored left and right, bool (n,).
+        reflect: whether the border is the mirrored image, without its outermost pixels, rather than zeros; the padding
+            is then less than the side.
 
     Returns:
         (n, C, H, W) of the same type.
@@ -113,7 +128,12 @@ def shift_and_flip(pixels: Tensor, padding: int, top: Tensor, left: Tensor, flip
     if padding == 0:
         return torch.where(flip[:, None, None, None], pixels.flip(3), pixels)
     count, channels, height, width = pixels.shape
-    padded = F.pad(pixels, (padding,) * 4)
+    if reflect:
+        rows, columns = torch.arange(-padding, height + padding), torch.arange(-padding, width + padding)
+        rows, columns = _reflected(rows, height), _reflected(columns, width)
+        padded = pixels[:, :, rows[:, None].to(pixels.device), columns.to(pixels.device)]
+    else:
+        padded = F.pad(pixels, (padding,) * 4)
     rows = top[:, None] + torch.arange(height, device=pixels.device)
     across = torch.arange(width, device=pixels.device)
     columns = left[:, None] + torch.where(flip[:, None], width - 1 - across, across)
@@ -121,6 +141,11 @@ def shift_and_flip(pixels: Tensor, padding: int, top: Tensor, left: Tensor, flip
     positions = (rows[:, :, None] * padded.shape[3] + columns[:, None, :]).view(count, 1, height * width)
     cut = padded.flatten(2).gather(2, positions.expand(count, channels, height * width))
     return cut.view(count, channels, height, width)
+
+
+def _reflected(positions: Tensor, length: int) -> Tensor:
+    """Return positions in 0..length-1 for ``positions`` of at most ``length`` - 1 outside, mirrored at the ends."""
+    return (length - 1) - ((length - 1) - positions.abs()).abs()
 
 
 def cut_out_(images: Tensor, side: int, row: Tensor, column: Tensor) -> Tensor:

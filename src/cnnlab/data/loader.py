@@ -24,7 +24,7 @@ from cnnlab.errors import UsageError
 _AHEAD = 2
 
 # First number of each seed, so that order and augmentation never share a stream.
-_ORDER, _STEP = 1, 2
+_ORDER, _STEP, _FLIP = 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,7 @@ class Loader:
         self.device, self.channels_last = torch.device(device), channels_last
         self.rank, self.world = rank, world
         self.augment = augment or Augment()
+        self._mirrored_first: Tensor | None = None
         self._unused = np.random.default_rng(0)
         self._batch_augment = BatchAugment(self.augment, preprocess, classes)
         self._bounds = _batch_bounds(len(split), batch_size, world if shuffle else 0)
@@ -152,7 +153,7 @@ class Loader:
     def _batches(self, epoch: int, start_step: int) -> Iterator[Batch]:
         order = self.order(epoch)
         ahead = _AHEAD if isinstance(self.split, FileSplit) else 0
-        waiting: deque[tuple[Tensor, Callable[[], Tensor], np.random.Generator]] = deque()
+        waiting: deque[tuple[Tensor, Callable[[], Tensor], np.random.Generator, Tensor | None]] = deque()
         # Threads start with the first file to decode: none when everything is in the cache or in memory.
         pool = ThreadPoolExecutor(workers(), thread_name_prefix="cnnlab-decode")
         try:
@@ -161,7 +162,7 @@ class Loader:
                 if len(indices):
                     # Making a generator takes longer than a small batch does; without augmentation none is drawn from.
                     rng = self._rng(_STEP, epoch, step, self.rank) if self.augment.active else self._unused
-                    waiting.append((indices, self._start(indices, rng, pool), rng))
+                    waiting.append((indices, self._start(indices, rng, pool), rng, self._mirrored(indices, epoch)))
                 if len(waiting) > ahead:
                     yield self._finish(*waiting.popleft())
             while waiting:
@@ -185,9 +186,19 @@ class Loader:
             return self.split.start(indices, self.preprocess, crops, pool)
         return lambda: self.split.fetch(indices, self.preprocess, crops)
 
-    def _finish(self, indices: Tensor, fetched: Callable[[], Tensor], rng: np.random.Generator) -> Batch:
+    def _mirrored(self, indices: Tensor, epoch: int) -> Tensor | None:
+        """Return whether each image is mirrored in this epoch, where that alternates from epoch to epoch."""
+        if self.augment.flip != "alternate":
+            return None
+        if self._mirrored_first is None:
+            self._mirrored_first = torch.from_numpy(self._rng(_FLIP).random(len(self.split)) < 0.5)
+        return self._mirrored_first[indices] ^ (epoch % 2 == 1)
+
+    def _finish(
+        self, indices: Tensor, fetched: Callable[[], Tensor], rng: np.random.Generator, mirrored: Tensor | None
+    ) -> Batch:
         pixels, labels = self._to_device(fetched()), self._to_device(self.split.labels[indices])
-        images, targets = self._batch_augment(pixels, labels, rng)
+        images, targets = self._batch_augment(pixels, labels, rng, mirrored)
         if self.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         return Batch(images, labels, targets, indices)
