@@ -17,7 +17,8 @@
     │   └── OtherDataError    a saved state was made with other data
     ├── RunError              a run folder is missing, unfinished, or cannot be written
     ├── TrainingError         training cannot start or go on
-    │   └── DivergedError     the loss is not a number any more
+    │   ├── DivergedError     the loss is not a number any more
+    │   └── ProcessLostError  another process of the training does not answer any more
     ├── DeviceError           the device asked for is not there
     └── ProtocolError         the microscope cannot answer a request; ``kind`` says why
 
@@ -111,6 +112,10 @@ class TrainingError(CnnlabError):
 
 class DivergedError(TrainingError):
     """The loss became NaN or infinite."""
+
+
+class ProcessLostError(TrainingError):
+    """Another process of the training does not answer any more: it was killed, or the network is cut."""
 
 
 class DeviceError(CnnlabError):

@@ -53,7 +53,8 @@ def run_to_end(events: Iterator[Event], recorder: Recorder, tensorboard: bool, a
         typer.echo(
             f"Stopped after {epochs} epochs; saved. Go on with: cnnlab resume {shlex.quote(str(run.path))}", err=True
         )
-        raise typer.Exit(130)
+        # Where another machine was interrupted, torchrun must not take the end of this process for a failure.
+        raise typer.Exit(130 if interrupt.pressed else 0)
     report = run.report(finished.session.data)
     if as_json:
         import json

@@ -13,14 +13,42 @@ import torch
 from cnnlab.data import ImageData
 from cnnlab.errors import CheckpointError, DataNotFoundError, OtherDataError, RunError
 from cnnlab.runs.folder import RunFolder
-from cnnlab.runs.training_folder import TrainingFolder
+from cnnlab.runs.training_folder import TrainingFolder, is_run, kind_of_run, run_folders
 from cnnlab.training import distributed
-from cnnlab.training.build import prepare
+from cnnlab.training.build import prepare, start_device
 from cnnlab.training.events import Event
 from cnnlab.training.loop import fit
 from cnnlab.training.recipe import Recipe
 from cnnlab.training.session import Session
 from cnnlab.training.state import restore_state
+
+
+def begun_run(recipe: Recipe, out: str | os.PathLike[str] | None, root: str | Path = "runs") -> RunFolder | None:
+    """Return the run that this torchrun was training before it started its processes anew, None if there is none.
+
+    Args:
+        recipe: the recipe of the training, for the device on which the processes meet.
+        out, root: the folders as in :class:`~cnnlab.runs.recorder.Recorder`.
+
+    Raises:
+        RunError: this machine does not see the folder of the run.
+    """
+    if not distributed.launched():
+        return None
+    start_device(recipe)
+    if not distributed.restarted():
+        return None
+    folders = run_folders(root) if out is None else [Path(out)]
+    begun = [path for path in folders if is_run(path) and _is_of_this_launch(path)]
+    path = distributed.broadcast(max(begun, key=lambda path: (path / "env.json").stat().st_mtime, default=None))
+    return distributed.together(lambda: RunFolder(path)) if path else None
+
+
+def _is_of_this_launch(path: Path) -> bool:
+    if kind_of_run(path) != RunFolder.kind:
+        return False
+    run, name = RunFolder(path), distributed.launch_name()
+    return name is not None and run.summary.get("launch") == name and run.state.is_file()
 
 
 def resume(
@@ -50,7 +78,7 @@ def resume(
     if run.finished:
         raise RunError(f"{run.path} is finished. `cnnlab extend {run.path} --epochs 5` adds epochs to it.")
     session = _prepared(_elsewhere(run.recipe, data, device), data)
-    session.notes += restore_saved(run, partial(restore_state, session), previous)
+    session.notes += distributed.together(lambda: restore_saved(run, partial(restore_state, session), previous))
     return fit(session.recipe, session=session)
 
 

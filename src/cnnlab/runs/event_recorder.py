@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from cnnlab.errors import DivergedError, RunError
+from cnnlab.errors import DivergedError, ProcessLostError, RunError
 from cnnlab.runs.training_folder import TrainingFolder
 from cnnlab.training import distributed
 from cnnlab.training.events import EpochDone, Event, Started, StepDone
@@ -18,8 +18,7 @@ from cnnlab.training.loop import CHECK_EVERY
 
 Folder = TypeVar("Folder", bound=TrainingFolder)
 
-# A long epoch is saved in its middle, so that a killed process loses at most this many seconds of work. With several
-# processes, whose clocks differ, states are saved between epochs only.
+# A long epoch is saved in its middle, so that a killed process loses at most this many seconds of work.
 SAVE_SECONDS = 600.0
 
 
@@ -35,7 +34,8 @@ class EventRecorder(ABC, Generic[Folder]):
         stop: function that is called after every step; when it returns True the state is saved and the stream ends.
 
     Attributes:
-        run: the run folder, once the first event has passed.
+        run: the run folder, once the first event has passed; None on all processes but the first.
+        folder: the place of the run folder, which all processes know once the first event has passed.
         interrupted: whether ``stop`` ended the stream.
     """
 
@@ -52,6 +52,7 @@ class EventRecorder(ABC, Generic[Folder]):
     ) -> None:
         self.out, self.root, self.run, self.stop = out, root, run, stop
         self.interrupted = False
+        self.folder: Path | None = None
         self._saved_at = time.monotonic()
 
     @abstractmethod
@@ -69,6 +70,7 @@ class EventRecorder(ABC, Generic[Folder]):
 
         Raises:
             RunError: the folder cannot be written. The state saved before stays.
+            ProcessLostError: another process does not answer any more. The state saved before stays.
         """
         last: Event | None = None
         try:
@@ -83,6 +85,11 @@ class EventRecorder(ABC, Generic[Folder]):
             if isinstance(last, self.resumable) and distributed.world() == 1:
                 self._interrupt(last.session)
             raise
+        except ProcessLostError as error:
+            if self.folder is None:
+                raise
+            command = f"`torchrun ... -m cnnlab resume {self.folder}`"
+            raise ProcessLostError(f"{error} Go on from the last state with {command}, on every machine.") from error
         except RunError as error:
             if self.run and self.run.state.is_file():
                 raise RunError(f"{error} Then go on with `cnnlab resume {self.run.path}`.") from error
@@ -121,5 +128,9 @@ class EventRecorder(ABC, Generic[Folder]):
 
     def save_in_long_epoch(self, session: Any) -> None:
         """Save the state after a step, when the last one is old."""
-        if distributed.world() == 1 and time.monotonic() - self._saved_at > SAVE_SECONDS:
+        due = time.monotonic() - self._saved_at > SAVE_SECONDS
+        if distributed.world() > 1:
+            # The clocks of processes differ: they agree now and then, because asking waits for the slowest.
+            due = session.step % CHECK_EVERY == 0 and distributed.any_process(due)
+        if due:
             self.save_state(session)

@@ -38,11 +38,12 @@ class Recorder(EventRecorder[RunFolder]):
 
     def _start(self, event: Started) -> None:
         session = event.session
-        new = self.run is None
-        if new and distributed.rank() == 0:
-            self.run = create_run(session.recipe, self.out, self.root)
-        self._state = Path(distributed.broadcast(str(self.run.state) if self.run else None))
-        if distributed.rank() != 0:
+        new, first = self.run is None, distributed.rank() == 0
+        if new:
+            self.run = distributed.together(lambda: create_run(session.recipe, self.out, self.root) if first else None)
+        self.folder = Path(distributed.broadcast(str(self.run.path) if self.run else None))
+        self._state = self.folder / "last" / "state.safetensors"
+        if not first:
             self.run = None
         if self.run:
             self._state.parent.mkdir(exist_ok=True)
@@ -51,6 +52,7 @@ class Recorder(EventRecorder[RunFolder]):
                 parameters=event.parameters,
                 epochs=event.epochs,
                 processes=distributed.world(),
+                launch=distributed.launch_name(),
                 notes=list(event.notes),
                 skipped=[list(item) for item in session.data.skipped],
             )

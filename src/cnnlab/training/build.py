@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,23 +11,21 @@ import torch
 from torch import nn
 
 from cnnlab.data import ImageData, Loader, Preprocess, channel_statistics, load_data
-from cnnlab.data.doctor import class_findings
-from cnnlab.data.file_contents import shared_files
 from cnnlab.errors import DataError, RecipeError, TrainingError, UsageError
 from cnnlab.hardware import Precision, choose_device
 from cnnlab.training import distributed
 from cnnlab.training.clock import Clock
-from cnnlab.training.feature_cache import caches_features, plan_cache
+from cnnlab.training.feature_cache import plan_cache
+from cnnlab.training.notes import data_notes, device_note, freeze_notes, network_notes, processes_notes
 from cnnlab.training.optim import EMA, make_optimizer
 from cnnlab.training.precision import choose_precision, to_memory_format
 from cnnlab.training.recipe import Recipe
-from cnnlab.training.rules import unused_keys
 from cnnlab.training.seeding import seeded
 from cnnlab.training.session import Position, Session, evaluation_loader
 from cnnlab.training.step import sum_type
+from cnnlab.training.sync_batchnorm import synchronise_batchnorm
 from cnnlab.training.transfer import Freeze, layer_factors, make_freeze
 from cnnlab.zoo import (
-    SMALL_IMAGE,
     Network,
     create_model,
     imagenet_classes,
@@ -66,10 +63,8 @@ def prepare(
         TrainingError: the recipe and the data do not fit together.
         DataError, ModelError, DeviceError: from the parts.
     """
-    if recipe.by_clock and clock is None:
-        assert recipe.minutes
-        clock = Clock(60 * recipe.minutes)
-    device = _start_device(recipe)
+    clock = clock or _own_clock(recipe)
+    device = start_device(recipe)
     data = _load_data(recipe, data)
     shape, size_note = _input_shape(recipe, data)
     model = _build_model(recipe, data, shape, device, load_weights) if model is None else model.to(device)
@@ -79,11 +74,13 @@ def prepare(
     _check_batch_size(recipe, model, freeze)
     trial = min(TRIAL_SECONDS, TRIAL_SHARE * clock.seconds) if clock else TRIAL_SECONDS
     precision = distributed.broadcast(choose_precision(recipe, model, shape, len(data.classes), device, trial))
+    if recipe.sync_batchnorm:  # only now: each process makes as many steps of the trial as it has time for
+        synchronise_batchnorm(model)
     to_memory_format(model, precision.memory_format)
     feature_shape = plan_cache(recipe, data, model, shape, device)
-    notes = [*_data_notes(data), *size_note, _network_note(recipe, model, shape), *_unused_notes(recipe)]
-    notes += _weights_notes(recipe, shape) if load_weights else []
-    notes += [*_freeze_notes(recipe, model, freeze, feature_shape is not None), _device_note(device, precision)]
+    notes = [*data_notes(data), *size_note, *network_notes(recipe, model, shape, load_weights)]
+    notes += freeze_notes(recipe, model, freeze, feature_shape is not None)
+    notes += [device_note(device, precision), *processes_notes(recipe)]
     recipe = recipe.model_copy(update=_decided(shape, device, precision))
     if load_weights and recipe.weights:
         # Written down: the run must be resumed and repeated as it was, also when the weights are gone.
@@ -110,8 +107,7 @@ def prepare(
         notes=notes,
     )
     session.network = session.wrapped(model)
-    held_out = data.val or data.test
-    if held_out is not None:
+    if held_out := data.val or data.test:
         session.val_loader = evaluation_loader(session, held_out)
     return session
 
@@ -119,13 +115,18 @@ def prepare(
 # Device and data -------------------------------------------------------------------------------------------------
 
 
-def _start_device(recipe: Recipe) -> torch.device:
+def _own_clock(recipe: Recipe) -> Clock | None:
+    """Return a clock that begins now, for a recipe that gives the training minutes."""
+    return Clock(60 * recipe.minutes) if recipe.by_clock and recipe.minutes else None
+
+
+def start_device(recipe: Recipe) -> torch.device:
     """Return the device of this process, and join the other processes if there are any."""
     device = distributed.local_device(choose_device(recipe.device))
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # shapes do not change: the fastest convolution is looked for once
         torch.set_float32_matmul_precision("high")  # TF32 where the run is in fp32
-    distributed.start(device)
+    distributed.start(device, recipe.process_timeout)
     return device
 
 
@@ -138,8 +139,7 @@ def _load_data(recipe: Recipe, data: ImageData | None) -> ImageData:
     """
     models.get(recipe.model)  # a wrong name of a network is said before data are loaded
     if data is None:
-        with distributed.first_process_first():
-            data = load_recipe_data(recipe)
+        data = distributed.together(lambda: load_recipe_data(recipe))
     data = hold_out(recipe, data)
     if recipe.early_stopping and data.val is None:
         raise TrainingError(
@@ -249,10 +249,8 @@ def _build_model(recipe: Recipe, data: ImageData, shape: Shape, device: torch.de
         "image_size": shape[1],
         "options": recipe.model_options,
     }
-    # Public weights are downloaded once. The same random ones on every process.
-    public = load_weights and recipe.weights == "imagenet"
-    with distributed.first_process_first() if public else contextlib.nullcontext():
-        return begin_network(recipe, arch, device, load_weights).to(device)
+    # Public weights are downloaded once on each machine. The same random ones on every process.
+    return distributed.together(lambda: begin_network(recipe, arch, device, load_weights).to(device))
 
 
 def begin_network(recipe: Recipe, arch: Mapping[str, Any], device: torch.device, load_weights: bool = True) -> Network:
@@ -289,7 +287,7 @@ def _few(names: list[str]) -> str:
 def _check_batch_size(recipe: Recipe, model: nn.Module, freeze: Freeze | None) -> None:
     frozen = set(freeze.evaluating) if freeze and not recipe.unfreeze_at else set()
     normalised = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules() if m not in frozen)
-    least = 2 * distributed.world()
+    least = 2 if recipe.sync_batchnorm else 2 * distributed.world()
     if normalised and recipe.batch_size < least:
         raise TrainingError(
             f"{recipe.model} has BatchNorm, which cannot learn from single images: batch_size={recipe.batch_size} "
@@ -341,68 +339,3 @@ def _settled(recipe: Recipe, model: Network, channels: int) -> dict[str, Any]:
     numbers = {key: tuple(preprocess[key]) for key in ("mean", "std") if recipe.mean is None}
     resized = {key: getattr(recipe, key) or preprocess[key] for key in ("interpolation", "crop_fraction")}
     return settled | numbers | resized
-
-
-# Notes -----------------------------------------------------------------------------------------------------------
-
-
-def _data_notes(data: ImageData) -> list[str]:
-    notes = [f"data: {data.name}, {data.notes[0]}" if data.notes else f"data: {data.name}", *data.notes[1:]]
-    notes += [f"{f.severity}: {f.message}. {f.advice}" for f in class_findings(data) if f.severity != "note"]
-    for name, split in data.splits().items():
-        if name != "train" and (pairs := shared_files(data.train, split)):
-            notes.append(
-                f"warning: {len(pairs)} of the {len(split)} images of {name} {'is' if len(pairs) == 1 else 'are'} in "
-                f"train too, such as {pairs[0][0]} "
-                f"(there {pairs[0][1]}): the accuracy on {name} comes out too high. `cnnlab doctor` lists them."
-            )
-    return notes
-
-
-def _network_note(recipe: Recipe, model: Network, shape: Shape) -> str:
-    count = sum(p.numel() for p in model.parameters())
-    return f"network: {recipe.model}, {count:,} parameters, {' x '.join(map(str, shape))} images"
-
-
-def _unused_notes(recipe: Recipe) -> list[str]:
-    """Return a note for each key that differs from its default and that optimizer and schedule do not use."""
-    changed = recipe.changed()
-    unused = unused_keys(recipe.optimizer, recipe.schedule)
-    return [f"note: {key} is not used by {rule}" for key, rule in unused if key in changed]
-
-
-def _device_note(device: torch.device, precision: Precision) -> str:
-    count = torch.get_num_threads()
-    threads = f", {count} thread{'s' * (count > 1)}" if device.type == "cpu" else ""
-    return f"device: {device}{threads}, {precision.describe()}"
-
-
-def _weights_notes(recipe: Recipe, shape: Shape) -> list[str]:
-    if recipe.weights is None:
-        return []
-    head = "a new last layer" if recipe.head == "reset" else "their own last layer"
-    notes = [f"weights: {recipe.weights}, with {head}"]
-    public = models.get(recipe.model).facts.pretrained
-    if recipe.weights == "imagenet" and public and shape[1] <= SMALL_IMAGE < public.size:
-        notes.append(
-            f"warning: at {shape[1]} pixels {recipe.model} may stride less than where its weights come from, and what "
-            f"they have learned does not fit; image_size={public.size} uses them as they were trained"
-        )
-    return notes
-
-
-def _freeze_notes(recipe: Recipe, model: Network, freeze: Freeze | None, caching: bool) -> list[str]:
-    notes = []
-    if freeze:
-        count = sum(p.numel() for name, p in model.named_parameters() if name not in freeze.parameters)
-        until = f" until epoch {recipe.unfreeze_at} is done" if recipe.unfreeze_at else ""
-        notes.append(f"frozen: {recipe.freeze}{until}; {count:,} parameters are trained")
-        if recipe.weights is None:
-            notes.append("warning: what is frozen has random weights. Name better ones, such as weights=imagenet.")
-        if caching:
-            notes.append("features of the frozen part are computed once, before the first step")
-        elif caches_features(recipe):
-            notes.append("features of all images would not fit into memory, so the frozen part runs in every epoch")
-        elif recipe.freeze == "backbone" and recipe.unfreeze_at is None:
-            notes.append("images are augmented, so the frozen part runs in every epoch; without, it would run once")
-    return notes

@@ -7,15 +7,25 @@ checkpoints, so that all that is left is to start the group, wrap the network an
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
-from cnnlab.errors import DeviceError
+from cnnlab.errors import CnnlabError, DeviceError, ProcessLostError, TrainingError
+
+T = TypeVar("T")
+
+# Processes wait for each other this long while one of them downloads or reads data, which may take an hour.
+READING_TIMEOUT = timedelta(hours=6)
+
+# The group in which they wait so long, on the CPU.
+_patient: dist.ProcessGroup | None = None
 
 
 def launched() -> bool:
@@ -23,18 +33,31 @@ def launched() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
-def start(device: torch.device) -> None:
-    """Join the process group once: nccl between GPUs, gloo between CPU processes."""
-    if launched() and not dist.is_initialized():
-        if device.type == "cuda":
-            torch.cuda.set_device(device)  # nccl exchanges Python objects through the current device
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+def start(device: torch.device, timeout: float = 300.0) -> None:
+    """Join the process group once: nccl between GPUs, gloo between CPU processes.
+
+    Args:
+        device: the device of this process.
+        timeout: the seconds after which an answer of another process counts as lost.
+
+    Raises:
+        ProcessLostError: not all processes have come within that time.
+    """
+    global _patient
+    if not launched() or dist.is_initialized():
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # nccl exchanges Python objects through the current device
+    with _answering():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(seconds=timeout))
+        _patient = dist.new_group(timeout=READING_TIMEOUT, backend="gloo")
 
 
 def stop() -> None:
     """Leave the process group, if this process is in one."""
     if dist.is_initialized():
-        dist.barrier()  # a process that leaves while another still talks to it brings that one down
+        with _answering():
+            dist.barrier()  # a process that leaves while another still talks to it brings that one down
         dist.destroy_process_group()
 
 
@@ -61,35 +84,35 @@ def local_device(device: torch.device) -> torch.device:
 
 
 def wrap(model: nn.Module, device: torch.device) -> nn.Module:
-    """Return the network with gradients averaged over the processes; BatchNorm normalises each one's part by itself."""
+    """Return the network with gradients averaged over the processes."""
     if not dist.is_initialized():
         return model
-    return nn.parallel.DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
+    with _answering():
+        return nn.parallel.DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
+
+
+# Exchanges -------------------------------------------------------------------------------------------------------
 
 
 def share_buffers(model: nn.Module) -> None:
     """Give every process the BatchNorm statistics of process 0, so that all evaluate and keep the same network."""
     if dist.is_initialized():
-        for buffer in model.buffers():
-            dist.broadcast(buffer, src=0)
-
-
-@contextmanager
-def first_process_first() -> Iterator[None]:
-    """Let process 0 through first, so that what it downloads or caches is there for the others."""
-    if dist.is_initialized() and rank() != 0:
-        dist.barrier()
-    yield
-    if dist.is_initialized() and rank() == 0:
-        dist.barrier()
+        with _answering():
+            for buffer in model.buffers():
+                dist.broadcast(buffer, src=0)
 
 
 def gather(value: Any) -> list[Any]:
     """Return every process's ``value``, in order of rank (on all processes)."""
+    return _gather(value, None)
+
+
+def _gather(value: Any, group: dist.ProcessGroup | None) -> list[Any]:
     if not dist.is_initialized():
         return [value]
     values: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(values, value)
+    with _answering():
+        dist.all_gather_object(values, value, group=group)
     return values
 
 
@@ -98,14 +121,26 @@ def broadcast(value: Any) -> Any:
     if not dist.is_initialized():
         return value
     box = [value]
-    dist.broadcast_object_list(box, src=0)
+    with _answering():
+        dist.broadcast_object_list(box, src=0)
     return box[0]
 
 
 def add_up(tensor: torch.Tensor) -> None:
     """Put the sum of every process's ``tensor`` into it."""
     if dist.is_initialized():
-        dist.all_reduce(tensor)
+        with _answering():
+            dist.all_reduce(tensor)
+
+
+def machine() -> str:
+    """Return the name of the machine that this process runs on."""
+    return socket.gethostname()
+
+
+def share_of(images: int) -> int:
+    """Return how many images of a batch this process takes, at least two, or all of them when it is alone."""
+    return images if world() == 1 else max(2, images // world())
 
 
 def on_this_machine() -> int:
@@ -119,5 +154,86 @@ def any_process(flag: bool) -> bool:
         return flag
     device = "cuda" if dist.get_backend() == "nccl" else "cpu"
     flags = torch.tensor(int(flag), device=device)
-    dist.all_reduce(flags, op=dist.ReduceOp.MAX)
+    with _answering():
+        dist.all_reduce(flags, op=dist.ReduceOp.MAX)
     return bool(flags.item())
+
+
+# Errors ----------------------------------------------------------------------------------------------------------
+
+
+def restarted() -> bool:
+    """Return whether torchrun has started the processes anew because one of them failed (``--max-restarts``).
+
+    The answer is the same on all processes: the agents of several machines count by themselves.
+    """
+    return any_process(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0)
+
+
+def launch_name() -> str | None:
+    """Return a name that the processes of one torchrun keep when they are started anew; None without torchrun."""
+    name = os.environ.get("TORCHELASTIC_RUN_ID")
+    # "none" is torchrun's own default, which other launches have too. The agent outlives the processes.
+    return f"{machine()}-{os.getppid()}" if name == "none" else name
+
+
+def together(action: Callable[[], T]) -> T:
+    """Return the result of ``action`` on this process, once every process has one; of all, or of none.
+
+    The first process of each machine goes first, so that what it downloads or caches is there for the others.
+
+    Raises:
+        CnnlabError: the error of this process, or else that of the first one that failed, whose machine it names.
+    """
+    if not dist.is_initialized():
+        return action()
+    result: T | None = None
+    error: Exception | None = None
+    is_first = int(os.environ.get("LOCAL_RANK", rank())) == 0
+    for turn in (True, False):
+        if is_first is turn:
+            try:
+                result = action()
+            except Exception as own:
+                error = own
+        _raise_together(error)
+    return result  # type: ignore[return-value]
+
+
+def _raise_together(error: Exception | None) -> None:
+    """Raise ``error``, or that of another process, on every process; do nothing if none has one."""
+    kind = type(error) if isinstance(error, CnnlabError) else TrainingError
+    text = str(error) if isinstance(error, CnnlabError) else f"{type(error).__name__}: {error}"
+    errors = _gather(None if error is None else (kind, text, machine()), _patient)
+    if error is not None:
+        raise error
+    for other, first in enumerate(errors):
+        if first is not None:
+            kind, text, place = first
+            copy = kind.__new__(kind)  # errors that are made of names have the message only once they are made
+            copy.args = (f"On {place} (process {other} of {world()}): {text}",)
+            raise copy
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_loss_of_process(error):
+            raise
+        raise lost_process(error) from error
+
+
+def is_loss_of_process(error: RuntimeError) -> bool:
+    """Return whether an error that torch raised says that another process does not answer."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error).lower()
+
+
+def lost_process(error: RuntimeError) -> ProcessLostError:
+    """Return the error that says which process lost the others, and what to look at."""
+    reason = str(error).strip().splitlines()[0].rsplit("] ", 1)[-1].rstrip(".") if str(error).strip() else "no answer"
+    return ProcessLostError(
+        f"Process {rank()} of {world()} on {machine()} has lost the others ({reason}). Another process has "
+        "ended or was killed, or the network between the machines is cut: look at the first message of each machine."
+    )

@@ -33,6 +33,7 @@ from cnnlab.training.optim import learning_rate, set_learning_rate
 from cnnlab.training.recipe import Recipe
 from cnnlab.training.seeding import seeded
 from cnnlab.training.session import Session, check_weights, diverged, evaluation_loader, unfreeze_when_due
+from cnnlab.training.state import check_same_start
 from cnnlab.training.step import train_step
 from cnnlab.training.transfer import trained_tail
 
@@ -57,10 +58,12 @@ def fit(
     Raises:
         TrainingError: the recipe and the data do not fit together.
         DivergedError: the loss is not a number any more.
+        ProcessLostError: another process of the training does not answer any more.
         DataError, ModelError, DeviceError: from building what the recipe names.
     """
     session = session or prepare(recipe, data, clock=clock)
     recipe = session.recipe
+    check_same_start(session)
     yield Started(
         session,
         epochs=recipe.total_epochs,
@@ -99,6 +102,8 @@ def train_epoch(session: Session) -> Iterator[StepDone]:
                 session.set_modes()
                 loss, correct = train_step(session, batch.images, batch.targets, share, parts)
         except RuntimeError as error:
+            if distributed.is_loss_of_process(error):
+                raise distributed.lost_process(error) from error
             if not out_of_memory(error):
                 raise
             raise TrainingError(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.hardware import Precision, has_fast_bf16, time_calls
+from cnnlab.training import distributed
 from cnnlab.training.recipe import Recipe
 from cnnlab.training.step import Learner, train_step
 
@@ -55,7 +56,7 @@ def choose_precision(
         trial_model = copy.deepcopy(model)
         try:
             rates[choice.label] = training_rate(
-                trial_model, choice, recipe.batch_size, input_shape, num_classes, device, share
+                trial_model, choice, distributed.share_of(recipe.batch_size), input_shape, num_classes, device, share
             )
         except torch.OutOfMemoryError:
             rates[choice.label] = 0.0  # another setting may need less

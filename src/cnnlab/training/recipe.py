@@ -173,6 +173,12 @@ class Recipe(Settings):
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="number format; auto: by a short trial")
     channels_last: Literal["auto"] | bool = Field("auto", description="memory layout NHWC; auto: by a short trial")
     compile: bool = Field(False, description="compilation of the network by torch.compile")
+    sync_batchnorm: bool = Field(
+        False, description="BatchNorm over the images of all processes, instead of each process's own part of a batch"
+    )
+    process_timeout: float = Field(
+        300.0, ge=1, description="seconds without an answer from another process after which a training ends"
+    )
 
     @field_validator("optimizer", "schedule")
     @classmethod

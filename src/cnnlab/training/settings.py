@@ -26,7 +26,7 @@ def _device_spelling(value: str) -> str:
 DeviceName = Annotated[str, AfterValidator(_device_spelling)]
 """The type of a key that names the device to run on."""
 
-FREE = {"seed", "device", "data_dir", "keep_epochs"}
+FREE = {"seed", "device", "data_dir", "keep_epochs", "process_timeout"}
 """The keys that may change without changing what a recipe is about."""
 
 

@@ -19,7 +19,7 @@ import torch
 import cnnlab
 from cnnlab.data import ImageData
 from cnnlab.data.file_contents import contents
-from cnnlab.errors import CheckpointError, OtherDataError
+from cnnlab.errors import CheckpointError, OtherDataError, TrainingError
 from cnnlab.training import distributed
 from cnnlab.training.checkpoint import (
     FORMAT,
@@ -144,6 +144,34 @@ def check_same_data(facts: Mapping[str, Any], data: ImageData, path: Path) -> di
             "saved, though names and labels are. Put the images back as they were, or start a new run."
         )
     return checksums
+
+
+def check_same_start(session: Session) -> None:
+    """Refuse to train where the processes, perhaps on several machines, do not begin with the same data and position.
+
+    Raises:
+        OtherDataError: the images, labels or splits of two processes differ.
+        TrainingError: one process goes on with a run, and another begins a new one.
+    """
+    own = (distributed.machine(), data_fingerprint(session.data), (session.epoch, session.step))
+    (first_machine, first_data, first_position), *others = distributed.gather(own)
+    for number, (machine, data, position) in enumerate(others, start=1):
+        if data != first_data:
+            raise OtherDataError(
+                f"Process {number} on {machine} and process 0 on {first_machine} have different data in "
+                f"{session.data.source} (images, labels or split differ): {_sizes(data)} and {_sizes(first_data)}. "
+                "Copy the same files to every machine."
+            )
+        if position != first_position:
+            raise TrainingError(
+                f"Process {number} on {machine} would begin with epoch {position[0] + 1}, step {position[1]}, and "
+                f"process 0 on {first_machine} with epoch {first_position[0] + 1}, step {first_position[1]}. Keep "
+                "runs in a folder that all machines share, or copy the run to each of them, and resume it."
+            )
+
+
+def _sizes(fingerprint: Mapping[str, list[int]]) -> str:
+    return ", ".join(f"{name} {images}" for name, (images, _) in fingerprint.items())
 
 
 def data_fingerprint(data: ImageData) -> dict[str, list[int]]:
