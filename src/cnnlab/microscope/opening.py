@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from cnnlab.data import Preprocess
 from cnnlab.errors import DataError, ModelError, ProtocolError, UsageError
+from cnnlab.microscope.logits import returning_logits
 from cnnlab.microscope.pictures import Picture, picture_of
 from cnnlab.microscope.samples import sample_of
 from cnnlab.microscope.session import Microscope, Subject
@@ -21,6 +23,7 @@ from cnnlab.microscope.units import Units
 from cnnlab.runs.classifier import Classifier, open_classifier
 from cnnlab.runs.folder import RunFolder
 from cnnlab.scripts import describe
+from cnnlab.tracing.hooks import evaluating
 from cnnlab.zoo import create_model, imagenet_classes, models
 
 Source = str | os.PathLike[str] | RunFolder | Classifier | nn.Module
@@ -39,7 +42,7 @@ def open_microscope(
 
     Args:
         source: a run or its folder, a model file, the name of a network (its public weights), a classifier, or any
-            module that takes images and returns logits.
+            module that takes images; of what it returns the logits are looked for (``logits``).
         photos: paths of photos, arrays, or for a module tensors (C, H, W) as it takes them. Without photos the images
             are a few per class of the data that the run is tested on, or two photos that come with scikit-learn.
         other: a second network that knows the same classes.
@@ -125,40 +128,52 @@ def _of_module(model: nn.Module, photos: Sequence[Any]) -> Classifier:
             "for a network of vectors write a module that flattens images first."
         )
     channels, _, width = first.shape[-3:]
-    logits = _logits(model, first.reshape(1, *first.shape[-3:]).float())
+    image = first.reshape(1, *first.shape[-3:]).float()
+    model, output, about = _in_float32(model, image)
+    network, chosen = returning_logits(model, output)
     shown = 3 if channels == 3 else 1
     preprocess = Preprocess(width, shown, (0.0,) * shown, (1.0,) * shown)
-    classes = [f"class {number}" for number in range(logits.numel())]
+    count = _output(network, image).numel()
+    classes = [f"class {number}" for number in range(count)]
     name = type(model).__name__
-    return Classifier(name, f"{name}, a module", model, preprocess, classes)
+    about = f"{name}, a module{about}" + (f"; the answer is {chosen}" if chosen else "")
+    return Classifier(name, about, network, preprocess, classes)
 
 
-def _logits(model: nn.Module, image: Tensor) -> Tensor:
+def _in_float32(model: nn.Module, image: Tensor) -> tuple[nn.Module, Any, str]:
+    """Return a module, what it computes from an image (1, C, H, W), and words about its weights.
+
+    Of a module with weights of half precision it is a copy in float32, so that its numbers can be worked out.
+
+    Raises:
+        ModelError: the module fails.
+    """
+    halves = {parameter.dtype for parameter in model.parameters()} & {torch.float16, torch.bfloat16}
+    if halves:
+        names = " and ".join(sorted(str(dtype).removeprefix("torch.") for dtype in halves))
+        try:
+            copied = copy.deepcopy(model).float()
+            return copied, _output(copied, image), f", its weights of {names} computed in float32"
+        except Exception:  # its forward wants half precision
+            return model, _output(model, image), ""
+    return model, _output(model, image), ""
+
+
+def _output(model: nn.Module, image: Tensor) -> Any:
     """Return what a module computes from an image (1, C, H, W).
 
     Raises:
-        ModelError: the module fails, or returns no logits.
+        ModelError: the module fails.
     """
     name = type(model).__name__
     try:
-        with torch.no_grad():
-            output = model.eval()(image)
+        with torch.no_grad(), evaluating(model):
+            return model(image)
     except Exception as error:  # whatever the code of a user raises
         raise ModelError(
             f"{name} fails on an image of shape {tuple(image.shape)} and type {image.dtype}: {describe(error)}. The "
             "image must be as the network takes it, and its weights float32."
         ) from error
-    if not isinstance(output, Tensor):
-        raise ModelError(
-            f"{name} returns {type(output).__name__}, not a tensor of logits (1, K). Wrap it in a module that returns "
-            "the logits alone."
-        )
-    if output.numel() == 0 or output.numel() != output.shape[-1:].numel():
-        raise ModelError(
-            f"{name} returns a tensor of shape {tuple(output.shape)} for one image, not logits (1, K). Wrap it in a "
-            "module that returns those, for example the mean over the positions."
-        )
-    return output
 
 
 def _facts(classifier: Classifier) -> str:

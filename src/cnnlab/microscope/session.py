@@ -129,6 +129,11 @@ class Microscope:
         pictures = (subject.units.sample.find(address) for subject in self.subjects if subject.units is not None)
         return next((picture for picture in pictures if picture is not None), None)
 
+    @property
+    def _channels(self) -> int:
+        """The number of channels of the images that the networks take."""
+        return self._input(0, next(iter(self.pictures.first))).shape[1]
+
     # The requests ----------------------------------------------------------------------------------------------------
 
     def _open(self, request: Mapping[str, Any], cancelled: Cancelled) -> dict[str, Any]:
@@ -150,11 +155,11 @@ class Microscope:
             "models": models,
             "classes": first.classes,
             "images": [picture.to_dict() for picture in self.pictures.first.values()],
-            "input": {"size": first.preprocess.size, "channels": first.preprocess.channels},
+            "input": {"size": first.preprocess.size, "channels": self._channels},
             "explanations": explanation_methods(self.player()[1].graph),
             "words": all_words(),
             "can": {
-                "upload": True,
+                "upload": self._channels == first.preprocess.channels,
                 "top_images": self.subjects[0].units is not None,
                 "visualise": True,
                 "explain": True,
@@ -166,6 +171,11 @@ class Microscope:
         return {"pixels": display, "input": image[0].numpy()}
 
     def _add_image(self, request: Mapping[str, Any], cancelled: Cancelled) -> dict[str, Any]:
+        if self._channels != self.subjects[0].classifier.preprocess.channels:
+            raise UsageError(
+                f"{self.subjects[0].classifier.name} takes images of {self._channels} channels, and a picture has 1 or "
+                "3. Open the microscope with more images, tensors (C, H, W)."
+            )
         source = request["pixels"] if "pixels" in request else request["file"].tobytes()
         if isinstance(source, np.ndarray):
             source = np.ascontiguousarray(source)

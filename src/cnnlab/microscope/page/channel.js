@@ -56,11 +56,16 @@ export function show_channel(root, store) {
     load_photo({ do: "image", image: state.scene.image }, (answer) => {
       photo = answer;
       paint(node, channel);
-    });
+    }, clear);
     load({ do: "channel", scene: state.scene, node: node.id, channel, lane: "channel" }, (answer) => {
       reply = answer;
       paint(node, channel);
-    });
+    }, clear);
+  }
+
+  function clear() {
+    reply = null;
+    fill(content);
   }
 
   function end_tools() {
@@ -81,6 +86,7 @@ export function show_channel(root, store) {
 
   function paint(node, channel) {
     if (!reply || !photo) return;
+    if (!content.firstChild) fill(content, left, side);
     frame.show(reply, photo, opacity.value);
     const scale = scale_for(...range_of(reply.map));
     show_scale(legend, paint_legend(el("canvas", { class: "legend-strip", "aria-hidden": "true" }), scale), scale);

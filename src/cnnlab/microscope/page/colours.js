@@ -127,6 +127,11 @@ export function paint_map(canvas, map, scale = scale_for(...range_of(map))) {
   return scale;
 }
 
+/** Make a canvas empty. */
+export function clear_canvas(canvas) {
+  canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
+}
+
 /** Paint pixels (uint8 (H, W, 3 or 1)) on a canvas. */
 export function paint_photo(canvas, pixels) {
   return put_picture(canvas, photo_picture(pixels));

@@ -91,7 +91,7 @@ function show_scene_head(root, store) {
 
 /** What differs, for the view in place: a map for a channel, the channels of a layer, the answer otherwise. */
 function show_difference(root, store) {
-  const load = pair_loader(store);
+  const load = pair_loader(store, () => fill(root));
   const second = beside(store);
   return store.follow(["view", "scene", "other"], (state) => {
     const { view, scene, other } = state;
@@ -109,8 +109,8 @@ function show_difference(root, store) {
   });
 }
 
-/** Ask for both scenes, and go on when both are there and nothing newer was asked. */
-function pair_loader(store) {
+/** Ask for both scenes, and go on when both are there and nothing newer was asked; `clear` where one fails. */
+function pair_loader(store, clear) {
   const loads = [loader(store), loader(store)];
   let newest = 0;
   return (body, scene, other, f) => {
@@ -120,8 +120,8 @@ function pair_loader(store) {
       replies[place] = reply;
       if (mine === newest && replies[0] && replies[1]) f(...replies);
     };
-    loads[0]({ ...body, scene, lane: "difference" }, arrived(0));
-    loads[1]({ ...body, scene: other, lane: "difference:other" }, arrived(1));
+    loads[0]({ ...body, scene, lane: "difference" }, arrived(0), clear);
+    loads[1]({ ...body, scene: other, lane: "difference:other" }, arrived(1), clear);
   };
 }
 

@@ -1,7 +1,7 @@
 // Explanations: a method's map over the photo, its scores, and the class that it explains.
 
 import { button, el, fill, number_text } from "./dom.js";
-import { map_picture, paint_legend, paint_photo, put_picture, range_of, scale_for } from "./colours.js";
+import { clear_canvas, map_picture, paint_legend, paint_photo, put_picture, range_of, scale_for } from "./colours.js";
 import { loader } from "./store.js";
 
 const BEST_FIRST = ["gradcam", "layercam"]; // of the methods that a page begins with
@@ -64,6 +64,10 @@ export function show_explanation(root, store) {
       };
       if (reply.seconds < QUICK) score();
       else fill(side, sentences_of(reply), button("Compute its scores", score, { title: "Computes the map again, and then its scores" }));
+    }, () => {
+      clear_canvas(overlay);
+      fill(side);
+      fill(legend);
     });
   }
   function draw(reply) {
@@ -90,7 +94,7 @@ export function show_explanation(root, store) {
       el("p", { class: "quiet" }, `Computed in ${number_text(reply.seconds, 2)} s.`)];
   }
   const end = store.follow(["scene"], ({ scene }) => {
-    load_photo({ do: "image", image: scene.image, lane: "explanation:photo" }, (reply) => paint_photo(photo, reply.pixels));
+    load_photo({ do: "image", image: scene.image, lane: "explanation:photo" }, (reply) => paint_photo(photo, reply.pixels), () => clear_canvas(photo));
     load_answer({ do: "answer", scene, lane: "explanation:answer" }, (reply) => fill_targets(target, store.state.classes, reply, state));
     ask();
   });

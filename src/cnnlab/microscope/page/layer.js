@@ -8,6 +8,7 @@ import { sentence_of } from "./help.js";
 
 const TILE_GAP = 6; // pixels between tiles
 const TILE_CAPTION = 15; // pixels below a tile for its number
+const THIN_TILE = 16; // pixels that a map of one row or one column gets at least
 const MOST_BARS = 128;
 
 /** Show the channels of the layer `store.state.view.node` in `root`; returns its end. */
@@ -44,7 +45,13 @@ export function show_layer(root, store) {
       }
       sheet.show(reply, node, choices());
       show_legend(legend, reply, choices(), is_vector);
-    });
+    }, clear);
+  }
+
+  function clear() {
+    if (sheet) sheet.end();
+    sheet = drawn_for = null;
+    fill(content);
   }
 
   const ends = [
@@ -122,7 +129,7 @@ function channel_sheet(root, store) {
   const words = el("p", { class: "under-pointer", "aria-live": "polite" }, " ");
   const area = el("div", { class: "sheet", tabindex: 0, role: "group", "data-focus": true, "aria-label": "Channels: arrows choose one, Enter opens it" }, canvas, mark);
   fill(root, words, area);
-  let now = null; // {reply, node, channels, columns, tile: [width, height], per}
+  let now = null; // {reply, node, channels, columns, tile: [width, height]}
   let chosen = 0; // position on the sheet
 
   function show(reply, node, choices) {
@@ -143,8 +150,8 @@ function channel_sheet(root, store) {
     const wanted = channels.length > 300 ? 40 : channels.length > 80 ? 60 : channels.length > 20 ? 84 : 128;
     const side = Math.min(wanted * Math.max(1, width / 1400), width / 3.2);
     const zoom = Math.max(1, Math.floor(side / Math.max(h, w)), Math.ceil(26 / Math.max(h, w)));
-    Object.assign(now, { zoom, tile: [w * zoom, h * zoom], columns: clamp(Math.floor((width + TILE_GAP) / (w * zoom + TILE_GAP)), 1, channels.length) });
-    const [tile_width, tile_height] = now.tile;
+    const [tile_width, tile_height] = [Math.max(w * zoom, THIN_TILE), Math.max(h * zoom, THIN_TILE)];
+    Object.assign(now, { tile: [tile_width, tile_height], columns: clamp(Math.floor((width + TILE_GAP) / (tile_width + TILE_GAP)), 1, channels.length) });
     const rows = Math.ceil(channels.length / now.columns);
     const ratio = clamp(Math.round(devicePixelRatio || 1), 1, 2);
     const size = [now.columns * (tile_width + TILE_GAP) - TILE_GAP, rows * (tile_height + TILE_CAPTION + TILE_GAP)];
@@ -201,7 +208,8 @@ function channel_sheet(root, store) {
     const i = row * now.columns + column;
     if (column >= now.columns || column < 0 || row < 0 || i >= now.channels.length) return null;
     const [left, top] = corner(i);
-    return { i, x: Math.floor((x - left) / now.zoom), y: Math.floor((y - top) / now.zoom) };
+    const [, h, w] = now.reply.sheet.shape;
+    return { i, x: Math.floor(((x - left) * w) / now.tile[0]), y: Math.floor(((y - top) * h) / now.tile[1]) };
   }
 
   area.addEventListener("pointermove", (event) => {

@@ -123,7 +123,7 @@ function error_bar(store) {
     } else if (state.error) {
       const what = { not_found: "There is no such thing here. ", too_large: "That is too large. ", not_saved: "" };
       const prefix = what[state.error.kind] || "";
-      fill(bar, el("div", { class: "bar-error" }, prefix + state.error.message, button("Overview", () => store.go({ name: "overview" })), button("Close", store.settle)));
+      fill(bar, el("div", { class: "bar-error" }, prefix + state.error.message, button("Overview", () => store.go({ name: "overview" })), button("Close", () => store.settle())));
     } else fill(bar);
   });
   return bar;

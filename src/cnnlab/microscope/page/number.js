@@ -30,7 +30,7 @@ export function show_number(root, store) {
     fill(ways, neighbour_buttons(state.view, [channels, height, width]));
     return load({ do: "number", scene: state.scene, node: id, at: [channel, ...at], lane: "number" }, (reply) => {
       fill(content, value_line(reply), operands_of(store, unscaled(reply), state.scene), steps_list(reply));
-    });
+    }, () => fill(content));
   }
 
   const moves = { ArrowUp: [0, -1, 0], ArrowDown: [0, 1, 0], ArrowLeft: [0, 0, -1], ArrowRight: [0, 0, 1], PageUp: [-1, 0, 0], PageDown: [1, 0, 0] };

@@ -1,7 +1,7 @@
 // The network as blocks with thumbnails of their outputs, from the image to the answer; stages fold and unfold.
 
 import { bar_list, button, el, fill, number_text, shape_text, svg } from "./dom.js";
-import { paint_photo, put_picture, scale_for, sheet_picture } from "./colours.js";
+import { clear_canvas, paint_photo, put_picture, scale_for, sheet_picture } from "./colours.js";
 import { graph_of, loader } from "./store.js";
 import { all_groups, first_unfolded, group_tree, groups_around, visible_graph } from "./folding.js";
 import { largest_scale, placed_graph } from "./graph_layout.js";
@@ -148,10 +148,10 @@ export function show_overview(root, store) {
   }
 
   function paint_block(cell) {
-    if (!cell.canvas) return reply && fill(cell.element, el("span", { class: "label" }, "Answer"), answer_bars(reply.answer));
-    if (cell.last === drawn.graph.input) return photo && paint_photo(cell.canvas, photo.pixels);
+    if (!cell.canvas) return fill(cell.element, el("span", { class: "label" }, "Answer"), reply && answer_bars(reply.answer));
+    if (cell.last === drawn.graph.input && photo) return paint_photo(cell.canvas, photo.pixels);
     const i = reply ? reply.nodes.indexOf(cell.last) : -1;
-    if (i < 0) return undefined;
+    if (i < 0) return clear_canvas(cell.canvas);
     const size = reply.thumbnails.shape[1];
     const bytes = reply.thumbnails.subarray(i * size * size, (i + 1) * size * size);
     const scale = scale_for(reply.low[i], reply.high[i]);
@@ -225,9 +225,15 @@ export function show_overview(root, store) {
     load_photo({ do: "image", image: state.scene.image }, (answer) => {
       photo = answer;
       paint();
+    }, () => {
+      photo = null;
+      paint();
     });
     load({ do: "overview", scene: state.scene, lane: "overview" }, (answer) => {
       reply = answer;
+      paint();
+    }, () => {
+      reply = null;
       paint();
     });
   }

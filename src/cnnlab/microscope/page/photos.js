@@ -33,8 +33,9 @@ export async function add_file(store, file) {
     uploads.set(image.id, request);
     if (uploads.size > 8) uploads.delete(uploads.keys().next().value);
     look_at(store, image, null);
+    store.settle(add_file);
   } catch (error) {
-    store.fail(error);
+    store.fail(error, add_file);
   }
 }
 
@@ -81,8 +82,9 @@ export function drawn_sender(store, { origin, name, over_image = false, wait = P
       if (over_image) origins.set(image.id, origin);
       if (onsent) onsent(image.id);
       look_at(store, { ...image, origin }, step);
+      store.settle(send);
     } catch (error) {
-      store.fail(error);
+      store.fail(error, send);
     }
   };
   return wait ? paced(send, wait) : send;

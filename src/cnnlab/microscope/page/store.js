@@ -23,8 +23,10 @@
 // store.ask(body)               Promise of the reply; cached by key. `lane` in the body: newer ones of a lane replace older.
 //                               Rejects with an AskError (.kind, .message); "cancelled": a newer one took its place
 // store.cancel(lane)            give up the newest request of a lane; its promise rejects with "cancelled"
-// store.fail(error)             show an error as a bar ("cancelled" is silent); store.settle() takes the bar away
-// loader(store) -> load(body, f)    f(reply) unless a newer load of the same loader began; errors become the bar
+// store.fail(error, of)         show an error as a bar ("cancelled" is silent); store.settle(of) takes the bar away, where
+//                               `of` is named only if it is an error of that
+// loader(store) -> load(body, f, clear)    f(reply) unless a newer load of the same loader began; errors become the bar, and
+//                               clear() takes away what was shown before
 // beside(store)                 the store of the second scene: its `state.scene` is `state.other`
 // graph_of(store)               {nodes, by_id, consumers: id -> [ids], stages} of the scene's model
 // node_of(store, id)            a node of it, also "input"
@@ -105,12 +107,14 @@ export function make_store(transport) {
     get can_redo() {
       return undone.length > 0;
     },
-    fail(error) {
+    fail(error, of = null) {
       if (error && error.kind === "cancelled") return;
       if (!(error instanceof AskError)) console.error(error);
-      store.set({ error: { kind: error.kind || "failed", message: error.message || String(error) } });
+      store.set({ error: { kind: error.kind || "failed", message: error.message || String(error), of } });
     },
-    settle: () => store.set({ error: null }),
+    settle(of = null) {
+      if (store.state.error && (of === null || store.state.error.of === of)) store.set({ error: null });
+    },
     ask,
     cancel(lane) {
       if (newest.has(lane)) transport.ask({ do: "cancel", ticket: newest.get(lane) }).catch(() => {});
@@ -214,20 +218,24 @@ function byte_count(value) {
 }
 
 /**
- * Return `load(body, f)`: calls f(reply) unless a newer load of this loader began; its errors become the bar. `ask` is
- * another way to get a reply than `store.ask`.
+ * Return `load(body, f, clear)`: calls f(reply) unless a newer load of this loader began. Its errors become the bar, and
+ * clear() is called, as what is shown belongs to another scene. `ask` is another way to get a reply than `store.ask`.
  */
 export function loader(store, ask = (body) => store.ask(body)) {
   let newest = 0;
-  const load = (body, f) => {
+  const load = (body, f, clear = () => {}) => {
     const mine = ++newest;
     return ask(body).then(
       (reply) => {
         if (mine !== newest) return;
-        if (store.state.error) store.settle();
+        store.settle(load);
         f(reply);
       },
-      (error) => mine === newest && store.fail(error),
+      (error) => {
+        if (mine !== newest || error.kind === "cancelled") return;
+        clear();
+        store.fail(error, load);
+      },
     );
   };
   load.stop = () => newest++;

@@ -1,7 +1,7 @@
 // Touching: channels switched off or scaled, the image covered, painted, drawn or taken anew, and what the answer does.
 
 import { button, debounced, el, fill, number_text, percent_text } from "./dom.js";
-import { paint_photo } from "./colours.js";
+import { clear_canvas, paint_photo } from "./colours.js";
 import { loader } from "./store.js";
 import { drawing_board } from "./board.js";
 import { centred_digit } from "./digit.js";
@@ -41,6 +41,7 @@ export function show_touch(root, store) {
 function show_image_tools(root, store) {
   const photo = el("canvas", { class: "photo", role: "img" });
   const caption = el("p", { class: "caption" });
+  const channels = el("p", { class: "quiet" });
   const strip = el("div", { class: "strip", role: "group", "aria-label": "Images" });
   const place = el("div", { class: "tool-place" });
   const file = el("input", { type: "file", accept: "image/*", hidden: true, onchange: () => {
@@ -66,7 +67,7 @@ function show_image_tools(root, store) {
   const networks = el("div");
   fill(root, networks, el("div", { class: "panel-head" }, el("h2", null, "Image"),
     button("?", () => open_help(store, "touch"), { class: "round", title: "What can be touched?" })),
-  el("div", { class: "photo-row" }, photo, el("div", null, caption, strip)), tools, file, place);
+  el("div", { class: "photo-row" }, photo, el("div", null, caption, strip)), channels, tools, file, place);
   const load = loader(store);
   const ends = [
     store.follow(["scene", "images", "classes"], (state) => {
@@ -75,7 +76,7 @@ function show_image_tools(root, store) {
       const label = entry && entry.label !== null && entry.label !== undefined ? ` (true class: ${state.classes[entry.label]})` : "";
       fill(caption, entry ? `${entry.name}${label}` : "an earlier image");
       photo.setAttribute("aria-label", `The image ${caption.textContent}`);
-      if (image !== null) load({ do: "image", image, lane: "photo" }, (reply) => paint_photo(photo, reply.pixels));
+      if (image !== null) load({ do: "image", image, lane: "photo" }, (reply) => paint_photo(photo, reply.pixels), () => clear_canvas(photo));
     }),
     store.follow(["models", "scene"], (state) => show_networks(networks, store, state)),
     store.follow(["images", "input"], (state) => show_strip(strip, store, state)),
@@ -84,6 +85,7 @@ function show_image_tools(root, store) {
       const select = strip.querySelector("select");
       if (select) select.value = state.scene.image;
     }),
+    store.follow(["input"], ({ input }) => fill(channels, no_photo_words(input.channels))),
     store.follow(["can"], (state) => {
       for (const one of buttons.slice(0, 4)) one.hidden = !state.can.upload;
     }),
@@ -92,6 +94,12 @@ function show_image_tools(root, store) {
     () => tool && tool.end(),
   ];
   return () => ends.forEach((end) => end());
+}
+
+/** Say why no photo can be taken by a network of neither one nor three channels. */
+function no_photo_words(channels) {
+  if (channels === 1 || channels === 3) return "";
+  return `The network takes images of ${channels} channels. The picture is their mean; a photo or a drawing has one or three channels and cannot be looked at.`;
 }
 
 /** Where there are two networks: which of them one looks at. */
@@ -180,7 +188,8 @@ function show_answer(root, store) {
   const [load, load_before] = [loader(store), loader(store)];
   const body = el("div", { class: "answer-body" });
   const spoken = el("p", { class: "visually-hidden", role: "status" });
-  fill(root, el("h2", null, "Answer"), body, spoken);
+  const about = el("p", { class: "quiet" });
+  fill(root, el("h2", null, "Answer"), body, about, spoken);
   let [after, before] = [null, null];
   const draw = () => {
     if (!after) return;
@@ -195,6 +204,9 @@ function show_answer(root, store) {
       load_before({ do: "answer", scene: untouched, lane: "answer:before" }, (reply) => {
         before = reply;
         draw();
+      }, () => {
+        before = null;
+        draw();
       });
     } else {
       load_before.stop();
@@ -203,9 +215,17 @@ function show_answer(root, store) {
     load({ do: "answer", scene, lane: "answer" }, (reply) => {
       after = reply;
       draw();
+    }, () => {
+      after = null;
+      fill(body, el("p", { class: "quiet" }, "There is no answer."));
+      fill(spoken, "There is no answer.");
     });
   });
-  return end;
+  const end_about = store.follow(["models", "scene"], ({ models, scene }) => fill(about, models[scene.model] ? `Network: ${models[scene.model].about}.` : ""));
+  return () => {
+    end();
+    end_about();
+  };
 }
 
 /** Bars of the likeliest classes: after, and before above it where there is one. */

@@ -82,7 +82,7 @@ function numbers_card(store, { node, channel }) {
       ["sees", field && (field.whole ? "the whole image" : field.size ? `${field.size[0]} × ${field.size[1]} pixels of the image` : null)]];
     fill(card.body, el("table", { class: "numbers-table" }, el("tbody", null, rows.filter(([, value]) => value).map(([name, value]) =>
       el("tr", null, el("th", { scope: "row" }, name), el("td", { class: "n" }, value))))));
-  });
+  }, () => fill(card.body));
   card.end = () => load.stop();
   card.update();
   return card;
