@@ -26,8 +26,8 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Instead of a server: what the microscope answers to ``open``, with the port."""
     replies: list[dict[str, Any]] = []
 
-    def serve(handle: Any, port: int | None, announce: Any) -> None:
-        replies.append({**handle({"do": "open"}, lambda: False), "port": port})
+    def serve(opening: Any, port: int | None, announce: Any, *, patience: float) -> None:
+        replies.append({**opening()({"do": "open"}, lambda: False), "port": port})
         announce("http://127.0.0.1:1/?token=x")
         raise KeyboardInterrupt
 

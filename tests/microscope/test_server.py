@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cnnlab.errors import ProtocolError, UsageError
+from cnnlab.errors import ModelError, ProtocolError, UsageError
 from cnnlab.microscope import bundle, server
-from cnnlab.microscope.protocol import LIMIT, decode, encode
-from cnnlab.microscope.server import serving
+from cnnlab.microscope.protocol import LIMIT, check, decode, encode
+from cnnlab.microscope.server import serve, serving
+from cnnlab.microscope.worker import Worker
 
 SCENE = {"image": "a"}
 
@@ -420,6 +421,55 @@ def test_a_stopped_server_gives_up_its_computations(fake: FakeMicroscope) -> Non
         client.send()
 
 
+def test_requests_wait_until_there_is_somebody_to_answer(fake: FakeMicroscope) -> None:
+    worker = Worker()
+    jobs = [worker.submit("p", check({"do": "open"})) for _ in range(2)]
+    time.sleep(0.1)
+    assert [job.reply.done() for job in jobs] == [False, False]
+    worker.begin(fake.handle)
+    assert [decode(job.reply.result(10))["name"] for job in jobs] == ["open", "open"]
+    worker.close()
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["a page that waits", "a page that comes later"])
+def test_a_page_is_told_why_the_network_cannot_be_opened(before: bool) -> None:
+    announced: Future[str] = Future()
+    asked = threading.Event()
+
+    def opening() -> Any:
+        assert asked.wait(10)
+        raise ModelError("The weights are gone. Train again.")
+
+    with ThreadPoolExecutor(2) as pool:
+        ended = pool.submit(serve, opening, 0, announced.set_result, patience=0.0 if before else 10.0)
+        client = Client(announced.result(10))
+        assert client.send()[0] == 200  # the page itself is there at once
+        if before:
+            reply = pool.submit(client.ask, "open")
+            time.sleep(0.2)
+            assert not reply.done()
+            asked.set()
+        else:
+            asked.set()
+            time.sleep(0.2)
+            assert not ended.done()
+            reply = pool.submit(client.ask, "open")
+        assert reply.result(10) == {"error": {"kind": "failed", "message": "The weights are gone. Train again."}}
+        with pytest.raises(ModelError, match="The weights are gone"):
+            ended.result(10)
+
+
+def test_nobody_waits_for_a_page_that_nobody_opens() -> None:
+    began = time.perf_counter()
+    with pytest.raises(ModelError):
+        serve(raise_model_error, 0, lambda address: None)
+    assert time.perf_counter() - began < 5
+
+
+def raise_model_error() -> Any:
+    raise ModelError("The weights are gone.")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl+C is another thing there")
 def test_ctrl_c_stops_it_cleanly(tmp_path: Path) -> None:
     program = """if True:
@@ -429,7 +479,7 @@ def test_ctrl_c_stops_it_cleanly(tmp_path: Path) -> None:
             while not cancelled(): time.sleep(0.01)
             return {}
         try:
-            serve(handle, 0, lambda address: print(address, flush=True))
+            serve(lambda: handle, 0, lambda address: print(address, flush=True))
         except KeyboardInterrupt:
             print("stopped")
     """

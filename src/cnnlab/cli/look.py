@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import webbrowser
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from cnnlab.microscope.session import Microscope
 
 _FROM_SCRIPT = 12  # images of a script's data
+_PATIENCE = 5.0  # seconds until a browser that was told to open a page asks for it
 
 
 def look(
@@ -51,19 +53,25 @@ def look(
     Examples: `cnnlab look runs/lenet5-mnist5k-1` · `cnnlab look efficientnet_lite0 cat.jpg` ·
     `cnnlab look RUN --save lenet.html` · `cnnlab look RUN --other RUN2` · `cnnlab look train.py:make_model`
     """
-    from cnnlab.microscope.server import serve
+    from cnnlab.microscope.foresight import can_be_opened, check_photo
 
-    microscope = _open(run, list(photos or []), other=other, random=random, data_dir=data_dir)
-    for subject in microscope.subjects:
-        typer.echo(f"network: {subject.classifier.about}", err=True)
-        if subject.run is not None and subject.units is None:
-            typer.echo(f"The data of {subject.run.name} is not there: name its folder with --data-dir.", err=True)
+    for photo in photos or []:
+        check_photo(photo)
+
+    @cache
+    def opened() -> Microscope:
+        return _open(run, photos or [], other=other, random=random, data_dir=data_dir)
+
     if save is not None:
         from cnnlab.microscope.saved import save_page
 
-        size, notes = save_page(microscope, save)
+        size, notes = save_page(opened(), save)
         typer.echo("\n".join([f"page: {save} ({size / 1e6:.1f} MB)", *notes]))
         return
+    from cnnlab.microscope.server import serve
+
+    if not can_be_opened([run, other] if other else [run], random=random):
+        opened()  # what is wrong is said before a browser opens
 
     def announce(address: str) -> None:
         typer.echo(f"open: {address}\nCtrl+C stops it.")
@@ -71,12 +79,21 @@ def look(
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
     with suppress(KeyboardInterrupt):  # the way to stop it
-        serve(microscope.handle, port, announce)
+        serve(lambda: opened().handle, port, announce, patience=_PATIENCE if browser else 0.0)
     typer.echo("stopped.", err=True)
 
 
 def _open(target: str, photos: list[Path], **options: Any) -> Microscope:
-    """Open the microscope for a run, a network, or the function of a script."""
+    """Open the microscope for a run, a network, or the function of a script, and say what it is."""
+    microscope = _opened(target, photos, **options)
+    for subject in microscope.subjects:
+        typer.echo(f"network: {subject.classifier.about}", err=True)
+        if subject.run is not None and subject.units is None:
+            typer.echo(f"The data of {subject.run.name} is not there: name its folder with --data-dir.", err=True)
+    return microscope
+
+
+def _opened(target: str, photos: list[Path], **options: Any) -> Microscope:
     from cnnlab.microscope.opening import open_microscope
 
     path, _, function = target.rpartition(":")

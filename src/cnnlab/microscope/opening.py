@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.data import Preprocess
-from cnnlab.errors import DataError, ModelError, ProtocolError, UsageError
+from cnnlab.errors import ModelError, ProtocolError, UsageError
+from cnnlab.microscope.foresight import check_photo
 from cnnlab.microscope.logits import returning_logits
 from cnnlab.microscope.pictures import Picture, picture_of
 from cnnlab.microscope.samples import sample_of
@@ -200,9 +202,7 @@ def _picture(photo: Any, number: int) -> Picture:
         DataError: there is no such file.
     """
     if isinstance(photo, str | os.PathLike):
-        if not Path(photo).is_file():
-            what = "a folder, not a photo" if Path(photo).is_dir() else "not there"
-            raise DataError(f"There is no photo {os.fspath(photo)}: it is {what}. Give the path of a JPEG or PNG file.")
+        check_photo(photo)
         return picture_of(Path(photo).name, photo)
     if isinstance(photo, Tensor):
         return picture_of(f"image {number + 1}", photo.reshape(photo.shape[-3:]))
@@ -210,7 +210,16 @@ def _picture(photo: Any, number: int) -> Picture:
 
 
 def _sample_photos() -> list[Picture]:
-    from sklearn.datasets import load_sample_images
+    """Return the photos that come with scikit-learn.
 
-    photos = load_sample_images()
-    return [picture_of(Path(name).name, image) for name, image in zip(photos.filenames, photos.images, strict=True)]
+    Raises:
+        UsageError: scikit-learn is not installed.
+    """
+    package = importlib.util.find_spec("sklearn")  # importing it would take a second, with SciPy and pandas
+    folders = [] if package is None else package.submodule_search_locations or []
+    photos = sorted(path for folder in folders for path in (Path(folder) / "datasets" / "images").glob("*.jpg"))
+    if not photos:
+        raise UsageError(
+            "The microscope needs an image, and the sample photos of scikit-learn are not here: name a photo."
+        )
+    return [picture_of(path.name, path.read_bytes()) for path in photos]

@@ -14,9 +14,9 @@ import re
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import FrameType
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -209,41 +209,47 @@ def make_app(worker: Worker, token: str, port: int) -> ASGIApp:
 # Running -------------------------------------------------------------------------------------------------------------
 
 
-class _Server(uvicorn.Server):
-    """A server that gives up its computations as soon as it is told to stop."""
-
-    def __init__(self, config: uvicorn.Config, worker: Worker) -> None:
-        super().__init__(config)
-        self._worker = worker
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        threading.Thread(target=self.close).start()  # a signal must not wait for a lock
-        super().handle_exit(sig, frame)
-
-    def close(self) -> None:
-        """Give up all computations."""
-        self._worker.close()
-
-
-def serve(handle: Handle, port: int | None = None, announce: Callable[[str], None] = print) -> None:
-    """Serve a microscope until Ctrl+C.
+def serve(
+    opening: Callable[[], Handle], port: int | None = None, announce: Callable[[str], None] = print, *,
+    patience: float = 0.0,
+) -> None:  # fmt: skip
+    """Serve a microscope until Ctrl+C; the page is there while the network is still being opened.
 
     Args:
-        handle: the function that computes, :meth:`cnnlab.microscope.session.Microscope.handle`.
+        opening: a function that opens the network and returns the function that computes,
+            :meth:`cnnlab.microscope.session.Microscope.handle`. It runs in this thread, while requests wait.
         port: the port; by default 8719, or any free one where that is taken.
         announce: a function that gets the address, with the token, as soon as it answers.
+        patience: seconds to wait for a page that can be told why ``opening`` failed.
 
     Raises:
         UsageError: the port is taken or may not be used.
+        CnnlabError: from ``opening``; the page was told.
         KeyboardInterrupt: somebody pressed Ctrl+C; the server is stopped by then.
     """
-    with _listening(port) as listener:
-        server, address = _prepared(handle, listener)
-        announce(address)  # connections wait from now on
+    with _running(port) as (worker, address, ended):
+        announce(address)
         try:
-            server.run(sockets=[listener])
-        finally:
-            server.close()
+            handle = opening()
+        except Exception as error:
+            _tell(worker, error, patience)
+            raise
+        worker.begin(handle)
+        while not ended.wait(1.0):  # on Windows a wait without end cannot be interrupted
+            pass
+
+
+def _tell(worker: Worker, error: Exception, patience: float) -> None:
+    """Answer the requests of a page with an error, and wait some seconds until one has come."""
+    told = threading.Event()
+
+    def handle(request: Mapping[str, Any], cancelled: Callable[[], bool]) -> dict[str, Any]:
+        told.set()
+        raise error
+
+    waiting = worker.is_awaited
+    worker.begin(handle)
+    told.wait(max(patience, 2.0) if waiting else patience)
 
 
 @contextmanager
@@ -251,34 +257,47 @@ def serving(handle: Handle, port: int | None = 0) -> Iterator[str]:
     """Serve a microscope in a thread while the block runs; yield the address with the token.
 
     Args:
-        handle: as in :func:`serve`.
+        handle: the function that computes, :meth:`cnnlab.microscope.session.Microscope.handle`.
         port: the port; 0 for any free one.
 
     Raises:
         UsageError: the port is taken or may not be used.
     """
+    with _running(port) as (worker, address, _):
+        worker.begin(handle)
+        yield address
+
+
+@contextmanager
+def _running(port: int | None) -> Iterator[tuple[Worker, str, threading.Event]]:
+    """Run a server in a thread while the block runs; yield who computes, the address, and what is set at its end.
+
+    Raises:
+        UsageError: the port is taken or may not be used.
+    """
     with _listening(port) as listener:
-        server, address = _prepared(handle, listener)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
+        port, token, worker = listener.getsockname()[1], secrets.token_urlsafe(24), Worker()
+        config = uvicorn.Config(
+            make_app(worker, token, port), http="h11", ws="none", lifespan="off", log_config=None, access_log=False,
+            log_level="critical", proxy_headers=False, server_header=False, h11_max_incomplete_event_size=_HEADER_BYTES,
+            timeout_graceful_shutdown=2,
+        )  # fmt: skip
+        server = uvicorn.Server(config)
+        ended = threading.Event()  # a thread whose join() was interrupted passes for ended
+
+        def run() -> None:
+            try:
+                server.run(sockets=[listener])
+            finally:
+                ended.set()
+
+        threading.Thread(target=run, name="microscope server", daemon=True).start()
         try:
-            yield address
+            yield worker, f"http://127.0.0.1:{port}/?token={token}", ended
         finally:
             server.should_exit = True
-            server.close()
-            thread.join(10)
-
-
-def _prepared(handle: Handle, listener: socket.socket) -> tuple[_Server, str]:
-    """Return a server for a socket that listens, and its address."""
-    port, token = listener.getsockname()[1], secrets.token_urlsafe(24)
-    worker = Worker(handle)
-    config = uvicorn.Config(
-        make_app(worker, token, port), http="h11", ws="none", lifespan="off", log_config=None, access_log=False,
-        log_level="critical", proxy_headers=False, server_header=False, h11_max_incomplete_event_size=_HEADER_BYTES,
-        timeout_graceful_shutdown=2,
-    )  # fmt: skip
-    return _Server(config, worker), f"http://127.0.0.1:{port}/?token={token}"
+            worker.close()
+            ended.wait(10)
 
 
 def _listening(port: int | None) -> socket.socket:

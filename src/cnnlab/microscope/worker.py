@@ -44,11 +44,12 @@ class Worker:
     at once, one that is computed is told by its ``cancelled`` callback.
 
     Args:
-        handle: the function that computes, :meth:`cnnlab.microscope.session.Microscope.handle`.
+        handle: the function that computes, :meth:`cnnlab.microscope.session.Microscope.handle`; with None requests wait
+            until :meth:`begin` brings it.
         most_waiting: number of requests that may wait; further ones are refused as ``busy``.
     """
 
-    def __init__(self, handle: Handle, most_waiting: int = MOST_WAITING) -> None:
+    def __init__(self, handle: Handle | None = None, most_waiting: int = MOST_WAITING) -> None:
         self._handle, self._most_waiting = handle, most_waiting
         self._waiting: deque[Job] = deque()
         self._running: Job | None = None
@@ -56,6 +57,18 @@ class Worker:
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="microscope worker", daemon=True)
         self._thread.start()
+
+    def begin(self, handle: Handle) -> None:
+        """Answer requests by a function from now on, those that wait first."""
+        with self._changed:
+            self._handle = handle
+            self._changed.notify()
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether requests wait."""
+        with self._changed:
+            return bool(self._waiting)
 
     def submit(self, page: str, request: dict[str, Any]) -> Job:
         """Put a checked request at the end of the queue.
@@ -109,9 +122,10 @@ class Worker:
         while True:
             with self._changed:
                 self._running = None
-                while not self._waiting and not self._closed:
+                while not (self._closed or (self._waiting and self._handle)):
                     self._changed.wait()
-                if self._closed:
+                if self._closed or self._handle is None:
                     return
-                job = self._running = self._waiting.popleft()
-            job.reply.set_result(answer(self._handle, job.request, job.obsolete))
+                job, handle = self._waiting.popleft(), self._handle
+                self._running = job
+            job.reply.set_result(answer(handle, job.request, job.obsolete))
