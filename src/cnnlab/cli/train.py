@@ -100,11 +100,12 @@ def train(
 def _fit(recipe: Recipe, out: Path | None, tensorboard: bool, as_json: bool) -> None:
     from cnnlab.runs import Recorder, resume
     from cnnlab.runs.continuation import begun_run
-    from cnnlab.training import fit
+    from cnnlab.training import distributed, fit
     from cnnlab.training.clock import Clock
 
     if run := begun_run(recipe, out):
-        typer.echo(f"The processes were started anew; going on with {run.path}.", err=True)
+        if distributed.rank() == 0:
+            typer.echo(f"The processes were started anew; going on with {run.path}.", err=True)
         run_to_end(resume(run), Recorder(run=run), tensorboard, as_json)
         return
     # Who gives a training four minutes waits for the command, not only for the steps.

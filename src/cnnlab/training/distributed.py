@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import socket
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -48,9 +50,43 @@ def start(device: torch.device, timeout: float = 300.0) -> None:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)  # nccl exchanges Python objects through the current device
+    backend, limit = "nccl" if device.type == "cuda" else "gloo", timedelta(seconds=timeout)
     with _answering():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(seconds=timeout))
+        store, own, count = next(dist.rendezvous("env://", timeout=limit))
+        store = dist.PrefixStore(_name_of_start(store, own, count, timeout), store)
+        dist.init_process_group(backend, store=store, rank=own, world_size=count, timeout=limit)
         _patient = dist.new_group(timeout=READING_TIMEOUT, backend="gloo")
+
+
+def _name_of_start(store: dist.Store, own: int, count: int, timeout: float) -> str:
+    """Return a name that all processes agree on, and that no earlier start of them had.
+
+    torchrun keeps its store when it starts the processes anew, and with it the addresses of those that have ended. Its
+    own count of restarts differs between machines.
+
+    Args:
+        store: the store that all processes see.
+        own: the rank of this process.
+        count: the number of processes.
+        timeout: the seconds to wait for the others.
+    """
+    name, others = uuid.uuid4().hex, range(1, count)
+    if own:
+        store.set(f"cnnlab/here/{own}", name)
+        store.wait([f"cnnlab/start/{name}"], timedelta(seconds=timeout))
+        start = store.get(f"cnnlab/start/{name}").decode()
+        store.set(f"cnnlab/heard/{start}/{own}", "yes")
+        return start
+    deadline = time.monotonic() + timeout
+    # What lies there may be from a process that has ended: it is answered too, and does not confirm.
+    while missing := [other for other in others if not store.check([f"cnnlab/heard/{name}/{other}"])]:
+        if time.monotonic() > deadline:
+            raise dist.DistStoreError(f"processes {', '.join(map(str, missing))} have not come within {timeout:g} s")
+        for other in missing:
+            if store.check([f"cnnlab/here/{other}"]):
+                store.set(f"cnnlab/start/{store.get(f'cnnlab/here/{other}').decode()}", name)
+        time.sleep(0.05)
+    return name
 
 
 def stop() -> None:
@@ -232,7 +268,8 @@ def is_loss_of_process(error: RuntimeError) -> bool:
 
 def lost_process(error: RuntimeError) -> ProcessLostError:
     """Return the error that says which process lost the others, and what to look at."""
-    reason = str(error).strip().splitlines()[0].rsplit("] ", 1)[-1].rstrip(".") if str(error).strip() else "no answer"
+    first_line = (str(error).strip() or "no answer").splitlines()[0]
+    reason = first_line.rsplit("] ", 1)[-1].partition(". ")[0].rstrip(".")  # without the place in torch's source
     return ProcessLostError(
         f"Process {rank()} of {world()} on {machine()} has lost the others ({reason}). Another process has "
         "ended or was killed, or the network between the machines is cut: look at the first message of each machine."
