@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -72,6 +73,15 @@ class Machines:
         while not (events.is_file() and step in events.read_text()):
             assert time.monotonic() < deadline, self.log("a") + self.log("b")
             time.sleep(0.1)
+
+    def trains(self, side: str) -> bool:
+        """Return whether a process of the training, which torchrun has started there, is alive."""
+        inside = subprocess.run(["ip", "netns", "pids", self.names[side]], capture_output=True, text=True, check=False)
+        commands = []
+        for pid in inside.stdout.split():
+            with contextlib.suppress(OSError):  # it has just ended
+                commands.append(Path(f"/proc/{pid}/cmdline").read_bytes())
+        return any(FAULTY.name.encode() in command and b"torch.distributed.run" not in command for command in commands)
 
     def ends(self, seconds: float = 240) -> dict[str, int]:
         """Wait for both and return their exit codes."""
@@ -147,11 +157,13 @@ def test_a_cut_network_ends_both_and_the_run_goes_on_later(machines: Machines, t
     machines.wait_for_state(tmp_path / "run", '"epoch": 2')
     machines.ip("b", "link", "set", "cable", "down")
     cut = time.monotonic()
-    assert all(machines.ends(150).values())
-    print("seconds from the cut to the end:", time.monotonic() - cut)
-    writer = "a" if "epoch   1" in machines.log("a") else "b"
-    assert "has lost the others" in machines.log(writer), machines.log(writer)
-    assert f"-m cnnlab resume {tmp_path / 'run'}" in machines.log(writer)
+    # What torchrun itself does with the cut is not ours: without its rendezvous it waits until TCP gives up.
+    while any(machines.trains(side) for side in "ab"):
+        assert time.monotonic() - cut < 60, machines.log("a") + machines.log("b")
+        time.sleep(0.2)
+    for side in "ab":
+        assert "has lost the others (Timed out" in machines.log(side)
+        assert f"-m cnnlab resume {tmp_path / 'run'}" in machines.log(side)
     left = open_run(tmp_path / "run")
     steps = [type(event).__name__ for event, _ in zip(resume(left), range(3), strict=False)]
     assert steps[0] == "Started"

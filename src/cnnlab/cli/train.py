@@ -37,7 +37,9 @@ def train(
         list[str] | None, typer.Argument(metavar="[MODEL] [KEY=VALUE]...", help="A network, and recipe settings.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="The network; the same as MODEL.")] = None,
-    data: Annotated[str | None, typer.Option("--data", "-d", help="Data set, folder of photos, or CSV file.")] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", "-d", help="Data set, folder of photos, CSV or tar files.")
+    ] = None,
     recipe: Annotated[str | None, typer.Option("--recipe", "-r", help="Shipped recipe or YAML file.")] = None,
     out: Annotated[
         Path | None,

@@ -104,6 +104,8 @@ def decode(source: ImageLike, channels: int, *, least: int | None = None, depth:
             raise DataError(f"Cannot read the image {path}: {reason(error, path)}. {advice}") from error
     if isinstance(source, Image.Image):
         try:
+            if least is not None:
+                source.draft(None, (least, least))
             return to_channels(upright(source), channels, depth)
         except (OSError, SyntaxError, ValueError) as error:  # truncated, or a mode that Pillow cannot convert
             name = getattr(source, "filename", "") or "given"

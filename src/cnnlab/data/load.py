@@ -11,6 +11,7 @@ from cnnlab.data.base import ImageData
 from cnnlab.data.named_sets import ArrayData, Search, data_sets
 from cnnlab.data.readers.csv import load_csv
 from cnnlab.data.readers.folder import Layout, load_folder
+from cnnlab.data.readers.shards import is_shards, load_shards
 from cnnlab.errors import DataError, DataNotFoundError
 
 
@@ -33,8 +34,9 @@ def load_data(
     """Load a data set.
 
     Args:
-        name_or_path: a name from :func:`list_data`, or the path of a folder of class folders or of a CSV file. A name
-            comes first: write ``./mnist`` for a folder that is called like a data set.
+        name_or_path: a name from :func:`list_data`, or the path of a folder of class folders, of a CSV file or of tar
+            files (``shards/train-{0000..0009}.tar``). A name comes first: write ``./mnist`` for a folder that is called
+            like a data set.
         data_dir: folder in which the files of named data sets are looked for first.
         seed: seed of the division into train and val, where data come without one.
         progress: show progress bars on stderr; None shows them when it is a terminal.
@@ -57,6 +59,8 @@ def load_data(
     if named and text in data_sets:
         data: ArrayData | ImageData = data_sets.get(text).factory(Search(text, data_dir, progress, download))
         return _image_data(text, data) if isinstance(data, ArrayData) else data
+    if is_shards(text):
+        return load_shards(text, seed=seed, progress=progress)
     if path.is_dir():
         return load_folder(path, seed=seed, progress=progress, layout=layout)
     if path.is_file():

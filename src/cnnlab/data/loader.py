@@ -15,7 +15,7 @@ from torch import Tensor
 from cnnlab.data.augment import Augment
 from cnnlab.data.base import Split
 from cnnlab.data.batch_augment import BatchAugment, draw_crops
-from cnnlab.data.file_split import FileSplit
+from cnnlab.data.decoding_split import DecodingSplit
 from cnnlab.data.preprocess import Preprocess
 from cnnlab.data.scanning import workers
 from cnnlab.errors import UsageError
@@ -152,7 +152,7 @@ class Loader:
 
     def _batches(self, epoch: int, start_step: int) -> Iterator[Batch]:
         order = self.order(epoch)
-        ahead = _AHEAD if isinstance(self.split, FileSplit) else 0
+        ahead = _AHEAD if isinstance(self.split, DecodingSplit) else 0
         waiting: deque[tuple[Tensor, Callable[[], Tensor], np.random.Generator, Tensor | None]] = deque()
         # Threads start with the first file to decode: none when everything is in the cache or in memory.
         pool = ThreadPoolExecutor(workers(), thread_name_prefix="cnnlab-decode")
@@ -182,7 +182,7 @@ class Loader:
     def _start(self, indices: Tensor, rng: np.random.Generator, pool: ThreadPoolExecutor) -> Callable[[], Tensor]:
         scale = self.augment.crop_scale
         crops = None if scale is None else draw_crops(rng, len(indices), scale)
-        if isinstance(self.split, FileSplit):
+        if isinstance(self.split, DecodingSplit):
             return self.split.start(indices, self.preprocess, crops, pool)
         return lambda: self.split.fetch(indices, self.preprocess, crops)
 

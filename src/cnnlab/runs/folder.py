@@ -268,9 +268,9 @@ def run_name(model: str, data: str) -> str:
 
     Args:
         model: name of the network.
-        data: name of a data set, or path of a folder or CSV file.
+        data: name of a data set, or path of a folder, a CSV file or tar files.
     """
-    short = Path(data).stem if "/" in data or "\\" in data or data.endswith(".csv") else data
+    short = Path(data).stem if "/" in data or "\\" in data or data.endswith((".csv", ".tar")) else data
     return f"{_plain(model)}-{_plain(short).strip('_.') or 'data'}"
 
 

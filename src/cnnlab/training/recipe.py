@@ -80,7 +80,9 @@ class Recipe(Settings):
     # What is trained on what
     model: str = Field("lenet5", description="registered name of the network")
     model_options: dict[str, Any] = Field(default_factory=dict, description="options of the network")
-    data: str = Field("mnist5k", description="registered name of a data set, a folder of photos, or a CSV file")
+    data: str = Field(
+        "mnist5k", description="registered name of a data set, a folder of photos, a CSV file, or tar files"
+    )
     data_dir: str | None = Field(None, description="folder to look for data sets in")
     layout: Literal["auto", "classes", "splits", "flat"] = Field(
         "auto",
@@ -234,7 +236,7 @@ class Recipe(Settings):
     @property
     def data_is_path(self) -> bool:
         """Whether ``data`` is a folder or file rather than a registered name."""
-        return "/" in self.data or "\\" in self.data or self.data.endswith(".csv")
+        return "/" in self.data or "\\" in self.data or self.data.endswith((".csv", ".tar"))
 
     def with_overrides(self, overrides: Iterable[str] = (), **options: Any) -> Recipe:
         """Return a recipe with ``key=value`` texts applied; dots reach into groups (``augment.crop=2``).

@@ -77,7 +77,8 @@ def absolute_data(data: str, names: Container[str]) -> str:
         data: name of a data set, or path.
         names: names of the data sets, which go before files of the same name.
     """
-    return str(Path(data).resolve()) if data not in names and Path(data).exists() else data
+    is_path = Path(data).exists() or data.lower().endswith(".tar")  # of tar files, a pattern
+    return str(Path(data).resolve()) if data not in names and is_path else data
 
 
 def choose_recipe(

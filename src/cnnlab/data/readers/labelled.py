@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cnnlab.data.base import ImageData, Split, class_counts
+from cnnlab.data.decoding_split import DecodingSplit
 from cnnlab.data.file_split import FileSplit
 from cnnlab.data.scanning import scan
 from cnnlab.data.stratify import stratified_split
@@ -155,7 +156,7 @@ def data_of_images(
     listed = ", ".join(per_class[:10]) + (f", ... {len(per_class) - 10} more" if len(per_class) > 10 else "")
     lengths = ", ".join(f"{split} {len(parts[split])}" if split in parts else f"no {split}" for split in rows)
     notes = [f"{kind}: {len(classes)} classes ({listed}), {lengths}"]
-    sizes = [file.size for file in images.scanned or ()] if isinstance(images, FileSplit) else [images.size]
+    sizes = [image.size for image in images.sample] if isinstance(images, DecodingSplit) else [images.size]
     heights, widths = zip(*(size for size in sizes if size), strict=True)
     least, most = f"{min(widths)}x{min(heights)}", f"{max(widths)}x{max(heights)}"
     extent = least if least == most else f"{least} to {most}"
