@@ -7,20 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from cnnlab.data import Preprocess
-from cnnlab.errors import CnnlabError
 from cnnlab.microscope import bundle
 from cnnlab.microscope.arithmetic import recompute
-from cnnlab.microscope.pictures import picture_of
 from cnnlab.microscope.protocol import complete
 from cnnlab.microscope.server import serving
-from cnnlab.microscope.session import Microscope, Subject
-from cnnlab.runs.classifier import Classifier
-from cnnlab.zoo import create_model, list_models, models
-from tests.microscope.arithmetic.test_networks import settle
+from cnnlab.microscope.session import Microscope
+from cnnlab.zoo import list_models
 from tests.microscope.conftest import OpenPage, until
+from tests.microscope.networks import numbers_of, scene_of, small_microscope
 
 pytestmark = pytest.mark.slow
 
@@ -29,28 +24,6 @@ RECOMPUTED = """value => {
   const check = document.querySelector('.agrees');
   return check && Math.abs(check.dataset.torch - value) < 1e-6;
 }"""
-
-
-def small_microscope(name: str) -> Microscope:
-    """A network of the zoo with random weights, at the smallest size that it takes, and an image of noise."""
-    torch.manual_seed(0)
-    channels = models.get(name).facts.in_channels
-    for size in (28, 32, 64, 96, 128, 224):
-        try:
-            model = create_model(name, image_size=size, in_channels=channels, num_classes=10)
-            settle(model, torch.rand(4, channels, size, size))
-            break
-        except (CnnlabError, RuntimeError, ValueError):
-            continue
-    preprocess = Preprocess(size, channels, (0.5,) * channels, (0.25,) * channels)
-    classifier = Classifier(name, name, model.eval(), preprocess, [f"class {number}" for number in range(10)])
-    noise = np.random.default_rng(0).integers(0, 256, (size, size, channels), np.uint8)
-    return Microscope([Subject(classifier)], [picture_of("noise", noise)])
-
-
-def scene_of(microscope: Microscope) -> dict[str, Any]:
-    image = microscope.handle(complete("open"))["images"][0]["id"]
-    return {"model": 0, "epoch": None, "image": image, "changes": []}
 
 
 def go_to(page: Any, address: str) -> None:
@@ -175,21 +148,6 @@ def test_channels_stand_in_the_order_of_their_strength(open_page: OpenPage, digi
 
 
 # One number ----------------------------------------------------------------------------------------------------------
-
-
-def numbers_of(microscope: Microscope, count: int) -> list[dict[str, Any]]:
-    """Requests for random numbers of a network, of every node at least one."""
-    generator = np.random.default_rng(0)
-    nodes = list(microscope.player()[1].graph.nodes.values())
-    scene = scene_of(microscope)
-    chosen = nodes + [nodes[i] for i in generator.integers(0, len(nodes), max(0, count - len(nodes)))]
-    return [
-        complete(
-            "number", scene=scene, node=node.id,
-            at=[int(generator.integers(0, side)) for side in (*node.shape, 1, 1)[:3]],
-        )
-        for node in chosen
-    ]  # fmt: skip
 
 
 def plain(value: Any) -> Any:

@@ -282,7 +282,7 @@ def test_the_slider_shows_the_answer_of_every_epoch(open_page: OpenPage, digits:
         for name, percent in answer(page).items():
             assert percent == pytest.approx(wanted[classifier.classes.index(name)], abs=0.11)
     page.get_by_role("button", name="Play through the epochs").click()
-    until(page, "document.querySelector('.epoch').textContent === 'selected weights'")
+    until(page, "document.querySelector('.epoch').textContent === 'final weights'")
 
 
 def test_two_images_stand_side_by_side_with_their_difference(open_page: OpenPage, digits: Microscope) -> None:

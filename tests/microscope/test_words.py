@@ -17,12 +17,12 @@ WORDS = VIEWS | KINDS
 
 def test_every_view_and_every_kind_of_node_has_words() -> None:
     assert set(VIEWS) == {
-        "overview", "stage", "layer", "channel", "number", "unit", "playground", "explanation", "time", "compare",
-        "touch",
+        "overview", "stage", "layer", "vector", "channel", "number", "unit", "playground", "explanation", "time",
+        "compare", "touch",
     }  # fmt: skip
     assert set(KINDS) == {
-        "conv", "depthwise", "grouped", "transposed", "dense", "product", "norm", "activation", "softmax", "maxpool",
-        "avgpool", "add", "multiply", "concat", "resize", "move", "opaque",
+        "input", "conv", "depthwise", "grouped", "transposed", "dense", "product", "norm", "activation", "softmax",
+        "maxpool", "avgpool", "add", "multiply", "concat", "resize", "move", "opaque",
     }  # fmt: skip
     assert set(all_words()) == set(WORDS)
     assert len(json.dumps(all_words(), ensure_ascii=False).encode()) < 25_000  # the page loads them at once

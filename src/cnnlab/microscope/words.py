@@ -85,6 +85,14 @@ VIEWS = {
         "13_looking_inside",
         "strength of a channel = (sum of |number|) / (how many numbers)",
     ),
+    "vector": Words(
+        "Layer of single numbers",
+        "All numbers of one layer for this image: each bar is one number, to the left where it is negative.",
+        "In the last layers of a network there are no maps any more: each channel is a single number for the whole "
+        "image. In the very last layer there is one number for each class, the logit, and the largest one decides the "
+        "answer.",
+        "02_linear_classifiers",
+    ),
     "channel": Words(
         "Channel",
         "One channel of a layer laid over the photo: the stronger the colour, the larger the number that the channel "
@@ -161,6 +169,15 @@ VIEWS = {
 }
 
 KINDS = {
+    "input": Words(
+        "Image",
+        "The image as numbers: one map for each colour, as the network takes it.",
+        "Every pixel is a number for each colour, red, green and blue, or a single one where the image is grey. "
+        "Usually the mean of the training images is subtracted, and the result is divided by their standard "
+        "deviation, before the network gets them.",
+        "23_two_classes_step_by_step",
+        "x = (pixel / 255 − mean) / standard deviation",
+    ),
     "conv": Words(
         "Convolution",
         "Each number says how well a small pattern, the filter, fits the layer before at this place.",

@@ -1,6 +1,6 @@
 // One channel: its map over the photo, its kernel, its histogram and numbers, and its receptive field.
 
-import { button, count_text, el, fill, full_shape, number_text, svg } from "./dom.js";
+import { button, count_text, el, fill, full_shape, is_vector, number_text, svg } from "./dom.js";
 import { css_colour, map_picture, paint_legend, put_picture, range_of, scale_for } from "./colours.js";
 import { graph_of, loader, node_of } from "./store.js";
 import { channel_map, node_loader } from "./inputs.js";
@@ -40,7 +40,10 @@ export function show_channel(root, store) {
     if (!node || channel >= node.shape[0]) {
       end_tools();
       no_such_node(store, head, ways, content);
-      if (node) fill(head, el("p", { class: "bar-error" }, `${node.id} has channels 0 to ${node.shape[0] - 1}, not ${channel}.`));
+      if (node) {
+        fill(head, el("p", { class: "bar-error" }, `${node.id} has channels 0 to ${node.shape[0] - 1}, not ${channel}.`,
+          button("To the layer", () => store.go({ name: "layer", node: node.id }))));
+      }
       return;
     }
     if (!content.firstChild) fill(content, left, side);
@@ -80,7 +83,7 @@ export function show_channel(root, store) {
     before.disabled = channel === 0;
     after.disabled = channel === node.shape[0] - 1;
     const classes = node.id === graph_of(store).output ? store.state.classes : [];
-    return [before, el("strong", null, `channel ${channel} of ${count_text(node.shape[0])}`, classes[channel] && classes[channel] !== String(channel) ? `: ${classes[channel]}` : ""), after,
+    return [before, el("strong", null, `${is_vector(node.shape) ? "number" : "channel"} ${channel} (of 0 to ${count_text(node.shape[0] - 1)})`, classes[channel] && classes[channel] !== String(channel) ? `: ${classes[channel]}` : ""), after,
       node.id === graph_of(store).input ? "" : button("What does this unit look for?", () => store.go({ name: "unit", node: node.id, channel }))];
   }
 
@@ -177,7 +180,7 @@ function show_numbers(root, reply, scale) {
     svg("rect", { x: i * width + 0.5, width: Math.max(width - 1, 0.5), y: 80 - (78 * count) / most, height: (78 * count) / most, fill: css_colour((edges[i] + edges[i + 1]) / 2, scale) },
       svg("title", null, `${number_text(edges[i])} to ${number_text(edges[i + 1])}: ${count}`)));
   const row = (name, value) => el("tr", null, el("th", { scope: "row" }, name), el("td", { class: "n" }, value));
-  fill(root, el("h3", null, "How often which value"),
+  fill(root, el("h3", null, "How often each value occurs"),
     svg("svg", { class: "histogram", viewBox: "0 0 240 82", role: "img", "aria-label": `Histogram from ${number_text(edges[0])} to ${number_text(edges[edges.length - 1])}` }, bars, svg("line", { x1: 0, x2: 240, y1: 80.5, y2: 80.5, class: "axis" })),
     el("div", { class: "ends n quiet" }, el("span", null, number_text(edges[0])), el("span", null, number_text(edges[edges.length - 1]))),
     el("table", { class: "facts" }, row("smallest", number_text(reply.low, 4)), row("largest", number_text(reply.high, 4)), row("mean", number_text(reply.mean, 4)),

@@ -62,8 +62,12 @@ export function css_colour(value, scale) {
 /** Return the ink, dark or light, that is read on the colour of a value. */
 export function css_ink(value, scale) {
   const i = 3 * colour_index(value, scale);
-  const light = 0.299 * scale.table[i] + 0.587 * scale.table[i + 1] + 0.114 * scale.table[i + 2];
-  return light > 140 ? "#1b1f24" : "#ffffff";
+  const [r, g, b] = [0, 1, 2].map((k) => {
+    const part = scale.table[i + k] / 255;
+    return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+  });
+  // Relative luminance of WCAG 2: above 0.179 the contrast to black is the larger one, and never below 4.5.
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#000000" : "#ffffff";
 }
 
 /** Return the picture of a map of `width` x `height` values in the colours of a scale (opacity 0 to 255). */

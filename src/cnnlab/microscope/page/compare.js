@@ -3,6 +3,7 @@
 import { bar_list, button, el, fill, number_text, percent_text } from "./dom.js";
 import { paint_legend, paint_map, range_of, scale_for } from "./colours.js";
 import { beside, graph_of, loader, node_of } from "./store.js";
+import { open_help } from "./help.js";
 import { shaped } from "./transport.js";
 
 const MOST_CHANNELS = 8; // that differ most, of a layer
@@ -33,7 +34,8 @@ export function show_compare(root, store, show_single) {
   root.append(
     el("div", { class: "compare-top" }, el("h2", null, "Side by side"),
       button("Swap", () => store.set({ scene: store.state.other, other: store.state.scene })),
-      button("Close the comparison", () => store.set({ other: null }))),
+      button("Close the comparison", () => store.set({ other: null })),
+      button("?", () => open_help(store, "compare"), { class: "round", title: "What does a comparison show?" })),
     el("div", { class: "compare-body" }, el("div", { class: "compare" }, sides.map((side) => side.element)), difference));
   const ends = sides.flatMap((side) => [show_scene_head(side.head, side.one), show_side(side.place, side.one, show_single)]);
   ends.push(show_difference(difference, store));
@@ -141,7 +143,7 @@ function channel_difference(one, two) {
   return [head, el("div", { class: "difference-map" }, canvas,
     el("div", null, el("p", null, most === 0 ? "Both maps are equal." : `Largest difference ${number_text(most)}, on average ${number_text(mean)}.`),
       el("p", { class: "legend-row" }, el("span", null, number_text(scale.low)), legend, el("span", null, number_text(scale.high))),
-      el("p", { class: "quiet" }, "Orange: larger on the left. Blue: larger on the right.")))];
+      el("p", { class: "quiet" }, "Red: larger on the left. Blue: larger on the right.")))];
 }
 
 function layer_difference(store, node, one, two) {

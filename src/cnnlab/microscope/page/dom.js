@@ -34,9 +34,14 @@ export function fill(element, ...children) {
   return fill_element(element, null, children);
 }
 
-/** Return a button with a text and what it does; `options` are attributes (`title` is its label where given). */
+/**
+ * Return a button with a text and what it does; `options` are attributes. Where they have a `title`, it is the label of the
+ * button for screen readers, with the text before it where the text is a word or a number and no sign.
+ */
 export function button(text, on_click, options) {
-  return el("button", { type: "button", "aria-label": options && options.title, onclick: on_click, ...options }, text);
+  const title = options && options.title;
+  const spoken = title && typeof text === "string" && /[\p{L}\p{N}]/u.test(text) && !title.includes(text) ? `${text}: ${title}` : title;
+  return el("button", { type: "button", "aria-label": spoken, onclick: on_click, ...options }, text);
 }
 
 /** Return a number as people read it, with about `digits` significant digits: 0.0123, −1.5, 12 300, 1.2e−9. */
@@ -67,6 +72,12 @@ export function count_text(count) {
 /** Return a shape as people write it: 64 × 7 × 7; a vector by its length. */
 export function shape_text(shape) {
   return (shape.length === 3 && shape[1] === 1 && shape[2] === 1 ? shape.slice(0, 1) : shape).map(count_text).join(" × ");
+}
+
+/** Say whether a node has one number for each channel. */
+export function is_vector(shape) {
+  const [, height, width] = full_shape(shape);
+  return height * width === 1;
 }
 
 /** Return (C, H, W) of a node's shape; a vector is (C, 1, 1). */

@@ -25,7 +25,7 @@ export function show_explanation(root, store) {
   if (!methods.some(({ name }) => name === state.method))
     state.method = (methods.find(({ name }) => name === BEST_FIRST[0]) || methods[0]).name;
   const photo = el("canvas", { class: "photo", "aria-hidden": "true" });
-  const overlay = el("canvas", { class: "overlay", role: "img" });
+  const overlay = el("canvas", { class: "overlay", role: "img", "aria-label": "Map of the explanation" });
   const side = el("div", { class: "explanation-side", "aria-live": "polite" });
   const legend = el("div", { class: "legend-row" });
   const [load_photo, load_answer, load_map, load_scores] = [0, 1, 2, 3].map(() => loader(store));
@@ -87,11 +87,11 @@ export function show_explanation(root, store) {
   }
   function sentences_of(reply) {
     const meaning = reply.signed
-      ? "Orange pixels speak for the class, blue ones against it; the stronger the colour, the more they matter."
+      ? "Red pixels speak for the class, blue ones against it; the stronger the colour, the more they matter."
       : "The redder a pixel, the more the answer depends on it.";
     return [el("h2", null, `${title_of()}: which pixels speak for “${reply.target_name}”?`), el("p", null, meaning),
       reply.layer && el("p", { class: "quiet" }, `Target layer: ${reply.layer}.`), reply.notes.map((note) => el("p", { class: "quiet" }, note)),
-      el("p", { class: "quiet" }, `Computed in ${number_text(reply.seconds, 2)} s.`)];
+      el("p", { class: "quiet" }, reply.seconds < 0.1 ? "Computed in less than 0.1 s." : `Computed in ${number_text(reply.seconds, 2)} s.`)];
   }
   const end = store.follow(["scene"], ({ scene }) => {
     load_photo({ do: "image", image: scene.image, lane: "explanation:photo" }, (reply) => paint_photo(photo, reply.pixels), () => clear_canvas(photo));
@@ -121,6 +121,6 @@ function score_table(scores) {
     const [title, better, meaning] = SCORES[name];
     return el("div", { class: "score" }, el("b", null, scores[name].toFixed(2)), el("span", null, `${title} (${better}): ${meaning}.`));
   });
-  const chance = typeof scores.random === "number" && el("p", { class: "quiet" }, `A random map scores ${scores.random.toFixed(2)}.`);
+  const chance = typeof scores.random === "number" && el("p", { class: "quiet" }, `A map of random numbers scores ${scores.random.toFixed(2)} in both.`);
   return [el("h3", null, "Does the map agree with the network?"), rows, chance];
 }

@@ -2,7 +2,7 @@
 
 import { dagre } from "./vendor/dagre.js";
 
-const GAP = { rank: 26, node: 16, row: 62 };
+const GAP = { rank: 26, down: 44, node: 16, row: 62 };
 
 /**
  * Return {boxes: id -> {x, y, width, height}, edges: [{from, to, path, skips}], width, height}.
@@ -12,7 +12,7 @@ const GAP = { rank: 26, node: 16, row: 62 };
  */
 export function placed_graph(items, edges, room, down) {
   const graph = new dagre.Graph();
-  graph.setGraph({ rankdir: down ? "TB" : "LR", ranksep: GAP.rank, nodesep: GAP.node, edgesep: 8, ranker: items.length > 120 ? "longest-path" : "network-simplex" });
+  graph.setGraph({ rankdir: down ? "TB" : "LR", ranksep: down ? GAP.down : GAP.rank, nodesep: GAP.node, edgesep: 8, ranker: items.length > 120 ? "longest-path" : "network-simplex" });
   graph.setDefaultEdgeLabel(() => ({}));
   for (const { id, width, height } of items) graph.setNode(id, { width, height });
   for (const [from, to] of edges) graph.setEdge(from, to, {});

@@ -1,9 +1,9 @@
 // Words: the one sentence of every view, the "?" dialog with idea, formula and lesson, and the table of keys.
 
-import { button, el } from "./dom.js";
+import { button, el, is_vector } from "./dom.js";
 import { node_of } from "./store.js";
 
-const VIEWS_OF_A_NODE = ["layer", "channel", "number", "unit"]; // their help also tells of the node's kind
+const VIEWS_OF_A_NODE = ["layer", "vector", "channel", "number", "unit"]; // their help also tells of the node's kind
 
 // The keys of the page: [keys, what they do].
 const KEYS = [
@@ -19,6 +19,14 @@ const KEYS = [
   [["Ctrl", "V"], "look at a picture from the clipboard"],
   [["?"], "what this view shows"],
 ];
+
+/** Return the name under which the words of the present view stand: a layer of single numbers and the image have their own. */
+export function words_name(store) {
+  const { view } = store.state;
+  const node = view.name === "layer" && node_of(store, view.node);
+  if (!node) return view.name;
+  return node.kind === "input" ? "input" : is_vector(node.shape) ? "vector" : view.name;
+}
 
 /** Return the sentence of a view or of a kind of node, from the words of `open`; "" where there is none. */
 export function sentence_of(store, name) {
@@ -36,7 +44,7 @@ export function open_help(store, name) {
   const parts = [words_of(store, name)];
   if (VIEWS_OF_A_NODE.includes(name) && view.node !== undefined) {
     const node = node_of(store, view.node);
-    if (node) parts.push(words_of(store, node.kind));
+    if (node && node.kind !== "input") parts.push(words_of(store, node.kind));
   }
   const texts = parts.filter(Boolean);
   const title = texts.length ? texts[0].title : "Help";

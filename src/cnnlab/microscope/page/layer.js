@@ -1,14 +1,14 @@
 // All channels of a layer as one sheet; of a dense layer, its numbers as bars.
 
-import { bar_list, button, clamp, count_text, el, fill, number_text, shape_text } from "./dom.js";
+import { bar_list, button, clamp, count_text, el, fill, is_vector, number_text, shape_text } from "./dom.js";
 import { css_colour, paint_legend, put_picture, range_of, scale_for, sheet_picture } from "./colours.js";
 import { graph_of, node_of } from "./store.js";
 import { node_loader } from "./inputs.js";
 import { sentence_of } from "./help.js";
 
 const TILE_GAP = 6; // pixels between tiles
-const TILE_CAPTION = 15; // pixels below a tile for its number
 const THIN_TILE = 16; // pixels that a map of one row or one column gets at least
+const LARGEST_SHEET = 0.62; // of the height of the window: tiles of a few channels become so large
 const MOST_BARS = 128;
 
 /** Show the channels of the layer `store.state.view.node` in `root`; returns its end. */
@@ -33,18 +33,19 @@ export function show_layer(root, store) {
     tools.hidden = false;
     node_head(head, store, node);
     return load({ do: "layer", scene: state.scene, node: node.id, lane: "layer" }, (reply) => {
-      const is_vector = reply.shape[1] * reply.shape[2] === 1;
-      scale.hidden = is_vector;
-      const kind = `${node.id} ${is_vector}`;
+      const vector = is_vector(reply.shape);
+      order.hidden = reply.shape[0] === 1;
+      scale.hidden = vector || reply.shape[0] === 1;
+      const kind = `${node.id} ${vector}`;
       if (drawn_for !== kind) {
         const focused = content.contains(document.activeElement);
         if (sheet) sheet.end();
-        sheet = is_vector ? vector_bars(content, store) : channel_sheet(content, store);
+        sheet = vector ? vector_bars(content, store) : channel_sheet(content, store);
         drawn_for = kind;
         if (focused || (store.has_moved && document.activeElement === document.body)) sheet.focus();
       }
       sheet.show(reply, node, choices());
-      show_legend(legend, reply, choices(), is_vector);
+      show_legend(legend, reply, choices(), vector);
     }, clear);
   }
 
@@ -82,7 +83,7 @@ export function node_head(head, store, node) {
   };
   const few = (ids) => [ids.slice(0, 4).map((id) => [link(id), " "]), ids.length > 4 ? `and ${ids.length - 4} more` : ""];
   const after = graph.consumers.get(node.id) || [];
-  const sentence = sentence_of(store, node.kind);
+  const sentence = node.kind === "input" ? "" : sentence_of(store, node.kind); // the image has it as the sentence of its view
   fill(head,
     el("h2", null, node.label, el("span", { class: "quiet" }, ` ${node.id}`)),
     el("p", { class: "quiet" }, [node.text && node.text !== node.label ? node.text : null, `outputs ${shape_text(node.shape)}`,
@@ -103,11 +104,12 @@ function choice_buttons(store, field, title, texts) {
   return el("span", { class: "choice", role: "group", "aria-label": title }, el("span", { class: "quiet" }, `${title}: `), buttons.map(([, one]) => one));
 }
 
-function show_legend(legend, reply, { scale: kind }, is_vector) {
-  if (is_vector || kind === "own") {
-    return fill(legend, el("span", { class: "quiet" }, is_vector ? "" : "Pale yellow is 0, or white where values have signs; red is most, blue least."));
-  }
+function show_legend(legend, reply, { scale: kind }, vector) {
   const scale = common_scale(reply);
+  if (vector || kind === "own" || reply.shape[0] === 1) {
+    const text = scale.signed ? "White is 0; red is above 0, blue below." : "Pale yellow is 0; the redder, the larger.";
+    return fill(legend, el("span", { class: "quiet" }, text));
+  }
   const strip = paint_legend(el("canvas", { class: "legend-strip", "aria-hidden": "true" }), scale);
   return fill(legend, el("span", { class: "quiet n" }, number_text(scale.low)), strip, el("span", { class: "quiet n" }, number_text(scale.high)));
 }
@@ -126,7 +128,7 @@ function channel_order(reply, order) {
 function channel_sheet(root, store) {
   const canvas = el("canvas", { "aria-hidden": "true" });
   const mark = el("div", { class: "mark" });
-  const words = el("p", { class: "under-pointer", "aria-live": "polite" }, " ");
+  const words = el("p", { class: "under-pointer", "aria-live": "polite" }, "Point at a picture to read its numbers; a click opens the channel.");
   const area = el("div", { class: "sheet", tabindex: 0, role: "group", "data-focus": true, "aria-label": "Channels: arrows choose one, Enter opens it" }, canvas, mark);
   fill(root, words, area);
   let now = null; // {reply, node, channels, columns, tile: [width, height]}
@@ -147,14 +149,20 @@ function channel_sheet(root, store) {
     const { reply, channels, choices } = now;
     const [, h, w] = reply.sheet.shape;
     const width = Math.max(200, area.clientWidth - 4);
-    const wanted = channels.length > 300 ? 40 : channels.length > 80 ? 60 : channels.length > 20 ? 84 : 128;
-    const side = Math.min(wanted * Math.max(1, width / 1400), width / 3.2);
-    const zoom = Math.max(1, Math.floor(side / Math.max(h, w)), Math.ceil(26 / Math.max(h, w)));
-    const [tile_width, tile_height] = [Math.max(w * zoom, THIN_TILE), Math.max(h * zoom, THIN_TILE)];
-    Object.assign(now, { tile: [tile_width, tile_height], columns: clamp(Math.floor((width + TILE_GAP) / (tile_width + TILE_GAP)), 1, channels.length) });
+    const root_size = parseFloat(getComputedStyle(document.documentElement).fontSize) || 16;
+    const caption = Math.round(0.95 * root_size); // pixels below a tile for its number
+    const wanted = ((channels.length > 300 ? 40 : channels.length > 80 ? 60 : channels.length > 20 ? 84 : 128) * root_size) / 16;
+    const zoom_of = (side) => Math.max(1, Math.floor(Math.min(side, width / 3.2) / Math.max(h, w)), Math.ceil(26 / Math.max(h, w)));
+    const tile_of = (zoom) => [Math.max(w * zoom, THIN_TILE), Math.max(h * zoom, THIN_TILE)];
+    const columns_of = (zoom) => clamp(Math.floor((width + TILE_GAP) / (tile_of(zoom)[0] + TILE_GAP)), 1, channels.length);
+    const in_sight = (zoom) => Math.ceil(channels.length / columns_of(zoom)) * (tile_of(zoom)[1] + caption + TILE_GAP) <= LARGEST_SHEET * innerHeight;
+    let zoom = zoom_of(2 * wanted);
+    while (zoom > zoom_of(wanted) && !in_sight(zoom)) zoom--;
+    Object.assign(now, { caption, tile: tile_of(zoom), columns: columns_of(zoom) });
+    const [tile_width, tile_height] = now.tile;
     const rows = Math.ceil(channels.length / now.columns);
     const ratio = clamp(Math.round(devicePixelRatio || 1), 1, 2);
-    const size = [now.columns * (tile_width + TILE_GAP) - TILE_GAP, rows * (tile_height + TILE_CAPTION + TILE_GAP)];
+    const size = [now.columns * (tile_width + TILE_GAP) - TILE_GAP, rows * (tile_height + caption + TILE_GAP)];
     canvas.width = size[0] * ratio;
     canvas.height = size[1] * ratio;
     canvas.style.width = `${size[0]}px`;
@@ -162,7 +170,7 @@ function channel_sheet(root, store) {
     const pen = canvas.getContext("2d");
     pen.scale(ratio, ratio);
     pen.imageSmoothingEnabled = false;
-    pen.font = "11px system-ui, sans-serif";
+    pen.font = `${Math.round(0.7 * root_size)}px system-ui, sans-serif`;
     const style = getComputedStyle(area);
     const common = choices.scale === "common" ? common_scale(reply) : null;
     const small = document.createElement("canvas");
@@ -174,7 +182,7 @@ function channel_sheet(root, store) {
       pen.drawImage(small, x, y, tile_width, tile_height);
       pen.fillStyle = style.color;
       const text = off.has(c) ? `${c} ${off.get(c) === 0 ? "off" : `×${off.get(c)}`}` : String(c);
-      pen.fillText(text, x + 1, y + tile_height + 12, tile_width);
+      pen.fillText(text, x + 1, y + tile_height + 0.8 * caption, tile_width);
       if (off.has(c)) {
         pen.strokeStyle = style.getPropertyValue("--orange");
         pen.lineWidth = 3;
@@ -186,7 +194,7 @@ function channel_sheet(root, store) {
 
   function corner(i) {
     const [tile_width, tile_height] = now.tile;
-    return [(i % now.columns) * (tile_width + TILE_GAP), Math.floor(i / now.columns) * (tile_height + TILE_CAPTION + TILE_GAP)];
+    return [(i % now.columns) * (tile_width + TILE_GAP), Math.floor(i / now.columns) * (tile_height + now.caption + TILE_GAP)];
   }
 
   function choose(i, speak) {
@@ -204,7 +212,7 @@ function channel_sheet(root, store) {
     const x = event.clientX - box.left;
     const y = event.clientY - box.top;
     const column = Math.floor(x / (now.tile[0] + TILE_GAP));
-    const row = Math.floor(y / (now.tile[1] + TILE_CAPTION + TILE_GAP));
+    const row = Math.floor(y / (now.tile[1] + now.caption + TILE_GAP));
     const i = row * now.columns + column;
     if (column >= now.columns || column < 0 || row < 0 || i >= now.channels.length) return null;
     const [left, top] = corner(i);
@@ -289,7 +297,13 @@ function vector_bars(root, store) {
     }));
     const list = bar_list(rows, { text: (value) => number_text(value, 4), label: `The ${reply.shape[0]} numbers`, most: Math.max(Math.abs(low), Math.abs(high), 1e-12) });
     list.classList.add("columns");
-    list.querySelectorAll(".bar > span").forEach((bar, i) => (bar.style.backgroundColor = rows[i].colour));
+    list.classList.toggle("signed", scale.signed); // bars to both sides of a line in the middle
+    list.classList.toggle("named", named);
+    list.querySelectorAll(".bar > span").forEach((bar, i) => {
+      bar.style.backgroundColor = rows[i].colour;
+      bar.classList.toggle("below", rows[i].share < 0);
+      if (scale.signed) bar.style.width = `${parseFloat(bar.style.width) / 2}%`;
+    });
     const focus = area.contains(document.activeElement) ? [...area.querySelectorAll("button")].indexOf(document.activeElement) : -1;
     fill(area, list, channels.length > most ? button(`Show all ${count_text(channels.length)}`, () => {
       most = Infinity;

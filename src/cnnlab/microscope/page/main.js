@@ -1,6 +1,6 @@
 // The page: shell, breadcrumbs, errors, keys; and `start`, which every host calls.
 
-import { button, el, fill } from "./dom.js";
+import { button, el, fill, is_vector } from "./dom.js";
 import { graph_of, make_store, node_of } from "./store.js";
 import { parsed_address } from "./address.js";
 import { show_overview } from "./overview.js";
@@ -13,7 +13,7 @@ import { show_time } from "./time.js";
 import { show_compare } from "./compare.js";
 import { show_playground } from "./playground.js";
 import { show_explanation } from "./explanation.js";
-import { open_help, open_keys, sentence_of } from "./help.js";
+import { open_help, open_keys, sentence_of, words_name } from "./help.js";
 
 const VIEWS = {
   overview: show_overview,
@@ -62,15 +62,16 @@ function build_page(root, store) {
   const aside = el("aside", { "aria-label": "Image, answer and changes" });
   const tools = el("div", { class: "tools" });
   const time = el("div", { class: "time-slot" });
+  const main = el("main", null, sentence_line(store), view_root);
   const header = el("header", { class: "top" }, crumb_list(store), tools);
   fill(tools, tool_buttons(store));
   fill(
     root,
-    busy_line(store),
+    busy_line(store, main),
     header,
     error_bar(store),
     time,
-    el("div", { class: "body" }, el("main", null, sentence_line(store), view_root), aside),
+    el("div", { class: "body" }, main, aside),
   );
   show_time(time, store);
   show_touch(aside, store);
@@ -104,13 +105,16 @@ function scroll_to_top(root) {
   if (root.getBoundingClientRect().top < 0) root.scrollIntoView({ block: "start" });
 }
 
-function busy_line(store) {
-  const line = el("div", { class: "busy", role: "progressbar", "aria-label": "Computing", hidden: true });
+function busy_line(store, main) {
+  const line = el("div", { class: "busy", "aria-hidden": "true", hidden: true });
   let timer = null;
   store.subscribe((state, changed) => {
     if (!changed.has("busy")) return;
     clearTimeout(timer);
-    timer = setTimeout(() => (line.hidden = store.state.busy === 0), state.busy ? 150 : 60);
+    timer = setTimeout(() => {
+      line.hidden = store.state.busy === 0;
+      main.setAttribute("aria-busy", String(!line.hidden));
+    }, state.busy ? 150 : 60);
   });
   return line;
 }
@@ -133,8 +137,9 @@ function error_bar(store) {
 function sentence_line(store) {
   const line = el("p", { class: "sentence" });
   store.follow(["view", "words", "scene"], (state) => {
-    fill(line, el("span", null, sentence_of(store, state.view.name) || ""), " ",
-      button("?", () => open_help(store, state.view.name), { class: "round", title: "What is this?" }));
+    const name = state.words ? words_name(store) : state.view.name;
+    fill(line, el("span", null, sentence_of(store, name) || ""), " ",
+      button("?", () => open_help(store, name), { class: "round", title: "What is this?" }));
   });
   return line;
 }
@@ -153,8 +158,9 @@ export function crumbs_of(store) {
     const node = node_of(store, view.node);
     if (node && node.stage && node.stage !== node.id) stage_crumb(node.stage);
     crumbs.push([view.node, { name: "layer", node: view.node }]);
-    if (view.channel !== undefined) crumbs.push([`channel ${view.channel}`, { name: "channel", node: view.node, channel: view.channel }]);
-    if (view.name === "number") crumbs.push([`row ${view.at[0]}, column ${view.at[1]}`, view]);
+    const vector = node && is_vector(node.shape);
+    if (view.channel !== undefined) crumbs.push([`${vector ? "number" : "channel"} ${view.channel}`, { name: "channel", node: view.node, channel: view.channel }]);
+    if (view.name === "number") crumbs.push([vector ? "worked out" : `row ${view.at[0]}, column ${view.at[1]}`, view]);
     if (view.name === "unit") crumbs.push(["unit", view]);
   } else if (view.name !== "overview") crumbs.push([view.name, view]);
   return crumbs;
@@ -215,7 +221,7 @@ function page_keys(event, store) {
     else store.undo();
   } else if (control || event.altKey) return;
   else if (event.key === "Escape") store.up();
-  else if (event.key === "?") open_help(store, store.state.view.name);
+  else if (event.key === "?") open_help(store, words_name(store));
 }
 
 function stored_theme() {

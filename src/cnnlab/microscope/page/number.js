@@ -42,12 +42,17 @@ export function show_number(root, store) {
 
   function neighbour_buttons(view, sides) {
     const texts = { ArrowLeft: ["←", "Column before"], ArrowRight: ["→", "Next column"], ArrowUp: ["↑", "Row above"], ArrowDown: ["↓", "Row below"], PageUp: ["‹", "Previous channel"], PageDown: ["›", "Next channel"] };
-    return Object.entries(texts).filter(([key]) => moves[key].every((step, i) => step === 0 || sides[i] > 1)).map(([key, [text, title]]) => {
+    const one_of = (key) => {
+      const [text, title] = texts[key];
       const to = moved(view, moves[key], sides);
       const one = button(text, () => store.move(to), { title });
       one.disabled = to === null;
       return one;
-    });
+    };
+    const vector = sides[1] * sides[2] === 1;
+    const pairs = [["column", "ArrowLeft", "ArrowRight"], ["row", "ArrowUp", "ArrowDown"], [vector ? "number" : "channel", "PageUp", "PageDown"]];
+    return pairs.filter(([, key]) => moves[key].every((step, i) => step === 0 || sides[i] > 1)).map(([name, before, after]) =>
+      el("span", { class: "pair-of-steps" }, one_of(before), el("span", { class: "quiet" }, name), one_of(after)));
   }
 
   root.addEventListener("keydown", (event) => {
@@ -73,20 +78,35 @@ function unscaled(reply) {
 /** The number, what it is in a sentence, the formula, and that it was recomputed here. */
 function value_line(reply) {
   const here = recompute(reply);
-  const fits = here === null || agrees(here, reply.torch);
+  const recorded = reply.torch ?? here; // JSON has no infinities; the operands have them
+  const fits = here === null || agrees(here, recorded);
   const check = here === null
     ? el("p", { class: "quiet" }, reply.operands.length || reply.formula ? "How this operation computes its numbers is not known here." : "")
-    : el("p", { class: fits ? "agrees" : "differs", "data-recomputed": here, "data-torch": reply.torch },
-        `${fits ? "✓" : "✗"} Recomputed on this page from what is shown: ${number_text(here, 6)}. ${reply.by_page ? "The pass of this page" : "torch"} has ${number_text(reply.torch, 6)}.`);
+    : el("p", { class: fits ? "agrees" : "differs", "data-recomputed": here, "data-torch": recorded },
+        `${fits ? "✓" : "✗"} Recomputed on this page from what is shown: ${number_text(here, 6)}. ${reply.by_page ? "The pass of this page" : "torch"} has ${number_text(recorded, 6)}.`);
   return el("div", { class: "number-value" },
-    el("p", { class: "value n" }, number_text(reply.torch, 5)),
-    el("div", null, el("p", null, reply.sentence), reply.formula ? el("p", { class: "mono" }, reply.formula) : "",
+    el("p", { class: "value n" }, number_text(recorded, 5)),
+    el("div", null, el("p", null, with_minus(reply.sentence)), formula_line(reply),
       (reply.factor ?? 1) === 1 ? "" : el("p", null, `This channel is scaled: the number below, times ${number_text(reply.factor)}.`), check));
+}
+
+/** Return a text with real minus signs before its numbers, as all numbers of the page have them. */
+function with_minus(text) {
+  return text.replace(/(^|[\s(=×])-(?=\s?[\d.(])/g, "$1−");
+}
+
+/** Return the rule as a formula, in the words of the grids or lists below it; nothing where the sentence says it already. */
+function formula_line(reply) {
+  if (!reply.formula || reply.how === "sum") return "";
+  const [patch] = reply.operands;
+  const single = reply.how === "weighted_sum" && patch.array.shape[1] * patch.array.shape[2] === 1;
+  const named = single ? reply.formula.replace("patch * kernel", "input * weight") : reply.formula;
+  return el("p", { class: "mono" }, with_minus(named.replaceAll(" * ", " × ").replaceAll(" - ", " − ")));
 }
 
 function steps_list(reply) {
   if (!reply.steps.length) return null;
   return el("details", { class: "steps-slot" }, el("summary", null, "Step by step"),
     el("table", { class: "facts steps" }, reply.steps.map(({ text, value }) =>
-      el("tr", null, el("th", { scope: "row" }, text), el("td", { class: "n" }, value === null || value === undefined ? "" : number_text(value, 5))))));
+      el("tr", null, el("th", { scope: "row" }, with_minus(text)), el("td", { class: "n" }, value === null || value === undefined ? "" : number_text(value, 5))))));
 }

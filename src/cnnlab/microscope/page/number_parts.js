@@ -114,7 +114,8 @@ function weighted_sum(store, reply, scene) {
     const rest = order.slice(count);
     const rows = size === 1 ? [product_table(store, reply, order.slice(0, count), sums)] : order.slice(0, count).map((i) => product_row(store, reply, i, products, sums[i]));
     const left = rest.reduce((sum, i) => sum + sums[i], 0);
-    const strongest = channels > count ? el("p", { class: "quiet" }, `The strongest of ${count_text(channels)} ${size === 1 ? "products" : "input channels"} first:`) : "";
+    const first = channels > count ? `The ${size === 1 ? "largest of " : "strongest of "}${count_text(channels)} ${size === 1 ? "products" : "input channels"} come first. ` : "";
+    const strongest = el("p", { class: "quiet" }, first, "Click an input to see how it was computed.");
     const others = rest.length ? el("p", { class: "rest" }, `… and ${count_text(rest.length)} ${size === 1 ? "more products" : "more input channels"} together: `, el("strong", { class: "n" }, number_text(left, 4)), " ",
         button(`Show ${Math.min(rest.length, 4 * count)} more`, () => draw(Math.min(channels, 5 * count)))) : "";
     fill(root, strongest, el("div", { class: "with-map" }, el("div", null, rows, others), size > 1 ? map : ""), total_line(sums, reply.bias, reply.value));
@@ -145,7 +146,7 @@ function product_table(store, reply, order, sums) {
     el("td", null, "×"), el("td", { class: "n" }, number_text(kernel.array[i], 4)),
     el("td", null, "="), el("td", { class: "n" }, number_text(sums[i], 4)));
   return el("table", { class: "products" },
-    el("thead", null, el("tr", null, ["", "input", "", "weight", "", "product"].map((text) => el("th", { scope: "col" }, text)))), el("tbody", null, order.map(row)));
+    el("thead", null, el("tr", null, ["number", "input", "", "weight", "", "product"].map((text) => el(text ? "th" : "td", text ? { scope: "col" } : null, text)))), el("tbody", null, order.map(row)));
 }
 
 function total_line(sums, bias, value) {

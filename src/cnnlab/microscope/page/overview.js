@@ -39,6 +39,7 @@ export function show_overview(root, store) {
     const items = visible.items.map((item) => ({ ...item, ...block_size(item, graph, down) }));
     items.push({ id: ANSWER, nodes: [], ...(down ? { width: 300, height: 150 } : { width: 230, height: 150 }) });
     const edges = [...visible.edges, [items.find((item) => item.nodes.includes(graph.output)).id, ANSWER]];
+    area.style.removeProperty("height");
     const room = { width: area.clientWidth || 900, height: area.clientHeight || 520 };
     const began = performance.now();
     const layout = placed_graph(items, edges, room, down);
@@ -51,7 +52,10 @@ export function show_overview(root, store) {
     draw_frames();
     area.classList.toggle("down", down);
     if (down) area.style.height = `${Math.ceil(layout.height * Math.min(largest_scale({ width: area.clientWidth }), (area.clientWidth - 30) / layout.width) + 48)}px`;
-    else area.style.removeProperty("height");
+    else {
+      const scale = Math.min(largest_scale({ width: room.width }), (room.width - 48) / (layout.width + 12));
+      area.style.height = `${Math.max(352, Math.ceil((layout.height + 28) * scale) + 72)}px`; // at most as high as the style sheet allows
+    }
     paint();
     const before = store.came_from && items.find((item) => item.nodes.includes(store.came_from.node));
     set_focus(cells.has(focus) ? focus : (before || items[0]).id, focus !== undefined);
@@ -121,7 +125,8 @@ export function show_overview(root, store) {
     for (const { group, depth, items } of [...drawn.frames].sort((a, b) => a.depth - b.depth)) {
       const rows = boxes_in_rows(items.map((id) => drawn.layout.boxes.get(id)));
       rows.forEach((box, i) => {
-        const frame = el("div", { class: `frame depth-${Math.min(depth, 2)}` });
+        const here = store.state.view.name === "stage" && group.stage === store.state.view.stage && depth === 0;
+        const frame = el("div", { class: `frame depth-${Math.min(depth, 2)}${here ? " here" : ""}` });
         set_box(frame, grown(box, 11 - 3 * Math.min(depth, 2)));
         if (i === 0) {
           frame.append(button(`⊟ ${group.title}`, () => fold(group), { class: "plain fold", title: `Fold ${group.title}`, "data-frame": group.id }));
@@ -247,7 +252,7 @@ export function show_overview(root, store) {
     if (!drawn.unfolded.has(stage.id)) {
       set_unfolded(store, drawn.graph, new Set([...drawn.unfolded, stage.id]));
       draw();
-    }
+    } else draw_frames();
     return zoom_to(stage);
   }
 

@@ -57,10 +57,9 @@ export function show_playground(root, store) {
   });
   const names = Object.fromEntries([...images.map(({ id, name }) => [id, name]), [DRAWN, "drawn by you"]]);
   page.append(
-    el("h1", {}, "Playground"),
     el("div", { class: "fields" },
       choice_field("Image", state.image, names, (value) => { state.image = value; load().catch(store.fail); }),
-      choice_field("Pixels", state.pixels, { 8: "8 (numbers in the cells)", 16: "16", 28: "28", 64: "64", 128: "128" },
+      choice_field("Pixels", state.pixels, { 8: "8 (with the numbers)", 16: "16", 28: "28", 64: "64", 128: "128" },
         (value) => { state.pixels = Number(value); refresh(); }),
       channel_field,
       player(state, panels)),
@@ -133,11 +132,12 @@ function sliding_panel(title, fields, work_out, sentences) {
     if (!panel.at && result) panel.at = strongest_place(result);
     const { at } = panel;
     worked.hidden = output.hidden = !result;
-    output_note.textContent = result ? `output ${result.height} × ${result.width}${two_colours ? "; orange: above 0, blue: below" : ""}` : "The window does not fit: make it smaller, or pad.";
+    output_note.textContent = result ? `output ${result.height} × ${result.width}${two_colours ? "; red: above 0, blue: below" : ""}` : "The window does not fit: make it smaller, or pad.";
     input_note.textContent = picture ? `input ${picture.height} × ${picture.width}${border ? `, ${border} of padding` : ""}` : "";
     if (!picture) return;
     const room = element.clientWidth || 340;
-    const wide = room < 620 ? Math.max(180, room - 40) : clamp((room - 240) / 2, 200, 480); // one below the other on phones
+    const rem = parseFloat(getComputedStyle(document.documentElement).fontSize) || 16;
+    const wide = room < 620 ? Math.max(180, room - 40) : clamp((room - 4 * rem - Math.max(9 * rem, middle.offsetWidth)) / 2, 200, 30 * rem); // one below the other on phones
     const window = result ? work_out(picture, at[0], at[1]) : null;
     draw_cells(input, picture, { scale: panel.input_scale || GREY_SCALE, border, window, wide });
     if (!result) return;
@@ -221,7 +221,7 @@ function convolution_panel(state, refresh) {
     (picture, at, [y, x]) => {
       const faded = (i, j) => at.padded[i][j];
       return [
-        el("p", { class: "where" }, `Row ${y}, column ${x} of the output: each number under the window times the weight above it, all added.`),
+        el("p", { class: "where" }, `Row ${y}, column ${x} of the output: each number under the window is multiplied by the weight at its place in the kernel, and the products are added.`),
         el("div", { class: "equation" },
           number_grid("window", at.values, { scale: GREY_SCALE, faded }), el("span", {}, "×"),
           number_grid("kernel", state.kernel, { text: (value) => weight_text(value, 2) }), el("span", {}, "="),
@@ -247,7 +247,7 @@ function pooling_panel(state, refresh) {
   const settings = state.pooling;
   const fields = el("div", { class: "fields" },
     choice_field("Pooling", state.kind, { max: "largest (max)", average: "mean (average)" }, (value) => { state.kind = value; refresh(); }),
-    choice_field("of", state.pooled, { output: "the convolution's output", image: "the image" }, (value) => { state.pooled = value; refresh(); }),
+    choice_field("Of", state.pooled, { output: "the convolution's output", image: "the image" }, (value) => { state.pooled = value; refresh(); }),
     count_field("window", state, refresh), count_field("stride", settings, refresh), count_field("padding", settings, refresh));
   const panel = sliding_panel("Pooling", fields, (picture, y, x) => pooling_at(picture, state.kind, state.window, settings, y, x),
     (picture, at, [y, x]) => [
@@ -295,7 +295,7 @@ function count_field(name, settings, changed) {
     changed();
     input.value = settings[name];
   } });
-  return el("label", { class: "field narrow" }, el("span", {}, name), input);
+  return el("label", { class: "field narrow" }, el("span", {}, capital(name)), input);
 }
 
 function amount_field(name, state, changed) {
@@ -303,5 +303,9 @@ function amount_field(name, state, changed) {
     state[name] = Number(input.value) || 0;
     changed();
   } });
-  return el("label", { class: "field narrow" }, el("span", {}, name), input);
+  return el("label", { class: "field narrow" }, el("span", {}, capital(name)), input);
+}
+
+function capital(name) {
+  return name[0].toUpperCase() + name.slice(1);
 }

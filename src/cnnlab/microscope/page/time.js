@@ -1,7 +1,7 @@
 // Time: a slider over the epochs of a run, which the view in place follows.
 
 import { button, el, fill, wants_stillness } from "./dom.js";
-import { sentence_of } from "./help.js";
+import { open_help } from "./help.js";
 
 const PAUSE = 900; // milliseconds between two epochs that play
 
@@ -36,7 +36,7 @@ function epochs_of(state) {
 function epoch_slider(store, epochs) {
   const places = [...epochs, null];
   let timer = null;
-  const text_of = (epoch) => (epoch === null ? "selected weights" : epoch === 0 ? "before training" : `after epoch ${epoch}`);
+  const text_of = (epoch) => (epoch === null ? "final weights" : epoch === 0 ? "before training" : `after epoch ${epoch}`);
   const go = (place) => store.change_scene({ epoch: places[place] }, "epoch");
   const slider = el("input", { type: "range", min: 0, max: places.length - 1, step: 1, "aria-label": "Epoch",
     oninput: () => {
@@ -73,9 +73,10 @@ function epoch_slider(store, epochs) {
     };
     timer = setTimeout(on, PAUSE);
   };
-  const element = el("div", { class: "time", role: "group", "aria-label": "Epochs", title: sentence_of(store, "time") },
+  const element = el("div", { class: "time", role: "group", "aria-label": "Epochs" },
     wants_stillness() ? null : play, el("span", { class: "time-name" }, "Time"),
-    el("span", { class: "slider" }, slider, ticks), label);
+    el("span", { class: "slider" }, slider, ticks), label,
+    button("?", () => open_help(store, "time"), { class: "round", title: "What do the epochs show?" }));
   const update = (state) => {
     const place = Math.max(0, places.indexOf(state.scene.epoch));
     slider.value = String(place);

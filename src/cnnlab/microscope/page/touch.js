@@ -75,6 +75,7 @@ function show_image_tools(root, store) {
       const entry = state.images.find((one) => one.id === image);
       const label = entry && entry.label !== null && entry.label !== undefined ? ` (true class: ${state.classes[entry.label]})` : "";
       fill(caption, entry ? `${entry.name}${label}` : "an earlier image");
+      caption.classList.toggle("visually-hidden", state.input.size > LARGEST_STRIP && Boolean(entry) && !label); // the list of names says it
       photo.setAttribute("aria-label", `The image ${caption.textContent}`);
       if (image !== null) load({ do: "image", image, lane: "photo" }, (reply) => paint_photo(photo, reply.pixels), () => clear_canvas(photo));
     }),

@@ -30,9 +30,10 @@ export function show_unit(root, store) {
     // What belongs to a unit is asked for with the first image and no changes, so that it is computed once.
     const scene_of_unit = { ...scene, image: store.state.images[0].id, changes: [] };
     const unit = { node: view.node, channel: view.channel, scene: scene_of_unit };
-    cards = [numbers_card(store, unit), can.top_images && classes_card(store, unit), can.top_images && images_card(store, unit),
-      can.visualise && visualisation_card(store, unit)].filter(Boolean);
-    fill(root, unit_head(store, node, view.channel), el("div", { class: "unit-cards" }, cards.map((one) => one.element)));
+    cards = [numbers_card(store, unit), can.top_images && images_card(store, unit), can.visualise && visualisation_card(store, unit),
+      can.top_images && classes_card(store, unit)].filter(Boolean);
+    const [wide, rest] = [true, false].map((is_wide) => cards.map((one) => one.element).filter((one) => one.classList.contains("wide") === is_wide));
+    fill(root, unit_head(store, node, view.channel), wide, el("div", { class: "unit-cards" }, rest));
   });
   return () => {
     end();
@@ -48,7 +49,7 @@ function unit_head(store, node, channel) {
     button("‹", () => to(channel - 1), { title: "The unit before", disabled: channel === 0 }),
     el("h1", { "data-focus": true, tabindex: -1 }, `Unit ${channel} of ${node.id}`),
     button("›", () => to(channel + 1), { title: "The next unit", disabled: channel >= count - 1 }),
-    el("p", { class: "quiet" }, `${node.label}; output ${shape_text(node.shape)}`),
+    el("p", { class: "quiet" }, `${node.label} · outputs ${shape_text(node.shape)}`),
     button("Its map for this image", () => store.go({ name: "channel", node: node.id, channel })));
 }
 
@@ -78,8 +79,8 @@ function numbers_card(store, { node, channel }) {
     const rows = [["mean", number_text(reply.mean)], ["standard deviation", number_text(reply.std)],
       ["smallest", number_text(reply.low)], ["largest", number_text(reply.high)], ["zeros", percent_text(reply.zeros)],
       ["bias", reply.bias === null ? null : number_text(reply.bias)],
-      ["weights of its kernel", reply.kernel ? shape_text(reply.kernel.shape) : null],
-      ["sees", field && (field.whole ? "the whole image" : field.size ? `${field.size[0]} × ${field.size[1]} pixels of the image` : null)]];
+      ["kernel", reply.kernel ? shape_text(reply.kernel.shape) : null],
+      ["receptive field", field && (field.whole ? "the whole image" : field.size ? `${field.size[0]} × ${field.size[1]} pixels` : null)]];
     fill(card.body, el("table", { class: "numbers-table" }, el("tbody", null, rows.filter(([, value]) => value).map(([name, value]) =>
       el("tr", null, el("th", { scope: "row" }, name), el("td", { class: "n" }, value))))));
   }, () => fill(card.body));
@@ -97,7 +98,8 @@ function classes_card(store, unit) {
       title: `mean strength ${number_text(reply.mean[i])} over ${reply.count[i]} images, correlation ${number_text(reply.correlation[i], 2)}`,
     }));
     return [el("p", null, reply.sentence), bar_list(rows, { label: "Mean strength by class", text: (value) => number_text(value) }),
-      el("p", { class: "quiet" }, "The mean of the absolute values of the channel's numbers, for the images of each class.")];
+      el("p", { class: "quiet" }, "The mean of the absolute values of the channel's numbers, for the images of each class."),
+      el("p", { class: "quiet" }, "Correlation of that mean with being of the class: ", order.map((i) => `${classes[reply.index[i]]} ${number_text(reply.correlation[i], 2)}`).join(", "), ".")];
   });
 }
 
@@ -124,11 +126,11 @@ function images_card(store, unit) {
         store.go({ name: "channel", node: unit.node, channel: unit.channel });
       };
       return reply.ids[i]
-        ? button([place, el("span", { class: "tile-text" }, text)], look, { class: "tile", title: `Look at this image: ${name}, ${number_text(reply.values[i])}` })
+        ? button([place, el("span", { class: "tile-text" }, text)], look, { class: "tile", title: "Look at this image", "aria-label": `${number_text(reply.values[i])} ${name}: look at this image` })
         : el("span", { class: "tile" }, place, el("span", { class: "tile-text" }, text));
     });
     return [el("p", null, reply.sentence), el("div", { class: "tiles" }, tiles),
-      el("p", { class: "quiet" }, "Below each image: that number, and the image's class. A click opens the channel with the image.")];
+      el("p", { class: "quiet" }, "Below each image stand that number and the class of the image. A click opens the channel with the image.")];
   });
 }
 
