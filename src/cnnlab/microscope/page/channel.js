@@ -18,8 +18,8 @@ export function show_channel(root, store) {
   const legend = el("div", { class: "legend" });
   const side = el("div", { class: "channel-side" });
   const touch = el("div", { class: "channel-tools" });
-  const kernel = el("section", { "aria-label": "Kernel" });
-  const numbers = el("section", { "aria-label": "Numbers" });
+  const kernel = el("section");
+  const numbers = el("section");
   const opacity = el("input", { type: "range", min: 0, max: 1, step: 0.05, value: store.state.map_opacity ?? 0.8, "aria-label": "How much the map covers the photo" });
   const before = store.came_from && store.came_from.node === store.state.view.node && store.came_from.at;
   const frame = map_frame({ place: before || [0, 0], on_move: point, on_choose: choose, label: "The map: arrows choose a number, Enter works it out" });

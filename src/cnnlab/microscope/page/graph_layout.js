@@ -2,7 +2,7 @@
 
 import { dagre } from "./vendor/dagre.js";
 
-const GAP = { rank: 26, down: 44, node: 16, row: 62 };
+const GAP = { rank: 26, down: 54, node: 16, row: 62 };
 
 /**
  * Return {boxes: id -> {x, y, width, height}, edges: [{from, to, path, skips}], width, height}.

@@ -107,6 +107,7 @@ function choice_buttons(store, field, title, texts) {
 function show_legend(legend, reply, { scale: kind }, vector) {
   const scale = common_scale(reply);
   if (vector || kind === "own" || reply.shape[0] === 1) {
+    if (vector) return fill(legend, el("span", { class: "quiet" }, scale.signed ? "Red is above 0, blue below." : ""));
     const text = scale.signed ? "White is 0; red is above 0, blue below." : "Pale yellow is 0; the redder, the larger.";
     return fill(legend, el("span", { class: "quiet" }, text));
   }
@@ -292,7 +293,7 @@ function vector_bars(root, store) {
     const rows = channels.slice(0, most).map((c) => ({
       name: `${c}${named && classes[c] !== String(c) ? ` ${classes[c]}` : ""}${off.has(c) ? " (changed)" : ""}`,
       share: reply.low[c],
-      colour: css_colour(reply.low[c], scale),
+      colour: css_colour(reply.low[c] < 0 ? 0.8 * low : 0.8 * high, scale), // pale bars would not be seen
       onclick: () => store.go({ name: "channel", node: node.id, channel: c }),
     }));
     const list = bar_list(rows, { text: (value) => number_text(value, 4), label: `The ${reply.shape[0]} numbers`, most: Math.max(Math.abs(low), Math.abs(high), 1e-12) });

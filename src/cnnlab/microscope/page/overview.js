@@ -71,15 +71,13 @@ export function show_overview(root, store) {
       "button",
       {
         type: "button", class: `block ${is_group ? "group" : `kind-${node.kind}`}`, "data-id": item.id, tabindex: -1,
-        "aria-label": is_group
-          ? `${label}: ${item.nodes.length} operations, outputs ${shape}. Enter unfolds it.`
-          : `${label}, outputs ${shape}. Enter shows its channels.`,
+        "aria-description": is_group ? `outputs ${shape}; Enter unfolds it` : "outputs; Enter shows its channels",
         title: is_group ? `${label}: ${item.nodes.length} operations. Click to unfold.` : `${node.id}\n${node.text || ""}`,
         onclick: () => enter(item),
       },
       canvas,
       el("span", { class: "label" }, label),
-      el("span", { class: "shape" }, is_group ? `${item.nodes.length} operations ⊞` : shape),
+      el("span", { class: "shape" }, is_group ? [`${item.nodes.length} operations `, el("span", { "aria-hidden": "true" }, "⊞")] : shape),
     );
     return { element, canvas, last: item.last, item };
   }

@@ -73,7 +73,7 @@ function epoch_slider(store, epochs) {
     };
     timer = setTimeout(on, PAUSE);
   };
-  const element = el("div", { class: "time", role: "group", "aria-label": "Epochs" },
+  const element = el("section", { class: "time", "aria-label": "Epochs" },
     wants_stillness() ? null : play, el("span", { class: "time-name" }, "Time"),
     el("span", { class: "slider" }, slider, ticks), label,
     button("?", () => open_help(store, "time"), { class: "round", title: "What do the epochs show?" }));

@@ -99,7 +99,7 @@ function classes_card(store, unit) {
     }));
     return [el("p", null, reply.sentence), bar_list(rows, { label: "Mean strength by class", text: (value) => number_text(value) }),
       el("p", { class: "quiet" }, "The mean of the absolute values of the channel's numbers, for the images of each class."),
-      el("p", { class: "quiet" }, "Correlation of that mean with being of the class: ", order.map((i) => `${classes[reply.index[i]]} ${number_text(reply.correlation[i], 2)}`).join(", "), ".")];
+      el("p", { class: "quiet" }, "Correlation of that mean with being of the class: ", order.map((i) => `${classes[reply.index[i]]}: ${reply.correlation[i].toFixed(2).replace("-", "−")}`).join(", "), ".")];
   });
 }
 
