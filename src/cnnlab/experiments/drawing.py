@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from cnnlab import figures
 from cnnlab.experiments.tables import Row, Tables
-from cnnlab.figures.style import CYCLE, INK, LEGEND, new_figure, styled
+from cnnlab.figures.style import CYCLE, INK, LEGEND, PERCENT, new_figure, styled
 
 CURVES = {"training loss": "train_loss", "test loss": "loss", "test accuracy": "accuracy"}
 
@@ -74,7 +73,7 @@ def seed_dots(rows: Sequence[Row], variants: Sequence[str], panels: Mapping[str,
                 axes.hlines(values.mean(), x - 0.42 * step, x + 0.42 * step, color=colour, lw=2.5, label=label)
         axes.set_xticks(range(len(columns)), list(columns), color=INK)
         axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(-0.02, 1.02))
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.yaxis.set_major_formatter(PERCENT)
     figure.legend(loc="outside lower center", ncols=len(shown), **LEGEND)
     return figure
 

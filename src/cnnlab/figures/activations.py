@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 from cnnlab.figures.canvas import MARGIN, Canvas
 from cnnlab.figures.heatmaps import colour_bar, colour_limit, signed_colours, warm_colours
 from cnnlab.figures.pictures import Array, Pixels, to_picture
-from cnnlab.figures.style import BLUE, CYCLE, INK, LEGEND, MUTED, new_figure, shorten, styled
+from cnnlab.figures.style import BLUE, CYCLE, INK, LEGEND, MUTED, PERCENT, new_figure, shorten, styled
 
 
 def feature_maps(
@@ -251,7 +251,7 @@ def _over_time(trainings: Sequence[Sequence[Any]], panels: Sequence[Axes]) -> li
     _small(styled(dead, x="step"), "dead ReLUs, mean of all layers")
     top = max(0.05, dead.get_ylim()[1])
     dead.set_ylim(-0.03 * top, top)  # a line at zero does not hide behind the axis
-    dead.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    dead.yaxis.set_major_formatter(PERCENT)
     _small(styled(weights, x="step"), "weights: their norm, 1 at first")
     _small(styled(depth, x="layer"), "spread of gradients: first ···, last —")
     depth.set_yscale("log")

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from cnnlab.errors import UsageError
-from cnnlab.figures.style import BLUE, INK, LEGEND, MUTED, ORANGE, new_figure, shorten, styled
+from cnnlab.figures.style import BLUE, INK, LEGEND, MUTED, ORANGE, PERCENT, new_figure, shorten, styled
 
 
 def histograms(
@@ -84,8 +83,8 @@ def reliability(confidence: npt.ArrayLike, accuracy: npt.ArrayLike, count: npt.A
     styled(below, x="confidence", y="share")
     below.bar(centres, number / max(number.sum(), 1), width * 0.92, color=MUTED)
     for axes in (above, below):
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    below.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.yaxis.set_major_formatter(PERCENT)
+    below.xaxis.set_major_formatter(PERCENT)
     return figure
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from cnnlab.errors import UsageError
 from cnnlab.figures.line_charts import line_panels
-from cnnlab.figures.style import BLUE, GREEN, GRID, INK, MUTED, ORANGE, new_figure, shorten, styled
+from cnnlab.figures.style import BLUE, GREEN, GRID, INK, MUTED, ORANGE, PERCENT, new_figure, shorten, styled
 
 MAX_LOG_TICKS = 7  # more numbers below a logarithmic axis would overlap
 
@@ -91,7 +91,7 @@ def bands(
             axes.set_xticks(ticks, [f"{value:g}" for value in ticks])  # those that were tried, not powers of ten
             axes.set_xticks([], minor=True)
         if title in percent:
-            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+            axes.yaxis.set_major_formatter(PERCENT)
             if title in log_y:
                 axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 axes.yaxis.set_minor_formatter(NullFormatter())

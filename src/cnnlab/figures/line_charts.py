@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 from cnnlab.errors import UsageError
-from cnnlab.figures.style import BLUE, CYCLE, INK, LEGEND, MUTED, ORANGE, new_figure, shorten, styled
+from cnnlab.figures.style import BLUE, CYCLE, INK, LEGEND, MUTED, ORANGE, PERCENT, new_figure, shorten, styled
 
 Line = tuple[npt.ArrayLike, npt.ArrayLike]
 
@@ -56,7 +56,7 @@ def curves(
                     epochs, values, color=colour, label=label, lw=1.8, marker="o" if len(rows) <= 12 else "", ms=4
                 )
         if panel == "accuracy":
-            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+            axes.yaxis.set_major_formatter(PERCENT)
         if len(rows) <= 12:
             axes.set_xlim(min(epochs, default=1) - 0.5, max(epochs, default=1) + 0.5)
         if panel == "loss":
@@ -134,7 +134,7 @@ def lines(
         if not log_x:
             axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=_whole(panels[title])))
         if percent:
-            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+            axes.yaxis.set_major_formatter(PERCENT)
 
     return line_panels(panels, draw, finish, x=x, y=y, columns=columns)
 
@@ -217,7 +217,7 @@ def cross_validation(
         axes.set_xscale("log")
         axes.set_xticks(points, [f"{value:g}" for value in values])  # instead of powers of ten
         axes.set_xticks([], minor=True)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.yaxis.set_major_formatter(PERCENT)
     axes.legend(**LEGEND)
     return figure
 
@@ -256,8 +256,8 @@ def faithfulness_curves(curves: Sequence[Any]) -> Figure:
             if curve.name in names:
                 line_style = {**_colour_and_dashes(names.index(curve.name)), "lw": 1.6}
             axes.plot(curve.share, curve.score, label=f"{curve.auc:.2f}  {curve.name}", **line_style)
-        axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.xaxis.set_major_formatter(PERCENT)
+        axes.yaxis.set_major_formatter(PERCENT)
         axes.set_xlim(0, 1)
         legend = axes.legend(
             title="area under the curve", loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, alignment="left",

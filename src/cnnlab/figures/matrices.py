@@ -12,10 +12,9 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.ticker import PercentFormatter
 
 from cnnlab.errors import UsageError
-from cnnlab.figures.style import GRID, HEAT, INK, MUTED, ink_on, new_figure, shorten, styled
+from cnnlab.figures.style import GRID, HEAT, INK, MUTED, PERCENT, ink_on, new_figure, shorten, styled
 
 _NUMBERS_UP_TO = 20  # classes: beyond that a number no longer fits its cell
 _LABELS_UP_TO = 120  # classes: beyond that names give way to positions
@@ -50,7 +49,7 @@ def confusion(matrix: npt.ArrayLike, classes: Sequence[str]) -> Figure:
     share = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
     norm = PowerNorm(0.5, 0, 1)
     image = axes.imshow(np.ma.masked_equal(share, 0), cmap=HEAT, norm=norm, interpolation="nearest")
-    shares = {"format": PercentFormatter(1.0), "ticks": [0.01, 0.1, 0.25, 0.5, 1]}
+    shares = {"format": PERCENT, "ticks": [0.01, 0.1, 0.25, 0.5, 1]}
     bar = _colour_bar(figure, image, fraction=0.035, aspect=30, **shares)
     bar.set_label("share of the true class", color=MUTED, fontsize=8)
     if k <= _LABELS_UP_TO:
@@ -129,7 +128,7 @@ def heat_map(
     figure = new_figure(wide, high)
     axes = styled(figure.add_subplot(), x=x, y=y, grid=False)
     image = axes.imshow(matrix, cmap=HEAT, aspect="auto", interpolation="nearest")
-    bar = _colour_bar(figure, image, fraction=0.05, format=PercentFormatter(1.0) if percent else None)
+    bar = _colour_bar(figure, image, fraction=0.05, format=PERCENT if percent else None)
     bar.set_label(label, color=INK, fontsize=9)
     if rows is not None:
         axes.set_yticks(range(height), list(rows), parse_math=False)

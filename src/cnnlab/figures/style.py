@@ -14,6 +14,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 from PIL import Image
 
 from cnnlab.errors import UsageError
@@ -44,6 +45,8 @@ SIGNED = LinearSegmentedColormap.from_list(
 #: Colours of Okabe and Ito (2008) in the order in which lines take them; beyond eight, dashes tell them apart.
 CYCLE = (BLUE, ORANGE, GREEN, "#cc79a7", "#e69f00", "#56b4e9", INK, "#b0a000")
 LEGEND: dict[str, Any] = {"frameon": False, "labelcolor": INK, "fontsize": 9}  # arguments of a legend
+#: Ticks of shares in percent, with no more digits than they need: 30%, 32.5%.
+PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.6g}%")
 
 
 def save(figure: Figure, path: str | Path) -> Path:

@@ -8,10 +8,10 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 from cnnlab.errors import UsageError
-from cnnlab.figures.style import BLUE, GRID, INK, LEGEND, MUTED, ORANGE, new_figure, shorten, styled
+from cnnlab.figures.style import BLUE, GRID, INK, LEGEND, MUTED, ORANGE, PERCENT, new_figure, shorten, styled
 
 # State of a trial -> how its point is drawn; a failed trial has no accuracy and stands at the lower edge.
 _POINTS: dict[str, dict[str, Any]] = {
@@ -132,5 +132,5 @@ def _draw_points(
             handles[style["label"]] = axes.scatter(xs, ys, zorder=2, clip_on=False, **style)
     if "failed" in states:
         axes.axhline(floor, color=GRID, lw=0.8, zorder=0)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.yaxis.set_major_formatter(PERCENT)
     return handles
