@@ -107,7 +107,7 @@ def test_a_dropout_that_stays_on_draws_the_same_for_every_view() -> None:
 
     player, image = player_of(Uncertain(), 1, 8, 8)
     node = player.graph.nodes[":mul"]
-    assert (node.kind, node.label) == ("multiply", "dropout that stays on")
+    assert (node.kind, node.label) == ("multiply", "dropout, on")
     assert "always the same ones" in node.text
     logits = player.result("a", image).logits
     torch.rand(7)  # others draw numbers in between
@@ -144,7 +144,9 @@ def test_of_complex_numbers_the_size_is_shown() -> None:
             return torch.fft.irfft2(torch.fft.rfft2(x) * (1 + 2j), s=x.shape[-2:]).mean((2, 3))
 
     player, image = player_of(Spectrum(), 2, 4, 4)
-    address = next(iter(player.graph.nodes))
+    address, node = next(iter(player.graph.nodes.items()))
+    assert node.label == "Fourier transform"
+    assert "complex numbers" in node.text
     result = player.result("a", image, outputs=[address, ":mul"], arguments=[":mul"])
     torch.testing.assert_close(result.outputs[address], torch.fft.rfft2(image).abs())
     reply = work_out("mul", result.arguments[":mul"], result.outputs[":mul"], [0, 0, 0], {"self": address})

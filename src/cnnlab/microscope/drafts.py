@@ -36,6 +36,10 @@ _MOVE_LABELS = {
 }  # fmt: skip
 Moved = tuple[tuple[int, ...], Tensor, Layout]
 """Shape of an output, the positions in it of the numbers that were moved, and what its dimensions mean."""
+_OPAQUE_LABELS = {
+    "_fft_r2c": "Fourier transform", "_fft_c2c": "Fourier transform", "_fft_c2r": "inverse Fourier transform",
+    "gt": "greater than", "ge": "at least", "lt": "less than", "le": "at most",
+}  # fmt: skip
 _KINDS = {"maximum": "maxpool", "add": "add", "multiply": "multiply", "concat": "concat"}
 
 
@@ -279,7 +283,7 @@ def _kind(op: Op, inputs: list[Value], fields: Fields) -> tuple[str, str]:
     """Return kind and label of the node of an operation."""
     name = op.name.rstrip("_")
     if draws(op):
-        return "multiply", "dropout that stays on"
+        return "multiply", "dropout, on"
     if name in ("add", "sub", "mul", "div") and len(inputs) == 1:  # with a constant or a parameter
         return ("add", name) if name in ("add", "sub") else ("multiply", "scale")
     if name in ("cat", "stack"):
@@ -290,7 +294,7 @@ def _kind(op: Op, inputs: list[Value], fields: Fields) -> tuple[str, str]:
     if name in ("mean", "amax") and described == ("other", name) and _is_global(op, inputs[0]):
         return ("avgpool", "global average pool") if name == "mean" else ("maxpool", "global max pool")
     if described is None:
-        words = name.strip("_").replace("_", " ")
+        words = _OPAQUE_LABELS.get(name) or name.strip("_").replace("_", " ")
         if "pool" in name:  # a pooling that changes nothing
             return "avgpool", "average pool"
         return ("add" if name == "sum" else "activation" if name in activations.OPERATIONS else "opaque"), words

@@ -26,8 +26,9 @@ def explanation_methods(graph: NetworkGraph) -> list[dict[str, Any]]:
     Args:
         graph: the network; methods that need a target layer fit one that has layers with positions on the image.
     """
-    fields = [node.field for node in graph.nodes.values() if node.kind not in ("move", "opaque")]
-    has_maps = any(field is not None and not field.whole for field in fields)
+    nodes = [node for node in graph.nodes.values() if node.kind not in ("move", "opaque")]
+    maps = [node for node in nodes if len(node.shape) == 3 and min(node.shape[1:]) > 1]
+    has_maps = any(node.field is not None and not node.field.whole for node in maps)
     return [
         {
             "name": entry.name,

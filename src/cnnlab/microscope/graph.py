@@ -205,7 +205,9 @@ def _node(draft: Draft, addresses: Mapping[Draft, str], stage: str, receptive: R
     if ":" not in address:
         text = f"{type(module).__name__}({module.extra_repr()})"
     if draws(op):
-        text += ": draws which numbers become 0, here always the same ones, so that all views belong together"
+        text += ": it stays on and draws which numbers become 0, here always the same ones, so that all views agree"
+    if op.outputs[draft.output].dtype.is_complex:
+        text += ": complex numbers, of which the size (absolute value) is shown"
     used = [value.parameter for value in _parameters(op)]
     if draft.layer is not None:
         used = list(module.parameters())
@@ -227,7 +229,8 @@ def _node(draft: Draft, addresses: Mapping[Draft, str], stage: str, receptive: R
         shape=shape[:1] if len(made) == 2 and shape[1:] == (1, 1) else shape,
         parameters=sum(parameter.numel() for parameter in parameters.values() if parameter is not None),
         position=draft.position,
-        field=receptive,
+        # The positions of a sequence are no rows and columns of the image.
+        field=None if draft.layout is Layout.SEQUENCE and three else receptive,
         layout=draft.layout if matters else Layout.USUAL,
         output=draft.output,
         operation=op.name if draft.layer is None else type(module).__name__,

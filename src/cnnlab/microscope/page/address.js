@@ -40,7 +40,11 @@ export function parsed_address(hash, state) {
     if (cut > 0) query[pair.slice(0, cut)] = pair.slice(cut + 1);
   }
   const other = Object.keys(query).some((name) => name.startsWith("other_")) ? parsed_scene(query, "other_", state) : null;
-  return { view: parsed_view(path.split("/")), scene: parsed_scene(query, "", state), other };
+  const scene = parsed_scene(query, "", state);
+  const view = parsed_view(path.split("/"));
+  const { stages } = state.models[scene.model].graph;
+  const has_stage = view.name !== "stage" || stages.some(({ name }) => name === view.stage);
+  return { view: has_stage ? view : { name: "overview" }, scene, other };
 }
 
 function parsed_view([name, id, channel, at]) {

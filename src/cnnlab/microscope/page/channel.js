@@ -185,5 +185,5 @@ function show_numbers(root, reply, scale) {
     el("div", { class: "ends n quiet" }, el("span", null, number_text(edges[0])), el("span", null, number_text(edges[edges.length - 1]))),
     el("table", { class: "facts" }, row("smallest", number_text(reply.low, 4)), row("largest", number_text(reply.high, 4)), row("mean", number_text(reply.mean, 4)),
       row("standard deviation", number_text(reply.std, 4)), row("zeros", `${(100 * reply.zeros).toFixed(1)} %`),
-      reply.field ? row("receptive field", `${reply.field.size[0]} × ${reply.field.size[1]} pixels`) : ""));
+      reply.field ? row("receptive field", reply.field.whole ? "the whole image" : `${reply.field.size[0]} × ${reply.field.size[1]} pixels`) : ""));
 }

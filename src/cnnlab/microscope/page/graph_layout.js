@@ -1,8 +1,10 @@
 // Places of blocks and edges: layers from left to right (or from top to bottom) by dagre, long networks in several rows.
 
 import { dagre } from "./vendor/dagre.js";
+import { layered_graph } from "./layering.js";
 
 const GAP = { rank: 26, down: 54, node: 16, row: 62 };
+const MOST_FOR_DAGRE = 150; // blocks; its time grows faster than their number
 
 /**
  * Return {boxes: id -> {x, y, width, height}, edges: [{from, to, path, skips}], width, height}.
@@ -11,6 +13,13 @@ const GAP = { rank: 26, down: 54, node: 16, row: 62 };
  * to bottom, in one column.
  */
 export function placed_graph(items, edges, room, down) {
+  const { boxes, lines, width, height } = items.length > MOST_FOR_DAGRE ? layered_graph(items, edges, down, { rank: down ? GAP.down : GAP.rank, node: GAP.node }) : dagre_graph(items, edges, down);
+  if (down) return { boxes, width, height, edges: lines.map((line) => ({ ...line, path: smooth_path(line.points) })) };
+  return in_rows(boxes, lines, width, height, room);
+}
+
+/** Return {boxes, lines: [{from, to, points, skips}], width, height} as dagre places blocks and edges. */
+function dagre_graph(items, edges, down) {
   const graph = new dagre.Graph();
   graph.setGraph({ rankdir: down ? "TB" : "LR", ranksep: down ? GAP.down : GAP.rank, nodesep: GAP.node, edgesep: 8, ranker: items.length > 120 ? "longest-path" : "network-simplex" });
   graph.setDefaultEdgeLabel(() => ({}));
@@ -22,10 +31,11 @@ export function placed_graph(items, edges, room, down) {
     const { x, y, width, height } = graph.node(id);
     boxes.set(id, { x: x - width / 2, y: y - height / 2, width, height });
   }
-  const lines = graph.edges().map((edge) => ({ from: edge.v, to: edge.w, points: graph.edge(edge).points }));
-  const { width, height } = graph.graph();
-  if (down) return { boxes, width, height, edges: lines.map((line) => ({ ...line, path: smooth_path(line.points), skips: line.points.length > 3 })) };
-  return in_rows(boxes, lines, width, height, room);
+  const lines = graph.edges().map((edge) => {
+    const { points } = graph.edge(edge);
+    return { from: edge.v, to: edge.w, points, skips: points.length > 3 };
+  });
+  return { boxes, lines, width: graph.graph().width, height: graph.graph().height };
 }
 
 /** Return how much a drawing is enlarged at most in a window. */
@@ -62,7 +72,7 @@ function in_rows(boxes, lines, width, height, room) {
   const edges = lines.map((line) => {
     const first = row_of(middle_of(boxes.get(line.from)));
     const last = row_of(middle_of(boxes.get(line.to)));
-    const skips = line.points.length > 3;
+    const { skips } = line;
     if (first === last) {
       const { start, shift } = rows[first];
       return { ...line, skips, path: smooth_path(line.points.map(({ x, y }) => ({ x: x - start, y: y + shift }))) };

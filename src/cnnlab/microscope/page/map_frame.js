@@ -17,6 +17,7 @@ export function map_frame({ on_move, on_choose, label, place = [0, 0] }) {
   const element = el("div", { class: "map-frame", tabindex: 0, role: "group", "aria-label": label, "data-focus": true }, photo_canvas, map_canvas, field_box, cell_box);
   let map = null;
   let field = null;
+  let is_sequence = false;
   let sides = [1, 1]; // rows and columns of the image as the network takes it
 
   function show(reply, photo, opacity) {
@@ -25,8 +26,10 @@ export function map_frame({ on_move, on_choose, label, place = [0, 0] }) {
     sides = photo.input.shape.slice(1);
     paint_photo(photo_canvas, photo.pixels);
     paint_map(map_canvas, map);
-    map_canvas.style.opacity = opacity;
-    element.style.aspectRatio = `${sides[1]} / ${sides[0]}`;
+    is_sequence = !field && map.shape[0] === 1 && map.shape[1] > 1; // its positions are no places on the photo
+    photo_canvas.hidden = is_sequence;
+    map_canvas.style.opacity = is_sequence ? 1 : opacity;
+    element.style.aspectRatio = is_sequence ? "6 / 1" : `${sides[1]} / ${sides[0]}`;
     const [top, left, height, width] = map_box();
     set_percent(map_canvas, top, left, height, width);
     place = [clamp(place[0], 0, map.shape[0] - 1), clamp(place[1], 0, map.shape[1] - 1)];
@@ -34,7 +37,7 @@ export function map_frame({ on_move, on_choose, label, place = [0, 0] }) {
 
   /** Return the part of the image that the map lies on: each of its pixels in the middle of what it sees. */
   function map_box() {
-    if (!field) return [0, 0, ...sides];
+    if (!field || field.whole) return [0, 0, ...sides];
     return [0, 1].map((i) => field.start[i] + field.size[i] / 2 - field.stride[i] / 2).concat([0, 1].map((i) => map.shape[i] * field.stride[i]));
   }
 
@@ -59,6 +62,7 @@ export function map_frame({ on_move, on_choose, label, place = [0, 0] }) {
 
   /** Return the part of the image that a place sees, [top, left, bottom, right], within the image. */
   function field_of([y, x]) {
+    if (field.whole) return [0, 0, ...sides];
     const ends = [[y, 0], [x, 1]].map(([at, i]) => {
       const first = field.start[i] + at * field.stride[i];
       return [clamp(first, 0, sides[i]), clamp(first + field.size[i], 0, sides[i])];
@@ -105,7 +109,7 @@ export function map_frame({ on_move, on_choose, label, place = [0, 0] }) {
         : `. It sees rows ${seen[0]} to ${seen[2] - 1} and columns ${seen[1]} to ${seen[3] - 1} of the image`;
       return `Row ${y}, column ${x}: ${number_text(value, 4)}${sees}.`;
     },
-    opacity: (value) => (map_canvas.style.opacity = value),
+    opacity: (value) => (map_canvas.style.opacity = is_sequence ? 1 : value),
   };
 }
 

@@ -29,7 +29,12 @@ export async function add_file(store, file) {
       const bytes = new Uint8Array(await file.arrayBuffer());
       request.file = shaped(bytes, [bytes.length]);
     }
-    const { image } = await store.ask(request);
+    const { image } = await store.ask(request).catch(async (error) => {
+      if (error.kind !== "too_large" || request.pixels) throw error;
+      delete request.file; // few bytes, but many pixels
+      request.pixels = await smaller_pixels(file);
+      return store.ask(request);
+    });
     uploads.set(image.id, request);
     if (uploads.size > 8) uploads.delete(uploads.keys().next().value);
     look_at(store, image, null);
@@ -54,6 +59,8 @@ function drawn_pixels(source, width, height, longest) {
   const scale = Math.min(1, longest / Math.max(width, height));
   const [w, h] = [Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale))];
   const pen = el("canvas", { width: w, height: h }).getContext("2d", { willReadFrequently: true });
+  pen.fillStyle = "#ffffff"; // transparent pictures are laid on white, as by cnnlab.data.decoding
+  pen.fillRect(0, 0, w, h);
   pen.drawImage(source, 0, 0, w, h);
   return canvas_pixels(pen, w, h, 3);
 }

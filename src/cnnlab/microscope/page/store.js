@@ -35,6 +35,7 @@ import { AskError, request_key } from "./transport.js";
 import { address_text, parsed_address, up_from } from "./address.js";
 
 const MOST_BYTES = 128 * 2 ** 20;
+const ADDRESS_PAUSE = 350; // milliseconds between two addresses that are written
 
 /** Return the store of a page that asks through a transport. */
 export function make_store(transport) {
@@ -179,11 +180,32 @@ function follow_address(store) {
     // Back and forward move between views of the present scene; an address that somebody typed brings its own.
     store.set(ours ? { view: parsed.view, error: null, pointer: null } : { ...parsed, error: null, pointer: null });
   });
-  store.subscribe((state, changed) => {
-    if (!state.models.length || !["scene", "other", "view"].some((name) => changed.has(name))) return;
-    const address = store.address(state.view);
+  // Browsers refuse many addresses in a row (Safari more than 100 in 30 s), as of a slider that moves.
+  const write = throttled(() => {
+    const address = store.address(store.state.view);
     if (location.hash !== address) history.replaceState({ microscope: true }, "", address);
+  }, ADDRESS_PAUSE);
+  store.subscribe((state, changed) => {
+    if (state.models.length && ["scene", "other", "view"].some((name) => changed.has(name))) write();
   });
+}
+
+/** Return a function that calls `f` at once, and again after `pause` milliseconds where it was called meanwhile. */
+function throttled(f, pause) {
+  let timer = null;
+  let again = false;
+  const call = () => {
+    timer = setTimeout(() => {
+      timer = null;
+      if (again) call();
+    }, pause);
+    again = false;
+    f();
+  };
+  return () => {
+    if (timer === null) call();
+    else again = true;
+  };
 }
 
 /** Return a cache of replies, of bounded size, which forgets what was not used for longest. */
