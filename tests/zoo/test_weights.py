@@ -718,3 +718,28 @@ def test_real_arrays_under_torchvisions_names(real_data: Path, name: str) -> Non
         logits, stages = stage_outputs(model, torch.zeros(1, 3, 227, 227))
     assert logits.shape == (1, 1000)
     assert list(stages)[-1] == "head"
+
+
+@pytest.mark.parametrize("name", ["lenet5", "resnet20", "mobilenet_v3_small", "convnext_tiny"])
+def test_what_the_file_holds_is_not_drawn_before(name: str, tmp_path: Path) -> None:
+    source = create_model(name, 10, image_size=96 if name == "convnext_tiny" else 32)
+    save_file(source.state_dict(), tmp_path / "w.safetensors")
+    arch, generator = source.arch, torch.get_rng_state()
+    torch.use_deterministic_algorithms(True)  # memory that is not set is NaN then
+    try:
+        loaded = create_model(**arch, weights=tmp_path / "w.safetensors")
+        assert torch.equal(torch.get_rng_state(), generator)
+        torch.manual_seed(3)
+        reset = create_model(**arch, weights=tmp_path / "w.safetensors", head="reset")
+    finally:
+        torch.use_deterministic_algorithms(False)
+    for mine, theirs in zip(loaded.state_dict().values(), source.state_dict().values(), strict=True):
+        assert torch.equal(mine, theirs)
+    assert dict(loaded.named_buffers()).keys() == dict(source.named_buffers()).keys()
+    for (key, mine), theirs in zip(loaded.named_buffers(), dict(source.named_buffers()).values(), strict=True):
+        assert torch.equal(mine, theirs), key  # also those that no file holds
+    torch.manual_seed(3)
+    fresh = create_model(**arch)  # the new head is the one that a network without weights gets
+    head = f"{source.last_layer}.weight"
+    assert torch.equal(reset.get_parameter(head), fresh.get_parameter(head))
+    assert all(tensor.isfinite().all() for tensor in reset.state_dict().values())

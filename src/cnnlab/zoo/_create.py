@@ -143,8 +143,8 @@ def _with_weights(
     num_classes, in_channels, image_size = sizes
     state = read_weights(path)
     complete = num_classes is not None and in_channels is not None
-    with nullcontext() if complete else torch.device("meta"):  # without numbers, to learn names and shapes
-        model = _build(entry, num_classes, in_channels, image_size, options)
+    with nullcontext() if complete else torch.device("meta"):  # to learn names and shapes
+        model = _build(entry, num_classes, in_channels, image_size, options, draw=False)
     state = renamed(state, model)
     classes = _classes_in(state, model)
     if head == "keep" and num_classes not in (None, classes):
@@ -154,10 +154,12 @@ def _with_weights(
         )
     if head is None and num_classes not in (None, classes):
         head = otherwise
-    if not complete:
+    # A large network takes seconds to draw, and what the file has is not needed.
+    draw = head == "reset" or any(name not in state for name, _ in model.named_parameters())
+    if draw or not complete:
         num_classes = classes if num_classes is None else num_classes
         in_channels = _channels_in(state, model) if in_channels is None else in_channels
-        model = _build(entry, num_classes, in_channels, image_size, options)
+        model = _build(entry, num_classes, in_channels, image_size, options, draw=draw)
     fit_weights(model, state, str(path), reset=head == "reset", other_size=lambda: _of_other_size(entry, model))
     return model
 
@@ -193,8 +195,13 @@ def _build(
     in_channels: int | None,
     image_size: int | None,
     options: Mapping[str, Any],
+    *,
+    draw: bool = True,
 ) -> Network:
-    """Build a network with random weights; what is None is the network's own."""
+    """Build a network with random weights; what is None is the network's own.
+
+    With ``draw=False`` the memory of its parameters is not set: whoever builds it gives all of them a value.
+    """
     facts = entry.facts
     num_classes = _positive("num_classes", num_classes, facts.num_classes)
     in_channels = _positive("in_channels", in_channels, facts.in_channels)
@@ -205,7 +212,7 @@ def _build(
             f"not {image_size} x {image_size}. Set image_size={facts.min_size} or more, and resize the images to it."
         )
     chosen = _checked_options(entry, options)
-    with _NoInitialisation() if torch.empty(0).is_meta else nullcontext():
+    with nullcontext() if draw and not torch.empty(0).is_meta else _NoInitialisation():
         model: Network = entry.factory(num_classes, in_channels, image_size, **chosen)
     model.arch = {
         "name": entry.name,
@@ -221,7 +228,10 @@ class _NoInitialisation(TorchFunctionMode):
     """Leaves parameters as they are: on the meta device drawing values that are not there loads torch's compiler."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return args[0] if func in (Tensor.normal_, Tensor.uniform_) else func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return args[0] if func in (Tensor.normal_, Tensor.uniform_) else func(*args, **kwargs)
 
 
 def _of_other_size(entry: Entry[ModelFacts], model: Network) -> Network | None:
