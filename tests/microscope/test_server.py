@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import logging
 import os
@@ -52,7 +53,7 @@ class FakeMicroscope:
             while not self.release.wait(0.01):
                 if cancelled():
                     raise ProtocolError("cancelled", "Given up.")
-        return {"name": name, "map": np.zeros((2, 2), np.float16)}
+        return {"name": name, "map": np.zeros((200, 200) if name == "large" else (2, 2), np.float16)}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -130,6 +131,18 @@ def test_the_page_and_its_parts(address: str) -> None:
     assert (status, headers["content-type"].partition(";")[0]) == (200, "text/javascript")
     assert b"const x = 1;" in text
     assert client.send(path="/microscope.css")[1] == b".microscope {}\n"
+
+
+def test_replies_are_packed_where_that_is_understood(address: str, fake: FakeMicroscope) -> None:
+    client = Client(address)
+    body = encode({"do": "layer", "scene": SCENE, "node": "large"})
+    status, plain, headers = client.send("POST", "/ask", body)
+    assert (status, "content-encoding" in headers) == (200, False)
+    status, packed, headers = client.send("POST", "/ask", body, Accept_Encoding="gzip, deflate, br")
+    assert (status, headers["content-encoding"]) == (200, "gzip")
+    assert gzip.decompress(packed) == plain
+    assert len(packed) < len(plain) / 10
+    assert headers["content-security-policy"]
 
 
 def test_it_listens_on_this_machine_only(address: str) -> None:

@@ -20,6 +20,8 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -203,7 +205,8 @@ def make_app(worker: Worker, token: str, port: int) -> ASGIApp:
         Route("/microscope.css", desk.style, methods=["GET"]),
         Route("/ask", desk.ask, methods=["POST"]),
     ]
-    return _Guard(Starlette(routes=routes), port)
+    packing = Middleware(GZipMiddleware, minimum_size=1024, compresslevel=1)  # higher levels save next to nothing
+    return _Guard(Starlette(routes=routes, middleware=[packing]), port)
 
 
 # Running -------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 THUMBNAIL_SIDE = 32
 SHEET_SIDE = 64  # pixels of a channel on a sheet, at most
+MANY, MANY_SIDE = 80, 48  # more channels than that have smaller pictures: the page shows them small
+LARGE = 2**16  # a sheet of more bytes has 64 steps from the smallest to the largest value, which pack better than 256
 BINS = 24
 
 
@@ -48,12 +50,18 @@ def thumbnail(output: Tensor) -> Thumbnail:
     return Thumbnail(pixels[0], float(low[0]), float(high[0]), (height, width))
 
 
-def quantised(maps: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return maps (C, h, w) as uint8, and for each the values of 0 and of 255, float32 (C,)."""
+def quantised(maps: Tensor, steps: int = 256) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return maps (C, h, w) as uint8, and for each the values of 0 and of 255, float32 (C,).
+
+    Args:
+        maps: the maps.
+        steps: the number of different values from 0 to 255.
+    """
     flat = maps.flatten(1)
     low, high = flat.min(1).values, flat.max(1).values
     spread = torch.where(high > low, high - low, torch.ones_like(high))
-    pixels = ((flat - low[:, None]) / spread[:, None] * 255).round().clamp(0, 255).to(torch.uint8)
+    share = ((flat - low[:, None]) / spread[:, None] * (steps - 1)).round() / (steps - 1)
+    pixels = (share * 255).round().clamp(0, 255).to(torch.uint8)
     return pixels.reshape(maps.shape).numpy(), low.numpy(), high.numpy()
 
 
@@ -69,11 +77,12 @@ def sheet(output: Tensor) -> dict[str, Any]:
     """Return all channels of a layer's output (C, H, W), as the reply ``layer`` of the protocol has them."""
     channels, height, width = output.shape
     maps = output.float()
-    if height > SHEET_SIDE or width > SHEET_SIDE:
-        small = F.adaptive_avg_pool2d(maps[None], (min(height, SHEET_SIDE), min(width, SHEET_SIDE)))[0]
+    side = SHEET_SIDE if channels <= MANY else MANY_SIDE
+    if height > side or width > side:
+        small = F.adaptive_avg_pool2d(maps[None], (min(height, side), min(width, side)))[0]
     else:
         small = maps
-    pixels, low, high = quantised(small)
+    pixels, low, high = quantised(small, 256 if small.numel() <= LARGE else 64)
     flat = maps.flatten(1)
     return {
         "shape": [channels, height, width],

@@ -7,7 +7,7 @@ import { engine_input, engine_pixels } from "./engine_images.js";
 
 const MOST_PASSES = 12; // passes that are kept
 const MOST_ADDED = 32; // images of people that are kept
-const SHEET = 64; // pixels of a channel on a sheet, at most
+const sheet_side = (channels) => (channels > 80 ? 48 : 64); // pixels of a channel on a sheet, at most
 const THUMBNAIL = 32;
 const BINS = 24;
 
@@ -170,7 +170,7 @@ function thumbnail({ data, shape }) {
 
 function sheet_of({ data, shape }) {
   const [channels, height, width] = shape;
-  const [h, w] = height > SHEET || width > SHEET ? [Math.min(height, SHEET), Math.min(width, SHEET)] : [height, width];
+  const [h, w] = [Math.min(height, sheet_side(channels)), Math.min(width, sheet_side(channels))];
   const sheet = shaped(new Uint8Array(channels * h * w), [channels, h, w]);
   const columns = { low: [], high: [], strength: [], mean: [], zeros: [] };
   for (let c = 0; c < channels; c++) {
