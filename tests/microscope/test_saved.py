@@ -21,6 +21,7 @@ from cnnlab.microscope.opening import open_microscope
 from cnnlab.microscope.program import program_of
 from cnnlab.microscope.protocol import complete, decode, key
 from cnnlab.microscope.saved import COMPLETE_BYTES, save_page
+from cnnlab.microscope.saved_recorder import Contents, Recorder
 from cnnlab.microscope.session import Microscope
 
 
@@ -81,14 +82,74 @@ def test_a_small_network_is_saved_with_its_weights(lenet: Microscope, tmp_path: 
     assert size == (tmp_path / "page.html").stat().st_size < COMPLETE_BYTES
     assert "holds its weights" in notes[0]
     data = data_of(tmp_path / "page.html")
-    (program,) = data["engine"]["programs"].values()
+    (program,) = data["programs"].values()
     weights = [step["weight"]["array"] for step in program["steps"] if "weight" in step]
     model = lenet.subjects[0].classifier.model
     assert sum(array.size for array in weights) == sum(p.numel() for p in model.parameters() if p.dim() > 1)
-    (opened,) = replies_of(data).values()
-    assert set(data["engine"]["images"]) == {image["id"] for image in opened["images"]}
-    assert opened["can"]["upload"]
-    assert not opened["can"]["explain"]
+    replies = replies_of(data)
+    opened = replies[key(complete("open"))]
+    assert set(data["pictures"]) == {image["id"] for image in opened["images"]}
+    assert opened["can"] == {"upload": True, "explain": True, "top_images": False, "visualise": False}
+    assert "comes without data" in opened["saved"]["units"]
+    assert "--visualise 20" in opened["saved"]["visualisations"]
+
+
+def test_a_page_has_the_scored_explanations_of_its_images(lenet: Microscope, tmp_path: Path) -> None:
+    save_page(lenet, tmp_path / "page.html")
+    replies = replies_of(data_of(tmp_path / "page.html"))
+    opened = replies[key(complete("open"))]
+    names = [method["name"] for method in lenet.handle(complete("open"))["explanations"]]
+    assert [method["name"] for method in opened["explanations"]] == names
+    for image in opened["images"]:
+        request = complete("explanation", scene={"image": image["id"]}, method="occlusion")
+        own, other = replies[key(request)], lenet.handle(request)
+        spread = own["map"]["high"] - own["map"]["low"]
+        values = own["map"]["low"] + own["map"]["levels"] / 255 * spread
+        assert np.allclose(values, other["map"], atol=spread / 500)
+        assert own["scores"] == pytest.approx(other["scores"])
+        assert own["target_name"] == other["target_name"]
+
+
+def test_a_page_has_top_images_and_classes_of_every_unit_of_a_small_network(digits: Microscope, tmp_path: Path) -> None:
+    save_page(digits, tmp_path / "page.html", visualise=3)
+    assert (tmp_path / "page.html").stat().st_size < COMPLETE_BYTES
+    data = data_of(tmp_path / "page.html")
+    replies = replies_of(data)
+    opened = replies[key(complete("open"))]
+    assert all(opened["can"].values())
+    assert opened["saved"]["units"] == "This file has the top images and classes of every unit."
+    scene = {"image": opened["images"][0]["id"]}
+    for node in opened["models"][0]["graph"]["nodes"]:
+        channel = node["shape"][0] - 1
+        for part in ("classes", "top_images"):
+            request = complete("unit", scene=scene, node=node["id"], channel=channel, part=part)
+            own, other = replies[key(request)], digits.handle(request)
+            for name in own:
+                assert (
+                    np.allclose(own[name], other[name], rtol=1e-5)
+                    if name == "values"
+                    else np.all(own[name] == other[name])
+                ), (node["id"], part, name)
+        pictures = np.stack([data["pictures"][address]["pixels"] for address in own["ids"]])
+        assert np.array_equal(pictures, other["pictures"])
+    made = [json.loads(name) for name in replies if '"part":"visualise"' in name]
+    assert [(one["node"], len(replies[key(one)]["picture"]["pixels"])) for one in made] == [
+        ("act1", 28), ("s2", 28), ("act3", 28),
+    ]  # fmt: skip
+
+
+def test_images_are_kept_once(digits: Microscope, tmp_path: Path) -> None:
+    save_page(digits, tmp_path / "page.html")
+    pictures = data_of(tmp_path / "page.html")["pictures"]
+    contents = {picture["pixels"].tobytes() for picture in pictures.values()}
+    assert len(contents) == len(pictures)
+    assert not any("input" in picture for picture in pictures.values())
+
+
+def test_inputs_that_pixels_do_not_give_are_kept(everything: Microscope, tmp_path: Path) -> None:
+    save_page(everything, tmp_path / "page.html")
+    for address, picture in data_of(tmp_path / "page.html")["pictures"].items():
+        assert np.array_equal(picture["input"], everything.handle(complete("image", image=address))["input"])
 
 
 def test_of_a_larger_network_replies_are_recorded(
@@ -98,7 +159,7 @@ def test_of_a_larger_network_replies_are_recorded(
     _, notes = save_page(lenet, tmp_path / "page.html")
     assert notes[0].endswith("It has 2 images with every layer, and of each layer the 4 strongest channels.")
     data = data_of(tmp_path / "page.html")
-    assert data["engine"] is None
+    assert data["programs"] is None
     replies = replies_of(data)
     opened = replies[key(complete("open"))]
     scene = {"image": opened["images"][1]["id"]}
@@ -109,7 +170,7 @@ def test_of_a_larger_network_replies_are_recorded(
         assert channel["map"].dtype == np.float16
         assert max(layer["sheet"].shape[1:]) <= 32
         assert np.abs(channel["map"].astype(float)).mean() == pytest.approx(layer["strength"][strongest], rel=1e-3)
-    contents = saved.recorded_contents(lenet, lenet.handle(complete("open")), most_bytes=1)
+    contents = saved.recorded_contents(Recorder(lenet, lenet.handle(complete("open"))), most_bytes=1)
     assert contents.notes[0].endswith("It has 1 of 2 images with every layer, and of each layer the strongest channel.")
 
 
@@ -124,7 +185,7 @@ def test_a_page_asks_nothing_from_anywhere(lenet: Microscope, tmp_path: Path) ->
 
 
 def test_a_title_is_text(lenet: Microscope, tmp_path: Path) -> None:
-    contents = saved.Contents({}, None, ["a < b"])
+    contents = Contents({}, None, {}, {}, ["a < b"])
     saved.write_page(contents, tmp_path / "page.html", "</title><script>alert(1)</script>")
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "<title>&lt;/title&gt;&lt;script&gt;alert(1)&lt;/script&gt;</title>" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 import webbrowser
 from contextlib import suppress
@@ -40,6 +41,9 @@ def look(
     save: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Save a page (HTML, one file) that needs no server, and stop.")
     ] = None,
+    visualise: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Feature visualisations in the saved page, a second or more each.")
+    ] = 0,
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port to listen on; a free one by default.")
     ] = None,
@@ -53,8 +57,11 @@ def look(
     Examples: `cnnlab look runs/lenet5-mnist5k-1` · `cnnlab look efficientnet_lite0 cat.jpg` ·
     `cnnlab look RUN --save lenet.html` · `cnnlab look RUN --other RUN2` · `cnnlab look train.py:make_model`
     """
+    from cnnlab.errors import UsageError
     from cnnlab.microscope.foresight import can_be_opened, check_photo
 
+    if visualise and save is None:
+        raise UsageError("--visualise is for a saved page: add --save page.html. The live page makes them on request.")
     for photo in photos or []:
         check_photo(photo)
 
@@ -63,10 +70,8 @@ def look(
         return _open(run, photos or [], other=other, random=random, data_dir=data_dir)
 
     if save is not None:
-        from cnnlab.microscope.saved import save_page
-
-        size, notes = save_page(opened(), save)
-        typer.echo("\n".join([f"page: {save} ({size / 1e6:.1f} MB)", *notes]))
+        command = _command(run, photos or [], other=other, random=random, data_dir=data_dir)
+        _save(opened(), save, visualise, command)
         return
     from cnnlab.microscope.server import serve
 
@@ -81,6 +86,36 @@ def look(
     with suppress(KeyboardInterrupt):  # the way to stop it
         serve(lambda: opened().handle, port, announce, patience=_PATIENCE if browser else 0.0)
     typer.echo("stopped.", err=True)
+
+
+def _save(microscope: Microscope, path: Path, visualise: int, command: str) -> None:
+    """Save a page, with a bar where a terminal shows it."""
+    from rich.console import Console
+
+    from cnnlab.console import TrainingBar
+    from cnnlab.microscope.saved import save_page
+
+    with TrainingBar(Console(stderr=True)) as bar:
+        part = ""
+
+        def progress(what: str, done: int, total: int) -> None:
+            nonlocal part
+            if what != part:
+                part = what
+                bar.begin(total)
+            bar.show(done, what, f"{done} of {total}")
+
+        size, notes = save_page(microscope, path, visualise=visualise, command=command, progress=progress)
+    typer.echo("\n".join([f"page: {path} ({size / 1e6:.1f} MB)", *notes]))
+
+
+def _command(run: str, photos: list[Path], **options: Any) -> str:
+    """Return the command that opens what is saved."""
+    parts = ["cnnlab", "look", run, *map(str, photos)]
+    for name, value in options.items():
+        if value:
+            parts += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return shlex.join(parts)
 
 
 def _open(target: str, photos: list[Path], **options: Any) -> Microscope:

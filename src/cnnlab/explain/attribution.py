@@ -36,6 +36,7 @@ class ExplanationFacts:
         unit: the quantity that a value measures, in a few words.
         direction: whether the sign says in which direction a change of the pixel would raise the score. The importance
             of a pixel is then the size of its value.
+        many_passes: whether a map takes dozens or hundreds of passes through the network.
     """
 
     title: str
@@ -46,6 +47,7 @@ class ExplanationFacts:
     meaning: str = ""
     unit: str = ""
     direction: bool = False
+    many_passes: bool = False
 
 
 @dataclass(frozen=True, eq=False, repr=False)

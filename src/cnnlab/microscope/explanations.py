@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from torch import Tensor, nn
 
-from cnnlab.errors import ProtocolError
+from cnnlab.errors import ModelError, ProtocolError
 from cnnlab.explain.faithfulness.curves import perturbation_curve
 from cnnlab.explain.faithfulness.scores import STEPS, FaithfulnessScorer
 from cnnlab.explain.method import attribute, explanations
@@ -52,7 +52,7 @@ def explanation(
         method: the name of a method.
         target: the index of the class that is asked about; the likeliest class when ``None``.
         scores: whether the map is scored by deletion and insertion, which takes longer than the map itself.
-        cancelled: a function that says whether nobody waits for the reply any more.
+        cancelled: a function that says whether nobody waits for the result any more.
 
     Raises:
         ProtocolError: ``not_found``: there is no such method or class. ``cancelled``: nobody waits any more.
@@ -65,16 +65,39 @@ def explanation(
         raise ProtocolError("not_found", f"There are classes 0 to {len(classifier.classes) - 1}, not {target}.")
     with ending_when(cancelled, classifier.model):
         probe = Probe(classifier.model, image, target, classes=classifier.classes)
-        answer = attribute(probe, method)
-        metrics, notes = None, list(answer.notes)
-        if scores:
-            scorer = FaithfulnessScorer(probe)
-            deleted, inserted = (
-                perturbation_curve(probe, answer.importance, kind, STEPS, scorer.baseline.fill, method)
-                for kind in ("deletion", "insertion")
-            )
-            metrics = {"deletion": deleted.auc, "insertion": inserted.auc, "random": scorer.random[0].auc}
-            notes += [scorer.baseline.note] if scorer.baseline.note else []
+        return _explained(probe, method, FaithfulnessScorer(probe) if scores else None)
+
+
+def scored_explanations(
+    classifier: Classifier, image: Tensor, methods: Iterable[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield names of methods with their replies to the request ``explanation``: scored, for the likeliest class.
+
+    What the methods share, such as the scores of random maps, is computed once. Methods that need what the network does
+    not have are left out.
+
+    Args:
+        classifier: the network.
+        image: the image (1, C, H, W) as the network takes it.
+        methods: the names of the methods.
+    """
+    probe = Probe(classifier.model, image, None, classes=classifier.classes)
+    scorer = FaithfulnessScorer(probe)
+    for method in methods:
+        with suppress(ModelError):
+            yield method, _explained(probe, method, scorer)
+
+
+def _explained(probe: Probe, method: str, scorer: FaithfulnessScorer | None) -> dict[str, Any]:
+    answer = attribute(probe, method)
+    metrics, notes = None, list(answer.notes)
+    if scorer is not None:
+        deleted, inserted = (
+            perturbation_curve(probe, answer.importance, kind, STEPS, scorer.baseline.fill, method)
+            for kind in ("deletion", "insertion")
+        )
+        metrics = {"deletion": deleted.auc, "insertion": inserted.auc, "random": scorer.random[0].auc}
+        notes += [scorer.baseline.note] if scorer.baseline.note else []
     return {
         "map": answer.map,
         "signed": answer.signed,

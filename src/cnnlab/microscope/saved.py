@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +16,8 @@ from cnnlab.files import write_text
 from cnnlab.microscope import bundle
 from cnnlab.microscope.program import program_of
 from cnnlab.microscope.protocol import complete, encode, key
+from cnnlab.microscope.saved_parts import Progress, no_progress
+from cnnlab.microscope.saved_recorder import Contents, Recorder, Room, deflated
 
 if TYPE_CHECKING:
     from cnnlab.microscope.session import Microscope
@@ -34,30 +34,26 @@ _FOOTER = """
 """
 
 
-@dataclass(frozen=True)
-class Contents:
-    """What a saved page holds.
-
-    Attributes:
-        replies: frames by the keys of their requests, with that to ``open``.
-        engine: programs and images with which the page computes further replies; None where it cannot.
-        notes: sentences that say what is in the file and what is not.
-    """
-
-    replies: Mapping[str, bytes]
-    engine: Mapping[str, Any] | None
-    notes: Sequence[str]
-
-
-def save_page(microscope: Microscope, path: Path) -> tuple[int, list[str]]:
+def save_page(
+    microscope: Microscope,
+    path: Path,
+    *,
+    visualise: int = 0,
+    command: str = "cnnlab look",
+    progress: Progress = no_progress,
+) -> tuple[int, list[str]]:
     """Save what there is to see of a network as one HTML file.
 
     A small network is saved with its weights and is run by the page itself, so that everything can be seen and
-    changed. Of other networks replies are recorded: every layer, and the strongest channels.
+    changed. Of other networks replies are recorded: every layer, and the strongest channels. Explanations of all images
+    in the file, top images and feature visualisations are recorded for both.
 
     Args:
         microscope: the network with its images.
         path: the file to write.
+        visualise: number of feature visualisations to make for each network.
+        command: the command that opens the network itself; the page names it for what is not in the file.
+        progress: a function that is told what is done.
 
     Returns:
         The number of bytes of the file, and sentences that say what is in it and what is not.
@@ -66,81 +62,94 @@ def save_page(microscope: Microscope, path: Path) -> tuple[int, list[str]]:
         RunError: the file cannot be written.
     """
     opened = microscope.handle(complete("open"))
-    contents = complete_contents(microscope, opened) or recorded_contents(microscope, opened)
+    recorder = Recorder(microscope, opened, command, visualise, progress)
+    contents = complete_contents(recorder) or recorded_contents(recorder)
     return write_page(contents, path, opened["title"]), list(contents.notes)
 
 
-def complete_contents(microscope: Microscope, opened: Mapping[str, Any]) -> Contents | None:
+def complete_contents(recorder: Recorder) -> Contents | None:
     """Return the contents of a page that runs its network itself; None where the network is too large for that.
 
     Args:
-        microscope: the network with its images.
-        opened: the reply to ``open``.
+        recorder: the network with its images, and what is wanted.
     """
+    microscope, opened = recorder.microscope, recorder.opened
     first = microscope.subjects[0].classifier.preprocess
     if any(subject.classifier.preprocess != first for subject in microscope.subjects):
         return None
-    images = {image["id"]: microscope.handle(complete("image", image=image["id"])) for image in opened["images"]}
-    room = _room(COMPLETE_BYTES) - len(_deflated(encode({"images": images})))
+    room = Room(_room(COMPLETE_BYTES))
+    images = [image["id"] for image in opened["images"]]
+    recorder.take_pictures(images)
     programs: dict[str, Any] = {}
-    epochs: list[list[int]] = [[] for _ in opened["models"]]
-    wanted = [(model, None) for model in range(len(epochs))]
-    wanted += [(model, epoch) for model, one in enumerate(opened["models"]) for epoch in one["epochs"]]
-    for model, epoch in wanted:
+    numbers = range(len(opened["models"]))
+    for model in numbers:
+        program = program_of(microscope, model, None)
+        if program is None or not room.takes(deflated(encode(program))):
+            return None
+        programs[_program_name(model, None)] = program
+    if not room.takes(deflated(encode({"pictures": recorder.pictures}))):
+        return None
+    recorder.record_visualisations(room)
+    recorder.record_explanations(images, room)
+    recorder.record_units(room, every=True)
+    epochs: list[list[int]] = [[] for _ in numbers]
+    kept = [(model, epoch) for model, one in enumerate(opened["models"]) for epoch in one["epochs"]]
+    for model, epoch in kept:
         program = program_of(microscope, model, epoch)
-        room -= 0 if program is None else len(_deflated(encode(program)))
-        if program is None or room < 0:
-            if epoch is None:
-                return None
+        if program is None or not room.takes(deflated(encode(program))):
             break
-        programs[json.dumps([model, epoch], separators=(",", ":"))] = program
-        if epoch is not None:
-            epochs[model].append(epoch)
+        programs[_program_name(model, epoch)] = program
+        epochs[model].append(epoch)
     models = [{**one, "epochs": own} for one, own in zip(opened["models"], epochs, strict=True)]
-    without = {"explanations": [], "can": dict.fromkeys(opened["can"], False) | {"upload": True}}
-    replies = {key(complete("open")): encode({**opened, **without, "models": models})}
+    missing = len(kept) - sum(map(len, epochs))
     notes = [
         f"This file was saved from {opened['title']} and holds its weights: the page computes every number itself.",
-        "Not in it: explanations, top images and feature visualisations. `cnnlab look` shows them.",
+        *recorder.sentences(),
+        *([f"{missing} of the kept epochs are not in it."] if missing else []),
     ]
-    return Contents(replies, {"programs": programs, "images": images}, notes)
+    return recorder.contents(programs, {"models": models}, notes, upload=True)
 
 
-def recorded_contents(microscope: Microscope, opened: Mapping[str, Any], most_bytes: int = MOST_BYTES) -> Contents:
+def recorded_contents(recorder: Recorder, most_bytes: int = MOST_BYTES) -> Contents:
     """Return the contents of a page with recorded replies.
 
     Args:
-        microscope: the network with its images.
-        opened: the reply to ``open``.
+        recorder: the network with its images, and what is wanted.
         most_bytes: number of bytes that the page may have; further images are left out.
     """
-    replies: dict[str, bytes] = {}
-    room, images = _room(most_bytes), list[dict[str, Any]]()
+    microscope, opened = recorder.microscope, recorder.opened
+    room, images = Room(_room(most_bytes)), list[dict[str, Any]]()
+    recorder.record_visualisations(room)
+    recorder.record_units(Room(room.left // 4, room), every=False)
     channels = _CHANNELS
-    for image in opened["images"]:
+    for number, image in enumerate(opened["images"]):
+        recorder.progress("images", number, len(opened["images"]))
         while True:
             of_image = dict(_replies(microscope, requests_for(microscope, opened, image["id"], channels)))
-            size = len(_deflated(b"".join(of_image.values())))
-            if size <= room or images or channels == 1:
+            packed = deflated(b"".join(of_image.values()))
+            if len(packed) <= room.left or images or channels == 1:
                 break
             channels //= 2  # rather fewer channels than no image
-        if images and size > room:
+        if not room.takes(packed) and images:
             break
-        room -= size
-        replies |= of_image
+        recorder.replies |= of_image
+        recorder.take_pictures([image["id"]])
+        recorder.record_explanations([image["id"]], room)
         images.append(image)
     total = len(opened["images"])
     which = f"{len(images)} of {total} images" if len(images) < total else f"{total} image{'s' if total > 1 else ''}"
+    strongest = f"the {channels} strongest channels" if channels > 1 else "the strongest channel"
     notes = [
-        f"This file was saved from {opened['title']}. It has {which} with every layer, and of each layer the "
-        f"{f'{channels} strongest channels' if channels > 1 else 'strongest channel'}.",
-        "Not in it: other channels, single numbers, other photos, changed channels, explanations and other epochs. "
-        "`cnnlab look` shows them.",
+        f"This file was saved from {opened['title']}. It has {which} with every layer, and of each layer {strongest}.",
+        *recorder.sentences(),
+        "Not in it: other channels, single numbers, other photos, changed channels and other epochs.",
     ]
+    recorder.says["channels"] = (
+        f"This file has {strongest} of each layer for each of its images, and no single numbers."
+    )
+    recorder.says["changes"] = "This file has recorded numbers: channels cannot be changed in it."
     models = [{**one, "epochs": []} for one in opened["models"]]
-    without = {"explanations": [], "can": dict.fromkeys(opened["can"], False), "models": models}
-    replies[key(complete("open"))] = encode({**opened, **without, "images": images})
-    return Contents(replies, None, notes)
+    return recorder.contents(None, {"models": models, "images": images}, notes, upload=False)
 
 
 def requests_for(
@@ -154,7 +163,6 @@ def requests_for(
         image: id of the image.
         channels: number of channels of each layer.
     """
-    yield complete("image", image=image)
     for model, network in enumerate(opened["models"]):
         scene = {"model": model, "image": image}
         yield complete("answer", scene=scene)
@@ -183,8 +191,16 @@ def write_page(contents: Contents, path: Path, title: str) -> int:
         keys[name] = [end, end + len(frame)]
         end += len(frame)
     replies = np.frombuffer(b"".join(contents.replies.values()), np.uint8)
-    data = encode({"keys": keys, "replies": replies, "engine": contents.engine})
-    packed = base64.b64encode(_deflated(data)).decode("ascii")
+    data = encode(
+        {
+            "keys": keys,
+            "replies": replies,
+            "programs": contents.programs,
+            "pictures": contents.pictures,
+            "input": contents.input,
+        }
+    )
+    packed = base64.b64encode(deflated(data)).decode("ascii")
     script = bundle.inline_script(bundle.script("saved"))
     head = (
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n<style>\n{bundle.style()}{_FOOTER}</style>'
@@ -197,6 +213,10 @@ def write_page(contents: Contents, path: Path, title: str) -> int:
     text = bundle.page(head, body).replace("cnnlab: the microscope", html.escape(title), 1)
     write_text(path, text)
     return len(text.encode())
+
+
+def _program_name(model: int, epoch: int | None) -> str:
+    return json.dumps([model, epoch], separators=(",", ":"))
 
 
 def _room(most_bytes: int) -> int:
@@ -222,9 +242,3 @@ def _smaller(reply: Mapping[str, Any]) -> dict[str, Any]:
     if "map" in reply and np.abs(reply["map"]).max() < np.finfo(np.float16).max:
         small["map"] = np.asarray(reply["map"]).astype(np.float16)
     return small
-
-
-def _deflated(data: bytes) -> bytes:
-    """Return data deflated without header (RFC 1951), as ``DecompressionStream("deflate-raw")`` reads it."""
-    packer = zlib.compressobj(9, wbits=-15)
-    return packer.compress(data) + packer.flush()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,20 +165,33 @@ class _Collector(Observer):
         }
 
 
-class _Place(Observer):
-    """Finds the largest number of a channel of a node in a pass of one image: its value, row and column."""
+@dataclass(frozen=True)
+class Place:
+    """The largest number of a map: its value, row and column."""
+
+    value: float
+    row: int
+    column: int
+
+    @classmethod
+    def of(cls, values: Tensor) -> Place:
+        """Return the place of the largest number of a map (H, W)."""
+        row, column = divmod(int(values.argmax()), values.shape[1])
+        return cls(float(values[row, column]), row, column)
+
+
+class _PlaceFinder(Observer):
+    """Finds the largest number of a channel of a node in a pass of one image."""
 
     def __init__(self, node: Node, channel: int) -> None:
         self.node, self.channel = node, channel
-        self.value, self.row, self.column = 0.0, 0, 0
+        self.place = Place(0.0, 0, 0)
 
     def after(self, position: int, output: Any) -> None:
         if position != self.node.position:
             return
         tensor = next(leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor))
-        values = to_view(tensor, self.node.layout)[self.channel]
-        self.row, self.column = divmod(int(values.argmax()), values.shape[1])
-        self.value = float(values[self.row, self.column])
+        self.place = Place.of(to_view(tensor, self.node.layout)[self.channel])
 
 
 def _views(output: Tensor, count: int, layout: Layout = Layout.USUAL) -> Tensor | None:
@@ -260,18 +273,38 @@ def unit_top_images(
     Raises:
         ProtocolError: ``not_found``: there is no such channel, or nothing is known about the node. ``cancelled``.
     """
+
+    def place_in(position: int) -> Place:
+        if cancelled():
+            raise ProtocolError("cancelled", "Nobody waits for it any more.")
+        finder = _PlaceFinder(node, channel)
+        player.passes.run(sample.inputs(position, position + 1), finder)
+        return finder.place
+
+    return top_images_at(statistics, sample, node, channel, place_in)
+
+
+def top_images_at(
+    statistics: Statistics, sample: Sample, node: Node, channel: int, place_in: Callable[[int], Place]
+) -> dict[str, Any]:
+    """Return what :func:`unit_top_images` returns, where the places of the largest numbers are already known.
+
+    Args:
+        statistics, sample, node, channel: see :func:`unit_classes`.
+        place_in: a function from the position of an image in the sample to the place of the channel's largest number.
+
+    Raises:
+        ProtocolError: ``not_found``: there is no such channel, or nothing is known about the node.
+    """
     largest = _of(statistics, node, channel).largest[:, channel]
     best = largest.sort(descending=True, stable=True).indices[:TOP].tolist()
     places, boxes, pictures = [], [], []
     field = None if node.field is None or node.field.whole or node.field.through else node.field
     for position in best:
-        if cancelled():
-            raise ProtocolError("cancelled", "Nobody waits for it any more.")
-        image, place = sample.inputs(position, position + 1), _Place(node, channel)
-        player.passes.run(image, place)
+        place = place_in(position)
+        side = sample.inputs(position, position + 1).shape[2]
         places.append(place)
         pictures.append(sample.picture(position))
-        side = image.shape[2]
         whole = (0, 0, side, side)
         boxes.append(whole if field is None else receptive_box(field, (place.row, place.column), (side, side)))
     values = [place.value for place in places]

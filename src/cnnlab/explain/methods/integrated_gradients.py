@@ -25,6 +25,7 @@ Rule = Literal["gauss-legendre", "midpoint"]
     signed=True,
     paper="Sundararajan, Taly, Yan 2017",
     url="https://arxiv.org/abs/1703.01365",
+    many_passes=True,
     meaning="Red pixels raise the score of {target} above that of the baseline, blue ones lower it.",
     unit="contribution to the score",
 )

@@ -22,6 +22,7 @@ from cnnlab.explain.probe import Probe
     signed=True,
     paper="Zeiler, Fergus 2014",
     url="https://arxiv.org/abs/1311.2901",
+    many_passes=True,
     meaning="Red where covering a patch lowers the score of {target}, blue where it raises it.",
     unit="drop of the score",
 )

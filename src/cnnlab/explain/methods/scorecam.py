@@ -20,6 +20,7 @@ from cnnlab.explain.probe import Probe
     needs_layer=True,
     paper="Wang et al. 2020",
     url="https://arxiv.org/abs/1910.01279",
+    many_passes=True,
     meaning="The redder, the more the outputs of the layer {layer} there suffice for {target} when all else is dimmed.",
 )
 def scorecam(probe: Probe, *, channels: int | None = None, aligned: bool = True) -> Tensor:

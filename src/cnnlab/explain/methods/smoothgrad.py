@@ -19,6 +19,7 @@ from cnnlab.explain.probe import Probe
     signed=False,
     paper="Smilkov et al. 2017",
     url="https://arxiv.org/abs/1706.03825",
+    many_passes=True,
     meaning="The redder, the more a small change of the pixel changes the score of {target}, on average nearby.",
     unit="|change of the score| per unit of the pixel",
 )

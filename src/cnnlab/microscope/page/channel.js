@@ -3,6 +3,7 @@
 import { button, count_text, el, fill, full_shape, is_vector, number_text, svg } from "./dom.js";
 import { css_colour, map_picture, paint_legend, put_picture, range_of, scale_for } from "./colours.js";
 import { graph_of, loader, node_of } from "./store.js";
+import { next_channel, offers_channel, saved_sentence } from "./held.js";
 import { channel_map, node_loader } from "./inputs.js";
 import { no_such_node, node_head } from "./layer.js";
 import { map_frame, show_scale } from "./map_frame.js";
@@ -25,7 +26,8 @@ export function show_channel(root, store) {
   const frame = map_frame({ place: before || [0, 0], on_move: point, on_choose: choose, label: "The map: arrows choose a number, Enter works it out" });
   const content = el("div", { class: "channel-content" });
   const left = el("div", null, frame.element, words, el("div", { class: "map-tools" }, el("label", { class: "quiet" }, "photo ", opacity, " map"), legend));
-  fill(side, touch, kernel, numbers);
+  const absent = el("div");
+  fill(side, touch, absent, kernel, numbers);
   fill(root, head, ways, content);
   const load = node_loader(store);
   const load_photo = loader(store);
@@ -77,11 +79,10 @@ export function show_channel(root, store) {
   }
 
   function channel_ways(node, channel) {
-    const to = (c) => store.move({ name: "channel", node: node.id, channel: c });
-    const before = button("‹", () => to(channel - 1), { title: "Previous channel" });
-    const after = button("›", () => to(channel + 1), { title: "Next channel" });
-    before.disabled = channel === 0;
-    after.disabled = channel === node.shape[0] - 1;
+    const [before, after] = [[-1, "‹", "Previous channel"], [1, "›", "Next channel"]].map(([step, text, title]) => {
+      const next = next_channel(store, node, channel, step);
+      return button(text, () => store.move({ name: "channel", node: node.id, channel: next }), { title, disabled: next === null });
+    });
     const classes = node.id === graph_of(store).output ? store.state.classes : [];
     return [before, el("strong", null, `${is_vector(node.shape) ? "number" : "channel"} ${channel} (of 0 to ${count_text(node.shape[0] - 1)})`, classes[channel] && classes[channel] !== String(channel) ? `: ${classes[channel]}` : ""), after,
       node.id === graph_of(store).input ? "" : button("What does this unit look for?", () => store.go({ name: "unit", node: node.id, channel }))];
@@ -95,7 +96,10 @@ export function show_channel(root, store) {
     show_scale(legend, paint_legend(el("canvas", { class: "legend-strip", "aria-hidden": "true" }), scale), scale);
     show_kernel(kernel, store, node, channel, reply);
     show_numbers(numbers, reply, scale);
-    if (words.textContent.trim() === "") fill(words, "Point at the map, or use the arrow keys; a click works the number out.");
+    const works_out = offers_number(0, 0);
+    frame.element.classList.toggle("fixed", !works_out);
+    fill(absent, works_out ? "" : saved_sentence(store, "channels"));
+    if (words.textContent.trim() === "") fill(words, works_out ? "Point at the map, or use the arrow keys; a click works the number out." : "Point at the map, or use the arrow keys.");
   }
 
   function point(place) {
@@ -103,7 +107,14 @@ export function show_channel(root, store) {
     return store.set({ pointer: { node: store.state.view.node, y: place[0], x: place[1] } });
   }
 
+  /** Whether the number at a place can be worked out. */
+  function offers_number(y, x) {
+    const { view, scene } = store.state;
+    return view.node === graph_of(store).input || store.offers({ do: "number", scene, node: view.node, at: [view.channel, y, x] });
+  }
+
   function choose([y, x]) {
+    if (!offers_number(y, x)) return;
     store.go({ name: "number", node: store.state.view.node, channel: store.state.view.channel, at: [y, x] });
   }
 
@@ -115,9 +126,10 @@ export function show_channel(root, store) {
     const { view } = store.state;
     const step = { PageDown: 1, PageUp: -1 }[event.key];
     const node = node_of(store, view.node);
-    if (!step || !node || view.channel + step < 0 || view.channel + step >= node.shape[0]) return;
+    const next = step && node ? next_channel(store, node, view.channel, step) : null;
+    if (next === null) return;
     event.preventDefault();
-    store.move({ ...view, channel: view.channel + step });
+    store.move({ ...view, channel: next });
   });
   const ends = [
     store.follow(["view", "scene"], (state) => state.view.name === "channel" && refresh(state)),
@@ -152,7 +164,8 @@ function show_kernel(root, store, node, channel, { kernel, bias }) {
       ? el("span", { class: "swatch", style: { "background-color": css_colour(weights[0], scale) } })
       : put_picture(el("canvas", { "aria-hidden": "true" }), map_picture(weights, width, height, scale));
     const name = source ? `Channel ${source(i).channel} of ${source(i).node}: ${text}` : text;
-    return button(picture, () => source && store.go({ name: "channel", ...source(i) }), { class: "kernel-slice", title: name });
+    if (!source || !offers_channel(store, source(i).node, source(i).channel)) return el("span", { class: "kernel-slice", title: name }, picture);
+    return button(picture, () => store.go({ name: "channel", ...source(i) }), { class: "kernel-slice", title: name });
   };
   const title = height * width === 1 ? `${count_text(count)} weights` : `Kernel ${height} × ${width}${count > 1 ? `, for each of ${count_text(count)} input channels` : ""}`;
   const rest = count - chosen.length;

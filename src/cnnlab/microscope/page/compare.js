@@ -3,6 +3,7 @@
 import { bar_list, button, el, fill, number_text, percent_text } from "./dom.js";
 import { paint_legend, paint_map, range_of, scale_for } from "./colours.js";
 import { beside, graph_of, loader, node_of } from "./store.js";
+import { offers_channel } from "./held.js";
 import { open_help } from "./help.js";
 import { shaped } from "./transport.js";
 
@@ -152,7 +153,9 @@ function layer_difference(store, node, one, two) {
   const order = Array.from({ length: count }, (_, c) => c).sort((a, b) =>
     Math.abs(one.strength[b] - two.strength[b]) - Math.abs(one.strength[a] - two.strength[a]));
   const rows = order.slice(0, MOST_CHANNELS).map((channel) => el("tr", null,
-    el("th", { scope: "row" }, button(`channel ${channel}`, () => store.go({ name: "channel", node, channel }), { class: "plain" })),
+    el("th", { scope: "row" }, offers_channel(store, node, channel)
+      ? button(`channel ${channel}`, () => store.go({ name: "channel", node, channel }), { class: "plain" })
+      : `channel ${channel}`),
     [one.strength[channel], two.strength[channel], one.strength[channel] - two.strength[channel]].map((value) =>
       el("td", { class: "n" }, number_text(value)))));
   return [head, el("table", { class: "strengths" },

@@ -25,7 +25,8 @@ export function engine_input(pixels, { channels, size, mean, std }) {
   return shaped(input, [channels, size, size]);
 }
 
-async function decoded_pixels(file) {
+/** Return the pixels uint8 (H, W, 3) of the bytes of a picture file. */
+export async function decoded_pixels(file) {
   const picture = await createImageBitmap(new Blob([file]));
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [picture.width, picture.height];

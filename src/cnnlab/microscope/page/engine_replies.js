@@ -11,19 +11,30 @@ const sheet_side = (channels) => (channels > 80 ? 48 : 64); // pixels of a chann
 const THUMBNAIL = 32;
 const BINS = 24;
 
-/** Return the function that answers requests: programs by `[model, epoch]` as JSON, images by id, and the reply to open. */
-export function engine_replies({ programs, images, opened }) {
+/**
+ * Return {replies, knows, offers}: functions that answer requests, whether there is an image, whether a request can be
+ * answered. It takes programs by `[model, epoch]` as JSON, a function from the id of an image to what `image` replies (or
+ * null), and the reply to open.
+ */
+export function engine_replies({ programs, image: stored_image, opened }) {
   const passes = new Map();
   const added = new Map();
 
   function image_of(id) {
-    const image = images[id] || added.get(id);
+    const image = added.get(id) || opened_image(id);
     if (!image) throw new AskError("not_found", "This image is not kept any more: the oldest are dropped. Take it again.");
     return image;
   }
 
+  const from_file = new Map();
+
+  function opened_image(id) {
+    if (!from_file.has(id)) from_file.set(id, stored_image(id));
+    return from_file.get(id);
+  }
+
   function program_of(scene) {
-    const program = programs[JSON.stringify([scene.model, scene.epoch])];
+    const program = programs[program_name(scene)];
     if (!program) throw new AskError("not_saved", "The weights of this epoch are not in the saved file.");
     return program;
   }
@@ -45,7 +56,7 @@ export function engine_replies({ programs, images, opened }) {
 
   const answer = (scene) => answer_of(pass(scene).get(program_of(scene).output).data, opened.classes);
 
-  return {
+  const replies = {
     image: ({ image }) => image_of(image),
     async add_image(request) {
       const program = Object.values(programs)[0];
@@ -90,6 +101,14 @@ export function engine_replies({ programs, images, opened }) {
       return engine_number(step, (id) => pass(scene).get(id), at, scene.changes);
     },
   };
+  const knows = (id) => added.has(id) || opened_image(id) !== null;
+  const offers = ({ do: what, scene }) =>
+    Object.hasOwn(replies, what) && (!scene || (Object.hasOwn(programs, program_name(scene)) && knows(scene.image)));
+  return { replies, knows, offers };
+}
+
+function program_name({ model, epoch }) {
+  return JSON.stringify([model, epoch]);
 }
 
 function check_place(step, at) {

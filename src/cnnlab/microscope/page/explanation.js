@@ -3,6 +3,7 @@
 import { button, el, fill, number_text } from "./dom.js";
 import { clear_canvas, map_picture, paint_legend, paint_photo, put_picture, range_of, scale_for } from "./colours.js";
 import { loader } from "./store.js";
+import { saved_sentence } from "./held.js";
 
 const BEST_FIRST = ["gradcam", "layercam"]; // of the methods that a page begins with
 const QUICK = 2; // seconds: maps that took longer are scored when asked for
@@ -26,6 +27,8 @@ export function show_explanation(root, store) {
     state.method = (methods.find(({ name }) => name === BEST_FIRST[0]) || methods[0]).name;
   const photo = el("canvas", { class: "photo", "aria-hidden": "true" });
   const overlay = el("canvas", { class: "overlay", role: "img", "aria-label": "Map of the explanation" });
+  const shown = el("div", { class: "explanation" });
+  const absent = el("div");
   const side = el("div", { class: "explanation-side", "aria-live": "polite" });
   const legend = el("div", { class: "legend-row" });
   const [load_photo, load_answer, load_map, load_scores] = [0, 1, 2, 3].map(() => loader(store));
@@ -47,15 +50,19 @@ export function show_explanation(root, store) {
     el("label", { class: "field" }, el("span", null, "Method"), method),
     el("label", { class: "field" }, el("span", null, "Class"), target),
     el("label", { class: "field" }, el("span", null, "Opacity of the map"), opacity)),
-  el("div", { class: "explanation" },
-    el("figure", null, el("div", { class: "overlaid" }, photo, overlay), legend), side));
+  shown, absent);
+  fill(shown, el("figure", null, el("div", { class: "overlaid" }, photo, overlay), legend), side);
 
   function ask() {
     const { scene } = store.state;
     const body = { do: "explanation", scene, method: state.method, target: state.target };
     overlay.classList.add("stale");
     load_scores.stop();
-    load_map({ ...body, scores: false, lane: "explanation" }, (reply) => {
+    const offered = store.offers({ ...body, scores: true });
+    shown.hidden = !offered;
+    fill(absent, offered ? "" : [el("p", null, "This explanation is not in the file."), saved_sentence(store, "explanations")]);
+    if (!offered) return load_map.stop();
+    return load_map({ ...body, scores: false, lane: "explanation" }, (reply) => {
       overlay.classList.remove("stale");
       draw(reply);
       const score = () => {
@@ -95,7 +102,7 @@ export function show_explanation(root, store) {
   }
   const end = store.follow(["scene"], ({ scene }) => {
     load_photo({ do: "image", image: scene.image, lane: "explanation:photo" }, (reply) => paint_photo(photo, reply.pixels), () => clear_canvas(photo));
-    load_answer({ do: "answer", scene, lane: "explanation:answer" }, (reply) => fill_targets(target, store.state.classes, reply, state));
+    load_answer({ do: "answer", scene, lane: "explanation:answer" }, (reply) => fill_targets(target, store, reply, state));
     ask();
   });
   return () => {
@@ -105,11 +112,13 @@ export function show_explanation(root, store) {
 }
 
 /** The classes to choose from: the likeliest, then the five at the top, then all. */
-function fill_targets(select, classes, answer, state) {
+function fill_targets(select, store, answer, state) {
+  const { classes, saved } = store.state;
   const option = (index, text) => el("option", { value: String(index) }, text);
-  fill(select, el("option", { value: "" }, `the likeliest: ${answer.top[0].name}`),
+  if (saved) state.target = null; // a saved page has the maps of the answer only
+  fill(select, el("option", { value: "" }, `the likeliest: ${answer.top[0].name}`), saved ? [] : [
     el("optgroup", { label: "At the top" }, answer.top.map(({ index, name, probability }) => option(index, `${name} (${(100 * probability).toFixed(1)} %)`))),
-    el("optgroup", { label: "All classes" }, classes.map((name, index) => option(index, name))));
+    el("optgroup", { label: "All classes" }, classes.map((name, index) => option(index, name)))]);
   select.value = state.target === null ? "" : String(state.target);
 }
 

@@ -3,6 +3,7 @@
 import { bar_list, button, clamp, count_text, el, fill, is_vector, number_text, shape_text } from "./dom.js";
 import { css_colour, paint_legend, put_picture, range_of, scale_for, sheet_picture } from "./colours.js";
 import { graph_of, node_of } from "./store.js";
+import { offers_channel, saved_sentence } from "./held.js";
 import { node_loader } from "./inputs.js";
 import { sentence_of } from "./help.js";
 
@@ -10,6 +11,7 @@ const TILE_GAP = 6; // pixels between tiles
 const THIN_TILE = 16; // pixels that a map of one row or one column gets at least
 const LARGEST_SHEET = 0.62; // of the height of the window: tiles of a few channels become so large
 const MOST_BARS = 128;
+const FAINT = 0.4; // opacity of channels that a saved page does not hold
 
 /** Show the channels of the layer `store.state.view.node` in `root`; returns its end. */
 export function show_layer(root, store) {
@@ -131,7 +133,8 @@ function channel_sheet(root, store) {
   const mark = el("div", { class: "mark" });
   const words = el("p", { class: "under-pointer", "aria-live": "polite" }, "Point at a picture to read its numbers; a click opens the channel.");
   const area = el("div", { class: "sheet", tabindex: 0, role: "group", "data-focus": true, "aria-label": "Channels: arrows choose one, Enter opens it" }, canvas, mark);
-  fill(root, words, area);
+  const absent = el("div");
+  fill(root, words, absent, area);
   let now = null; // {reply, node, channels, columns, tile: [width, height]}
   let chosen = 0; // position on the sheet
 
@@ -175,12 +178,16 @@ function channel_sheet(root, store) {
     const style = getComputedStyle(area);
     const common = choices.scale === "common" ? common_scale(reply) : null;
     const small = document.createElement("canvas");
+    const held = channels.map((_, c) => offers_channel(store, now.node.id, c));
+    fill(absent, held.every(Boolean) ? "" : [el("p", { class: "quiet" }, "Channels that are pale here cannot be opened."), saved_sentence(store, "channels")]);
     const off = new Map(store.state.scene.changes.filter((c) => c.node === now.node.id).map((c) => [c.channel, c.factor]));
     channels.forEach((c, i) => {
       const [x, y] = corner(i);
       const bytes = reply.sheet.subarray(c * h * w, (c + 1) * h * w);
       put_picture(small, sheet_picture(bytes, w, h, reply.low[c], reply.high[c], common || scale_for(reply.low[c], reply.high[c])));
+      pen.globalAlpha = held[c] ? 1 : FAINT;
       pen.drawImage(small, x, y, tile_width, tile_height);
+      pen.globalAlpha = 1;
       pen.fillStyle = style.color;
       const text = off.has(c) ? `${c} ${off.get(c) === 0 ? "off" : `×${off.get(c)}`}` : String(c);
       pen.fillText(text, x + 1, y + tile_height + 0.8 * caption, tile_width);
@@ -236,7 +243,9 @@ function channel_sheet(root, store) {
     store.set({ pointer: { node: now.node.id, y: at[0], x: at[1] } });
   });
   area.addEventListener("pointerleave", () => store.set({ pointer: null }));
-  const open = (i) => store.go({ name: "channel", node: now.node.id, channel: now.channels[i] });
+  const open = (i) => {
+    if (offers_channel(store, now.node.id, now.channels[i])) store.go({ name: "channel", node: now.node.id, channel: now.channels[i] });
+  };
   area.addEventListener("click", (event) => {
     const place = now && place_under(event);
     if (place) open(place.i);
@@ -294,7 +303,7 @@ function vector_bars(root, store) {
       name: `${c}${named && classes[c] !== String(c) ? ` ${classes[c]}` : ""}${off.has(c) ? " (changed)" : ""}`,
       share: reply.low[c],
       colour: css_colour(reply.low[c] < 0 ? 0.8 * low : 0.8 * high, scale), // pale bars would not be seen
-      onclick: () => store.go({ name: "channel", node: node.id, channel: c }),
+      onclick: offers_channel(store, node.id, c) && (() => store.go({ name: "channel", node: node.id, channel: c })),
     }));
     const list = bar_list(rows, { text: (value) => number_text(value, 4), label: `The ${reply.shape[0]} numbers`, most: Math.max(Math.abs(low), Math.abs(high), 1e-12) });
     list.classList.add("columns");

@@ -22,6 +22,7 @@
 // store.undo(), store.redo(), store.can_undo, store.can_redo
 // store.ask(body)               Promise of the reply; cached by key. `lane` in the body: newer ones of a lane replace older.
 //                               Rejects with an AskError (.kind, .message); "cancelled": a newer one took its place
+// store.offers(body)            whether a request can be answered here: a saved page holds some replies only
 // store.cancel(lane)            give up the newest request of a lane; its promise rejects with "cancelled"
 // store.fail(error, of)         show an error as a bar ("cancelled" is silent); store.settle(of) takes the bar away, where
 //                               `of` is named only if it is an error of that
@@ -117,6 +118,7 @@ export function make_store(transport) {
       if (store.state.error && (of === null || store.state.error.of === of)) store.set({ error: null });
     },
     ask,
+    offers: (body) => !transport.offers || transport.offers(body),
     cancel(lane) {
       if (newest.has(lane)) transport.ask({ do: "cancel", ticket: newest.get(lane) }).catch(() => {});
     },

@@ -3,6 +3,7 @@
 import { button, debounced, el, fill, number_text, percent_text } from "./dom.js";
 import { clear_canvas, paint_photo } from "./colours.js";
 import { loader } from "./store.js";
+import { saved_sentence } from "./held.js";
 import { drawing_board } from "./board.js";
 import { centred_digit } from "./digit.js";
 import { open_compare } from "./compare.js";
@@ -266,7 +267,10 @@ function factor_text(factor) {
 
 /** The list of changes, each with a button that takes it away. */
 function show_changes(root, store) {
-  if (store.transport.saved) return () => {}; // a saved page has no changed channels
+  if (store.transport.saved) {
+    fill(root, saved_sentence(store, "changes"));
+    return () => {};
+  }
   return store.follow(["scene"], ({ scene }) => {
     const { changes } = scene;
     const had_focus = root.contains(document.activeElement);

@@ -3,6 +3,7 @@
 import { bar_list, button, el, fill, number_text, percent_text, shape_text } from "./dom.js";
 import { paint_photo } from "./colours.js";
 import { loader, node_of } from "./store.js";
+import { next_channel, saved_sentence } from "./held.js";
 import { shaped } from "./transport.js";
 
 const MOST_CLASSES = 10;
@@ -30,8 +31,11 @@ export function show_unit(root, store) {
     // What belongs to a unit is asked for with the first image and no changes, so that it is computed once.
     const scene_of_unit = { ...scene, image: store.state.images[0].id, changes: [] };
     const unit = { node: view.node, channel: view.channel, scene: scene_of_unit };
-    cards = [numbers_card(store, unit), can.top_images && images_card(store, unit), can.visualise && visualisation_card(store, unit),
-      can.top_images && classes_card(store, unit)].filter(Boolean);
+    const offers = (part) => store.offers({ do: "unit", ...unit, part });
+    const absent = (part, text) => !offers(part) && absent_card(store, text);
+    cards = [numbers_card(store, unit), can.top_images && offers("top_images") && images_card(store, unit),
+      absent("top_images", "units"), can.visualise && offers("visualise") && visualisation_card(store, unit),
+      absent("visualise", "visualisations"), can.top_images && offers("classes") && classes_card(store, unit)].filter(Boolean);
     const [wide, rest] = [true, false].map((is_wide) => cards.map((one) => one.element).filter((one) => one.classList.contains("wide") === is_wide));
     fill(root, unit_head(store, node, view.channel), wide, el("div", { class: "unit-cards" }, rest));
   });
@@ -43,12 +47,12 @@ export function show_unit(root, store) {
 }
 
 function unit_head(store, node, channel) {
-  const count = node.shape[0];
   const to = (next) => store.go({ name: "unit", node: node.id, channel: next });
+  const [before, after] = [-1, 1].map((step) => next_channel(store, node, channel, step));
   return el("div", { class: "unit-head" },
-    button("‹", () => to(channel - 1), { title: "The unit before", disabled: channel === 0 }),
+    button("‹", () => to(before), { title: "The unit before", disabled: before === null }),
     el("h1", { "data-focus": true, tabindex: -1 }, `Unit ${channel} of ${node.id}`),
-    button("›", () => to(channel + 1), { title: "The next unit", disabled: channel >= count - 1 }),
+    button("›", () => to(after), { title: "The next unit", disabled: after === null }),
     el("p", { class: "quiet" }, `${node.label} · outputs ${shape_text(node.shape)}`),
     button("Its map for this image", () => store.go({ name: "channel", node: node.id, channel })));
 }
@@ -57,6 +61,11 @@ function unit_head(store, node, channel) {
 function unit_card(title, ...content) {
   const body = el("div", { class: "card-body" }, content);
   return { element: el("section", { class: "card", "aria-label": title }, el("h2", null, title), body), body, update() {}, end() {} };
+}
+
+/** What a saved page says in place of a part that is not in it. */
+function absent_card(store, text) {
+  return unit_card("Not in this file", saved_sentence(store, text));
 }
 
 /** Load a part of a unit into a card; what goes wrong stands in the card. */
