@@ -165,7 +165,7 @@ function visualisation_card(store, unit) {
       idle();
     });
     fill(card.body, el("div", { class: "working" }, el("progress", { "aria-label": "Making the image" }), time, cancel));
-    cancel.focus();
+    if (!store.state.saved) cancel.focus();
     store.ask({ do: "unit", ...unit, part: "visualise", lane }).then((reply) => {
       if (mine !== running) return;
       rest();
@@ -185,6 +185,7 @@ function visualisation_card(store, unit) {
     if (running) store.cancel(lane);
     rest();
   };
-  idle();
+  if (store.state.saved) begin(); // it lies in the file
+  else idle();
   return card;
 }
