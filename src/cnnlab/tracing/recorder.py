@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.flop_counter import flop_registry
 from torch.utils.hooks import RemovableHandle
 
+from cnnlab.tracing.meta_outputs import meta_output
 from cnnlab.tracing.record import Call, Op, Value
 
 
@@ -188,7 +189,8 @@ class Recorder(TorchDispatchMode):
         value_args, value_kwargs = tree_map(as_value, (tuple(args), kwargs))
         if self.observer is not None:
             self.observer.before(len(self.ops), args, kwargs)
-        out = func(*args, **kwargs)
+        out = meta_output(func, args, kwargs)
+        out = func(*args, **kwargs) if out is None else out
         if self.observer is not None:
             replacement = self.observer.after(len(self.ops), out)
             out = out if replacement is None else replacement

@@ -116,7 +116,10 @@ def conv_norm(
 
 def dense(inputs: int, outputs: int) -> nn.Linear:
     """A dense layer not yet initialised: to draw 100 million numbers only to draw them again would take a second."""
-    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs, device=torch.get_default_device())
+    device = torch.get_default_device()
+    if device.type == "meta":  # nothing is drawn there, and skip_init would load SymPy
+        return nn.Linear(inputs, outputs)
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs, device=device)
     return layer
 
 
