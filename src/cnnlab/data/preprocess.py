@@ -98,6 +98,8 @@ class Preprocess:
     def pixels(self, image: ImageLike) -> Tensor:
         """Decode, resize and crop one picture.
 
+        A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, at least at twice the size it is then reduced to.
+
         Args:
             image: a path; a PIL image of any mode; an array (H, W) or (H, W, C) with 1 to 4 channels; a tensor
                 (H, W) or (C, H, W). Arrays and tensors may be uint8, other integers within 0..255, uint16 (scaled
@@ -109,7 +111,7 @@ class Preprocess:
         Raises:
             DataError: it cannot be read or is no picture; the message has the path.
         """
-        return to_tensor(self.fit(decode(image, self.channels, depth=self.depth)))
+        return to_tensor(self.fit(decode(image, self.channels, least=2 * self.short_side, depth=self.depth)))
 
     def stack(self, pixels: Sequence[Tensor]) -> Tensor:
         """Return pictures that :meth:`pixels` made as a batch, uint8 (N, channels, size, size); N may be 0."""

@@ -116,7 +116,9 @@ class Classifier:
             DataError: the photo cannot be read.
         """
         size = self.preprocess.size
-        decoded = decode(photo, self.preprocess.channels, depth=self.preprocess.depth)
+        decoded = decode(
+            photo, self.preprocess.channels, least=2 * self.preprocess.short_side, depth=self.preprocess.depth
+        )
         image = self.preprocess.normalize(to_tensor(self.preprocess.fit(decoded))[None])[0].to(self.device)
         # People see the pixels of small images themselves.
         display = replace(self.preprocess, size=max(size, DISPLAY_SIZE)) if size >= 64 else self.preprocess

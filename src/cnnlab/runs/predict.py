@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -91,22 +92,25 @@ def predict(
     if not sources:
         raise UsageError("There is nothing to predict. Name a file or a folder of images.")
     network = open_classifier(classifier, device)
-    predictions = Predictions()
-    with ThreadPoolExecutor(workers()) as pool:
-        for start in range(0, len(sources), batch_size):
-            batch = sources[start : start + batch_size]
-            decoded = pool.map(lambda source: _pixels_or_reason(network.preprocess, source[1]), batch)
-            names, pixels = [], []
-            for (name, _), result in zip(batch, decoded, strict=True):
-                if isinstance(result, str):
-                    predictions.failed.append((name, result))
-                else:
-                    names.append(name)
-                    pixels.append(result)
-            if pixels:
-                for name, probabilities in zip(names, network.probabilities(torch.stack(pixels)), strict=True):
-                    top = network.top(probabilities, top_k)
-                    predictions.append(Prediction(name, *top[0], top))
+    predictions, names, pixels = Predictions(), [], []
+
+    def answer() -> None:
+        for name, probabilities in zip(names, network.probabilities(torch.stack(pixels)), strict=True):
+            top = network.top(probabilities, top_k)
+            predictions.append(Prediction(name, *top[0], top))
+        names.clear()
+        pixels.clear()
+
+    for name, result in _decoded(network.preprocess, sources, ahead=2 * batch_size):
+        if isinstance(result, str):
+            predictions.failed.append((name, result))
+            continue
+        names.append(name)
+        pixels.append(result)
+        if len(pixels) == batch_size:
+            answer()
+    if pixels:
+        answer()
     return predictions
 
 
@@ -156,6 +160,27 @@ def _sources(inputs: Inputs) -> Iterator[tuple[str, ImageLike]]:
             yield from ((str(file), file) for file in image_files([item]).paths)
         else:
             yield str(getattr(item, "filename", "") or f"#{position}"), item
+
+
+def _decoded(
+    preprocess: Preprocess, sources: Iterable[tuple[str, ImageLike]], ahead: int
+) -> Iterator[tuple[str, Tensor | str]]:
+    """Yield the name and the pixels of each picture in order, or the reason why it has none.
+
+    Threads decode the next ``ahead`` pictures while the network computes: both release the interpreter lock.
+    """
+    waiting: deque[tuple[str, Future[Tensor | str]]] = deque()
+    with ThreadPoolExecutor(workers()) as pool:
+        try:
+            for name, picture in sources:
+                waiting.append((name, pool.submit(_pixels_or_reason, preprocess, picture)))
+                if len(waiting) > ahead:
+                    name, pixels = waiting.popleft()
+                    yield name, pixels.result()
+            for name, pixels in waiting:
+                yield name, pixels.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _pixels_or_reason(preprocess: Preprocess, picture: ImageLike) -> Tensor | str:
