@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import http.server
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -18,6 +20,10 @@ class FileServer:
         most: bytes after which it hangs up; None sends everything.
         elsewhere: address that every request is led to; None serves the file.
         resumes: whether it can send parts of files.
+        lie: bytes that it promises beyond those that it sends; negative for fewer, None to promise nothing.
+        compresses: whether it compresses files though nobody asked for it.
+        page: a web page that it sends with status 200 instead of every file.
+        pause: seconds that it waits after every byte.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -26,6 +32,10 @@ class FileServer:
         self.most: int | None = None
         self.elsewhere: str | None = None
         self.resumes = True
+        self.lie: int | None = 0
+        self.compresses = False
+        self.page: bytes | None = None
+        self.pause = 0.0
         server = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -42,6 +52,10 @@ class FileServer:
                 begin = int(self.headers.get("Range", "bytes=0-")[6:-1])
                 server.asked.append(self.path + (f" [{begin}]" if begin else ""))
                 path = server.folder / self.path.lstrip("/")
+                if server.page is not None:
+                    self.answer(200, Content_Length=len(server.page), Content_Type="text/html; charset=utf-8")
+                    self.wfile.write(server.page)
+                    return None
                 if server.elsewhere:
                     return self.answer(302, Location=server.elsewhere)
                 if not path.is_file():
@@ -53,8 +67,18 @@ class FileServer:
                     span = f"bytes {begin}-{len(content) - 1}/{len(content)}"
                     content = content[begin:]
                     self.answer(206, Content_Length=len(content), Content_Range=span)
+                elif server.compresses:
+                    content = gzip.compress(content)
+                    self.answer(200, Content_Length=len(content), Content_Encoding="gzip")
                 else:
-                    self.answer(200, Content_Length=len(content))
+                    length = {} if server.lie is None else {"Content_Length": len(content) + server.lie}
+                    self.answer(200, **length)
+                if server.pause:
+                    with suppress(OSError):  # the other side hung up
+                        for byte in content:
+                            self.wfile.write(bytes([byte]))
+                            time.sleep(server.pause)
+                    return None
                 self.wfile.write(content[: server.most])
                 return None
 

@@ -127,15 +127,18 @@ def test_a_mirror_goes_on_where_another_stopped(server: FileServer, remote: Remo
 def test_interrupting_keeps_what_came(
     server: FileServer, remote: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import requests
+    import urllib3
+
+    sent = iter([CONTENT[:1000]])
 
     def interrupted(*_: object, **__: object) -> object:
-        yield CONTENT[:1000]
+        for chunk in sent:
+            return chunk
         raise KeyboardInterrupt
 
     folder = tmp_path / "to"
     with monkeypatch.context() as patch:
-        patch.setattr(requests.Response, "iter_content", interrupted)
+        patch.setattr(urllib3.HTTPResponse, "read1", interrupted)
         with pytest.raises(KeyboardInterrupt):
             download(remote, folder)
     assert names(folder) == [PART]
@@ -208,3 +211,81 @@ def test_the_time_left_counts_from_where_this_download_began(
         clock.now += 10
         show(600_000)  # 100 kB in 10 s, 400 kB to go
     assert "40.0 s left" in capfd.readouterr().err
+
+
+def test_the_time_left_is_that_at_the_speed_of_the_last_seconds(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Clock:
+        now = 0.0
+
+        def monotonic(self) -> float:
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(downloads, "time", clock)
+    monkeypatch.setenv("COLUMNS", "100")
+    with downloads._bar("big.bin", 0, 1_000_000, visible=True) as show:
+        for second in range(1, 101):  # 5 kB/s for 80 s, then 25 kB/s: 100 kB to go once 900 kB are here
+            clock.now = float(second)
+            show(5_000 * min(second, 80) + 25_000 * max(0, second - 80))
+    assert "4.0 s left" in capfd.readouterr().err  # at the mean speed it would be 11 s
+
+
+# Servers that lie -----------------------------------------------------------------------------------------------------
+
+
+def test_more_bytes_are_promised_than_the_file_has(server: FileServer, remote: Remote, tmp_path: Path) -> None:
+    server.lie = 1000
+    assert download(remote, tmp_path / "to").read_bytes() == CONTENT
+    assert names(tmp_path / "to") == ["big.bin"]
+
+
+def test_fewer_bytes_are_promised_than_the_file_has(server: FileServer, remote: Remote, tmp_path: Path) -> None:
+    with serving(tmp_path / "other") as other:
+        (other.folder / "big.bin").write_bytes(CONTENT)
+        other.lie = -1000
+        lying = Remote((f"{other.url}big.bin",), MD5)
+        with pytest.raises(DownloadError, match="what came is not the file"):
+            download(lying, tmp_path / "to")
+        path = download(Remote((*lying.urls, *remote.urls), MD5), tmp_path / "to")
+    assert path.read_bytes() == CONTENT
+
+
+def test_no_length_is_told(server: FileServer, remote: Remote, tmp_path: Path) -> None:
+    server.lie = None
+    assert download(remote, tmp_path / "to").read_bytes() == CONTENT
+
+
+def test_a_file_that_comes_compressed_against_the_request(
+    server: FileServer, remote: Remote, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server.compresses = True
+    assert download(remote, tmp_path / "to", progress=True).read_bytes() == CONTENT
+    assert "500.0/?" in capfd.readouterr().err  # the length that was told is that of other bytes
+
+
+def test_a_web_page_instead_of_the_file_costs_nothing_of_what_came(
+    server: FileServer, remote: Remote, tmp_path: Path
+) -> None:
+    with serving(tmp_path / "other") as other:
+        other.page = b"<html>Log in to the network of this hotel</html>"
+        (tmp_path / PART).write_bytes(CONTENT[:1000])
+        urls = (f"{other.url}big.bin", *remote.urls)
+        assert download(Remote(urls, MD5), tmp_path).read_bytes() == CONTENT
+        assert server.asked == ["/big.bin [1000]"]
+        with pytest.raises(DownloadError, match="a web page came instead of the file"):
+            download(Remote(urls[:1], MD5), tmp_path / "none")
+
+
+def test_a_server_that_sends_a_byte_now_and_then_is_left_for_the_next(
+    server: FileServer, remote: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "PATIENCE", 0.5)
+    with serving(tmp_path / "other") as other:
+        (other.folder / "big.bin").write_bytes(CONTENT)
+        other.pause = 0.1
+        with pytest.raises(DownloadError, match=r"less than 1.0 KiB a second over 0.5 s; the \d+ B that came are kept"):
+            download(Remote((f"{other.url}big.bin",), MD5), tmp_path / "to")
+        assert download(Remote((f"{other.url}big.bin", *remote.urls), MD5), tmp_path / "to").read_bytes() == CONTENT
+    assert server.asked[0].startswith("/big.bin [")  # it goes on where the slow one was left

@@ -9,6 +9,7 @@ import hashlib
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 #: Addresses that are downloaded from begin with one of these; tests add a server on this machine.
 SCHEMES: tuple[str, ...] = ("https://",)
 TIMEOUT = 30  # seconds without a byte after which a connection counts as broken
+SLOWEST = 1024  # bytes/s below which another address is tried
+PATIENCE = 60  # seconds over which that speed is measured
+MEMORY = 15  # seconds over which the speed is measured that says how much time is left
 
 
 class DownloadError(Exception):
@@ -74,6 +78,7 @@ def download(remote: Remote, folder: Path, *, progress: bool | None = None) -> P
             written.
     """
     import requests
+    import urllib3
 
     target = folder / remote.file
     failures = []
@@ -88,10 +93,13 @@ def download(remote: Remote, folder: Path, *, progress: bool | None = None) -> P
                     _complete(remote, url, part, visible)
                     os.replace(part, target)
                     return target
-                except requests.exceptions.RequestException as error:
+                except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
                     failures.append(f"{url}: {_reason(error)}")
                 except DownloadError as error:
                     failures.append(str(error))
+                if _is_whole(remote, part):  # the server promised more bytes than the file has
+                    os.replace(part, target)
+                    return target
             if part.is_file():
                 failures.append(f"the {size(part.stat().st_size)} that came are kept, and the next try goes on there")
     except OSError as error:
@@ -137,6 +145,11 @@ def _complete(remote: Remote, url: str, part: Path, visible: bool) -> None:
         raise DownloadError(f"{url}: what came is not the file, {mismatch}")
 
 
+def _is_whole(remote: Remote, part: Path) -> bool:
+    """Return whether what came before an error is the whole file; without a checksum nobody can tell."""
+    return not remote.checksum.endswith(":") and part.is_file() and not remote.mismatch(part)
+
+
 def _fetch(url: str, part: Path, name: str, visible: bool) -> None:
     """Append the missing bytes of the file at ``url`` to ``part``, or write it again if the server sends all of it."""
     done = part.stat().st_size if part.is_file() else 0
@@ -146,13 +159,55 @@ def _fetch(url: str, part: Path, name: str, visible: bool) -> None:
         if answer.status_code == 416:  # no byte is missing, or the file is a wrong one: the checksum tells
             return
         answer.raise_for_status()
+        kind = answer.headers.get("Content-Type", "")
+        if kind.startswith("text/html") and not name.endswith((".html", ".htm")):
+            raise DownloadError(f"{url}: a web page came instead of the file")  # what came before stays as it is
         done = done if answer.status_code == 206 else 0
-        total = done + int(answer.headers.get("Content-Length", 0)) or None
-        with open(part, "ab" if done else "wb") as file, _bar(name, done, total, visible) as show:
-            for chunk in answer.iter_content(1 << 16):
+        compressed = "Content-Encoding" in answer.headers  # against the request: the length is that of fewer bytes
+        length = 0 if compressed else int(answer.headers.get("Content-Length", 0))
+        speed = Speed(done)
+        with (
+            open(part, "ab" if done else "wb") as file,
+            _bar(name, done, done + length if length else None, visible) as show,
+        ):
+            # read1 returns what is there: a server that sends a byte now and then must not hold us for hours.
+            while chunk := answer.raw.read1(1 << 16, decode_content=True):
                 file.write(chunk)
                 done += len(chunk)
                 show(done)
+                if speed.is_too_low(done):
+                    raise DownloadError(f"{url}: less than {size(SLOWEST)} a second over {PATIENCE} s")
+
+
+class Speed:
+    """The speed of a download over the last seconds.
+
+    Args:
+        begun: the number of bytes at the beginning.
+    """
+
+    def __init__(self, begun: int) -> None:
+        self.marks = deque([(time.monotonic(), begun)])
+
+    def since(self, done: int, seconds: float) -> tuple[float, int]:
+        """Return the time and the bytes since the oldest mark of about the last ``seconds``.
+
+        Args:
+            done: the number of bytes so far.
+            seconds: the time over which the speed is measured.
+        """
+        now = time.monotonic()
+        if now - self.marks[-1][0] >= seconds / 20:
+            self.marks.append((now, done))
+        while len(self.marks) > 1 and now - self.marks[1][0] >= seconds:
+            self.marks.popleft()
+        then, before = self.marks[0]
+        return now - then, done - before
+
+    def is_too_low(self, done: int) -> bool:
+        """Return whether less than ``SLOWEST`` came over the last ``PATIENCE`` seconds."""
+        elapsed, count = self.since(done, PATIENCE)
+        return elapsed >= PATIENCE and count < SLOWEST * elapsed
 
 
 def _request(url: str, headers: dict[str, str]) -> requests.Response:
@@ -176,7 +231,7 @@ def _request(url: str, headers: dict[str, str]) -> requests.Response:
 
 @contextmanager
 def _bar(name: str, begun: int, total: int | None, visible: bool) -> Iterator[Callable[[int], None]]:
-    """Draw a bar with the time left at the mean speed; yield a function that takes the number of bytes so far."""
+    """Draw a bar with the time left at the speed of the last seconds; yield a function of the bytes so far."""
     if not visible:
         yield lambda done: None
         return
@@ -186,12 +241,12 @@ def _bar(name: str, begun: int, total: int | None, visible: bool) -> Iterator[Ca
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True)
     left_column = TextColumn("{task.fields[left]}", style="cyan")
     with Progress(*columns, left_column, console=Console(stderr=True)) as progress:
-        task, start = progress.add_task(name, total=total, completed=begun, left=""), time.monotonic()
+        task, speed = progress.add_task(name, total=total, completed=begun, left=""), Speed(begun)
 
         def show(done: int) -> None:
-            left = ""
-            if total:
-                left = f"{duration((time.monotonic() - start) / (done - begun) * max(total - done, 0))} left"
+            left, (seconds, count) = "", speed.since(done, MEMORY)
+            if total and count and seconds > 0.5:
+                left = f"{duration(seconds / count * max(total - done, 0))} left"
             progress.update(task, completed=done, left=left)
 
         yield show
