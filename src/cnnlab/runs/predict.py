@@ -92,7 +92,9 @@ def predict(
     if not sources:
         raise UsageError("There is nothing to predict. Name a file or a folder of images.")
     network = open_classifier(classifier, device)
-    predictions, names, pixels = Predictions(), [], []
+    predictions = Predictions()
+    names: list[str] = []
+    pixels: list[Tensor] = []
 
     def answer() -> None:
         for name, probabilities in zip(names, network.probabilities(torch.stack(pixels)), strict=True):

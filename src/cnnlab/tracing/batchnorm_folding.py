@@ -75,7 +75,8 @@ def folded(model: nn.Module, shape: Sequence[int]) -> tuple[nn.Module, int]:
     pairs = foldable_pairs(model, shape)
     twin = copy.deepcopy(model).eval()
     for conv, norm in pairs:
-        twin.set_submodule(conv, fuse_conv_bn_eval(twin.get_submodule(conv), twin.get_submodule(norm)))
+        first, second = twin.get_submodule(conv), twin.get_submodule(norm)
+        twin.set_submodule(conv, fuse_conv_bn_eval(first, second))  # type: ignore[type-var, arg-type]
         twin.set_submodule(norm, nn.Identity())
     return twin, len(pairs)
 
