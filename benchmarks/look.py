@@ -124,6 +124,13 @@ def saved(target: str) -> float:
         return path.stat().st_size / 1e6
 
 
+def settle(page: Page) -> None:
+    """Wait until the network is open and everything that a view asks for is there."""
+    until(page, lambda: page.evaluate("() => document.querySelector('.busy')?.hidden === true"))
+    page.wait_for_timeout(1000)
+    until(page, lambda: page.evaluate("() => document.querySelector('.busy').hidden"))
+
+
 def take_pictures(browser: Browser, target: str, folder: Path) -> None:
     """Write a picture of every view, and one of a small dark window."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -132,13 +139,16 @@ def take_pictures(browser: Browser, target: str, folder: Path) -> None:
             context = browser.new_context(viewport={"width": 1280, "height": 800})
             page = context.new_page()
             page.goto(address + view)
-            page.wait_for_timeout(3000)
-            page.screenshot(path=folder / f"{name}.png")
+            settle(page)
+            bottom = page.evaluate("() => document.querySelector('.body').getBoundingClientRect().bottom")
+            page.screenshot(
+                path=folder / f"{name}.png", clip={"x": 0, "y": 0, "width": 1280, "height": min(800, bottom + 16)}
+            )
             context.close()
         context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark")
         page = context.new_page()
         page.goto(f"{address}#/layer/c3/4/5,5")
-        page.wait_for_timeout(3000)
+        settle(page)
         page.screenshot(path=folder / "small-dark.png")
         context.close()
 

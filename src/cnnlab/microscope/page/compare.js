@@ -85,7 +85,7 @@ function show_scene_head(root, store) {
       choice("Image", scene.image, images.map(({ id, name }) => [id, name]), (image) => store.change_scene({ image })),
       models.length > 1 && choice("Network", scene.model, models.map(({ name }, i) => [i, name]),
         (model) => store.change_scene({ model, epoch: null, changes: [] })),
-      epochs.length > 0 && choice("Epoch", scene.epoch, [...epochs.map((n) => [n, String(n)]), [null, "selected"]],
+      epochs.length > 0 && choice("Epoch", scene.epoch, [...epochs.map((n) => [n, String(n)]), [null, "final"]],
         (epoch) => store.change_scene({ epoch })),
       scene.changes.length > 0 && el("span", { class: "quiet" }, `${scene.changes.length} changed`));
     if (focused >= 0) root.querySelectorAll("select")[focused].focus();

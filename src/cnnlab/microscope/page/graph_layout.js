@@ -3,7 +3,7 @@
 import { dagre } from "./vendor/dagre.js";
 import { layered_graph } from "./layering.js";
 
-const GAP = { rank: 26, down: 54, node: 16, row: 62 };
+const GAP = { rank: 26, down: 38, down_with_fingers: 54, node: 16, row: 62 };
 const MOST_FOR_DAGRE = 150; // blocks; its time grows faster than their number
 
 /**
@@ -13,7 +13,7 @@ const MOST_FOR_DAGRE = 150; // blocks; its time grows faster than their number
  * to bottom, in one column.
  */
 export function placed_graph(items, edges, room, down) {
-  const { boxes, lines, width, height } = items.length > MOST_FOR_DAGRE ? layered_graph(items, edges, down, { rank: down ? GAP.down : GAP.rank, node: GAP.node }) : dagre_graph(items, edges, down);
+  const { boxes, lines, width, height } = items.length > MOST_FOR_DAGRE ? layered_graph(items, edges, down, { rank: rank_gap(down), node: GAP.node }) : dagre_graph(items, edges, down);
   if (down) return { boxes, width, height, edges: lines.map((line) => ({ ...line, path: smooth_path(line.points) })) };
   return in_rows(boxes, lines, width, height, room);
 }
@@ -21,7 +21,7 @@ export function placed_graph(items, edges, room, down) {
 /** Return {boxes, lines: [{from, to, points, skips}], width, height} as dagre places blocks and edges. */
 function dagre_graph(items, edges, down) {
   const graph = new dagre.Graph();
-  graph.setGraph({ rankdir: down ? "TB" : "LR", ranksep: down ? GAP.down : GAP.rank, nodesep: GAP.node, edgesep: 8, ranker: items.length > 120 ? "longest-path" : "network-simplex" });
+  graph.setGraph({ rankdir: down ? "TB" : "LR", ranksep: rank_gap(down), nodesep: GAP.node, edgesep: 8, ranker: items.length > 120 ? "longest-path" : "network-simplex" });
   graph.setDefaultEdgeLabel(() => ({}));
   for (const { id, width, height } of items) graph.setNode(id, { width, height });
   for (const [from, to] of edges) graph.setEdge(from, to, {});
@@ -36,6 +36,12 @@ function dagre_graph(items, edges, down) {
     return { from: edge.v, to: edge.w, points, skips: points.length > 3 };
   });
   return { boxes, lines, width: graph.graph().width, height: graph.graph().height };
+}
+
+/** Return the pixels between two layers: from top to bottom the buttons of frames lie there, large ones for fingers. */
+function rank_gap(down) {
+  if (!down) return GAP.rank;
+  return matchMedia("(pointer: coarse), (max-width: 640px)").matches ? GAP.down_with_fingers : GAP.down;
 }
 
 /** Return how much a drawing is enlarged at most in a window. */

@@ -179,7 +179,7 @@ function show_draw(root, store) {
     send(result);
   };
   const board = drawing_board({ size: [CANVAS, CANVAS], channels, soft: digit, brush: digit ? 24 : 12, onchange: changed });
-  fill(root, board.element, digit && el("p", { class: "centre" }, el("label", null, centre, " centre the digit, as MNIST does"), small));
+  fill(root, el("p", { class: "quiet" }, `Draw ${digit ? "a digit, white on black" : "with a colour on black"}: the answer follows.`), board.element, digit && el("p", { class: "centre" }, el("label", null, centre, " centre the digit, as MNIST does"), small));
   return () => fill(root);
 }
 
