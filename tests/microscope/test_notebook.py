@@ -111,9 +111,50 @@ def test_the_widget_answers_through_its_messages(network: nn.Module, monkeypatch
 def test_the_module_of_the_widget_is_the_page_and_hands_out_its_start(network: nn.Module) -> None:
     widget = look(network, torch.rand(1, 8, 8))
     assert widget._esm.endswith("export default { render };\n")
-    assert "function render({ model, el })" in widget._esm
+    assert "function render({ model, el" in widget._esm
     assert ".microscope" in widget._css
     assert look(widget.microscope).microscope is widget.microscope
+
+
+@pytest.mark.parametrize(
+    ("photos", "message"),
+    [
+        ([], "Which images Sequential takes is not known"),
+        ([np.zeros((8, 8), np.uint8)], "Photo 1 is of type ndarray, which does not say how Sequential takes images"),
+        ([torch.rand(1, 8, 8), 5], "Photo 2 is 5, of type int. Expected a path, a PIL image"),
+        ([[torch.rand(1, 8, 8)]], "Photo 1 is a list. Give photos one by one"),
+        ([torch.rand(5, 1, 8, 8)], r"An image has the shape \(5, 1, 8, 8\)"),
+    ],
+    ids=str,
+)
+def test_images_that_are_none_are_named(network: nn.Module, photos: list[Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        look(network, *photos)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (None, "There is no network to look at: None"),
+        ("", "There is no network to look at: ''"),
+        ("train.py:make_model", r"Here import make_model from it, .* cnnlab.look\(make_model\(\), image\)"),
+        (nn.Linear, "Call it, and give what it returns"),
+    ],
+    ids=str,
+)
+def test_sources_that_are_none_are_named(source: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        look(source)
+
+
+def test_an_open_microscope_takes_no_further_photos(network: nn.Module) -> None:
+    microscope = look(network, torch.rand(1, 8, 8)).microscope
+    with pytest.raises(UsageError, match="open with its images already"):
+        look(microscope, torch.rand(1, 8, 8))
+
+
+def test_the_text_of_a_widget_says_what_to_do(network: nn.Module) -> None:
+    assert repr(look(network, torch.rand(1, 8, 8))) == "The microscope on Sequential: run this cell to look inside."
 
 
 def test_without_anywidget_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, network: nn.Module) -> None:
@@ -188,6 +229,31 @@ def test_the_page_of_the_widget_asks_through_its_model(network: nn.Module, brows
     page.wait_for_timeout(500)
     assert errors == []
     assert {"open", "overview", "image"} <= set(asked)
+    keys_stay_in_the_widget(page)
     page.evaluate("window.clean()")
     assert page.query_selector(".microscope") is None
     page.close()
+
+
+def keys_stay_in_the_widget(page: Any) -> None:
+    """Check that shortcuts of a notebook fire outside of the widget, and inside only those of no use to it."""
+    page.evaluate(
+        """() => {
+            window.fired = [];
+            const blocked = (target) => target.closest("[data-lm-suppress-shortcuts]");
+            // As JupyterLab listens, first of all; and as other notebooks do, last of all.
+            document.addEventListener("keydown", (e) => blocked(e.target) || window.fired.push(`lab ${e.key}`), true);
+            document.addEventListener("keydown", (e) => window.fired.push(`other ${e.key}`));
+            const outside = document.body.appendChild(document.createElement("button"));
+            outside.id = "outside";
+        }"""
+    )
+    for place, keys in (
+        (".microscope button:not([disabled])", ["a", "ArrowDown", "Control+z", "Control+s", "Shift+Enter"]),
+        ("#outside", ["a"]),
+    ):
+        page.locator(place).first.focus()
+        for each in keys:
+            page.keyboard.press(each)
+    fired = [text for text in page.evaluate("window.fired") if text.split()[1] not in ("Control", "Shift")]
+    assert fired == ["lab s", "other s", "lab Enter", "other Enter", "lab a", "other a"]

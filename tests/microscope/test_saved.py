@@ -23,6 +23,7 @@ from cnnlab.microscope.protocol import complete, decode, key
 from cnnlab.microscope.saved import COMPLETE_BYTES, save_page
 from cnnlab.microscope.saved_recorder import Contents, Recorder
 from cnnlab.microscope.session import Microscope
+from tests.microscope.conftest import until
 
 
 class Everything(nn.Module):
@@ -367,3 +368,81 @@ def test_a_page_with_recorded_replies_opens_without_a_request(
     page.page.wait_for_timeout(500)
     assert page.errors == []
     assert page.requests == [(tmp_path / "page.html").as_uri()]
+
+
+@pytest.mark.slow
+def test_the_page_shows_what_is_in_its_file_and_says_what_is_not(
+    browser: Any, digits: Microscope, tmp_path: Path
+) -> None:
+    page = SavedPage(browser, digits, tmp_path / "page.html")
+    first, second = list(digits.pictures.first)[:2]
+    scene = {"model": 0, "epoch": None, "image": second, "changes": []}
+    explained = complete("explanation", scene=scene, method="gradcam", scores=False)
+    own, other = page.ask(explained), digits.handle(explained | {"scores": True})
+    assert np.allclose(own["map"], other["map"], atol=np.ptp(other["map"]) / 500)
+    assert own["scores"] == pytest.approx(other["scores"])
+    unit = complete("unit", scene=scene | {"image": first}, node="c3", channel=5, part="top_images")
+    own, other = page.ask(unit), digits.handle(unit)
+    assert np.array_equal(own["pictures"], other["pictures"])
+    assert own["ids"] == other["ids"]
+    top = complete("answer", scene=scene | {"image": other["ids"][3]})
+    assert_same(page.ask(top), digits.handle(top), "the answer for a top image")
+    offers = "request => window.saved.offers(request)"
+    assert page.page.evaluate(offers, explained)
+    for absent in (
+        explained | {"target": (int(digits.handle(complete("answer", scene=scene))["top"][1]["index"]))},
+        explained | {"scene": scene | {"epoch": 1}},
+        explained | {"scene": scene | {"changes": [{"node": "c1", "channel": 0, "factor": 0}]}},
+        unit | {"part": "visualise"},
+        unit | {"scene": scene | {"image": first, "epoch": 1}},
+    ):
+        assert not page.page.evaluate(offers, absent)
+    page.page.evaluate("location.hash = '#/unit/c3/5'")
+    page.page.wait_for_selector(".tiles canvas")
+    assert "--visualise 20" in page.page.locator(".unit-cards").inner_text()
+    assert page.page.get_by_role("button", name="Make the image").count() == 0
+    assert page.errors == []
+
+
+@pytest.mark.slow
+def test_two_runs_and_epochs_stand_side_by_side_in_a_saved_page(browser: Any, digits_run: Path, tmp_path: Path) -> None:
+    page = SavedPage(browser, open_microscope(digits_run, other=digits_run), tmp_path / "page.html").page
+    page.get_by_role("button", name="Compare").click()
+    page.wait_for_selector(".side select")
+    sides = page.locator(".side")
+    assert sides.count() == 2
+    assert sides.nth(1).get_by_label("Network", exact=True).evaluate("select => select.selectedIndex") == 1
+    sides.nth(0).get_by_label("Epoch", exact=True).select_option("0")
+    until(page, "location.hash.includes('epoch=0')")
+    page.wait_for_selector(".difference .answers")
+    shares = page.locator(".difference .answers > div")
+    assert shares.nth(0).inner_text() != shares.nth(1).inner_text()
+
+
+@pytest.mark.slow
+def test_a_page_with_recorded_replies_has_no_dead_buttons(
+    browser: Any, digits: Microscope, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saved, "program_of", lambda *arguments: None)
+    page = SavedPage(browser, digits, tmp_path / "page.html")
+    page.page.evaluate("location.hash = '#/layer/c3'")
+    page.page.wait_for_selector(".sheet canvas")
+    until(page.page, "document.querySelector('main').innerText.includes('the 4 strongest channels')")
+    scene = {"image": next(iter(digits.pictures.first))}
+    strength = digits.handle(complete("layer", scene=scene, node="c3"))["strength"]
+    order = np.argsort(-strength, kind="stable").tolist()
+    sheet = page.page.locator(".sheet")
+    for channel, opens in ((order[-1], False), (order[0], True)):
+        sheet.focus()
+        page.page.keyboard.press("Home")
+        for _ in range(channel):
+            page.page.keyboard.press("ArrowRight")
+        page.page.keyboard.press("Enter")
+        page.page.wait_for_timeout(300)
+        assert page.page.evaluate("location.hash").startswith(f"#/layer/c3/{channel}") == opens
+    page.page.wait_for_selector(".map-frame.fixed")
+    page.page.locator(".map-frame").click()
+    page.page.wait_for_timeout(300)
+    assert page.page.evaluate("location.hash").startswith(f"#/layer/c3/{order[0]}?")
+    assert page.page.locator(".bar-error").count() == 0
+    assert page.errors == []

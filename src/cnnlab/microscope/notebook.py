@@ -41,16 +41,58 @@ def look(
         The widget; as the last line of a cell it is shown.
 
     Raises:
-        UsageError: anywidget is not installed, or the network and the images cannot be looked at.
+        UsageError: anywidget is not installed, or the arguments are no network and images that can be looked at.
         CnnlabError: there is no such network or run, or a photo cannot be read.
     """
     widget = _widget_class()
     from cnnlab.microscope.opening import open_microscope
     from cnnlab.microscope.session import Microscope
 
+    _check_arguments(source, photos)
     if isinstance(source, Microscope):
         return widget(source)
     return widget(open_microscope(source, photos, other=other, random=random, data_dir=data_dir))
+
+
+def _check_arguments(source: Any, photos: Sequence[Any]) -> None:
+    """Refuse what is no network or no image.
+
+    Raises:
+        UsageError: it is.
+    """
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    from cnnlab.microscope.session import Microscope
+
+    if source is None or source == "":
+        raise UsageError(
+            f"There is no network to look at: {source!r}. Give a run or its folder, the name of a network, or a module."
+        )
+    if isinstance(source, str) and source.partition(":")[0].endswith(".py"):
+        name = source.partition(":")[2] or "make_model"
+        raise UsageError(
+            f"{source} is a script, which the command `cnnlab look` opens. Here import {name} from it, and give the "
+            f"module that it returns, with an image: cnnlab.look({name}(), image)."
+        )
+    if isinstance(source, Microscope) and photos:
+        raise UsageError("This microscope is open with its images already. Give the photos when you open it.")
+    for number, photo in enumerate(photos, 1):
+        if isinstance(photo, list | tuple):
+            raise UsageError(f"Photo {number} is a {type(photo).__name__}. Give photos one by one: look(run, *photos).")
+        if not isinstance(photo, str | os.PathLike | np.ndarray | torch.Tensor | Image.Image):
+            raise UsageError(
+                f"Photo {number} is {photo!r:.60}, of type {type(photo).__name__}. Expected a path, a PIL image, an "
+                "array (H, W) or (H, W, C), or a tensor (C, H, W) as the network takes it."
+            )
+    tensors = [photo for photo in photos if isinstance(photo, torch.Tensor)]
+    if isinstance(source, torch.nn.Module) and photos and not tensors:
+        raise UsageError(
+            f"Photo 1 is of type {type(photos[0]).__name__}, which does not say how {type(source).__name__} takes "
+            "images. Give the first one as your own code gives it to the network, a tensor (C, H, W); further photos "
+            "may be of any type."
+        )
 
 
 @functools.cache

@@ -12,12 +12,17 @@ function render({ model, el: cell }) {
   const note = el("p", { class: "cell-note", role: "status", hidden: true });
   const box = el("div", { class: "microscope-cell" }, note, root);
   cell.appendChild(box);
+  let opened = false;
   const watched = watched_model(model, cell, (text) => {
     fill(note, text);
     note.hidden = text === "";
+    root.hidden = text === ENDED && !opened; // nothing was computed, and nothing will be
   });
   const ends = [keys_of_page(root), watched.end];
-  start(root, widget_transport(watched)).then((store) => ends.push(follow_theme(root, store)));
+  start(root, widget_transport(watched)).then((store) => {
+    opened = true;
+    ends.push(follow_theme(root, store));
+  });
   return () => {
     ends.forEach((end) => end());
     box.remove();
@@ -88,7 +93,10 @@ function follow_theme(root, store) {
     if (jpThemeLight) root.dataset.theme = jpThemeLight === "false" ? "dark" : "light";
     else if (vscodeThemeKind) root.dataset.theme = /dark|black/.test(vscodeThemeKind) ? "dark" : "light";
   };
-  const observer = new MutationObserver(follow);
+  const observer = new MutationObserver(() => {
+    follow();
+    store.set({ scene: { ...store.state.scene } }); // canvases have the colours of the theme: draw them again
+  });
   observer.observe(body, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-vscode-theme-kind"] });
   const end = store.follow(["theme"], follow);
   return () => {
