@@ -80,3 +80,9 @@ def test_two_networks_of_other_classes_are_refused_with_both(tiny_run: Any, tmp_
     (folder / "model.json").write_text(json.dumps(content))
     with pytest.raises(UsageError, match=f"copy \\({count} classes: animal 0, .* the same classes, in the same order"):
         open_microscope(tiny_run.path, other=folder)
+
+
+def test_a_folder_of_runs_names_them(tiny_run: Any, tmp_path: Path) -> None:
+    shutil.copytree(tiny_run.path, tmp_path / "one")
+    with pytest.raises(RunError, match=r"It holds a run: .*one\. Name one of them"):
+        open_microscope(tmp_path)

@@ -109,7 +109,7 @@ def test_networks_of_other_kinds_are_shown(open_page: OpenPage) -> None:
     assert "the answer is output 1 of 2" in aside.inner_text()
     assert not page.locator("button:has-text('Paint')").is_visible()
     for view, words in [
-        ("layer/:mul/1", "the whole image"),
+        ("layer/:sigmoid/1", "the whole image"),
         ("layer/rows/2", "channel 2"),
         ("layer/rows", "3 × 1 × 98"),
     ]:

@@ -7,6 +7,7 @@ import struct
 import time
 import tracemalloc
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,19 @@ def test_a_picture_bomb_is_refused_quickly_and_cheaply(side: int) -> None:
 @pytest.fixture
 def classifier() -> Classifier:
     return Classifier("none", "none", torch.nn.Identity(), Preprocess(8, 1, (0.0,), (1.0,)), ["a"])
+
+
+def test_a_transparent_picture_lies_on_white_as_in_predictions(classifier: Classifier, tmp_path: Path) -> None:
+    pixels = np.zeros((8, 8, 4), np.uint8)
+    pixels[:4, :, 3] = 255  # black above, nothing below
+    (tmp_path / "half.png").write_bytes(file_of(Image.fromarray(pixels)).tobytes())
+    on_disk = picture_of("half.png", tmp_path / "half.png")
+    images = Pictures([on_disk])
+    uploaded = images.add("half.png", (tmp_path / "half.png").read_bytes(), classifier)
+    predicted = classifier.input(tmp_path / "half.png")[None]  # what predict and explain take
+    assert predicted[0, 0].tolist() == [[0.0] * 8] * 4 + [[1.0] * 8] * 4
+    for picture in (on_disk, uploaded):
+        assert torch.equal(images.views(0, classifier, picture.id)[0], predicted)
 
 
 def test_the_oldest_of_the_images_that_people_added_are_dropped(classifier: Classifier) -> None:

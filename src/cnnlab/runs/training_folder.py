@@ -156,6 +156,9 @@ def run_folders(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def _runs_beside(path: Path) -> str:
+    inside = [str(run) for run in run_folders(path)]
+    if inside:
+        return f"It holds {'a run' if len(inside) == 1 else 'runs'}: {', '.join(inside[:8])}. Name one of them."
     names = [run.name for run in run_folders(path.parent)]
     return f"Runs in {path.parent}: {', '.join(names[:8])}." if names else "`cnnlab runs` lists the runs here."
 
