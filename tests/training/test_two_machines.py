@@ -186,7 +186,5 @@ def test_ctrl_c_on_one_machine_saves_and_ends_both(machines: Machines, tmp_path:
         machines.start(side, ["train", *SETTINGS, "epochs=400", "--out", str(tmp_path / "run")])
     machines.wait_for_state(tmp_path / "run", '"epoch": 2')
     os.killpg(machines.started["b"].pid, signal.SIGINT)  # what the terminal does
-    codes = machines.ends()
-    assert codes["b"] != 0
-    assert codes["a"] == 0, machines.log("a")
+    assert all(machines.ends().values()), machines.log("a") + machines.log("b")
     assert open_run(tmp_path / "run").status == "interrupted"

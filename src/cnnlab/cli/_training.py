@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import sys
@@ -34,6 +35,8 @@ def run_to_end(events: Iterator[Event], recorder: Recorder, tensorboard: bool, a
         for _ in stream:
             pass
         distributed.stop()
+        if recorder.interrupted:
+            raise typer.Exit(interrupt.exit_code)
         return
     if tensorboard:
         from cnnlab.runs.tensorboard import write_tensorboard
@@ -53,8 +56,7 @@ def run_to_end(events: Iterator[Event], recorder: Recorder, tensorboard: bool, a
         typer.echo(
             f"Stopped after {epochs} epochs; saved. Go on with: cnnlab resume {shlex.quote(str(run.path))}", err=True
         )
-        # Where another machine was interrupted, torchrun must not take the end of this process for a failure.
-        raise typer.Exit(130 if interrupt.pressed else 0)
+        raise typer.Exit(interrupt.exit_code)
     report = run.report(finished.session.data)
     if as_json:
         import json
@@ -81,6 +83,16 @@ class Interrupt:
     def asked(self) -> bool:
         """Whether training is to stop after this step."""
         return self.pressed
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of a training that was stopped: 130.
+
+        It is 0 where another machine was interrupted and torchrun is to start processes anew after a failure: it would
+        start this one, and wait in vain for those of the other machine.
+        """
+        anew = os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0"
+        return 0 if anew and not self.pressed else 130
 
     def watch(self, events: Iterator[Any], *first: type) -> Iterator[Any]:
         """Pass ``events`` on and catch the signals meanwhile; an event of ``first`` says that training has started."""
