@@ -78,7 +78,7 @@ def _show(name: str, work: Any, hardware: Any, origin: dict[str, str], results: 
     from rich.console import Console
 
     from cnnlab.advisor.scale import memory_of_state
-    from cnnlab.console import duration, size, table
+    from cnnlab.console import size, table
 
     lines = [
         f"{name}, {work.parameters:,} parameters; {work.images:,} images of {work.image_bytes / 1000:.0f} kB, "
@@ -95,12 +95,16 @@ def _show(name: str, work: Any, hardware: Any, origin: dict[str, str], results: 
     ]
     for line in lines:
         typer.echo(line)
-    titles = [">devices", ">batch", ">steps", ">computing", ">network", ">decoding", ">disk", ">training", "limit"]
+    titles = [">devices", ">batch", ">computing", ">network", ">decoding", ">disk", ">training", "limit"]
     rows = []
     for result in results:
-        parts = (result.compute, result.exchange, result.decode, result.read)
-        ends = [duration(result.shortest), duration(result.longest)]
-        whole = ends[0] if ends[0] == ends[1] else " to ".join(ends)
-        rows.append([result.devices, result.batch_size, result.steps, *map(duration, parts), whole, result.limit])
+        hours = [_number(s / 3600) for s in (result.compute, result.exchange, result.decode, result.read)]
+        days = [_number(s / 86400) for s in (result.shortest, result.longest)]
+        whole = days[0] if days[0] == days[1] else " to ".join(days)
+        rows.append([result.devices, result.batch_size, *hours, whole, result.limit])
     Console().print(table(titles, rows))
-    typer.echo("Columns from computing to disk are for one epoch.")
+    typer.echo("Hours per epoch from computing to disk; days for the whole training.")
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.2g}"
