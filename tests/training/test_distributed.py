@@ -1,4 +1,4 @@
-"""Two processes on the CPU: they train the same network as one, validate together, and stop together."""
+"""Several processes on the CPU: they train the same network as one, validate together, and stop together."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 from cnnlab.cli import app
@@ -24,15 +25,15 @@ SETTINGS = [
     "mlp", "--data", "digits", "epochs=4", "batch_size=32", "train_limit=301", "device=cpu", "precision=fp32",
     "channels_last=false", "optimizer=sgd", "lr=0.1", "model_options.hidden=[32]",
 ]  # fmt: skip
-# The two processes of torchrun as children of one, which imports for both; torchrun itself is in the slow tests.
-TWO_CHILDREN = """
+# The processes of torchrun as children of one, which imports for all; torchrun itself is in the slow tests.
+CHILDREN = """
 import os, sys
 import sklearn.datasets, torch._dynamo
 import cnnlab.runs.report, cnnlab.training
 from cnnlab.cli import app
 
 children = []
-for rank in ("0", "1"):
+for rank in map(str, range(int(os.environ["WORLD_SIZE"]))):
     child = os.fork()
     if child == 0:
         os.environ |= {"RANK": rank, "LOCAL_RANK": rank}
@@ -52,18 +53,24 @@ def launch(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=200)
 
 
+def train_with(processes: int, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run ``cnnlab train`` in so many processes that know each other, as torchrun does."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    count = str(processes)
+    group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+    return subprocess.run(
+        [sys.executable, "-c", CHILDREN, "train", *arguments],
+        env=environment() | group, capture_output=True, text=True, check=False, timeout=200,
+    )  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run trained by two processes."""
     path = tmp_path_factory.mktemp("two") / "run"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    done = subprocess.run(
-        [sys.executable, "-c", TWO_CHILDREN, "train", *SETTINGS, "--out", str(path)],
-        env=environment() | group, capture_output=True, text=True, check=False, timeout=200,
-    )  # fmt: skip
+    done = train_with(2, [*SETTINGS, "--out", str(path)])
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("test accuracy") == 1  # only one process speaks
     return open_run(path)
@@ -171,3 +178,62 @@ def test_unfreezing_and_cached_features_on_two_processes_equal_one(tmp_path: Pat
         command = [sys.executable, "-m", "cnnlab", "train", *changes, "--out", str(one)]
         subprocess.run(command, env=environment(), capture_output=True, check=True, timeout=200)
         assert np.allclose(open_run(two).scores()[0], open_run(one).scores()[0], atol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_report")
+@pytest.mark.parametrize("network", ["plain", "normalised"])
+def test_two_and_four_processes_have_the_weights_of_one(network: str, tmp_path: Path) -> None:
+    """Without BatchNorm, and with sync_batchnorm, the weights are those of one process within float32's rounding.
+
+    The last batch has 13 images and the test split 359, which neither two nor four divide.
+    """
+    settings = [text for text in SETTINGS if "hidden" not in text] + ["epochs=2"]
+    if network == "plain":
+        settings += ["model=convnet", "model_options.widths=[4,8,8]", "model_options.batch_norm=false"]
+    else:
+        settings += ["model=convnet", "model_options.widths=[4,8,8]", "sync_batchnorm=true", "lr=0.02"]
+    settings = [text for text in settings if text != "mlp"]
+    assert CliRunner().invoke(app, ["train", *settings, "--out", str(tmp_path / "1")]).exit_code == 0
+    one = open_run(tmp_path / "1")
+    for processes in (2, 4):
+        done = train_with(processes, [*settings, "--out", str(tmp_path / str(processes))])
+        assert done.returncode == 0, done.stderr
+        several = open_run(tmp_path / str(processes))
+        weights = several.model().state_dict()
+        for name, expected in one.model().state_dict().items():
+            assert torch.allclose(weights[name].double(), expected.double(), rtol=1e-4, atol=1e-5), name
+        assert np.array_equal(several.scores()[1], one.scores()[1])  # every test image once, in order
+        assert np.allclose(several.scores()[0], one.scores()[0], atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_set_smaller_than_the_number_of_processes(tmp_path: Path) -> None:
+    for split, count in (("train", 1), ("val", 3)):
+        for label in "ab":
+            (tmp_path / "photos" / split / label).mkdir(parents=True)
+            for number in range(count):
+                Image.new("L", (16, 16), 40 * number).save(tmp_path / "photos" / split / label / f"{number}.png")
+    done = train_with(4, ["mlp", "--data", str(tmp_path / "photos"), "device=cpu", "--out", str(tmp_path / "run")])
+    assert done.returncode == 2
+    assert "4 processes cannot share batches of 2 images" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_killed_process_is_started_anew_within_an_epoch(tmp_path: Path) -> None:
+    """torchrun starts both processes anew; they go on from the last state, and end with the weights of a calm run."""
+    script = str(Path(__file__).with_name("faulty_train.py"))
+    settings = ["train", *SETTINGS, "epochs=2", "train_limit=701", "augment.crop=1", "ema=0.5"]
+    for name, fault in {"killed": {"FAULT_RANK": "1", "FAULT_STEP": "35"}, "calm": {}}.items():
+        command = [*TORCHRUN, "--max-restarts", "1", script, *settings, "--out", str(tmp_path / name)]
+        done = subprocess.run(
+            command, env=environment() | fault, capture_output=True, text=True, check=False, timeout=280
+        )
+        assert done.returncode == 0, done.stderr
+        assert ("started anew" in done.stderr) == bool(fault)
+    killed, calm = (tmp_path / name / "model.safetensors" for name in ("killed", "calm"))
+    assert killed.read_bytes() == calm.read_bytes()
+    starts = map(json.loads, (tmp_path / "killed" / "events.jsonl").read_text().splitlines())
+    assert [(event["epoch"], event["step"]) for event in starts if event["event"] == "Started"] == [(0, 0), (1, 10)]

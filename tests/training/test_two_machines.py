@@ -101,7 +101,7 @@ class Machines:
 
 
 def run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True, timeout=20)
+    subprocess.run(command, check=True, capture_output=True, timeout=200)
 
 
 @pytest.fixture
