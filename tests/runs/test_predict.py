@@ -20,6 +20,7 @@ from cnnlab.data.walk import find_images
 from cnnlab.errors import DataError, ModelError, RunError, UnknownNameError, UsageError
 from cnnlab.figures.pictures import to_picture
 from cnnlab.runs import Classifier, Run, open_classifier
+from cnnlab.runs.classifier import MANY
 from cnnlab.runs.predict import predict
 from cnnlab.zoo import create_model, imagenet_classes
 
@@ -194,3 +195,23 @@ def test_real_photos_are_named(real_data: Path) -> None:
     expected = [file.stem.split("_", 1)[1].replace("_", " ") for file in files]
     in_top = [name in [label for label, _ in answer.top] for name, answer in zip(expected, answers, strict=True)]
     assert sum(in_top) >= len(files) - 1
+
+
+def test_many_pictures_go_through_a_folded_copy_with_the_same_answers() -> None:
+    torch.manual_seed(0)
+    model = create_model("resnet20", image_size=32).eval()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+    preprocess = Preprocess(size=32, channels=3, mean=(0.5,) * 3, std=(0.25,) * 3)
+    classifier = Classifier("resnet20", "", model, preprocess, [str(number) for number in range(10)])
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    assert classifier.for_many(MANY - 1) is classifier
+    fast = classifier.for_many(MANY)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in fast.model.modules())
+    pixels = torch.randint(0, 256, (MANY, 3, 32, 32), dtype=torch.uint8)
+    np.testing.assert_allclose(fast.logits(pixels), classifier.logits(pixels), atol=1e-4)
+    answers = predict(classifier, pixels, batch_size=10)
+    assert [answer.file for answer in answers] == [f"#{number}" for number in range(MANY)]
+    assert [answer.label for answer in answers] == [str(row.argmax()) for row in classifier.logits(pixels)]
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())

@@ -18,6 +18,7 @@ from cnnlab.errors import DeviceError, ModelError, RunError, UnknownNameError, U
 from cnnlab.hardware import Precision, choose_device
 from cnnlab.runs.folder import RunFolder
 from cnnlab.runs.training_folder import is_run, run_folders
+from cnnlab.tracing.batchnorm_folding import folded
 from cnnlab.tracing.hooks import evaluating
 from cnnlab.training.build import begin_network
 from cnnlab.training.checkpoint import ModelFile
@@ -28,6 +29,7 @@ from cnnlab.zoo import create_model, imagenet_classes, models, pretrained
 if TYPE_CHECKING:
     from cnnlab.explain.pixel_range import PixelRange
 
+MANY = 64  # pictures from which on a faster form of a network is looked for
 DISPLAY_SIZE = 448  # pixels of a photo as people see it
 
 
@@ -76,6 +78,28 @@ class Classifier:
     def probabilities(self, pixels: Tensor) -> np.ndarray:
         """Return the probability of each class, float64 (N, K); see :meth:`logits`."""
         return softmax(self.logits(pixels))
+
+    def for_many(self, count: int) -> Classifier:
+        """Return a classifier with the same answers that is faster for many pictures; itself for a few.
+
+        Every BatchNorm is folded into the convolution before it (:mod:`cnnlab.tracing.batchnorm_folding`), and weights
+        and images are stored as NHWC: on a CPU 1.2 to 1.9 times as fast (``results/predict.md``). The number format
+        stays. To find the pairs takes as long as some dozens of pictures.
+
+        Args:
+            count: the number of pictures that will be predicted.
+        """
+        size, channels = self.preprocess.size, self.preprocess.channels
+        if count < MANY:
+            return self
+        try:
+            model, pairs = folded(self.model, (1, channels, size, size))
+        except (ModelError, RuntimeError, TypeError):  # it cannot be traced, or not be copied
+            return self
+        if not pairs:
+            return self
+        precision = replace(self.precision, channels_last=True)
+        return replace(self, model=to_memory_format(model, precision.memory_format), precision=precision)
 
     def top(self, probabilities: np.ndarray, count: int) -> list[tuple[str, float]]:
         """Return the ``count`` likeliest classes of one picture with their probabilities, the likeliest first.

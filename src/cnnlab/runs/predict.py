@@ -91,7 +91,7 @@ def predict(
     sources = list(_sources(inputs))
     if not sources:
         raise UsageError("There is nothing to predict. Name a file or a folder of images.")
-    network = open_classifier(classifier, device)
+    network = open_classifier(classifier, device).for_many(len(sources))
     predictions = Predictions()
     names: list[str] = []
     pixels: list[Tensor] = []

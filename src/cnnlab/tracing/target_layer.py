@@ -56,6 +56,16 @@ class Layers(Sequence[Layer]):
 _CACHE: weakref.WeakKeyDictionary[nn.Module, dict[object, Layers]] = weakref.WeakKeyDictionary()
 
 
+def share_layers(model: nn.Module, twin: nn.Module) -> None:
+    """Let :func:`list_layers` answer for a copy of a network what it has answered for the network.
+
+    Args:
+        model: the network.
+        twin: a copy whose modules have the same names and types; its weights may be others.
+    """
+    _CACHE[twin] = dict(_CACHE.get(uncompiled(model), {}))
+
+
 def list_layers(model: nn.Module, image: Tensor | Sequence[int]) -> Layers:
     """List every layer that runs, with its output and its receptive field, and mark the default target layer.
 

@@ -231,6 +231,7 @@ class Clocked(nn.Module):
 
 
 def clocked(monkeypatch: pytest.MonkeyPatch, half: float, scrambled: bool = False, supported: bool = True) -> Clocked:
+    monkeypatch.setattr("cnnlab.explain.methods.occlusion.MANY", 1 << 20)  # a copy would count images of its own
     model = Clocked(half, scrambled)
     monkeypatch.setattr(precision, "has_fast_bf16", lambda device: supported)
     monkeypatch.setattr("time.perf_counter", lambda: model.now)
@@ -274,7 +275,7 @@ def test_bf16_is_close_and_its_logits_are_not_rounded() -> None:
     half = explain.occlusion(model, image, 1, precision="bf16", **OPTIONS)
     assert 0.99 < spearman(EXPECTED, half.map) < 1
     probe = Probe(model, image, 1)
-    with probe.session(), precision._half(probe):
+    with probe.session(), precision.half(probe):
         logits = probe.logits_of(image[None])
     assert logits.dtype == torch.float32
     assert not torch.equal(logits, logits.bfloat16().float())

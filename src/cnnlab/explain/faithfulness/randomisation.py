@@ -19,6 +19,7 @@ from cnnlab.explain.method import attribute, explanations
 from cnnlab.explain.probe import Probe
 from cnnlab.explain.rank_correlation import spearman
 from cnnlab.tracing import list_layers
+from cnnlab.tracing.target_layer import share_layers
 
 
 def agreement(attribution: Attribution, shuffled: Probe) -> float:
@@ -58,6 +59,7 @@ def shuffled_networks(probe: Probe, stages: int, seed: int) -> Iterator[tuple[st
         model = copy.deepcopy(model)
     except (RuntimeError, TypeError) as error:
         raise ModelError(f"{type(model).__name__} cannot be copied, and so not be shuffled: {error}") from error
+    share_layers(probe.model, model)
     tensors = _tensors_by_layer(model, probe.image)
     if not tensors:
         raise ModelError(f"{type(model).__name__} has no weights that could be shuffled.")

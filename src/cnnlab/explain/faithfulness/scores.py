@@ -27,6 +27,7 @@ from cnnlab.explain.faithfulness.curves import Curve, Kind, perturbation_curve, 
 from cnnlab.explain.faithfulness.randomisation import agreement, shuffled_networks
 from cnnlab.explain.method import explanations, method_options
 from cnnlab.explain.perturbation.baselines import Fill, NeutralBaseline, as_baseline, choose_baseline
+from cnnlab.explain.perturbation.precision import without_batchnorm
 from cnnlab.explain.probe import Probe
 
 STEPS = 24  # points of a curve
@@ -159,7 +160,7 @@ class FaithfulnessScorer:
 
     def score(self, attribution: Attribution) -> tuple[dict[str, float], tuple[Curve, ...]]:
         """Return the metrics of a map, and its deletion and insertion curves."""
-        curves = tuple(_curve(self.probe, attribution, kind, self.steps, self.baseline.fill) for kind in KINDS)
+        curves = tuple(_curve(self.fast, attribution, kind, self.steps, self.baseline.fill) for kind in KINDS)
         scores: dict[str, float] = {one.kind: one.auc for one in curves} | {"random": self.random[0].auc}
         if attribution.method in explanations:  # a map of another origin cannot be computed again
             if "baseline" in method_options(attribution.method):
@@ -167,6 +168,15 @@ class FaithfulnessScorer:
             with suppress(ModelError):  # shuffled weights may give numbers that are not finite
                 scores["randomised agreement"] = agreement(attribution, self.shuffled)
         return scores, curves
+
+    @cached_property
+    def fast(self) -> Probe:
+        """The same question to a copy without BatchNorm, whose scores are the same but for rounding.
+
+        It computes in the precision of the model: in bf16 the area under a curve of EfficientNet-Lite0 was wrong by up
+        to 0.5, where the network is undecided.
+        """
+        return without_batchnorm(self.probe)
 
     @cached_property
     def baseline(self) -> NeutralBaseline:
@@ -186,7 +196,7 @@ class FaithfulnessScorer:
         firsts = [random_map(height, width, generator) for _ in range(math.ceil(self.randoms / 2))]
         maps = [heat for first in firsts for heat in (first, -first)]
         fill, name = self.baseline.fill, "random maps"
-        curves = [perturbation_curve(self.probe, heat, "deletion", steps, fill, name) for heat in maps]
+        curves = [perturbation_curve(self.fast, heat, "deletion", steps, fill, name) for heat in maps]
         deleted = replace(curves[0], score=np.mean([curve.score for curve in curves], axis=0))
         return deleted, replace(deleted, kind="insertion", score=deleted.score[::-1])
 

@@ -12,9 +12,11 @@ from torch import Tensor
 from cnnlab.explain.method import explanation
 from cnnlab.explain.perturbation.baselines import Fill, filled
 from cnnlab.explain.perturbation.partial import fastest
-from cnnlab.explain.perturbation.precision import Precision, scores_of
+from cnnlab.explain.perturbation.precision import Precision, scores_of, without_batchnorm
 from cnnlab.explain.perturbation.sliding_windows import CoveredImages, Pair, SlidingWindows, pair
 from cnnlab.explain.probe import Probe
+
+MANY = 64  # windows from which on it pays to fold BatchNorm
 
 
 @explanation(
@@ -55,7 +57,8 @@ def occlusion(
     step = pair("stride", (max(1, size[0] // 4), max(1, size[1] // 4)) if stride is None else stride)
     windows = SlidingWindows((height, width), size, step)
     cover = filled(probe.image, fill)
-    network, make = fastest(probe, CoveredImages(probe.image, cover, windows), cover, windows)
+    fast = without_batchnorm(probe) if len(windows) >= MANY else probe
+    network, make = fastest(fast, CoveredImages(probe.image, cover, windows), cover, windows)
     # The whole image goes the same way as the covered ones, so that its rounding errors cancel.
     scores = scores_of(network, probe.target, 1 + len(windows), make, precision).double()
     return torch.from_numpy(windows.average((scores[0] - scores[1:]).cpu().numpy()))
