@@ -24,7 +24,6 @@ def run_to_end(events: Iterator[Event], recorder: Recorder, tensorboard: bool, a
 
     from cnnlab.cli._progress import show
     from cnnlab.runs import open_run
-    from cnnlab.runs.report import next_steps
     from cnnlab.training import EpochDone, Finished, Started, distributed
 
     console = Console(stderr=True)
@@ -57,6 +56,8 @@ def run_to_end(events: Iterator[Event], recorder: Recorder, tensorboard: bool, a
             f"Stopped after {epochs} epochs; saved. Go on with: cnnlab resume {shlex.quote(str(run.path))}", err=True
         )
         raise typer.Exit(interrupt.exit_code)
+    from cnnlab.runs.report import next_steps  # matplotlib comes with it: not before the first step
+
     report = run.report(finished.session.data)
     if as_json:
         import json

@@ -83,7 +83,7 @@ class Classifier:
         """Return a classifier with the same answers that is faster for many pictures; itself for a few.
 
         Every BatchNorm is folded into the convolution before it (:mod:`cnnlab.tracing.batchnorm_folding`), and weights
-        and images are stored as NHWC: on a CPU 1.2 to 1.9 times as fast (``results/predict.md``). The number format
+        and images are stored as NHWC: on a CPU 1.2 to 1.9 times as fast (``results/LOG.md``). The number format
         stays. To find the pairs takes as long as some dozens of pictures.
 
         Args:
