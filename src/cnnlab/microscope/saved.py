@@ -18,6 +18,7 @@ from cnnlab.microscope.program import program_of
 from cnnlab.microscope.protocol import complete, encode, key
 from cnnlab.microscope.saved_parts import Progress, no_progress
 from cnnlab.microscope.saved_recorder import Contents, Recorder, Room, deflated
+from cnnlab.microscope.saved_sheets import Sheets
 
 if TYPE_CHECKING:
     from cnnlab.microscope.session import Microscope
@@ -225,14 +226,19 @@ def _room(most_bytes: int) -> int:
 
 
 def _replies(microscope: Microscope, requests: Iterable[dict[str, Any]]) -> Iterator[tuple[str, bytes]]:
+    sheets = Sheets()
     for request in requests:
         try:
-            yield key(request), encode(_smaller(microscope.handle(request)))
+            reply = _smaller(microscope.handle(request))
         except CnnlabError:  # a view that this network does not have; the saved page says that it is not there
             continue
+        if request["do"] == "layer":
+            graph = microscope.player(request["scene"]["model"])[1].graph
+            reply = sheets.packed(request, reply, graph.node(request["node"]).feeds)
+        yield key(request), encode(reply)
 
 
-def _smaller(reply: Mapping[str, Any]) -> dict[str, Any]:
+def _smaller(reply: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a reply with sheets of at most 32 x 32 pixels and maps in 16 bits where these can hold their numbers."""
     small = dict(reply)
     if "sheet" in reply:

@@ -2,6 +2,7 @@
 import { AskError, checked_reply, decode_frame, request_key, shaped } from "./transport.js";
 import { decoded_pixels, engine_input } from "./engine_images.js";
 import { engine_replies } from "./engine_replies.js";
+import { with_whole_sheet } from "./saved_sheets.js";
 
 /** Return the data of a saved page from the text of its script element: deflated, and in base64. */
 export async function saved_data(text) {
@@ -16,7 +17,7 @@ export async function saved_data(text) {
  */
 export function saved_transport(data) {
   const { keys, pictures } = data;
-  const stored = (key) => decode_frame(data.replies.slice(...keys[key]));
+  const stored = (key) => with_whole_sheet(decode_frame(data.replies.slice(...keys[key])), stored);
   const exact = (id) => Object.hasOwn(pictures, id) && pictures[id].pixels !== undefined;
   const image = (id) => ({ pixels: pictures[id].pixels, input: pictures[id].input || engine_input(pictures[id].pixels, data.input) });
   const opened = stored('{"do":"open"}');
