@@ -31,7 +31,7 @@ def options_of(command: Any) -> set[str]:
 COMMANDS = {name: options_of(command) for name, command in typer.main.get_command(app).commands.items()}  # type: ignore[attr-defined]
 EVERYWHERE = {"--help", "-h", "--version"}
 # Options of pip and git, and colours of pages.
-FOREIGN = {"--force-reinstall", "--abbrev", "--always", "--dirty"}
+FOREIGN = {"--force-reinstall", "--abbrev", "--always", "--dirty", "--max-restarts"}
 FOREIGN |= {"--muted", "--grid", "--blue", "--orange", "--green", "--font"}
 
 

@@ -254,6 +254,7 @@ def test_ants_and_bees() -> None:
     rows = torch.tensor([0, 100, 243])
     with Image.open(data.train.paths[100]) as image:
         short = 37
+        image.draft(None, (2 * short, 2 * short))  # a large JPEG is decoded at a part of its size
         width, height = image.size
         scale = (short, int(short * height / width)) if width < height else (int(short * width / height), short)
         resized = np.asarray(image.convert("RGB").resize(scale, Image.Resampling.BILINEAR))

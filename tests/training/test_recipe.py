@@ -218,5 +218,5 @@ def test_every_key_is_documented() -> None:
     assert set(Recipe.model_fields) | {f"augment.{key}" for key in Augment.model_fields} == set(rows)
     assert rows["epochs"] == ("10", "passes over the training split")
     assert rows["augment.crop"][0] == "0"
-    assert "black pixels" in rows["augment.crop"][1]
+    assert "pad each side" in rows["augment.crop"][1]
     assert yaml.safe_load(Recipe().to_yaml()).keys() == Recipe.model_fields.keys()

@@ -81,8 +81,8 @@ def draw_samples(
     grid[chosen >= 0] = pixels
     title = f"{data.name}, {split}"
     if view:
-        settings = augment.model_dump().items()
-        changes = [key if value is True else f"{key} {value}" for key, value in settings if value]
+        usual, settings = Augment().model_dump(), augment.model_dump().items()
+        changes = [key if value is True else f"{key} {value}" for key, value in settings if value != usual[key]]
         title += f" as in training: {', '.join(changes) or 'unchanged'}"
     if len(classes) < len(data.classes):
         title += f" (the first {len(classes)} of {len(data.classes)} classes)"
