@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import threading
 import webbrowser
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -73,10 +74,14 @@ def look(
         command = _command(run, photos or [], other=other, random=random, data_dir=data_dir)
         _save(opened(), save, visualise, command)
         return
-    from cnnlab.microscope.server import serve
-
     if not can_be_opened([run, other] if other else [run], random=random):
         opened()  # what is wrong is said before a browser opens
+    _serve(opened, port, browser)
+
+
+def _serve(opened: Callable[[], Microscope], port: int | None, browser: bool) -> None:
+    """Serve the page until Ctrl+C; the network is opened meanwhile."""
+    from cnnlab.microscope.server import serve
 
     def announce(address: str) -> None:
         typer.echo(f"open: {address}\nCtrl+C stops it.")

@@ -45,12 +45,7 @@ def scale(
     from cnnlab.advisor import scale as scaling
     from cnnlab.zoo import models
 
-    try:
-        numbers = [int(number) for number in devices.split(",")]
-    except ValueError:
-        numbers = [0]
-    if min(numbers) < 1:
-        raise UsageError(f'--devices is "{devices}"; expected numbers from 1 on, such as 1,8,64.')
+    numbers = _numbers(devices)
     facts = models.get(name).facts
     origin = {"rate": "given", "decode_rate": "given"}
     if rate is None:
@@ -72,6 +67,17 @@ def scale(
         print_json({"workload": asdict(work), "hardware": asdict(hardware), "origin": origin, "estimates": rows})
         return
     _show(name, work, hardware, origin, results)
+
+
+def _numbers(devices: str) -> list[int]:
+    """Return the numbers of devices that a text such as ``"1,8,64"`` names."""
+    try:
+        numbers = [int(number) for number in devices.split(",")]
+    except ValueError:
+        numbers = [0]
+    if min(numbers) < 1:
+        raise UsageError(f'--devices is "{devices}"; expected numbers from 1 on, such as 1,8,64.')
+    return numbers
 
 
 def _show(name: str, work: Any, hardware: Any, origin: dict[str, str], results: list[Any]) -> None:

@@ -74,29 +74,30 @@ def train(
 ) -> None:
     """Train a network and write a run folder with a report. Without arguments: LeNet-5 on embedded MNIST digits.
 
-    Examples: `cnnlab train epochs=5` · `cnnlab train resnet18 --data cifar10` · `cnnlab train --data photos/` ·
-    `cnnlab train --recipe lenet5-mnist seed=1 augment.crop=2` ·
+    Examples: `cnnlab train epochs=5` · `cnnlab train resnet18 --data cifar10 --minutes 4` ·
+    `cnnlab train --data photos/` · `cnnlab train --recipe lenet5-mnist seed=1 augment.crop=2` ·
     `cnnlab train --data photos/ --weights imagenet --freeze backbone` ·
-    `cnnlab train epochs=8 keep_epochs=all` (keeps the weights after every epoch too) ·
-    `cnnlab train resnet20 --data cifar10 --minutes 4`
+    `cnnlab train epochs=8 keep_epochs=all` (keeps the weights after every epoch too)
     """
     from cnnlab.training.shipped import choose_recipe
 
-    names = [text for text in arguments or [] if "=" not in text] + ([model] if model else [])
-    settings = [text for text in arguments or [] if "=" in text]
-    if len(names) > 1:
-        raise UsageError(f"One network at a time, not {', '.join(names)}. Settings are key=value.")
+    name, settings = _name_and_settings(arguments or [], model)
     written = dict(text.split("=", 1) for text in settings)
     weights, freeze = weights or written.get("weights"), freeze or written.get("freeze")
-    start = choose_recipe(names[0] if names else None, data, recipe, weights=weights, freeze=freeze)
+    start = choose_recipe(name, data, recipe, weights=weights, freeze=freeze)
     options = {"weights": absolute_weights(weights), "freeze": freeze, "unfreeze_at": unfreeze_at, "minutes": minutes}
     options |= {"seed": seed, "device": device, "data_dir": str(data_dir.resolve()) if data_dir else None}
     options |= reading_of(layout, label_column, file_column)
     chosen = start.with_overrides(settings, **{key: value for key, value in options.items() if value is not None})
-    if find_lr:
-        _find_lr(chosen, out, as_json)
-    else:
-        _fit(chosen, out, tensorboard, as_json)
+    _find_lr(chosen, out, as_json) if find_lr else _fit(chosen, out, tensorboard, as_json)
+
+
+def _name_and_settings(arguments: list[str], model: str | None) -> tuple[str | None, list[str]]:
+    """Return the network that the command names, None without one, and the texts ``key=value``."""
+    names = [text for text in arguments if "=" not in text] + ([model] if model else [])
+    if len(names) > 1:
+        raise UsageError(f"One network at a time, not {', '.join(names)}. Settings are key=value.")
+    return (names[0] if names else None), [text for text in arguments if "=" in text]
 
 
 def _fit(recipe: Recipe, out: Path | None, tensorboard: bool, as_json: bool) -> None:

@@ -67,24 +67,17 @@ def prepare(
     device = start_device(recipe)
     data = _load_data(recipe, data)
     shape, size_note = _input_shape(recipe, data)
-    model = _build_model(recipe, data, shape, device, load_weights) if model is None else model.to(device)
-    freeze = make_freeze(recipe, model, shape)
-    if freeze:
-        freeze.apply(model)
-    _check_batch_size(recipe, model, freeze)
-    trial = min(TRIAL_SECONDS, TRIAL_SHARE * clock.seconds) if clock else TRIAL_SECONDS
-    precision = distributed.broadcast(choose_precision(recipe, model, shape, len(data.classes), device, trial))
+    model = model.to(device) if model is not None else _build_model(recipe, data, shape, device, load_weights)
+    freeze = _frozen(recipe, model, shape)
+    seconds = min(TRIAL_SECONDS, TRIAL_SHARE * clock.seconds) if clock else TRIAL_SECONDS
+    precision = distributed.broadcast(choose_precision(recipe, model, shape, len(data.classes), device, seconds))
     if recipe.sync_batchnorm:  # only now: each process makes as many steps of the trial as it has time for
         synchronise_batchnorm(model)
     to_memory_format(model, precision.memory_format)
     feature_shape = plan_cache(recipe, data, model, shape, device)
     notes = [*data_notes(data), *size_note, *network_notes(recipe, model, shape, load_weights)]
-    notes += freeze_notes(recipe, model, freeze, feature_shape is not None)
-    notes += [device_note(device, precision), *processes_notes(recipe)]
-    recipe = recipe.model_copy(update=_decided(shape, device, precision))
-    if load_weights and recipe.weights:
-        # Written down: the run must be resumed and repeated as it was, also when the weights are gone.
-        recipe = recipe.model_copy(update=_settled(recipe, model, shape[0]))
+    notes += [*freeze_notes(recipe, model, freeze, feature_shape is not None), device_note(device, precision)]
+    recipe = _resolved(recipe, model, shape, device, precision, load_weights)
     preprocess = _preprocess(recipe, data)
     session = Session(
         model=model,
@@ -104,10 +97,10 @@ def prepare(
         clock=clock,
         freeze=freeze,
         feature_shape=feature_shape,
-        notes=notes,
+        notes=[*notes, *processes_notes(recipe)],
     )
     session.network = session.wrapped(model)
-    if held_out := data.val or data.test:
+    if (held_out := data.val or data.test) is not None:
         session.val_loader = evaluation_loader(session, held_out)
     return session
 
@@ -284,6 +277,15 @@ def _few(names: list[str]) -> str:
     return f"{len(names)} classes ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
 
 
+def _frozen(recipe: Recipe, model: Network, shape: Shape) -> Freeze | None:
+    """Freeze the part of the network that the recipe names, and return it; None where nothing is frozen."""
+    freeze = make_freeze(recipe, model, shape)
+    if freeze:
+        freeze.apply(model)
+    _check_batch_size(recipe, model, freeze)
+    return freeze
+
+
 def _check_batch_size(recipe: Recipe, model: nn.Module, freeze: Freeze | None) -> None:
     frozen = set(freeze.evaluating) if freeze and not recipe.unfreeze_at else set()
     normalised = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules() if m not in frozen)
@@ -316,6 +318,17 @@ def _criterion(recipe: Recipe, data: ImageData) -> nn.CrossEntropyLoss:
 
 
 # The resolved recipe ---------------------------------------------------------------------------------------------
+
+
+def _resolved(
+    recipe: Recipe, model: Network, shape: Shape, device: torch.device, precision: Precision, load_weights: bool
+) -> Recipe:
+    """Return the recipe with everything that it left open, as it was decided here."""
+    recipe = recipe.model_copy(update=_decided(shape, device, precision))
+    if load_weights and recipe.weights:
+        # Written down: the run must be resumed and repeated as it was, also when the weights are gone.
+        recipe = recipe.model_copy(update=_settled(recipe, model, shape[0]))
+    return recipe
 
 
 def _decided(shape: Shape, device: torch.device, precision: Precision) -> dict[str, Any]:
