@@ -25,6 +25,7 @@ from tests.generate.gans.helpers_gans import tiny_gan
 from tests.helpers import make_bars
 
 
+@pytest.mark.slow
 def test_train_loop_measures_every_loop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--rounds", "1", "--steps", "2", "--batch-size", "2", "--random", "--workers", "0"]
     returned = train_loop.main([*options, "--models", "convnet,lenet5", "--out", str(tmp_path)])
@@ -317,6 +318,7 @@ def test_digits_are_written_as_kaggles_csv(tmp_path: Path) -> None:
     assert (len(read.train), len(read.val), read.classes) == (40, 10, ["0", "1", "2"])  # a fifth is held out
 
 
+@pytest.mark.slow
 def test_weights_of_caffe_are_turned_to_rgb_and_train(tmp_path: Path) -> None:
     """The converted network gives for a picture what the untouched weights give for Caffe's input."""
     torch.manual_seed(0)

@@ -22,6 +22,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 @pytest.mark.usefixtures("no_report")
+@pytest.mark.slow
 def test_the_python_of_the_quick_start_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     # torch.hub's list and help download from GitHub: let them find this checkout as the downloaded copy.

@@ -15,6 +15,7 @@ from tests.cli.helpers import cnnlab
 TINY = ("networks=dcgan32", "options.width=2", "noise_size=4", "image_size=8", "train_limit=100", "epochs=1")
 
 
+@pytest.mark.slow
 def test_train_measure_and_resume(tmp_path: Path, tiny_run: Run) -> None:
     out = tmp_path / "run"
     result = cnnlab("gan", "vanilla", *TINY, "--data", "digits", "--out", out, "--device", "cpu")

@@ -43,6 +43,7 @@ def test_an_unknown_name_says_what_can_be_named() -> None:
     assert 'There is no script, run folder or recipe "lenet5-mnist5". Did you mean "lenet5-mnist5k"?' in result.stderr
 
 
+@pytest.mark.slow
 def test_an_endless_loop_is_stopped_and_its_line_named(tmp_path: Path) -> None:
     script = planted(tmp_path / "train.py", ("def make_model():", "def make_model():\n    while True: pass"))
     result = cnnlab("why", f"{script}:make_model", "--time-limit", "3")

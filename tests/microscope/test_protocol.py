@@ -251,7 +251,7 @@ def test_a_wrong_request_is_refused_with_the_value_and_what_is_expected(body: di
     assert words in str(caught.value)
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(st.sampled_from(list(REQUESTS)), st.dictionaries(names, values, max_size=3), st.data())
 def test_any_request_is_checked_or_refused(do: str, more: dict[str, Any], data: st.DataObject) -> None:
     fields = data.draw(st.dictionaries(st.sampled_from(list(REQUESTS[do].model_fields)), values, max_size=6))

@@ -111,6 +111,7 @@ def test_a_page_has_the_scored_explanations_of_its_images(lenet: Microscope, tmp
         assert own["target_name"] == other["target_name"]
 
 
+@pytest.mark.slow
 def test_a_page_has_top_images_and_classes_of_every_unit_of_a_small_network(digits: Microscope, tmp_path: Path) -> None:
     save_page(digits, tmp_path / "page.html", visualise=3)
     assert (tmp_path / "page.html").stat().st_size < COMPLETE_BYTES
@@ -139,6 +140,7 @@ def test_a_page_has_top_images_and_classes_of_every_unit_of_a_small_network(digi
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_images_are_kept_once(digits: Microscope, tmp_path: Path) -> None:
     save_page(digits, tmp_path / "page.html")
     pictures = data_of(tmp_path / "page.html")["pictures"]

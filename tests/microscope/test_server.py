@@ -486,7 +486,9 @@ def raise_model_error() -> Any:
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl+C is another thing there")
 def test_ctrl_c_stops_it_cleanly(tmp_path: Path) -> None:
     program = """if True:
+        import signal
         from cnnlab.microscope.server import serve
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background processes ignore it
         def handle(request, cancelled):
             import time
             while not cancelled(): time.sleep(0.01)

@@ -214,6 +214,7 @@ def test_signal_through_vgg19_survives_only_with_xavier() -> None:
     assert small < 1e-8
 
 
+@pytest.mark.slow
 def test_vgg_learns_with_xavier_and_not_with_small_weights() -> None:
     """Twenty noisy images of ten patterns, 40 steps at learning rate 0.05."""
     torch.manual_seed(0)

@@ -90,6 +90,7 @@ def test_wrong_arguments_get_the_usual_errors() -> None:
         torch.hub.load(ROOT, "lenet5", source="local", image_size=8)
 
 
+@pytest.mark.slow
 def test_it_works_from_another_folder_with_its_dependencies_alone(hubconf: ModuleType, tmp_path: Path) -> None:
     """With every other library of the project out of reach, networks are built and weights are read; the path stays."""
     wanted = tomllib.loads(Path(ROOT, "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]

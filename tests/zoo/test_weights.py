@@ -335,6 +335,7 @@ def test_a_head_of_another_name_and_other_features_is_not_taken(trained: nn.Modu
         load(tmp_path / "w.pth")
 
 
+@pytest.mark.slow
 def test_auxiliary_heads_missing_or_superfluous(tmp_path: Path) -> None:
     torch.manual_seed(0)
     whole = create_model("googlenet", 5, 1, 64)
@@ -720,7 +721,9 @@ def test_real_arrays_under_torchvisions_names(real_data: Path, name: str) -> Non
     assert list(stages)[-1] == "head"
 
 
-@pytest.mark.parametrize("name", ["lenet5", "resnet20", "mobilenet_v3_small", "convnext_tiny"])
+@pytest.mark.parametrize(
+    "name", ["lenet5", "resnet20", "mobilenet_v3_small", pytest.param("convnext_tiny", marks=pytest.mark.slow)]
+)
 def test_what_the_file_holds_is_not_drawn_before(name: str, tmp_path: Path) -> None:
     source = create_model(name, 10, image_size=96 if name == "convnext_tiny" else 32)
     save_file(source.state_dict(), tmp_path / "w.safetensors")
