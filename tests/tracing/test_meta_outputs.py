@@ -90,7 +90,7 @@ def test_what_does_not_fit_is_left_to_torch(func: Any, args: Any) -> None:
     assert meta_output(func, args, {}) is None
 
 
-@pytest.mark.parametrize("name", ["lenet5", pytest.param("convnext_tiny", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", pytest.param("convnext_tiny", marks=pytest.mark.slow)])
 def test_listing_the_layers_loads_no_compiler(name: str) -> None:
     code = (
         "import sys, torch; from cnnlab.zoo import create_model; from cnnlab.tracing import list_layers; "
