@@ -211,7 +211,7 @@ def train(
             loss.backward()
             step_rule.step(epoch * per_epoch + place)
         step_rule.end_of_epoch()
-        yield {"epoch": epoch + 1, "seconds": time.perf_counter() - start, "loss": float(loss) / record.batch}
+        yield {"epoch": epoch + 1, "seconds": time.perf_counter() - start, "loss": float(loss.detach()) / record.batch}
     model.eval()
     with torch.no_grad(), precision:
         plain = torch.cat([model(part).float() for part in test.images.split(500)])
