@@ -212,6 +212,12 @@ def test_a_derived_recipe_forgets_what_was_measured() -> None:
     assert recipe.derived(model="lenet5") is recipe
 
 
+def test_a_wrong_kind_of_flip_is_answered_with_all_of_them() -> None:
+    assert Recipe().with_overrides(["augment.flip=alternate"]).augment.flip == "alternate"
+    with pytest.raises(RecipeError, match=r"augment\.flip: expected true, false or alternate, got 'alternating'"):
+        Recipe().with_overrides(["augment.flip=alternating"])
+
+
 def test_every_key_is_documented() -> None:
     rows = {key: (default, meaning) for key, default, meaning in Recipe.describe_keys()}
     assert all(meaning for _, meaning in rows.values())

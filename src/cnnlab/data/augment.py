@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
 
 class Augment(BaseModel):
@@ -62,6 +62,14 @@ class Augment(BaseModel):
         description="transforms of kornia.augmentation by name with their arguments, such as "
         '{"name": "RandomAffine", "degrees": 10}; needs `pip install "cnnlab[augment]"`',
     )
+
+    @field_validator("flip", mode="wrap")
+    @classmethod
+    def _kind_of_flip(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return check(value)
+        except ValidationError:  # of each kind on its own, which names only the first
+            raise ValueError(f"expected true, false or alternate, got {value!r}") from None
 
     @property
     def active(self) -> bool:
