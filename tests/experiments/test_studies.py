@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import math
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,11 @@ from cnnlab.experiments.study import find_study, list_studies
 @pytest.mark.parametrize("name", list_studies())
 def test_a_study_at_tiny_scale(name: str, tmp_path: Path) -> None:
     study = find_study(name)
-    started = time.process_time()
     try:
         data = None if study.own_data else "mnist5k"
         result = run_study(study, "tiny", seeds=(0, 1), data=data, out=tmp_path)
     except WeightsNotFoundError as error:
         pytest.skip(str(error))
-    assert time.process_time() - started < 60  # CPU seconds, other tests run beside it
     assert result.variants == study.variants
     assert [one.claim.text for one in result.claims] == [claim.text for claim in study.claims]
     for one in result.claims:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -271,7 +270,6 @@ def test_whoever_waits_no_more_ends_it_at_once(
         return asked > 3
 
     node = next(iter(player.graph.nodes.values()))
-    started = time.perf_counter()
     ask = {
         "classes": lambda: measure(player, sample, soon),
         "top_images": lambda: unit_top_images(statistics, sample, player, node, 0, soon),
@@ -281,5 +279,4 @@ def test_whoever_waits_no_more_ends_it_at_once(
         ask[what]()
     assert caught.value.kind == "cancelled"
     assert asked == 4
-    assert time.perf_counter() - started < 1
     assert not any(module._forward_pre_hooks for module in classifier.model.modules())

@@ -90,7 +90,7 @@ def test_it_ends_in_time_and_the_rate_falls_to_zero(bars_data: ImageData) -> Non
     trained(tiny_recipe(epochs=1), bars_data)  # the first training of a process loads libraries
     start = time.perf_counter()
     events = trained(tiny_recipe(minutes=0.03, schedule="cosine", lr=0.01), bars_data)
-    assert 0.9 <= (time.perf_counter() - start) / 1.8 <= 1.2  # the upper limit is for a machine that is busy
+    assert 0.9 <= (time.perf_counter() - start) / 1.8 <= 1.5  # the upper limit is for a machine that is busy
     rates = [event.lr for event in events if isinstance(event, StepDone)]
     assert rates[0] == pytest.approx(0.01, rel=0.01)
     assert min(rates) == rates[-1] < 0.0005
