@@ -211,7 +211,8 @@ reached["nn.Module, three layers"] = accuracy(module, *val)
 sequential = three_sequential()
 train_epoch(sequential, torch.optim.SGD(sequential.parameters(), lr=1e-2, momentum=0.9, nesterov=True))
 reached["nn.Sequential, three layers"] = accuracy(sequential, *val)
-for (name, value), goal in zip(reached.items(), (0.42, 0.45, 0.55), strict=True):
+# What the assignment says that each of these reaches in its first epoch.
+for (name, value), goal in zip(reached.items(), (0.40, 0.45, 0.55), strict=True):
     lesson.number(f"{name}: validation accuracy after one epoch", value, goal)
 lesson.figure(
     bars(reached, x="validation accuracy after one epoch", reference=(0.1, "guessing")),
