@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from cnnlab.data.augment import Augment
@@ -137,8 +138,8 @@ class Loader:
         chosen = rng.integers(0, len(sizes), count)
         return torch.from_numpy(by_class[starts[chosen] + rng.integers(0, sizes[chosen])])
 
-    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch from ``start_step`` on.
+    def epoch(self, epoch: int, start_step: int = 0, size: int | None = None) -> Iterator[Batch]:
+        """Yield the batches of an epoch from ``start_step`` on, with images of another ``size`` where one is given.
 
         A process that has no image of the last batch of an unshuffled epoch gets one batch less.
 
@@ -148,9 +149,9 @@ class Loader:
         """
         if epoch < 0 or not 0 <= start_step <= len(self):
             raise UsageError(f"There is no step {start_step} of epoch {epoch}; an epoch has {len(self)} steps.")
-        return self._batches(epoch, start_step)
+        return self._batches(epoch, start_step, size)
 
-    def _batches(self, epoch: int, start_step: int) -> Iterator[Batch]:
+    def _batches(self, epoch: int, start_step: int, size: int | None) -> Iterator[Batch]:
         order = self.order(epoch)
         ahead = _AHEAD if isinstance(self.split, DecodingSplit) else 0
         waiting: deque[tuple[Tensor, Callable[[], Tensor], np.random.Generator, Tensor | None]] = deque()
@@ -164,9 +165,9 @@ class Loader:
                     rng = self._rng(_STEP, epoch, step, self.rank) if self.augment.active else self._unused
                     waiting.append((indices, self._start(indices, rng, pool), rng, self._mirrored(indices, epoch)))
                 if len(waiting) > ahead:
-                    yield self._finish(*waiting.popleft())
+                    yield self._finish(*waiting.popleft(), size)
             while waiting:
-                yield self._finish(*waiting.popleft())
+                yield self._finish(*waiting.popleft(), size)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -195,10 +196,17 @@ class Loader:
         return self._mirrored_first[indices] ^ (epoch % 2 == 1)
 
     def _finish(
-        self, indices: Tensor, fetched: Callable[[], Tensor], rng: np.random.Generator, mirrored: Tensor | None
+        self,
+        indices: Tensor,
+        fetched: Callable[[], Tensor],
+        rng: np.random.Generator,
+        mirrored: Tensor | None,
+        size: int | None,
     ) -> Batch:
         pixels, labels = self._to_device(fetched()), self._to_device(self.split.labels[indices])
         images, targets = self._batch_augment(pixels, labels, rng, mirrored)
+        if size not in (None, images.shape[-1]):
+            images = F.interpolate(images, (size, size), mode="bilinear", antialias=True)
         if self.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         return Batch(images, labels, targets, indices)

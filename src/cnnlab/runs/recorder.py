@@ -111,6 +111,7 @@ class Recorder(EventRecorder[RunFolder]):
             images=split.fingerprint(),
             accuracy=event.accuracy,
             loss=event.loss,
+            **({} if event.tta_accuracy is None else {"tta_accuracy": event.tta_accuracy}),
             kept_epoch=event.kept_epoch,
             epochs=session.recipe.total_epochs,
             epochs_done=session.epoch,
@@ -150,6 +151,6 @@ def event_values(event: Event) -> dict[str, Any]:
     elif isinstance(event, EpochDone):
         values |= {name: getattr(event, name) for name in EPOCH_COLUMNS}
     elif isinstance(event, Finished):
-        names = ("reason", "kept_epoch", "split", "accuracy", "loss", "seconds")
+        names = ("reason", "kept_epoch", "split", "accuracy", "loss", "seconds", "tta_accuracy")
         values |= {key: getattr(event, key) for key in names}
     return finite_values(values)

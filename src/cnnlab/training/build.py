@@ -13,6 +13,7 @@ from torch import nn
 from cnnlab.data import ImageData, Loader, Preprocess, channel_statistics, load_data
 from cnnlab.errors import DataError, RecipeError, TrainingError, UsageError
 from cnnlab.hardware import Precision, choose_device
+from cnnlab.tracing.hooks import evaluating
 from cnnlab.training import distributed
 from cnnlab.training.clock import Clock
 from cnnlab.training.feature_cache import plan_cache
@@ -67,40 +68,46 @@ def prepare(
     device = start_device(recipe)
     data = _load_data(recipe, data)
     shape, size_note = _input_shape(recipe, data)
+    begins = model is None and load_weights and not recipe.weights
     model = model.to(device) if model is not None else _build_model(recipe, data, shape, device, load_weights)
     freeze = _frozen(recipe, model, shape)
-    seconds = min(TRIAL_SECONDS, TRIAL_SHARE * clock.seconds) if clock else TRIAL_SECONDS
-    precision = distributed.broadcast(choose_precision(recipe, model, shape, len(data.classes), device, seconds))
-    if recipe.sync_batchnorm:  # only now: each process makes as many steps of the trial as it has time for
-        synchronise_batchnorm(model)
-    to_memory_format(model, precision.memory_format)
+    precision = _precision(recipe, model, shape, len(data.classes), clock)
     feature_shape = plan_cache(recipe, data, model, shape, device)
     notes = [*data_notes(data), *size_note, *network_notes(recipe, model, shape, load_weights)]
-    notes += [*freeze_notes(recipe, model, freeze, feature_shape is not None), device_note(device, precision)]
+    notes += freeze_notes(recipe, model, freeze, feature_shape is not None)
+    notes += [device_note(device, precision), *processes_notes(recipe)]
     recipe = _resolved(recipe, model, shape, device, precision, load_weights)
     preprocess = _preprocess(recipe, data)
-    session = Session(
-        model=model,
-        network=model,
-        criterion=_criterion(recipe, data).to(device),
-        optimizer=make_optimizer(recipe, model, layer_factors(recipe, model, shape) if recipe.layer_decay < 1 else {}),
-        precision=precision,
-        clip_norm=recipe.clip_norm,
-        recipe=recipe,
-        data=data,
-        ema=EMA(model, recipe.ema) if recipe.ema else None,
-        device=device,
-        preprocess=preprocess,
-        train_loader=_train_loader(recipe, data, preprocess, device, precision),
-        val_loader=None,
-        position=Position(torch.zeros(3, dtype=sum_type(device), device=device)),
-        clock=clock,
-        freeze=freeze,
-        feature_shape=feature_shape,
-        notes=[*notes, *processes_notes(recipe)],
+    if begins:
+        _start_from_images(model, data, preprocess, device)
+    return _completed(
+        Session(
+            model=model,
+            network=model,
+            criterion=_criterion(recipe, data).to(device),
+            optimizer=make_optimizer(recipe, model, layer_factors(recipe, model, shape)),
+            precision=precision,
+            clip_norm=recipe.clip_norm,
+            recipe=recipe,
+            data=data,
+            ema=EMA(model, recipe.ema) if recipe.ema else None,
+            device=device,
+            preprocess=preprocess,
+            train_loader=_train_loader(recipe, data, preprocess, device, precision),
+            val_loader=None,
+            position=Position(torch.zeros(3, dtype=sum_type(device), device=device)),
+            clock=clock,
+            freeze=freeze,
+            feature_shape=feature_shape,
+            notes=notes,
+        )
     )
-    session.network = session.wrapped(model)
-    if (held_out := data.val or data.test) is not None:
+
+
+def _completed(session: Session) -> Session:
+    """Add what is made from the session itself: the network as the steps call it, the loader of the evaluations."""
+    session.network = session.wrapped(session.model)
+    if (held_out := session.data.val or session.data.test) is not None:
         session.val_loader = evaluation_loader(session, held_out)
     return session
 
@@ -229,6 +236,17 @@ def _train_loader(
     )
 
 
+def _precision(recipe: Recipe, model: Network, shape: Shape, classes: int, clock: Clock | None) -> Precision:
+    """Decide number format and memory layout by a trial, and bring the network to them."""
+    device = next(model.parameters()).device
+    seconds = min(TRIAL_SECONDS, TRIAL_SHARE * clock.seconds) if clock else TRIAL_SECONDS
+    precision = distributed.broadcast(choose_precision(recipe, model, shape, classes, device, seconds))
+    if recipe.sync_batchnorm:  # only now: each process makes as many steps of the trial as it has time for
+        synchronise_batchnorm(model)
+    to_memory_format(model, precision.memory_format)
+    return precision
+
+
 # Network and loss ------------------------------------------------------------------------------------------------
 
 
@@ -261,6 +279,31 @@ def begin_network(recipe: Recipe, arch: Mapping[str, Any], device: torch.device,
         return create_model(**arch, weights=weights, head=head if weights else None)
 
 
+def _check_sizes(recipe: Recipe, model: Network, shape: Shape) -> None:
+    """Refuse sizes of the training images that the network does not take."""
+    device = next(model.parameters()).device
+    for size in sorted(set(recipe.image_sizes)):
+        try:
+            with evaluating(model), torch.no_grad():
+                model(torch.zeros(1, shape[0], size, size, device=device))
+        except (RuntimeError, ValueError):
+            least = models.get(recipe.model).facts.min_size
+            reason = f"takes images of {least} pixels and more" if size < least else "takes images of one size only"
+            raise TrainingError(
+                f"image_sizes: {recipe.model} for images of {shape[1]} pixels cannot be trained with images of {size}; "
+                f"it {reason}. Leave {size} out."
+            ) from None
+
+
+def _start_from_images(model: Network, data: ImageData, preprocess: Preprocess, device: torch.device) -> None:
+    """Compute the first weights that depend on the training images, for networks that have such."""
+    if model.first_images:
+        count = min(model.first_images, len(data.train))
+        spread = torch.linspace(0, len(data.train) - 1, count).long()  # of a sorted split, too, all classes
+        images = preprocess.normalize(distributed.together(lambda: data.train.fetch(spread, preprocess)))
+        model.start_from(images.to(device))
+
+
 def _check_kept_head(recipe: Recipe, data: ImageData) -> None:
     """Refuse to keep a last layer whose outputs mean other classes, where it is known what they mean."""
     if recipe.weights is None or recipe.head == "reset":
@@ -283,6 +326,7 @@ def _frozen(recipe: Recipe, model: Network, shape: Shape) -> Freeze | None:
     if freeze:
         freeze.apply(model)
     _check_batch_size(recipe, model, freeze)
+    _check_sizes(recipe, model, shape)
     return freeze
 
 

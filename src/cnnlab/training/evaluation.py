@@ -55,6 +55,37 @@ def evaluate(
     return outputs[order].numpy(), labels[order].numpy()
 
 
+class Views(nn.Module):
+    """A network with test-time augmentation: unsure answers are the mean of six views of the image.
+
+    The views are the image and its mirror image, in place and shifted by a pixel along a diagonal to either side; the
+    mirrored border fills the gap. Those in place count twice (Jordan 2024, https://arxiv.org/abs/2404.00498, section
+    3.5).
+
+    Args:
+        model: the network.
+        below: probability of the answer below which the other views are looked at.
+    """
+
+    def __init__(self, model: nn.Module, below: float) -> None:
+        super().__init__()
+        self.model, self.below = model, below
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the logits (N, K) float32 of images (N, C, H, W)."""
+        logits: torch.Tensor = self.model(images).float()
+        unsure = logits.softmax(1).amax(1) < self.below
+        if unsure.any():
+            logits[unsure] = self._mean_of_views(images[unsure])
+        return logits
+
+    def _mean_of_views(self, images: torch.Tensor) -> torch.Tensor:
+        height, width = images.shape[-2:]
+        padded = nn.functional.pad(images, (1, 1, 1, 1), "reflect")
+        views = ((images, 0.25), (padded[..., :height, :width], 0.125), (padded[..., 2:, 2:], 0.125))
+        return sum(weight * self.model(side).float() for view, weight in views for side in (view, view.flip(-1)))
+
+
 Part = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """Outputs (n, ...) float32, labels (n,) and positions in the split (n,) of a batch, on the CPU."""
 

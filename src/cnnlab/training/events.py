@@ -104,3 +104,4 @@ class Finished(Event):
     logits: np.ndarray = field(repr=False)  #: (N, K) float32
     labels: np.ndarray = field(repr=False)  #: (N,) int64
     seconds: float = 0.0  #: seconds of training, interruptions left out
+    tta_accuracy: float | None = None  #: accuracy with test-time augmentation, where the recipe asks for it

@@ -66,7 +66,8 @@ class Body(nn.Module):
 
 def caches_features(recipe: Recipe) -> bool:
     """Whether the features of an image are the same in every epoch."""
-    return recipe.freeze == "backbone" and recipe.unfreeze_at is None and not recipe.augment.active
+    same_images = not recipe.augment.active and not recipe.image_sizes
+    return recipe.freeze == "backbone" and recipe.unfreeze_at is None and same_images
 
 
 def feature_limit(device: torch.device) -> int:
@@ -96,8 +97,8 @@ class FeatureLoader(Loader):
         vars(self).update(vars(loader))
         self.features, self.labels = features, loader.split.labels.to(features.device)
 
-    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch from ``start_step`` on."""
+    def epoch(self, epoch: int, start_step: int = 0, size: int | None = None) -> Iterator[Batch]:
+        """Yield the batches of an epoch from ``start_step`` on; features have no other size."""
         order = self.order(epoch)
         for step in range(start_step, len(self)):
             indices = self.share_of(order, step)

@@ -26,7 +26,7 @@ from cnnlab.hardware import out_of_memory
 from cnnlab.training import distributed
 from cnnlab.training.build import prepare
 from cnnlab.training.clock import EVALUATION_SHARE, Clock
-from cnnlab.training.evaluation import evaluate, loss_and_accuracy, outputs_of
+from cnnlab.training.evaluation import Views, evaluate, loss_and_accuracy, outputs_of
 from cnnlab.training.events import EpochDone, Event, FeaturesComputed, Finished, Started, StepDone
 from cnnlab.training.feature_cache import Body, FeatureLoader
 from cnnlab.training.optim import learning_rate, set_learning_rate
@@ -86,7 +86,7 @@ def train_epoch(session: Session) -> Iterator[StepDone]:
     recipe, loader = session.recipe, session.train_loader
     position, rank, world = session.position, distributed.rank(), distributed.world()
     started = time.perf_counter()
-    for batch in loader.epoch(position.epoch, start_step=position.step):
+    for batch in loader.epoch(position.epoch, start_step=position.step, size=side_of_images(session)):
         if session.look_at_clock() >= 1 and position.step:  # an epoch that has begun has a step
             break
         total_step = position.epoch * len(loader) + position.step
@@ -125,6 +125,15 @@ def train_epoch(session: Session) -> Iterator[StepDone]:
         if session.clock:
             session.clock.step_done(len(batch.labels))  # but it is time all the same
     session.look_at_clock()
+
+
+def side_of_images(session: Session) -> int | None:
+    """Return the side in pixels of the training images in this epoch; None where it is that of the evaluation."""
+    recipe = session.recipe
+    if not recipe.image_sizes:
+        return None
+    share = session.time_share if session.clock else session.epoch / recipe.epochs
+    return recipe.image_sizes[min(int(share * len(recipe.image_sizes)), len(recipe.image_sizes) - 1)]
 
 
 def start_clock(session: Session) -> None:
@@ -235,14 +244,16 @@ def evaluate_epoch(session: Session) -> tuple[str, float, float]:
 
 
 def evaluation_due(session: Session) -> bool:
-    """Return whether the epoch that ends here is evaluated: always, unless the clock has no time for it."""
+    """Return whether the epoch that ends here is evaluated, by the recipe and by what the clock has time for."""
+    recipe, done = session.recipe, session.epoch + 1
+    asked = done % recipe.evaluate_every == 0 or done >= recipe.total_epochs
     if session.clock is None or session.val_loader is None:
-        return True
+        return asked
     if session.out_of_time:
         return session.selects  # the test split is evaluated at the end of the run
     images = len(session.val_loader.split) // distributed.world()
     cheap = session.clock.evaluation_seconds(images) < EVALUATION_SHARE * session.position.epoch_seconds
-    return bool(distributed.broadcast(cheap))
+    return bool(distributed.broadcast(cheap and done % recipe.evaluate_every == 0))
 
 
 def forecast_epochs(session: Session) -> None:
@@ -278,8 +289,13 @@ def finish_run(session: Session, reason: str) -> Finished:
         loader = evaluation_loader(session, held_out)
         logits, labels = evaluate(session.evaluated, loader, session.device, session.precision)
     loss, accuracy = loss_and_accuracy(logits, labels)
-    kept_epoch = session.best.epoch or session.epoch
-    return Finished(session, reason, kept_epoch, split, accuracy, loss, logits, labels, session.position.seconds)
+    kept_epoch, tta_accuracy = session.best.epoch or session.epoch, None
+    if session.recipe.tta:
+        views = Views(session.evaluated, session.recipe.tta)
+        outputs = evaluate(views, evaluation_loader(session, held_out), session.device, session.precision)
+        tta_accuracy = loss_and_accuracy(*outputs)[1]
+    seconds = session.position.seconds
+    return Finished(session, reason, kept_epoch, split, accuracy, loss, logits, labels, seconds, tta_accuracy)
 
 
 def check_finite(loss: torch.Tensor, session: Session) -> None:

@@ -91,6 +91,11 @@ class Recipe(Settings):
     label_column: str | None = Field(None, description="column of a CSV file with the labels; guessed if null")
     file_column: str | None = Field(None, description="column of a CSV file with the image files; guessed if null")
     image_size: int | None = Field(None, ge=1, le=2048, description="side in pixels; null: the data's or the network's")
+    image_sizes: tuple[Annotated[int, Field(ge=1, le=2048)], ...] = Field(
+        (),
+        description="sides in pixels of the training images in equal parts of the run, such as [20, 24, 32], while the "
+        "evaluation sees image_size (Tan and Le, EfficientNetV2, 2021, section 4); empty: image_size throughout",
+    )
     crop_fraction: float | None = Field(
         None,
         gt=0,
@@ -161,6 +166,14 @@ class Recipe(Settings):
     clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0 is off")
     early_stopping: int = Field(0, ge=0, description="epochs without improvement before the run stops; 0: off")
     augment: Augment = Field(default_factory=Augment, description="random changes to the training images")
+    evaluate_every: int = Field(1, ge=1, description="epochs from one evaluation to the next; the last is evaluated")
+    tta: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="probability of the answer below which a test image is also looked at mirrored and shifted by a "
+        "pixel, for a second accuracy, with test-time augmentation; 0: off, 1: all of them",
+    )
     stopped_at: int | None = Field(None, ge=1, description="epochs after which an extended run had stopped early")
     extensions: tuple[Extension, ...] = Field((), description="epochs added later by `cnnlab extend`")
     keep_epochs: KeptEpochs = Field(

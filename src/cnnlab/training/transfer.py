@@ -103,7 +103,10 @@ def layer_factors(recipe: Recipe, model: Network, input_shape: tuple[int, int, i
 
     The head learns at the full rate, the stage below it at ``layer_decay`` times that, and so on down to the stem
     (Howard and Ruder 2018, "Universal language model fine-tuning", section 3.2, there called discriminative).
+    Empty where all learn at the full rate.
     """
+    if recipe.layer_decay == 1:
+        return {}
     order = list(model.stages)
     depth = {stage: len(order) - 1 - position for position, stage in enumerate(order)}
     stages = module_stages(model, input_shape)

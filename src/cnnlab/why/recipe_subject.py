@@ -58,7 +58,7 @@ def session_subject(name: str, session: Session) -> Subject:
     frozen = set(session.freeze.evaluating) if session.freeze else set()
     sleeping = [path for path, module in session.model.named_modules() if module in frozen]
     shape = (session.preprocess.channels, session.preprocess.size, session.preprocess.size)
-    factors = layer_factors(recipe, session.model, shape) if recipe.layer_decay < 1 else {}
+    factors = layer_factors(recipe, session.model, shape)
 
     def begin() -> nn.Module:
         return copy.deepcopy(beginning)

@@ -26,12 +26,22 @@ class Network(nn.Module):
             The stage ``"head"`` is a single layer, or a ``Sequential`` that ends with the last layer and at most
             layers without parameters after it; its output is the logits.
         auxiliary: dotted name of an auxiliary head -> weight of its loss; empty for most networks.
+        first_images: number of training images from which :meth:`start_from` computes first weights; 0 for networks
+            that begin with random ones alone.
         arch: what :func:`create_model` was asked for, ready for JSON; ``create_model(**model.arch)`` builds it again.
     """
 
     stages: Mapping[str, str]
     auxiliary: Mapping[str, float] = {}
+    first_images: int = 0
     arch: dict[str, Any]
+
+    def start_from(self, images: Tensor) -> None:
+        """Compute the first weights that depend on the training images; a training without weights begins with it.
+
+        Args:
+            images: :attr:`first_images` normalised training images (N, C, H, W) float32, or all where there are less.
+        """
 
     @property
     def last_layer(self) -> str:
