@@ -143,6 +143,9 @@ def test_every_parameter_gets_a_gradient_and_a_step_lowers_the_loss(light: str) 
     before = loss_of(model, images, labels)
     before.backward()
     for key, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            assert light == "airbench", key  # whose own test names what is not trained
+            continue
         assert parameter.grad is not None, key
         assert torch.isfinite(parameter.grad).all(), key
         assert parameter.grad.abs().max() > 0, key
@@ -155,8 +158,8 @@ def test_every_parameter_gets_a_gradient_and_a_step_lowers_the_loss(light: str) 
     for rate in rates:
         stepped = copy.deepcopy(model)
         for parameter, old in zip(stepped.parameters(), model.parameters(), strict=True):
-            assert old.grad is not None
-            parameter.data -= rate * old.grad
+            if old.grad is not None:
+                parameter.data -= rate * old.grad
         with torch.no_grad():
             after.append(loss_of(stepped, images, labels).item())
         if after[-1] < before.item():

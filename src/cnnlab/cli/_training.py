@@ -65,8 +65,9 @@ def run_to_end(events: Iterator[Event], recorder: Recorder, tensorboard: bool, a
         typer.echo(json.dumps({"event": "Report", "run": str(run.path), "report": str(report)}))
         return
     weights = f", weights of epoch {finished.kept_epoch}" if run.summary.get("selected_on") else ""
+    augmented = "" if finished.tta_accuracy is None else f", {finished.tta_accuracy:.2%} with test-time augmentation "
     typer.echo(
-        f"{run.recipe.model} on {run.recipe.data}: {finished.split} accuracy {finished.accuracy:.2%} "
+        f"{run.recipe.model} on {run.recipe.data}: {finished.split} accuracy {finished.accuracy:.2%}{augmented or ' '}"
         f"({len(finished.labels):,} images{weights}), trained in {duration(finished.seconds)}"
     )
     typer.echo(f"report: {report}")

@@ -288,10 +288,9 @@ def _check_sizes(recipe: Recipe, model: Network, shape: Shape) -> None:
                 model(torch.zeros(1, shape[0], size, size, device=device))
         except (RuntimeError, ValueError):
             least = models.get(recipe.model).facts.min_size
-            reason = f"takes images of {least} pixels and more" if size < least else "takes images of one size only"
+            takes = f"images of {least} pixels and more" if size < least else f"images of {shape[1]} pixels only"
             raise TrainingError(
-                f"image_sizes: {recipe.model} for images of {shape[1]} pixels cannot be trained with images of {size}; "
-                f"it {reason}. Leave {size} out."
+                f"image_sizes: {recipe.model} here takes {takes}, not of {size}. Leave {size} out."
             ) from None
 
 
