@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils._pytree import tree_leaves
 
 from cnnlab.errors import UnknownNameError, UsageError
 from cnnlab.microscope.arithmetic.axes import to_view
 from cnnlab.microscope.graph import INPUT
 from cnnlab.microscope.passes import Change, Player
+from cnnlab.tracing import Passes
 from cnnlab.zoo import create_model, list_models
 
 
@@ -132,6 +135,64 @@ def test_arguments_are_those_before_an_operation_in_place() -> None:
         torch.testing.assert_close(result.arguments["1"]["self"], model[0](image))
     assert (result.outputs["1"] >= 0).all()
     assert torch.equal(result.arguments["3"]["mat2"], model[3].weight.T)
+
+
+class InPlace(nn.Module):
+    """Writes into its input, into a view and into what a view was taken of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3)
+        self.last = nn.Linear(8, 3)
+
+    def forward(self, images):
+        x = self.conv(images.mul_(2))
+        part = x[:, :1]
+        part.mul_(3)
+        flat = x.flatten(1)
+        x.add_(1)
+        return self.last(torch.relu_(flat))
+
+
+def test_the_pass_that_finds_the_graph_gives_the_same_as_a_later_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = []
+    run = Passes.run
+    monkeypatch.setattr(Passes, "run", lambda self, *given: (runs.append(1), run(self, *given))[1])
+    torch.manual_seed(0)
+    for model, image in ((InPlace(), torch.randn(1, 1, 4, 4)), (create_model("resnet20"), torch.randn(1, 3, 32, 32))):
+        model.eval()
+        first, later = Player(model, image, "a"), Player(model, image)
+        runs.clear()
+        one = first.result("a", image, outputs=list(first.graph.nodes), arguments=list(first.graph.nodes))
+        assert not runs
+        two = later.result("a", image, outputs=list(later.graph.nodes), arguments=list(later.graph.nodes))
+        assert runs == [1]
+        assert torch.equal(one.logits, two.logits)
+        assert list(one.thumbnails) == list(two.thumbnails)
+        for address in first.graph.nodes:
+            assert np.array_equal(one.thumbnails[address].pixels, two.thumbnails[address].pixels)
+            assert torch.equal(one.outputs[address], two.outputs[address])
+            pairs = zip(tree_leaves(one.arguments[address]), tree_leaves(two.arguments[address]), strict=True)
+            assert all(torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b for a, b in pairs)
+
+
+def test_numbers_before_a_writing_into_a_view_stay() -> None:
+    model, image = InPlace().eval(), torch.randn(1, 1, 4, 4)
+    player = Player(model, image, "a")
+    outputs = player.result("a", image, outputs=list(player.graph.nodes)).outputs
+    with torch.no_grad():
+        conv = model.conv(2 * image)
+        torch.testing.assert_close(outputs["conv"], conv)
+        torch.testing.assert_close(outputs[":mul"], 2 * image)
+
+
+def test_a_first_pass_without_room_is_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cnnlab.microscope.passes.KEPT_BYTES", 4000)
+    model, image = create_model("lenet5", image_size=28).eval(), torch.randn(1, 1, 28, 28)
+    player = Player(model, image, "a")
+    assert not player._results
+    with torch.no_grad():
+        torch.testing.assert_close(player.result("a", image).logits, model(image)[0])
 
 
 def test_what_is_not_there_is_named() -> None:

@@ -58,6 +58,26 @@ def test_what_the_observer_writes_is_what_the_network_goes_on_with() -> None:
         torch.testing.assert_close(seen.outputs[len(names) - 1], model[1](2 * model[0](image)))
 
 
+def test_a_network_that_writes_into_its_image_leaves_the_image_alone() -> None:
+    image = torch.randn(1, 1, 4, 4)
+    before = image.clone()
+    Passes(nn.Sequential(nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(16, 2))).run(image, Observer())
+    assert torch.equal(image, before)
+
+
+def test_the_observer_sees_what_is_written_into_before_it_is() -> None:
+    written = []
+
+    class Watcher(Observer):
+        def writing(self, tensor: Tensor) -> None:
+            written.append(tensor.clone())
+
+    model, image = nn.Sequential(nn.Linear(4, 4), nn.ReLU(inplace=True), nn.Linear(4, 2)).eval(), torch.randn(1, 4)
+    Passes(model).run(image, Watcher())
+    with torch.no_grad():
+        torch.testing.assert_close(written, [model[0](image)])
+
+
 def test_the_network_stays_as_it_is() -> None:
     model = create_model("resnet20", image_size=28).train()
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}

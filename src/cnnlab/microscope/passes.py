@@ -61,6 +61,7 @@ class Player:
     Args:
         model: a module that takes images (1, C, H, W) and returns logits (1, K); a copy of it is run.
         image: an image (1, C, H, W), from which the graph is found out.
+        key: what names the image, hashable: the pass that finds out the graph is then its result too; None keeps none.
 
     Attributes:
         graph: the nodes of the network.
@@ -69,14 +70,30 @@ class Player:
         ModelError: the network cannot take the image, or computes nothing from it.
     """
 
-    def __init__(self, model: nn.Module, image: Tensor) -> None:
+    def __init__(self, model: nn.Module, image: Tensor, key: object = None) -> None:
         self.passes = Passes(model)
-        self.graph: NetworkGraph = graph_of(model, self.passes.run(image, Observer()))
         # Weights are not copied: they can have hundreds of megabytes, and no pass changes them.
         state = self.passes.model.state_dict().values()
         self._weights = {leaf.untyped_storage()._cdata for leaf in state if isinstance(leaf, Tensor)}
+        first = None if key is None else _FirstPass(self._weights)
+        record = self.passes.run(image, first or Observer())
+        self.graph: NetworkGraph = graph_of(model, record)
         self._at = self.graph.by_position()
         self._results: OrderedDict[object, Result] = OrderedDict()
+        if first is not None and first.has_room:
+            self._keep_first(key, first, record)
+
+    def _keep_first(self, key: object, first: _FirstPass, record: Trace) -> None:
+        """Keep what the pass that found out the graph gave, as the result of its image."""
+        result = Result(bytes=first.bytes)
+        for position, nodes in self._at.items():
+            for node in nodes:
+                numbers = result.outputs[node.id] = _released(first.outputs[position][node.output])
+                result.thumbnails[node.id] = thumbnail(to_view(numbers, node.layout))
+        result.arguments = self._named(record, {position: first.arguments[position] for position in self._at})
+        result.logits = result.outputs[self.graph.output].flatten()
+        if torch.isfinite(result.logits).all():  # otherwise whoever asks for it is told why there is none
+            self._results[key, ()] = result
 
     def result(
         self, key: object, image: Tensor, changes: Sequence[Change] = (), *, outputs: Iterable[str] = (),
@@ -115,15 +132,18 @@ class Player:
             self.graph.node(address)
         result = before or Result()
         needed = {*outputs, self.graph.output}
-        witness = _Witness(self._at, self._factors(changes), result, needed, {*arguments}, self._weights)
-        witness.first = before is None
+        factors = self._factors(changes)
+        witness = _Witness(self._at, factors, needed, {*arguments}, self._weights, first=before is None)
         record = self.passes.run(image, witness)
         if tuple(op.name for op in record.ops) != self.graph.names:
             raise ModelError(
                 "The network computes other operations for this image than for the first one, whose graph is shown. "
                 "Choose another image, or open the microscope with this one as the first."
             )
+        result.outputs |= _released(witness.outputs)
         result.arguments |= self._named(record, witness.arguments)
+        result.thumbnails |= witness.thumbnails
+        result.bytes += witness.bytes
         result.logits = result.outputs[self.graph.output].flatten()
         if not torch.isfinite(result.logits).all():
             if changes:
@@ -149,7 +169,8 @@ class Player:
 
     def _named(self, record: Trace, arguments: Mapping[int, tuple[Any, Any]]) -> dict[str, dict[str, Any]]:
         named: dict[str, dict[str, Any]] = {}
-        for position, (args, kwargs) in arguments.items():
+        for position, held in arguments.items():
+            args, kwargs = _released(held)
             schema = record.ops[position].func._schema.arguments
             values = dict(zip((argument.name for argument in schema), args, strict=False))
             defaults = {argument.name: argument.default_value for argument in schema}
@@ -157,67 +178,143 @@ class Player:
         return named
 
 
-class _Witness(Observer):
+class _Held:
+    """A tensor as it was at some moment."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+
+class _Keeper(Observer):
+    """Keeps tensors as they are at the moment; they are copied only where an operation in place writes into them.
+
+    Args:
+        weights: the memory of the weights, into which nothing writes.
+
+    Attributes:
+        arguments: what operations were called with, by their position; filled by those who inherit from this.
+        bytes: memory of what is kept.
+    """
+
+    def __init__(self, weights: set[int]) -> None:
+        self.weights = weights
+        self.arguments: dict[int, tuple[Any, Any]] = {}
+        self.bytes = 0
+        self._held: dict[int, dict[int, _Held]] = {}  # by memory, and id of a tensor, which lives as long as it is held
+
+    @property
+    def has_room(self) -> bool:
+        """Whether what is kept takes no more memory than it may."""
+        return self.bytes <= KEPT_BYTES
+
+    def hold(self, tree: Any) -> Any:
+        """Return what :func:`_released` turns into a tree with its tensors as they are now."""
+        return tree_map(lambda leaf: self._hold(leaf) if isinstance(leaf, Tensor) else leaf, tree)
+
+    def _hold(self, tensor: Tensor) -> _Held:
+        memory = tensor.untyped_storage()._cdata
+        if memory in self.weights:
+            return _Held(tensor)
+        there = self._held.setdefault(memory, {})
+        if id(tensor) not in there:
+            there[id(tensor)] = _Held(tensor)
+            self.bytes += tensor.nbytes
+        return there[id(tensor)]
+
+    def writing(self, tensor: Tensor) -> None:
+        for held in self._held.pop(tensor.untyped_storage()._cdata, {}).values():
+            held.tensor = held.tensor.clone()
+
+
+def _released(tree: Any) -> Any:
+    """Return a tree with the tensors that were held, on the CPU, floating-point numbers in float32."""
+
+    def tensor(leaf: Any) -> Any:
+        if not isinstance(leaf, _Held):
+            return leaf
+        held = leaf.tensor.detach()
+        return held.to("cpu", torch.float32 if held.is_floating_point() else held.dtype)
+
+    return tree_map(tensor, tree)
+
+
+class _FirstPass(_Keeper):
+    """Keeps all arguments and outputs, as long as there is room: it is not known yet which operations are nodes.
+
+    Attributes:
+        outputs: what operations returned, by their position.
+    """
+
+    def __init__(self, weights: set[int]) -> None:
+        super().__init__(weights)
+        self.outputs: dict[int, list[_Held]] = {}
+
+    def before(self, position: int, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> None:
+        if self.has_room:
+            self.arguments[position] = self.hold((tuple(arguments), dict(keywords)))
+
+    def after(self, position: int, output: Any) -> Any:
+        if self.has_room:
+            self.outputs[position] = [self.hold(_shown(tensor)) for tensor in _tensors_of(output)]
+
+
+class _Witness(_Keeper):
     """Changes channels, makes thumbnails, and keeps outputs and arguments.
 
     Args:
         nodes: the nodes by position of their operations.
         factors: the factors of channels by address of the node.
-        result: what is filled.
         outputs, arguments: addresses of the nodes of which they are needed.
-        weights: the memory of the weights, which are not copied.
+        weights: the memory of the weights.
+        first: whether this pass makes the thumbnails and keeps the outputs as long as there is room.
 
     Attributes:
-        first: whether this pass makes the thumbnails and keeps the outputs as long as there is room.
+        outputs, thumbnails: those of nodes by their addresses.
     """
 
-    first = True
-
     def __init__(
-        self, nodes: Mapping[int, Sequence[Node]], factors: Mapping[str, Mapping[int, float]], result: Result,
-        outputs: set[str], arguments: set[str], weights: set[int],
+        self, nodes: Mapping[int, Sequence[Node]], factors: Mapping[str, Mapping[int, float]], outputs: set[str],
+        arguments: set[str], weights: set[int], *, first: bool,
     ) -> None:  # fmt: skip
-        self.nodes, self.factors, self.result, self.weights = nodes, factors, result, weights
+        super().__init__(weights)
+        self.nodes, self.factors, self.first = nodes, factors, first
         self.needed, self.wanted = outputs, arguments
-        self.arguments: dict[int, tuple[Any, Any]] = {}
-        # By memory and id of a tensor: the tensor, which keeps the id its own, and its copy.
-        self._copies: dict[int, dict[int, tuple[Tensor, Tensor]]] = {}
+        self.outputs: dict[str, _Held] = {}
+        self.thumbnails: dict[str, Thumbnail] = {}
 
     def before(self, position: int, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> None:
         nodes = self.nodes.get(position, ())
-        if nodes and (self._has_room or any(node.id in self.wanted for node in nodes)):
-            self.arguments[position] = tree_map(self._kept, (tuple(arguments), dict(keywords)))
+        if nodes and (self._keeps_all or any(node.id in self.wanted for node in nodes)):
+            self.arguments[position] = self.hold((tuple(arguments), dict(keywords)))
 
     def after(self, position: int, output: Any) -> Any:
         nodes = self.nodes.get(position, ())
         if any(node.kind in ("move", "opaque") and node.id in self.factors for node in nodes):
             # A view is scaled alone: what it is a view of may have other users.
             output = tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, output)
-        tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
-        for tensor in tensors:  # an operation in place, perhaps on a view, may have changed what was copied
-            self._copies.pop(tensor.untyped_storage()._cdata, None)
+        tensors = _tensors_of(output)
         for node in nodes:
             tensor = tensors[node.output]
             for channel, factor in self.factors.get(node.id, {}).items():
+                self.writing(tensor)
                 channel_of(tensor, channel, node.layout).mul_(factor)
-            numbers = tensor.abs() if tensor.is_complex() else tensor  # of complex numbers the size is shown
+            numbers = _shown(tensor)
             if self.first:
-                self.result.thumbnails[node.id] = thumbnail(to_view(numbers, node.layout))
-            if node.id in self.needed or self._has_room:
-                self.result.outputs[node.id] = self._kept(numbers)
+                self.thumbnails[node.id] = thumbnail(to_view(numbers, node.layout))
+            if node.id in self.needed or self._keeps_all:
+                self.outputs[node.id] = self.hold(numbers)
         return output
 
     @property
-    def _has_room(self) -> bool:
-        return self.first and self.result.bytes <= KEPT_BYTES
+    def _keeps_all(self) -> bool:
+        return self.first and self.has_room
 
-    def _kept(self, leaf: Any) -> Any:
-        """Return a copy of a tensor as it is now, one for all who need it; weights are not copied."""
-        if not isinstance(leaf, Tensor) or leaf.untyped_storage()._cdata in self.weights:
-            return leaf
-        copies = self._copies.setdefault(leaf.untyped_storage()._cdata, {})
-        if id(leaf) not in copies:
-            dtype = torch.float32 if leaf.is_floating_point() else leaf.dtype
-            copies[id(leaf)] = leaf, leaf.detach().to("cpu", dtype, copy=True)
-            self.result.bytes += copies[id(leaf)][1].nbytes
-        return copies[id(leaf)][1]
+
+def _tensors_of(output: Any) -> list[Tensor]:
+    """Return the tensors that an operation returned."""
+    return [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+
+
+def _shown(tensor: Tensor) -> Tensor:
+    """Return the numbers that are shown of a tensor: of complex ones the size."""
+    return tensor.abs() if tensor.is_complex() else tensor

@@ -105,7 +105,7 @@ class Microscope:
             if epoch is not None:
                 classifier = at_epoch(classifier, subject.run, epoch)
             first = next(iter(self.pictures.first))
-            self._players[key] = classifier, Player(classifier.model, self._input(model, first))
+            self._players[key] = classifier, Player(classifier.model, self._input(model, first), first)
         self._players.move_to_end(key)
         while len(self._players) > _PLAYERS:
             self._players.popitem(last=False)

@@ -158,7 +158,9 @@ class Passes:
         """
         recorder = Recorder(self.model, self.originals, observer)
         try:
-            return _record(self.model, ((image.detach().to(self.device),), {}), self.device, recorder, seed=0)
+            return _record(
+                self.model, ((image.detach().to(self.device, copy=True),), {}), self.device, recorder, seed=0
+            )
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             name, shape = type(self.model).__name__, tuple(image.shape)
             raise ModelError(f"{name} cannot run on an image of shape {shape}: {error}") from error

@@ -82,6 +82,9 @@ class Observer:
             arguments, keywords: what the operation is called with, with tensors; an in-place one changes them.
         """
 
+    def writing(self, tensor: Tensor) -> None:
+        """Look at a tensor into which an operation writes next; others may share its memory."""
+
     def after(self, position: int, output: Any) -> Any:
         """Look at what an operation returned; what is written into its tensors is what the network goes on with.
 
@@ -189,6 +192,8 @@ class Recorder(TorchDispatchMode):
         value_args, value_kwargs = tree_map(as_value, (tuple(args), kwargs))
         if self.observer is not None:
             self.observer.before(len(self.ops), args, kwargs)
+            for tensor in _written(func, args, kwargs):
+                self.observer.writing(tensor)
         out = meta_output(func, args, kwargs)
         out = func(*args, **kwargs) if out is None else out
         if self.observer is not None:
@@ -199,9 +204,8 @@ class Recorder(TorchDispatchMode):
             op.macs = flop_registry[func._overloadpacket](*args, **kwargs, out_val=out) // 2
         op.outputs = [self._new(leaf, op) for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
         self._append(op)
-        for argument, tensor in zip(func._schema.arguments, args, strict=False):
-            if argument.alias_info is not None and argument.alias_info.is_write and isinstance(tensor, Tensor):
-                self._renew_views(tensor, op)
+        for tensor in _written(func, args, kwargs):
+            self._renew_views(tensor, op)
         return out
 
     def _append(self, op: Op) -> None:
@@ -219,3 +223,16 @@ class Recorder(TorchDispatchMode):
                 write = Op("write", (self.value(other), self.value(tensor)), {}, [], op.call)
                 write.outputs = [self._new(other, write)]
                 self._append(write)
+
+
+def _written(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
+    """Return the tensors into which an operation writes."""
+    if not func._schema.is_mutable:
+        return []
+    given = {argument.name: value for argument, value in zip(func._schema.arguments, args, strict=False)} | dict(kwargs)
+    written = [
+        given.get(argument.name)
+        for argument in func._schema.arguments
+        if argument.alias_info is not None and argument.alias_info.is_write
+    ]
+    return [leaf for leaf in tree_leaves(written) if isinstance(leaf, Tensor)]

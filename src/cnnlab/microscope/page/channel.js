@@ -58,7 +58,7 @@ export function show_channel(root, store) {
       tools_of = `${node.id} ${channel}`;
       tools = node.id === graph_of(store).input ? null : show_channel_tools(touch, store, node.id, channel);
     }
-    load_photo({ do: "image", image: state.scene.image }, (answer) => {
+    load_photo({ do: "image", image: state.scene.image, lane: "photo" }, (answer) => {
       photo = answer;
       paint(node, channel);
     }, clear);

@@ -3,7 +3,7 @@
 import { button, el, fill, is_vector } from "./dom.js";
 import { graph_of, make_store, node_of } from "./store.js";
 import { parsed_address } from "./address.js";
-import { show_overview } from "./overview.js";
+import { overview_request, show_overview } from "./overview.js";
 import { show_layer } from "./layer.js";
 import { show_channel } from "./channel.js";
 import { show_number } from "./number.js";
@@ -53,6 +53,7 @@ export async function start(root, transport) {
     history.replaceState({ microscope: true }, "", store.address(store.state.view));
     document.title = `${content.title}: the microscope`;
   }
+  if (store.state.view.name === "overview") store.ask(overview_request(store.state.scene)).catch(() => {}); // before all else
   build_page(root, store);
   return store;
 }

@@ -11,6 +11,11 @@ const NARROW = 640; // pixels of the window below which the network runs from to
 const ANSWER = "the answer";
 const trees = new WeakMap();
 
+/** Return the request for the thumbnails and the answer of a scene. */
+export function overview_request(scene) {
+  return { do: "overview", scene, lane: "overview" };
+}
+
 /** Show the network in `root`, or one of its stages; returns its end. */
 export function show_overview(root, store) {
   const frames = el("div", { class: "frames" });
@@ -225,14 +230,14 @@ export function show_overview(root, store) {
   }
 
   function refresh(state) {
-    load_photo({ do: "image", image: state.scene.image }, (answer) => {
+    load_photo({ do: "image", image: state.scene.image, lane: "photo" }, (answer) => {
       photo = answer;
       paint();
     }, () => {
       photo = null;
       paint();
     });
-    load({ do: "overview", scene: state.scene, lane: "overview" }, (answer) => {
+    load(overview_request(state.scene), (answer) => {
       reply = answer;
       paint();
     }, () => {
