@@ -11,6 +11,7 @@ import importlib
 import pkgutil
 import sys
 import time
+from functools import cache
 from typing import Any
 
 import typer
@@ -42,16 +43,6 @@ class _Commands(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
-app = typer.Typer(
-    cls=_Commands,
-    name="cnnlab",
-    help="A laboratory for convolutional networks. `cnnlab train` alone trains LeNet-5 on real digits.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
 def _version(wanted: bool) -> None:
     if wanted:
         import cnnlab
@@ -60,26 +51,51 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
 ) -> None:
     pass
 
 
-# The help lists commands in this order: training first, then by name.
-for _name in sorted(
-    (module.name for module in pkgutil.iter_modules(__path__)), key=lambda name: (name != "train", name)
-):
-    if not _name.startswith("_"):
-        _command = getattr(importlib.import_module(f"{__name__}.{_name}"), _name)
-        _name = _name.removesuffix("_")  # `class` is a keyword of Python
-        if isinstance(_command, typer.Typer):  # several commands under one name
-            app.add_typer(_command, name=_name)
+# Name of a command -> its module, in the order of the help: training first, then by name. `class` is a keyword of Python.
+_MODULES = {
+    module.name.removesuffix("_"): module.name
+    for module in sorted(pkgutil.iter_modules(__path__), key=lambda module: (module.name != "train", module.name))
+    if not module.name.startswith("_")
+}
+
+
+@cache
+def _app(names: tuple[str, ...]) -> typer.Typer:
+    """Return the command line with these commands."""
+    app = typer.Typer(
+        cls=_Commands,
+        name="cnnlab",
+        help="A laboratory for convolutional networks. `cnnlab train` alone trains LeNet-5 on real digits.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    for name in names:
+        command = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), _MODULES[name])
+        if isinstance(command, typer.Typer):  # several commands under one name
+            app.add_typer(command, name=name)
         else:
-            app.command(_name)(_command)
+            app.command(name)(command)
+    return app
+
+
+def __getattr__(name: str) -> Any:
+    """Return ``app``, the command line with all commands."""
+    if name == "app":
+        return _app(tuple(_MODULES))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code."""
-    app(args=arguments if arguments is not None else sys.argv[1:], prog_name="cnnlab")
+    arguments = sys.argv[1:] if arguments is None else arguments
+    # A command that is named is imported alone: to import all and to read their options takes a tenth of a second.
+    named = tuple(arguments[:1]) if arguments and arguments[0] in _MODULES else tuple(_MODULES)
+    _app(named)(args=arguments, prog_name="cnnlab")

@@ -60,6 +60,7 @@ def look(
     """
     from cnnlab.errors import UsageError
     from cnnlab.microscope.foresight import can_be_opened, check_photo
+    from cnnlab.microscope.startup import nothing_collected
 
     if visualise and save is None:
         raise UsageError("--visualise is for a saved page: add --save page.html. The live page makes them on request.")
@@ -68,7 +69,8 @@ def look(
 
     @cache
     def opened() -> Microscope:
-        return _open(run, photos or [], other=other, random=random, data_dir=data_dir)
+        with nothing_collected():
+            return _open(run, photos or [], other=other, random=random, data_dir=data_dir)
 
     if save is not None:
         command = _command(run, photos or [], other=other, random=random, data_dir=data_dir)

@@ -100,7 +100,7 @@ def _in_turn(labels: np.ndarray) -> np.ndarray:
     rng = np.random.default_rng(0)
     shuffled = rng.permutation(len(labels))
     rounds = np.empty(len(labels), np.int64)  # the number of images of the same class that come before it
-    for label in np.unique(labels):
+    for label in set(labels.tolist()):  # np.unique would import numpy.ma
         members = shuffled[labels[shuffled] == label]
         rounds[members] = np.arange(len(members))
     return shuffled[np.lexsort((labels[shuffled], rounds[shuffled]))]

@@ -259,8 +259,10 @@ def _public(name: str, device: str) -> Classifier:
     facts = pretrained(name)
     about = f"{name}, trained on ImageNet (1000 classes, {facts.top1:g} % right; {facts.file})"
     preprocess = Preprocess.from_dict(facts.preprocess)
-    model = create_model(name, image_size=preprocess.size, weights="imagenet").eval().to(chosen)
-    return Classifier(name, about, model, preprocess, imagenet_classes(), chosen)
+    classes = imagenet_classes()
+    sizes = (len(classes), preprocess.channels, preprocess.size)  # what the file has: the network is built once
+    model = create_model(name, *sizes, weights="imagenet").eval().to(chosen)
+    return Classifier(name, about, model, preprocess, classes, chosen)
 
 
 def _from_file(folder: Path, device: str) -> Classifier:

@@ -16,7 +16,7 @@ from cnnlab.errors import ModelError, UnknownNameError, UsageError, did_you_mean
 from cnnlab.registry import Entry
 from cnnlab.tracing import Inputs, Summary, summarise
 from cnnlab.zoo._network import SMALL_IMAGE, Network
-from cnnlab.zoo._pretrained import find_weights, official, pretrained
+from cnnlab.zoo._pretrained import find_weights, local_weights, official, pretrained
 from cnnlab.zoo._registry import ModelFacts, model_options, models
 from cnnlab.zoo._weights import Head, State, first_layer, fit_weights, pixels_of, renamed
 from cnnlab.zoo._weights_file import read_weights, weights_facts
@@ -71,8 +71,9 @@ def create_model(
         return _build(entry, num_classes, in_channels, image_size, chosen)
     path, usual = weights, head
     if weights == "imagenet":
-        with torch.device("meta"):  # what is wrong is said before a long download
-            _build(entry, num_classes, in_channels, image_size, chosen)
+        if local_weights(pretrained(entry.name)) is None:
+            with torch.device("meta"):  # what is wrong is said before a long download
+                _build(entry, num_classes, in_channels, image_size, chosen)
         path, usual = find_weights(entry.name, pretrained(entry.name)), head or "reset"
     saved = weights_facts(path).get("arch", {})
     if saved.get("name") != entry.name:  # another network, or no model.json

