@@ -57,7 +57,8 @@ def _options(
     pass
 
 
-# Name of a command -> its module, in the order of the help: training first, then by name. `class` is a keyword of Python.
+# Name of a command -> its module, in the order of the help: training first, then by name. The module of `class`, a
+# keyword of Python, is `class_`.
 _MODULES = {
     module.name.removesuffix("_"): module.name
     for module in sorted(pkgutil.iter_modules(__path__), key=lambda module: (module.name != "train", module.name))
