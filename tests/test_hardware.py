@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -86,3 +91,33 @@ def test_calls_are_timed_one_by_one_within_the_time(
     clock = Clock(9.0, 2.0, 3.0, 1.0, 1.0, 1.0)
     monkeypatch.setattr(hardware, "time", clock)
     assert time_calls(clock.call, CPU, **options) == expected  # type: ignore[arg-type]
+
+
+PAGES = """
+import resource, sys
+import torch
+from cnnlab.hardware import keep_freed_memory
+
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+for _ in range(32):
+    torch.ones(4 << 20)  # 16 MiB, freed at once; the first ones make the heap grow
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(8):
+    torch.ones(4 << 20)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back so eagerly")
+def test_memory_that_was_freed_is_used_again() -> None:
+    def page_faults(what: str, **variables: str) -> int:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")} | variables
+        done = subprocess.run(
+            [sys.executable, "-c", PAGES, what], env=environment, capture_output=True, text=True, check=True
+        )
+        return int(done.stdout)
+
+    assert page_faults("leave") > 8 * 8  # the system clears every tensor anew, in pages of 4 KiB or of 2 MiB
+    assert page_faults("keep") < 8 * 8
+    assert page_faults("keep", MALLOC_TRIM_THRESHOLD_="131072") > 8 * 8  # the owner of the machine decides

@@ -45,6 +45,8 @@ SIGNED = LinearSegmentedColormap.from_list(
 #: Colours of Okabe and Ito (2008) in the order in which lines take them; beyond eight, dashes tell them apart.
 CYCLE = (BLUE, ORANGE, GREEN, "#cc79a7", "#e69f00", "#56b4e9", INK, "#b0a000")
 LEGEND: dict[str, Any] = {"frameon": False, "labelcolor": INK, "fontsize": 9}  # arguments of a legend
+#: Compressing the figure of a photo takes a third of the time at level 4 of zlib, for a file that is 3 % larger.
+PNG = {"compress_level": 4}
 #: Ticks of shares in percent, with no more digits than they need: 30%, 32.5%.
 PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.6g}%")
 
@@ -62,7 +64,7 @@ def save(figure: Figure, path: str | Path) -> Path:
         raise UsageError(f'A figure cannot be written as "{path.name}". Name it .png, .svg or .pdf.')
     path.parent.mkdir(parents=True, exist_ok=True)
     with quiet(), _laid_out(figure, 150):
-        figure.savefig(path, dpi=150, facecolor="white")
+        figure.savefig(path, dpi=150, facecolor="white", **({"pil_kwargs": PNG} if ending == "png" else {}))
     return path
 
 
@@ -88,7 +90,7 @@ def to_png(figure: Figure, dpi: int = 150) -> bytes:
     """Return ``figure`` as a PNG on white."""
     buffer = io.BytesIO()
     with quiet(), _laid_out(figure, dpi):
-        figure.savefig(buffer, format="png", dpi=dpi, facecolor="white")
+        figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", pil_kwargs=PNG)
     return buffer.getvalue()
 
 
