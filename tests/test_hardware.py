@@ -101,10 +101,10 @@ from cnnlab.hardware import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 for _ in range(32):
-    torch.ones(4 << 20)  # 16 MiB, freed at once; the first ones make the heap grow
+    torch.ones(16 << 20)  # 64 MiB, freed at once; the first ones make the heap grow
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(8):
-    torch.ones(4 << 20)
+    torch.ones(16 << 20)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 

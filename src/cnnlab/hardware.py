@@ -121,9 +121,9 @@ class Precision:
 def keep_freed_memory() -> None:
     """Let this process keep the memory that it frees, for its next tensors; only glibc needs to be told.
 
-    By default glibc gives the memory of every large tensor back to the system, which clears it, page by page, when the
-    next tensor asks for it: a tenth to a quarter of the time of training and inference on a CPU (``results/LOG.md``).
-    A training takes up to a tenth more memory at its peak. Who has set glibc's own variables is left alone.
+    By default glibc gives the memory of tensors above 32 MiB back to the system, which clears it, page by page, when
+    the next tensor asks for it: 2 to 20 % of the time of training steps on a CPU (``results/LOG.md``). A training takes
+    up to a tenth more memory at its peak. Who has set glibc's own variables is left alone.
     """
     if any(name.startswith("MALLOC_") for name in os.environ) or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
         return
