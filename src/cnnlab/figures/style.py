@@ -64,7 +64,7 @@ def save(figure: Figure, path: str | Path) -> Path:
         raise UsageError(f'A figure cannot be written as "{path.name}". Name it .png, .svg or .pdf.')
     path.parent.mkdir(parents=True, exist_ok=True)
     with quiet(), _laid_out(figure, 150):
-        figure.savefig(path, dpi=150, facecolor="white", **({"pil_kwargs": PNG} if ending == "png" else {}))
+        figure.savefig(path, dpi=150, facecolor="white", pil_kwargs=PNG if ending == "png" else None)
     return path
 
 
