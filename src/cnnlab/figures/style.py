@@ -64,7 +64,8 @@ def save(figure: Figure, path: str | Path) -> Path:
         raise UsageError(f'A figure cannot be written as "{path.name}". Name it .png, .svg or .pdf.')
     path.parent.mkdir(parents=True, exist_ok=True)
     with quiet(), _laid_out(figure, 150):
-        figure.savefig(path, dpi=150, facecolor="white", pil_kwargs=PNG if ending == "png" else None)
+        options: dict[str, Any] = {"pil_kwargs": PNG} if ending == "png" else {}  # others take no such argument
+        figure.savefig(path, dpi=150, facecolor="white", **options)
     return path
 
 
