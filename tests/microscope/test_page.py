@@ -77,6 +77,28 @@ def test_every_network_opens_and_unfolds_without_an_error(open_page: OpenPage, n
 # The zoom ------------------------------------------------------------------------------------------------------------
 
 
+def test_a_layer_that_follows_is_sent_as_a_difference_and_shown_the_same(open_page: OpenPage) -> None:
+    picture = "document.querySelector('.sheet canvas').toDataURL()"
+    title = (
+        "document.querySelector('.node-head')?.textContent.includes('{}') && document.querySelector('.sheet canvas')"
+    )
+    seen = []
+    for way in (["layer1.0.bn1"], ["layer1.0.conv1", "layer1.0.bn1"]):
+        page = open_page(small_microscope("resnet20"))
+        sizes: list[int] = []
+        until(page, "document.querySelector('.block.answer .bars')")
+        settled(page)
+        page.on("requestfinished", lambda request, sizes=sizes: sizes.append(request.sizes()["responseBodySize"]))
+        for node in way:
+            go_to(page, f"#/layer/{node}")
+            until(page, title.format(node))
+            settled(page)
+        page.wait_for_timeout(300)
+        seen.append((page.evaluate(picture), sizes[-1]))
+    assert seen[0][0] == seen[1][0]
+    assert seen[1][1] < 0.7 * seen[0][1]
+
+
 def test_keys_alone_lead_from_the_network_to_one_number_and_back(open_page: OpenPage, digits: Microscope) -> None:
     page = open_page(digits)
     until(page, "document.querySelector('.block.answer .bars')")

@@ -17,7 +17,7 @@ import numpy as np
 
 from cnnlab.errors import CnnlabError, DataError, ProtocolError, UnknownNameError, UsageError
 from cnnlab.files import finite_values
-from cnnlab.microscope.requests import ENVELOPE, check, complete
+from cnnlab.microscope.requests import ENVELOPE, UNKEYED, check, complete
 
 __all__ = ["KINDS", "LIMIT", "VERSION", "answer", "check", "complete", "decode", "encode", "error_frame", "key"]
 
@@ -175,14 +175,14 @@ def _is_size(value: Any) -> bool:
 
 
 def key(request: Mapping[str, Any]) -> str:
-    """Return a request as canonical JSON without ticket and lane: the name of its reply in caches and saved files.
+    """Return a request as canonical JSON without ticket, lane and base: the name of its reply in caches and files.
 
     It is what ``JSON.stringify`` of JavaScript returns when the names of every object are sorted.
 
     Raises:
         ProtocolError: the request holds arrays, which have no key.
     """
-    return _canonical({name: value for name, value in request.items() if name not in ENVELOPE})
+    return _canonical({name: value for name, value in request.items() if name not in UNKEYED})
 
 
 def _canonical(value: Any) -> str:

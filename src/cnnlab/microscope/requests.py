@@ -14,6 +14,7 @@ from cnnlab.errors import ProtocolError, did_you_mean
 MOST_CHANGES = 4096  # channels that a scene may change
 LARGEST_FACTOR = 100  # of a changed channel, in size; the page has it too (address.js)
 ENVELOPE = ("ticket", "lane")  # fields that say how a request is handled, not what is computed
+UNKEYED = (*ENVELOPE, "base")  # fields that do not matter for what a reply says
 _BIGGEST = 2**31 - 1
 
 
@@ -96,7 +97,7 @@ class _AddImage(_Request):
 
 
 class _Layer(_OfNode):
-    pass
+    base: str | None = _text("the id of a node", default=None)
 
 
 class _Channel(_OfNode):
@@ -158,7 +159,7 @@ def check(body: Mapping[str, Any]) -> dict[str, Any]:
         request = {name: value for name, value in request.items() if value is not None}
         if ("file" in request) == ("pixels" in request):
             raise ProtocolError("bad_request", 'add_image: expected either "file" or "pixels".')
-    return {name: value for name, value in request.items() if value is not None or name not in ENVELOPE}
+    return {name: value for name, value in request.items() if value is not None or name not in UNKEYED}
 
 
 def _message(model: type[BaseModel], error: ValidationError) -> str:

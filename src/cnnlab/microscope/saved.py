@@ -14,11 +14,11 @@ import numpy as np
 from cnnlab.errors import CnnlabError
 from cnnlab.files import write_text
 from cnnlab.microscope import bundle
+from cnnlab.microscope.guessed_sheets import Sheets
 from cnnlab.microscope.program import program_of
 from cnnlab.microscope.protocol import complete, encode, key
 from cnnlab.microscope.saved_parts import Progress, no_progress
 from cnnlab.microscope.saved_recorder import Contents, Recorder, Room, deflated
-from cnnlab.microscope.saved_sheets import Sheets
 
 if TYPE_CHECKING:
     from cnnlab.microscope.session import Microscope

@@ -18,8 +18,10 @@ from cnnlab.microscope.arithmetic import to_view, work_out
 from cnnlab.microscope.epochs import at_epoch, history
 from cnnlab.microscope.explanations import Cancelled, explanation, explanation_methods
 from cnnlab.microscope.graph import Node
+from cnnlab.microscope.guessed_sheets import guessed
 from cnnlab.microscope.passes import Change, Player, Result
 from cnnlab.microscope.pictures import Picture, Pictures
+from cnnlab.microscope.protocol import key
 from cnnlab.microscope.sheets import sheet, statistics
 from cnnlab.microscope.units import Units, unit_classes, unit_top_images
 from cnnlab.microscope.visualisation import unit_visualisation
@@ -209,8 +211,10 @@ class Microscope:
         }
 
     def _layer(self, request: Mapping[str, Any], cancelled: Cancelled) -> dict[str, Any]:
-        player, result = self.result(request["scene"], outputs=[request["node"]])
-        return sheet(self._view(player, result, request["node"]))
+        nodes = [request["node"], *([request["base"]] if "base" in request else [])]
+        player, result = self.result(request["scene"], outputs=nodes)
+        reply, *bases = (sheet(self._view(player, result, node)) for node in nodes)
+        return dict(guessed(reply, bases[0], key({**request, "node": request["base"]}))) if bases else reply
 
     def _channel(self, request: Mapping[str, Any], cancelled: Cancelled) -> dict[str, Any]:
         address, channel = request["node"], request["channel"]

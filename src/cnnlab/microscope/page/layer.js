@@ -47,6 +47,7 @@ export function show_layer(root, store) {
         if (focused || (store.has_moved && document.activeElement === document.body)) sheet.focus();
       }
       sheet.show(reply, node, choices());
+      content.dataset.node = node.id; // whose numbers these are, while the next ones are awaited
       show_legend(legend, reply, choices(), vector);
     }, clear);
   }
@@ -54,6 +55,7 @@ export function show_layer(root, store) {
   function clear() {
     if (sheet) sheet.end();
     sheet = drawn_for = null;
+    delete content.dataset.node;
     fill(content);
   }
 

@@ -2,7 +2,7 @@
 import { AskError, checked_reply, decode_frame, request_key, shaped } from "./transport.js";
 import { decoded_pixels, engine_input } from "./engine_images.js";
 import { engine_replies } from "./engine_replies.js";
-import { with_whole_sheet } from "./saved_sheets.js";
+import { with_whole_sheet } from "./guessed_sheets.js";
 
 /** Return the data of a saved page from the text of its script element: deflated, and in base64. */
 export async function saved_data(text) {

@@ -33,6 +33,7 @@
 // node_of(store, id)            a node of it, also "input"
 
 import { AskError, request_key } from "./transport.js";
+import { with_whole_sheet } from "./guessed_sheets.js";
 import { address_text, parsed_address, up_from } from "./address.js";
 
 const MOST_BYTES = 128 * 2 ** 20;
@@ -138,15 +139,29 @@ export function make_store(transport) {
     const place = key && `${body.lane || ""}|${key}`;
     if (place && running.has(place)) return running.get(place);
     store.set({ busy: store.state.busy + 1 });
-    const answer = until_answered({ ...body, ticket: ++ticket }).finally(() => {
-      running.delete(place);
-      store.set({ busy: store.state.busy - 1 });
-    });
+    const base = body.do === "layer" ? base_of(body) : null;
+    const answer = until_answered({ ...body, ...(base && { base: base.node }), ticket: ++ticket })
+      .then((reply) => with_whole_sheet(reply, () => base.reply))
+      .finally(() => {
+        running.delete(place);
+        store.set({ busy: store.state.busy - 1 });
+      });
     if (place) running.set(place, answer);
     return answer.then((reply) => {
       if (key) cache.put(key, reply);
       return reply;
     });
+  }
+
+  /** Return a layer before, {node, reply}, whose sheet is here and from which the asked one may follow; else null. */
+  function base_of(body) {
+    const { by_id } = indexed_of(store.state.models[body.scene.model], store.state.input);
+    const node = by_id.get(body.node);
+    for (const feed of node ? node.feeds : []) {
+      const reply = cache.get(request_key({ ...body, node: feed }));
+      if (reply && String(reply.shape) === String(node.shape)) return { node: feed, reply };
+    }
+    return null;
   }
 
   const newest = new Map(); // lane -> ticket
@@ -297,8 +312,11 @@ const indexed = new WeakMap();
 
 /** Return the graph of the scene's model, indexed. */
 export function graph_of(store) {
-  const model = store.state.models[store.state.scene.model] || store.state.models[0];
-  if (!indexed.has(model)) indexed.set(model, indexed_graph(model.graph, store.state.input));
+  return indexed_of(store.state.models[store.state.scene.model] || store.state.models[0], store.state.input);
+}
+
+function indexed_of(model, input) {
+  if (!indexed.has(model)) indexed.set(model, indexed_graph(model.graph, input));
   return indexed.get(model);
 }
 

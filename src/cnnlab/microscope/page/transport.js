@@ -91,7 +91,7 @@ function from_float16(halves) {
   });
 }
 
-/** Return the key of a request: its canonical JSON without ticket and lane; null where it holds arrays. */
+/** Return the key of a request: its canonical JSON without ticket, lane and base; null where it holds arrays. */
 export function request_key(request) {
   let plain = true;
   const sorted = (value) => {
@@ -100,7 +100,7 @@ export function request_key(request) {
     if (!plain || value === null || typeof value !== "object") return value;
     return Object.fromEntries(Object.keys(value).sort().map((name) => [name, sorted(value[name])]));
   };
-  const { ticket, lane, ...rest } = request;
+  const { ticket, lane, base, ...rest } = request;
   const tidy = sorted(rest);
   return plain ? JSON.stringify(tidy) : null;
 }

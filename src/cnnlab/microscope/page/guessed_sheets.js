@@ -1,11 +1,11 @@
-// Sheets of a saved page: what follows from the sheet of the layer before it is stored as a difference from that.
+// Sheets that follow from the sheet of the layer before: they are sent and stored as the difference from a guess.
 import { shaped } from "./transport.js";
 
-/** Return a reply with its whole sheet; `stored(key)` returns the reply from which its sheet is guessed. */
-export function with_whole_sheet(reply, stored) {
+/** Return a reply with its whole sheet; `whole(key)` returns the reply from which its sheet is guessed. */
+export function with_whole_sheet(reply, whole) {
   if (!reply.base) return reply;
   const { base, guess, ...rest } = reply;
-  const before = stored(base);
+  const before = whole(base);
   const pixels = rest.sheet.length / guess.length;
   const sheet = shaped(new Uint8Array(rest.sheet.length), rest.sheet.shape);
   guess.forEach((kind, c) => {
@@ -15,7 +15,7 @@ export function with_whole_sheet(reply, stored) {
   return { ...rest, sheet };
 }
 
-/** Return what each of the 256 bytes of a channel is guessed to become, as saved_sheets.py guesses it. */
+/** Return what each of the 256 bytes of a channel is guessed to become, as guessed_sheets.py guesses it. */
 function guess_table(kind, low, high, new_low, new_high) {
   const spread = new_high > new_low ? new_high - new_low : 1;
   return Uint8Array.from({ length: 256 }, (_, byte) => {

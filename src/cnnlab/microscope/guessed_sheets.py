@@ -1,8 +1,8 @@
-"""Sheets of a saved page: what follows from the sheet of the layer before it is stored as a difference from that.
+"""Sheets that follow from the sheet of the layer before, as the difference from that: less to send, and to store.
 
 A normalisation gives each channel another scale, and an activation cuts it off: the pictures of both are nearly those
 of the layer that they take. The sheet of such a layer is guessed from the earlier one, channel by channel, and the page
-adds what is stored (``page/saved_sheets.js``). Nothing is lost.
+adds the difference (``page/guessed_sheets.js``). Nothing is lost.
 """
 
 from __future__ import annotations
@@ -19,18 +19,32 @@ _COLUMNS = ("low", "high", "mean", "zeros")  # not the strength, by which channe
 _WORTH = 0.9  # share of its bytes that a difference may have at most
 
 
+def guessed(reply: Mapping[str, Any], base: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a reply to ``layer`` with the difference of its sheet from a guess; as it is where that is not smaller.
+
+    With a difference it has ``base`` and ``guess``: uint8 (C,), for each channel 0 (the same), 1 (turned over) or 2
+    (the same values, cut off at ``low`` and ``high``). Its ``sheet`` is then the difference, modulo 256.
+
+    Args:
+        reply: the reply.
+        base: the reply of a layer before, from which the sheet is guessed.
+        name: the key of that one.
+    """
+    if base["sheet"].shape != reply["sheet"].shape:
+        return reply
+    guess, difference = _difference(base, reply)
+    small = _packed_size(difference) < _WORTH * _packed_size(reply["sheet"])
+    return {**reply, "sheet": difference, "base": name, "guess": guess} if small else reply
+
+
 class Sheets:
-    """Packs replies to ``layer``; a layer comes after those that it takes."""
+    """Packs the replies to ``layer`` of a saved page; a layer comes after those that it takes."""
 
     def __init__(self) -> None:
         self._layers: dict[str, Mapping[str, Any]] = {}
 
     def packed(self, request: Mapping[str, Any], reply: Mapping[str, Any], feeds: Sequence[str]) -> Mapping[str, Any]:
-        """Return a reply as it is stored, with its numbers in 16 bits where these can hold them.
-
-        It may have ``base``, the key of the reply from which its sheet is guessed, and ``guess``: uint8 (C,), for each
-        channel 0 (the same), 1 (turned over) or 2 (the same values, cut off at ``low`` and ``high``). Its ``sheet`` is
-        then the difference from the guess, modulo 256.
+        """Return a reply as it is stored, with its numbers in 16 bits where these can hold them; see :func:`guessed`.
 
         Args:
             request: the request.
@@ -39,14 +53,13 @@ class Sheets:
         """
         reply = {**reply, **{name: _short(np.asarray(reply[name])) for name in _COLUMNS}}
         self._layers[key(request)] = reply
-        least, best = _WORTH * len(zlib.compress(reply["sheet"].tobytes())), reply
-        for feed in feeds:
-            base = key({**request, "node": feed})
-            if base in self._layers and self._layers[base]["sheet"].shape == reply["sheet"].shape:
-                guess, difference = _difference(self._layers[base], reply)
-                if (size := len(zlib.compress(difference.tobytes()))) < least:
-                    least, best = size, {**reply, "sheet": difference, "base": base, "guess": guess}
-        return best
+        bases = [base for feed in feeds if (base := key({**request, "node": feed})) in self._layers]
+        choices = [guessed(reply, self._layers[base], base) for base in bases]
+        return min([reply, *choices], key=lambda choice: _packed_size(choice["sheet"]))
+
+
+def _packed_size(sheet: np.ndarray) -> int:
+    return len(zlib.compress(sheet.tobytes(), 1))
 
 
 def _difference(base: Mapping[str, Any], reply: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
