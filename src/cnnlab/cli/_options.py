@@ -46,10 +46,13 @@ def reading_of(layout: str | None, label_column: str | None, file_column: str | 
 
 
 def absolute_weights(weights: str | None) -> str | None:
-    """Return weights with a path that is good from any folder; a folder called imagenet does not hide the word."""
+    """Return weights with a path that is good from any folder; a folder called as known weights does not hide them."""
     if weights in (None, "", "null", "None"):  # as YAML, `weights=null` takes the weights of a recipe away
         return None
-    return str(Path(weights).resolve()) if weights != "imagenet" and Path(weights).exists() else weights
+    from cnnlab.zoo import is_trained_data
+
+    named = weights == "imagenet" or is_trained_data(weights)
+    return str(Path(weights).resolve()) if not named and Path(weights).exists() else weights
 
 
 def layer_option(default: str) -> Any:

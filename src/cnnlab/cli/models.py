@@ -103,7 +103,7 @@ def _table(rows: list[Row], width: int) -> Table:
         "input": [f"{row.facts.in_channels}x{row.facts.image_size}" for row in rows],
         "top-1": [_number(row.facts.imagenet_top1_error) for row in rows],
         "top-5": [_number(row.facts.imagenet_top5_error) for row in rows],
-        "weights": [_number(row.facts.pretrained.top1 if row.facts.pretrained else None) for row in rows],
+        "weights": [_weights(row) for row in rows],
     }
     if any(row.measurement for row in rows):
         columns |= {
@@ -128,7 +128,8 @@ def _explain(rows: list[Row]) -> None:
     """Say on stderr, below the table, what its columns mean."""
     text = (
         "MACs: multiply-adds of one image of the usual input. min: smallest image in pixels. top-1, top-5: ImageNet "
-        "error in percent as the paper reports it. weights: top-1 accuracy of the public weights (weights=imagenet).\n"
+        "error in percent as the paper reports it. weights: top-1 accuracy of the public weights (weights=imagenet), "
+        "or the data of those that come with cnnlab (weights=cifar10).\n"
     )
     if measurement := next((row.measurement for row in rows if row.measurement), None):
         text += (
@@ -164,6 +165,14 @@ def _draw_timeline(rows: list[Row], path: Path) -> None:
     better = [f"{row.name} {error:g} % ({way})" for row in dated for error, way in row.facts.better_top5_errors]
     note = f"\nBeside one network's error, their papers report: {'; '.join(better)}." if better else ""
     typer.echo(f"figure: {path}, with the {len(dated)} networks whose papers report a top-5 error.{note}", err=True)
+
+
+def _weights(row: Row) -> str:
+    """Return the accuracy of the public weights, or the data of those that come with the package."""
+    from cnnlab.zoo import trained_networks
+
+    public, own = row.facts.pretrained, trained_networks().get(row.name, {})
+    return _number(public.top1) if public else ", ".join(own) or _number(None)
 
 
 def _number(number: float | None) -> str:

@@ -24,7 +24,7 @@ from cnnlab.training.build import begin_network
 from cnnlab.training.checkpoint import ModelFile
 from cnnlab.training.metrics import softmax
 from cnnlab.training.precision import saved_precision, to_memory_format
-from cnnlab.zoo import create_model, imagenet_classes, models, pretrained
+from cnnlab.zoo import TRAINED_FOLDER, create_model, imagenet_classes, models, pretrained, trained_networks
 
 if TYPE_CHECKING:
     from cnnlab.explain.pixel_range import PixelRange
@@ -186,7 +186,7 @@ def open_classifier(
     Args:
         source: a run or its folder; the folder of a model file (``model.safetensors`` with ``model.json``), or one of
             these two files; where there is nothing of that name, the name of a network, for its public ImageNet
-            weights. A classifier is returned as it is.
+            weights or those that come with the package. A classifier is returned as it is.
         device: ``"auto"``, ``"cpu"``, ``"cuda:0"``, ``"mps"``.
         as_trained: whether to compute on the device and in the precision of the training when ``device`` is
             ``"auto"``, so that the numbers are those of the run; otherwise on the best device here, in float32. Methods
@@ -256,6 +256,8 @@ def _public(name: str, device: str) -> Classifier:
         hint = "`cnnlab runs` lists the runs, `cnnlab models` the networks."
         raise UnknownNameError("run folder or network", name, [*models.names(), *runs], hint)
     name, chosen = models.get(name).name, choose_device(device)
+    if models.get(name).facts.pretrained is None and (own := trained_networks().get(name)):
+        return _from_file(next(iter(own.values())), device)
     facts = pretrained(name)
     about = f"{name}, trained on ImageNet (1000 classes, {facts.top1:g} % right; {facts.file})"
     preprocess = Preprocess.from_dict(facts.preprocess)
@@ -268,4 +270,7 @@ def _public(name: str, device: str) -> Classifier:
 def _from_file(folder: Path, device: str) -> Classifier:
     file, name, chosen = ModelFile.load(folder), folder.resolve().name, choose_device(device)
     about = f"{file.arch.get('name', 'network')} of the model file {folder} ({len(file.classes)} classes)"
+    if folder.parent == TRAINED_FOLDER:
+        network, _, data = name.rpartition("-")
+        about = f"{network}, trained on {data} ({len(file.classes)} classes, {file.metrics['accuracy']:.2%} right)"
     return Classifier(name, about, file.model(folder).to(chosen), file.preprocess, file.classes, chosen)

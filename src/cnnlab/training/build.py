@@ -30,6 +30,7 @@ from cnnlab.zoo import (
     Network,
     create_model,
     imagenet_classes,
+    located_weights,
     model_options,
     models,
     weights_facts,
@@ -309,8 +310,13 @@ def _check_kept_head(recipe: Recipe, data: ImageData) -> None:
     """Refuse to keep a last layer whose outputs mean other classes, where it is known what they mean."""
     if recipe.weights is None or recipe.head == "reset":
         return
-    classes = imagenet_classes() if recipe.weights == "imagenet" else weights_facts(recipe.weights).get("classes")
-    if classes is not None and list(classes) != list(data.classes):
+    if recipe.weights == "imagenet":
+        classes = imagenet_classes()
+    else:
+        classes = weights_facts(located_weights(models.get(recipe.model).name, recipe.weights)).get(
+            "classes", data.classes
+        )
+    if list(classes) != list(data.classes):
         raise RecipeError(
             f"head=keep: the weights tell apart {_few(classes)}, and {data.name} has {_few(data.classes)}. "
             "Their last layer is of use for the same classes in the same order only; set head=reset."

@@ -19,11 +19,13 @@ from cnnlab.zoo._create import create_model, summary
 from cnnlab.zoo._network import SMALL_IMAGE, Network, loss_with_auxiliary, split_outputs, stage_outputs
 from cnnlab.zoo._pretrained import imagenet_classes, imagenet_wnids, pretrained, weights_preprocess
 from cnnlab.zoo._registry import ModelFacts, Pretrained, list_models, model_options, models, register_model
+from cnnlab.zoo._trained import TRAINED_FOLDER, is_trained_data, located_weights, trained_networks
 from cnnlab.zoo._weights import load_weights
 from cnnlab.zoo._weights_file import weights_facts
 
 __all__ = [
     "SMALL_IMAGE",
+    "TRAINED_FOLDER",
     "Layer",
     "ModelFacts",
     "Network",
@@ -34,8 +36,10 @@ __all__ = [
     "create_model",
     "imagenet_classes",
     "imagenet_wnids",
+    "is_trained_data",
     "list_models",
     "load_weights",
+    "located_weights",
     "loss_with_auxiliary",
     "model_options",
     "models",
@@ -44,6 +48,7 @@ __all__ = [
     "split_outputs",
     "stage_outputs",
     "summary",
+    "trained_networks",
     "weights_facts",
     "weights_preprocess",
 ]

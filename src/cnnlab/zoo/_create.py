@@ -18,6 +18,7 @@ from cnnlab.tracing import Inputs, Summary, summarise
 from cnnlab.zoo._network import SMALL_IMAGE, Network
 from cnnlab.zoo._pretrained import find_weights, local_weights, official, pretrained
 from cnnlab.zoo._registry import ModelFacts, model_options, models
+from cnnlab.zoo._trained import is_trained_data, located_weights
 from cnnlab.zoo._weights import Head, State, first_layer, fit_weights, pixels_of, renamed
 from cnnlab.zoo._weights_file import read_weights, weights_facts
 
@@ -42,15 +43,16 @@ def create_model(
             network's own. The first layer of weights for other channels is adapted, so that a grey image copied into
             all channels gives the same response.
         image_size: height and width of the images in pixels; the network's own by default.
-        weights: ``"imagenet"`` for the public ones, downloaded once (see :func:`pretrained`); the path of a
+        weights: ``"imagenet"`` for the public ones, downloaded once (see :func:`pretrained`); ``"cifar10"`` or
+            ``"mnist"`` for those of small networks that come with the package; the path of a
             ``.safetensors`` file, of a ``.pth``, ``.pt`` or ``.th`` state dict, perhaps inside a dict and with the
             prefixes of DataParallel or torch.compile, or of a ``.npz`` file of arrays; a run folder, whose
             ``model.json`` fills in what is not given here; None starts from random weights, drawn from torch's global
             generator.
         head: when the weights are for another number of classes: ``"refuse"`` raises; ``"reset"`` takes all but the
             layers with an output per class, which keep their new random weights (also when the numbers agree);
-            ``"keep"`` builds as many outputs as the weights have. By default ``"reset"`` for ``"imagenet"`` with
-            another ``num_classes``, else ``"refuse"``.
+            ``"keep"`` builds as many outputs as the weights have. By default ``"reset"`` for ``"imagenet"`` and those
+            that come with the package with another ``num_classes``, else ``"refuse"``.
         options: options of the network, as a mapping; ``**more_options`` gives them by keyword. The two are merged.
 
     Returns:
@@ -75,6 +77,8 @@ def create_model(
             with torch.device("meta"):  # what is wrong is said before a long download
                 _build(entry, num_classes, in_channels, image_size, chosen)
         path, usual = find_weights(entry.name, pretrained(entry.name)), head or "reset"
+    elif is_trained_data(weights):
+        path, usual = located_weights(entry.name, weights), head or "reset"
     saved = weights_facts(path).get("arch", {})
     if saved.get("name") != entry.name:  # another network, or no model.json
         saved = {}

@@ -18,6 +18,7 @@ from cnnlab.errors import CheckpointError, ModelError, WeightsNotFoundError
 from cnnlab.files import cache_dir
 from cnnlab.registry import Entry
 from cnnlab.zoo._registry import ModelFacts, Pretrained, models
+from cnnlab.zoo._trained import located_weights
 from cnnlab.zoo._weights_file import weights_facts
 
 
@@ -80,7 +81,7 @@ def weights_preprocess(
     elif weights == "imagenet":
         values = pretrained(name).preprocess  # raises: none are known
     else:
-        values = weights_facts(weights).get("preprocess")
+        values = weights_facts(located_weights(models.get(name).name, weights)).get("preprocess")
     if values is None or in_channels in (None, values["channels"]):
         return values
     if in_channels == 1:

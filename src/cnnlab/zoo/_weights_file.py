@@ -63,8 +63,9 @@ def weights_path(path: str | os.PathLike[str]) -> Path:
         return path
     if not path.name.endswith(SUFFIXES):
         raise ModelError(
-            f'weights="{name}" is not understood: give "imagenet", the path of a .safetensors file or of a state dict '
-            f"({', '.join(PICKLED)}), of a .npz file, or of a run folder, or leave weights out for random ones."
+            f'weights="{name}" is not understood: give "imagenet", "cifar10" or "mnist", the path of a .safetensors '
+            f"file, of a state dict ({', '.join(PICKLED)}), of a .npz file or of a run folder, or leave weights out "
+            "for random ones."
         )
     raise ModelError(
         f'There is no weights file "{name}". Give the path of an existing file, or leave weights out for random ones.'
