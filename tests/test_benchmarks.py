@@ -12,12 +12,12 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-from benchmarks import caffe_squeezenet, imagenet_photos, kaggle_csv, style, train_loop
+from benchmarks import caffe_squeezenet, imagenet_photos, kaggle_csv, minutes, style, train_loop, trained_weights
 from benchmarks import gans as gans_benchmark
 from benchmarks import zoo as zoo_benchmark
 from cnnlab.data import ArraySplit, load_data
 from cnnlab.generate.gans import GanFolder, GanRecorder, fit_gan
-from cnnlab.runs import open_classifier
+from cnnlab.runs import Run, open_classifier
 from cnnlab.training import Finished, Recipe, fit, load_recipe, prepare
 from cnnlab.training import precision as speed
 from cnnlab.zoo import create_model
@@ -252,6 +252,50 @@ def test_a_network_that_was_not_trained_again_keeps_its_row(tmp_path: Path, monk
         ("nin", "– |"),
     ]
     assert "Steps timed on: c." in page
+
+
+def test_budgets_in_seconds_are_written_down() -> None:
+    run = {"machine": "m", "versions": "v", "date": "2026-01-01", "epochs": 2}
+    runs = [
+        {**run, "data": data, "seconds": seconds, "took": took, "accuracy": accuracy}
+        for data, seconds, took, accuracy in [
+            ("mnist", 10, 10.2, 0.98), ("mnist", 10, 9.9, 1.0), ("mnist", 20, 21.0, 0.993), ("cifar10", 30, 30.0, 0.5),
+        ]
+    ]  # fmt: skip
+    rows = minutes.rows_of(runs)
+    assert [(row["data"], row["seconds"], row["n"]) for row in rows] == [
+        ("cifar10", 30, 1),
+        ("mnist", 10, 2),
+        ("mnist", 20, 1),
+    ]
+    text = minutes.page(rows, runs)
+    assert "| mnist | 10 s | 10.1 s | 2.0 | 99.00 ± 1.41 | 2 |" in text
+    assert "99 % of mnist: 10 s; 99.5 % of mnist: no budget measured here; 90 % of cifar10: no budget" in text
+    assert "off by 5.0% at most" in text
+
+
+@pytest.mark.slow
+def test_a_budget_in_seconds_is_kept_by_the_whole_command(tmp_path: Path, real_data: Path) -> None:
+    options = ["--only", "mnist", "--seconds", "30", "--seeds", "1", "--data-dir", str(real_data)]
+    options += ["--out", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]
+    (row,) = minutes.main(options)
+    assert row["took"] > 20
+    assert row["accuracy"] > 0.8
+    assert minutes.main([*options, "--table"]) == [row]
+    assert "| mnist | 30 s |" in (tmp_path / "results" / "minutes.md").read_text("utf-8")
+
+
+def test_weights_of_a_run_are_made_small_and_judged_again(tmp_path: Path, tiny_run: Run) -> None:
+    (folder,) = trained_weights.main([str(tiny_run.path), "--out", str(tmp_path)])
+    facts = json.loads((folder / "model.json").read_text("utf-8"))
+    assert folder.name == f"{tiny_run.recipe.model}-{tiny_run.recipe.data}"
+    assert facts["metrics"]["before_rounding"] == tiny_run.summary["accuracy"]
+    assert abs(facts["metrics"]["accuracy"] - tiny_run.summary["accuracy"]) <= 0.1
+    given, rounded = tiny_run.model().state_dict(), open_classifier(folder, "cpu").model.state_dict()
+    for name, tensor in given.items():
+        torch.testing.assert_close(
+            rounded[name], tensor.float() if tensor.is_floating_point() else tensor, rtol=1e-3, atol=1e-3
+        )
 
 
 def test_gans_are_written_down_from_their_runs(tmp_path: Path) -> None:

@@ -24,39 +24,42 @@ def bars(size: int = 16) -> ImageData:
     return make_bars(n_train=48, n_val=0, size=size)
 
 
-def sides_seen(recipe: Recipe, data: ImageData) -> list[set[int]]:
-    """The sides of the training images of each epoch."""
+def sides_seen(recipe: Recipe, data: ImageData) -> list[int]:
+    """The side of the training images of each step."""
     session = prepare(recipe, data)
-    seen: list[set[int]] = []
-    now: set[int] = set()
+    seen: list[int] = []
     session.model.register_forward_pre_hook(
-        lambda module, inputs: now.add(inputs[0].shape[-1]) if module.training else None
+        lambda module, inputs: seen.append(inputs[0].shape[-1]) if module.training else None
     )
-    for event in fit(recipe, session=session):
-        if isinstance(event, EpochDone):
-            seen.append(set(now))
-            now.clear()
+    for _ in fit(recipe, session=session):
+        pass
     return seen
 
 
 @pytest.mark.parametrize(
     ("sizes", "expected"),
-    [([], [16] * 6), ([8, 12, 16], [8, 8, 12, 12, 16, 16]), ([8, 20], [8] * 3 + [20] * 3), ([9], [9] * 6)],
+    [
+        ([], [16] * 36),
+        ([8, 12, 16], [8] * 12 + [12] * 12 + [16] * 12),
+        ([8, 20, 8, 16, 9], [8] * 8 + [20] * 7 + [8] * 7 + [16] * 7 + [9] * 7),  # within an epoch, too
+        ([9], [9] * 36),
+    ],
 )
-def test_sizes_share_out_the_epochs(sizes: list[int], expected: list[int]) -> None:
-    assert sides_seen(tiny_recipe(epochs=6, image_sizes=sizes), bars()) == [{side} for side in expected]
+def test_sizes_share_out_the_steps(sizes: list[int], expected: list[int]) -> None:
+    assert sides_seen(tiny_recipe(epochs=6, image_sizes=sizes), bars()) == expected  # six steps in an epoch
 
 
 def test_sizes_share_out_the_time() -> None:
     seen = sides_seen(tiny_recipe(minutes=0.02, image_sizes=[8, 16]), bars())
-    assert (seen[0], seen[-1]) == ({8}, {16})
+    assert (seen[0], seen[-1]) == (8, 16)
+    assert seen == sorted(seen)
 
 
 def test_images_are_resized_as_pillow_does() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (3, 1, 16, 16), dtype=np.uint8)
     split = ArraySplit(pixels, np.array([0, 1, 2]))
     loader = Loader(split, Preprocess(16, 1, (0.0,), (1.0,)), 3)
-    (batch,) = loader.epoch(0, size=10)
+    (batch,) = loader.epoch(0, side=lambda step: 10)
     for image, made in zip(pixels, batch.images, strict=True):
         expected = Image.fromarray(image[0]).resize((10, 10), Image.Resampling.BILINEAR)
         np.testing.assert_allclose(made[0].numpy() * 255, np.asarray(expected, dtype=float), atol=1.01)

@@ -22,8 +22,8 @@ EACH = [(network, data) for network, by_data in trained_networks().items() for d
 
 
 def test_what_there_is() -> None:
-    assert {("lenet5", "mnist"), ("resnet20", "cifar10"), ("convnet", "cifar10")} <= set(EACH)
-    assert is_trained_data("cifar10")
+    assert ("lenet5", "mnist") in EACH
+    assert is_trained_data("mnist")
     assert not is_trained_data("imagenet")
     assert not is_trained_data(None)
 
@@ -59,7 +59,9 @@ def test_other_classes_get_a_new_head() -> None:
 
 
 def test_a_network_without_such_weights_names_those_that_have_some() -> None:
-    with pytest.raises(ModelError, match=r"No weights of resnet18 for mnist come with cnnlab; .* of lenet5\..* \./mnist"):
+    with pytest.raises(
+        ModelError, match=r"No weights of resnet18 for mnist come with cnnlab; .* of lenet5\..* \./mnist"
+    ):
         create_model("resnet18", weights="mnist")
     assert located_weights("resnet18", "some/file.pth") == "some/file.pth"
 

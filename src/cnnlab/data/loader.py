@@ -138,8 +138,16 @@ class Loader:
         chosen = rng.integers(0, len(sizes), count)
         return torch.from_numpy(by_class[starts[chosen] + rng.integers(0, sizes[chosen])])
 
-    def epoch(self, epoch: int, start_step: int = 0, size: int | None = None) -> Iterator[Batch]:
-        """Yield the batches of an epoch from ``start_step`` on, with images of another ``size`` where one is given.
+    def epoch(
+        self, epoch: int, start_step: int = 0, side: Callable[[int], int | None] | None = None
+    ) -> Iterator[Batch]:
+        """Yield the batches of an epoch from ``start_step`` on.
+
+        Args:
+            epoch: number of the epoch, from 0.
+            start_step: number of steps to leave out.
+            side: function from the number of a step to the side in pixels to which its images are resized, or to None
+                for their own; it is asked when the batch is due.
 
         A process that has no image of the last batch of an unshuffled epoch gets one batch less.
 
@@ -149,12 +157,12 @@ class Loader:
         """
         if epoch < 0 or not 0 <= start_step <= len(self):
             raise UsageError(f"There is no step {start_step} of epoch {epoch}; an epoch has {len(self)} steps.")
-        return self._batches(epoch, start_step, size)
+        return self._batches(epoch, start_step, side or (lambda step: None))
 
-    def _batches(self, epoch: int, start_step: int, size: int | None) -> Iterator[Batch]:
+    def _batches(self, epoch: int, start_step: int, side: Callable[[int], int | None]) -> Iterator[Batch]:
         order = self.order(epoch)
         ahead = _AHEAD if isinstance(self.split, DecodingSplit) else 0
-        waiting: deque[tuple[Tensor, Callable[[], Tensor], np.random.Generator, Tensor | None]] = deque()
+        waiting: deque[tuple[int, Tensor, Callable[[], Tensor], np.random.Generator, Tensor | None]] = deque()
         # Threads start with the first file to decode: none when everything is in the cache or in memory.
         pool = ThreadPoolExecutor(workers(), thread_name_prefix="cnnlab-decode")
         try:
@@ -163,11 +171,12 @@ class Loader:
                 if len(indices):
                     # Making a generator takes longer than a small batch does; without augmentation none is drawn from.
                     rng = self._rng(_STEP, epoch, step, self.rank) if self.augment.active else self._unused
-                    waiting.append((indices, self._start(indices, rng, pool), rng, self._mirrored(indices, epoch)))
+                    fetched = self._start(indices, rng, pool)
+                    waiting.append((step, indices, fetched, rng, self._mirrored(indices, epoch)))
                 if len(waiting) > ahead:
-                    yield self._finish(*waiting.popleft(), size)
+                    yield self._finish(side, *waiting.popleft())
             while waiting:
-                yield self._finish(*waiting.popleft(), size)
+                yield self._finish(side, *waiting.popleft())
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -197,16 +206,17 @@ class Loader:
 
     def _finish(
         self,
+        side: Callable[[int], int | None],
+        step: int,
         indices: Tensor,
         fetched: Callable[[], Tensor],
         rng: np.random.Generator,
         mirrored: Tensor | None,
-        size: int | None,
     ) -> Batch:
         pixels, labels = self._to_device(fetched()), self._to_device(self.split.labels[indices])
         images, targets = self._batch_augment(pixels, labels, rng, mirrored)
-        if size not in (None, images.shape[-1]):
-            images = F.interpolate(images, (size, size), mode="bilinear", antialias=True)
+        if (size := side(step)) not in (None, images.shape[-1]):
+            images = F.interpolate(images, size, mode="bilinear", antialias=True)
         if self.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         return Batch(images, labels, targets, indices)

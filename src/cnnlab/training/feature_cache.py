@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -97,7 +97,9 @@ class FeatureLoader(Loader):
         vars(self).update(vars(loader))
         self.features, self.labels = features, loader.split.labels.to(features.device)
 
-    def epoch(self, epoch: int, start_step: int = 0, size: int | None = None) -> Iterator[Batch]:
+    def epoch(
+        self, epoch: int, start_step: int = 0, side: Callable[[int], int | None] | None = None
+    ) -> Iterator[Batch]:
         """Yield the batches of an epoch from ``start_step`` on; features have no other size."""
         order = self.order(epoch)
         for step in range(start_step, len(self)):

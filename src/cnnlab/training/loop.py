@@ -86,7 +86,9 @@ def train_epoch(session: Session) -> Iterator[StepDone]:
     recipe, loader = session.recipe, session.train_loader
     position, rank, world = session.position, distributed.rank(), distributed.world()
     started = time.perf_counter()
-    for batch in loader.epoch(position.epoch, start_step=position.step, size=side_of_images(session)):
+    for batch in loader.epoch(
+        position.epoch, start_step=position.step, side=lambda step: side_of_images(session, step)
+    ):
         if session.look_at_clock() >= 1 and position.step:  # an epoch that has begun has a step
             break
         total_step = position.epoch * len(loader) + position.step
@@ -127,12 +129,12 @@ def train_epoch(session: Session) -> Iterator[StepDone]:
     session.look_at_clock()
 
 
-def side_of_images(session: Session) -> int | None:
-    """Return the side in pixels of the training images in this epoch; None where it is that of the evaluation."""
+def side_of_images(session: Session, step: int) -> int | None:
+    """Return the side in pixels of the training images in a step of this epoch; None where it is the usual one."""
     recipe = session.recipe
     if not recipe.image_sizes:
         return None
-    share = session.time_share if session.clock else session.epoch / recipe.epochs
+    share = session.time_share if session.clock else (session.epoch + step / len(session.train_loader)) / recipe.epochs
     return recipe.image_sizes[min(int(share * len(recipe.image_sizes)), len(recipe.image_sizes) - 1)]
 
 
