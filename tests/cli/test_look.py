@@ -94,7 +94,7 @@ def test_a_page_is_saved(served: list[dict[str, Any]], digit: Path, tmp_path: Pa
     ("arguments", "code", "words"),
     [
         (["runs/lenet9"], 2, 'There is no run folder or network "runs/lenet9"'),
-        (["lenet5"], 1, "weights"),
+        (["mnist_cnn"], 1, "weights"),
         (["lenet5", "none.png", "--random"], 1, "There is no photo none.png: it is not there."),
         (["lenet5", "--random", "--other", "resnet18"], 2, "cannot be looked at side by side"),
         (["none.py:make_model"], 2, "There is no script none.py."),

@@ -68,9 +68,9 @@ def test_predict_with_a_name_that_is_not_known(tmp_path: Path) -> None:
     assert 'There is no run folder or network "resnt18". Did you mean "resnet18"?' in unknown.stderr
     assert "`cnnlab runs`" in unknown.stderr
     assert "`cnnlab models`" in unknown.stderr
-    without = cnnlab("predict", "lenet5", "x.png")
+    without = cnnlab("predict", "mnist_cnn", "x.png")
     assert without.exit_code == 1
-    assert "No public ImageNet weights of lenet5" in without.stderr
+    assert "No public ImageNet weights of mnist_cnn" in without.stderr
 
 
 def test_no_images_are_wrong_use(tiny_run: Run) -> None:

@@ -55,7 +55,7 @@ def test_what_is_no_network_is_refused() -> None:
     with pytest.raises(UsageError, match="Call it, and give what it returns"):
         open_microscope(lambda: Network(torch.relu))  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="With random weights it can be looked at: `--random`"):
-        open_microscope("lenet5")
+        open_microscope("mnist_cnn")
 
 
 def test_a_folder_is_no_photo(tmp_path: Path) -> None:
