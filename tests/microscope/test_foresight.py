@@ -11,14 +11,44 @@ from typing import Any
 
 import pytest
 
-from cnnlab.errors import DataError
-from cnnlab.microscope.foresight import can_be_opened, check_photo
+from cnnlab.errors import DataError, UnknownNameError
+from cnnlab.microscope.foresight import _names_in, _texts, can_be_opened, check_name, check_photo
 from cnnlab.zoo import models
 
 
 def test_every_network_of_the_zoo_is_known() -> None:
     assert [entry.name for entry in models if not can_be_opened([entry.name], random=True)] == []
     assert [entry.name for entry in models if entry.facts.pretrained and not can_be_opened([entry.name])] == []
+
+
+def test_the_names_are_those_of_the_registry() -> None:
+    names, aliases = (set().union(*names) for names in zip(*map(_names_in, _texts()), strict=True))
+    assert names == set(models.names())
+    assert aliases == {alias for entry in models for alias in entry.facts.aliases}
+
+
+def test_a_misspelt_name_is_refused_with_the_nearest(tiny_run: Any) -> None:
+    for name in ("resnet18", "efficientnet", str(tiny_run.path)):
+        check_name(name)
+    with pytest.raises(UnknownNameError, match=r'no run folder or network "resnet99"\. Did you mean "resnet\d'):
+        check_name("resnet99")
+    with pytest.raises(UnknownNameError, match=tiny_run.path.name):
+        check_name(str(tiny_run.path.with_name(f"{tiny_run.path.name}x")))
+    assert not can_be_opened(["conv"], random=True)  # a text in a module of the zoo, but no network
+
+
+@pytest.mark.parametrize("name", ["resnet99", "efficientnet_lite9"])
+@pytest.mark.parametrize("options", [(), ("--random",), ("--save", "page.html")])
+def test_the_command_refuses_a_misspelt_name_without_torch(name: str, options: tuple[str, ...]) -> None:
+    program = f"""if True:
+        import sys
+        sys.modules["torch"] = None  # an import of it fails
+        from cnnlab.cli import main
+        main(["look", {name!r}, *{options!r}])
+    """
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.returncode == 2
+    assert f'There is no run folder or network "{name}". Did you mean' in result.stderr
 
 
 @pytest.mark.parametrize("name", ["lenet9", "lenet5", "runs/none", "efficientnet_b9", "", "."])

@@ -59,11 +59,15 @@ def look(
     `cnnlab look RUN --save lenet.html` · `cnnlab look RUN --other RUN2` · `cnnlab look train.py:make_model`
     """
     from cnnlab.errors import UsageError
-    from cnnlab.microscope.foresight import can_be_opened, check_photo
+    from cnnlab.microscope.foresight import can_be_opened, check_name, check_photo
     from cnnlab.microscope.startup import nothing_collected
 
     if visualise and save is None:
         raise UsageError("--visualise is for a saved page: add --save page.html. The live page makes them on request.")
+    sources = [run, other] if other else [run]
+    for source in sources:
+        if _script(source) is None:
+            check_name(source)
     for photo in photos or []:
         check_photo(photo)
 
@@ -76,7 +80,7 @@ def look(
         command = _command(run, photos or [], other=other, random=random, data_dir=data_dir)
         _save(opened(), save, visualise, command)
         return
-    if not can_be_opened([run, other] if other else [run], random=random):
+    if not can_be_opened(sources, random=random):
         opened()  # what is wrong is said before a browser opens
     _serve(opened, port, browser)
 
@@ -138,14 +142,21 @@ def _open(target: str, photos: list[Path], **options: Any) -> Microscope:
 def _opened(target: str, photos: list[Path], **options: Any) -> Microscope:
     from cnnlab.microscope.opening import open_microscope
 
-    path, _, function = target.rpartition(":")
-    if not path.endswith(".py") and not target.endswith(".py"):
+    if (script := _script(target)) is None:
         return open_microscope(target, photos, **options)
     from cnnlab.why.script import script_subject
 
-    subject = script_subject(Path(path or target), function if path else "make_model")
+    subject = script_subject(*script)
     images = _images_of(subject.val if subject.val is not None else subject.train)
     return open_microscope(subject.make_model(), [*images, *photos], **options)
+
+
+def _script(target: str) -> tuple[Path, str] | None:
+    """Return the file and the function of ``SCRIPT.py:make_model``; None for what is no script."""
+    path, _, function = target.rpartition(":")
+    if path.endswith(".py"):
+        return Path(path), function
+    return (Path(target), "make_model") if target.endswith(".py") else None
 
 
 def _images_of(split: Any) -> list[Tensor]:

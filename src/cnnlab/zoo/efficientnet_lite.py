@@ -147,15 +147,15 @@ PAPER = Paper(
     small="with fewer strides",
 )
 
-# Factors of channels and of blocks, dropout, side of the images, parameters, multiply-adds, top-1 error, and the
+# Name, factors of channels and of blocks, dropout, side of the images, parameters, multiply-adds, top-1 error, and the
 # checksum in the name of the file of weights.
 VARIANTS = (
-    ("lite0", 1.0, 1.0, 0.2, 224, 4_652_008, 385_187_552, 24.9, "57934424"),
-    ("lite1", 1.0, 1.1, 0.2, 240, 5_416_680, 600_185_232, 23.3, "77cc7160"),
-    ("lite2", 1.1, 1.2, 0.3, 260, 6_092_072, 859_736_272, 22.4, "9656183e"),
+    ("efficientnet_lite0", 1.0, 1.0, 0.2, 224, 4_652_008, 385_187_552, 24.9, "57934424"),
+    ("efficientnet_lite1", 1.0, 1.1, 0.2, 240, 5_416_680, 600_185_232, 23.3, "77cc7160"),
+    ("efficientnet_lite2", 1.1, 1.2, 0.3, 260, 6_092_072, 859_736_272, 22.4, "9656183e"),
 )
-for version, width, depth, dropout, side, parameters, macs, error, checksum in VARIANTS:
-    name = f"efficientnet_{version}"
+for name, width, depth, dropout, side, parameters, macs, error, checksum in VARIANTS:
+    version = name.removeprefix("efficientnet_")
     globals()[name] = PAPER.register(
         partial(EfficientNetLite, width, depth, dropout=dropout),
         Variant(
@@ -165,7 +165,7 @@ for version, width, depth, dropout, side, parameters, macs, error, checksum in V
             macs=macs,
             errors=(error, None),
             image_size=side,
-            aliases=("efficientnet_lite",) if version == "lite0" else (),
+            aliases=("efficientnet_lite",) if name == "efficientnet_lite0" else (),
         ),
         # The authors' weights, converted by ML Illustrated; Apache-2.0. The inputs were (pixel - 127) / 128, cut from
         # photos whose short side has 32 pixels more.

@@ -131,15 +131,15 @@ PAPER = Paper(
     image_size=32,
 )
 
-VARIANTS = (  # blocks per stage, layers, parameters, multiply-adds, test error on CIFAR-10 in percent
-    (3, 20, 269_722, 40_551_040, 8.75),
-    (5, 32, 464_154, 68_862_592, 7.51),
-    (7, 44, 658_586, 97_174_144, 7.17),
-    (9, 56, 853_018, 125_485_696, 6.97),
-    (18, 110, 1_727_962, 252_887_680, 6.43),
+VARIANTS = (  # name, blocks per stage, parameters, multiply-adds, test error on CIFAR-10 in percent
+    ("resnet20", 3, 269_722, 40_551_040, 8.75),
+    ("resnet32", 5, 464_154, 68_862_592, 7.51),
+    ("resnet44", 7, 658_586, 97_174_144, 7.17),
+    ("resnet56", 9, 853_018, 125_485_696, 6.97),
+    ("resnet110", 18, 1_727_962, 252_887_680, 6.43),
 )
-for n, layers, parameters, macs, error in VARIANTS:
-    name, title, reported = f"resnet{layers}", f"ResNet-{layers} for CIFAR", f"{error} % error on CIFAR-10"
+for name, n, parameters, macs, error in VARIANTS:
+    title, reported = f"ResNet-{6 * n + 2} for CIFAR", f"{error} % error on CIFAR-10"
     globals()[name] = PAPER.register(
         partial(CifarResNet, n), Variant(name, title, parameters=parameters, macs=macs, reported=reported)
     )
