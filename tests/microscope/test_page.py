@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from cnnlab.microscope import bundle
 from cnnlab.microscope.arithmetic import recompute
+from cnnlab.microscope.opening import open_microscope
 from cnnlab.microscope.protocol import complete
 from cnnlab.microscope.server import serving
 from cnnlab.microscope.session import Microscope
@@ -60,6 +63,16 @@ def test_stages_unfold_by_a_click_and_fold_again(open_page: OpenPage) -> None:
     assert page.locator(".edge.skip").count() >= 1  # the residual connection
     page.locator(".fold", has_text="stage2").click()
     assert page.locator(".block.group").count() == 5
+
+
+def test_blocks_have_the_sides_of_their_maps(open_page: OpenPage) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)).eval()
+    page = open_page(open_microscope(model, [torch.rand(3, 12, 32)]))
+    until(page, "document.querySelector('.block.answer .bars')")
+    assert "3 × 12 × 32" in page.locator('.block[data-id="input"]').inner_text()
+    for node, ratio in (("input", 32 / 12), ("0", 30 / 10), ("2", 1)):
+        sides = page.locator(f'.block[data-id="{node}"] canvas').evaluate("c => [c.offsetWidth, c.offsetHeight]")
+        assert sides[0] / sides[1] == pytest.approx(ratio, rel=0.05), node
 
 
 @pytest.mark.parametrize("name", list_models())

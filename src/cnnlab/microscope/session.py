@@ -132,9 +132,14 @@ class Microscope:
         return next((picture for picture in pictures if picture is not None), None)
 
     @property
+    def _shape(self) -> list[int]:
+        """The shape (C, H, W) of the first image as the networks take it."""
+        return list(self._input(0, next(iter(self.pictures.first))).shape[1:])
+
+    @property
     def _channels(self) -> int:
         """The number of channels of the images that the networks take."""
-        return self._input(0, next(iter(self.pictures.first))).shape[1]
+        return self._shape[0]
 
     # The requests ----------------------------------------------------------------------------------------------------
 
@@ -157,7 +162,7 @@ class Microscope:
             "models": models,
             "classes": first.classes,
             "images": [picture.to_dict() for picture in self.pictures.first.values()],
-            "input": {"size": first.preprocess.size, "channels": self._channels},
+            "input": {"size": first.preprocess.size, "channels": self._channels, "shape": self._shape},
             "explanations": explanation_methods(self.player()[1].graph),
             "words": all_words(),
             "can": {

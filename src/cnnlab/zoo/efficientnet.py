@@ -140,8 +140,8 @@ PAPER = Paper(
     small="with fewer strides",
 )
 
-# Name, factors of channels and of blocks, dropout, side of the images, parameters, multiply-adds, top-1 and top-5 error;
-# then the public weights: file, top-1 accuracy, side of the images and of their short side before the cut.
+# Name, factors of channels and of blocks, dropout, side of the images, parameters, multiply-adds, top-1 and top-5
+# error; then the public weights: file, top-1 accuracy, side of the images and of their short side before the cut.
 VARIANTS = (
     (
         "efficientnet_b0",

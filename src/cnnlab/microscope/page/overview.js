@@ -8,6 +8,7 @@ import { largest_scale, placed_graph } from "./graph_layout.js";
 import { pan_zoom } from "./pan_zoom.js";
 
 const NARROW = 640; // pixels of the window below which the network runs from top to bottom
+const MOST_LONG = 4;
 const ANSWER = "the answer";
 const trees = new WeakMap();
 
@@ -157,12 +158,16 @@ export function show_overview(root, store) {
 
   function paint_block(cell) {
     if (!cell.canvas) return fill(cell.element, el("span", { class: "label" }, "Answer"), reply && answer_bars(reply.answer));
-    if (cell.last === drawn.graph.input && photo) return paint_photo(cell.canvas, photo.pixels);
+    if (cell.last === drawn.graph.input && photo) {
+      set_sides(cell.canvas, ...photo.pixels.shape);
+      return paint_photo(cell.canvas, photo.pixels);
+    }
     const i = reply ? reply.nodes.indexOf(cell.last) : -1;
     if (i < 0) return clear_canvas(cell.canvas);
     const size = reply.thumbnails.shape[1];
     const bytes = reply.thumbnails.subarray(i * size * size, (i + 1) * size * size);
     const scale = scale_for(reply.low[i], reply.high[i]);
+    set_sides(cell.canvas, reply.size[2 * i], reply.size[2 * i + 1]);
     put_picture(cell.canvas, sheet_picture(bytes, size, size, reply.low[i], reply.high[i], scale));
     cell.canvas.title = `${number_text(reply.low[i])} to ${number_text(reply.high[i])}`;
     return undefined;
@@ -311,6 +316,13 @@ function block_size(item, graph, down) {
   const small = item.node && ["activation", "norm", "move", "add", "multiply"].includes(item.node.kind);
   if (down) return { width: 220, height: 64 };
   return { width: small ? 80 : 98, height: 122 };
+}
+
+/** Give a picture in a block the sides of a map of `height` x `width`, at most 1 : MOST_LONG so that it is still seen. */
+function set_sides(canvas, height, width) {
+  const long = Math.max(1 / MOST_LONG, Math.min(MOST_LONG, width / height));
+  canvas.style.setProperty("--wide", Math.min(1, long));
+  canvas.style.setProperty("--high", Math.min(1, 1 / long));
 }
 
 function set_box(element, box) {

@@ -323,9 +323,8 @@ function indexed_of(model, input) {
 function indexed_graph(graph, input) {
   const nodes = [...graph.nodes];
   if (!nodes.some((node) => node.id === graph.input)) {
-    const shape = [input.channels, input.size, input.size];
     nodes.unshift({ id: graph.input, kind: "input", label: "image", text: "The image as the network gets it.", feeds: [],
-      module: "", type: "", stage: null, shape, parameters: 0 });
+      module: "", type: "", stage: null, shape: input.shape, parameters: 0 });
   }
   const by_id = new Map(nodes.map((node) => [node.id, node]));
   const consumers = new Map(nodes.map((node) => [node.id, []]));
