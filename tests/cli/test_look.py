@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cnnlab.cli.look import _open_browser
 from cnnlab.microscope import server
 from tests.cli.helpers import cnnlab
 
@@ -32,7 +33,13 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(server, "serve", serve)
-    monkeypatch.setattr(webbrowser, "open", lambda address: replies[-1].update(opened=address))
+
+    def open_browser(address: str) -> bool:
+        replies[-1]["opened"] = address
+        return True
+
+    monkeypatch.setattr(webbrowser, "open", open_browser)
+    monkeypatch.delenv("SSH_CONNECTION", raising=False)
     return replies
 
 
@@ -50,6 +57,26 @@ def test_photos_are_opened_and_the_browser_is_told(served: list[dict[str, Any]],
     assert cnnlab("look", "lenet5", digit, "--random").exit_code == 0
     assert [image["name"] for image in served[0]["images"]] == ["digit.png"]
     assert served[0]["opened"] == "http://127.0.0.1:1/?token=x"
+
+
+def test_without_a_browser_the_address_is_to_be_opened_by_hand(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(webbrowser, "open", lambda address: False)
+    _open_browser("http://127.0.0.1:1/?token=x")
+    assert capsys.readouterr().err == "No browser was found on this machine: open the address by hand.\n"
+
+
+@pytest.mark.parametrize("display", ["", ":0"])
+def test_over_ssh_the_tunnel_is_named_and_no_browser_opens(
+    served: list[dict[str, Any]], digit: Path, monkeypatch: pytest.MonkeyPatch, display: str
+) -> None:
+    monkeypatch.setenv("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22")
+    monkeypatch.setenv("DISPLAY", display)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    result = cnnlab("look", "lenet5", digit, "--random")
+    assert ("ssh -N -L 1:127.0.0.1:1 " in result.stderr) == (not display)
+    assert ("opened" in served[0]) == bool(display)  # windows of an X server are seen
 
 
 def test_a_run_whose_data_is_gone_says_so_and_opens(

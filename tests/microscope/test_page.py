@@ -287,3 +287,34 @@ def test_a_small_window_has_the_network_from_top_to_bottom(open_page: OpenPage, 
     tops = page.evaluate("[...document.querySelectorAll('.block')].map(block => parseFloat(block.style.top))")
     assert tops == sorted(tops)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_finger_that_scrolls_the_page_does_not_move_the_upright_network(
+    open_page: OpenPage, digits: Microscope
+) -> None:
+    page = open_page(digits, viewport={"width": 390, "height": 844}, has_touch=True)
+    until(page, "document.querySelector('.network.down') && document.querySelector('.block.answer .bars')")
+    place = "document.querySelector('.content').style.transform"
+    before = page.evaluate(place)
+    session = page.context.new_cdp_session(page)
+
+    def touch(kind: str, *points: tuple[int, int]) -> None:
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in points]})
+        page.wait_for_timeout(30)
+
+    seen = []
+    touch("touchStart", (200, 700))
+    for y in range(690, 400, -10):
+        touch("touchMove", (203, y))
+        seen.append(page.evaluate(place))
+    touch("touchEnd")
+    assert set(seen) == {before}
+    assert page.evaluate("scrollY") > 0
+    page.evaluate("scrollTo(0, 0)")
+    touch("touchStart", (200, 700))
+    for x in range(190, 100, -10):
+        touch("touchMove", (x, 700))
+    touch("touchEnd")
+    moved = page.evaluate(place)
+    assert moved != before  # sideways it moves
+    assert moved.split("px, ")[1] == before.split("px, ")[1]

@@ -402,6 +402,9 @@ def test_the_page_shows_what_is_in_its_file_and_says_what_is_not(
     page.page.evaluate("location.hash = '#/unit/c3/5'")
     page.page.wait_for_selector(".tiles canvas")
     assert "--visualise 20" in page.page.locator(".unit-cards").inner_text()
+    assert page.page.locator(".unit-cards code", has_text="--visualise 20").count() == 1
+    assert page.page.locator(".saved-notes code").count() > 0
+    assert "`" not in page.page.locator("body").inner_text()
     assert page.page.get_by_role("button", name="Make the image").count() == 0
     assert page.errors == []
 

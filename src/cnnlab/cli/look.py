@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import socket
 import threading
 import webbrowser
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -89,14 +92,39 @@ def _serve(opened: Callable[[], Microscope], port: int | None, browser: bool) ->
     """Serve the page until Ctrl+C; the network is opened meanwhile."""
     from cnnlab.microscope.server import serve
 
+    is_far = _is_far()
+
     def announce(address: str) -> None:
         typer.echo(f"open: {address}\nCtrl+C stops it.")
-        if browser:  # a browser of the terminal would not return before it is closed
-            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+        if is_far:
+            typer.echo(_tunnel(address), err=True)
+        elif browser:  # a browser of the terminal would not return before it is closed
+            threading.Thread(target=_open_browser, args=(address,), daemon=True).start()
 
     with suppress(KeyboardInterrupt):  # the way to stop it
-        serve(lambda: opened().handle, port, announce, patience=_PATIENCE if browser else 0.0)
+        serve(lambda: opened().handle, port, announce, patience=_PATIENCE if browser and not is_far else 0.0)
     typer.echo("stopped.", err=True)
+
+
+def _open_browser(address: str) -> None:
+    """Open the browser, and say so where there is none."""
+    if not webbrowser.open(address):
+        typer.echo("No browser was found on this machine: open the address by hand.", err=True)
+
+
+def _is_far() -> bool:
+    """Return whether somebody sits at another machine (ssh), where a browser of this one would not be seen."""
+    shown_here = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    return bool(os.environ.get("SSH_CONNECTION")) and not shown_here
+
+
+def _tunnel(address: str) -> str:
+    """Return what to do on the machine where one sits."""
+    port = urlsplit(address).port
+    return (
+        f"You are here over ssh. In a terminal of your own machine run `ssh -N -L {port}:127.0.0.1:{port} "
+        f"{socket.gethostname()}` (or the name by which you reach this machine), and open the address there."
+    )
 
 
 def _save(microscope: Microscope, path: Path, visualise: int, command: str) -> None:

@@ -122,8 +122,12 @@ def _widget_class() -> Any:
             self._messages = Messages(microscope.handle, lambda ask, frame: self.send({"id": ask}, buffers=[frame]))
             self.on_msg(lambda widget, content, buffers: self._messages.receive(content, buffers))
 
-        def __repr__(self) -> str:  # what a notebook shows that was opened without its kernel
-            return f"The microscope on {self.microscope.subjects[0].classifier.name}: run this cell to look inside."
+        def __repr__(self) -> str:  # what a notebook shows without its kernel or without anywidget
+            return (
+                f"The microscope on {self.microscope.subjects[0].classifier.name}: run this cell to look inside. "
+                'If this text stays, the notebook itself lacks anywidget: pip install "cnnlab[notebook]" where '
+                "it was started from, then load its page again."
+            )
 
     return Look
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -206,7 +207,7 @@ def write_page(contents: Contents, path: Path, title: str) -> int:
     head = (
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n<style>\n{bundle.style()}{_FOOTER}</style>'
     )
-    says = "".join(f"<p>{html.escape(note)}</p>" for note in contents.notes)
+    says = "".join(f"<p>{_with_code(html.escape(note))}</p>" for note in contents.notes)
     body = (
         f'<footer class="saved-notes">{says}</footer>\n<script type="text/plain" id="saved">{packed}</script>\n'
         f'<script type="module">\n{script}</script>'
@@ -214,6 +215,11 @@ def write_page(contents: Contents, path: Path, title: str) -> int:
     text = bundle.page(head, body).replace("cnnlab: the microscope", html.escape(title), 1)
     write_text(path, text)
     return len(text.encode())
+
+
+def _with_code(text: str) -> str:
+    """Return a text in which what stands between backticks is code."""
+    return re.sub("`([^`]*)`", r"<code>\1</code>", text)
 
 
 def _program_name(model: int, epoch: int | None) -> str:

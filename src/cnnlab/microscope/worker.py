@@ -40,8 +40,8 @@ class Job:
 class Worker:
     """Answers requests one at a time in a thread of its own, in the order in which they came.
 
-    A request with a lane makes older ones of the same page and lane obsolete: one that waits is answered ``cancelled``
-    at once, one that is computed is told by its ``cancelled`` callback.
+    A request with a lane makes older ones of the same page and lane obsolete: they are answered ``cancelled`` at once,
+    and one that is computed is told by its ``cancelled`` callback, too.
 
     Args:
         handle: the function that computes, :meth:`cnnlab.microscope.session.Microscope.handle`; with None requests wait
@@ -102,7 +102,9 @@ class Worker:
         """Give up all requests and end the thread; wait for it at most some seconds."""
         with self._changed:
             self._closed = True
-            self._give_up(lambda job: True)
+            if self._running is not None:
+                self._running.give_up()  # it has some seconds to end by itself
+            self._give_up(lambda job: job is not self._running)
             self._changed.notify()
         self._thread.join(seconds)
 
@@ -111,11 +113,11 @@ class Worker:
         jobs = [job for job in self._waiting if concerned(job)]
         for job in jobs:
             self._waiting.remove(job)
+        if self._running is not None and not self._running.obsolete() and concerned(self._running):
+            jobs.append(self._running)  # the computation may not notice for long: whoever waits is told now
+        for job in jobs:
             job.give_up()
-            job.reply.set_result(error_frame("cancelled", f"{job.request['do']}: a newer request took its place."))
-        if self._running is not None and concerned(self._running):
-            self._running.give_up()
-            return True
+            job.reply.set_result(error_frame("cancelled", f"{job.request['do']}: it was given up."))
         return bool(jobs)
 
     def _work(self) -> None:
@@ -128,4 +130,7 @@ class Worker:
                     return
                 job, handle = self._waiting.popleft(), self._handle
                 self._running = job
-            job.reply.set_result(answer(handle, job.request, job.obsolete))
+            reply = answer(handle, job.request, job.obsolete)
+            with self._changed:
+                if not job.reply.done():  # nobody was told that it was given up
+                    job.reply.set_result(reply)

@@ -34,6 +34,11 @@ export function fill(element, ...children) {
   return fill_element(element, null, children);
 }
 
+/** Return a text as contents of an element: what stands between `backticks` is code, as a command. */
+export function with_code(text) {
+  return text.split("`").map((part, i) => (i % 2 ? el("code", null, part) : part));
+}
+
 /**
  * Return a button with a text and what it does; `options` are attributes. Where they have a `title`, it is the label of the
  * button for screen readers, with the text before it where the text is a word or a number and no sign.

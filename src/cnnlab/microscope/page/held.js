@@ -1,6 +1,6 @@
 // What a page can show: a saved page holds some replies only, and says in words which.
 
-import { el } from "./dom.js";
+import { el, with_code } from "./dom.js";
 import { graph_of } from "./store.js";
 
 /** Whether a channel of a node can be looked at for the scene: a saved page holds some of them only. */
@@ -17,5 +17,5 @@ export function next_channel(store, node, channel, step) {
 /** Return what a saved page says about a part of its file, and the command that opens the network itself; else "". */
 export function saved_sentence(store, text) {
   const { saved } = store.state;
-  return saved && saved[text] ? el("p", { class: "quiet" }, saved[text], " The network itself shows the rest: ", el("code", null, saved.command)) : "";
+  return saved && saved[text] ? el("p", { class: "quiet" }, with_code(saved[text]), " The network itself shows the rest: ", el("code", null, saved.command)) : "";
 }

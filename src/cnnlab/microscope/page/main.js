@@ -1,6 +1,6 @@
 // The page: shell, breadcrumbs, errors, keys; and `start`, which every host calls.
 
-import { button, el, fill, is_vector } from "./dom.js";
+import { button, el, fill, is_vector, with_code } from "./dom.js";
 import { graph_of, make_store, node_of } from "./store.js";
 import { parsed_address } from "./address.js";
 import { overview_request, show_overview } from "./overview.js";
@@ -25,6 +25,8 @@ const VIEWS = {
   playground: show_playground,
   explanation: show_explanation,
 };
+const LONG = 4000; // milliseconds after which the page says that it waits
+const OWN_LANES = ["unit:visualise"]; // of requests whose view says itself that they run
 const THEMES = { auto: "light", light: "dark", dark: "auto" };
 
 /** Show the microscope in `root` with what a transport answers; returns a Promise of the store. */
@@ -42,7 +44,7 @@ export async function start(root, transport) {
   try {
     opened = await store.ask({ do: "open" });
   } catch (error) {
-    fill(root, el("div", { class: "bar-error", role: "alert" }, `The network cannot be opened. ${error.message}`));
+    fill(root, el("div", { class: "bar-error", role: "alert" }, with_code(`The network cannot be opened. ${error.message}`)));
     return store;
   } finally {
     waiting();
@@ -71,6 +73,7 @@ function build_page(root, store) {
     busy_line(store, main),
     header,
     error_bar(store),
+    slow_bar(store),
     time,
     el("div", { class: "body" }, main, aside),
   );
@@ -120,6 +123,29 @@ function busy_line(store, main) {
   return line;
 }
 
+/** Say that a computation takes long, for how long it has, and let it be stopped where the other side can. */
+function slow_bar(store) {
+  const time = el("span", { class: "n", "aria-hidden": "true" });
+  const stop = store.transport.cancels && button("Stop", () => store.stop(), { title: "Give up what is being computed" });
+  const bar = el("div", { class: "slow", hidden: true }, el("span", { role: "status" }), time, stop);
+  let timer = null;
+  const look = () => {
+    const took = store.state.offline ? 0 : store.slowest(OWN_LANES);
+    if (!store.state.busy) {
+      clearInterval(timer);
+      timer = null;
+    }
+    bar.hidden = took < LONG;
+    fill(bar.firstChild, bar.hidden ? "" : "Still computing. The page goes on by itself.");
+    if (!bar.hidden) fill(time, `${Math.round(took / 1000)} s`);
+  };
+  store.follow(["busy", "offline"], (state) => {
+    if (state.busy && timer === null) timer = setInterval(look, 1000);
+    else if (!state.busy) look();
+  });
+  return bar;
+}
+
 function error_bar(store) {
   const bar = el("div", { class: "bar-slot", role: "alert" });
   store.follow(["error", "offline"], (state) => {
@@ -128,7 +154,8 @@ function error_bar(store) {
     } else if (state.error) {
       const what = { not_found: "There is no such thing here. ", too_large: "That is too large. ", not_saved: "" };
       const prefix = what[state.error.kind] || "";
-      fill(bar, el("div", { class: "bar-error" }, prefix + state.error.message, button("Overview", () => store.go({ name: "overview" })), button("Close", () => store.settle())));
+      const again = state.error.kind === "stopped" && button("Compute it", () => store.set({ error: null, scene: { ...state.scene }, other: state.other && { ...state.other } }));
+      fill(bar, el("div", { class: "bar-error" }, el("span", null, with_code(prefix + state.error.message)), again, button("Overview", () => store.go({ name: "overview" })), button("Close", () => store.settle())));
     } else fill(bar);
   });
   return bar;

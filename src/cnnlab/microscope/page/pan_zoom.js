@@ -7,12 +7,15 @@ const SCALES = [0.05, 4];
 /**
  * Let `content` be moved and scaled within `window_element`; returns {fit(box, most), zoom(factor), scale()}.
  *
- * Only pulls that begin in the window move it; a pull of less than 4 pixels is a click for what lies under it.
+ * Only pulls that begin in the window move it; a pull of less than 4 pixels is a click for what lies under it. Where the
+ * browser scrolls the page by a finger that goes up or down (touch-action: pan-y), one finger moves the content sideways
+ * only, and what it moved before the browser took the finger is taken back.
  */
 export function pan_zoom(window_element, content) {
   let at = { x: 0, y: 0, scale: 1 };
   const fingers = new Map();
   let pulled = false;
+  let begun = at; // where the content was when the finger came
 
   const apply = () => {
     content.style.transform = `translate(${at.x}px, ${at.y}px) scale(${at.scale})`;
@@ -35,7 +38,9 @@ export function pan_zoom(window_element, content) {
   window_element.addEventListener("pointerdown", (event) => {
     if (event.button) return;
     fingers.set(event.pointerId, [event.clientX, event.clientY]);
-    if (fingers.size === 1) pulled = false;
+    if (fingers.size > 1) return;
+    pulled = false;
+    begun = at;
   });
   window_element.addEventListener("pointermove", (event) => {
     const before = fingers.get(event.pointerId);
@@ -46,13 +51,23 @@ export function pan_zoom(window_element, content) {
       const distance = ([x, y]) => Math.hypot(x - other[1][0], y - other[1][1]);
       zoom_at(distance(now) / Math.max(distance(before), 1), ...place(event));
       pulled = true;
-    } else if (pulled || Math.hypot(now[0] - before[0], now[1] - before[1]) > 4) {
+      fingers.set(event.pointerId, now);
+      return;
+    }
+    const sideways = event.pointerType === "touch" && getComputedStyle(window_element).touchAction === "pan-y";
+    const [dx, dy] = [now[0] - before[0], sideways ? 0 : now[1] - before[1]];
+    if (pulled || Math.hypot(dx, dy) > 4) {
       if (!pulled) window_element.setPointerCapture(event.pointerId);
       pulled = true;
-      at = { ...at, x: at.x + now[0] - before[0], y: at.y + now[1] - before[1] };
+      at = { ...at, x: at.x + dx, y: at.y + dy };
       apply();
     } else return; // the place where the pull began stays, until it is one
     fingers.set(event.pointerId, now);
+  });
+  window_element.addEventListener("pointercancel", (event) => {
+    if (fingers.size !== 1 || !fingers.has(event.pointerId) || event.pointerType !== "touch") return;
+    at = begun;
+    apply();
   });
   for (const name of ["pointerup", "pointercancel", "pointerleave"]) {
     window_element.addEventListener(name, (event) => fingers.delete(event.pointerId));

@@ -52,7 +52,7 @@ export function saved_transport(data) {
       if (key !== null) return unpacked(checked_reply(stored(key)), pictures, shows_image);
       if (body.do === "image" && !engine && exact(body.image)) return image(body.image);
       if (engine && Object.hasOwn(engine.replies, body.do)) return engine.replies[body.do](body);
-      throw new AskError("not_saved", `${saved_refusal(body)} ${opened.saved.command} shows it.`);
+      throw new AskError("not_saved", `${saved_refusal(body)} \`${opened.saved.command}\` shows it.`);
     },
   };
 }

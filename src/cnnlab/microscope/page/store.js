@@ -24,6 +24,9 @@
 //                               Rejects with an AskError (.kind, .message); "cancelled": a newer one took its place
 // store.offers(body)            whether a request can be answered here: a saved page holds some replies only
 // store.cancel(lane)            give up the newest request of a lane; its promise rejects with "cancelled"
+// store.slowest()               how long the oldest request that is being answered has run, in milliseconds; 0 for none. One
+//                               of a lane in `own` is left out: its view says itself that it runs
+// store.stop()                  give up all requests; their promises reject with "stopped"
 // store.fail(error, of)         show an error as a bar ("cancelled" is silent); store.settle(of) takes the bar away, where
 //                               `of` is named only if it is an error of that
 // loader(store) -> load(body, f, clear)    f(reply) unless a newer load of the same loader began; errors become the bar, and
@@ -121,9 +124,25 @@ export function make_store(transport) {
     ask,
     offers: (body) => !transport.offers || transport.offers(body),
     cancel(lane) {
-      if (newest.has(lane)) transport.ask({ do: "cancel", ticket: newest.get(lane) }).catch(() => {});
+      if (newest.has(lane)) give_up(newest.get(lane));
+    },
+    slowest(own) {
+      const begun = [...asked.values()].filter(({ lane }) => !own.includes(lane)).map(({ since }) => since);
+      return begun.length ? performance.now() - Math.min(...begun) : 0;
+    },
+    stop() {
+      for (const [one, request] of asked) {
+        request.stopped = true;
+        give_up(one);
+      }
     },
   };
+
+  const asked = new Map(); // ticket -> {lane, since, stopped} of requests that are being answered
+
+  function give_up(one) {
+    transport.ask({ do: "cancel", ticket: one }).catch(() => {});
+  }
 
   function take_back(from, to) {
     if (!from.length) return;
@@ -168,6 +187,19 @@ export function make_store(transport) {
 
   async function until_answered(request) {
     if (request.lane) newest.set(request.lane, request.ticket);
+    const mine = { lane: request.lane, since: performance.now(), stopped: false };
+    asked.set(request.ticket, mine);
+    try {
+      return await answered(request);
+    } catch (error) {
+      if (mine.stopped && error.kind === "cancelled") throw new AskError("stopped", "The computation was stopped before it was done.");
+      throw error;
+    } finally {
+      asked.delete(request.ticket);
+    }
+  }
+
+  async function answered(request) {
     for (let wait = 500; ; wait = Math.min(1.5 * wait, 4000)) {
       try {
         const reply = await transport.ask(request);

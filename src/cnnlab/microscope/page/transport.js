@@ -1,7 +1,8 @@
 // Frames of the protocol, and the ways to the Python side: HTTP and a notebook widget (saved.js has that of a file).
 //
 // A transport has `ask(body) -> Promise of the reply` (arrays anywhere in both are typed arrays with `.shape`). It throws
-// an `AskError` with the protocol's kind, or with the kind "offline" where nobody answers.
+// an `AskError` with the protocol's kind, or with the kind "offline" where nobody answers. `cancels`: whether a request that
+// is being computed can be given up.
 
 /** An error that the Python side or the way to it reports. */
 export class AskError extends Error {
@@ -117,6 +118,7 @@ export function http_transport(base, token) {
   const headers = { "Content-Type": "application/octet-stream", "Cnnlab-Token": token || "", "Cnnlab-Page": page };
   return {
     address: "hash",
+    cancels: true,
     async ask(body) {
       let bytes;
       try {

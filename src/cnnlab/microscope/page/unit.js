@@ -1,6 +1,6 @@
 // One unit (a channel of a node): its top images, the classes it goes with, its feature visualisation, its numbers.
 
-import { bar_list, button, el, fill, number_text, percent_text, shape_text } from "./dom.js";
+import { bar_list, button, el, fill, number_text, percent_text, shape_text, with_code } from "./dom.js";
 import { paint_photo } from "./colours.js";
 import { loader, node_of } from "./store.js";
 import { next_channel, saved_sentence } from "./held.js";
@@ -75,7 +75,8 @@ function load_part(store, card, unit, part, show) {
   fill(card.body, el("p", { class: "quiet", role: "status" }, "Looking through the data…"));
   store.ask({ do: "unit", ...unit, part, lane: `unit:${part}` }).then(
     (reply) => !gone && fill(card.body, show(reply)),
-    (error) => !gone && error.kind !== "cancelled" && fill(card.body, el("p", { class: "quiet" }, error.message)));
+    (error) => !gone && error.kind !== "cancelled" && fill(card.body, el("p", { class: "quiet" }, with_code(error.message)),
+      error.kind === "stopped" && button("Compute it", () => load_part(store, card, unit, part, show))));
   return card;
 }
 
@@ -178,7 +179,7 @@ function visualisation_card(store, unit) {
     }, (error) => {
       if (mine !== running) return;
       rest();
-      idle(el("p", null, error.kind === "cancelled" ? "Cancelled." : error.message));
+      idle(el("p", null, error.kind === "cancelled" ? "Cancelled." : with_code(error.message)));
     });
   }
   card.end = () => {
