@@ -6,6 +6,8 @@ import ast
 import os
 import pkgutil
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,3 +130,9 @@ def test_processes_on_one_machine_say_an_error_once(tmp_path: Path, monkeypatch:
 )
 def test_exit_codes(arguments: list[str], code: int) -> None:
     assert run(*arguments).exit_code == code
+
+
+def test_a_module_of_a_command_may_be_imported_before_the_command_line() -> None:
+    code = "import cnnlab.cli.look, cnnlab.cli; cnnlab.cli.main(['--version'])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout.split()[:1]) == (0, ["cnnlab"]), result.stderr

@@ -52,7 +52,7 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def _options(
+def _global_options(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
 ) -> None:
     pass
@@ -78,7 +78,7 @@ def _app(names: tuple[str, ...]) -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback()(_options)
+    app.callback()(_global_options)
     for name in names:
         command = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), _MODULES[name])
         if isinstance(command, typer.Typer):  # several commands under one name
