@@ -318,3 +318,20 @@ def test_a_finger_that_scrolls_the_page_does_not_move_the_upright_network(
     moved = page.evaluate(place)
     assert moved != before  # sideways it moves
     assert moved.split("px, ")[1] == before.split("px, ")[1]
+
+
+def test_a_tall_network_begins_at_the_top_of_a_small_window(open_page: OpenPage) -> None:
+    microscope = open_microscope("mobilenet_v3_small", random=True)
+    page = open_page(microscope, viewport={"width": 390, "height": 844})
+    until(page, "document.querySelector('.network.down .block.answer .bars')")
+    page.click("text=Unfold all")
+    until(page, "document.querySelectorAll('.block').length > 100")
+    free = """() => {
+        const area = document.querySelector(".network").getBoundingClientRect();
+        const boxes = [...document.querySelectorAll(".block")].map(block => block.getBoundingClientRect());
+        return [Math.min(...boxes.map(box => box.top)) - area.top, area.bottom - Math.max(...boxes.map(b => b.bottom))];
+    }"""
+    assert all(0 <= pixels < 60 for pixels in page.evaluate(free))
+    page.evaluate("location.hash = '#/layer/classifier.0/0/0,0'")
+    until(page, "document.querySelector('.products')")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -86,7 +86,7 @@ function value_line(reply) {
         `${fits ? "✓" : "✗"} Recomputed on this page from what is shown: ${number_text(here, 6)}. ${reply.by_page ? "The pass of this page" : "torch"} has ${number_text(recorded, 6)}.`);
   return el("div", { class: "number-value" },
     el("p", { class: "value n" }, number_text(recorded, 5)),
-    el("div", null, el("p", null, with_minus(reply.sentence)), formula_line(reply),
+    el("div", null, el("p", null, with_minus(reply.sentence.replaceAll(" * ", " × "))), formula_line(reply),
       (reply.factor ?? 1) === 1 ? "" : el("p", null, `This channel is scaled: the number below, times ${number_text(reply.factor)}.`), check));
 }
 

@@ -5,7 +5,7 @@ import { clear_canvas, paint_photo, put_picture, scale_for, sheet_picture } from
 import { graph_of, loader } from "./store.js";
 import { all_groups, first_unfolded, group_tree, groups_around, visible_graph } from "./folding.js";
 import { largest_scale, placed_graph } from "./graph_layout.js";
-import { pan_zoom } from "./pan_zoom.js";
+import { fit_margin, pan_zoom } from "./pan_zoom.js";
 
 const NARROW = 640; // pixels of the window below which the network runs from top to bottom
 const MOST_LONG = 4;
@@ -57,8 +57,11 @@ export function show_overview(root, store) {
     draw_edges();
     draw_frames();
     area.classList.toggle("down", down);
-    if (down) area.style.height = `${Math.ceil(layout.height * Math.min(largest_scale({ width: area.clientWidth }), (area.clientWidth - 30) / layout.width) + 48)}px`;
-    else {
+    if (down) { // as high as the whole network is where it has the width of the window
+      const [width, margin] = [area.clientWidth, fit_margin(area.clientWidth)];
+      const scale = Math.min(largest_scale({ width }), (width - 2 * margin) / (layout.width + 12));
+      area.style.height = `${Math.ceil((layout.height + 28) * scale + 2 * margin) + 2}px`;
+    } else {
       const scale = Math.min(largest_scale({ width: room.width }), (room.width - 48) / (layout.width + 12));
       area.style.height = `${Math.max(352, Math.ceil((layout.height + 28) * scale) + 72)}px`; // at most as high as the style sheet allows
     }

@@ -4,6 +4,11 @@ import { clamp } from "./dom.js";
 
 const SCALES = [0.05, 4];
 
+/** Return the pixels that `fit` leaves free at each side of a window of this width. */
+export function fit_margin(width) {
+  return Math.min(24, width / 20);
+}
+
 /**
  * Let `content` be moved and scaled within `window_element`; returns {fit(box, most), zoom(factor), scale()}.
  *
@@ -84,7 +89,7 @@ export function pan_zoom(window_element, content) {
     fit(box, most = 1.2) {
       const { clientWidth: width, clientHeight: height } = window_element;
       if (!width || !height || !box.width) return;
-      const margin = Math.min(24, width / 20);
+      const margin = fit_margin(width);
       const scale = clamp(Math.min((width - 2 * margin) / box.width, (height - 2 * margin) / box.height), SCALES[0], most);
       at = { x: (width - box.width * scale) / 2 - box.x * scale, y: (height - box.height * scale) / 2 - box.y * scale, scale };
       apply();
