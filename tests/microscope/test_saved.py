@@ -59,6 +59,17 @@ def everything() -> Microscope:
     return open_microscope(Everything().eval(), [torch.randn(3, 33, 33), torch.randn(3, 33, 33)])
 
 
+@pytest.mark.parametrize("shapes", [[(3, 32, 20)], [(3, 24, 24), (3, 20, 24)], [(2, 24, 24)]])
+def test_images_that_the_page_cannot_take_are_recorded(shapes: list[tuple[int, ...]], tmp_path: Path) -> None:
+    pool = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    microscope = open_microscope(
+        nn.Sequential(nn.Conv2d(shapes[0][0], 4, 3), *pool).eval(), list(map(torch.rand, shapes))
+    )
+    assert program_of(microscope) is None
+    _, notes = save_page(microscope, tmp_path / "page.html")
+    assert f"{len(shapes)} image" in notes[0]
+
+
 @pytest.fixture(scope="module")
 def lenet() -> Microscope:
     torch.manual_seed(0)

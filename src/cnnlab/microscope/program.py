@@ -51,7 +51,9 @@ class _Taken:
 
 
 def program_of(microscope: Microscope, model: int = 0, epoch: int | None = None) -> dict[str, Any] | None:
-    """Return a network as a program; None where it is too large or has an operation that the page cannot run.
+    """Return a network as a program; None where the page cannot run it.
+
+    It runs no large networks, not every operation, and takes square images of one size alone.
 
     Args:
         microscope: the microscope with the network.
@@ -68,7 +70,11 @@ def program_of(microscope: Microscope, model: int = 0, epoch: int | None = None)
         return None
     if sum(int(np.prod(node.shape)) for node in graph.nodes.values()) > MOST_OUTPUTS:
         return None
-    image = next(iter(microscope.pictures.first))
+    preprocess, images = classifier.preprocess, list(microscope.pictures.first)
+    square = (1, preprocess.channels, preprocess.size, preprocess.size)  # the page knows no other images
+    if any(tuple(microscope.pictures.views(model, classifier, one)[0].shape) != square for one in images):
+        return None
+    image = images[0]
     scene = complete("answer", scene={"model": model, "epoch": epoch, "image": image})["scene"]
     _, result = microscope.result(scene, outputs=list(graph.nodes), arguments=list(graph.nodes))
     steps = []
@@ -86,7 +92,6 @@ def program_of(microscope: Microscope, model: int = 0, epoch: int | None = None)
             steps.append({"id": node.id, "shape": shape, "field": reply["field"], **step})
     except _Unsupported:
         return None
-    preprocess = classifier.preprocess
     return {
         "steps": steps,
         "output": graph.output,
