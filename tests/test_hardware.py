@@ -121,3 +121,17 @@ def test_memory_that_was_freed_is_used_again() -> None:
     assert page_faults("leave") > 8 * 8  # the system clears every tensor anew, in pages of 4 KiB or of 2 MiB
     assert page_faults("keep") < 8 * 8
     assert page_faults("keep", MALLOC_TRIM_THRESHOLD_="131072") > 8 * 8  # the owner of the machine decides
+
+
+def test_owners_of_the_machine_choose_how_threads_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    hardware.wait_briefly()
+    assert os.environ["GOMP_SPINCOUNT"] == "7"
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    hardware.wait_briefly()
+    assert "GOMP_SPINCOUNT" not in os.environ
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    hardware.wait_briefly()
+    assert int(os.environ["GOMP_SPINCOUNT"]) < 300_000  # the default of GNU's OpenMP

@@ -133,6 +133,17 @@ def keep_freed_memory() -> None:
             mallopt(option, size)
 
 
+def wait_briefly() -> None:
+    """Let OpenMP's threads wait for each other awake for a tenth of a millisecond, then asleep; before torch is loaded.
+
+    By default GNU's OpenMP keeps them awake for some milliseconds, on cores that other threads need: those that decode
+    photos beside the network, and other programs (``results/LOG.md``). Who has set OpenMP's own variables is left
+    alone.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+
 def collect_rarely() -> None:
     """Let Python look for cyclic garbage a hundredth as often: loading torch alone costs a fifth less time then."""
     gc.set_threshold(50_000, 20, 100)

@@ -9,6 +9,7 @@ import typer
 
 from cnnlab.cli._options import Device, Json, LooksFolder, Network, Photos, layer_option
 from cnnlab.cli._output import print_json
+from cnnlab.hardware import wait_briefly
 
 if TYPE_CHECKING:
     from cnnlab.runs.explain import PhotoExplanation
@@ -39,6 +40,7 @@ def explain(
     Examples: `cnnlab explain efficientnet_lite0 cat.jpg` · `cnnlab explain RUN photos/ -m gradcam` ·
     `cnnlab explain efficientnet_lite0 cat.jpg --method all --target "tiger cat"`
     """
+    wait_briefly()
     from rich.console import Console
 
     from cnnlab.data.walk import image_files

@@ -11,6 +11,7 @@ import typer
 from cnnlab.cli._options import CsvFile, Device, Json, Network
 from cnnlab.cli._output import print_json, print_table, write_csv
 from cnnlab.console import percent, table
+from cnnlab.hardware import wait_briefly
 
 if TYPE_CHECKING:
     from cnnlab.runs.predict import Predictions
@@ -33,6 +34,7 @@ def predict(
     Examples: `cnnlab predict runs/lenet5-mnist5k-1 digit.png` · `cnnlab predict RUN photos/ --csv answers.csv` ·
     `cnnlab predict efficientnet_lite0 photo.jpg` · `cnnlab predict RUN photos/val --figure answers.png`
     """
+    wait_briefly()
     from cnnlab.data.walk import image_files
     from cnnlab.runs import open_classifier
     from cnnlab.runs.predict import predict as predict_images
