@@ -30,9 +30,10 @@ _CHANNELS = 4  # strongest channels of a layer that are recorded
 _SHEET_SIDE = 32  # pixels of a channel on a recorded sheet, at most
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 _FOOTER = """
-.saved-notes { font: 0.85rem/1.4 system-ui, sans-serif; color: #6b7280; max-width: 46rem; }
+.saved-notes { font: 0.85rem/1.4 system-ui, sans-serif; color: #5c6670; max-width: 46rem; }
 .saved-notes { margin: 1rem auto; padding: 0 1rem; }
 .saved-notes p { margin: 0.2rem 0; }
+@media (prefers-color-scheme: dark) { body { background: #14171a; } .saved-notes { color: #9aa4ae; } }
 """
 
 
