@@ -120,6 +120,20 @@ def test_one_logit_is_a_probability_by_the_sigmoid() -> None:
     assert answer["top"][0]["probability"] == pytest.approx(1 / (1 + np.exp(-answer["logits"][0])), rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    "last", [[nn.Softmax(1)], [nn.LogSoftmax(1)], [nn.Unflatten(1, (4, 1)), nn.Softmax(1), nn.Flatten()]], ids=str
+)
+def test_a_network_that_ends_in_softmax_is_not_put_through_it_again(last: list[nn.Module]) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 4), nn.Flatten(), *last)
+    microscope, scene = microscope_of(model, 3, 4, 4)
+    answer = microscope.handle(complete("answer", scene=scene))
+    input_ = torch.from_numpy(microscope.handle(complete("image", image=scene["image"]))["input"])[None]
+    outputs = model(input_)[0].detach()
+    expected = outputs.exp() if isinstance(last[-1], nn.LogSoftmax) else outputs
+    np.testing.assert_allclose(answer["probabilities"], expected.numpy(), rtol=1e-5)
+    np.testing.assert_allclose(answer["logits"], expected.log().numpy(), atol=1e-5)
+
+
 def test_an_image_is_added_by_its_contents(resnet) -> None:
     microscope, scene = resnet
     pixels = np.random.default_rng(0).integers(0, 255, (28, 28, 3), np.uint8)

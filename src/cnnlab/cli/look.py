@@ -176,7 +176,7 @@ def _opened(target: str, photos: list[Path], **options: Any) -> Microscope:
 
     subject = script_subject(*script)
     images = _images_of(subject.val if subject.val is not None else subject.train)
-    return open_microscope(subject.make_model(), [*images, *photos], **options)
+    return open_microscope(subject.make_model(), [*photos, *images], **options)
 
 
 def _script(target: str) -> tuple[Path, str] | None:

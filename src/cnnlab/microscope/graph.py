@@ -90,6 +90,14 @@ class NetworkGraph:
     names: tuple[str, ...]
     moves: Mapping[str, Moved] = field(default_factory=dict)
 
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether the network ends in softmax, perhaps with moves after it, so that its outputs are no logits."""
+        node = self.nodes[self.output]
+        while node.kind == "move" and node.feeds[0] in self.nodes:
+            node = self.nodes[node.feeds[0]]
+        return node.kind == "softmax" and "log" not in node.operation
+
     def by_position(self) -> dict[int, list[Node]]:
         """Return the nodes of every operation that has some: several where it has several outputs, as a split."""
         nodes: dict[int, list[Node]] = {}

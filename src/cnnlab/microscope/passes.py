@@ -40,7 +40,7 @@ class Result:
     """What a pass gave.
 
     Attributes:
-        logits: outputs of the network, float32 (K,).
+        logits: outputs of the network, float32 (K,); their logarithms where it ends in softmax.
         thumbnails: a thumbnail for every node.
         outputs: outputs of those nodes that were kept, float32 with the batch first.
         arguments: by the address of a node, the arguments of its operation by name, with tensors as they were before
@@ -91,9 +91,14 @@ class Player:
                 numbers = result.outputs[node.id] = _released(first.outputs[position][node.output])
                 result.thumbnails[node.id] = thumbnail(to_view(numbers, node.layout))
         result.arguments = self._named(record, {position: first.arguments[position] for position in self._at})
-        result.logits = result.outputs[self.graph.output].flatten()
+        result.logits = self._logits(result)
         if torch.isfinite(result.logits).all():  # otherwise whoever asks for it is told why there is none
             self._results[key, ()] = result
+
+    def _logits(self, result: Result) -> Tensor:
+        """Return the logits (K,); of a network that ends in softmax the logarithms, whose softmax are its outputs."""
+        outputs = result.outputs[self.graph.output].flatten()
+        return outputs.clamp(min=torch.finfo(outputs.dtype).tiny).log() if self.graph.gives_probabilities else outputs
 
     def result(
         self, key: object, image: Tensor, changes: Sequence[Change] = (), *, outputs: Iterable[str] = (),
@@ -144,7 +149,7 @@ class Player:
         result.arguments |= self._named(record, witness.arguments)
         result.thumbnails |= witness.thumbnails
         result.bytes += witness.bytes
-        result.logits = result.outputs[self.graph.output].flatten()
+        result.logits = self._logits(result)
         if not torch.isfinite(result.logits).all():
             if changes:
                 raise ModelError(

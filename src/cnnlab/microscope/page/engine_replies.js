@@ -54,7 +54,15 @@ export function engine_replies({ programs, image: stored_image, opened }) {
     return step;
   }
 
-  const answer = (scene) => answer_of(pass(scene).get(program_of(scene).output).data, opened.classes);
+  function logits_of(scene) {
+    const id = program_of(scene).output, outputs = pass(scene).get(id).data;
+    let last = step_of(scene, id);
+    while (last.op === "move" && last.input !== "input") last = step_of(scene, last.input);
+    if (last.op !== "softmax" || last.log) return outputs;
+    return outputs.map((share) => Math.log(Math.max(share, 2 ** -126))); // the softmax of these are the outputs
+  }
+
+  const answer = (scene) => answer_of(logits_of(scene), opened.classes);
 
   const replies = {
     image: ({ image }) => image_of(image),
