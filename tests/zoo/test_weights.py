@@ -106,7 +106,7 @@ def test_weights_of_another_network_give_a_short_message(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("weights", ["weights.bin", "imagenette", ""])
 def test_other_strings_say_what_is_accepted(weights: str) -> None:
-    with pytest.raises(ModelError, match=r"\.safetensors file or of a state dict"):
+    with pytest.raises(ModelError, match=r"\.safetensors file, of a state dict"):
         create_model("mlp", weights=weights)
 
 
