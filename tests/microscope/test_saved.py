@@ -59,6 +59,14 @@ def everything() -> Microscope:
     return open_microscope(Everything().eval(), [torch.randn(3, 33, 33), torch.randn(3, 33, 33)])
 
 
+@pytest.fixture(scope="module")
+def shares() -> Microscope:
+    """A network that ends in softmax, with a move after it."""
+    torch.manual_seed(0)
+    end = (nn.Flatten(), nn.Linear(4 * 14 * 14, 5), nn.Softmax(1), nn.Unflatten(1, (5, 1)), nn.Flatten())
+    return open_microscope(nn.Sequential(nn.Conv2d(3, 4, 3), *end).eval(), [torch.randn(3, 16, 16)])
+
+
 @pytest.mark.parametrize("shapes", [[(3, 32, 20)], [(3, 24, 24), (3, 20, 24)], [(2, 24, 24)]])
 def test_images_that_the_page_cannot_take_are_recorded(shapes: list[tuple[int, ...]], tmp_path: Path) -> None:
     pool = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
@@ -339,12 +347,12 @@ def requests_of(microscope: Microscope, every: int) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "every"), [("everything", 1), ("lenet", 1), ("resnet20", 9)])
+@pytest.mark.parametrize(("name", "every"), [("everything", 1), ("lenet", 1), ("shares", 1), ("resnet20", 9)])
 def test_the_page_computes_what_python_computes(
     name: str, every: int, browser: Any, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     torch.manual_seed(0)
-    fixture = name in ("everything", "lenet")
+    fixture = name in ("everything", "lenet", "shares")
     microscope = request.getfixturevalue(name) if fixture else open_microscope(name, random=True)
     page = SavedPage(browser, microscope, tmp_path / "page.html")
     for one in requests_of(microscope, every):
