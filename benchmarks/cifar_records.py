@@ -10,7 +10,8 @@ The methods and every number of theirs are kept: network, initialisation, augmen
 test-time augmentation. What differs is what the device asks for: bf16 autocast with channels_last where bf16 is fast
 and fp32 elsewhere, instead of fp16 on a GPU, and no compilation, whose time they do not count either.
 
-:func:`train` is a generator of the seconds and the accuracies; ``benchmarks/speed.py`` runs it beside cnnlab's recipe.
+:func:`train` is a generator of the seconds and the accuracies; ``benchmarks/speed_cifar.py`` runs it beside cnnlab's
+recipe.
 """
 
 from __future__ import annotations

@@ -12,7 +12,16 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-from benchmarks import caffe_squeezenet, imagenet_photos, kaggle_csv, minutes, style, train_loop, trained_weights
+from benchmarks import (
+    caffe_squeezenet,
+    imagenet_photos,
+    kaggle_csv,
+    minutes,
+    speed_cifar,
+    style,
+    train_loop,
+    trained_weights,
+)
 from benchmarks import gans as gans_benchmark
 from benchmarks import zoo as zoo_benchmark
 from cnnlab.data import ArraySplit, load_data
@@ -252,6 +261,24 @@ def test_a_network_that_was_not_trained_again_keeps_its_row(tmp_path: Path, monk
         ("nin", "– |"),
     ]
     assert "Steps timed on: c." in page
+
+
+def test_times_to_94_percent_are_compared() -> None:
+    def run(training: str, seconds: float, accuracy: float) -> dict[str, object]:
+        accuracies = dict.fromkeys(("accuracy", "accuracy_originals", "accuracy_tta_originals"), accuracy - 0.01)
+        facts = {"machine": "m", "versions": "v", "date": "2026-01-01", "precision": "bf16", "originals": 9980}
+        return {"training": training, "seconds": seconds, "share": 0.5, "accuracy_tta": accuracy, **accuracies, **facts}
+
+    runs = [run("speed-cifar10", seconds, accuracy) for seconds, accuracy in [(100, 0.941), (110, 0.943), (120, 0.942)]]
+    runs += [run("airbench94", 200, 0.94), run("airbench94", 240, 0.94)]
+    ours, port = speed_cifar.summarise_runs(runs)
+    assert (ours["seconds"], ours["ratio"], port["ratio"]) == (110, 1.0, 0.5)
+    t = 0.002 / (0.001 / 3**0.5)  # with two degrees of freedom P(T > t) = 1/2 - t / (2 sqrt(2 + t^2))
+    assert ours["p"] == pytest.approx(0.5 - t / (2 * (2 + t**2) ** 0.5))
+    assert "p" not in port  # no spread, no test
+    text = speed_cifar.page([ours, port], runs)
+    assert "| airbench94 | 220 ± 28 | 0.50 | 93.00 ± 0.00 | 94.00 ± 0.00 |  | 50% | 2 |" in text
+    assert "Without the 20 test images that are JPEGs" in text
 
 
 def test_budgets_in_seconds_are_written_down() -> None:

@@ -142,14 +142,19 @@ def measure_machine(
     )
 
 
+def matrix_product_speed(device: torch.device, dtype: torch.dtype, seconds: float) -> float:
+    """Return the floating-point operations per second of a product of two square matrices, timed for some seconds."""
+    side = 2048 if device.type == "cpu" else 8192
+    left, right = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
+    taken = statistics.median(time_calls(lambda: left @ right, device, seconds, least=3))
+    return 2.0 * side**3 / taken
+
+
 def _hardware(device: torch.device, seconds: float, begins: Callable[[str], None]) -> Iterator[Speed]:
     """Yield the speed of matrix products, and of memory."""
-    side = 2048 if device.type == "cpu" else 8192
     for dtype, word in ((torch.float32, "fp32"), (torch.bfloat16, "bf16"))[: 1 + has_fast_bf16(device)]:
         begins(f"matrix product {word}")
-        left, right = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
-        taken = statistics.median(time_calls(lambda a=left, b=right: a @ b, device, seconds, least=3))  # type: ignore[misc]
-        yield Speed(f"matrix product {word}", 2 * side**3 / taken / 1e9, "GFLOP/s")
+        yield Speed(f"matrix product {word}", matrix_product_speed(device, dtype, seconds) / 1e9, "GFLOP/s")
     begins("memory")
     source = torch.zeros(64 << 20, device=device)  # 256 MiB, more than any cache holds
     target = torch.empty_like(source)
