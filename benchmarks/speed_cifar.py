@@ -195,9 +195,10 @@ def page(rows: Sequence[Result], runs: Sequence[Result]) -> str:
             "# To 94 % of CIFAR-10",
             "",
             "The recipe `speed-cifar10` beside ports of the fastest public trainings, in turns on one machine. Ours in "
-            "its time: our seconds as a share of theirs. p: of a mean below 94 % with test-time augmentation (one-sided "
-            "t test). GEMM: the arithmetic as a share of what a matrix product of the same type reaches. mean ± standard "
-            "deviation over n seeds. Made by `python benchmarks/speed_cifar.py`, whose text says what is timed.",
+            "its time: our seconds as a share of theirs. p: of a mean below 94 % with test-time augmentation "
+            "(one-sided t test). GEMM: the arithmetic as a share of what a matrix product of the same type reaches. "
+            "mean ± standard deviation over n seeds. Made by `python benchmarks/speed_cifar.py`, whose text says what "
+            "is timed.",
             "",
             *lines,
             "",
