@@ -10,9 +10,7 @@ import typer
 _DEVICE = typer.Option(help="auto, cpu, cuda, cuda:N or mps.")
 _SEED = typer.Option(min=0, help="Seed of everything random: the same seed gives the same result.")
 
-Network = Annotated[
-    str, typer.Argument(metavar="RUN|MODEL", help="Folder of a run, or a network, for its public ImageNet weights.")
-]
+Network = Annotated[str, typer.Argument(metavar="RUN|MODEL", help="Folder of a run, or a network with known weights.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, such as runs/lenet5-mnist5k-1.")]
 DataName = Annotated[str, typer.Argument(metavar="DATA", help="Data set, folder of photos, or CSV file.")]
 Photo = Annotated[Path, typer.Argument(metavar="PHOTO", help="A photo.")]

@@ -32,7 +32,7 @@ def look(
         str,
         typer.Argument(
             metavar="RUN|MODEL|SCRIPT.py:make_model",
-            help="Run folder, network (with its public ImageNet weights), or function in a script.",
+            help="Run folder, network (with its public weights, or those in cnnlab), or function in a script.",
         ),
     ],
     photos: Annotated[

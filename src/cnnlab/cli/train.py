@@ -54,7 +54,8 @@ def train(
     label_column: LabelColumn = None,
     file_column: FileColumn = None,
     weights: Annotated[
-        str | None, typer.Option(help="Start from these: imagenet, a weights file, or the folder of a run.")
+        str | None,
+        typer.Option(help="Start from these: imagenet, cifar10, mnist, a weights file, or the folder of a run."),
     ] = None,
     freeze: Annotated[
         str | None, typer.Option(help="backbone: train the last layer only; or the last stage to freeze.")

@@ -146,8 +146,9 @@ class Loader:
         Args:
             epoch: number of the epoch, from 0.
             start_step: number of steps to leave out.
-            side: function from the number of a step to the side in pixels to which its images are resized, or to None
-                for their own; it is asked when the batch is due.
+            side: function from the step within the epoch, from 0, to the side in pixels to which the augmented and
+                normalised images are resized; it returns None to leave their size. It is called when the batch is about
+                to be yielded, not when its decoding starts.
 
         A process that has no image of the last batch of an unshuffled epoch gets one batch less.
 

@@ -56,11 +56,12 @@ def evaluate(
 
 
 class Views(nn.Module):
-    """A network with test-time augmentation: unsure answers are the mean of six views of the image.
+    """A network with test-time augmentation of unsure answers.
 
-    The views are the image and its mirror image, in place and shifted by a pixel along a diagonal to either side; the
-    mirrored border fills the gap. Those in place count twice (Jordan 2024, https://arxiv.org/abs/2404.00498, section
-    3.5).
+    Where the largest softmax probability is below ``below``, the logits are the weighted mean of those of six views:
+    the image and its mirror image, each unshifted (weight 1/4) and shifted by one pixel down-right and up-left (1/8),
+    with reflected borders. The views and weights are those of Jordan 2024 (https://arxiv.org/abs/2404.00498, section
+    3.5), who uses them for every image.
 
     Args:
         model: the network.

@@ -108,7 +108,9 @@ class Recipe(Settings):
 
     # What it starts from, and what of it is trained
     weights: str | None = Field(
-        None, description="weights to start from: imagenet, a weights file, or the folder of a run; null: random ones"
+        None,
+        description="weights to start from: imagenet, cifar10 or mnist (those that come with cnnlab), a weights file, "
+        "or the folder of a run; null: random ones",
     )
     head: Literal["reset", "keep"] = Field(
         "reset", description="last layer of the weights: start anew, or keep (for the same classes)"
@@ -141,10 +143,12 @@ class Recipe(Settings):
     accumulate: int = Field(1, ge=1, description="parts that a batch is split into to save memory; same gradient")
     optimizer: str = Field("adamw", description=f"update rule: {', '.join(OPTIMIZERS)}")
     lr: float = Field(1e-3, gt=0, description="peak learning rate")
-    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd and rmsprop")
-    nesterov: bool = Field(True, description="Nesterov momentum (sgd)")
-    betas: tuple[Decay, Decay] = Field((0.9, 0.999), description="decay rates of the two moments of adam and adamw")
-    weight_decay: float = Field(0.0, ge=0, description="L2 penalty (decoupled for adamw)")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd, rmsprop and muon")
+    nesterov: bool = Field(True, description="Nesterov momentum (sgd, muon)")
+    betas: tuple[Decay, Decay] = Field(
+        (0.9, 0.999), description="decay rates of the two moments of adam, adamw and muon"
+    )
+    weight_decay: float = Field(0.0, ge=0, description="L2 penalty (decoupled for adamw and muon)")
     decay_all: bool = Field(False, description="weight decay of biases and normalisation parameters too")
     schedule: str = Field("onecycle", description=f"learning rate over the run: {', '.join(SCHEDULES)}")
     warmup_epochs: float = Field(
@@ -166,13 +170,15 @@ class Recipe(Settings):
     clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0 is off")
     early_stopping: int = Field(0, ge=0, description="epochs without improvement before the run stops; 0: off")
     augment: Augment = Field(default_factory=Augment, description="random changes to the training images")
-    evaluate_every: int = Field(1, ge=1, description="epochs from one evaluation to the next; the last is evaluated")
+    evaluate_every: int = Field(
+        1, ge=1, description="epochs from one evaluation to the next; the last epoch is always evaluated"
+    )
     tta: float = Field(
         0.0,
         ge=0,
         le=1,
         description="probability of the answer below which a test image is also looked at mirrored and shifted by a "
-        "pixel, for a second accuracy, with test-time augmentation; 0: off, 1: all of them",
+        "pixel, for a second accuracy, with test-time augmentation; 0: off, 1: for nearly all",
     )
     stopped_at: int | None = Field(None, ge=1, description="epochs after which an extended run had stopped early")
     extensions: tuple[Extension, ...] = Field((), description="epochs added later by `cnnlab extend`")

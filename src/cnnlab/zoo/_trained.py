@@ -1,8 +1,8 @@
-"""Weights that come with the package: small networks, trained with its own recipes, in 16 bits.
+"""Weights that come with the package: small networks, trained with recipes of cnnlab and stored in float16.
 
 Each is a folder ``trained/NETWORK-DATA`` with ``model.safetensors`` and ``model.json``, which
-``benchmarks/trained_weights.py`` makes from a run. The name of the data stands for them, as in
-``create_model("resnet20", weights="cifar10")``.
+``benchmarks/trained_weights.py`` makes from a run. ``weights`` takes the name of the data set that they were
+trained on, as in ``create_model("resnet20", weights="cifar10")``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def is_trained_data(weights: str | os.PathLike[str] | None) -> bool:
 
 
 def located_weights(network: str, weights: str | os.PathLike[str]) -> str | os.PathLike[str]:
-    """Return the folder of the weights that the name of data stands for; other weights as they are given.
+    """Return the folder of the packaged weights if ``weights`` names a data set, and ``weights`` unchanged otherwise.
 
     Raises:
         ModelError: there are weights that were trained on these data, but not of this network.
@@ -43,7 +43,7 @@ def located_weights(network: str, weights: str | os.PathLike[str]) -> str | os.P
     if weights not in by_data:
         others = [name for name, sets in trained_networks().items() if weights in sets]
         raise ModelError(
-            f"No weights of {network} for {weights} come with cnnlab; there are some of {', '.join(others)}. A folder "
-            f"of that name is given as ./{weights}."
+            f"No weights of {network} for {weights} come with cnnlab; there are some of {', '.join(others)}. To "
+            f"load a folder called {weights}, write ./{weights}."
         )
     return by_data[str(weights)]

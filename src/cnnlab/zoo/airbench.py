@@ -3,11 +3,12 @@
 Keller Jordan: 94% on CIFAR-10 in 3.29 seconds on a single GPU. 2024. https://arxiv.org/abs/2404.00498
 
 Introduced by it, after trainings by David Page (2018) and tysam-code (2023): a first layer of whitening filters that
-stay as they are; convolutions that begin as the identity; logits that are scaled down; mirroring every other epoch.
+stay as they are; convolutions that begin as the identity; logits that are scaled down. Its training alternates each
+image between original and mirrored from epoch to epoch.
 Reported: 94.01 % of the CIFAR-10 test images after 9.9 epochs, 3.29 s of an A100, with test-time augmentation.
 
-Deviations: the last pooling takes the maximum of each map whatever its size, which is the same for 32x32 images, so
-that the first epochs may see smaller ones.
+Deviations: the last pooling is global max pooling instead of a 3x3 window: the same for 32x32 images, but it also takes
+smaller ones, as in the first epochs with ``image_sizes``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from cnnlab.zoo._network import Network
 from cnnlab.zoo._registry import Width, register_model
 
 WHITENING_EPS = 5e-4
-"""What is added to each variance, so that directions which images hardly use are not blown up."""
+"""What is added to each variance, so that directions of little variance are not amplified."""
 
 
 class IdentityConv(nn.Conv2d):
@@ -94,8 +95,9 @@ class Airbench(Network):
     def start_from(self, images: Tensor) -> None:
         """Make the first layer whiten the windows of 2x2 pixels of ``images`` (section 3.2).
 
-        Its filters are the eigenvectors of the covariance of the windows, each divided by the standard deviation along
-        it, and their negatives: the outputs are uncorrelated and of variance 1.
+        The first half of the filters are the eigenvectors of the second-moment matrix of the windows (about their
+        covariance, since the images are normalised), each divided by sqrt(eigenvalue + ``WHITENING_EPS``); the second
+        half are their negatives. The outputs of the first half are uncorrelated, with a variance near 1.
 
         Args:
             images: normalised images (N, C, H, W) float32.
@@ -135,8 +137,9 @@ def airbench(
 ) -> Airbench:
     """The network of the fastest trainings on CIFAR-10 (Jordan 2024).
 
-    ``widths``: channels of the three blocks, the first not less than the eight times ``in_channels`` of the first
-    layer. ``scale``: factor of the logits. Images of 9x9 pixels and more; the weights do not depend on their size. The
-    first layer is not trained; :meth:`Airbench.start_from` computes it from images, which a training does by itself.
+    ``widths``: channels of the three blocks; one that is narrower than its input, which in the first block has eight
+    times ``in_channels``, starts as the identity for its first channels only. ``scale``: factor of the logits. Images
+    of 9x9 pixels and more; the weights do not depend on their size. The first layer is not trained;
+    :meth:`Airbench.start_from` computes it from images, which a training does by itself.
     """
     return Airbench(num_classes, in_channels, widths, scale)
