@@ -39,8 +39,8 @@ from cnnlab.runs import open_run
 ROOT = Path(__file__).parents[1]
 TRAININGS = {
     "mnist": [
-        "convnet", "--data", "mnist", "model_options.widths=[16,32,64]", "optimizer=muon", "lr=0.02", "weight_decay=0.1",
-        "batch_size=250", "schedule=onecycle", "warmup_fraction=0.1", "augment.crop=2",
+        "convnet", "--data", "mnist", "model_options.widths=[16,32,64]", "optimizer=muon", "lr=0.02",
+        "weight_decay=0.1", "batch_size=250", "schedule=onecycle", "warmup_fraction=0.1", "augment.crop=2",
     ],
     "cifar10": ["--recipe", "speed-cifar10", "tta=0"],
 }  # fmt: skip

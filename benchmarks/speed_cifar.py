@@ -44,7 +44,7 @@ import cnnlab  # noqa: E402
 from benchmarks import cifar_records  # noqa: E402
 from cnnlab.advisor.machine import matrix_product_speed  # noqa: E402
 from cnnlab.data import ImageData, load_data  # noqa: E402
-from cnnlab.hardware import choose_device, device_name, has_fast_bf16  # noqa: E402
+from cnnlab.hardware import choose_device, device_name, has_fast_bf16, keep_freed_memory  # noqa: E402
 from cnnlab.training import Finished, fit, load_recipe  # noqa: E402
 from cnnlab.training.evaluation import Views, evaluate  # noqa: E402
 from cnnlab.training.session import evaluation_loader  # noqa: E402
@@ -79,6 +79,7 @@ def approximate(data_dir: Path | None) -> list[int]:
 
 def train_recipe(data: ImageData, seed: int, changes: Sequence[str], device: str) -> Result:
     """Train the recipe once."""
+    keep_freed_memory()  # as in the command line
     recipe = load_recipe(RECIPE).with_overrides([*changes, f"seed={seed}", f"device={device}"])
     start = time.perf_counter()
     *_, finished = fit(recipe, data=data)

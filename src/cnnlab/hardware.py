@@ -123,7 +123,8 @@ def keep_freed_memory() -> None:
 
     By default glibc gives the memory of tensors above 32 MiB back to the system, which clears it, page by page, when
     the next tensor asks for it: 2 to 20 % of the time of training steps on a CPU (``results/LOG.md``). A training takes
-    up to a tenth more memory at its peak. Who has set glibc's own variables is left alone.
+    up to a tenth more memory at its peak. A process that goes on to networks of other sizes keeps far more, so the
+    command line calls this, and no function of the library does. Who has set glibc's own variables is left alone.
     """
     if any(name.startswith("MALLOC_") for name in os.environ) or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
         return

@@ -176,7 +176,7 @@ def main(arguments: list[str]) -> None:
     """Do the job that the first argument describes in JSON, and print the answer as the last line of stdout."""
     job = json.loads(arguments[0])
     torch.set_num_threads(job["threads"])
-    keep_freed_memory()  # as in training
+    keep_freed_memory()  # as in the command line
     try:
         recipe, classes = Recipe.make(job["recipe"]), job["classes"]
         answer = _speed(recipe, classes, job["seconds"]) if job["what"] == "speed" else _memory(recipe, classes)

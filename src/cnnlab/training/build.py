@@ -12,7 +12,7 @@ from torch import nn
 
 from cnnlab.data import ImageData, Loader, Preprocess, channel_statistics, load_data
 from cnnlab.errors import DataError, RecipeError, TrainingError, UsageError
-from cnnlab.hardware import Precision, choose_device, keep_freed_memory
+from cnnlab.hardware import Precision, choose_device
 from cnnlab.tracing.hooks import evaluating
 from cnnlab.training import distributed
 from cnnlab.training.clock import Clock
@@ -124,8 +124,6 @@ def _own_clock(recipe: Recipe) -> Clock | None:
 def start_device(recipe: Recipe) -> torch.device:
     """Return the device of this process, and join the other processes if there are any."""
     device = distributed.local_device(choose_device(recipe.device))
-    if device.type == "cpu":
-        keep_freed_memory()
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # shapes do not change: the fastest convolution is looked for once
         torch.set_float32_matmul_precision("high")  # TF32 where the run is in fp32
