@@ -137,10 +137,9 @@ def test_stopped_and_resumed(tmp_path: Path, bars_data: ImageData) -> None:
         pass
     assert recorder.interrupted
     run = open_run(tmp_path / "run")
-    start = time.perf_counter()
     *_, finished = Recorder(run=run).record(resume(run, data=bars_data))
     assert finished.reason == "completed"
-    assert time.perf_counter() - start < 1.5
+    assert finished.seconds < 2.4  # 1.8 in all; without the time before the stop it would be 2.7
 
 
 def test_evaluations_that_take_too_long_are_left_out(bars_data: ImageData) -> None:
