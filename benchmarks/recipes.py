@@ -62,7 +62,8 @@ def one_run(
         recorder, events = Recorder(path), fit(recipe)
     for event in recorder.record(events):
         if isinstance(event, EpochDone):
-            reached = f"{event.split} {event.val_accuracy:.2%}, {event.seconds:.1f} s"
+            reached = f"{event.split} {event.val_accuracy:.2%}, " if event.split else ""
+            reached += f"{event.seconds:.1f} s"
             print(f"{name} seed {seed} epoch {event.epoch}: {reached}", flush=True)
     assert recorder.run is not None
     return open_run(recorder.run.path)
