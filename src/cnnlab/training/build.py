@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from cnnlab.data import ImageData, Loader, Preprocess, channel_statistics, load_data
-from cnnlab.errors import DataError, RecipeError, TrainingError, UsageError
+from cnnlab.errors import DataError, TrainingError, UsageError
 from cnnlab.hardware import Precision, choose_device
-from cnnlab.tracing.hooks import evaluating
 from cnnlab.training import distributed
+from cnnlab.training.checks import check_batch_size, check_kept_head, check_sizes
 from cnnlab.training.clock import Clock
 from cnnlab.training.feature_cache import plan_cache
 from cnnlab.training.notes import data_notes, device_note, freeze_notes, network_notes, processes_notes
@@ -29,11 +29,8 @@ from cnnlab.training.transfer import Freeze, layer_factors, make_freeze
 from cnnlab.zoo import (
     Network,
     create_model,
-    imagenet_classes,
-    located_weights,
     model_options,
     models,
-    weights_facts,
     weights_preprocess,
 )
 
@@ -253,7 +250,7 @@ def _precision(recipe: Recipe, model: Network, shape: Shape, classes: int, clock
 
 def _build_model(recipe: Recipe, data: ImageData, shape: Shape, device: torch.device, load_weights: bool) -> Network:
     if load_weights:
-        _check_kept_head(recipe, data)
+        check_kept_head(recipe, data)
     arch = {
         "name": recipe.model,
         "num_classes": len(data.classes),
@@ -280,21 +277,6 @@ def begin_network(recipe: Recipe, arch: Mapping[str, Any], device: torch.device,
         return create_model(**arch, weights=weights, head=head if weights else None)
 
 
-def _check_sizes(recipe: Recipe, model: Network, shape: Shape) -> None:
-    """Refuse sizes of the training images that the network does not take."""
-    device = next(model.parameters()).device
-    for size in sorted(set(recipe.image_sizes)):
-        try:
-            with evaluating(model), torch.no_grad():
-                model(torch.zeros(1, shape[0], size, size, device=device))
-        except (RuntimeError, ValueError):
-            least = models.get(recipe.model).facts.min_size
-            takes = f"images of {least} pixels and more" if size < least else f"images of {shape[1]} pixels only"
-            raise TrainingError(
-                f"image_sizes: {recipe.model} here takes {takes}, not of {size}. Leave {size} out."
-            ) from None
-
-
 def _start_from_images(model: Network, data: ImageData, preprocess: Preprocess, device: torch.device) -> None:
     """Compute the first weights that depend on the training images, for networks that have such."""
     if model.first_images:
@@ -304,46 +286,14 @@ def _start_from_images(model: Network, data: ImageData, preprocess: Preprocess, 
         model.start_from(images.to(device))
 
 
-def _check_kept_head(recipe: Recipe, data: ImageData) -> None:
-    """Refuse to keep a last layer whose outputs mean other classes, where it is known what they mean."""
-    if recipe.weights is None or recipe.head == "reset":
-        return
-    if recipe.weights == "imagenet":
-        classes = imagenet_classes()
-    else:
-        classes = weights_facts(located_weights(models.get(recipe.model).name, recipe.weights)).get(
-            "classes", data.classes
-        )
-    if list(classes) != list(data.classes):
-        raise RecipeError(
-            f"head=keep: the weights tell apart {_few(classes)}, and {data.name} has {_few(data.classes)}. "
-            "Their last layer is of use for the same classes in the same order only; set head=reset."
-        )
-
-
-def _few(names: list[str]) -> str:
-    return f"{len(names)} classes ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-
-
 def _frozen(recipe: Recipe, model: Network, shape: Shape) -> Freeze | None:
     """Freeze the part of the network that the recipe names, and return it; None where nothing is frozen."""
     freeze = make_freeze(recipe, model, shape)
     if freeze:
         freeze.apply(model)
-    _check_batch_size(recipe, model, freeze)
-    _check_sizes(recipe, model, shape)
+    check_batch_size(recipe, model, freeze)
+    check_sizes(recipe, model, shape)
     return freeze
-
-
-def _check_batch_size(recipe: Recipe, model: nn.Module, freeze: Freeze | None) -> None:
-    frozen = set(freeze.evaluating) if freeze and not recipe.unfreeze_at else set()
-    normalised = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules() if m not in frozen)
-    least = 2 if recipe.sync_batchnorm else 2 * distributed.world()
-    if normalised and recipe.batch_size < least:
-        raise TrainingError(
-            f"{recipe.model} has BatchNorm, which cannot learn from single images: batch_size={recipe.batch_size} "
-            f"over {distributed.world()} process(es). Set batch_size={least} or more."
-        )
 
 
 def _criterion(recipe: Recipe, data: ImageData) -> nn.CrossEntropyLoss:
