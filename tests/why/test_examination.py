@@ -39,6 +39,14 @@ def test_a_planted_bug_is_named_first(tmp_path: Path, kind: str, old: str, new: 
     assert first.numbers
 
 
+@pytest.mark.parametrize(("decay", "alarms"), [(0.3, []), (3, ["weight decay too strong"])])
+def test_muon_takes_more_weight_decay_than_adamw(tmp_path: Path, decay: float, alarms: list[str]) -> None:
+    recipe = tmp_path / "muon.yaml"
+    settings = "epochs: 1\noptimizer: muon\nlr: 0.03\nval_fraction: 0.1"
+    recipe.write_text(f"model: lenet5\ndata: mnist5k\n{settings}\nweight_decay: {decay}\n", encoding="utf-8")
+    assert [one.kind for one in examine(recipe).findings if one.severity != "note"] == alarms
+
+
 def test_numbers_are_those_of_the_data(tmp_path: Path) -> None:
     finding = diagnosis_of(tmp_path, ("(images - 0.1313) / 0.3086", "images * 255")).first
     assert finding is not None

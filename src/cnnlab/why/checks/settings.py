@@ -6,9 +6,17 @@ from collections.abc import Iterator
 
 import torch
 
+from cnnlab.training.muon import Muon
 from cnnlab.why.check import check
 from cnnlab.why.diagnosis import Finding
 from cnnlab.why.exam import Exam
+
+ADAMW_SHRINKS, MUON_SHRINKS = 0.005, 0.02
+"""The largest usual share of a weight that decoupled decay takes in a step.
+
+Weights in balance with a decay of d per step turn by about sqrt(2 d) in a step: 0.1 and 0.2 radians. The fastest public
+trainings by Muon turn the filters by 0.2 at first (https://github.com/KellerJordan/cifar10-airbench).
+"""
 
 
 @check("weight decay and momentum are usual", place=540)
@@ -17,20 +25,22 @@ def settings(exam: Exam) -> Iterator[Finding]:
     groups = exam.optimizer.param_groups
     decay = max((float(group.get("weight_decay", 0) or 0) for group in groups), default=0.0)
     rate = max((float(group["lr"]) for group in groups), default=0.0)
-    decoupled = isinstance(exam.optimizer, torch.optim.AdamW) or any(
+    muon = isinstance(exam.optimizer, Muon)
+    decoupled = isinstance(exam.optimizer, torch.optim.AdamW | Muon) or any(
         group.get("decoupled_weight_decay") for group in groups
     )
     if decay >= (0.3 if decoupled else 0.05):
         without = exam.with_change("without weight decay", _no_decay, own_step=True, clean=False)
         better = without.skill > exam.run.skill + 0.2
-        if better or (decay * rate > 0.005 if decoupled else decay >= 0.2):
+        most = MUON_SHRINKS if muon else ADAMW_SHRINKS
+        if better or (decay * rate > most if decoupled else decay >= 0.2):
             yield Finding(
                 "weight decay too strong",
                 "error" if better else "warning",
                 f"weight decay is {decay:g}; after {len(without.losses)} steps {exam.run.outcome}, "
                 "and without it "
                 f"{without.outcome}",
-                "Use 5e-4 with SGD, 0 to 1e-4 with Adam, 0.01 to 0.05 with AdamW.",
+                "Use 5e-4 with SGD, 0 to 1e-4 with Adam, 0.01 to 0.05 with AdamW, 0.01 to 0.3 with Muon.",
                 meaning="Each step pulls all weights towards zero more strongly than the loss moves them.",
                 code="torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)",
                 numbers={"weight decay": decay, "skill": exam.run.skill, "skill without": without.skill},
