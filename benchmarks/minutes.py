@@ -18,25 +18,23 @@ The settings were chosen on training images that were held out, not on test imag
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import shutil
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 
-import cnnlab
-from cnnlab.hardware import processor_name
-from cnnlab.runs import open_run
-
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import stored_runs  # noqa: E402
+from benchmarks.stored_runs import Run  # noqa: E402
+from cnnlab.runs import open_run  # noqa: E402
+
+CPU = torch.device("cpu")
 TRAININGS = {
     "mnist": [
         "convnet", "--data", "mnist", "model_options.widths=[16,32,64]", "optimizer=muon", "lr=0.02",
@@ -48,19 +46,12 @@ SECONDS = {"mnist": (10, 15, 20, 30, 60), "cifar10": (30, 60, 120, 240, 480)}
 MARKS = {"mnist": (0.99, 0.995), "cifar10": (0.9, 0.94)}
 
 
-def machine() -> str:
-    """The processor and its threads."""
-    return f"{processor_name()}, {torch.get_num_threads()} threads"
-
-
-def one_run(data: str, seconds: float, seed: int, out: Path, data_dir: Path | None) -> dict[str, Any]:
-    """Run one command, or return its stored record."""
+def one_run(data: str, seconds: float, seed: int, out: Path, data_dir: Path | None) -> Run:
+    """Run one command, or return what is stored of it."""
     folder = out / f"{data}-{seconds:g}s-seed{seed}"
-    file = folder.with_suffix(".json")
-    if file.is_file():
-        known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if known["machine"] == machine():
-            return known
+    file = out / f"{folder.name}.json"  # the name of the folder may have a point
+    if known := stored_runs.stored(file, CPU):
+        return known
     command = [sys.executable, "-m", "cnnlab", "train", *TRAININGS[data], f"seed={seed}"]
     command += ["--minutes", f"{seconds / 60}", "--out", str(folder)]
     command += [f"data_dir={data_dir / data}"] if data_dir else []
@@ -77,37 +68,31 @@ def one_run(data: str, seconds: float, seed: int, out: Path, data_dir: Path | No
         "accuracy": run.summary["accuracy"],
         "epochs": run.summary["epochs_done"],
         "precision": f"{run.recipe.precision}{' channels_last' if run.recipe.channels_last else ''}",
-        "machine": machine(),
-        "versions": f"cnnlab {cnnlab.__version__}, torch {torch.__version__}, Python {platform.python_version()}",
-        "date": datetime.now(UTC).date().isoformat(),
+        **stored_runs.origin(CPU),
     }
-    file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    stored_runs.store(file, record)
     return record
 
 
-def rows_of(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def rows_of(runs: Sequence[Run]) -> list[Run]:
     """A row for each data set and budget."""
     rows = []
     for data, seconds in sorted({(run["data"], run["seconds"]) for run in runs}):
         mine = [run for run in runs if (run["data"], run["seconds"]) == (data, seconds)]
-        row: dict[str, Any] = {"data": data, "seconds": seconds, "n": len(mine)}
-        for key in ("took", "accuracy", "epochs"):
-            values = [run[key] for run in mine]
-            row[key], row[f"{key}_std"] = statistics.mean(values), statistics.stdev(values) if len(mine) > 1 else None
+        row = {"data": data, "seconds": seconds} | stored_runs.mean_and_std(mine, ("took", "accuracy", "epochs"))
         row["off"] = max(abs(run["took"] / seconds - 1) for run in mine)
         rows.append(row)
     return rows
 
 
-def page(rows: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]]) -> str:
+def page(rows: Sequence[Run], runs: Sequence[Run]) -> str:
     """The results in Markdown."""
     lines = ["| data | budget | command took | epochs | test images right (%) | n |", "|---|---:|---:|---:|---:|---:|"]
-    for row in rows:
-        spread = "" if row["accuracy_std"] is None else f" ± {100 * row['accuracy_std']:.2f}"
-        lines.append(
-            f"| {row['data']} | {row['seconds']:g} s | {row['took']:.1f} s | {row['epochs']:.1f} "
-            f"| {100 * row['accuracy']:.2f}{spread} | {row['n']} |"
-        )
+    lines += [
+        f"| {row['data']} | {row['seconds']:g} s | {row['took']:.1f} s | {row['epochs']:.1f} "
+        f"| {stored_runs.with_spread(row, 'accuracy', scale=100)} | {row['n']} |"
+        for row in rows
+    ]
     reached = []
     for data, marks in MARKS.items():
         for mark in marks:
@@ -127,12 +112,12 @@ def page(rows: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]]) -> str:
             f"Least budget whose mean reaches {'; '.join(reached)}. The time of a command was off by "
             f"{max(row['off'] for row in rows):.1%} at most.",
             "",
-            f"Machine: {runs[0]['machine']}; {runs[0]['versions']}; {max(run['date'] for run in runs)}.",
+            stored_runs.made_on(runs),
         ]
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
+def main(arguments: Sequence[str] | None = None) -> list[Run]:
     """Run the commands, print, and write the results; return the rows of the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=list(TRAININGS), help="one data set (default: both)")
@@ -149,17 +134,9 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
             for seed in range(options.seeds):
                 run = one_run(data, seconds, seed, options.out, options.data_dir)
                 print(f"{data}, {seconds:g} s, seed {seed}: {run['accuracy']:.2%} in {run['took']:.1f} s", flush=True)
-    runs = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(options.out.glob("*.json"))]
-    runs = [run for run in runs if run["machine"] == machine()]
-    if not runs:
-        raise SystemExit(f"{options.out} has no run of this machine.")
+    runs = stored_runs.all_stored(options.out, CPU)
     rows = rows_of(runs)
-    text = page(rows, runs)
-    print(text)
-    options.results.mkdir(parents=True, exist_ok=True)
-    result = json.dumps({"rows": rows, "runs": runs}, indent=2)
-    (options.results / "minutes.json").write_text(result + "\n", encoding="utf-8")
-    (options.results / "minutes.md").write_text(text + "\n", encoding="utf-8")
+    stored_runs.write_results(options.results, "minutes", page(rows, runs), rows, runs)
     return rows
 
 

@@ -24,15 +24,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -40,23 +37,16 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-import cnnlab  # noqa: E402
-from benchmarks import cifar_records  # noqa: E402
+from benchmarks import cifar_records, stored_runs  # noqa: E402
+from benchmarks.stored_runs import Run  # noqa: E402
 from cnnlab.advisor.machine import matrix_product_speed  # noqa: E402
 from cnnlab.data import ImageData, load_data  # noqa: E402
-from cnnlab.hardware import choose_device, device_name, has_fast_bf16, keep_freed_memory  # noqa: E402
+from cnnlab.hardware import choose_device, has_fast_bf16, keep_freed_memory  # noqa: E402
 from cnnlab.training import Finished, fit, load_recipe  # noqa: E402
-from cnnlab.training.evaluation import Views, evaluate  # noqa: E402
-from cnnlab.training.session import evaluation_loader  # noqa: E402
+from cnnlab.training.loop import tta_logits  # noqa: E402
 
 RECIPE, GOAL = "speed-cifar10", 0.94
 TRAININGS = (RECIPE, *cifar_records.RECORDS)
-Result = dict[str, Any]
-
-
-def machine(device: torch.device) -> str:
-    """The device that computes, and its number of threads."""
-    return f"{device_name(device)}, {torch.get_num_threads()} threads"
 
 
 def operations(side: int) -> float:
@@ -77,7 +67,7 @@ def approximate(data_dir: Path | None) -> list[int]:
     return json.loads(file.read_text())["approximate_jpeg_images"]["test"] if data_dir and file.is_file() else []
 
 
-def train_recipe(data: ImageData, seed: int, changes: Sequence[str], device: str) -> Result:
+def train_recipe(data: ImageData, seed: int, changes: Sequence[str], device: str) -> Run:
     """Train the recipe once."""
     keep_freed_memory()  # as in the command line
     recipe = load_recipe(RECIPE).with_overrides([*changes, f"seed={seed}", f"device={device}"])
@@ -87,19 +77,18 @@ def train_recipe(data: ImageData, seed: int, changes: Sequence[str], device: str
     assert isinstance(finished, Finished)
     session = finished.session
     sizes = session.recipe.image_sizes or (32,)  # each for the same number of images
-    views = Views(session.evaluated, session.recipe.tta)  # once more, outside of the time, for each image's answer
-    loader = evaluation_loader(session, data.test)  # type: ignore[arg-type]
-    logits, labels = evaluate(views, loader, session.device, session.precision)
+    # Once more, outside of the time, for each image's answer.
+    logits = tta_logits(session, data.test, finished.logits) if session.recipe.tta else finished.logits  # type: ignore[arg-type]
     return {
         "seconds": seconds,
-        "plain": (finished.logits.argmax(1) == labels).tolist(),
-        "tta": (logits.argmax(1) == labels).tolist(),
+        "plain": (finished.logits.argmax(1) == finished.labels).tolist(),
+        "tta": (logits.argmax(1) == finished.labels).tolist(),
         "operations": statistics.mean(map(operations, sizes)) * session.recipe.epochs * len(data.train),
         "precision": session.precision.label,
     }
 
 
-def train_port(name: str, data: ImageData, seed: int, device: torch.device) -> Result:
+def train_port(name: str, data: ImageData, seed: int, device: torch.device) -> Run:
     """Train a port once."""
     torch.manual_seed(seed)
     bf16 = has_fast_bf16(device)
@@ -120,7 +109,7 @@ def train_port(name: str, data: ImageData, seed: int, device: torch.device) -> R
     }
 
 
-def one_run(name: str, seed: int, options: argparse.Namespace) -> Result:
+def one_run(name: str, seed: int, options: argparse.Namespace) -> Run:
     """Train once in this process, and add what belongs to the run."""
     device = choose_device(options.device)
     data = load_data("cifar10", data_dir=options.data_dir)
@@ -144,13 +133,11 @@ def one_run(name: str, seed: int, options: argparse.Namespace) -> Result:
         "originals": len(kept),
         "gemm": gemm,
         "share": run["operations"] / run["seconds"] / gemm,
-        "machine": machine(device),
-        "versions": f"cnnlab {cnnlab.__version__}, torch {torch.__version__}, Python {platform.python_version()}",
-        "date": datetime.now(UTC).date().isoformat(),
+        **stored_runs.origin(device),
     }
 
 
-def summarise_runs(runs: Sequence[Result]) -> list[Result]:
+def summarise_runs(runs: Sequence[Run]) -> list[Run]:
     """A row for each training: its times, its accuracies, and p of the hypothesis that their mean is below the goal."""
     from scipy import stats
 
@@ -159,10 +146,8 @@ def summarise_runs(runs: Sequence[Result]) -> list[Result]:
         mine = [run for run in runs if run["training"] == name]
         if not mine:
             continue
-        row: Result = {"training": name, "n": len(mine), "precision": mine[0]["precision"]}
-        for key in ("seconds", "share", *(key for key in mine[0] if key.startswith("accuracy"))):
-            values = [run[key] for run in mine]
-            row[key], row[f"{key}_std"] = statistics.mean(values), statistics.stdev(values) if len(mine) > 1 else None
+        keys = ("seconds", "share", *(key for key in mine[0] if key.startswith("accuracy")))
+        row = {"training": name, "precision": mine[0]["precision"]} | stored_runs.mean_and_std(mine, keys)
         accuracies = [run["accuracy_tta"] for run in mine]
         if len(set(accuracies)) > 1:
             row["p"] = float(stats.ttest_1samp(accuracies, GOAL, alternative="greater").pvalue)
@@ -173,24 +158,22 @@ def summarise_runs(runs: Sequence[Result]) -> list[Result]:
     return rows
 
 
-def page(rows: Sequence[Result], runs: Sequence[Result]) -> str:
+def page(rows: Sequence[Run], runs: Sequence[Run]) -> str:
     """The results in Markdown."""
 
-    def percent(row: Result, key: str) -> str:
-        spread = "" if row[f"{key}_std"] is None else f" ± {100 * row[f'{key}_std']:.2f}"
-        return f"{100 * row[key]:.2f}{spread}"
+    def percent(row: Run, key: str) -> str:
+        return stored_runs.with_spread(row, key, scale=100)
 
     lines = [
         "| training | seconds | ours in its time | test images (%) | with test-time augmentation (%) | p | GEMM | n |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
-        spread = "" if row["seconds_std"] is None else f" ± {row['seconds_std']:.0f}"
         ratio = f"{row['ratio']:.2f}" if row["ratio"] and row["training"] != RECIPE else ""
         p = f"{row['p']:.2g}" if "p" in row else ""
         lines.append(
-            f"| {row['training']} | {row['seconds']:.0f}{spread} | {ratio} | {percent(row, 'accuracy')} "
-            f"| {percent(row, 'accuracy_tta')} | {p} | {row['share']:.0%} | {row['n']} |"
+            f"| {row['training']} | {stored_runs.with_spread(row, 'seconds', 0)} | {ratio} "
+            f"| {percent(row, 'accuracy')} | {percent(row, 'accuracy_tta')} | {p} | {row['share']:.0%} | {row['n']} |"
         )
     left_out = 10_000 - runs[0]["originals"]
     originals = (
@@ -213,12 +196,12 @@ def page(rows: Sequence[Result], runs: Sequence[Result]) -> str:
             *lines,
             "",
             *([originals, ""] if originals else []),
-            f"Machine: {runs[0]['machine']}; {runs[0]['versions']}; {max(run['date'] for run in runs)}.",
+            stored_runs.made_on(runs),
         ]
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> list[Result]:
+def main(arguments: Sequence[str] | None = None) -> list[Run]:
     """Train, print, and write the results; return the rows of the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="runs of each training (default 5)")
@@ -236,31 +219,19 @@ def main(arguments: Sequence[str] | None = None) -> list[Result]:
     options = parser.parse_args(arguments)
     if options.run:
         name, seed = options.run
-        file = options.out / f"{name}-{seed}.json"
-        file.write_text(json.dumps(one_run(name, int(seed), options), indent=2) + "\n", encoding="utf-8")
+        stored_runs.store(options.out / f"{name}-{seed}.json", one_run(name, int(seed), options))
         return []
-    options.out.mkdir(parents=True, exist_ok=True)
-    here = machine(choose_device(options.device))
+    device = choose_device(options.device)
     for seed in range(0 if options.table else options.rounds):
         for name in options.only.split(","):
-            file = options.out / f"{name}-{seed}.json"
-            if file.is_file() and json.loads(file.read_text(encoding="utf-8"))["machine"] == here:
+            if stored_runs.stored(options.out / f"{name}-{seed}.json", device):
                 continue
             print(f"{name}, seed {seed} ...", flush=True)
             given = sys.argv[1:] if arguments is None else list(arguments)
             subprocess.run([sys.executable, __file__, *given, "--run", name, str(seed)], check=True)
-    runs = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(options.out.glob("*.json"))]
-    runs = [run for run in runs if run["machine"] == here]
-    if not runs:
-        raise SystemExit(f"{options.out} has no run of this machine.")
+    runs = stored_runs.all_stored(options.out, device)
     rows = summarise_runs(runs)
-    text = page(rows, runs)
-    print(text)
-    options.results.mkdir(parents=True, exist_ok=True)
-    (options.results / "speed_cifar.json").write_text(
-        json.dumps({"rows": rows, "runs": runs}, indent=2) + "\n", encoding="utf-8"
-    )
-    (options.results / "speed_cifar.md").write_text(text + "\n", encoding="utf-8")
+    stored_runs.write_results(options.results, "speed_cifar", page(rows, runs), rows, runs)
     return rows
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from benchmarks import (
     kaggle_csv,
     minutes,
     speed_cifar,
+    stored_runs,
     style,
     train_loop,
     trained_weights,
@@ -28,7 +30,6 @@ from cnnlab.data import ArraySplit, load_data
 from cnnlab.generate.gans import GanFolder, GanRecorder, fit_gan
 from cnnlab.runs import Run, open_classifier
 from cnnlab.training import Finished, Recipe, fit, load_recipe, prepare
-from cnnlab.training import precision as speed
 from cnnlab.zoo import create_model
 from tests.generate.gans.helpers_gans import tiny_gan
 from tests.helpers import make_bars
@@ -224,43 +225,46 @@ def test_real_weights_name_real_photos(real_data: Path, tmp_path: Path) -> None:
         assert validation.top5 >= 0.6 * validation.n, case
 
 
-@pytest.mark.slow
-def test_the_zoo_is_trained_timed_and_tabulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``mlp`` has no convolution: without bf16 in hardware there is one setting, and nothing to try."""
-    monkeypatch.setattr(speed, "has_fast_bf16", lambda device: False)
-    monkeypatch.setattr(zoo_benchmark, "RESULTS", tmp_path / "results")
-    data = make_bars(n_train=320, size=28)
-    for name in ("mlp", "lenet5"):
-        row = zoo_benchmark.train(name, data, 0.1, "cpu") | zoo_benchmark.measure_speed(name, data, "cpu")
-        assert row["speed"] > 0
-        assert (name == "mlp") <= (row["speed_setting"] == "fp32")
-        assert row["images"] == row["epochs"] * 320
-        assert 0 <= row["accuracy"] <= 100
-        (tmp_path / f"{name}.json").write_text(json.dumps(row), encoding="utf-8")
-    zoo_benchmark.write_tables(tmp_path)
-    assert (tmp_path / "results" / "zoo.md").read_text(encoding="utf-8").count("\n| `") == 2
+def test_networks_train_for_the_same_time_and_are_tabulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bars = replace(make_bars(n_train=320, size=28), name="mnist")
+    assert bars.test is not None
+    monkeypatch.setattr(zoo_benchmark, "load_data", lambda name, data_dir: bars)
+    options = ["mlp", "lenet5", "--data", "mnist", "--minutes", "0.01", "--device", "cpu", "--seeds", "2"]
+    options += ["--out", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]
+    lenet5, mlp = sorted(zoo_benchmark.main(options), key=lambda row: row["model"])
+    for row in (lenet5, mlp):
+        assert row["n"] == 2
+        assert row["image_size"] == 32
+        assert row["test_images"] == len(bars.test)
+        assert row["epochs"] == pytest.approx(row["steps"] * 64 / 320)
+        assert 0 <= row["accuracy"] <= 1
+        assert row["images_per_second"] > 0
+    text = (tmp_path / "results" / "zoo.md").read_text(encoding="utf-8")
+    assert "| `lenet5` | 1998 | 61,111 | 32 |" in text
+    before = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "runs").iterdir()}
+    (tmp_path / "runs" / "mlp-mnist-0.json").unlink()
+    assert len(zoo_benchmark.main([*options, "--table"])) == 2  # what the results have is kept
+    zoo_benchmark.main(options)  # only the run that is missing is made again
+    after = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "runs").iterdir()}
+    assert {name for name in before if after[name] != before[name]} == {"mlp-mnist-0.json"}
+    zoo_benchmark.main([*options, "--minutes", "0.02"])
+    assert all((tmp_path / "runs" / name).stat().st_mtime_ns > after[name] for name in after)
 
 
-def test_a_network_that_was_not_trained_again_keeps_its_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zoo_benchmark, "RESULTS", tmp_path / "results")
-    row = {"year": 1998, "parameters": 5, "data": "mnist", "image_size": 28, "epochs": 1, "images": 64, "seconds": 1.0}
-    row |= {"batch_size": 32, "accuracy": 50.0, "half_interval": 4.0, "n": 10, "machine": "a", "versions": "b"}
-    for first, second in (("mlp", "lenet5"), ("nin", None)):
-        out = tmp_path / first
-        out.mkdir()
-        for name in (first, second) if second else (first,):
-            (out / f"{name}.json").write_text(json.dumps({"model": name, **row}), encoding="utf-8")
-        zoo_benchmark.write_tables(out)
-    (out / "mlp.json").write_text(json.dumps({"speed": 7.0, "speed_on": {"machine": "c"}}), encoding="utf-8")
-    zoo_benchmark.write_tables(out)
-    page = (tmp_path / "results" / "zoo.md").read_text(encoding="utf-8")
-    rows = [line for line in page.splitlines() if line.startswith("| `")]
-    assert [(line.split("`")[1], line.split(" | ")[-1]) for line in rows] == [
-        ("lenet5", "– |"),
-        ("mlp", "7 |"),
-        ("nin", "– |"),
-    ]
-    assert "Steps timed on: c." in page
+def test_runs_of_another_machine_are_made_again(tmp_path: Path) -> None:
+    cpu = torch.device("cpu")
+    run = {"accuracy": 0.5, **stored_runs.origin(cpu)}
+    stored_runs.store(tmp_path / "runs" / "a.json", run)
+    stored_runs.store(tmp_path / "runs" / "b.json", run | {"machine": "another"})
+    assert stored_runs.stored(tmp_path / "runs" / "a.json", cpu) == run
+    assert stored_runs.stored(tmp_path / "runs" / "b.json", cpu) is None
+    assert stored_runs.all_stored(tmp_path / "runs", cpu) == [run]
+    with pytest.raises(SystemExit, match="no run of this machine"):
+        stored_runs.all_stored(tmp_path, cpu)
+    row = stored_runs.mean_and_std([{"accuracy": 0.5}, {"accuracy": 0.7}], ("accuracy",))
+    assert stored_runs.with_spread(row, "accuracy", 1, 100) == "60.0 ± 14.1"  # 0.2 / sqrt(2)
+    row = stored_runs.mean_and_std([{"accuracy": 0.5}], ("accuracy",))
+    assert stored_runs.with_spread(row, "accuracy", 1, 100) == "50.0"
 
 
 def test_times_to_94_percent_are_compared() -> None:

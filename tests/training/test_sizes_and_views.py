@@ -16,7 +16,9 @@ from cnnlab.data import ArraySplit, ImageData, Loader, Preprocess
 from cnnlab.errors import RecipeError, TrainingError
 from cnnlab.runs import Recorder, open_run, resume
 from cnnlab.training import EpochDone, Event, Finished, Recipe, StepDone, fit, prepare
-from cnnlab.training.evaluation import Views
+from cnnlab.training.evaluation import SixViews
+from cnnlab.training.loop import tta_logits
+from cnnlab.training.session import evaluation_loader
 from tests.helpers import make_bars, tiny_recipe
 
 
@@ -125,18 +127,24 @@ def test_views_by_hand() -> None:
     expected = (torch.tensor([0.0, 1]) + torch.tensor([2.0, 1])) / 4 + (
         2 * torch.tensor([4.0, 3]) + 2 * torch.tensor([4.0, 5])
     ) / 8
-    torch.testing.assert_close(Views(Corner(), 1.0)(image)[0], expected)
+    torch.testing.assert_close(SixViews(Corner())(image)[0], expected)
 
 
-def test_only_unsure_answers_are_looked_at_again() -> None:
-    images = torch.randn(40, 1, 4, 4) * 2
-    plain = Corner()(images).float()
-    unsure = plain.softmax(1).amax(1) < 0.7
-    assert 0 < unsure.sum() < 40
-    mixed, whole = Views(Corner(), 0.7)(images), Views(Corner(), 1.0)(images)
-    torch.testing.assert_close(mixed[~unsure], plain[~unsure])
-    torch.testing.assert_close(mixed[unsure], whole[unsure])
-    torch.testing.assert_close(Views(Corner(), 0.7)(images[:7]), mixed[:7])  # whatever images are beside it
+@pytest.mark.parametrize("below", [0.4, 0.6, 1.0])
+def test_only_unsure_answers_are_looked_at_again(below: float, bars_data: ImageData) -> None:
+    *_, finished = fit(tiny_recipe(epochs=1, tta=below), data=bars_data)
+    assert isinstance(finished, Finished)
+    session, test = finished.session, bars_data.test
+    assert test is not None
+    images = torch.cat([batch.images for batch in evaluation_loader(session, test).epoch(0)])
+    with torch.no_grad():
+        plain, mean = session.model.eval()(images), SixViews(session.model)(images)
+    unsure = plain.softmax(1).amax(1) < below
+    assert (below == 1.0) == bool(unsure.all())
+    expected = torch.where(unsure[:, None], mean, plain)
+    found = torch.from_numpy(tta_logits(session, test, finished.logits))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert finished.tta_accuracy == pytest.approx(float((expected.argmax(1) == test.labels).double().mean()))
 
 
 def test_a_training_reports_both_accuracies(tmp_path: Path, bars_data: ImageData) -> None:
@@ -149,7 +157,7 @@ def test_a_training_reports_both_accuracies(tmp_path: Path, bars_data: ImageData
     model, loader = finished.session.model.eval(), finished.session.val_loader
     assert loader is not None
     with torch.no_grad():
-        right = [Views(model, 1.0)(batch.images).argmax(1) == batch.labels for batch in loader.epoch(0)]
+        right = [SixViews(model)(batch.images).argmax(1) == batch.labels for batch in loader.epoch(0)]
     assert finished.tta_accuracy == pytest.approx(float(torch.cat(right).double().mean()))
 
 

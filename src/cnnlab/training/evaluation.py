@@ -55,32 +55,22 @@ def evaluate(
     return outputs[order].numpy(), labels[order].numpy()
 
 
-class Views(nn.Module):
-    """A network with test-time augmentation of unsure answers.
+class SixViews(nn.Module):
+    """The mean of a network's logits for six views of each image: test-time augmentation.
 
-    Where the largest softmax probability is below ``below``, the logits are the weighted mean of those of six views:
-    the image and its mirror image, each unshifted (weight 1/4) and shifted by one pixel down-right and up-left (1/8),
-    with reflected borders. The views and weights are those of Jordan 2024 (https://arxiv.org/abs/2404.00498, section
-    3.5), who uses them for every image.
+    The views are the image and its mirror image, each unshifted (weight 1/4) and shifted by one pixel down-right and
+    up-left (1/8), with reflected borders (Jordan 2024, https://arxiv.org/abs/2404.00498, section 3.5).
 
     Args:
         model: the network.
-        below: probability of the answer below which the other views are looked at.
     """
 
-    def __init__(self, model: nn.Module, below: float) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model, self.below = model, below
+        self.model = model
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the logits (N, K) float32 of images (N, C, H, W)."""
-        logits: torch.Tensor = self.model(images).float()
-        unsure = logits.softmax(1).amax(1) < self.below
-        if unsure.any():
-            logits[unsure] = self._mean_of_views(images[unsure])
-        return logits
-
-    def _mean_of_views(self, images: torch.Tensor) -> torch.Tensor:
         height, width = images.shape[-2:]
         padded = nn.functional.pad(images, (1, 1, 1, 1), "reflect")
         views = ((images, 0.25), (padded[..., :height, :width], 0.125), (padded[..., 2:, 2:], 0.125))

@@ -1,0 +1,93 @@
+"""Runs of a long benchmark that are kept one by one, so that the same command goes on where it was cut off.
+
+Each run is a JSON object in a file of its own, with the machine that made it. Only runs of one machine are compared: a
+run of another machine counts as missing, is made again and replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import cnnlab
+from cnnlab.files import replacing
+from cnnlab.hardware import device_name
+
+ROOT = Path(__file__).parents[1]
+Run = dict[str, Any]
+
+
+def machine(device: torch.device) -> str:
+    """Return the name of the device that computes, and its number of threads."""
+    return f"{device_name(device)}, {torch.get_num_threads()} threads"
+
+
+def origin(device: torch.device) -> Run:
+    """Return what every run notes: the machine, the versions and the day."""
+    return {
+        "machine": machine(device),
+        "versions": f"cnnlab {cnnlab.__version__}, torch {torch.__version__}, Python {platform.python_version()}",
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def stored(file: Path, device: torch.device) -> Run | None:
+    """Return the run in ``file``; None where there is none of this machine."""
+    if not file.is_file():
+        return None
+    run: Run = json.loads(file.read_text(encoding="utf-8"))
+    return run if run["machine"] == machine(device) else None
+
+
+def store(file: Path, run: Run) -> None:
+    """Keep a run."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as temporary:
+        temporary.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+
+
+def all_stored(folder: Path, device: torch.device) -> list[Run]:
+    """Return the runs of this machine in a folder, by the names of their files.
+
+    Raises:
+        SystemExit: there is none.
+    """
+    runs = [run for file in sorted(folder.glob("*.json")) if (run := stored(file, device))]
+    if not runs:
+        raise SystemExit(f"{folder} has no run of this machine.")
+    return runs
+
+
+def mean_and_std(runs: Sequence[Run], keys: Sequence[str]) -> Run:
+    """Return for each key the mean over the runs, and as ``KEY_std`` the standard deviation; None for one run."""
+    row: Run = {"n": len(runs)}
+    for key in keys:
+        values = [run[key] for run in runs]
+        row[key], row[f"{key}_std"] = statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None
+    return row
+
+
+def with_spread(row: Run, key: str, digits: int = 2, scale: float = 1.0) -> str:
+    """Return the mean ± standard deviation of a row as text; only the mean where there was one run."""
+    spread = "" if row[f"{key}_std"] is None else f" ± {scale * row[f'{key}_std']:.{digits}f}"
+    return f"{scale * row[key]:.{digits}f}{spread}"
+
+
+def made_on(runs: Sequence[Run]) -> str:
+    """Return the line of a page that says where and when its runs were made."""
+    return f"Machine: {runs[0]['machine']}; {runs[0]['versions']}; {max(run['date'] for run in runs)}."
+
+
+def write_results(folder: Path, name: str, text: str, rows: Sequence[Run], runs: Sequence[Run]) -> None:
+    """Print a page, and write it as ``NAME.md`` with its rows and runs in ``NAME.json``."""
+    print(text)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps({"rows": rows, "runs": runs}, indent=2) + "\n", encoding="utf-8")
+    (folder / f"{name}.md").write_text(text + "\n", encoding="utf-8")
