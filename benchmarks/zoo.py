@@ -130,10 +130,10 @@ def page(rows: Sequence[Run], runs: Sequence[Run]) -> str:
         "AdamW, one-cycle, batches of 64, shifts by up to two pixels, on CIFAR-10 mirrored images too, learning rate "
         "1e-3, or 3e-4 without normalisation. Images of 32x32 pixels, or the least that a network takes. BatchNorm "
         "statistics follow with momentum 0.1 at least: at the 0.01 of some, a training of few steps would be evaluated "
-        f"with those of the random start. Accuracy on {rows[0]['test_images']:,} test images at equal distances, mean ± standard "
-        "deviation over n seeds; chance is 10 %. Parameters are for ten classes; images/s: training steps with the "
-        "data path. It shows how well and how fast each of them learns in a short time on this machine, not what they "
-        "reach when trained fully. Made by `python benchmarks/zoo.py`.",
+        f"with those of the random start. Accuracy on {rows[0]['test_images']:,} test images at equal distances, mean "
+        "± standard deviation over n seeds; chance is 10 %. Parameters are for ten classes; images/s: training steps "
+        "with the data path. It shows how well and how fast each of them learns in a short time on this machine, not "
+        "what they reach when trained fully. Made by `python benchmarks/zoo.py`.",
     ]
     for data in dict.fromkeys(row["data"] for row in rows):
         lines += [
