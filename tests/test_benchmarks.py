@@ -18,6 +18,7 @@ from benchmarks import (
     imagenet_photos,
     kaggle_csv,
     minutes,
+    precision,
     speed_cifar,
     stored_runs,
     style,
@@ -265,6 +266,20 @@ def test_runs_of_another_machine_are_made_again(tmp_path: Path) -> None:
     assert stored_runs.with_spread(row, "accuracy", 1, 100) == "60.0 ± 14.1"  # 0.2 / sqrt(2)
     row = stored_runs.mean_and_std([{"accuracy": 0.5}], ("accuracy",))
     assert stored_runs.with_spread(row, "accuracy", 1, 100) == "50.0"
+
+
+def test_every_setting_is_timed_beside_the_chosen_one(tmp_path: Path) -> None:
+    options = ["--rounds", "1", "--batch-size", "4", "--device", "cpu"]
+    options += ["--out", str(tmp_path / "runs"), "--results", str(tmp_path)]
+    (tmp_path / "runs").mkdir()
+    (run,) = precision.main([*options, "--run", "lenet5"])
+    assert run["chosen"] in run["rates"]
+    assert {"fp32", "fp32 channels_last"} <= set(run["rates"])
+    assert run["share"] == pytest.approx(run["rates"][run["chosen"]] / max(run["rates"].values()))
+    assert precision.main([*options, "--table"]) == [run]
+    text = (tmp_path / "precision.md").read_text("utf-8")
+    assert f"| {run['chosen']} | {run['share']:.2f} |" in text
+    assert f"{int(run['share'] >= 0.95)} of 1 choices reach 95%" in text
 
 
 def test_times_to_94_percent_are_compared() -> None:

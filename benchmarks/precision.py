@@ -1,0 +1,130 @@
+"""Is the automatic choice of precision and memory layout the fastest one? Every network of the zoo, on this machine.
+
+::
+
+    python benchmarks/precision.py                      # every network, batches of 32 images of 32x32 pixels or more
+    python benchmarks/precision.py resnet20 vgg16       # only these
+    python benchmarks/precision.py --table              # only write the results, from the finished runs
+
+For each network a training chooses as it always does, by a trial of two seconds. Then a training step on a batch is
+timed in every setting in turns (fp32 and bf16, NCHW and channels_last; bf16 only where the hardware has it), each
+network in a process of its own on a machine that does nothing else. The share is the least time of all settings divided
+by that of the chosen one: 1 where the choice is the fastest, 0.95 where it is 5 % slower per image.
+
+Finished networks are kept in ``--out``, and the same command goes on where it was cut off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import itertools
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import stored_runs  # noqa: E402
+from benchmarks.stored_runs import Run  # noqa: E402
+from cnnlab.hardware import Precision, choose_device, has_fast_bf16, keep_freed_memory, time_calls  # noqa: E402
+from cnnlab.training import Recipe  # noqa: E402
+from cnnlab.training.precision import choose_precision, to_memory_format  # noqa: E402
+from cnnlab.training.step import Learner, train_step  # noqa: E402
+from cnnlab.zoo import create_model, list_models, models  # noqa: E402
+
+GOAL = 0.95
+
+
+def measure(name: str, device: torch.device, batch_size: int, rounds: int) -> Run:
+    """Let a training choose, and time the steps of all settings in turns."""
+    facts = models.get(name).facts
+    shape = (facts.in_channels, *2 * (max(32, facts.min_size),))
+    torch.manual_seed(0)
+    model = create_model(name, image_size=shape[1]).to(device)
+    recipe = Recipe(model=name, batch_size=batch_size, image_size=shape[1], device=device.type)
+    chosen = choose_precision(recipe, model, shape, facts.num_classes, device)
+    images, labels = torch.rand(batch_size, *shape, device=device), torch.arange(batch_size) % facts.num_classes
+    calls = {}
+    for bf16, last in itertools.product((False, True)[: 1 + has_fast_bf16(device)], (False, True)):
+        setting = Precision(bf16, last)
+        network = to_memory_format(copy.deepcopy(model), setting.memory_format).train()
+        loss = torch.nn.CrossEntropyLoss(reduction="sum")
+        learner = Learner(network, network, loss, None, setting, clip_norm=0.0)
+        batch = images.contiguous(memory_format=setting.memory_format), labels.to(device)
+        calls[setting.label] = lambda learner=learner, batch=batch: train_step(learner, *batch)
+    times: dict[str, list[float]] = {label: [] for label in calls}
+    for call in calls.values():
+        call()  # the first one pays for memory and the choice of kernels
+    for _, (label, call) in itertools.product(range(rounds), calls.items()):
+        times[label] += time_calls(call, device, seconds=0.3, warmup=0)
+    least = {label: min(values) for label, values in times.items()}
+    return {
+        "model": name,
+        "image_size": shape[1],
+        "batch_size": batch_size,
+        "rates": {label: batch_size / seconds for label, seconds in least.items()},
+        "chosen": chosen.label,
+        "cut_short": chosen.cut_short,
+        "share": min(least.values()) / least[chosen.label],
+        **stored_runs.origin(device),
+    }
+
+
+def page(rows: Sequence[Run]) -> str:
+    """The results in Markdown."""
+    labels = sorted({label for row in rows for label in row["rates"]})
+    good = sum(row["share"] >= GOAL for row in rows)
+    lines = [
+        "# The automatic choice of precision and memory layout",
+        "",
+        f"Training steps (images/s) on batches of {rows[0]['batch_size']} images of 32x32 pixels, or the least that a "
+        "network takes, in every setting in turns, and what a training chose by itself. Share: the chosen rate as a "
+        "share of the highest one. Made by `python benchmarks/precision.py`.",
+        "",
+        f"| network | {' | '.join(labels)} | chosen | share |",
+        f"|---|{'---:|' * len(labels)}---|---:|",
+    ]
+    for row in sorted(rows, key=lambda row: row["share"]):
+        cells = " | ".join(f"{row['rates'][label]:,.0f}" if label in row["rates"] else "–" for label in labels)
+        lines.append(f"| `{row['model']}` | {cells} | {row['chosen']} | {row['share']:.2f} |")
+    summary = f"{good} of {len(rows)} choices reach {GOAL:.0%} of the highest rate; the least share is "
+    summary += f"{min(row['share'] for row in rows):.2f}."
+    return "\n".join([*lines, "", summary, "", stored_runs.made_on(rows)])
+
+
+def main(arguments: Sequence[str] | None = None) -> list[Run]:
+    """Measure, print, and write the results; return the row of each network."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", help="which networks (default: all, small ones first)")
+    parser.add_argument("--batch-size", type=int, default=32, help="images of a step (default 32)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each setting (default 3)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
+    parser.add_argument("--out", type=Path, default=Path("precision_out"), help="folder that keeps the networks")
+    parser.add_argument("--results", type=Path, default=ROOT / "results", help="folder for the results")
+    parser.add_argument("--table", action="store_true", help="measure nothing")
+    parser.add_argument("--run", metavar="NETWORK", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    device = choose_device(options.device)
+    if options.run:
+        keep_freed_memory()  # as in the command line
+        run = measure(options.run, device, options.batch_size, options.rounds)
+        stored_runs.store(options.out / f"{options.run}.json", run)
+        return [run]
+    names = options.models or sorted(list_models(), key=lambda name: models.get(name).facts.macs)
+    for name in [] if options.table else names:
+        if not stored_runs.stored(options.out / f"{name}.json", device):
+            print(f"{name} ...", flush=True)
+            given = sys.argv[1:] if arguments is None else list(arguments)
+            subprocess.run([sys.executable, __file__, *given, "--run", name], check=True)
+    rows = stored_runs.all_stored(options.out, device)
+    stored_runs.write_results(options.results, "precision", page(rows), rows, [])
+    return rows
+
+
+if __name__ == "__main__":
+    main()
