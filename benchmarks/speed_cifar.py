@@ -28,7 +28,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,15 +49,15 @@ RECIPE, GOAL = "speed-cifar10", 0.94
 TRAININGS = (RECIPE, *cifar_records.RECORDS)
 
 
-def operations(side: int) -> float:
-    """The operations on an image of ``side`` pixels in a training step of the network, which all trainings share.
+def operations(side: int, model_options: Mapping[str, object] | None = None) -> float:
+    """The operations on an image of ``side`` pixels in a training step of the network; the ports have no options.
 
     The gradients of the frozen first layer and of the image are counted, although they are not computed: 1 % too much.
     """
     from cnnlab.tracing import summarise
     from cnnlab.zoo import create_model
 
-    summary = summarise(create_model("airbench"), torch.zeros(1, 3, side, side))
+    summary = summarise(create_model("airbench", **(model_options or {})), torch.zeros(1, 3, side, side))
     return 3 * 2 * summary.macs  # forwards, and backwards for the weights and for the inputs
 
 
@@ -76,14 +76,15 @@ def train_recipe(data: ImageData, seed: int, changes: Sequence[str], device: str
     seconds = time.perf_counter() - start
     assert isinstance(finished, Finished)
     session = finished.session
-    sizes = session.recipe.image_sizes or (32,)  # each for the same number of images
+    # Each size is used for the same number of images.
+    per_image = [operations(side, recipe.model_options) for side in session.recipe.image_sizes or (32,)]
     # Once more, outside of the time, for each image's answer.
     logits = tta_logits(session, data.test, finished.logits) if session.recipe.tta else finished.logits  # type: ignore[arg-type]
     return {
         "seconds": seconds,
         "plain": (finished.logits.argmax(1) == finished.labels).tolist(),
         "tta": (logits.argmax(1) == finished.labels).tolist(),
-        "operations": statistics.mean(map(operations, sizes)) * session.recipe.epochs * len(data.train),
+        "operations": statistics.mean(per_image) * session.recipe.epochs * len(data.train),
         "precision": session.precision.label,
     }
 
