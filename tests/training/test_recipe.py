@@ -50,6 +50,7 @@ def test_shipped_recipe_says_what_was_measured(name: str) -> None:
         ({"augment": {"flp": True}}, 'no key "augment.flp".*Did you mean "flip"'),
         ({"augment": {"crop": -1}}, "augment.crop"),
         ({"lr": -1}, "lr: .*greater than 0"),
+        ({"image_sizes": 20}, r"image_sizes: expected a list such as \[20\], got 20\."),
         ({"device": "gpu"}, 'expected auto, cpu, cuda.*got "gpu"'),
         ({"batch_size": 4, "accumulate": 8}, "accumulate=8 splits a batch of only 4"),
         ({"milestones": [0.7, 0.2]}, "rising shares"),

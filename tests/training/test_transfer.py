@@ -130,6 +130,21 @@ def test_unfrozen_after_an_epoch(bars: ImageData) -> None:
     assert seen[2] == set(before)
 
 
+@pytest.mark.parametrize("freeze", ["backbone", "stem"])
+def test_what_a_network_never_trains_stays_as_it_is(freeze: str, bars: ImageData) -> None:
+    """Whitening filters and scales of BatchNorm of ``airbench``, while the rest is frozen and after."""
+    recipe = tiny_recipe(
+        model="airbench", model_options={"widths": [8, 8, 8]}, freeze=freeze, unfreeze_at=1, epochs=2, lr=0.1
+    )
+    session = prepare(recipe, bars)
+    never = {"whiten.weight"} | {f"block{i}.{j}.weight" for i in (1, 2, 3) for j in (2, 5)}
+    before = copy.deepcopy(session.model.state_dict())
+    *_, finished = fit(recipe, session=session)
+    parameters = dict(finished.session.model.named_parameters())
+    assert {name for name, parameter in parameters.items() if not parameter.requires_grad} == never
+    assert changed(before, finished.session.model) & set(parameters) == set(parameters) - never
+
+
 def test_early_stopping_waits_until_all_was_trained(bars: ImageData) -> None:
     """With such a rate nothing improves: patience begins when the rest is unfrozen."""
     recipe = tiny_recipe(freeze="backbone", unfreeze_at=4, epochs=9, early_stopping=2, lr=1e-9, schedule="constant")

@@ -79,7 +79,7 @@ def freeze_notes(recipe: Recipe, model: Network, freeze: Freeze | None, caching:
     """Return which part of the network is frozen, and whether its outputs are computed once (``caching``)."""
     notes = []
     if freeze:
-        count = sum(p.numel() for name, p in model.named_parameters() if name not in freeze.parameters)
+        count = sum(p.numel() for p in model.parameters() if p.requires_grad)
         until = f" until epoch {recipe.unfreeze_at} is done" if recipe.unfreeze_at else ""
         notes.append(f"frozen: {recipe.freeze}{until}; {count:,} parameters are trained")
         if recipe.weights is None:

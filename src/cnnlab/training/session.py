@@ -164,8 +164,8 @@ def unfreeze_when_due(session: Session) -> None:
     at = session.recipe.unfreeze_at
     if session.freeze is None or at is None or session.epoch < at:
         return
+    session.freeze.undo(session.model)
     session.freeze = None
-    session.model.requires_grad_(True)
     session.network = session.wrapped(session.model)
     session.network.train()
 

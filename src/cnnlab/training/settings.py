@@ -145,6 +145,8 @@ class Settings(BaseModel):
             choices = first["ctx"]["expected"]
             near = did_you_mean(str(first["input"]), re.findall(r"'([^']*)'", choices))
             return f"{key}: expected {choices}, got {first['input']!r}. {near}".strip()
+        if first["type"] == "tuple_type":
+            return f"{key}: expected a list such as [{first['input']}], got {first['input']!r}."
         message = first["msg"].removeprefix("Value error, ")
         message += "" if first["type"] == "value_error" else f", got {first['input']!r}"
         message += "" if message[-1] in ".?" else "."

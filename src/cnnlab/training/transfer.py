@@ -20,13 +20,18 @@ from cnnlab.zoo import Network
 class Freeze:
     """The frozen part of a network."""
 
-    parameters: frozenset[str]  #: the names of the parameters that get no gradient
+    parameters: frozenset[str]  #: the names of the parameters that get no gradient, without those that never have one
     evaluating: tuple[nn.Module, ...]  #: the modules that stay in eval mode
 
     def apply(self, model: nn.Module) -> None:
-        """Let the frozen parameters have no gradient, and all others one."""
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(name not in self.parameters)
+        """Let the frozen parameters have no gradient."""
+        for name in self.parameters:
+            model.get_parameter(name).requires_grad_(False)
+
+    def undo(self, model: nn.Module) -> None:
+        """Let the frozen parameters have a gradient again."""
+        for name in self.parameters:
+            model.get_parameter(name).requires_grad_(True)
 
     def set_modes(self, model: nn.Module) -> None:
         """Put the network into train mode and its frozen part into eval mode."""
@@ -63,9 +68,10 @@ def make_freeze(recipe: Recipe, model: Network, input_shape: tuple[int, int, int
     """
     if recipe.freeze == "none":
         return None
+    trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     if recipe.freeze == "backbone":
         last = model.last_layer + "."
-        parameters = frozenset(name for name, _ in model.named_parameters() if not name.startswith(last))
+        parameters = frozenset(name for name in trained if not name.startswith(last))
         tail = set(trained_tail(model).modules())
         return Freeze(parameters, tuple(module for module in model.modules() if module not in tail))
     order = list(model.stages)
@@ -76,7 +82,7 @@ def make_freeze(recipe: Recipe, model: Network, input_shape: tuple[int, int, int
         )
     frozen = order[: order.index(recipe.freeze) + 1]
     stages = module_stages(model, input_shape)
-    names = frozenset(name for name, _ in model.named_parameters() if stages[name.rpartition(".")[0]] in frozen)
+    names = frozenset(name for name in trained if stages[name.rpartition(".")[0]] in frozen)
     return Freeze(names, tuple(module for name, module in model.named_modules() if stages[name] in frozen))
 
 
