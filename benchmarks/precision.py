@@ -69,6 +69,7 @@ def measure(name: str, device: torch.device, batch_size: int, rounds: int) -> Ru
         "batch_size": batch_size,
         "rates": {label: batch_size / seconds for label, seconds in least.items()},
         "chosen": chosen.label,
+        "tried": dict(chosen.measured),
         "cut_short": chosen.cut_short,
         "share": min(least.values()) / least[chosen.label],
         **stored_runs.origin(device),

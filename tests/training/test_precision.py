@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pytest
 import torch
 
 from cnnlab.hardware import Precision
 from cnnlab.training import precision
-from cnnlab.training.precision import choose_precision, saved_precision, usual_precision
+from cnnlab.training.precision import choose_precision, compare_rates, saved_precision, usual_precision
 from cnnlab.zoo import create_model
 from tests.helpers import tiny_recipe
 
@@ -21,7 +22,7 @@ def auto(**changes: object) -> object:
 
 
 def test_what_is_given_is_obeyed_without_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "training_rate", lambda *a: pytest.fail("a trial was made"))
+    monkeypatch.setattr(precision, "compare_rates", lambda *a: pytest.fail("a trial was made"))
     model = create_model("convnet", 3, 1, 8)
     for bf16 in (True, False):
         for last in (True, False):
@@ -34,6 +35,8 @@ def test_what_is_given_is_obeyed_without_a_trial(monkeypatch: pytest.MonkeyPatch
     [
         ({"fp32": 100, "fp32 channels_last": 120, "bf16 channels_last": 200}, Precision(True, True)),
         ({"fp32": 100, "fp32 channels_last": 120, "bf16 channels_last": 125}, Precision(False, True)),
+        ({"fp32": 100, "fp32 channels_last": 106, "bf16 channels_last": 108}, Precision(False, True)),
+        ({"fp32": 0, "fp32 channels_last": 10, "bf16 channels_last": 0}, Precision(False, True)),  # out of memory
         ({"fp32": 100, "fp32 channels_last": 104, "bf16 channels_last": 60}, Precision(False, False)),
     ],
 )
@@ -41,11 +44,11 @@ def test_the_fastest_wins_if_it_is_clearly_faster(
     rates: dict[str, float], expected: Precision, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precision, "has_fast_bf16", lambda device: True)
-    monkeypatch.setattr(precision, "training_rate", lambda model, choice, *rest: rates[choice.label])
+    monkeypatch.setattr(precision, "compare_rates", lambda *arguments: list(rates.values()))
     chosen = choose_precision(auto(), create_model("convnet", 3, 1, 8), (1, 8, 8), 3, CPU)
     assert (chosen.bf16, chosen.channels_last) == (expected.bf16, expected.channels_last)
     assert chosen.measured == rates
-    assert "fp32 100" in chosen.describe()
+    assert f"fp32 {rates['fp32']}" in chosen.describe()
 
 
 def test_bf16_is_not_tried_where_the_hardware_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,18 +76,44 @@ def test_a_trial_keeps_to_its_time_and_changes_nothing() -> None:
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_a_trial_that_takes_too_long_leaves_it_to_the_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
-    def slow(*arguments: object) -> float:
-        time.sleep(0.05)
-        return 1.0
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_trial_that_takes_too_long_leaves_it_to_the_hardware(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "has_fast_bf16", lambda device: fast)
+    monkeypatch.setattr(precision, "train_step", lambda *arguments: time.sleep(0.05))
+    chosen = choose_precision(auto(), create_model("convnet", 3, 1, 8), (1, 8, 8), 3, CPU, budget=0.01)
+    assert (chosen.bf16, chosen.channels_last, chosen.cut_short) == (fast, fast, True)
+    assert chosen.measured.keys() == {"fp32"}
+    assert "too long" in chosen.describe()
 
-    monkeypatch.setattr(precision, "training_rate", slow)
-    model = create_model("convnet", 3, 1, 8)
-    for fast in (True, False):
-        monkeypatch.setattr(precision, "has_fast_bf16", lambda device, fast=fast: fast)
-        chosen = choose_precision(auto(), model, (1, 8, 8), 3, CPU, budget=0.01)
-        assert (chosen.bf16, chosen.channels_last, chosen.cut_short) == (fast, fast, True)
-        assert "too long" in chosen.describe()
+
+def test_all_calls_are_compared_on_the_same_images() -> None:
+    counts: list[list[int]] = [[], [], []]
+
+    def prepared(place: int, per_image: float) -> Callable[[int], Callable[[], None]]:
+        def call_on(count: int) -> Callable[[], None]:
+            def call() -> None:
+                counts[place].append(count)
+                time.sleep(per_image * count)
+
+            return call
+
+        return call_on
+
+    rates = compare_rates([prepared(0, 2e-4), prepared(1, 1e-4), prepared(2, 4e-4)], 32, CPU, 1.0)
+    assert counts[0] == counts[1] == counts[2]  # in turns, on batches of the same sizes
+    assert counts[0][0] == 4
+    assert rates[1] > rates[0] > rates[2]
+
+
+def test_a_call_without_enough_memory_has_no_rate() -> None:
+    def greedy(count: int) -> Callable[[], None]:
+        def call() -> None:
+            raise torch.OutOfMemoryError
+
+        return call
+
+    first, second = compare_rates([greedy, lambda count: lambda: time.sleep(0.001)], 8, CPU, 0.1)
+    assert first == 0 < second
 
 
 def test_without_a_trial_the_hardware_decides(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,9 @@ been trained already. The answer is printed, saved in the run and can be overrid
 from __future__ import annotations
 
 import copy
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from cnnlab.training.recipe import Recipe
 from cnnlab.training.step import Learner, train_step
 
 # Leaving fp32 and NCHW has to be worth it: smaller gains are noise of the trial, and would differ from run to run.
-WORTHWHILE = 1.1
+WORTHWHILE = 1.05
 
 
 def choose_precision(
@@ -44,25 +45,18 @@ def choose_precision(
     choices = _choices(recipe, model, device)
     if len(choices) == 1:
         return choices[0]
-    rates: dict[str, float] = {}
-    deadline = time.perf_counter() + budget
-    for position, choice in enumerate(choices):
-        share = (deadline - time.perf_counter()) / (len(choices) - position)
-        if share <= 0:
-            # One setting took all the time (a large network or a busy machine): go by what the processor can do.
-            fast = has_fast_bf16(device) and recipe.precision == "auto"
-            best = choices[-1] if fast else choices[0]
-            return Precision(best.bf16, best.channels_last, rates, cut_short=True)
-        trial_model = copy.deepcopy(model)
-        try:
-            rates[choice.label] = training_rate(
-                trial_model, choice, distributed.share_of(recipe.batch_size), input_shape, num_classes, device, share
-            )
-        except torch.OutOfMemoryError:
-            rates[choice.label] = 0.0  # another setting may need less
+    prepares = [_steps(copy.deepcopy(model), choice, input_shape, num_classes, device) for choice in choices]
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        measured = compare_rates(prepares, distributed.share_of(recipe.batch_size), device, budget)
+    rates = {choice.label: rate for choice, rate in zip(choices, measured, strict=False)}
+    if len(rates) < len(choices):
+        # One setting took all the time (a large network or a busy machine): go by what the processor can do.
+        fast = has_fast_bf16(device) and recipe.precision == "auto"
+        best = choices[-1] if fast else choices[0]
+        return Precision(best.bf16, best.channels_last, rates, cut_short=True)
     best = choices[0]
     for choice in choices[1:]:
-        if rates.get(choice.label, 0.0) > WORTHWHILE * rates.get(best.label, 0.0):
+        if rates[choice.label] > WORTHWHILE * rates[best.label]:
             best = choice
     return Precision(best.bf16, best.channels_last, rates)
 
@@ -121,6 +115,18 @@ def training_rate(
         input_shape, num_classes: shape (C, H, W) of an image, and number of outputs of the network.
         device: the device on which the network is.
     """
+    prepare = _steps(model, precision, input_shape, num_classes, device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        return images_per_second(prepare, batch_size, device, seconds)
+
+
+def _steps(
+    model: nn.Module, precision: Precision, input_shape: tuple[int, int, int], num_classes: int, device: torch.device
+) -> Callable[[int], Callable[[], object]]:
+    """Return a function from the number of images to a training step on so many, without an update.
+
+    The network is put into train mode and into the memory layout.
+    """
     generator = torch.Generator().manual_seed(0)
     model = to_memory_format(model, precision.memory_format).train()
     learner = Learner(model, model, nn.CrossEntropyLoss(reduction="sum"), None, precision, clip_norm=0.0)
@@ -131,8 +137,53 @@ def training_rate(
         labels = torch.arange(count, device=device) % num_classes
         return lambda: train_step(learner, images, labels)
 
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        return images_per_second(step_on, batch_size, device, seconds)
+    return step_on
+
+
+def compare_rates(
+    prepares: Sequence[Callable[[int], Callable[[], object]]], batch_size: int, device: torch.device, seconds: float
+) -> list[float]:
+    """Return the rates of several calls, in images/s, each of its fastest time on the same number of images.
+
+    All calls take turns, so that a machine that becomes slower does so for all. The batch grows from 4 images as long
+    as two turns of the next size fit into half of the time that is left. A call that runs out of memory has the rate 0.
+
+    Args:
+        prepares: functions from the number of images to the call to time.
+        batch_size: number of images of the largest batch.
+        device: the device on which the calls compute.
+        seconds: the time that may be spent. Where it does not suffice for all of them, the rates of the last ones are
+            missing.
+    """
+    deadline = time.perf_counter() + seconds
+    count = min(max(batch_size, 2), 4)  # BatchNorm cannot train on a single image
+    calls = [prepare(count) for prepare in prepares]
+    times: list[float] = []
+    for call in calls:
+        if time.perf_counter() > deadline:
+            return [count / least for least in times]
+        times.append(_least_time(call, device, warmup=1))
+    while count < batch_size and time.perf_counter() < deadline:
+        larger = min(batch_size, 4 * count)
+        turn = sum(least for least in times if least < math.inf) * larger / count
+        if 2 * turn > (deadline - time.perf_counter()) / 2:
+            break
+        count = larger
+        calls = [prepare(count) for prepare in prepares]
+        times = [_least_time(call, device, warmup=1) for call in calls]
+    for _ in range(29):
+        if time.perf_counter() + sum(least for least in times if least < math.inf) > deadline:
+            break
+        times = [min(least, _least_time(call, device)) for least, call in zip(times, calls, strict=True)]
+    return [count / least for least in times]
+
+
+def _least_time(call: Callable[[], object], device: torch.device, warmup: int = 0) -> float:
+    """Return the seconds of a call; infinity where the memory does not suffice."""
+    try:
+        return min(time_calls(call, device, warmup=warmup))
+    except torch.OutOfMemoryError:
+        return math.inf
 
 
 def images_per_second(
