@@ -10,7 +10,7 @@ import torch
 
 from cnnlab.hardware import Precision
 from cnnlab.training import precision
-from cnnlab.training.precision import choose_precision, compare_rates, saved_precision, usual_precision
+from cnnlab.training.precision import _larger_batch, choose_precision, compare_rates, saved_precision, usual_precision
 from cnnlab.zoo import create_model
 from tests.helpers import tiny_recipe
 
@@ -103,6 +103,21 @@ def test_all_calls_are_compared_on_the_same_images() -> None:
     assert counts[0] == counts[1] == counts[2]  # in turns, on batches of the same sizes
     assert counts[0][0] == 4
     assert rates[1] > rates[0] > rates[2]
+
+
+@pytest.mark.parametrize(
+    ("count", "per_call", "left", "expected"),
+    [
+        (4, 0.01, 2.0, 16),
+        (4, 0.1, 1.7, 16),  # two turns of three calls take 2.4 s: more than half of what is left, less than twice 2 s
+        (4, 0.3, 1.0, 8),
+        (4, 0.7, 0.5, 4),
+        (16, 0.1, 1.0, 16),
+        (16, 0.01, 1.0, 32),
+    ],
+)
+def test_the_batch_grows_as_the_time_allows(count: int, per_call: float, left: float, expected: int) -> None:
+    assert _larger_batch(count, 32, [per_call] * 3, left, 2.0) == expected
 
 
 def test_a_call_without_enough_memory_has_no_rate() -> None:

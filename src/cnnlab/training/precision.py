@@ -22,6 +22,8 @@ from cnnlab.training.step import Learner, train_step
 
 # Leaving fp32 and NCHW has to be worth it: smaller gains are noise of the trial, and would differ from run to run.
 WORTHWHILE = 1.05
+# Images of a step that ranks the settings as a whole batch does.
+ENOUGH = 16
 
 
 def choose_precision(
@@ -145,15 +147,15 @@ def compare_rates(
 ) -> list[float]:
     """Return the rates of several calls, in images/s, each of its fastest time on the same number of images.
 
-    All calls take turns, so that a machine that becomes slower does so for all. The batch grows from 4 images as long
-    as two turns of the next size fit into half of the time that is left. A call that runs out of memory has the rate 0.
+    All calls take turns, so that a machine that becomes slower does so for all. The batch grows from 4 images as the
+    time allows (see :func:`_larger_batch`). A call that runs out of memory has the rate 0.
 
     Args:
         prepares: functions from the number of images to the call to time.
         batch_size: number of images of the largest batch.
         device: the device on which the calls compute.
-        seconds: the time that may be spent. Where it does not suffice for all of them, the rates of the last ones are
-            missing.
+        seconds: the time that may be spent, three times as much where that makes the batch large enough. Where it does
+            not suffice for a step of each, the rates of the last ones are missing.
     """
     deadline = time.perf_counter() + seconds
     count = min(max(batch_size, 2), 4)  # BatchNorm cannot train on a single image
@@ -163,11 +165,7 @@ def compare_rates(
         if time.perf_counter() > deadline:
             return [count / least for least in times]
         times.append(_least_time(call, device, warmup=1))
-    while count < batch_size and time.perf_counter() < deadline:
-        larger = min(batch_size, 4 * count)
-        turn = sum(least for least in times if least < math.inf) * larger / count
-        if 2 * turn > (deadline - time.perf_counter()) / 2:
-            break
+    while (larger := _larger_batch(count, batch_size, times, deadline - time.perf_counter(), seconds)) > count:
         count = larger
         calls = [prepare(count) for prepare in prepares]
         times = [_least_time(call, device, warmup=1) for call in calls]
@@ -176,6 +174,19 @@ def compare_rates(
             break
         times = [min(least, _least_time(call, device)) for least, call in zip(times, calls, strict=True)]
     return [count / least for least in times]
+
+
+def _larger_batch(count: int, batch_size: int, times: Sequence[float], left: float, seconds: float) -> int:
+    """Return the next number of images to compare the calls on: four times or twice as many, or the same.
+
+    Two turns of the larger batch have to fit into half of the time that is left, and up to ``ENOUGH`` images into twice
+    the whole time: a step on fewer images is mostly the cost of the weights, and ranks the settings otherwise.
+    """
+    per_image = sum(least for least in times if least < math.inf) / count
+    for larger in (min(4 * count, batch_size), min(2 * count, batch_size)):
+        if 2 * larger * per_image <= (left / 2 if count >= ENOUGH else max(left / 2, 2 * seconds)):
+            return larger
+    return count
 
 
 def _least_time(call: Callable[[], object], device: torch.device, warmup: int = 0) -> float:
