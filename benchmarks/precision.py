@@ -6,7 +6,7 @@
     python benchmarks/precision.py resnet20 vgg16       # only these
     python benchmarks/precision.py --table              # only write the results, from the finished runs
 
-For each network a training chooses as it always does, by a trial of two seconds. Then a training step on a batch is
+For each network a training chooses as it always does, by a trial. Then a training step on a batch is
 timed in every setting in turns (fp32 and bf16, NCHW and channels_last; bf16 only where the hardware has it), each
 network in a process of its own on a machine that does nothing else. The share is the least time of all settings divided
 by that of the chosen one: 1 where the choice is the fastest, 0.95 where it is 5 % slower per image.
@@ -33,8 +33,7 @@ from benchmarks import stored_runs  # noqa: E402
 from benchmarks.stored_runs import Run  # noqa: E402
 from cnnlab.hardware import Precision, choose_device, has_fast_bf16, keep_freed_memory, time_calls  # noqa: E402
 from cnnlab.training import Recipe  # noqa: E402
-from cnnlab.training.precision import choose_precision, to_memory_format  # noqa: E402
-from cnnlab.training.step import Learner, train_step  # noqa: E402
+from cnnlab.training.precision import choose_precision, training_steps  # noqa: E402
 from cnnlab.zoo import create_model, list_models, models  # noqa: E402
 
 GOAL = 0.95
@@ -48,15 +47,11 @@ def measure(name: str, device: torch.device, batch_size: int, rounds: int) -> Ru
     model = create_model(name, image_size=shape[1]).to(device)
     recipe = Recipe(model=name, batch_size=batch_size, image_size=shape[1], device=device.type)
     chosen = choose_precision(recipe, model, shape, facts.num_classes, device)
-    images, labels = torch.rand(batch_size, *shape, device=device), torch.arange(batch_size) % facts.num_classes
     calls = {}
     for bf16, last in itertools.product((False, True)[: 1 + has_fast_bf16(device)], (False, True)):
         setting = Precision(bf16, last)
-        network = to_memory_format(copy.deepcopy(model), setting.memory_format).train()
-        loss = torch.nn.CrossEntropyLoss(reduction="sum")
-        learner = Learner(network, network, loss, None, setting, clip_norm=0.0)
-        batch = images.contiguous(memory_format=setting.memory_format), labels.to(device)
-        calls[setting.label] = lambda learner=learner, batch=batch: train_step(learner, *batch)
+        prepare = training_steps(copy.deepcopy(model), setting, shape, facts.num_classes, device)
+        calls[setting.label] = prepare(batch_size)
     times: dict[str, list[float]] = {label: [] for label in calls}
     for call in calls.values():
         call()  # the first one pays for memory and the choice of kernels
@@ -117,6 +112,8 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
         stored_runs.store(options.out / f"{options.run}.json", run)
         return [run]
     names = options.models or sorted(list_models(), key=lambda name: models.get(name).facts.macs)
+    if unknown := set(names).difference(list_models()):
+        parser.error(f"There is no network {', '.join(sorted(unknown))}. `cnnlab models` lists them all.")
     for name in [] if options.table else names:
         if not stored_runs.stored(options.out / f"{name}.json", device):
             print(f"{name} ...", flush=True)

@@ -20,7 +20,6 @@ import cnnlab
 from cnnlab.files import replacing
 from cnnlab.hardware import device_name
 
-ROOT = Path(__file__).parents[1]
 Run = dict[str, Any]
 
 

@@ -181,6 +181,8 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
     options = parser.parse_args(arguments)
     device = choose_device(options.device)
     names = options.models or sorted(list_models(), key=lambda name: models.get(name).facts.parameters)
+    if unknown := set(names).difference(list_models()):
+        parser.error(f"There is no network {', '.join(sorted(unknown))}. `cnnlab models` lists them all.")
     loaded: dict[str, ImageData] = {}
     for seed in range(0 if options.table else options.seeds):
         for name in names:

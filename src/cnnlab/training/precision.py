@@ -42,12 +42,12 @@ def choose_precision(
         input_shape: shape (C, H, W) of an image.
         num_classes: number of outputs of the network.
         device: the device on which it will run.
-        budget: seconds for the whole trial.
+        budget: seconds for the whole trial, up to three times as many for a slow network (see :func:`compare_rates`).
     """
     choices = _choices(recipe, model, device)
     if len(choices) == 1:
         return choices[0]
-    prepares = [_steps(copy.deepcopy(model), choice, input_shape, num_classes, device) for choice in choices]
+    prepares = [training_steps(copy.deepcopy(model), choice, input_shape, num_classes, device) for choice in choices]
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         measured = compare_rates(prepares, distributed.share_of(recipe.batch_size), device, budget)
     rates = {choice.label: rate for choice, rate in zip(choices, measured, strict=False)}
@@ -117,17 +117,21 @@ def training_rate(
         input_shape, num_classes: shape (C, H, W) of an image, and number of outputs of the network.
         device: the device on which the network is.
     """
-    prepare = _steps(model, precision, input_shape, num_classes, device)
+    prepare = training_steps(model, precision, input_shape, num_classes, device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         return images_per_second(prepare, batch_size, device, seconds)
 
 
-def _steps(
+def training_steps(
     model: nn.Module, precision: Precision, input_shape: tuple[int, int, int], num_classes: int, device: torch.device
 ) -> Callable[[int], Callable[[], object]]:
-    """Return a function from the number of images to a training step on so many, without an update.
+    """Return a function from the number of images to a call that makes a training step on so many, without an update.
 
-    The network is put into train mode and into the memory layout.
+    Args:
+        model: the network, on ``device``, which is put into train mode and into the memory layout.
+        precision: the setting of the steps.
+        input_shape, num_classes: shape (C, H, W) of an image, and number of outputs of the network.
+        device: the device on which the steps compute.
     """
     generator = torch.Generator().manual_seed(0)
     model = to_memory_format(model, precision.memory_format).train()
