@@ -117,7 +117,7 @@ def train_epoch(session: Session) -> Iterator[StepDone]:
         if session.ema:
             session.ema.update(session.model, total_step)
         position.step += 1
-        position.sums += torch.stack([loss * len(batch.labels), correct, torch.full_like(loss, len(batch.labels))])
+        position.add(loss, correct, len(batch.labels))
         cheap = session.device.type == "cpu" and world == 1
         if cheap or position.step % CHECK_EVERY == 0 or position.step == len(loader):
             check_finite(loss, session)

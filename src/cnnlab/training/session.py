@@ -34,6 +34,14 @@ class Position:
     seconds: float = 0.0  #: seconds of training, interruptions left out
     epoch_seconds: float = 0.0  #: seconds of training in the current epoch
 
+    def add(self, loss: Tensor, correct: Tensor, images: int) -> None:
+        """Add a step's mean loss and its number of correct answers, which are scalars on the device, to the sums."""
+        if self.sums.device.type == "cpu":
+            self.sums += torch.tensor([float(loss) * images, int(correct), images], dtype=self.sums.dtype)
+        else:  # without waiting for the device
+            loss = loss.to(self.sums)
+            self.sums += torch.stack([loss * images, correct.to(loss), torch.full_like(loss, images)])
+
     def next_epoch(self, seconds: float) -> None:
         """Go to the beginning of the next epoch; ``seconds`` is what this one took with its evaluation."""
         self.sums = torch.zeros_like(self.sums)

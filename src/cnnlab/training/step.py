@@ -45,7 +45,7 @@ def train_step(
     """
     model, optimizer = learner.model, learner.optimizer
     (optimizer or model).zero_grad(set_to_none=True)
-    loss_sum, correct = torch.zeros(2, dtype=sum_type(images.device), device=images.device)
+    losses, correct = [], []
     chunks = [(images, targets)]
     if parts > 1:
         chunks = list(zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True))
@@ -54,14 +54,16 @@ def train_step(
             outputs = learner.network(part)
         loss = loss_with_auxiliary(model, outputs, target, learner.criterion) / len(images)
         (loss if share == 1 else loss * share).backward()
-        loss_sum += loss.detach()
+        losses.append(loss.detach())
         truth = target if target.ndim == 1 else target.argmax(1)
-        correct += (split_outputs(outputs)[0].detach().argmax(1) == truth).sum()
+        correct.append((split_outputs(outputs)[0].detach().argmax(1) == truth).sum())
     if learner.clip_norm:
         nn.utils.clip_grad_norm_(model.parameters(), learner.clip_norm)
     if optimizer:
         optimizer.step()
-    return loss_sum, correct
+    if parts == 1:  # for a small network, each operation of the size of a scalar counts
+        return losses[0], correct[0]
+    return torch.stack(losses).sum(), torch.stack(correct).sum()
 
 
 def infer(model: nn.Module, images: Tensor, precision: Precision) -> Tensor:
