@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks.cifar_records import RECORDS, Net
+from cnnlab.errors import UsageError
 from cnnlab.zoo import create_model
-from cnnlab.zoo.airbench import WHITENING_EPS, IdentityConv
+from cnnlab.zoo.airbench import WHITENING_EPS, AirbenchBlock, IdentityConv
 
 
 def smooth_images(count: int = 500, channels: int = 3, size: int = 16) -> torch.Tensor:
@@ -53,6 +54,19 @@ def test_it_is_the_network_of_the_record() -> None:
         theirs.data.copy_(ours)
     images = torch.randn(4, 3, 32, 32)
     torch.testing.assert_close(model(images), port(images))
+
+
+def test_three_convolutions_have_a_shortcut_around_the_last_two() -> None:
+    """At first all convolutions are identities and a norm in eval mode does nothing, so that a block is known."""
+    block = AirbenchBlock(4, 4, 3).eval()
+    x = torch.randn(2, 4, 6, 6)
+    first = F.gelu(F.max_pool2d(x, 2))
+    torch.testing.assert_close(block(x), F.gelu(first + F.gelu(first)))
+    plain, deep = (create_model("airbench", convolutions=[2, 2, n]) for n in (2, 3))
+    more = sum(p.numel() for p in deep.parameters()) - sum(p.numel() for p in plain.parameters())
+    assert more == 256 * 256 * 9 + 2 * 256
+    with pytest.raises(UsageError, match="2 or 3"):
+        create_model("airbench", convolutions=[2, 2, 4])
 
 
 def test_whitening_and_scales_are_not_trained() -> None:

@@ -14,6 +14,7 @@ smaller ones, as in the first epochs with ``image_sizes``.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,10 @@ from cnnlab.zoo._registry import Width, register_model
 
 WHITENING_EPS = 5e-4
 """What is added to each variance, so that directions of little variance are not amplified."""
+
+
+Convolutions = Literal[2, 3]
+"""The number of convolutions of a block."""
 
 
 class IdentityConv(nn.Conv2d):
@@ -41,18 +46,26 @@ class ShiftOnlyNorm(nn.BatchNorm2d):
         self.weight.requires_grad_(False)
 
 
-class AirbenchBlock(nn.Sequential):
-    """Two convolutions with BatchNorm and GELU; pooling to half the size after the first one (section 3.1)."""
+class Shortcut(nn.Sequential):
+    """The sum of the input and of what its layers make of it."""
 
-    def __init__(self, in_channels: int, channels: int) -> None:
+    def forward(self, x: Tensor) -> Tensor:
+        return x + super().forward(x)
+
+
+class AirbenchBlock(nn.Sequential):
+    """Convolutions with BatchNorm and GELU; pooling to half the size after the first one (section 3.1).
+
+    With three convolutions a shortcut leads around the last two, as in the largest network of
+    https://github.com/KellerJordan/cifar10-airbench (airbench96).
+    """
+
+    def __init__(self, in_channels: int, channels: int, convolutions: int) -> None:
+        second = [IdentityConv(channels, channels), ShiftOnlyNorm(channels), nn.GELU()]
+        third = [IdentityConv(channels, channels), ShiftOnlyNorm(channels)]
+        rest = second if convolutions == 2 else [Shortcut(*second, *third), nn.GELU()]
         super().__init__(
-            IdentityConv(in_channels, channels),
-            nn.MaxPool2d(2),
-            ShiftOnlyNorm(channels),
-            nn.GELU(),
-            IdentityConv(channels, channels),
-            ShiftOnlyNorm(channels),
-            nn.GELU(),
+            IdentityConv(in_channels, channels), nn.MaxPool2d(2), ShiftOnlyNorm(channels), nn.GELU(), *rest
         )
 
 
@@ -78,16 +91,23 @@ class Airbench(Network):
     }  # fmt: skip
     first_images = 5000
 
-    def __init__(self, num_classes: int, in_channels: int, widths: tuple[int, int, int], scale: float) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        widths: tuple[int, int, int],
+        convolutions: tuple[int, int, int],
+        scale: float,
+    ) -> None:
         super().__init__()
         patch = 4 * in_channels  # numbers in a window of 2x2 pixels
         self.whiten = nn.Conv2d(in_channels, 2 * patch, 2)
         self.whiten.weight.requires_grad_(False)
         nn.init.zeros_(self.whiten.bias)  # type: ignore[arg-type]
         self.gelu = nn.GELU()
-        self.block1 = AirbenchBlock(2 * patch, widths[0])
-        self.block2 = AirbenchBlock(widths[0], widths[1])
-        self.block3 = AirbenchBlock(widths[1], widths[2])
+        self.block1 = AirbenchBlock(2 * patch, widths[0], convolutions[0])
+        self.block2 = AirbenchBlock(widths[0], widths[1], convolutions[1])
+        self.block3 = AirbenchBlock(widths[1], widths[2], convolutions[2])
         self.maxpool = nn.AdaptiveMaxPool2d(1)
         self.head = nn.Sequential(nn.Linear(widths[2], num_classes, bias=False), Scale(scale))
 
@@ -133,13 +153,15 @@ def airbench(
     image_size: int = 32,
     *,
     widths: tuple[Width, Width, Width] = (64, 256, 256),
+    convolutions: tuple[Convolutions, Convolutions, Convolutions] = (2, 2, 2),
     scale: float = 1 / 9,
 ) -> Airbench:
     """The network of the fastest trainings on CIFAR-10 (Jordan 2024).
 
     ``widths``: channels of the three blocks; one that is narrower than its input, which in the first block has eight
-    times ``in_channels``, starts as the identity for its first channels only. ``scale``: factor of the logits. Images
-    of 9x9 pixels and more; the weights do not depend on their size. The first layer is not trained;
-    :meth:`Airbench.start_from` computes it from images, which a training does by itself.
+    times ``in_channels``, starts as the identity for its first channels only. ``convolutions``: those of each block, 2
+    or 3; of three the last two have a shortcut around them. ``scale``: factor of the logits. Images of 9x9 pixels and
+    more; the weights do not depend on their size. The first layer is not trained; :meth:`Airbench.start_from` computes
+    it from images, which a training does by itself.
     """
-    return Airbench(num_classes, in_channels, widths, scale)
+    return Airbench(num_classes, in_channels, widths, convolutions, scale)
