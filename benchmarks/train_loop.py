@@ -11,7 +11,8 @@ What is compared, in images/s of training steps, all within one process:
   after the other.
 - ``barest``: the settings that ``cnnlab`` chose (precision, memory format), one batch that is already on the device,
   forward, backward, optimizer step, nothing else. Nothing that uses these settings can be faster.
-- ``barest + augmentation``: the same loop on fresh batches, augmented by ``cnnlab``'s batch augmentation.
+- ``barest + augmentation``: the same loop on fresh batches in random order, augmented by ``cnnlab``'s batch
+  augmentation.
 - ``cnnlab.fit``: ``for event in fit(recipe)``; ``cnnlab.fit, recorded``: the same, written into a run folder.
 - ``timm-style``: written like the hot path of timm's ``train.py`` (bf16 autocast, channels_last, normalisation of whole
   batches, running averages, a learning rate per update). timm itself is not used.
@@ -272,9 +273,10 @@ def barest_loop(case: Case, session: Session, *, augmented: bool) -> Loop:
     augment = BatchAugment(case.recipe.augment, session.preprocess, len(case.data.classes))
     rng = np.random.default_rng(0)
     train, size = case.data.train, case.recipe.batch_size
+    batches = torch.randperm(len(train)).split(size)[: len(train) // size]
 
     def batch(step: int) -> tuple[Tensor, Tensor]:
-        places = torch.arange(step * size, (step + 1) * size) % len(train)
+        places = batches[step % len(batches)]
         pixels = train.fetch(places, session.preprocess).to(case.device)
         images, labels = augment(pixels, train.labels[places].to(case.device), rng)
         return images.contiguous(memory_format=session.precision.memory_format), labels
