@@ -10,11 +10,9 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,8 @@ from cnnlab import figures
 from cnnlab.errors import DataError, UsageError
 from cnnlab.explain import Attribution, explain_all, explanations
 from cnnlab.explain.compare import ExplainSettings, MethodComparison
+from cnnlab.figures import heatmaps
+from cnnlab.figures.style import SIGNED, WARM
 from cnnlab.files import write_text
 from cnnlab.runs.classifier import Classifier, open_classifier
 from cnnlab.runs.folder import RunFolder, file_name
@@ -34,6 +34,11 @@ from cnnlab.runs.html import PHOTO_SIDE, figure_markup, picture_uri, render
 from cnnlab.tracing.target_layer import list_layers
 
 TOP = 5  # classes that are named
+# The colours of the scale of signed and other maps for a style sheet, from the top down.
+BARS = {
+    signed: ", ".join(f"rgb({r:.0f} {g:.0f} {b:.0f})" for r, g, b in colours(np.linspace(1, 0, 17))[:, :3] * 255)
+    for signed, colours in ((False, WARM), (True, SIGNED))
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,8 +152,6 @@ def explain_photos(
     Returns:
         The answers with their pages; and (file, reason) of each photo that could not be read.
     """
-    # matplotlib is loaded while the first maps are computed: half a second, in which Python has little else to do.
-    threading.Thread(target=import_module, args=("cnnlab.figures.heatmaps",), daemon=True).start()
     folder = Path(folder)
     answers: list[tuple[PhotoExplanation, Path]] = []
     failed: list[tuple[str, str]] = []
@@ -236,7 +239,7 @@ def write_explanation(answer: PhotoExplanation, folder: str | os.PathLike[str], 
         cards=[_card(one, answer.picture) for one in answer.comparison],
         curves=curves,
         scored=any(one.faithfulness for one in answer.comparison),
-        bars=_colour_bars(),
+        bars=BARS,
         asked=_asked(answer),
     )
     write_text(path, page)
@@ -262,8 +265,6 @@ def write_contact_sheet(
         scores = [answer.comparison[method].faithfulness for answer, _ in answers]
         return float(np.mean([each.get("insertion", 0.0) - each.get("deletion", 0.0) for each in scores]))
 
-    from cnnlab.figures import heatmaps
-
     folder, (first, _) = Path(folder), answers[0]
     method = max((one.method for one in first.comparison), key=score)
     overlays, titles, rows = [], [], []
@@ -282,8 +283,6 @@ def write_contact_sheet(
 
 def _card(one: Attribution, picture: np.ndarray) -> dict[str, Any]:
     """Return the values of a method that its card on the page shows; the map is drawn as in its figure."""
-    from cnnlab.figures import heatmaps
-
     spread = heatmaps.smoothing_width(one.map)
     heat = heatmaps.smoothed(one.map, spread)
     top = heatmaps.colour_limit(heat)
@@ -292,16 +291,6 @@ def _card(one: Attribution, picture: np.ndarray) -> dict[str, Any]:
         "words": f"{one.caption} {heatmaps.describe(heat, one.signed, spread=spread)}",
         "source": picture_uri(heatmaps.blend(heat, picture, signed=one.signed)),
         "ticks": [f"{t * top:.2g}" for t in ((1, 0, -1) if one.signed else (1, 0.5, 0))],
-    }
-
-
-def _colour_bars() -> dict[bool, str]:
-    """Return the colours of the scale of signed (True) and other maps for a style sheet, from the top down."""
-    from cnnlab.figures.style import SIGNED, WARM
-
-    return {
-        signed: ", ".join(f"rgb({r:.0f} {g:.0f} {b:.0f})" for r, g, b in colours(np.linspace(1, 0, 17))[:, :3] * 255)
-        for signed, colours in ((False, WARM), (True, SIGNED))
     }
 
 

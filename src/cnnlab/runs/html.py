@@ -5,19 +5,17 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 import numpy as np
 from markupsafe import Markup
+from matplotlib.figure import Figure
 from PIL import Image
 
 import cnnlab
 from cnnlab import figures
 from cnnlab.console import duration, percent
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 PHOTO_SIDE = 100  # pixels from which on a picture counts as a photo
 
