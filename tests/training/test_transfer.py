@@ -300,7 +300,7 @@ def test_auxiliary_losses_have_their_weights(bars: ImageData) -> None:
         loss.backward()
     with seeded(torch.device("cpu"), 0):
         session.set_modes()
-        reported = train_step(session, batch.images, batch.targets).loss
+        reported, _ = train_step(session, batch.images, batch.targets)
     assert float(reported) == pytest.approx(loss.item(), rel=1e-5)
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(session.model.get_parameter(name).grad, parameter.grad, rtol=1e-3, atol=1e-5)

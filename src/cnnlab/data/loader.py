@@ -25,7 +25,7 @@ from cnnlab.errors import UsageError
 _AHEAD = 2
 
 # First number of each seed, so that order and augmentation never share a stream.
-_ORDER, _STEP, _FLIP, _SKIP = 1, 2, 3, 4
+_ORDER, _STEP, _FLIP = 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -123,26 +123,8 @@ class Loader:
         start, stop = self._bounds[step]
         return stop - start
 
-    def order(self, epoch: int, skipped: Tensor | None = None) -> Tensor:
-        """Return int64 (N,): the positions of the images in the order of this epoch, over all processes.
-
-        Args:
-            epoch: number of the epoch, from 0.
-            skipped: probability of each image to be left out, float32 (N,), below 1. What remains is gone over
-                again, in another order and with other images left out, until the epoch has N images.
-        """
-        order = self._whole_order(epoch)
-        if skipped is None or not skipped.any():
-            return order
-        rng, remaining, length = self._rng(_SKIP, epoch), [], 0
-        while length < len(order):
-            kept = order[torch.from_numpy(rng.random(len(order))) >= skipped[order]]
-            remaining.append(kept)
-            length += len(kept)
-            order = order[torch.from_numpy(rng.permutation(len(order)))]
-        return torch.cat(remaining)[: len(order)]
-
-    def _whole_order(self, epoch: int) -> Tensor:
+    def order(self, epoch: int) -> Tensor:
+        """Return int64 (N,): the positions of the images in the order of this epoch, over all processes."""
         count = len(self.split)
         if not self.shuffle or self.sampling == "in_order" or count == 0:
             return torch.arange(count)
@@ -157,11 +139,7 @@ class Loader:
         return torch.from_numpy(by_class[starts[chosen] + rng.integers(0, sizes[chosen])])
 
     def epoch(
-        self,
-        epoch: int,
-        start_step: int = 0,
-        side: Callable[[int], int | None] | None = None,
-        skipped: Tensor | None = None,
+        self, epoch: int, start_step: int = 0, side: Callable[[int], int | None] | None = None
     ) -> Iterator[Batch]:
         """Yield the batches of an epoch from ``start_step`` on.
 
@@ -171,7 +149,6 @@ class Loader:
             side: function from the step within the epoch, from 0, to the side in pixels to which the augmented and
                 normalised images are resized; it returns None to leave their size. It is called when the batch is about
                 to be yielded, not when its decoding starts.
-            skipped: probability of each image to be left out, see :meth:`order`.
 
         A process that has no image of the last batch of an unshuffled epoch gets one batch less.
 
@@ -181,11 +158,10 @@ class Loader:
         """
         if epoch < 0 or not 0 <= start_step <= len(self):
             raise UsageError(f"There is no step {start_step} of epoch {epoch}; an epoch has {len(self)} steps.")
-        return self._batches(epoch, start_step, side or (lambda step: None), self.order(epoch, skipped))
+        return self._batches(epoch, start_step, side or (lambda step: None))
 
-    def _batches(
-        self, epoch: int, start_step: int, side: Callable[[int], int | None], order: Tensor
-    ) -> Iterator[Batch]:
+    def _batches(self, epoch: int, start_step: int, side: Callable[[int], int | None]) -> Iterator[Batch]:
+        order = self.order(epoch)
         ahead = _AHEAD if isinstance(self.split, DecodingSplit) else 0
         waiting: deque[tuple[int, Tensor, Callable[[], Tensor], np.random.Generator, Tensor | None]] = deque()
         # Threads start with the first file to decode: none when everything is in the cache or in memory.

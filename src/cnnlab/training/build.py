@@ -14,9 +14,8 @@ from cnnlab.data import ImageData, Loader, Preprocess, channel_statistics, load_
 from cnnlab.errors import DataError, TrainingError, UsageError
 from cnnlab.hardware import Precision, choose_device
 from cnnlab.training import distributed
-from cnnlab.training.checks import check_batch_size, check_kept_head, check_processes, check_sizes
+from cnnlab.training.checks import check_batch_size, check_kept_head, check_sizes
 from cnnlab.training.clock import Clock
-from cnnlab.training.easy_images import EasyImages
 from cnnlab.training.feature_cache import plan_cache
 from cnnlab.training.notes import data_notes, device_note, freeze_notes, network_notes, processes_notes
 from cnnlab.training.optim import EMA, make_optimizer
@@ -96,7 +95,6 @@ def prepare(
             val_loader=None,
             position=Position(torch.zeros(3, dtype=sum_type(device), device=device)),
             clock=clock,
-            easy=EasyImages(len(data.train), recipe.skip_easy) if recipe.skip_easy else None,
             freeze=freeze,
             feature_shape=feature_shape,
             notes=notes,
@@ -293,7 +291,6 @@ def _frozen(recipe: Recipe, model: Network, shape: Shape) -> Freeze | None:
     freeze = make_freeze(recipe, model, shape)
     if freeze:
         freeze.apply(model)
-    check_processes(recipe)
     check_batch_size(recipe, model, freeze)
     check_sizes(recipe, model, shape)
     return freeze

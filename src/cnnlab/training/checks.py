@@ -50,15 +50,6 @@ def check_sizes(recipe: Recipe, model: Network, shape: tuple[int, int, int]) -> 
             ) from None
 
 
-def check_processes(recipe: Recipe) -> None:
-    """Refuse to leave out easy images in several processes: each would know the losses of its own ones only."""
-    if recipe.skip_easy and distributed.world() > 1:
-        raise TrainingError(
-            f"skip_easy={recipe.skip_easy:g} needs the losses of all images in one process; there are "
-            f"{distributed.world()} processes. Set skip_easy=0, or train in one process."
-        )
-
-
 def check_batch_size(recipe: Recipe, model: nn.Module, freeze: Freeze | None) -> None:
     frozen = set(freeze.evaluating) if freeze and not recipe.unfreeze_at else set()
     normalised = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules() if m not in frozen)

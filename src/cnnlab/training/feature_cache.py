@@ -98,14 +98,10 @@ class FeatureLoader(Loader):
         self.features, self.labels = features, loader.split.labels.to(features.device)
 
     def epoch(
-        self,
-        epoch: int,
-        start_step: int = 0,
-        side: Callable[[int], int | None] | None = None,
-        skipped: Tensor | None = None,
+        self, epoch: int, start_step: int = 0, side: Callable[[int], int | None] | None = None
     ) -> Iterator[Batch]:
         """Yield the batches of an epoch from ``start_step`` on; features have no other size."""
-        order = self.order(epoch, skipped)
+        order = self.order(epoch)
         for step in range(start_step, len(self)):
             indices = self.share_of(order, step)
             if len(indices):

@@ -87,14 +87,8 @@ def train_epoch(session: Session) -> Iterator[StepDone]:
     recipe, loader = session.recipe, session.train_loader
     position, rank, world = session.position, distributed.rank(), distributed.world()
     started = time.perf_counter()
-    easy = session.easy
-    if easy and position.step == 0:
-        easy.begin_epoch(position.epoch, share_done(session, 0))
     for batch in loader.epoch(
-        position.epoch,
-        start_step=position.step,
-        side=lambda step: side_of_images(session, step),
-        skipped=easy.skipped if easy else None,
+        position.epoch, start_step=position.step, side=lambda step: side_of_images(session, step)
     ):
         if session.look_at_clock() >= 1 and position.step:  # an epoch that has begun has a step
             break
@@ -109,8 +103,7 @@ def train_epoch(session: Session) -> Iterator[StepDone]:
         try:
             with seeded(session.device, recipe.seed, total_step, rank):
                 session.set_modes()
-                weights = easy.weights(batch.indices).to(session.device) if easy else None
-                loss, correct, losses = train_step(session, batch.images, batch.targets, share, parts, weights)
+                loss, correct = train_step(session, batch.images, batch.targets, share, parts)
         except RuntimeError as error:
             if distributed.is_loss_of_process(error):
                 raise distributed.lost_process(error) from error
@@ -121,8 +114,6 @@ def train_epoch(session: Session) -> Iterator[StepDone]:
                 f"accumulate={2 * recipe.accumulate} (the same batch in smaller parts) or "
                 f"batch_size={max(1, recipe.batch_size // 2)}."
             ) from None
-        if easy and losses is not None:
-            easy.trained(batch.indices, losses)
         if session.ema:
             session.ema.update(session.model, total_step)
         position.step += 1
@@ -144,15 +135,8 @@ def side_of_images(session: Session, step: int) -> int | None:
     recipe = session.recipe
     if not recipe.image_sizes:
         return None
-    share = share_done(session, step)
+    share = session.time_share if session.clock else (session.epoch + step / len(session.train_loader)) / recipe.epochs
     return recipe.image_sizes[min(int(share * len(recipe.image_sizes)), len(recipe.image_sizes) - 1)]
-
-
-def share_done(session: Session, step: int) -> float:
-    """Return the share of the run that is over at a step of this epoch, of its time where the clock ends it."""
-    if session.clock:
-        return session.time_share
-    return (session.epoch + step / len(session.train_loader)) / session.recipe.epochs
 
 
 def start_clock(session: Session) -> None:
@@ -231,7 +215,7 @@ def finish_epoch(session: Session) -> EpochDone:
         step=total_steps,
         lr=lr,
         train_loss=loss_sum / max(images, 1),
-        train_accuracy=min(correct / max(images, 1), 1.0),  # weighted answers add up with rounding
+        train_accuracy=correct / max(images, 1),
         split=split,
         val_loss=val_loss,
         val_accuracy=val_accuracy,

@@ -166,14 +166,6 @@ class Recipe(Settings):
     sampling: Literal["shuffle", "balanced", "in_order"] = Field(
         "shuffle", description="order; balanced: classes equally often; in_order: as the images lie, in every epoch"
     )
-    skip_easy: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="share of the easy images, with less than the mean loss when they were last trained on, that is "
-        "left out of an epoch and replaced by more of the others, except in the first two epochs and the last eighth "
-        "of the run (Qin et al., InfoBatch, 2024, section 3); 0: off",
-    )
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the weights' EMA, which is evaluated and kept; 0: off")
     clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0 is off")
     early_stopping: int = Field(0, ge=0, description="epochs without improvement before the run stops; 0: off")

@@ -15,7 +15,6 @@ from cnnlab.data import ImageData, Loader, Preprocess, Split
 from cnnlab.errors import DivergedError
 from cnnlab.training import distributed
 from cnnlab.training.clock import Clock
-from cnnlab.training.easy_images import EasyImages
 from cnnlab.training.evaluation import evaluation_batch
 from cnnlab.training.feature_cache import FeatureLoader
 from cnnlab.training.optim import EMA
@@ -38,7 +37,7 @@ class Position:
     def add(self, loss: Tensor, correct: Tensor, images: int) -> None:
         """Add a step's mean loss and its number of correct answers, which are scalars on the device, to the sums."""
         if self.sums.device.type == "cpu":
-            self.sums += torch.tensor([float(loss) * images, float(correct), images], dtype=self.sums.dtype)
+            self.sums += torch.tensor([float(loss) * images, int(correct), images], dtype=self.sums.dtype)
         else:  # without waiting for the device
             loss = loss.to(self.sums)
             self.sums += torch.stack([loss * images, correct.to(loss), torch.full_like(loss, images)])
@@ -106,7 +105,6 @@ class Session(AtPosition, Learner):
     clock: Clock | None = None  #: the time that the training may take, where the clock decides when it ends
     time_share: float = 0.0  #: the share of that time that has passed before the current step
     best: Best = field(default_factory=Best)  #: the best epoch so far
-    easy: EasyImages | None = None  #: the easy images, where the recipe leaves out some; None where it does not
     freeze: Freeze | None = None  #: the frozen part of the network; None where everything is trained
     feature_shape: tuple[int, ...] | None = None  #: the shape of an image's features where they are computed once
     #: the last epoch that was evaluated on the test split, with the logits (N, K) and labels (N,) of that

@@ -2,8 +2,7 @@
 
 There are no random states in it: randomness is a pure function of the seed and the position (see
 :func:`cnnlab.training.seeding.seeded`). The schedule is a function of the position too. What is left is the weights,
-their moving average, the optimizer, the best weights so far, the position, the running sums of the epoch, and the last
-losses of the images where easy ones are left out.
+their moving average, the optimizer, the best weights so far, the position, and the running sums of the epoch.
 """
 
 from __future__ import annotations
@@ -53,8 +52,6 @@ def save_state(session: Session, path: Path) -> None:
     tensors |= {f"best.{k}": v for k, v in session.best.weights.items()}
     if session.ema:
         tensors |= {f"average.{k}": v for k, v in session.ema.model.state_dict().items()}
-    if session.easy:
-        tensors |= {"easy.losses": session.easy.losses, "easy.skipped": session.easy.skipped}
     tensors["sums"] = torch.as_tensor(sums)
     # States of earlier versions hold the facts about the best epoch beside the position.
     position = session.position.facts() | {f"best_{key}": getattr(session.best, key) for key in BEST}
@@ -93,8 +90,6 @@ def restore_state(session: Session, path: Path) -> None:
         raise CheckpointError(f"{path} does not fit the network of the recipe: {error}") from None
     unpack_optimizer(session.optimizer, groups["optimizer"], facts["optimizer"])
     session.best.weights = groups["best"]
-    if session.easy:
-        session.easy.losses, session.easy.skipped = groups["easy"]["losses"], groups["easy"]["skipped"]
     for key in BEST:
         setattr(session.best, key, facts["position"][f"best_{key}"])
     sums = groups["sums"][""]
