@@ -137,6 +137,7 @@ def test_what_a_network_never_trains_stays_as_it_is(freeze: str, bars: ImageData
         model="airbench", model_options={"widths": [8, 8, 8]}, freeze=freeze, unfreeze_at=1, epochs=2, lr=0.1
     )
     session = prepare(recipe, bars)
+    assert any("random weights" in note for note in session.notes) == (freeze == "backbone")  # not those of whitening
     never = {"whiten.weight"} | {f"block{i}.{j}.weight" for i in (1, 2, 3) for j in (2, 5)}
     before = copy.deepcopy(session.model.state_dict())
     *_, finished = fit(recipe, session=session)

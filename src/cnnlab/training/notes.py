@@ -82,7 +82,8 @@ def freeze_notes(recipe: Recipe, model: Network, freeze: Freeze | None, caching:
         count = sum(p.numel() for p in model.parameters() if p.requires_grad)
         until = f" until epoch {recipe.unfreeze_at} is done" if recipe.unfreeze_at else ""
         notes.append(f"frozen: {recipe.freeze}{until}; {count:,} parameters are trained")
-        if recipe.weights is None:
+        from_images = model.first_images and recipe.freeze == "stem"  # computed before the first step
+        if recipe.weights is None and not from_images:
             notes.append("warning: what is frozen has random weights. Name better ones, such as weights=imagenet.")
         if caching:
             notes.append("features of the frozen part are computed once, before the first step")
