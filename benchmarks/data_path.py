@@ -21,12 +21,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import random
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +35,13 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-import cnnlab
-from cnnlab.data import ArraySplit, Augment, Loader, Preprocess, load_data
-from cnnlab.errors import DataError
-from cnnlab.hardware import processor_name
-
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import stored_runs  # noqa: E402
+from cnnlab.data import ArraySplit, Augment, Loader, Preprocess, load_data  # noqa: E402
+from cnnlab.errors import DataError  # noqa: E402
+
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 BATCH = 128
 
@@ -114,9 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         "rounds": options.rounds,
         "images_per_second": {name: statistics.median(values) for name, values in rates.items()},
         "ratio": ratio,
-        "machine": f"{processor_name()}, {torch.get_num_threads()} threads",
-        "versions": f"cnnlab {cnnlab.__version__}, torch {torch.__version__}, Python {platform.python_version()}",
-        "date": datetime.now(UTC).date().isoformat(),
+        **stored_runs.origin(torch.device("cpu")),
     }
     rows = [f"| {name} | {value:,.0f} |" for name, value in result["images_per_second"].items()]
     text = "\n".join(
@@ -133,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
             "",
             f"cnnlab makes {ratio:.1f} times the images/s of the faster DataLoader.",
             "",
-            f"Machine: {result['machine']}; {result['versions']}; {result['date']}.",
+            stored_runs.made_on([result]),
         ]
     )
     print(text)

@@ -15,24 +15,26 @@ with the seed that was cut off.
 from __future__ import annotations
 
 import argparse
-import platform
 import re
 import statistics
+import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 import yaml
 
-import cnnlab
-from cnnlab.hardware import processor_name
-from cnnlab.runs import Recorder, Run, open_run, resume
-from cnnlab.training import EpochDone, Measured, fit, list_recipes, load_recipe
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
 
-RECIPES = Path(__file__).parents[1] / "src" / "cnnlab" / "recipes"
-RESULTS = Path(__file__).parents[1] / "results"
-README = Path(__file__).parents[1] / "README.md"
+from benchmarks import stored_runs  # noqa: E402
+from cnnlab.hardware import processor_name  # noqa: E402
+from cnnlab.runs import Recorder, Run, open_run, resume  # noqa: E402
+from cnnlab.training import EpochDone, Measured, fit, list_recipes, load_recipe  # noqa: E402
+
+RECIPES = ROOT / "src" / "cnnlab" / "recipes"
+RESULTS = ROOT / "results"
+README = ROOT / "README.md"
 ON_MACHINE = ("precision=", "channels_last=")  # settings that the column of the machine names
 MARKS = ("<!-- recipes: written by benchmarks/recipes.py -->", "<!-- end of recipes -->")
 
@@ -77,6 +79,7 @@ def summarise(runs: list[Run], settings: Sequence[str] = ()) -> Measured:
     accuracies = [100 * run.summary["accuracy"] for run in runs]
     env = runs[0].env
     device = env["gpu"] or f"{processor_name()}, {env['threads']} threads"
+    origin = stored_runs.origin(torch.device("cpu"))
     return Measured(
         settings=" ".join(setting for setting in settings if not setting.startswith(ON_MACHINE)),
         split=runs[0].summary["split"],
@@ -85,8 +88,8 @@ def summarise(runs: list[Run], settings: Sequence[str] = ()) -> Measured:
         n=len(runs),
         seconds=round(statistics.mean(run.summary["seconds"] for run in runs), 1),
         machine=f"{device}, {runs[0].recipe.precision}{' channels_last' if runs[0].recipe.channels_last else ''}",
-        versions=f"cnnlab {cnnlab.__version__}, torch {torch.__version__}, Python {platform.python_version()}",
-        date=datetime.now(UTC).date().isoformat(),
+        versions=origin["versions"],
+        date=origin["date"],
     )
 
 
