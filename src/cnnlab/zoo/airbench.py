@@ -50,7 +50,7 @@ class Shortcut(nn.Sequential):
     """The sum of the input and of what its layers make of it."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + super().forward(x)
+        return x + super().forward(x)  # (N, C, H, W)
 
 
 class AirbenchBlock(nn.Sequential):
