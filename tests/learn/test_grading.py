@@ -116,7 +116,7 @@ def attack(folder: Path, names: list[str]) -> dict[str, Grade]:
     (folder / "zuletzt" / "relu_forward.py").write_text(RIGHT)
     before = sorted(folder.rglob("*"))
     submissions, _ = read_submissions(folder)
-    rows = {row.student: row for row in grade(folder, submissions, Limits(1.5, 2**28))}
+    rows = {row.student: row for row in grade(folder, submissions, Limits(4.0, 2**28))}
     assert rows["right"].passed
     assert rows["zuletzt"].passed
     assert sorted(folder.rglob("*")) == before
