@@ -5,6 +5,7 @@ torch is imported inside the functions, so that modules without torch can ask fo
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import functools
 import gc
@@ -148,8 +149,9 @@ def wait_briefly() -> None:
 
 
 def collect_rarely() -> None:
-    """Raise the thresholds of Python's cyclic garbage collector, so that every command starts 0.3 to 0.4 s faster."""
+    """Let Python look for cyclic garbage less often, so that a command starts 0.3 s and ends 0.15 s faster."""
     gc.set_threshold(50_000, 20, 100)
+    atexit.register(gc.freeze)  # or it would look through all modules of torch once more at the very end
 
 
 def synchronize(device: torch.device) -> None:
