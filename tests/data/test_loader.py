@@ -202,6 +202,12 @@ class TestBalanced:
         assert not torch.equal(loader.order(4), loader.order(5))
 
 
+@pytest.mark.parametrize("seed", [0, 2**32 - 1, 2**32, 2**40 + 7])
+def test_the_order_is_numpys_for_seed_and_epoch(seed: int) -> None:
+    order = Loader(arrays(50), GREY, 8, shuffle=True, seed=seed).order(3)
+    assert order.tolist() == np.random.default_rng([1, seed, 3]).permutation(50).tolist()
+
+
 def test_in_order_every_epoch_has_the_order_of_the_split() -> None:
     split = ArraySplit(torch.zeros(7, 1, 4, 4, dtype=torch.uint8), [0, 1, 2, 3, 4, 5, 6])
     loader = Loader(split, GREY, 3, shuffle=True, sampling="in_order")

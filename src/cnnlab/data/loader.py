@@ -110,7 +110,9 @@ class Loader:
         self.rank, self.world = rank, world
         self.augment = augment or Augment()
         self._mirrored_first: Tensor | None = None
-        self._unused = np.random.default_rng(0)
+        seed = self.seed % 2**63
+        self._seed_words = [seed] if seed < 2**32 else [seed % 2**32, seed >> 32]
+        self._augments, self._unused = self.augment.active, np.random.default_rng(0)
         self._batch_augment = BatchAugment(self.augment, preprocess, classes)
         self._bounds = _batch_bounds(len(split), batch_size, world if shuffle else 0)
 
@@ -171,7 +173,7 @@ class Loader:
                 indices = self.share_of(order, step)
                 if len(indices):
                     # Making a generator takes longer than a small batch does; without augmentation none is drawn from.
-                    rng = self._rng(_STEP, epoch, step, self.rank) if self.augment.active else self._unused
+                    rng = self._rng(_STEP, epoch, step, self.rank) if self._augments else self._unused
                     fetched = self._start(indices, rng, pool)
                     waiting.append((step, indices, fetched, rng, self._mirrored(indices, epoch)))
                 if len(waiting) > ahead:
@@ -182,7 +184,8 @@ class Loader:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _rng(self, *key: int) -> np.random.Generator:
-        return np.random.default_rng([key[0], self.seed % 2**63, *key[1:]])
+        # As an array of 32-bit words the key gives the numbers that it gives as a list, and sooner.
+        return np.random.default_rng(np.array([key[0], *self._seed_words, *key[1:]], np.uint32))
 
     def share_of(self, order: Tensor, step: int) -> Tensor:
         """Return the positions that this process takes of a step of an epoch with this :meth:`order`."""
