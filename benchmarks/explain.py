@@ -52,15 +52,19 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
-import cnnlab
-from cnnlab import explain
-from cnnlab.explain.perturbation import partial
-from cnnlab.explain.perturbation.sliding_windows import SlidingWindows
-from cnnlab.hardware import has_fast_bf16, peak_resident_memory, processor_name
-from cnnlab.tracing import list_layers
-from cnnlab.zoo import create_model
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
 
-RESULTS = Path(__file__).parents[1] / "results"
+import cnnlab  # noqa: E402
+from benchmarks import peers  # noqa: E402
+from cnnlab import explain  # noqa: E402
+from cnnlab.explain.perturbation import partial  # noqa: E402
+from cnnlab.explain.perturbation.sliding_windows import SlidingWindows  # noqa: E402
+from cnnlab.hardware import has_fast_bf16, peak_resident_memory, processor_name  # noqa: E402
+from cnnlab.tracing import list_layers  # noqa: E402
+from cnnlab.zoo import create_model  # noqa: E402
+
+RESULTS = ROOT / "results"
 TARGET = 5
 # Methods that need one pass and little more, so that what they share is most of what they do.
 SHARING = ("saliency", "gradient_x_input", "gradcam", "gradcam_pp", "layercam")
@@ -292,18 +296,8 @@ def captum_attr() -> Any:
 
 def grad_cam() -> Any:
     """``pytorch_grad_cam``, or None where it cannot be used."""
-    if any(importlib.util.find_spec(name) is None for name in ("pytorch_grad_cam", "torchvision")):
-        return None
     try:
-        torch.ops.torchvision.nms  # noqa: B018
-    except (AttributeError, RuntimeError):
-        # torchvision's own operators need the torch they were built for; Grad-CAM needs none of them.
-        library = torch.library.Library("torchvision", "DEF")
-        for name in ("nms", "qnms"):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        grad_cam.library = library  # type: ignore[attr-defined]  # it unregisters when collected
-    try:
-        return importlib.import_module("pytorch_grad_cam")
+        return peers.library("pytorch_grad_cam")
     except (ImportError, RuntimeError):
         return None
 

@@ -1,4 +1,4 @@
-"""Is the automatic choice of precision and memory layout the fastest one? Every network of the zoo, on this machine.
+"""Is the automatic choice of precision and memory layout the fastest one, and how fast are other libraries' networks?
 
 ::
 
@@ -11,6 +11,10 @@ timed in every setting in turns (fp32 and bf16, NCHW and channels_last; bf16 onl
 network in a process of its own on a machine that does nothing else. The share is the least time of all settings divided
 by that of the chosen one: 1 where the choice is the fastest, 0.95 where it is 5 % slower per image.
 
+Where torchvision or timm is installed and has the network (``benchmarks/peers.py``), theirs takes part in the turns, in
+a plain loop: in the chosen setting, and in fp32 and NCHW, which is what a plain loop does by default. All steps end
+before the update of the weights, which is the same for all.
+
 Finished networks are kept in ``--out``, and the same command goes on where it was cut off.
 """
 
@@ -19,24 +23,28 @@ from __future__ import annotations
 import argparse
 import copy
 import itertools
+import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import stored_runs  # noqa: E402
+from benchmarks import peers, stored_runs  # noqa: E402
 from benchmarks.stored_runs import Run  # noqa: E402
 from cnnlab.hardware import Precision, choose_device, has_fast_bf16, keep_freed_memory, time_calls  # noqa: E402
 from cnnlab.training import Recipe  # noqa: E402
-from cnnlab.training.precision import choose_precision, training_steps  # noqa: E402
-from cnnlab.zoo import create_model, list_models, models  # noqa: E402
+from cnnlab.training.precision import choose_precision, to_memory_format, training_steps  # noqa: E402
+from cnnlab.zoo import create_model, list_models, models, split_outputs  # noqa: E402
 
 GOAL = 0.95
+PLAIN = Precision(bf16=False, channels_last=False)
+AUXILIARY = 0.3  # weight of the loss of auxiliary heads (Szegedy et al. 2015, section 5)
 
 
 def measure(name: str, device: torch.device, batch_size: int, rounds: int) -> Run:
@@ -52,23 +60,57 @@ def measure(name: str, device: torch.device, batch_size: int, rounds: int) -> Ru
         setting = Precision(bf16, last)
         prepare = training_steps(copy.deepcopy(model), setting, shape, facts.num_classes, device)
         calls[setting.label] = prepare(batch_size)
+    peer = peers.peer(name)
+    # A network that is built otherwise for small images is compared with none.
+    alike = peer and [p.shape for p in peer.parameters()] == [p.shape for p in model.parameters()]
+    compared = {setting.label: setting for setting in (chosen, PLAIN)}.values() if alike else ()
+    for setting in compared:
+        network = copy.deepcopy(peer).to(device)
+        calls[f"peer, {setting.label}"] = plain_step(network, setting, (batch_size, *shape), device)
     times: dict[str, list[float]] = {label: [] for label in calls}
     for call in calls.values():
         call()  # the first one pays for memory and the choice of kernels
     for _, (label, call) in itertools.product(range(rounds), calls.items()):
         times[label] += time_calls(call, device, seconds=0.3, warmup=0)
-    least = {label: min(values) for label, values in times.items()}
+    rates = {label: batch_size / min(values) for label, values in times.items()}
+    theirs = {setting.label: rates.pop(f"peer, {setting.label}") for setting in compared}
+    rate = rates[chosen.label]
     return {
         "model": name,
         "image_size": shape[1],
         "batch_size": batch_size,
-        "rates": {label: batch_size / seconds for label, seconds in least.items()},
+        "rates": rates,
         "chosen": chosen.label,
         "tried": dict(chosen.measured),
         "cut_short": chosen.cut_short,
-        "share": min(least.values()) / least[chosen.label],
+        "share": rate / max(rates.values()),
+        "of_peer": rate / theirs[chosen.label] if theirs else None,
+        "of_plain_peer": rate / theirs[PLAIN.label] if theirs else None,
         **stored_runs.origin(device),
     }
+
+
+def plain_step(
+    model: nn.Module, setting: Precision, shape: tuple[int, int, int, int], device: torch.device
+) -> Callable[[], object]:
+    """Return a step of the loop of the tutorials, without an update, on a batch of ``shape`` (N, C, H, W)."""
+    model = to_memory_format(model, setting.memory_format).train()
+    images = torch.rand(shape, device=device).contiguous(memory_format=setting.memory_format)
+    labels = torch.arange(shape[0], device=device)
+
+    def loss_of(logits: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(logits.float(), labels)
+
+    def step() -> None:
+        model.zero_grad()
+        with setting.autocast(device):
+            logits, auxiliary = split_outputs(model(images))
+        loss = loss_of(logits)
+        for extra in auxiliary:
+            loss = loss + AUXILIARY * loss_of(extra)
+        loss.backward()
+
+    return step
 
 
 def page(rows: Sequence[Run]) -> str:
@@ -80,16 +122,25 @@ def page(rows: Sequence[Run]) -> str:
         "",
         f"Training steps (images/s) on batches of {rows[0]['batch_size']} images of 32x32 pixels, or the least that a "
         "network takes, in every setting in turns, and what a training chose by itself. Share: the chosen rate as a "
-        "share of the highest one. Made by `python benchmarks/precision.py`.",
+        "share of the highest one. Of torchvision's or timm's network, in a plain loop: the chosen rate divided by the "
+        "rate of theirs in the chosen setting, and in fp32. Made by `python benchmarks/precision.py`.",
         "",
-        f"| network | {' | '.join(labels)} | chosen | share |",
-        f"|---|{'---:|' * len(labels)}---|---:|",
+        f"| network | {' | '.join(labels)} | chosen | share | of theirs | of theirs in fp32 |",
+        f"|---|{'---:|' * len(labels)}---|---:|---:|---:|",
     ]
     for row in sorted(rows, key=lambda row: row["share"]):
         cells = " | ".join(f"{row['rates'][label]:,.0f}" if label in row["rates"] else "–" for label in labels)
-        lines.append(f"| `{row['model']}` | {cells} | {row['chosen']} | {row['share']:.2f} |")
+        peer = " | ".join("–" if row[key] is None else f"{row[key]:.2f}" for key in ("of_peer", "of_plain_peer"))
+        lines.append(f"| `{row['model']}` | {cells} | {row['chosen']} | {row['share']:.2f} | {peer} |")
     summary = f"{good} of {len(rows)} choices reach {GOAL:.0%} of the highest rate; the least share is "
     summary += f"{min(row['share'] for row in rows):.2f}."
+    if compared := [row for row in rows if row["of_peer"]]:
+        equal, plain = ([row[key] for row in compared] for key in ("of_peer", "of_plain_peer"))
+        summary += (
+            f" {len(compared)} networks are torchvision's or timm's too: at equal settings the median of the ratios is "
+            f"{statistics.median(equal):.2f} (least {min(equal):.2f}), of the default against a plain loop in fp32 "
+            f"{statistics.median(plain):.2f} (least {min(plain):.2f})."
+        )
     return "\n".join([*lines, "", summary, "", stored_runs.made_on(rows)])
 
 

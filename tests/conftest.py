@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import importlib
-import importlib.util
 import os
 import socket
 from collections import Counter
@@ -16,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks import peers
 from cnnlab import downloads
 from cnnlab.data import ImageData
 from cnnlab.runs import Run, train
@@ -78,35 +76,12 @@ def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def torchvision_models() -> ModuleType:
-    if importlib.util.find_spec("torchvision") is None:
-        pytest.skip("torchvision is not installed")
-    declare_operators()
-    return importlib.import_module("torchvision.models")
+    return peers.library("torchvision.models") or pytest.skip("torchvision is not installed")
 
 
 @pytest.fixture(scope="session")
 def timm() -> ModuleType:
-    if importlib.util.find_spec("timm") is None or importlib.util.find_spec("torchvision") is None:
-        pytest.skip("timm is not installed")
-    declare_operators()
-    return importlib.import_module("timm")
-
-
-@functools.cache  # which also keeps the library: its operators go when it is collected
-def declare_operators() -> torch.library.Library | None:
-    """Declare two operators of torchvision where its compiled part does not fit this torch; no classifier uses them."""
-    package = importlib.util.find_spec("torchvision")
-    assert package is not None
-    for compiled in Path((package.submodule_search_locations or [""])[0]).glob("_C*.so"):
-        try:
-            torch.ops.load_library(compiled)
-            return None
-        except OSError:  # a build for CUDA beside a CPU build of torch
-            continue
-    library = torch.library.Library("torchvision", "DEF")
-    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    return library
+    return peers.library("timm") or pytest.skip("timm or torchvision is not installed")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -278,8 +280,26 @@ def test_every_setting_is_timed_beside_the_chosen_one(tmp_path: Path) -> None:
     assert run["share"] == pytest.approx(run["rates"][run["chosen"]] / max(run["rates"].values()))
     assert precision.main([*options, "--table"]) == [run]
     text = (tmp_path / "precision.md").read_text("utf-8")
-    assert f"| {run['chosen']} | {run['share']:.2f} |" in text
+    assert f"| {run['chosen']} | {run['share']:.2f} | – | – |" in text  # no other library has LeNet-5
     assert f"{int(run['share'] >= 0.95)} of 1 choices reach 95%" in text
+
+
+def test_networks_of_other_libraries_are_timed_in_the_same_turns(
+    torchvision_models: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def seconds_of(
+        call: Callable[[], object], device: torch.device, seconds: float = 0, warmup: int = 1
+    ) -> list[float]:
+        call()
+        return [1.0 if getattr(call, "__name__", "") == "step" else 0.5]  # only the plain loop has a name
+
+    monkeypatch.setattr(precision, "time_calls", seconds_of)
+    options = ["--rounds", "1", "--batch-size", "4", "--device", "cpu", "--run", "squeezenet1_1"]
+    (run,) = precision.main([*options, "--out", str(tmp_path / "runs"), "--results", str(tmp_path)])
+    assert run["of_peer"] == run["of_plain_peer"] == 2
+    text = precision.page([run])
+    assert f"| {run['chosen']} | 1.00 | 2.00 | 2.00 |" in text
+    assert "at equal settings the median of the ratios is 2.00 (least 2.00)" in text
 
 
 def test_times_to_94_percent_are_compared() -> None:

@@ -1,7 +1,6 @@
 """The same weights give the same logits as in torchvision and timm, wherever they have the architecture.
 
-Install them with ``pip install --no-deps torchvision==0.28.0 timm``. Beside a CPU build of torch, torchvision lacks two
-compiled operators that no classifier uses; declaring them is enough for the import.
+``benchmarks/peers.py`` says how to install them.
 """
 
 from __future__ import annotations
@@ -11,28 +10,9 @@ from types import ModuleType
 import pytest
 import torch
 
+from benchmarks.peers import TIMM, TORCHVISION, peer
 from cnnlab.zoo import create_model, models, split_outputs
 
-TORCHVISION = [
-    *(f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn")),
-    *("alexnet", "googlenet", "inception_v3", "squeezenet1_0", "squeezenet1_1"),
-    *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d"),
-    *("densenet121", "densenet161", "densenet169", "densenet201"),
-    *("mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "convnext_tiny"),
-    *(f"efficientnet_b{i}" for i in range(8)),
-]
-TIMM = {
-    "se_resnet18": "seresnet18",
-    "se_resnet50": "seresnet50",
-    "mobilenet_v1": "mobilenetv1_100",
-    "efficientnet_lite0": "efficientnet_lite0",
-    "efficientnet_lite1": "efficientnet_lite1",
-    "efficientnet_lite2": "efficientnet_lite2",
-    "mixer_s16": "mixer_s16_224",
-    "mixer_b16": "mixer_b16_224",
-    "nasnet_large": "nasnetalarge",
-    "pnasnet5_large": "pnasnet5large",
-}
 HEAVY = {"efficientnet_b5", "efficientnet_b6", "efficientnet_b7", "nasnet_large", "pnasnet5_large", "resnext101_32x8d"}
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -43,11 +23,10 @@ def some(names: list[str]) -> list[object]:
     return [pytest.param(name, marks=pytest.mark.slow) if name in HEAVY else name for name in names]
 
 
-@pytest.mark.parametrize("name", some(TORCHVISION))
-def test_torchvision(torchvision_models: ModuleType, name: str) -> None:
-    settings = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+@pytest.mark.parametrize("name", some([*TORCHVISION, *TIMM]))
+def test_peer(name: str) -> None:
     torch.manual_seed(0)
-    compare(name, torchvision_models.get_model(name, weights=None, **settings))
+    compare(name, peer(name) or pytest.skip("torchvision or timm is not installed"))
 
 
 @pytest.mark.parametrize("name", TORCHVISION)
@@ -65,12 +44,6 @@ def test_facts_of_public_weights(torchvision_models: ModuleType, name: str) -> N
         assert ours.mean == ours.std == (0.5, 0.5, 0.5)
     else:
         assert (list(ours.mean), list(ours.std)) == (transforms.mean, transforms.std)
-
-
-@pytest.mark.parametrize("name", some(list(TIMM)))
-def test_timm(timm: ModuleType, name: str) -> None:
-    torch.manual_seed(0)
-    compare(name, timm.create_model(TIMM[name], pretrained=False))
 
 
 @torch.no_grad()
