@@ -11,9 +11,10 @@ timed in every setting in turns (fp32 and bf16, NCHW and channels_last; bf16 onl
 network in a process of its own on a machine that does nothing else. The share is the least time of all settings divided
 by that of the chosen one: 1 where the choice is the fastest, 0.95 where it is 5 % slower per image.
 
-Where torchvision or timm is installed and has the network (``benchmarks/peers.py``), theirs takes part in the turns, in
-a plain loop: in the chosen setting, and in fp32 and NCHW, which is what a plain loop does by default. All steps end
-before the update of the weights, which is the same for all.
+With ``--image-size 96``, or any other above 64, the networks of torchvision and timm take part in the turns where they
+are installed (``benchmarks/peers.py``), in a plain loop: in the chosen setting, and in fp32 and NCHW, which is what a
+plain loop does by default. For smaller images the zoo builds networks that shrink them less and are slower, so those
+are compared with none. All steps end before the update of the weights, which is the same for all.
 
 Finished networks are kept in ``--out``, and the same command goes on where it was cut off.
 """
@@ -40,17 +41,22 @@ from benchmarks.stored_runs import Run  # noqa: E402
 from cnnlab.hardware import Precision, choose_device, has_fast_bf16, keep_freed_memory, time_calls  # noqa: E402
 from cnnlab.training import Recipe  # noqa: E402
 from cnnlab.training.precision import choose_precision, to_memory_format, training_steps  # noqa: E402
-from cnnlab.zoo import create_model, list_models, models, split_outputs  # noqa: E402
+from cnnlab.zoo import SMALL_IMAGE, create_model, list_models, models, split_outputs  # noqa: E402
 
 GOAL = 0.95
 PLAIN = Precision(bf16=False, channels_last=False)
 AUXILIARY = 0.3  # weight of the loss of auxiliary heads (Szegedy et al. 2015, section 5)
 
 
-def measure(name: str, device: torch.device, batch_size: int, rounds: int) -> Run:
+def side_for(name: str, image_size: int) -> int:
+    """The side in pixels of the images of a network: that which was asked for, or the least that it takes."""
+    return max(image_size, models.get(name).facts.min_size)
+
+
+def measure(name: str, device: torch.device, image_size: int, batch_size: int, rounds: int) -> Run:
     """Let a training choose, and time the steps of all settings in turns."""
     facts = models.get(name).facts
-    shape = (facts.in_channels, *2 * (max(32, facts.min_size),))
+    shape = (facts.in_channels, *2 * (side_for(name, image_size),))
     torch.manual_seed(0)
     model = create_model(name, image_size=shape[1]).to(device)
     recipe = Recipe(model=name, batch_size=batch_size, image_size=shape[1], device=device.type)
@@ -60,8 +66,7 @@ def measure(name: str, device: torch.device, batch_size: int, rounds: int) -> Ru
         setting = Precision(bf16, last)
         prepare = training_steps(copy.deepcopy(model), setting, shape, facts.num_classes, device)
         calls[setting.label] = prepare(batch_size)
-    peer = peers.peer(name)
-    # A network that is built otherwise for small images is compared with none.
+    peer = peers.peer(name) if image_size > SMALL_IMAGE else None
     alike = peer and [p.shape for p in peer.parameters()] == [p.shape for p in model.parameters()]
     compared = {setting.label: setting for setting in (chosen, PLAIN)}.values() if alike else ()
     for setting in compared:
@@ -116,14 +121,15 @@ def plain_step(
 def page(rows: Sequence[Run]) -> str:
     """The results in Markdown."""
     labels = sorted({label for row in rows for label in row["rates"]})
+    side = min(row["image_size"] for row in rows)
     good = sum(row["share"] >= GOAL for row in rows)
     lines = [
         "# The automatic choice of precision and memory layout",
         "",
-        f"Training steps (images/s) on batches of {rows[0]['batch_size']} images of 32x32 pixels, or the least that a "
-        "network takes, in every setting in turns, and what a training chose by itself. Share: the chosen rate as a "
-        "share of the highest one. Of torchvision's or timm's network, in a plain loop: the chosen rate divided by the "
-        "rate of theirs in the chosen setting, and in fp32. Made by `python benchmarks/precision.py`.",
+        f"Training steps (images/s) on batches of {rows[0]['batch_size']} images of {side}x{side} pixels, or the least "
+        "that a network takes, in every setting in turns, and what a training chose by itself. Share: the chosen rate "
+        "as a share of the highest one. Of torchvision's or timm's network, in a plain loop: the chosen rate divided "
+        "by the rate of theirs in the chosen setting, and in fp32. Made by `python benchmarks/precision.py`.",
         "",
         f"| network | {' | '.join(labels)} | chosen | share | of theirs | of theirs in fp32 |",
         f"|---|{'---:|' * len(labels)}---|---:|---:|---:|",
@@ -148,6 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
     """Measure, print, and write the results; return the row of each network."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", help="which networks (default: all, small ones first)")
+    parser.add_argument("--image-size", type=int, default=32, help="side of the images in pixels (default 32)")
     parser.add_argument("--batch-size", type=int, default=32, help="images of a step (default 32)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each setting (default 3)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
@@ -159,14 +166,15 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
     device = choose_device(options.device)
     if options.run:
         keep_freed_memory()  # as in the command line
-        run = measure(options.run, device, options.batch_size, options.rounds)
+        run = measure(options.run, device, options.image_size, options.batch_size, options.rounds)
         stored_runs.store(options.out / f"{options.run}.json", run)
         return [run]
     names = options.models or sorted(list_models(), key=lambda name: models.get(name).facts.macs)
     if unknown := set(names).difference(list_models()):
         parser.error(f"There is no network {', '.join(sorted(unknown))}. `cnnlab models` lists them all.")
     for name in [] if options.table else names:
-        if not stored_runs.stored(options.out / f"{name}.json", device):
+        known = stored_runs.stored(options.out / f"{name}.json", device)
+        if not known or known["image_size"] != side_for(name, options.image_size):
             print(f"{name} ...", flush=True)
             given = sys.argv[1:] if arguments is None else list(arguments)
             subprocess.run([sys.executable, __file__, *given, "--run", name], check=True)

@@ -295,6 +295,8 @@ def test_networks_of_other_libraries_are_timed_in_the_same_turns(
 
     monkeypatch.setattr(precision, "time_calls", seconds_of)
     options = ["--rounds", "1", "--batch-size", "4", "--device", "cpu", "--run", "squeezenet1_1"]
+    assert precision.measure("squeezenet1_1", torch.device("cpu"), 32, 4, 1)["of_peer"] is None  # another stem
+    options += ["--image-size", "65"]
     (run,) = precision.main([*options, "--out", str(tmp_path / "runs"), "--results", str(tmp_path)])
     assert run["of_peer"] == run["of_plain_peer"] == 2
     text = precision.page([run])
