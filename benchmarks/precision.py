@@ -67,7 +67,9 @@ def measure(name: str, device: torch.device, image_size: int, batch_size: int, r
         prepare = training_steps(copy.deepcopy(model), setting, shape, facts.num_classes, device)
         calls[setting.label] = prepare(batch_size)
     peer = peers.peer(name) if image_size > SMALL_IMAGE else None
-    alike = peer and [p.shape for p in peer.parameters()] == [p.shape for p in model.parameters()]
+    alike = (
+        peer and [p.shape for p in peer.parameters()] == [p.shape for p in model.parameters()] and takes(peer, shape)
+    )
     compared = {setting.label: setting for setting in (chosen, PLAIN)}.values() if alike else ()
     for setting in compared:
         network = copy.deepcopy(peer).to(device)
@@ -93,6 +95,16 @@ def measure(name: str, device: torch.device, image_size: int, batch_size: int, r
         "of_plain_peer": rate / theirs[PLAIN.label] if theirs else None,
         **stored_runs.origin(device),
     }
+
+
+def takes(model: nn.Module, shape: tuple[int, int, int]) -> bool:
+    """Return whether a network trains on images of ``shape`` (C, H, W): the auxiliary head of Inception may not."""
+    try:
+        with torch.no_grad():
+            copy.deepcopy(model).train()(torch.zeros(2, *shape))
+    except RuntimeError:
+        return False
+    return True
 
 
 def plain_step(
@@ -179,6 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
             given = sys.argv[1:] if arguments is None else list(arguments)
             subprocess.run([sys.executable, __file__, *given, "--run", name], check=True)
     rows = stored_runs.all_stored(options.out, device)
+    rows = [row for row in rows if row["image_size"] == side_for(row["model"], options.image_size)]
     stored_runs.write_results(options.results, "precision", page(rows), rows, [])
     return rows
 

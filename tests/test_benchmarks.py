@@ -302,6 +302,8 @@ def test_networks_of_other_libraries_are_timed_in_the_same_turns(
     text = precision.page([run])
     assert f"| {run['chosen']} | 1.00 | 2.00 | 2.00 |" in text
     assert "at equal settings the median of the ratios is 2.00 (least 2.00)" in text
+    inception = torchvision_models.inception_v3(weights=None, init_weights=False)
+    assert [precision.takes(inception, (3, side, side)) for side in (96, 299)] == [False, True]
 
 
 def test_times_to_94_percent_are_compared() -> None:
