@@ -41,7 +41,7 @@ from benchmarks.stored_runs import Run  # noqa: E402
 from cnnlab.hardware import Precision, choose_device, has_fast_bf16, keep_freed_memory, time_calls  # noqa: E402
 from cnnlab.training import Recipe  # noqa: E402
 from cnnlab.training.precision import choose_precision, to_memory_format, training_steps  # noqa: E402
-from cnnlab.zoo import SMALL_IMAGE, create_model, list_models, models, split_outputs  # noqa: E402
+from cnnlab.zoo import SMALL_IMAGE, create_model, models, split_outputs  # noqa: E402
 
 GOAL = 0.95
 PLAIN = Precision(bf16=False, channels_last=False)
@@ -181,9 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
         run = measure(options.run, device, options.image_size, options.batch_size, options.rounds)
         stored_runs.store(options.out / f"{options.run}.json", run)
         return [run]
-    names = options.models or sorted(list_models(), key=lambda name: models.get(name).facts.macs)
-    if unknown := set(names).difference(list_models()):
-        parser.error(f"There is no network {', '.join(sorted(unknown))}. `cnnlab models` lists them all.")
+    names = stored_runs.networks(parser, options.models, "macs")
     for name in [] if options.table else names:
         known = stored_runs.stored(options.out / f"{name}.json", device)
         if not known or known["image_size"] != side_for(name, options.image_size):

@@ -6,21 +6,32 @@ run of another machine counts as missing, is made again and replaced.
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
 import statistics
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 import cnnlab
 from cnnlab.files import replacing
 from cnnlab.hardware import device_name
+from cnnlab.zoo import list_models, models
 
 Run = dict[str, Any]
+
+
+def networks(
+    parser: argparse.ArgumentParser, named: Sequence[str], smallest_by: Literal["parameters", "macs"]
+) -> Sequence[str]:
+    """Return the named networks, or all of the zoo with the smallest first; a wrong name ends the command."""
+    if unknown := set(named).difference(list_models()):
+        parser.error(f"There is no network {', '.join(sorted(unknown))}. `cnnlab models` lists them all.")
+    return named or sorted(list_models(), key=lambda name: getattr(models.get(name).facts, smallest_by))
 
 
 def machine(device: torch.device) -> str:

@@ -39,7 +39,7 @@ from cnnlab.data import ImageData, load_data  # noqa: E402
 from cnnlab.hardware import choose_device, keep_freed_memory  # noqa: E402
 from cnnlab.training import Finished, Recipe, StepDone, fit, prepare  # noqa: E402
 from cnnlab.training.clock import Clock  # noqa: E402
-from cnnlab.zoo import create_model, list_models, models  # noqa: E402
+from cnnlab.zoo import create_model, models  # noqa: E402
 
 DATA = ("cifar10", "mnist")
 SIDE, TEST_IMAGES = 32, 2000
@@ -180,9 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
     parser.add_argument("--table", action="store_true", help="train nothing")
     options = parser.parse_args(arguments)
     device = choose_device(options.device)
-    names = options.models or sorted(list_models(), key=lambda name: models.get(name).facts.parameters)
-    if unknown := set(names).difference(list_models()):
-        parser.error(f"There is no network {', '.join(sorted(unknown))}. `cnnlab models` lists them all.")
+    names = stored_runs.networks(parser, options.models, "parameters")
     loaded: dict[str, ImageData] = {}
     for seed in range(0 if options.table else options.seeds):
         for name in names:
