@@ -225,8 +225,11 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
         stored_runs.store(options.out / f"{name}-{seed}.json", one_run(name, int(seed), options))
         return []
     device = choose_device(options.device)
+    names = options.only.split(",")
+    if unknown := sorted(set(names).difference(TRAININGS)):
+        parser.error(f"There is no training {', '.join(unknown)}; there are {', '.join(TRAININGS)}.")
     for seed in range(0 if options.table else options.rounds):
-        for name in options.only.split(","):
+        for name in names:
             if stored_runs.stored(options.out / f"{name}-{seed}.json", device):
                 continue
             print(f"{name}, seed {seed} ...", flush=True)

@@ -306,6 +306,12 @@ def test_networks_of_other_libraries_are_timed_in_the_same_turns(
     assert [precision.takes(inception, (3, side, side)) for side in (96, 299)] == [False, True]
 
 
+def test_an_unknown_training_of_cifar_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        speed_cifar.main(["--only", "airbench94,airbench9"])
+    assert "There is no training airbench9; there are speed-cifar10, airbench94" in capsys.readouterr().err
+
+
 def test_times_to_94_percent_are_compared() -> None:
     def run(training: str, seconds: float, accuracy: float) -> dict[str, object]:
         accuracies = dict.fromkeys(("accuracy", "accuracy_originals", "accuracy_tta_originals"), accuracy - 0.01)
