@@ -87,7 +87,10 @@ def rows_of(runs: Sequence[Run]) -> list[Run]:
 
 def page(rows: Sequence[Run], runs: Sequence[Run]) -> str:
     """The results in Markdown."""
-    lines = ["| data | budget | command took | epochs begun | test images right (%) | n |", "|---|---:|---:|---:|---:|---:|"]
+    lines = [
+        "| data | budget | command took | epochs begun | test images right (%) | n |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
     lines += [
         f"| {row['data']} | {row['seconds']:g} s | {row['took']:.1f} s | {row['epochs']:.1f} "
         f"| {stored_runs.with_spread(row, 'accuracy', scale=100)} | {row['n']} |"
