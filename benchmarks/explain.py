@@ -408,7 +408,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     if options.peak:
         print(measure_peak(case, options.peak, options.times))
         return {}
-    wanted = [group for group in groups(case) if group.title.startswith(options.only or "")]
+    every = groups(case)
+    wanted = [group for group in every if group.title.startswith(options.only or "")]
+    if not wanted:
+        sys.exit(f"No group begins with {options.only}; there are {'; '.join(group.title for group in every)}.")
     for group in wanted:
         group.measure(options.rounds)
     peers = {"captum": captum_attr(), "grad-cam": grad_cam()}

@@ -64,6 +64,11 @@ def test_one_group_alone_writes_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_word_that_begins_no_group_is_refused_with_the_groups_there_are() -> None:
+    with pytest.raises(SystemExit, match="No group begins with LIME; there are occlusion, patch 17.*Score-CAM"):
+        benchmark.main([*SMALL, "--only", "LIME"])
+
+
 def test_memory_is_that_of_a_process_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     case = benchmark.make_case("squeezenet1_1", 33, 17, 16, 2)
     assert benchmark.measure_peak(case, "cnnlab", 1) >= 0

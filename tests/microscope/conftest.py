@@ -49,6 +49,14 @@ def until(page: Any, code: str, argument: Any = None, seconds: float = 60) -> No
         page.wait_for_timeout(150)
 
 
+def settled(page: Any) -> None:
+    """Wait until no request of the page is without a reply.
+
+    The page is marked as busy as soon as it sends a request. A brush or a slider sends its own up to 400 ms later.
+    """
+    until(page, "document.querySelector('main').ariaBusy !== 'true'")
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Chromium, driven by playwright; the tests are skipped where either is missing.

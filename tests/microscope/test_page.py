@@ -17,7 +17,7 @@ from cnnlab.microscope.protocol import complete
 from cnnlab.microscope.server import serving
 from cnnlab.microscope.session import Microscope
 from cnnlab.zoo import list_models
-from tests.microscope.conftest import OpenPage, until
+from tests.microscope.conftest import OpenPage, settled, until
 from tests.microscope.networks import numbers_of, scene_of, small_microscope
 
 pytestmark = pytest.mark.slow
@@ -32,10 +32,6 @@ RECOMPUTED = """value => {
 def go_to(page: Any, address: str) -> None:
     """Go to another view by the address, as somebody does who types it."""
     page.evaluate("address => {location.hash = address;}", address)
-
-
-def settled(page: Any) -> None:
-    until(page, "document.querySelector('.busy').hidden")
 
 
 # The overview --------------------------------------------------------------------------------------------------------
@@ -230,12 +226,12 @@ def test_an_operand_leads_to_the_number_that_it_is(open_page: OpenPage, digits: 
     until(page, "document.querySelector('.cell.link')")
     cell = page.locator(".cell.link").first
     value, place = cell.get_attribute("title").split(", ", 1)
-    cell.click()
-    until(page, "location.hash.startsWith('#/layer/s2/')")
-    until(page, "document.querySelector('.number-value .value')")
-    assert page.locator(".number-value .value").inner_text() == value
     channel, row, column = re.findall(r"\d+", place)[:3]
-    assert page.evaluate("location.hash").startswith(f"#/layer/s2/{channel}/{row},{column}?")
+    cell.click()
+    place = f"s2/{channel}/{row},{column}"
+    until(page, "place => document.querySelector('.number-content').dataset.place === place", place)
+    assert page.locator(".number-value .value").inner_text() == value
+    assert page.evaluate("location.hash").startswith(f"#/layer/{place}?")
 
 
 # Where something is missing ------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cnnlab.errors import ProtocolError
 from cnnlab.microscope.opening import open_microscope
 from cnnlab.microscope.session import Microscope
-from tests.microscope.conftest import OpenPage, until
+from tests.microscope.conftest import OpenPage, settled, until
 
 pytestmark = pytest.mark.slow
 
@@ -59,6 +59,7 @@ def test_after_an_error_nothing_of_another_image_is_shown(open_page: OpenPage, d
     page.click(f'[data-image="{second}"]')
     page.wait_for_selector(".bar-error >> text=This image cannot be looked at.")
     until(page, f"() => ({SHOWN})() <= 1")  # the image itself is there
+    settled(page)  # all three requests failed
     assert page.locator(".answer-body").inner_text() == "There is no answer."
     assert page.locator(".block.answer li").count() == 0
     page.wait_for_timeout(400)
@@ -140,7 +141,7 @@ def test_ten_thousand_moves_of_a_slider_end_at_the_last(open_page: OpenPage, dig
         }
     }""")
     until(page, "() => location.hash.includes('changes=c1:2:2.5')")
-    until(page, "() => document.querySelector('.busy').hidden")
+    settled(page)
     assert page.evaluate("written") < 60
     assert page.locator(".changes li").count() == 1
     page.keyboard.press("Control+z")  # all moves are one step
@@ -158,6 +159,6 @@ def test_two_windows_do_not_disturb_each_other(open_page: OpenPage, digits: Micr
         for page, view in zip(pages, ["layer/c3/1", "layer/c1"], strict=True):
             page.evaluate("view => (location.hash = '#/' + view + '?image=' + location.hash.split('image=')[1])", view)
     for page, image, view in zip(pages, (first, second), ["layer/c3/1", "layer/c1"], strict=True):
-        until(page, "() => document.querySelector('.busy').hidden")
+        settled(page)
         assert page.evaluate("location.hash").startswith(f"#/{view}?image={image}")
         assert page.locator(".bar-error").count() == 0

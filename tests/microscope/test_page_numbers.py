@@ -13,7 +13,7 @@ import torch
 from cnnlab.microscope import bundle
 from cnnlab.microscope.server import serving
 from cnnlab.microscope.session import Microscope
-from tests.microscope.conftest import OpenPage, until
+from tests.microscope.conftest import OpenPage, settled, until
 from tests.microscope.networks import as_batch, module_outputs, network_and_input, numbers_of, small_microscope
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -66,11 +66,6 @@ def probabilities(model: torch.nn.Module, image: torch.Tensor) -> np.ndarray:
         return model(image).softmax(1)[0].numpy()
 
 
-def settled(page: Any) -> None:
-    page.wait_for_timeout(400)  # a brush sends what it did a moment later
-    until(page, "document.querySelector('.busy').hidden")
-
-
 @pytest.mark.parametrize("name", NETWORKS)
 def test_two_hundred_numbers_on_the_page_are_torchs(open_inside: OpenPage, name: str) -> None:
     microscope = small_microscope(name)
@@ -106,7 +101,6 @@ def test_a_channel_that_is_switched_off_gives_the_answer_of_a_hook(
     np.testing.assert_allclose(before, probabilities(model, image), atol=1e-5)
     page.get_by_label("switched on").click()
     until(page, "location.hash.includes('changes=')")
-    settled(page)
 
     def switch_off(module: Any, inputs: Any, output: torch.Tensor) -> torch.Tensor:
         output = output.clone()
@@ -135,6 +129,7 @@ def test_an_image_covered_by_the_brush_gives_torchs_answer(open_inside: OpenPage
     page.mouse.down()
     page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 0.5 * box["height"], steps=6)
     page.mouse.up()
+    page.wait_for_timeout(400)  # a brush sends what it did a moment later
     until(page, "document.querySelector('.caption').textContent.includes('painted')")
     settled(page)
     assert page.evaluate(SCENE)["image"] != original

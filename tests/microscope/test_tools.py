@@ -28,7 +28,7 @@ def answer(page: Any) -> dict[str, float]:
     until(
         page,
         "(() => { const now = document.querySelector('.answer-bars')?.textContent, same = now && now === window.before;"
-        "window.before = now; return same && document.querySelector('.busy').hidden; })()",
+        "window.before = now; return same && document.querySelector('main').ariaBusy !== 'true'; })()",
     )
     rows = page.locator(".answer-bars li").all()
     return {

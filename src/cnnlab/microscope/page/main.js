@@ -115,6 +115,7 @@ function busy_line(store, main) {
   store.subscribe((state, changed) => {
     if (!changed.has("busy")) return;
     clearTimeout(timer);
+    if (state.busy) main.setAttribute("aria-busy", "true"); // at once; the line appears only if it takes a while
     timer = setTimeout(() => {
       line.hidden = store.state.busy === 0;
       main.setAttribute("aria-busy", String(!line.hidden));

@@ -30,6 +30,7 @@ export function show_number(root, store) {
     fill(ways, neighbour_buttons(state.view, [channels, height, width]));
     return load({ do: "number", scene: state.scene, node: id, at: [channel, ...at], lane: "number" }, (reply) => {
       fill(content, value_line(reply), operands_of(store, unscaled(reply), state.scene), steps_list(reply));
+      content.dataset.place = `${id}/${channel}/${at}`; // whose number this is, while the next one is awaited
     }, () => fill(content));
   }
 
