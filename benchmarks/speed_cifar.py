@@ -190,8 +190,8 @@ def page(rows: Sequence[Run], runs: Sequence[Run]) -> str:
         [
             "# To 94 % of CIFAR-10",
             "",
-            "The recipe `speed-cifar10` beside ports of the fastest public trainings, in turns on one machine. Ours in "
-            "its time: our seconds as a share of theirs. p: one-sided t test of the null hypothesis that the mean "
+            "The recipe `speed-cifar10` beside ports of the fastest public trainings, each alone on one machine. Ours "
+            "in its time: our seconds as a share of theirs. p: one-sided t test of the null hypothesis that the mean "
             "accuracy with test-time augmentation is at most 94 %. GEMM: the arithmetic as a share of what a matrix "
             "product of the same type reaches. Mean ± standard deviation over n seeds. Made by "
             "`python benchmarks/speed_cifar.py`, whose text says what is timed.",

@@ -65,7 +65,7 @@ def test_one_group_alone_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_word_that_begins_no_group_is_refused_with_the_groups_there_are() -> None:
-    with pytest.raises(SystemExit, match="No group begins with LIME; there are occlusion, patch 17.*Score-CAM"):
+    with pytest.raises(SystemExit, match=r"No group begins with LIME; there are occlusion, patch 17.*Score-CAM"):
         benchmark.main([*SMALL, "--only", "LIME"])
 
 

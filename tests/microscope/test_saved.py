@@ -439,7 +439,9 @@ def test_two_runs_and_epochs_stand_side_by_side_in_a_saved_page(browser: Any, di
     sides.nth(0).get_by_label("Epoch", exact=True).select_option("0")
     until(page, "location.hash.includes('epoch=0')")
     page.wait_for_selector(".difference .answers")
-    shares = "[...document.querySelectorAll('.difference .answers > div')].map(side => side.querySelector('ol').innerText)"
+    shares = (
+        "[...document.querySelectorAll('.difference .answers > div')].map(side => side.querySelector('ol').innerText)"
+    )
     until(page, f"(([one, two]) => one !== two)({shares})")
 
 
