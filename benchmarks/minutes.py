@@ -113,7 +113,7 @@ def page(rows: Sequence[Run], runs: Sequence[Run]) -> str:
             *lines,
             "",
             f"Least budget whose mean reaches {'; '.join(reached)}. The time of a command was off by "
-            f"{max(row['off'] for row in rows):.1%} at most.",
+            f"{100 * max(row['off'] for row in rows):.1f} % at most.",
             "",
             stored_runs.made_on(runs),
         ]

@@ -168,7 +168,8 @@ def page(rows: Sequence[Run], runs: Sequence[Run]) -> str:
         return stored_runs.with_spread(row, key, scale=100)
 
     lines = [
-        "| training | seconds | ours in its time | test images (%) | with test-time augmentation (%) | p | GEMM | n |",
+        "| training | seconds | ours in its time | test images (%) | with test-time augmentation (%) | p | GEMM (%) "
+        "| n |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
@@ -176,7 +177,8 @@ def page(rows: Sequence[Run], runs: Sequence[Run]) -> str:
         p = f"{row['p']:.2g}" if "p" in row else ""
         lines.append(
             f"| {row['training']} | {stored_runs.with_spread(row, 'seconds', 0)} | {ratio} "
-            f"| {percent(row, 'accuracy')} | {percent(row, 'accuracy_tta')} | {p} | {row['share']:.0%} | {row['n']} |"
+            f"| {percent(row, 'accuracy')} | {percent(row, 'accuracy_tta')} | {p} "
+            f"| {100 * row['share']:.0f} | {row['n']} |"
         )
     left_out = 10_000 - runs[0]["originals"]
     originals = (

@@ -326,7 +326,7 @@ def test_times_to_94_percent_are_compared() -> None:
     assert ours["p"] == pytest.approx(0.5 - t / (2 * (2 + t**2) ** 0.5))
     assert "p" not in port  # no spread, no test
     text = speed_cifar.page([ours, port], runs)
-    assert "| airbench94 | 220 ± 28 | 0.50 | 93.00 ± 0.00 | 94.00 ± 0.00 |  | 50% | 2 |" in text
+    assert "| airbench94 | 220 ± 28 | 0.50 | 93.00 ± 0.00 | 94.00 ± 0.00 |  | 50 | 2 |" in text
     assert "Without the 20 test images that are JPEGs" in text
 
 
@@ -347,7 +347,7 @@ def test_budgets_in_seconds_are_written_down() -> None:
     text = minutes.page(rows, runs)
     assert "| mnist | 10 s | 10.1 s | 2.0 | 99.00 ± 1.41 | 2 |" in text
     assert "99 % of mnist: 10 s; 99.5 % of mnist: no budget measured here; 90 % of cifar10: no budget" in text
-    assert "off by 5.0% at most" in text
+    assert "off by 5.0 % at most" in text
 
 
 @pytest.mark.slow

@@ -49,12 +49,15 @@ def until(page: Any, code: str, argument: Any = None, seconds: float = 60) -> No
         page.wait_for_timeout(150)
 
 
+SETTLED = "document.querySelector('main').ariaBusy !== 'true'"
+
+
 def settled(page: Any) -> None:
     """Wait until no request of the page is without a reply.
 
     The page is marked as busy as soon as it sends a request. A brush or a slider sends its own up to 400 ms later.
     """
-    until(page, "document.querySelector('main').ariaBusy !== 'true'")
+    until(page, SETTLED)
 
 
 @pytest.fixture(scope="module")

@@ -125,7 +125,6 @@ def test_the_module_of_the_widget_is_the_page_and_hands_out_its_start(network: n
         ([[torch.rand(1, 8, 8)]], "Photo 1 is a list. Give photos one by one"),
         ([torch.rand(5, 1, 8, 8)], r"An image has the shape \(5, 1, 8, 8\)"),
     ],
-    ids=str,
 )
 def test_images_that_are_none_are_named(network: nn.Module, photos: list[Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):

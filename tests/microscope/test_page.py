@@ -158,6 +158,23 @@ def test_addresses_of_nothing_say_so_and_lead_on(open_page: OpenPage, digits: Mi
     until(page, "document.querySelector('.map-frame') && document.querySelector('.facts')")
 
 
+@pytest.mark.parametrize(
+    ("address", "content"),
+    [("#/layer/c3", ".sheet canvas"), ("#/layer/c3/1", ".map-frame canvas"), ("#/layer/c3/1/2,3", ".number-value")],
+)
+def test_a_view_is_whole_again_after_an_address_of_nothing(
+    open_page: OpenPage, digits: Microscope, address: str, content: str
+) -> None:
+    page = open_page(digits, address)
+    page.wait_for_selector(content)
+    go_to(page, address.replace("c3", "nowhere"))
+    page.wait_for_selector(".bar-error >> text=no layer or operation “nowhere”")
+    assert page.locator(content).count() == 0
+    go_to(page, address)
+    page.wait_for_selector(content)
+    assert not page.locator(".bar-error").count()
+
+
 def test_the_numbers_of_a_dense_layer_are_torchs(open_page: OpenPage, digits: Microscope) -> None:
     page = open_page(digits, "#/layer/output")
     until(page, "document.querySelectorAll('.vector .n').length === 10")
@@ -225,8 +242,8 @@ def test_an_operand_leads_to_the_number_that_it_is(open_page: OpenPage, digits: 
     page = open_page(digits, "#/layer/c3/3/2,5")
     until(page, "document.querySelector('.cell.link')")
     cell = page.locator(".cell.link").first
-    value, place = cell.get_attribute("title").split(", ", 1)
-    channel, row, column = re.findall(r"\d+", place)[:3]
+    value, words = cell.get_attribute("title").split(", ", 1)
+    channel, row, column = re.findall(r"\d+", words)[:3]
     cell.click()
     place = f"s2/{channel}/{row},{column}"
     until(page, "place => document.querySelector('.number-content').dataset.place === place", place)

@@ -15,7 +15,7 @@ from torch import nn
 
 from cnnlab import explain
 from cnnlab.microscope.session import Microscope, Subject
-from tests.microscope.conftest import OpenPage, functions, until
+from tests.microscope.conftest import SETTLED, OpenPage, functions, until
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +28,7 @@ def answer(page: Any) -> dict[str, float]:
     until(
         page,
         "(() => { const now = document.querySelector('.answer-bars')?.textContent, same = now && now === window.before;"
-        "window.before = now; return same && document.querySelector('main').ariaBusy !== 'true'; })()",
+        f"window.before = now; return same && {SETTLED}; }})()",
     )
     rows = page.locator(".answer-bars li").all()
     return {

@@ -41,7 +41,8 @@ export function show_channel(root, store) {
     const { channel } = state.view;
     if (!node || channel >= node.shape[0]) {
       end_tools();
-      no_such_node(store, head, ways, content);
+      clear();
+      no_such_node(store, head, ways);
       if (node) {
         fill(head, el("p", { class: "bar-error" }, `${node.id} has channels 0 to ${node.shape[0] - 1}, not ${channel}.`,
           button("To the layer", () => store.go({ name: "layer", node: node.id }))));
@@ -69,6 +70,7 @@ export function show_channel(root, store) {
   }
 
   function clear() {
+    load.stop();
     reply = null;
     fill(content);
   }

@@ -31,7 +31,10 @@ export function show_layer(root, store) {
 
   function refresh(state) {
     const node = node_of(store, state.view.node);
-    if (!node) return no_such_node(store, head, tools, content);
+    if (!node) {
+      clear();
+      return no_such_node(store, head, tools);
+    }
     tools.hidden = false;
     node_head(head, store, node);
     return load({ do: "layer", scene: state.scene, node: node.id, lane: "layer" }, (reply) => {
@@ -53,6 +56,7 @@ export function show_layer(root, store) {
   }
 
   function clear() {
+    load.stop();
     if (sheet) sheet.end();
     sheet = drawn_for = null;
     delete content.dataset.node;
@@ -70,10 +74,9 @@ export function show_layer(root, store) {
   };
 }
 
-/** Say in the head of a view that its address names no node of this network; `rest` is hidden or emptied. */
-export function no_such_node(store, head, tools, content) {
+/** Say in the head of a view that its address names no node of this network; its tools are hidden. */
+export function no_such_node(store, head, tools) {
   tools.hidden = true;
-  fill(content);
   fill(head, el("p", { class: "bar-error" }, `This network has no layer or operation “${store.state.view.node}”.`,
     button("To the network", () => store.go({ name: "overview" }))));
 }

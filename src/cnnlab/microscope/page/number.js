@@ -18,10 +18,13 @@ export function show_number(root, store) {
   function refresh(state) {
     const { node: id, channel, at } = state.view;
     const node = node_of(store, id);
-    if (!node) return no_such_node(store, head, ways, content);
+    if (!node) {
+      clear();
+      return no_such_node(store, head, ways);
+    }
     const [channels, height, width] = full_shape(node.shape);
     if (channel >= channels || at[0] >= height || at[1] >= width) {
-      fill(content);
+      clear();
       return fill(head, el("p", { class: "bar-error" }, `${id} has channels 0 to ${channels - 1}, rows 0 to ${height - 1} and columns 0 to ${width - 1}.`,
         button("To the layer", () => store.go({ name: "layer", node: id }))));
     }
@@ -31,7 +34,13 @@ export function show_number(root, store) {
     return load({ do: "number", scene: state.scene, node: id, at: [channel, ...at], lane: "number" }, (reply) => {
       fill(content, value_line(reply), operands_of(store, unscaled(reply), state.scene), steps_list(reply));
       content.dataset.place = `${id}/${channel}/${at}`; // whose number this is, while the next one is awaited
-    }, () => fill(content));
+    }, clear);
+  }
+
+  function clear() {
+    load.stop();
+    delete content.dataset.place;
+    fill(content);
   }
 
   const moves = { ArrowUp: [0, -1, 0], ArrowDown: [0, 1, 0], ArrowLeft: [0, 0, -1], ArrowRight: [0, 0, 1], PageUp: [-1, 0, 0], PageDown: [1, 0, 0] };
