@@ -10,7 +10,8 @@ Each command runs alone, on a machine that does nothing else. The time is that o
 with Python, the report and all that it prints. Finished runs are kept in ``--out``, and the same command goes on where
 it was cut off. The tables use the runs of this machine only; a run of another machine is trained again and replaced.
 ``results/minutes.md`` and ``results/minutes.json`` are written from them, with the smallest budget whose mean accuracy
-reaches 99 and 99.5 % (MNIST) and 90 and 94 % (CIFAR-10).
+reaches 99 and 99.5 % (MNIST) and 90 and 94 % (CIFAR-10); on CIFAR-10 the recipe asks for test-time augmentation, whose
+time counts, and whose accuracy is compared.
 
 The settings were chosen on training images that were held out, not on test images.
 """
@@ -40,7 +41,7 @@ TRAININGS = {
         "convnet", "--data", "mnist", "model_options.widths=[16,32,64]", "optimizer=muon", "lr=0.02",
         "weight_decay=0.1", "batch_size=250", "schedule=onecycle", "warmup_fraction=0.1", "augment.crop=2",
     ],
-    "cifar10": ["--recipe", "speed-cifar10", "tta=0"],
+    "cifar10": ["--recipe", "speed-cifar10"],
 }  # fmt: skip
 SECONDS = {"mnist": (10, 15, 20, 30, 60), "cifar10": (30, 60, 120, 240, 480)}
 MARKS = {"mnist": (0.99, 0.995), "cifar10": (0.9, 0.94)}
@@ -66,6 +67,7 @@ def one_run(data: str, seconds: float, seed: int, out: Path, data_dir: Path | No
         "seed": seed,
         "took": took,
         "accuracy": run.summary["accuracy"],
+        "tta_accuracy": run.summary.get("tta_accuracy"),
         "epochs": run.summary["epochs_done"],
         "precision": f"{run.recipe.precision}{' channels_last' if run.recipe.channels_last else ''}",
         **stored_runs.origin(CPU),
@@ -79,27 +81,35 @@ def rows_of(runs: Sequence[Run]) -> list[Run]:
     rows = []
     for data, seconds in sorted({(run["data"], run["seconds"]) for run in runs}):
         mine = [run for run in runs if (run["data"], run["seconds"]) == (data, seconds)]
-        row = {"data": data, "seconds": seconds} | stored_runs.mean_and_std(mine, ("took", "accuracy", "epochs"))
+        numbers = ["took", "accuracy", "epochs", *(["tta_accuracy"] if mine[0]["tta_accuracy"] else [])]
+        row = {"data": data, "seconds": seconds} | stored_runs.mean_and_std(mine, numbers)
         row["off"] = max(abs(run["took"] / seconds - 1) for run in mine)
         rows.append(row)
     return rows
 
 
+def final_accuracy(row: Run) -> float:
+    """The accuracy of a row, with test-time augmentation where there is one."""
+    accuracy: float = row.get("tta_accuracy") or row["accuracy"]
+    return accuracy
+
+
 def page(rows: Sequence[Run], runs: Sequence[Run]) -> str:
     """The results in Markdown."""
     lines = [
-        "| data | budget | command took | epochs begun | test images right (%) | n |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| data | budget | command took | epochs begun | test images right (%) | with test-time augmentation (%) | n |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [
         f"| {row['data']} | {row['seconds']:g} s | {row['took']:.1f} s | {row['epochs']:.1f} "
-        f"| {stored_runs.with_spread(row, 'accuracy', scale=100)} | {row['n']} |"
+        f"| {stored_runs.with_spread(row, 'accuracy', scale=100)} "
+        f"| {stored_runs.with_spread(row, 'tta_accuracy', scale=100) if 'tta_accuracy' in row else ''} | {row['n']} |"
         for row in rows
     ]
     reached = []
     for data, marks in MARKS.items():
         for mark in marks:
-            least = [row["seconds"] for row in rows if row["data"] == data and row["accuracy"] >= mark]
+            least = [row["seconds"] for row in rows if row["data"] == data and final_accuracy(row) >= mark]
             if any(row["data"] == data for row in rows):
                 within = f"{min(least):g} s" if least else "no budget measured here"
                 reached.append(f"{100 * mark:g} % of {data}: {within}")

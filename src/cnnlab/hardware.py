@@ -96,7 +96,13 @@ class Precision:
         """Return the context in which a forward pass runs."""
         import torch
 
-        return torch.autocast(device.type, dtype=torch.bfloat16) if self.bf16 else nullcontext()
+        if not self.bf16:
+            return nullcontext()
+        if device.type == "cpu" and torch.is_grad_enabled():
+            from cnnlab.bf16 import bf16_training
+
+            return bf16_training()
+        return torch.autocast(device.type, dtype=torch.bfloat16)
 
     @property
     def label(self) -> str:

@@ -12,8 +12,8 @@ from cnnlab.data import ImageData
 from cnnlab.errors import RecipeError
 from cnnlab.runs import Recorder, open_run
 from cnnlab.runs.continuation import extend, resume
-from cnnlab.training import EpochDone, Event, Finished, Recipe, StepDone, fit
-from cnnlab.training.clock import FORWARD_SHARE, Clock
+from cnnlab.training import EpochDone, Event, Finished, Recipe, Session, StepDone, fit, prepare
+from cnnlab.training.clock import AUGMENTATION_SHARE, Clock
 from tests.helpers import tiny_recipe
 
 
@@ -42,7 +42,7 @@ def test_the_share_runs_from_the_first_step_to_the_last_that_fits(watch: Watch) 
     while clock.share < 1:
         shares.append(clock.share)
         watch.wait(2)
-        clock.step_done(10)
+        clock.step_done()
     # 52 s are left for steps of 2 s.
     assert len(shares) == 26
     assert shares[13] == pytest.approx(26 / 52)
@@ -52,14 +52,32 @@ def test_the_share_runs_from_the_first_step_to_the_last_that_fits(watch: Watch) 
 def test_time_is_kept_for_the_last_evaluation(watch: Watch) -> None:
     clock = Clock(60)
     clock.start(final_images=500)
+    clock.measured(0.004, unsure=1)
     watch.wait(1)
-    clock.step_done(100)  # 10 ms an image, and so 4 ms without a backward pass
-    assert clock.evaluation_seconds(500) == pytest.approx(500 * 0.01 * FORWARD_SHARE)
+    clock.step_done()
+    assert clock.evaluation_seconds(500) == pytest.approx(2)
     assert clock.share == pytest.approx(1 / 58)
     watch.wait(6)
-    clock.evaluated(300, 6.0)
-    assert clock.evaluation_seconds(500) == pytest.approx(10)
+    clock.evaluated(6.0, 300)
+    assert (clock.evaluation_seconds(500), clock.epoch_evaluation) == (pytest.approx(10), 6)
     assert clock.share == pytest.approx(7 / 50)
+    clock.evaluated(0.1, 300, whole=False)  # cached features: the images at the end still pass the whole network
+    assert (clock.evaluation_seconds(500), clock.epoch_evaluation) == (pytest.approx(10), 0.1)
+
+
+def test_time_is_kept_for_looking_at_unsure_images_again(watch: Watch) -> None:
+    clock = Clock(100, reserve=3)
+    clock.start(final_images=1000, augmented_images=500, views=6)
+    clock.measured(0.01, unsure=0.2)
+    assert clock.augmentation_seconds == pytest.approx(0.01 * 6 * 0.2 * 500)
+    watch.wait(50)
+    assert clock.share == pytest.approx(50 / (100 - 3 - 10 - 6))
+    clock.measured(0.01, unsure=0.9)
+    assert clock.augmentation_seconds == pytest.approx(AUGMENTATION_SHARE * 100)  # 27 s would be more than that
+    watch.wait(41)
+    assert clock.images_left == 100  # 6 s for six views of 10 ms
+    watch.wait(7)
+    assert clock.images_left == 0
 
 
 def test_a_machine_that_becomes_slower_makes_fewer_steps_in_the_same_time(watch: Watch) -> None:
@@ -68,7 +86,7 @@ def test_a_machine_that_becomes_slower_makes_fewer_steps_in_the_same_time(watch:
     steps = 0
     while clock.share < 1:
         watch.wait(1 if steps < 50 else 3)
-        clock.step_done(10)
+        clock.step_done()
         steps += 1
     assert 95 <= watch.now - 100 <= 100
     assert steps == pytest.approx(50 + 50 / 3, abs=2)
@@ -102,6 +120,53 @@ def test_it_ends_in_time_and_the_rate_falls_to_zero(bars_data: ImageData) -> Non
     epochs = [event for event in events if isinstance(event, EpochDone)]
     assert finished.session.recipe.epochs == len(epochs)
     assert epochs[-1].step == len(rates)
+
+
+def slow_to_evaluate(session: Session, image_seconds: float) -> Session:
+    """Let the network take so long for an image in eval mode, and no time for it in train mode."""
+    session.model.register_forward_pre_hook(
+        lambda model, inputs: None if model.training else time.sleep(image_seconds * len(inputs[0]))
+    )
+    return session
+
+
+# The upper limits are for a machine that is busy; without what is tested the training takes longer.
+def test_a_slow_evaluation_is_known_before_it_comes(bars_data: ImageData) -> None:
+    assert bars_data.test is not None
+    recipe = tiny_recipe(minutes=0.05, evaluate_every=1000)
+    session = slow_to_evaluate(prepare(recipe, bars_data), 1.5 / len(bars_data.test))
+    start = time.perf_counter()
+    *_, finished = fit(recipe, session=session)
+    assert 0.9 <= (time.perf_counter() - start) / 3 <= 1.35
+    assert finished.session.epoch > 3
+
+
+def test_time_for_cached_features_counts_once(bars_data: ImageData) -> None:
+    recipe = tiny_recipe(minutes=0.06, freeze="backbone")
+    session = prepare(recipe, bars_data)
+    assert session.feature_shape
+    images = len(bars_data.train) + len(bars_data.test or ())
+    start = time.perf_counter()
+    *_, finished = fit(recipe, session=slow_to_evaluate(session, 1.2 / images))
+    assert 0.9 <= (time.perf_counter() - start) / 3.6 <= 1.35
+    assert finished.session.epoch > 3
+
+
+def test_test_time_augmentation_ends_in_time(bars_data: ImageData) -> None:
+    assert bars_data.test is not None
+    recipe = tiny_recipe(minutes=0.05, tta=1.0, evaluate_every=1000, label_smoothing=0.5)
+    session = slow_to_evaluate(prepare(recipe, bars_data), 0.6 / len(bars_data.test))  # six views would take 3.6 s
+    seen: list[int] = []
+    session.model.register_forward_pre_hook(
+        lambda model, inputs: None if model.training else seen.append(len(inputs[0]))
+    )
+    start = time.perf_counter()
+    *_, finished = fit(recipe, session=session)
+    assert (time.perf_counter() - start) / 3 <= 1.35
+    assert seen[-6:] == [seen[-1]] * 6
+    assert 0 < seen[-1] < len(bars_data.test) / 3
+    assert isinstance(finished, Finished)
+    assert finished.tta_accuracy is not None
 
 
 def test_less_than_an_epoch(bars_data: ImageData) -> None:

@@ -65,6 +65,8 @@ class SixViews(nn.Module):
         model: the network.
     """
 
+    COUNT = 6  #: number of views of an image
+
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model

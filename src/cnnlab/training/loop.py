@@ -20,13 +20,15 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from torch import nn
 
-from cnnlab.data import ImageData, Split
+from cnnlab.data import ImageData, Loader, Split
 from cnnlab.errors import TrainingError
 from cnnlab.hardware import out_of_memory
 from cnnlab.training import distributed
 from cnnlab.training.build import prepare
-from cnnlab.training.clock import EVALUATION_SHARE, Clock
+from cnnlab.training.by_clock import forecast_epochs, has_time_to_evaluate, measure_when_due, start_clock
+from cnnlab.training.clock import Clock
 from cnnlab.training.evaluation import SixViews, evaluate, loss_and_accuracy, outputs_of
 from cnnlab.training.events import EpochDone, Event, FeaturesComputed, Finished, Started, StepDone
 from cnnlab.training.feature_cache import Body, FeatureLoader
@@ -64,6 +66,7 @@ def fit(
     """
     session = session or prepare(recipe, data, clock=clock)
     recipe = session.recipe
+    trained = session.position.seconds + session.position.epoch_seconds
     check_same_start(session)
     yield Started(
         session,
@@ -74,7 +77,7 @@ def fit(
     )
     if session.feature_shape and not session.on_features:
         yield from cache_features(session, session.feature_shape)
-    start_clock(session)
+    start_clock(session, trained)
     while not (session.at_end or session.out_of_patience):
         unfreeze_when_due(session)
         yield from train_epoch(session)
@@ -92,6 +95,7 @@ def train_epoch(session: Session) -> Iterator[StepDone]:
     ):
         if session.look_at_clock() >= 1 and position.step:  # an epoch that has begun has a step
             break
+        started += measure_when_due(session)  # that is not training time either
         total_step = position.epoch * len(loader) + position.step
         lr = rate_at(session, total_step)
         set_learning_rate(session.optimizer, lr)
@@ -126,7 +130,7 @@ def train_epoch(session: Session) -> Iterator[StepDone]:
         yield StepDone(session, position.epoch + 1, position.step, len(batch.labels), lr, loss)
         started = time.perf_counter()  # what the consumer did is not training time
         if session.clock:
-            session.clock.step_done(len(batch.labels))  # but it is time all the same
+            session.clock.step_done()  # but it is time all the same
     session.look_at_clock()
 
 
@@ -137,16 +141,6 @@ def side_of_images(session: Session, step: int) -> int | None:
         return None
     share = session.time_share if session.clock else (session.epoch + step / len(session.train_loader)) / recipe.epochs
     return recipe.image_sizes[min(int(share * len(recipe.image_sizes)), len(recipe.image_sizes) - 1)]
-
-
-def start_clock(session: Session) -> None:
-    """Begin to count the time of the steps, where the clock decides when the training ends."""
-    if session.clock:
-        final = [session.data.val, session.data.test] if session.selects else [session.data.test]
-        images = sum(len(split) for split in final if split is not None) // distributed.world()
-        trained = session.position.seconds + session.position.epoch_seconds
-        session.clock.start(images or len(session.data.train), trained)
-        session.look_at_clock()
 
 
 def rate_at(session: Session, step: int) -> float:
@@ -235,36 +229,35 @@ def evaluate_epoch(session: Session) -> tuple[str, float, float]:
         return "", math.nan, math.nan
     split = "val" if session.selects else "test"
     network = trained_tail(session.evaluated) if session.on_features else session.evaluated
-    started = time.perf_counter()
-    outputs = evaluate(network, session.val_loader, session.device, session.precision)
+    outputs = timed_evaluation(session, network, session.val_loader)
     loss, accuracy = loss_and_accuracy(*outputs)
     session.test_outputs = None if session.selects or session.on_features else (session.epoch + 1, *outputs)
-    if session.clock:
-        session.clock.evaluated(len(session.val_loader.split) // distributed.world(), time.perf_counter() - started)
     if not math.isfinite(loss):
         raise diverged(session, f"The loss on {split} became {loss}")
     return split, loss, accuracy
 
 
+def timed_evaluation(session: Session, network: nn.Module, loader: Loader) -> tuple[np.ndarray, np.ndarray]:
+    """Return logits (N, K) and labels (N,) of all images of ``loader``, and tell the clock how long that took.
+
+    Args:
+        session: the training.
+        network: the network that is evaluated, or its last part where features are cached.
+        loader: images, or features, in their order.
+    """
+    started = time.perf_counter()
+    outputs = evaluate(network, loader, session.device, session.precision)
+    if session.clock:
+        seconds = time.perf_counter() - started
+        session.clock.evaluated(seconds, len(loader.split) // distributed.world(), whole=network is session.evaluated)
+    return outputs
+
+
 def evaluation_due(session: Session) -> bool:
     """Return whether the epoch that ends here is evaluated, by the recipe and by what the clock has time for."""
     recipe, done = session.recipe, session.epoch + 1
-    asked = done % recipe.evaluate_every == 0 or done >= recipe.total_epochs
-    if session.clock is None or session.val_loader is None:
-        return asked
-    if session.out_of_time:
-        return session.selects  # the test split is evaluated at the end of the run
-    images = len(session.val_loader.split) // distributed.world()
-    cheap = session.clock.evaluation_seconds(images) < EVALUATION_SHARE * session.position.epoch_seconds
-    return bool(distributed.broadcast(cheap and done % recipe.evaluate_every == 0))
-
-
-def forecast_epochs(session: Session) -> None:
-    """Note in the recipe how many epochs there will be, where the clock decides: at the end, how many there were."""
-    if session.clock:
-        forecast = max(session.epoch + 1, round(session.epoch / max(session.time_share, 1e-6)))
-        epochs = session.epoch if session.out_of_time else forecast
-        session.recipe = session.recipe.model_copy(update={"epochs": epochs})
+    last = session.at_end if session.clock else done >= recipe.total_epochs
+    return (done % recipe.evaluate_every == 0 or last) and has_time_to_evaluate(session)
 
 
 def keep_if_best(session: Session, loss: float, accuracy: float) -> bool:
@@ -289,8 +282,7 @@ def finish_run(session: Session, reason: str) -> Finished:
     if session.test_outputs and session.test_outputs[0] == session.epoch:
         logits, labels = session.test_outputs[1:]  # the last epoch, whose weights are kept, is evaluated already
     else:
-        loader = evaluation_loader(session, held_out)
-        logits, labels = evaluate(session.evaluated, loader, session.device, session.precision)
+        logits, labels = timed_evaluation(session, session.evaluated, evaluation_loader(session, held_out))
     loss, accuracy = loss_and_accuracy(logits, labels)
     kept_epoch, tta_accuracy = session.best.epoch or session.epoch, None
     if session.recipe.tta:
@@ -304,7 +296,8 @@ def tta_logits(session: Session, split: Split, logits: np.ndarray) -> np.ndarray
 
     Images whose largest softmax probability is below the recipe's ``tta`` get the logits of :class:`SixViews`; only
     they pass through the network again. Hiverge's trainings look at the least certain images only, too
-    (https://github.com/hiverge/cifar10-speedrun).
+    (https://github.com/hiverge/cifar10-speedrun). Where the clock ends the training, it is as many as there is time
+    for, the least certain first.
 
     Args:
         session: the training, whose evaluated network answers.
@@ -313,6 +306,9 @@ def tta_logits(session: Session, split: Split, logits: np.ndarray) -> np.ndarray
     """
     probabilities = torch.from_numpy(logits).softmax(1).amax(1)
     unsure = (probabilities < session.recipe.tta).nonzero().flatten()
+    if session.clock:
+        most = distributed.broadcast(session.clock.images_left) * distributed.world()
+        unsure = unsure[probabilities[unsure].argsort()[:most]].sort().values
     if not len(unsure):
         return logits
     loader = evaluation_loader(session, split.subset(unsure))

@@ -1,0 +1,104 @@
+"""What a training does to end by its :class:`~cnnlab.training.clock.Clock`: measure evaluations, and leave some out."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from cnnlab.data import Loader
+from cnnlab.hardware import time_calls
+from cnnlab.training import distributed
+from cnnlab.training.evaluation import SixViews, evaluation_batch, outputs_of
+from cnnlab.training.session import Session, evaluation_loader
+
+# An epoch is followed by an evaluation only if that takes less than this share of the epoch's time.
+EVALUATION_SHARE = 0.1
+# Evaluation is measured again when these shares of the time have passed.
+LOOKS = (0.5, 0.9)
+# Evaluation is measured on a few images, and on a whole batch where that takes less than this share of the time.
+FEW_IMAGES, MEASURING_SHARE = 8, 0.01
+
+
+def start_clock(session: Session, trained: float) -> None:
+    """Begin to count the time of the steps, where the clock decides when the training ends.
+
+    Args:
+        session: the training, before the first step of this process.
+        trained: seconds that it took before it was interrupted.
+    """
+    if clock := session.clock:
+        data, world = session.data, distributed.world()
+        last = len(data.test or data.val or data.train)
+        chosen_on = len(data.val) if data.val is not None and not session.on_features else 0
+        views = SixViews.COUNT if session.recipe.tta else 0
+        clock.start((last + chosen_on) // world, trained, augmented_images=last // world, views=views)
+        measure_evaluation(session)
+        session.look_at_clock()
+
+
+def measure_when_due(session: Session) -> float:
+    """Measure evaluation again where a machine may have become slower since, and answers surer; return the seconds."""
+    before, clock = time.perf_counter(), session.clock
+    if clock and clock.looks < len(LOOKS) and session.time_share >= LOOKS[clock.looks]:
+        clock.looks += 1
+        measure_evaluation(session)
+    return time.perf_counter() - before
+
+
+def measure_evaluation(session: Session) -> None:
+    """Pass training images through the network as an evaluation does; tell the clock the time and the unsure share.
+
+    A process measures its own part and waits for no other one.
+    """
+    clock, train, world = session.clock, session.data.train, distributed.world()
+    assert clock is not None
+    batch = evaluation_batch(session.recipe, session.preprocess.size)
+    for count in (FEW_IMAGES, batch):  # the few pay for memory and the choice of kernels
+        positions = torch.linspace(0, len(train) - 1, min(count * world, len(train))).long()
+        loader = evaluation_loader(session, train.subset(positions))
+        answers, seconds = timed_answers(session, loader)
+        if not len(answers):
+            return
+        unsure = (answers.softmax(1).amax(1) < session.recipe.tta).double().mean()
+        clock.measured(seconds / len(answers), float(unsure))
+        if clock.evaluation_seconds(batch) > MEASURING_SHARE * clock.seconds:
+            return
+
+
+def timed_answers(session: Session, loader: Loader) -> tuple[torch.Tensor, float]:
+    """Return the logits (n, K) of this process's images of ``loader``, and the seconds that they take."""
+    answers = torch.empty(0)
+
+    def answer() -> None:
+        nonlocal answers
+        parts = [part[0] for part in outputs_of(session.evaluated, loader, session.device, session.precision)]
+        answers = torch.cat(parts) if parts else answers
+
+    seconds = min(time_calls(answer, session.device, 0.05, warmup=0))
+    return answers, seconds
+
+
+def has_time_to_evaluate(session: Session) -> bool:
+    """Return whether the evaluation after this epoch takes little time beside the epoch, the same on every process.
+
+    When the time is over, a validation split is still evaluated: it chooses the weights. The test split is evaluated
+    at the end of the run.
+    """
+    clock, loader = session.clock, session.val_loader
+    if clock is None or loader is None:
+        return True
+    if session.out_of_time:
+        return session.selects
+    seconds = clock.epoch_evaluation
+    if seconds is None:
+        seconds = 0.0 if session.on_features else clock.evaluation_seconds(len(loader.split) // distributed.world())
+    return bool(distributed.broadcast(seconds < EVALUATION_SHARE * session.position.epoch_seconds))
+
+
+def forecast_epochs(session: Session) -> None:
+    """Note in the recipe how many epochs there will be, where the clock decides: at the end, how many there were."""
+    if session.clock:
+        forecast = max(session.epoch + 1, round(session.epoch / max(session.time_share, 1e-6)))
+        epochs = session.epoch if session.out_of_time else forecast
+        session.recipe = session.recipe.model_copy(update={"epochs": epochs})

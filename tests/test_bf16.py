@@ -1,0 +1,109 @@
+"""Depthwise convolutions in bf16: autocast's outputs, and gradients nearer to those of float32."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cnnlab.bf16 import DepthwiseConvolution, bf16_training
+from cnnlab.hardware import Precision
+
+CPU = torch.device("cpu")
+BF16 = Precision(bf16=True, channels_last=True)
+
+
+def answers(conv: nn.Conv2d, images: Tensor, how: str) -> list[Tensor]:
+    """The outputs of a convolution, and the gradients of a function of them for the images, the weight and the bias."""
+    conv, images = copy.deepcopy(conv), images.clone().requires_grad_()
+    contexts: dict[str, AbstractContextManager[Any]] = {
+        "fp32": nullcontext(),
+        "autocast": torch.autocast("cpu", torch.bfloat16),
+        "ours": bf16_training(),
+    }
+    with contexts[how]:
+        outputs = conv(images)
+    outputs.float().square().sum().backward()
+    return [outputs.detach(), *(t.grad for t in (images, *conv.parameters()) if t.grad is not None)]
+
+
+@pytest.mark.parametrize(
+    "conv",
+    [
+        nn.Conv2d(6, 6, 3, padding=1, groups=6),
+        nn.Conv2d(6, 6, 5, stride=2, padding=2, groups=6, bias=False),
+        nn.Conv2d(4, 8, 3, dilation=2, groups=4),  # two filters for each channel
+        nn.Conv2d(4, 4, 3, padding=1, groups=4, padding_mode="reflect"),
+    ],
+)
+def test_outputs_are_those_of_autocast_and_gradients_nearer_to_float32(conv: nn.Conv2d) -> None:
+    images = torch.randn(3, conv.in_channels, 11, 9).contiguous(memory_format=torch.channels_last)
+    exact, autocast, ours = (answers(conv, images, how) for how in ("fp32", "autocast", "ours"))
+    assert ours[0].dtype == torch.bfloat16
+    assert torch.equal(ours[0], autocast[0])
+    for true, half, mine in zip(exact[1:], autocast[1:], ours[1:], strict=True):
+        assert mine.dtype == true.dtype
+        torch.testing.assert_close(mine, true, rtol=0.02, atol=0.02 * float(true.abs().max()))
+        assert (mine - true).norm() <= 1.01 * (half - true).norm()
+
+
+def depthwise_calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """The shapes of the weights of the convolutions that :class:`DepthwiseConvolution` computes from now on."""
+    seen: list[tuple[int, ...]] = []
+    apply = DepthwiseConvolution.apply
+
+    def noting(x: Tensor, weight: Tensor, *rest: Any) -> Tensor:
+        seen.append(tuple(weight.shape))
+        return apply(x, weight, *rest)
+
+    monkeypatch.setattr(DepthwiseConvolution, "apply", noting)
+    return seen
+
+
+def test_only_depthwise_convolutions_of_a_training_are_computed_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = depthwise_calls(monkeypatch)
+    network = nn.Sequential(
+        nn.Conv2d(4, 8, 1), nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 8, 3, groups=4), nn.Conv2d(8, 2, 3),
+        nn.Conv2d(2, 2, 3, padding="same", groups=2),
+    )  # fmt: skip
+    with BF16.autocast(CPU):
+        network(torch.rand(2, 4, 12, 12))
+        network[1](torch.rand(8, 12, 12))  # a single image
+    assert seen == [(8, 1, 3, 3)]
+    with torch.no_grad(), BF16.autocast(CPU):
+        network(torch.rand(2, 4, 12, 12))
+    with Precision(bf16=False, channels_last=True).autocast(CPU):
+        network(torch.rand(2, 4, 12, 12))
+    assert len(seen) == 1
+
+
+def test_gradients_of_gradients() -> None:
+    conv, images = nn.Conv2d(3, 3, 3, groups=3, bias=False), torch.randn(2, 3, 7, 7, requires_grad=True)
+
+    def penalty(context: Callable[[], AbstractContextManager[None]]) -> Tensor:
+        with context():
+            outputs = conv(images).float().square().sum()
+        (slope,) = torch.autograd.grad(outputs, images, create_graph=True)
+        (second,) = torch.autograd.grad(slope.square().sum(), conv.weight)
+        return second
+
+    expected = penalty(nullcontext)
+    torch.testing.assert_close(penalty(bf16_training), expected, rtol=0.03, atol=0.03 * float(expected.abs().max()))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the compiler itself
+def test_a_compiled_network() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 3, groups=8), nn.Flatten(), nn.Linear(288, 2))
+    images = torch.rand(4, 3, 8, 8)
+    with BF16.autocast(CPU):
+        expected, found = network(images), torch.compile(network)(images)
+    torch.testing.assert_close(found, expected, rtol=0.02, atol=0.02)
+    found.float().sum().backward()
+    assert all(bool((p.grad != 0).any()) for p in network.parameters() if p.grad is not None)
