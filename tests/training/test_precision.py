@@ -105,6 +105,28 @@ def test_all_calls_are_compared_on_the_same_images() -> None:
     assert rates[1] > rates[0] > rates[2]
 
 
+def test_a_close_race_gets_more_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("cnnlab.training.precision.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("cnnlab.hardware.time.perf_counter", lambda: now[0])
+    called: list[int] = []
+
+    def prepared(number: int, image_seconds: float) -> Callable[[int], Callable[[], None]]:
+        def call_on(count: int) -> Callable[[], None]:
+            def call() -> None:
+                called.append(number)
+                disturbed = number == 2 and called.count(2) < 6
+                now[0] += count * image_seconds * (1.4 if disturbed else 1.0)
+
+            return call
+
+        return call_on
+
+    rates = compare_rates([prepared(0, 0.02), prepared(1, 0.011), prepared(2, 0.009)], 16, CPU, 1.0)
+    assert rates == pytest.approx([1 / 0.02, 1 / 0.011, 1 / 0.009])
+    assert called.count(0) < called.count(1) == called.count(2)
+
+
 @pytest.mark.parametrize(
     ("count", "per_call", "left", "expected"),
     [

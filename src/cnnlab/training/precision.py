@@ -24,6 +24,8 @@ from cnnlab.training.step import Learner, train_step
 WORTHWHILE = 1.05
 # Images of a step that ranks the settings as a whole batch does.
 ENOUGH = 16
+# Where settings differ by less than this after the trial, one that was disturbed may have lost: they get more turns.
+CLOSE = 1.15
 
 
 def choose_precision(
@@ -152,7 +154,8 @@ def compare_rates(
     """Return the rates of several calls, in images/s, each of its fastest time on the same number of images.
 
     All calls take turns, so that a machine that becomes slower does so for all. The batch grows from 4 images as the
-    time allows (see :func:`_larger_batch`). A call that runs out of memory has the rate 0.
+    time allows (see :func:`_larger_batch`). Where the fastest ones are close when the time is over, they alone get as
+    much time again, and one more turn at least. A call that runs out of memory has the rate 0.
 
     Args:
         prepares: functions from the number of images to the call to time.
@@ -161,7 +164,7 @@ def compare_rates(
         seconds: the time that may be spent, three times as much where that makes the batch large enough. Where it does
             not suffice for a step of each, the rates of the last ones are missing.
     """
-    deadline = time.perf_counter() + seconds
+    deadline, over = time.perf_counter() + seconds, False
     count = min(max(batch_size, 2), 4)  # BatchNorm cannot train on a single image
     calls = [prepare(count) for prepare in prepares]
     times: list[float] = []
@@ -173,10 +176,16 @@ def compare_rates(
         count = larger
         calls = [prepare(count) for prepare in prepares]
         times = [_least_time(call, device, warmup=1) for call in calls]
+    turns = [number for number, least in enumerate(times) if least < math.inf]
     for _ in range(29):
-        if time.perf_counter() + sum(least for least in times if least < math.inf) > deadline:
-            break
-        times = [min(least, _least_time(call, device)) for least, call in zip(times, calls, strict=True)]
+        if time.perf_counter() + sum(times[number] for number in turns) > deadline:
+            close = [number for number in turns if times[number] < CLOSE * min(times)]
+            if len(close) < 2 or over:
+                break
+            turns, over = close, True
+            deadline = time.perf_counter() + max(seconds, 1.01 * sum(times[number] for number in close))
+        for number in turns:
+            times[number] = min(times[number], _least_time(calls[number], device))
     return [count / least for least in times]
 
 
