@@ -120,7 +120,7 @@ def plain_step(
 
     def step() -> None:
         model.zero_grad()
-        with setting.autocast(device):
+        with torch.autocast(device.type, torch.bfloat16, enabled=setting.bf16):
             logits, auxiliary = split_outputs(model(images))
         loss = loss_of(logits)
         for extra in auxiliary:
