@@ -38,7 +38,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import peers, stored_runs  # noqa: E402
 from benchmarks.stored_runs import Run  # noqa: E402
-from cnnlab.hardware import Precision, choose_device, has_fast_bf16, keep_freed_memory, time_calls  # noqa: E402
+from cnnlab.hardware import Precision, choose_device, has_fast_bf16, keep_freed_memory, keep_kernels, time_calls  # noqa: E402
 from cnnlab.training import Recipe  # noqa: E402
 from cnnlab.training.precision import choose_precision, to_memory_format, training_steps  # noqa: E402
 from cnnlab.zoo import SMALL_IMAGE, create_model, models, split_outputs  # noqa: E402
@@ -178,6 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
     device = choose_device(options.device)
     if options.run:
         keep_freed_memory()  # as in the command line
+        keep_kernels()
         run = measure(options.run, device, options.image_size, options.batch_size, options.rounds)
         stored_runs.store(options.out / f"{options.run}.json", run)
         return [run]

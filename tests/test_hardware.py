@@ -123,6 +123,33 @@ def test_memory_that_was_freed_is_used_again() -> None:
     assert page_faults("keep", MALLOC_TRIM_THRESHOLD_="131072") > 8 * 8  # the owner of the machine decides
 
 
+KERNELS = """
+import sys, torch
+from cnnlab.hardware import keep_kernels
+if sys.argv[1] == "keep":
+    keep_kernels()
+for turn in range(2):
+    print("turn", turn, flush=True)
+    for width in range(8, 508):  # each size needs a kernel, and two for the layout
+        torch.conv2d(torch.ones(1, 16, 4, width), torch.ones(16, 16, 3, 3))
+"""
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
+def test_kernels_are_made_once() -> None:
+    def made_again(what: str, **variables: str) -> int:
+        unset = {name: value for name, value in os.environ.items() if "PRIMITIVE_CACHE" not in name}
+        command = [sys.executable, "-c", KERNELS, what]
+        environment = unset | variables | {"ONEDNN_VERBOSE": "2"}
+        said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        assert "cache_miss" in said
+        return said[said.index("turn 1") :].count("cache_miss")
+
+    assert made_again("keep") == 0
+    assert made_again("leave") > 500
+    assert made_again("keep", DNNL_PRIMITIVE_CACHE_CAPACITY="10") > 500  # the owner of the machine decides
+
+
 def test_owners_of_the_machine_choose_how_threads_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     monkeypatch.setenv("GOMP_SPINCOUNT", "7")

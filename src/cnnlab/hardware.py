@@ -143,6 +143,17 @@ def keep_freed_memory() -> None:
             mallopt(-1, (1 << 31) - 1)
 
 
+def keep_kernels() -> None:
+    """Let oneDNN keep all kernels that it makes; before the first convolution of the process.
+
+    By default it keeps 1,024. A deep network needs hundreds in each setting, so that a trial of several settings would
+    make most of them again in every turn, and time that (``results/LOG.md``). Who has set oneDNN's own variable is left
+    alone.
+    """
+    if "DNNL_PRIMITIVE_CACHE_CAPACITY" not in os.environ:
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "4096")
+
+
 def wait_briefly() -> None:
     """Let OpenMP's threads wait for each other awake for a tenth of a millisecond, then asleep; before torch is loaded.
 

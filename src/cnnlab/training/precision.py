@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from cnnlab.hardware import Precision, has_fast_bf16, time_calls
+from cnnlab.hardware import Precision, has_fast_bf16, keep_kernels, time_calls
 from cnnlab.training import distributed
 from cnnlab.training.recipe import Recipe
 from cnnlab.training.step import Learner, train_step
@@ -164,6 +164,7 @@ def compare_rates(
         seconds: the time that may be spent, three times as much where that makes the batch large enough. Where it does
             not suffice for a step of each, the rates of the last ones are missing.
     """
+    keep_kernels()
     deadline, over = time.perf_counter() + seconds, False
     count = min(max(batch_size, 2), 4)  # BatchNorm cannot train on a single image
     calls = [prepare(count) for prepare in prepares]
