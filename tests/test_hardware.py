@@ -130,7 +130,7 @@ if sys.argv[1] == "keep":
     keep_kernels()
 for turn in range(2):
     print("turn", turn, flush=True)
-    for width in range(8, 508):  # each size needs a kernel, and two for the layout
+    for width in range(8, 908):  # each size needs a kernel, and others for the layout
         torch.conv2d(torch.ones(1, 16, 4, width), torch.ones(16, 16, 3, 3))
 """
 
