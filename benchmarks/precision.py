@@ -16,7 +16,8 @@ are installed (``benchmarks/peers.py``), in a plain loop: in the chosen setting,
 plain loop does by default. For smaller images the zoo builds networks that shrink them less and are slower, so those
 are compared with none. All steps end before the update of the weights, which is the same for all.
 
-Finished networks are kept in ``--out``, and the same command goes on where it was cut off.
+Finished networks are kept in ``--out``, and the same command goes on where it was cut off. ``results/precision.md``, or
+``results/precision_96.md`` for 96 pixels, and the JSON file beside it are written from them.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from cnnlab.training.precision import choose_precision, to_memory_format, traini
 from cnnlab.zoo import SMALL_IMAGE, create_model, models, split_outputs  # noqa: E402
 
 GOAL = 0.95
+SMALLEST = 32
 PLAIN = Precision(bf16=False, channels_last=False)
 AUXILIARY = 0.3  # weight of the loss of auxiliary heads (Szegedy et al. 2015, section 5)
 
@@ -141,7 +143,8 @@ def page(rows: Sequence[Run]) -> str:
         f"Training steps (images/s) on batches of {rows[0]['batch_size']} images of {side}x{side} pixels, or the least "
         "that a network takes, in every setting in turns, and what a training chose by itself. Share: the chosen rate "
         "as a share of the highest one. Of torchvision's or timm's network, in a plain loop: the chosen rate divided "
-        "by the rate of theirs in the chosen setting, and in fp32. Made by `python benchmarks/precision.py`.",
+        "by the rate of theirs in the chosen setting, and in fp32. Made by `python benchmarks/precision.py`"
+        f"{f' --image-size {side}' if side != SMALLEST else ''}.",
         "",
         f"| network | {' | '.join(labels)} | chosen | share | of theirs | of theirs in fp32 |",
         f"|---|{'---:|' * len(labels)}---|---:|---:|---:|",
@@ -166,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
     """Measure, print, and write the results; return the row of each network."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", help="which networks (default: all, small ones first)")
-    parser.add_argument("--image-size", type=int, default=32, help="side of the images in pixels (default 32)")
+    parser.add_argument("--image-size", type=int, default=SMALLEST, help="side of the images in pixels (default 32)")
     parser.add_argument("--batch-size", type=int, default=32, help="images of a step (default 32)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each setting (default 3)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
@@ -191,7 +194,8 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
             subprocess.run([sys.executable, __file__, *given, "--run", name], check=True)
     rows = stored_runs.all_stored(options.out, device)
     rows = [row for row in rows if row["image_size"] == side_for(row["model"], options.image_size)]
-    stored_runs.write_results(options.results, "precision", page(rows), rows, [])
+    name = "precision" if options.image_size == SMALLEST else f"precision_{options.image_size}"
+    stored_runs.write_results(options.results, name, page(rows), rows, [])
     return rows
 
 
