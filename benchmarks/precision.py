@@ -143,8 +143,8 @@ def page(rows: Sequence[Run]) -> str:
         f"Training steps (images/s) on batches of {rows[0]['batch_size']} images of {side}x{side} pixels, or the least "
         "that a network takes, in every setting in turns, and what a training chose by itself. Share: the chosen rate "
         "as a share of the highest one. Of torchvision's or timm's network, in a plain loop: the chosen rate divided "
-        "by the rate of theirs in the chosen setting, and in fp32. Made by `python benchmarks/precision.py`"
-        f"{f' --image-size {side}' if side != SMALLEST else ''}.",
+        "by the rate of theirs in the chosen setting, and in fp32. Made by `python benchmarks/precision.py"
+        f"{f' --image-size {side}' if side != SMALLEST else ''}`.",
         "",
         f"| network | {' | '.join(labels)} | chosen | share | of theirs | of theirs in fp32 |",
         f"|---|{'---:|' * len(labels)}---|---:|---:|---:|",
