@@ -81,7 +81,7 @@ def rows_of(runs: Sequence[Run]) -> list[Run]:
     rows = []
     for data, seconds in sorted({(run["data"], run["seconds"]) for run in runs}):
         mine = [run for run in runs if (run["data"], run["seconds"]) == (data, seconds)]
-        numbers = ["took", "accuracy", "epochs", *(["tta_accuracy"] if mine[0]["tta_accuracy"] else [])]
+        numbers = ["took", "accuracy", "epochs", *(["tta_accuracy"] if mine[0].get("tta_accuracy") else [])]
         row = {"data": data, "seconds": seconds} | stored_runs.mean_and_std(mine, numbers)
         row["off"] = max(abs(run["took"] / seconds - 1) for run in mine)
         rows.append(row)
@@ -97,15 +97,17 @@ def final_accuracy(row: Run) -> float:
 def page(rows: Sequence[Run], runs: Sequence[Run]) -> str:
     """The results in Markdown."""
     lines = [
-        "| data | budget | command took | epochs begun | test images right (%) | with test-time augmentation (%) | n |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "| data | budget | command took | epochs begun | test images right (%) | n |",
+        "|---|---:|---:|---:|---:|---:|",
     ]
-    lines += [
-        f"| {row['data']} | {row['seconds']:g} s | {row['took']:.1f} s | {row['epochs']:.1f} "
-        f"| {stored_runs.with_spread(row, 'accuracy', scale=100)} "
-        f"| {stored_runs.with_spread(row, 'tta_accuracy', scale=100) if 'tta_accuracy' in row else ''} | {row['n']} |"
-        for row in rows
-    ]
+    for row in rows:
+        right = stored_runs.with_spread(row, "accuracy", scale=100)
+        if "tta_accuracy" in row:
+            right += f"; {stored_runs.with_spread(row, 'tta_accuracy', scale=100)} with test-time augmentation"
+        lines.append(
+            f"| {row['data']} | {row['seconds']:g} s | {row['took']:.1f} s | {row['epochs']:.1f} "
+            f"| {right} | {row['n']} |"
+        )
     reached = []
     for data, marks in MARKS.items():
         for mark in marks:

@@ -39,13 +39,13 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import peers, stored_runs  # noqa: E402
 from benchmarks.stored_runs import Run  # noqa: E402
-from cnnlab.hardware import Precision, choose_device, has_fast_bf16, keep_freed_memory, keep_kernels, time_calls  # noqa: E402
+from cnnlab.hardware import Precision, choose_device, has_fast_bf16, keep_freed_memory, time_calls  # noqa: E402
 from cnnlab.training import Recipe  # noqa: E402
 from cnnlab.training.precision import choose_precision, to_memory_format, training_steps  # noqa: E402
 from cnnlab.zoo import SMALL_IMAGE, create_model, models, split_outputs  # noqa: E402
 
 GOAL = 0.95
-SMALLEST = 32
+USUAL_SIDE = 32
 PLAIN = Precision(bf16=False, channels_last=False)
 AUXILIARY = 0.3  # weight of the loss of auxiliary heads (Szegedy et al. 2015, section 5)
 
@@ -144,7 +144,7 @@ def page(rows: Sequence[Run]) -> str:
         "that a network takes, in every setting in turns, and what a training chose by itself. Share: the chosen rate "
         "as a share of the highest one. Of torchvision's or timm's network, in a plain loop: the chosen rate divided "
         "by the rate of theirs in the chosen setting, and in fp32. Made by `python benchmarks/precision.py"
-        f"{f' --image-size {side}' if side != SMALLEST else ''}`.",
+        f"{f' --image-size {side}' if side != USUAL_SIDE else ''}`.",
         "",
         f"| network | {' | '.join(labels)} | chosen | share | of theirs | of theirs in fp32 |",
         f"|---|{'---:|' * len(labels)}---|---:|---:|---:|",
@@ -169,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
     """Measure, print, and write the results; return the row of each network."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", help="which networks (default: all, small ones first)")
-    parser.add_argument("--image-size", type=int, default=SMALLEST, help="side of the images in pixels (default 32)")
+    parser.add_argument("--image-size", type=int, default=USUAL_SIDE, help="side of the images in pixels (default 32)")
     parser.add_argument("--batch-size", type=int, default=32, help="images of a step (default 32)")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each setting (default 3)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
@@ -181,7 +181,6 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
     device = choose_device(options.device)
     if options.run:
         keep_freed_memory()  # as in the command line
-        keep_kernels()
         run = measure(options.run, device, options.image_size, options.batch_size, options.rounds)
         stored_runs.store(options.out / f"{options.run}.json", run)
         return [run]
@@ -194,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
             subprocess.run([sys.executable, __file__, *given, "--run", name], check=True)
     rows = stored_runs.all_stored(options.out, device)
     rows = [row for row in rows if row["image_size"] == side_for(row["model"], options.image_size)]
-    name = "precision" if options.image_size == SMALLEST else f"precision_{options.image_size}"
+    name = "precision" if options.image_size == USUAL_SIDE else f"precision_{options.image_size}"
     stored_runs.write_results(options.results, name, page(rows), rows, [])
     return rows
 

@@ -47,7 +47,14 @@ class DepthwiseConvolution(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *options: Any) -> Tensor:
-        """Return the outputs (N, K, H', W'); the options are stride, padding, dilation and groups."""
+        """Return the outputs (N, K, H', W').
+
+        Args:
+            x: inputs (N, C, H, W).
+            weight: (K, 1, h, w), float32, for K a multiple of C.
+            bias: (K,), or None.
+            options: stride, padding, dilation, and C, the number of groups.
+        """
         ctx.options = options
         outputs = F.conv2d(x, weight, bias, *options)
         ctx.save_for_backward(x.to(outputs.dtype), weight, bias)
@@ -55,7 +62,7 @@ class DepthwiseConvolution(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        """Return the gradients for x, weight and bias, in float32."""
+        """Return the gradients for x, weight and bias, in float32, for that of the outputs (N, K, H', W')."""
         (gradient,), (x, weight, bias) = gradients, ctx.saved_tensors
         stride, padding, dilation, groups = ctx.options
         sizes = None if bias is None else list(bias.shape)

@@ -93,7 +93,7 @@ class Precision:
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
     def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
-        """Return the context in which a forward pass runs."""
+        """Return the context in which a forward pass runs; enter it with gradients on where a backward pass follows."""
         import torch
 
         if not self.bf16:
@@ -144,7 +144,7 @@ def keep_freed_memory() -> None:
 
 
 def keep_kernels() -> None:
-    """Let oneDNN keep all kernels that it makes; before the first convolution of the process.
+    """Let oneDNN keep 4,096 of the kernels that it makes; before the first convolution of the process, or in vain.
 
     By default it keeps 1,024. A deep network needs hundreds in each setting, so that a trial of several settings would
     make most of them again in every turn, and time that (``results/LOG.md``). Who has set oneDNN's own variable is left

@@ -38,7 +38,6 @@ from cnnlab.hardware import (
     choose_device,
     device_name,
     keep_freed_memory,
-    keep_kernels,
     peak_resident_memory,
     processor_name,
     synchronize,
@@ -178,7 +177,6 @@ def main(arguments: list[str]) -> None:
     job = json.loads(arguments[0])
     torch.set_num_threads(job["threads"])
     keep_freed_memory()  # as in the command line
-    keep_kernels()
     try:
         recipe, classes = Recipe.make(job["recipe"]), job["classes"]
         answer = _speed(recipe, classes, job["seconds"]) if job["what"] == "speed" else _memory(recipe, classes)

@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 
 from cnnlab.cli._errors import refuse_addresses, said_by_another_process
 from cnnlab.errors import CnnlabError
-from cnnlab.hardware import collect_rarely, keep_freed_memory, keep_kernels
+from cnnlab.hardware import collect_rarely, keep_freed_memory
 
 STARTED = time.perf_counter()
 """The moment at which the command began, for a training that may take so many minutes in all."""
@@ -99,7 +99,6 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code."""
     collect_rarely()
     keep_freed_memory()
-    keep_kernels()
     arguments = sys.argv[1:] if arguments is None else arguments
     # A command that is named is imported alone: to import all and to read their options takes a tenth of a second.
     named = tuple(arguments[:1]) if arguments and arguments[0] in _MODULES else tuple(_MODULES)

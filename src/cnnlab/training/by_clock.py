@@ -14,7 +14,7 @@ from cnnlab.training.session import Session, evaluation_loader
 
 # An epoch is followed by an evaluation only if that takes less than this share of the epoch's time.
 EVALUATION_SHARE = 0.1
-# Evaluation is measured again when these shares of the time have passed.
+# Evaluation is measured again when these shares of the time have passed, where a few images take little time.
 LOOKS = (0.5, 0.9)
 # Evaluation is measured on a few images, and on a whole batch where that takes less than this share of the time.
 FEW_IMAGES, MEASURING_SHARE = 8, 0.01
@@ -42,7 +42,8 @@ def measure_when_due(session: Session) -> float:
     before, clock = time.perf_counter(), session.clock
     if clock and clock.looks < len(LOOKS) and session.time_share >= LOOKS[clock.looks]:
         clock.looks += 1
-        measure_evaluation(session)
+        if clock.evaluation_seconds(FEW_IMAGES) < MEASURING_SHARE * clock.seconds:
+            measure_evaluation(session)
     return time.perf_counter() - before
 
 
@@ -54,20 +55,18 @@ def measure_evaluation(session: Session) -> None:
     clock, train, world = session.clock, session.data.train, distributed.world()
     assert clock is not None
     batch = evaluation_batch(session.recipe, session.preprocess.size)
-    for count in (FEW_IMAGES, batch):  # the few pay for memory and the choice of kernels
+    for count, warmup in ((FEW_IMAGES, 1), (batch, 0)):  # the first call pays for memory and the choice of kernels
         positions = torch.linspace(0, len(train) - 1, min(count * world, len(train))).long()
-        loader = evaluation_loader(session, train.subset(positions))
-        answers, seconds = timed_answers(session, loader)
-        if not len(answers):
-            return
-        unsure = (answers.softmax(1).amax(1) < session.recipe.tta).double().mean()
-        clock.measured(seconds / len(answers), float(unsure))
-        if clock.evaluation_seconds(batch) > MEASURING_SHARE * clock.seconds:
-            return
+        answers, seconds = timed_answers(session, evaluation_loader(session, train.subset(positions)), warmup)
+        image_seconds = seconds / max(len(answers), 1)  # a process may have no part of a tiny split
+        if batch * image_seconds > MEASURING_SHARE * clock.seconds:
+            break
+    unsure = float((answers.softmax(1).amax(1) < session.recipe.tta).double().mean()) if len(answers) else 1.0
+    clock.measured(image_seconds, unsure)
 
 
-def timed_answers(session: Session, loader: Loader) -> tuple[torch.Tensor, float]:
-    """Return the logits (n, K) of this process's images of ``loader``, and the seconds that they take."""
+def timed_answers(session: Session, loader: Loader, warmup: int) -> tuple[torch.Tensor, float]:
+    """Return the logits (n, K) for this process's part of ``loader``, and the seconds of a pass after some untimed."""
     answers = torch.empty(0)
 
     def answer() -> None:
@@ -75,7 +74,7 @@ def timed_answers(session: Session, loader: Loader) -> tuple[torch.Tensor, float
         parts = [part[0] for part in outputs_of(session.evaluated, loader, session.device, session.precision)]
         answers = torch.cat(parts) if parts else answers
 
-    seconds = min(time_calls(answer, session.device, 0.05, warmup=0))
+    seconds = min(time_calls(answer, session.device, 0.05, warmup=warmup))
     return answers, seconds
 
 

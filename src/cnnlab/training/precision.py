@@ -164,8 +164,8 @@ def compare_rates(
         seconds: the time that may be spent, three times as much where that makes the batch large enough. Where it does
             not suffice for a step of each, the rates of the last ones are missing.
     """
-    keep_kernels()
-    deadline, over = time.perf_counter() + seconds, False
+    keep_kernels()  # the trial is what needs them, and comes before the first step
+    deadline, extended = time.perf_counter() + seconds, False
     count = min(max(batch_size, 2), 4)  # BatchNorm cannot train on a single image
     calls = [prepare(count) for prepare in prepares]
     times: list[float] = []
@@ -181,9 +181,9 @@ def compare_rates(
     for _ in range(29):
         if time.perf_counter() + sum(times[number] for number in turns) > deadline:
             close = [number for number in turns if times[number] < CLOSE * min(times)]
-            if len(close) < 2 or over:
+            if len(close) < 2 or extended:
                 break
-            turns, over = close, True
+            turns, extended = close, True
             deadline = time.perf_counter() + max(seconds, 1.01 * sum(times[number] for number in close))
         for number in turns:
             times[number] = min(times[number], _least_time(calls[number], device))
