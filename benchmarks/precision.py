@@ -153,7 +153,7 @@ def page(rows: Sequence[Run]) -> str:
         cells = " | ".join(f"{row['rates'][label]:,.0f}" if label in row["rates"] else "–" for label in labels)
         peer = " | ".join("–" if row[key] is None else f"{row[key]:.2f}" for key in ("of_peer", "of_plain_peer"))
         lines.append(f"| `{row['model']}` | {cells} | {row['chosen']} | {row['share']:.2f} | {peer} |")
-    summary = f"{good} of {len(rows)} choices reach {GOAL:.0%} of the highest rate; the least share is "
+    summary = f"{good} of {len(rows)} choices reach {100 * GOAL:.0f} % of the highest rate; the least share is "
     summary += f"{min(row['share'] for row in rows):.2f}."
     if compared := [row for row in rows if row["of_peer"]]:
         equal, plain = ([row[key] for row in compared] for key in ("of_peer", "of_plain_peer"))
