@@ -281,7 +281,7 @@ def test_every_setting_is_timed_beside_the_chosen_one(tmp_path: Path) -> None:
     assert precision.main([*options, "--table"]) == [run]
     text = (tmp_path / "precision.md").read_text("utf-8")
     assert f"| {run['chosen']} | {run['share']:.2f} | – | – |" in text  # no other library has LeNet-5
-    assert f"{int(run['share'] >= 0.95)} of 1 choices reach 95%" in text
+    assert f"{int(run['share'] >= 0.95)} of 1 choices reach 95 %" in text
 
 
 def test_networks_of_other_libraries_are_timed_in_the_same_turns(
