@@ -16,8 +16,11 @@ from cnnlab.training.session import Session, evaluation_loader
 EVALUATION_SHARE = 0.1
 # Evaluation is measured again when these shares of the time have passed, where a few images take little time.
 LOOKS = (0.5, 0.9)
-# Evaluation is measured on a few images, and on a whole batch where that takes less than this share of the time.
-FEW_IMAGES, MEASURING_SHARE = 8, 0.01
+# Evaluation is measured on a few images first, then on four times as many while that takes less than this share of the
+# time or so many seconds: what a pass costs beside its images must not count for each of a large split's.
+FEW_IMAGES, GROWTH, MEASURING_SHARE, MEASURING_SECONDS = 8, 4, 0.01, 0.05
+# The first pass pays for memory and the choice of kernels, and any one may be disturbed: the fastest one counts.
+PASSES = 3
 
 
 def start_clock(session: Session, trained: float) -> None:
@@ -54,19 +57,20 @@ def measure_evaluation(session: Session) -> None:
     """
     clock, train, world = session.clock, session.data.train, distributed.world()
     assert clock is not None
-    batch = evaluation_batch(session.recipe, session.preprocess.size)
-    for count, warmup in ((FEW_IMAGES, 1), (batch, 0)):  # the first call pays for memory and the choice of kernels
+    largest = min(evaluation_batch(session.recipe, session.preprocess.size), len(train) // world)
+    most, count = max(MEASURING_SHARE * clock.seconds, MEASURING_SECONDS), FEW_IMAGES
+    while True:
         positions = torch.linspace(0, len(train) - 1, min(count * world, len(train))).long()
-        answers, seconds = timed_answers(session, evaluation_loader(session, train.subset(positions)), warmup)
-        image_seconds = seconds / max(len(answers), 1)  # a process may have no part of a tiny split
-        if batch * image_seconds > MEASURING_SHARE * clock.seconds:
+        answers, seconds = timed_answers(session, evaluation_loader(session, train.subset(positions)))
+        if count >= largest or PASSES * GROWTH * seconds > most:
             break
+        count = min(GROWTH * count, largest)
     unsure = float((answers.softmax(1).amax(1) < session.recipe.tta).double().mean()) if len(answers) else 1.0
-    clock.measured(image_seconds, unsure)
+    clock.measured(seconds / max(len(answers), 1), unsure)  # a process may have no part of a tiny split
 
 
-def timed_answers(session: Session, loader: Loader, warmup: int) -> tuple[torch.Tensor, float]:
-    """Return the logits (n, K) for this process's part of ``loader``, and the seconds of a pass after some untimed."""
+def timed_answers(session: Session, loader: Loader) -> tuple[torch.Tensor, float]:
+    """Return the logits (n, K) for this process's part of ``loader``, and the seconds of the fastest pass."""
     answers = torch.empty(0)
 
     def answer() -> None:
@@ -74,7 +78,7 @@ def timed_answers(session: Session, loader: Loader, warmup: int) -> tuple[torch.
         parts = [part[0] for part in outputs_of(session.evaluated, loader, session.device, session.precision)]
         answers = torch.cat(parts) if parts else answers
 
-    seconds = min(time_calls(answer, session.device, 0.05, warmup=warmup))
+    seconds = min(time_calls(answer, session.device, warmup=0, least=PASSES))
     return answers, seconds
 
 

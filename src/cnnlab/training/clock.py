@@ -69,8 +69,7 @@ class Clock:
 
     def measured(self, image_seconds: float, unsure: float) -> None:
         """Note how long an evaluation takes for an image, and for which share of the images the answer is unsure."""
-        # Files that have been read once are there at once; those of the evaluation to come may be new.
-        self._image_seconds, self._unsure = max(self._image_seconds, image_seconds), unsure
+        self._image_seconds, self._unsure = image_seconds, unsure
         self._marked = time.perf_counter()
 
     def evaluation_seconds(self, images: int) -> float:
