@@ -10,7 +10,14 @@ import torch
 
 from cnnlab.hardware import Precision
 from cnnlab.training import precision
-from cnnlab.training.precision import _larger_batch, choose_precision, compare_rates, saved_precision, usual_precision
+from cnnlab.training.precision import (
+    _larger_batch,
+    _TimedBatch,
+    choose_precision,
+    compare_rates,
+    saved_precision,
+    usual_precision,
+)
 from cnnlab.zoo import create_model
 from tests.helpers import tiny_recipe
 
@@ -105,10 +112,16 @@ def test_all_calls_are_compared_on_the_same_images() -> None:
     assert rates[1] > rates[0] > rates[2]
 
 
-def test_a_close_race_gets_more_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time in seconds, which moves only when the test moves it."""
     now = [0.0]
     monkeypatch.setattr("cnnlab.training.precision.time.perf_counter", lambda: now[0])
     monkeypatch.setattr("cnnlab.hardware.time.perf_counter", lambda: now[0])
+    return now
+
+
+def test_a_close_race_gets_more_turns(now: list[float]) -> None:
     called: list[int] = []
 
     def prepared(number: int, image_seconds: float) -> Callable[[int], Callable[[], None]]:
@@ -127,19 +140,59 @@ def test_a_close_race_gets_more_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert called.count(0) < called.count(1) == called.count(2)
 
 
+def test_the_rate_is_that_of_the_batch_of_the_run(now: list[float]) -> None:
+    """The second call takes longer for a step and less for an image: on 16 images it is slower, on 64 it is faster."""
+    largest = 0
+
+    def prepared(step_seconds: float, image_seconds: float) -> Callable[[int], Callable[[], None]]:
+        def call_on(count: int) -> Callable[[], None]:
+            def call() -> None:
+                nonlocal largest
+                largest = max(largest, count)
+                now[0] += step_seconds + count * image_seconds
+
+            return call
+
+        return call_on
+
+    rates = compare_rates([prepared(0.1, 0.02), prepared(0.3, 0.01)], 64, CPU, 3.0)
+    assert largest == 16
+    assert rates == pytest.approx([64 / (0.1 + 64 * 0.02), 64 / (0.3 + 64 * 0.01)])
+
+
+def test_noise_makes_no_image_free(now: list[float]) -> None:
+    """Of times that fall with the number of images, or rise faster than it, the rate still follows the larger batch."""
+
+    def prepared(seconds: dict[int, float]) -> Callable[[int], Callable[[], None]]:
+        def call_on(count: int) -> Callable[[], None]:
+            def call() -> None:
+                now[0] += seconds[count]
+
+            return call
+
+        return call_on
+
+    falls, rises = compare_rates([prepared({4: 0.5, 16: 0.4}), prepared({4: 0.05, 16: 0.4})], 64, CPU, 3.0)
+    assert falls == pytest.approx(64 / (0.4 + 48 * 0.4 / 16 / 4))
+    assert rises == pytest.approx(64 / (4 * 0.4))
+
+
 @pytest.mark.parametrize(
     ("count", "per_call", "left", "expected"),
     [
         (4, 0.01, 2.0, 16),
         (4, 0.1, 1.7, 16),  # two turns of three calls take 2.4 s: more than half of what is left, less than twice 2 s
         (4, 0.3, 1.0, 8),
-        (4, 0.7, 0.5, 4),
-        (16, 0.1, 1.0, 16),
+        (4, 0.7, 0.5, 0),
+        (16, 0.1, 1.0, 0),
         (16, 0.01, 1.0, 32),
+        (32, 0.01, 1.0, 0),  # the batch of the run
     ],
 )
 def test_the_batch_grows_as_the_time_allows(count: int, per_call: float, left: float, expected: int) -> None:
-    assert _larger_batch(count, 32, [per_call] * 3, left, 2.0) == expected
+    batch = _TimedBatch([lambda count: lambda: None] * 3, count, CPU)
+    batch.times = [per_call] * 3
+    assert _larger_batch(batch, 32, left, 2.0) == expected
 
 
 def test_a_call_without_enough_memory_has_no_rate() -> None:

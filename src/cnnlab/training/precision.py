@@ -11,6 +11,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
@@ -151,64 +152,103 @@ def training_steps(
 def compare_rates(
     prepares: Sequence[Callable[[int], Callable[[], object]]], batch_size: int, device: torch.device, seconds: float
 ) -> list[float]:
-    """Return the rates of several calls, in images/s, each of its fastest time on the same number of images.
+    """Return the rates of several calls, in images/s, each of its fastest times on the same numbers of images.
 
     All calls take turns, so that a machine that becomes slower does so for all. The batch grows from 4 images as the
-    time allows (see :func:`_larger_batch`). Where the fastest ones are close when the time is over, they alone get as
-    much time again, and one more turn at least. A call that runs out of memory has the rate 0.
+    time allows (see :func:`_larger_batch`). Where it does not become as large as that of the run, the rate is that of
+    the straight line through the times of the two largest ones: some settings take longer for a step and less for each
+    of its images. Where the fastest ones are close when the time is over, they alone get as much time again, and one
+    more turn at least. A call that runs out of memory has the rate 0.
 
     Args:
         prepares: functions from the number of images to the call to time.
-        batch_size: number of images of the largest batch.
+        batch_size: number of images of a batch of the run, the largest one here.
         device: the device on which the calls compute.
         seconds: the time that may be spent, three times as much where that makes the batch large enough. Where it does
             not suffice for a step of each, the rates of the last ones are missing.
     """
     keep_kernels()  # the trial is what needs them, and comes before the first step
     deadline, extended = time.perf_counter() + seconds, False
-    count = min(max(batch_size, 2), 4)  # BatchNorm cannot train on a single image
-    calls = [prepare(count) for prepare in prepares]
-    times: list[float] = []
-    for call in calls:
+    batches = [_TimedBatch(prepares, min(max(batch_size, 2), 4), device)]  # BatchNorm cannot train on a single image
+
+    def rate(number: int) -> float:
+        return batch_size / _expected_time(batches, number, batch_size)
+
+    def turn_seconds() -> float:
+        return sum(batch.times[number] for batch in batches for number in turns)
+
+    for number in range(len(prepares)):
         if time.perf_counter() > deadline:
-            return [count / least for least in times]
-        times.append(_least_time(call, device, warmup=1))
-    while (larger := _larger_batch(count, batch_size, times, deadline - time.perf_counter(), seconds)) > count:
-        count = larger
-        calls = [prepare(count) for prepare in prepares]
-        times = [_least_time(call, device, warmup=1) for call in calls]
-    turns = [number for number, least in enumerate(times) if least < math.inf]
+            return [rate(done) for done in range(number)]
+        batches[0].measure(number, warmup=1)
+    while larger := _larger_batch(batches[-1], batch_size, deadline - time.perf_counter(), seconds):
+        batches = [batches[-1], _TimedBatch(prepares, larger, device)]
+        for number in range(len(prepares)):
+            batches[-1].measure(number, warmup=1)
+    if batches[-1].count >= batch_size:
+        del batches[:-1]
+    turns = [number for number, least in enumerate(batches[-1].times) if least < math.inf]
     for _ in range(29):
-        if time.perf_counter() + sum(times[number] for number in turns) > deadline:
-            close = [number for number in turns if times[number] < CLOSE * min(times)]
-            if len(close) < 2 or extended:
+        if time.perf_counter() + turn_seconds() > deadline:
+            highest = max(map(rate, turns), default=0.0)
+            turns = [number for number in turns if CLOSE * rate(number) > highest]
+            if len(turns) < 2 or extended:
                 break
-            turns, extended = close, True
-            deadline = time.perf_counter() + max(seconds, 1.01 * sum(times[number] for number in close))
+            deadline, extended = time.perf_counter() + max(seconds, 1.01 * turn_seconds()), True
         for number in turns:
-            times[number] = min(times[number], _least_time(calls[number], device))
-    return [count / least for least in times]
+            for batch in batches:
+                batch.measure(number)
+    return [rate(number) for number in range(len(prepares))]
 
 
-def _larger_batch(count: int, batch_size: int, times: Sequence[float], left: float, seconds: float) -> int:
-    """Return the next number of images to compare the calls on: four times or twice as many, or the same.
+class _TimedBatch:
+    """Calls on the same number of images, and the least seconds that each of them took.
+
+    Args:
+        prepares: functions from the number of images to the call.
+        count: the number of images.
+        device: the device on which the calls compute.
+    """
+
+    def __init__(
+        self, prepares: Sequence[Callable[[int], Callable[[], object]]], count: int, device: torch.device
+    ) -> None:
+        self.count, self.device = count, device
+        self.calls = [prepare(count) for prepare in prepares]
+        self.times = [math.inf] * len(prepares)
+
+    def measure(self, number: int, warmup: int = 0) -> None:
+        """Time a call once more; it stays at infinity where the memory does not suffice."""
+        with suppress(torch.OutOfMemoryError):
+            self.times[number] = min(self.times[number], *time_calls(self.calls[number], self.device, warmup=warmup))
+
+
+def _expected_time(batches: Sequence[_TimedBatch], number: int, count: int) -> float:
+    """Return the seconds of a call on ``count`` images: in proportion to the time of a batch, or by a line through two.
+
+    Noise could make the line as flat as you like; a quarter of the proportion is the least that counts for an image.
+    """
+    last = batches[-1]
+    least = last.times[number]
+    proportion = least / last.count
+    if len(batches) == 1 or least == math.inf:
+        return count * proportion
+    slope = (least - batches[0].times[number]) / (last.count - batches[0].count)
+    return least + (count - last.count) * min(max(slope, proportion / 4), proportion)
+
+
+def _larger_batch(batch: _TimedBatch, batch_size: int, left: float, seconds: float) -> int:
+    """Return the next number of images to compare the calls on: four times or twice as many, or 0 for no other one.
 
     Two turns of the larger batch have to fit into half of the time that is left, and up to ``ENOUGH`` images into twice
     the whole time: a step on fewer images is mostly the cost of the weights, and ranks the settings otherwise.
     """
-    per_image = sum(least for least in times if least < math.inf) / count
-    for larger in (min(4 * count, batch_size), min(2 * count, batch_size)):
-        if 2 * larger * per_image <= (left / 2 if count >= ENOUGH else max(left / 2, 2 * seconds)):
+    per_image = sum(least for least in batch.times if least < math.inf) / batch.count
+    for larger in (min(4 * batch.count, batch_size), min(2 * batch.count, batch_size)):
+        fits = 2 * larger * per_image <= (left / 2 if batch.count >= ENOUGH else max(left / 2, 2 * seconds))
+        if larger > batch.count and fits:
             return larger
-    return count
-
-
-def _least_time(call: Callable[[], object], device: torch.device, warmup: int = 0) -> float:
-    """Return the seconds of a call; infinity where the memory does not suffice."""
-    try:
-        return min(time_calls(call, device, warmup=warmup))
-    except torch.OutOfMemoryError:
-        return math.inf
+    return 0
 
 
 def images_per_second(
