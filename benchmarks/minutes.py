@@ -4,14 +4,15 @@
 
     python benchmarks/minutes.py --data-dir DATA                     # every budget, five seeds each
     python benchmarks/minutes.py --only mnist --seconds 10 20        # some of them
+    python benchmarks/minutes.py --busy 1 --seconds 30 60 --seeds 3  # while another process computes without end
     python benchmarks/minutes.py --table                             # only write the results, from the finished runs
 
-Each command runs alone, on a machine that does nothing else. The time is that of the command from its start to its end,
-with Python, the report and all that it prints. Finished runs are kept in ``--out``, and the same command goes on where
-it was cut off. The tables use the runs of this machine only; a run of another machine is trained again and replaced.
-``results/minutes.md`` and ``results/minutes.json`` are written from them, with the smallest budget whose mean accuracy
-reaches 99 and 99.5 % (MNIST) and 90 and 94 % (CIFAR-10); on CIFAR-10 the recipe asks for test-time augmentation, whose
-time counts, and whose accuracy is compared.
+Each command runs alone, on a machine that does nothing else but what ``--busy`` says. The time is that of the command
+from its start to its end, with Python, the report and all that it prints. Finished runs are kept in ``--out``, and the
+same command goes on where it was cut off. The tables use the runs of this machine only; a run of another machine is
+trained again and replaced. ``results/minutes.md`` and ``results/minutes.json`` (``minutes_busy`` with ``--busy``) are
+written from them, with the smallest budget whose mean accuracy reaches 99 and 99.5 % (MNIST) and 90 and 94 %
+(CIFAR-10). There the recipe asks for test-time augmentation, whose time counts, and whose accuracy is compared.
 
 The settings were chosen on training images that were held out, not on test images.
 """
@@ -23,7 +24,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -47,8 +49,20 @@ SECONDS = {"mnist": (10, 15, 20, 30, 60), "cifar10": (30, 60, 120, 240, 480)}
 MARKS = {"mnist": (0.99, 0.995), "cifar10": (0.9, 0.94)}
 
 
-def one_run(data: str, seconds: float, seed: int, out: Path, data_dir: Path | None) -> Run:
-    """Run one command, or return what is stored of it."""
+@contextmanager
+def busy_machine(processes: int) -> Iterator[None]:
+    """Keep so many processes computing."""
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+
+def one_run(data: str, seconds: float, seed: int, busy: int, out: Path, data_dir: Path | None) -> Run:
+    """Run one command beside so many busy processes, or return what is stored of it."""
     folder = out / f"{data}-{seconds:g}s-seed{seed}"
     file = out / f"{folder.name}.json"  # the name of the folder may have a point
     if known := stored_runs.stored(file, CPU):
@@ -57,14 +71,16 @@ def one_run(data: str, seconds: float, seed: int, out: Path, data_dir: Path | No
     command += ["--minutes", f"{seconds / 60}", "--out", str(folder)]
     command += [f"data_dir={data_dir / data}"] if data_dir else []
     shutil.rmtree(folder, ignore_errors=True)  # of a command that was cut off
-    start = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
-    took = time.perf_counter() - start
+    with busy_machine(busy):
+        start = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        took = time.perf_counter() - start
     run = open_run(folder)
     record = {
         "data": data,
         "seconds": seconds,
         "seed": seed,
+        "busy": busy,
         "took": took,
         "accuracy": run.summary["accuracy"],
         "tta_accuracy": run.summary.get("tta_accuracy"),
@@ -96,6 +112,8 @@ def final_accuracy(row: Run) -> float:
 
 def page(rows: Sequence[Run], runs: Sequence[Run]) -> str:
     """The results in Markdown."""
+    busy = runs[0].get("busy", 0)
+    beside = f"beside {busy} that computed without end" if busy else "alone on the machine"
     lines = [
         "| data | budget | command took | epochs begun | test images right (%) | n |",
         "|---|---:|---:|---:|---:|---:|",
@@ -119,8 +137,8 @@ def page(rows: Sequence[Run], runs: Sequence[Run]) -> str:
         [
             "# What a training reaches in so many seconds",
             "",
-            "Whole commands, `cnnlab train --minutes`, each alone on the machine; mean ± standard deviation over n "
-            "seeds. Made by `python benchmarks/minutes.py`, whose text has the settings.",
+            f"Whole commands, `cnnlab train --minutes`, each {beside}; mean ± standard deviation over n seeds. Made by "
+            f"`python benchmarks/minutes.py{f' --busy {busy}' if busy else ''}`, whose text has the settings.",
             "",
             *lines,
             "",
@@ -138,20 +156,23 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
     parser.add_argument("--only", choices=list(TRAININGS), help="one data set (default: both)")
     parser.add_argument("--seconds", type=float, nargs="+", help="budgets in seconds (default: those of the data)")
     parser.add_argument("--seeds", type=int, default=5, help="runs of each (default 5)")
+    parser.add_argument("--busy", type=int, default=0, help="processes that compute beside each command (default 0)")
     parser.add_argument("--data-dir", type=Path, help="folder with a folder for each data set")
     parser.add_argument("--out", type=Path, default=Path("minutes_out"), help="folder that keeps the runs")
     parser.add_argument("--results", type=Path, default=ROOT / "results", help="folder for the results")
     parser.add_argument("--table", action="store_true", help="run nothing")
     options = parser.parse_args(arguments)
-    options.out.mkdir(parents=True, exist_ok=True)
+    out = options.out / f"busy{options.busy}" if options.busy else options.out
+    out.mkdir(parents=True, exist_ok=True)
     for data in () if options.table else [options.only] if options.only else TRAININGS:
         for seconds in options.seconds or SECONDS[data]:
             for seed in range(options.seeds):
-                run = one_run(data, seconds, seed, options.out, options.data_dir)
+                run = one_run(data, seconds, seed, options.busy, out, options.data_dir)
                 print(f"{data}, {seconds:g} s, seed {seed}: {run['accuracy']:.2%} in {run['took']:.1f} s", flush=True)
-    runs = stored_runs.all_stored(options.out, CPU)
+    runs = stored_runs.all_stored(out, CPU)
     rows = rows_of(runs)
-    stored_runs.write_results(options.results, "minutes", page(rows, runs), rows, runs)
+    name = "minutes_busy" if options.busy else "minutes"
+    stored_runs.write_results(options.results, name, page(rows, runs), rows, runs)
     return rows
 
 

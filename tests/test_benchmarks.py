@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from benchmarks import (
     caffe_squeezenet,
+    compiled,
     imagenet_photos,
     kaggle_csv,
     minutes,
@@ -284,6 +285,24 @@ def test_every_setting_is_timed_beside_the_chosen_one(tmp_path: Path) -> None:
     assert f"{int(run['share'] >= 0.95)} of 1 choices reach 95 %" in text
 
 
+def test_compiled_networks_are_timed_beside_those_that_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrapped: list[torch.nn.Module] = []
+    monkeypatch.setattr(torch, "compile", lambda model: wrapped.append(model) or model)  # compiling takes 20 s
+    monkeypatch.setattr(compiled, "time_calls", lambda call, device, seconds: [0.5 / call()])
+    steps = [lambda: 1.0, lambda: 4.0]
+    monkeypatch.setattr(compiled, "training_steps", lambda *arguments: lambda count: steps.pop(0))
+    options = ["--batch-size", "4", "--device", "cpu", "--out", str(tmp_path / "runs"), "--results", str(tmp_path)]
+    (run,) = compiled.main([*options, "--run", "lenet5"])
+    assert wrapped
+    assert (run["as_it_is"], run["compiled"]) == (8, 32)
+    assert compiled.pays_after(60, 1.25) == pytest.approx(300)  # as it is; compiled 60 + 300 / 1.25
+    assert compiled.pays_after(60, 0.9) is None
+    run.update(compile_seconds=60, pays_after_seconds=299)
+    stored_runs.store(tmp_path / "runs" / "lenet5-32.json", run)
+    compiled.main([*options, "--table"])
+    assert "| 8 | 32 | 4.00 | 60 s | 5 min |" in (tmp_path / "compiled.md").read_text("utf-8")
+
+
 def test_networks_of_other_libraries_are_timed_in_the_same_turns(
     torchvision_models: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -331,7 +350,7 @@ def test_times_to_94_percent_are_compared() -> None:
 
 
 def test_budgets_in_seconds_are_written_down() -> None:
-    run = {"machine": "m", "versions": "v", "date": "2026-01-01", "epochs": 2}
+    run = {"machine": "m", "versions": "v", "date": "2026-01-01", "epochs": 2, "busy": 0}
     runs = [
         {**run, "data": data, "seconds": seconds, "took": took, "accuracy": accuracy, "tta_accuracy": augmented}
         for data, seconds, took, accuracy, augmented in [
@@ -350,6 +369,8 @@ def test_budgets_in_seconds_are_written_down() -> None:
     assert "| cifar10 | 30 s | 30.0 s | 2.0 | 89.00; 91.00 with test-time augmentation | 1 |" in text
     assert "99 % of mnist: 10 s; 99.5 % of mnist: no budget measured here; 90 % of cifar10: 30 s; 94 %" in text
     assert "off by 5.0 % at most" in text
+    assert "each alone on the machine" in text
+    assert "each beside 1 that computed without end" in minutes.page(rows, [run | {"busy": 1} for run in runs])
 
 
 @pytest.mark.slow
