@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import replace
 
@@ -336,6 +337,15 @@ def test_compiled_network_trains(bars_data: ImageData, monkeypatch: pytest.Monke
     finished = last(tiny_recipe(compile=True, epochs=8), bars_data)
     assert seen == [finished.session.model]
     assert finished.accuracy >= 0.9
+
+
+def test_a_network_that_cannot_be_compiled(bars_data: ImageData, monkeypatch: pytest.MonkeyPatch) -> None:
+    def backend(graph: object, inputs: object) -> None:
+        raise OSError("no compiler here\nwith more lines")
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
+    with pytest.raises(TrainingError, match=r"torch.compile failed \(.*no compiler here\). With compile=false"):
+        last(tiny_recipe(compile=True), bars_data)
 
 
 def test_recipe_is_needed_to_be_valid() -> None:

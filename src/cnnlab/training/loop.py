@@ -59,7 +59,7 @@ def fit(
         clock: the time of a training whose recipe gives it minutes; from now on when ``None``.
 
     Raises:
-        TrainingError: the recipe and the data do not fit together.
+        TrainingError: the recipe and the data do not fit together, the memory does not suffice, or torch.compile failed.
         DivergedError: the loss is not a number any more.
         ProcessLostError: another process of the training does not answer any more.
         DataError, ModelError, DeviceError: from building what the recipe names.
@@ -111,6 +111,11 @@ def train_epoch(session: Session) -> Iterator[StepDone]:
         except RuntimeError as error:
             if distributed.is_loss_of_process(error):
                 raise distributed.lost_process(error) from error
+            if recipe.compile and isinstance(error, torch._dynamo.exc.TorchDynamoException):
+                reason = str(error).strip().partition("\n")[0]
+                raise TrainingError(
+                    f"torch.compile failed ({reason}). With compile=false the network trains as it is."
+                ) from error
             if not out_of_memory(error):
                 raise
             raise TrainingError(
