@@ -59,7 +59,8 @@ def fit(
         clock: the time of a training whose recipe gives it minutes; from now on when ``None``.
 
     Raises:
-        TrainingError: the recipe and the data do not fit together, the memory does not suffice, or torch.compile failed.
+        TrainingError: the recipe and the data do not fit together, the memory does not suffice, or torch.compile
+            failed.
         DivergedError: the loss is not a number any more.
         ProcessLostError: another process of the training does not answer any more.
         DataError, ModelError, DeviceError: from building what the recipe names.
@@ -112,7 +113,8 @@ def train_epoch(session: Session) -> Iterator[StepDone]:
             if distributed.is_loss_of_process(error):
                 raise distributed.lost_process(error) from error
             if recipe.compile and isinstance(error, torch._dynamo.exc.TorchDynamoException):
-                reason = str(error).strip().partition("\n")[0]
+                cause = getattr(error, "inner_exception", error)
+                reason = f"{type(cause).__name__}: {cause}".partition("\n")[0]
                 raise TrainingError(
                     f"torch.compile failed ({reason}). With compile=false the network trains as it is."
                 ) from error
