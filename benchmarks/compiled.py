@@ -20,7 +20,6 @@ Finished networks are kept in ``--out``, and the same command goes on where it w
 
 from __future__ import annotations
 
-import argparse
 import copy
 import itertools
 import math
@@ -38,12 +37,11 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import stored_runs  # noqa: E402
-from benchmarks.precision import USUAL_SIDE, side_for  # noqa: E402
+from benchmarks.precision import network_and_choice, parser_of_steps, side_for  # noqa: E402
 from benchmarks.stored_runs import Run  # noqa: E402
 from cnnlab.hardware import choose_device, keep_freed_memory, time_calls  # noqa: E402
-from cnnlab.training import Recipe  # noqa: E402
-from cnnlab.training.precision import choose_precision, training_steps  # noqa: E402
-from cnnlab.zoo import create_model, models  # noqa: E402
+from cnnlab.training.precision import training_steps  # noqa: E402
+from cnnlab.zoo import models  # noqa: E402
 
 NETWORKS = (
     "lenet5", "convnet", "airbench", "resnet20", "squeezenet1_1", "mobilenet_v2", "mobilenet_v3_large",
@@ -53,14 +51,9 @@ NETWORKS = (
 
 def measure(name: str, device: torch.device, image_size: int, batch_size: int, rounds: int) -> Run:
     """Let a training choose, and time the steps of the network as it is and compiled."""
-    facts = models.get(name).facts
-    shape = (facts.in_channels, *2 * (side_for(name, image_size),))
-    torch.manual_seed(0)
-    model = create_model(name, image_size=shape[1]).to(device)
-    recipe = Recipe(model=name, batch_size=batch_size, image_size=shape[1], device=device.type)
-    chosen = choose_precision(recipe, model, shape, facts.num_classes, device)
+    model, shape, chosen = network_and_choice(name, device, image_size, batch_size)
     as_it_is, compiled = (
-        training_steps(network, chosen, shape, facts.num_classes, device)(batch_size)
+        training_steps(network, chosen, shape, models.get(name).facts.num_classes, device)(batch_size)
         for network in (copy.deepcopy(model), torch.compile(model))
     )
     as_it_is()
@@ -115,16 +108,7 @@ def page(rows: Sequence[Run]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> list[Run]:
     """Measure, print, and write the results; return the row of each network."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", default=NETWORKS, help="which networks")
-    parser.add_argument("--image-size", type=int, default=USUAL_SIDE, help="side of the images in pixels (default 32)")
-    parser.add_argument("--batch-size", type=int, default=32, help="images of a step (default 32)")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each (default 3)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
-    parser.add_argument("--out", type=Path, default=Path("compiled_out"), help="folder that keeps the networks")
-    parser.add_argument("--results", type=Path, default=ROOT / "results", help="folder for the results")
-    parser.add_argument("--table", action="store_true", help="measure nothing")
-    parser.add_argument("--run", metavar="NETWORK", help=argparse.SUPPRESS)
+    parser = parser_of_steps(__doc__, ", ".join(NETWORKS), "compiled_out")
     options = parser.parse_args(arguments)
     device = choose_device(options.device)
     if options.run:
@@ -132,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
         run = measure(options.run, device, options.image_size, options.batch_size, options.rounds)
         stored_runs.store(options.out / f"{options.run}-{run['image_size']}.json", run)
         return [run]
-    for name in [] if options.table else stored_runs.networks(parser, options.models, "macs"):
+    for name in [] if options.table else stored_runs.networks(parser, options.models or NETWORKS, "macs"):
         if not stored_runs.stored(options.out / f"{name}-{side_for(name, options.image_size)}.json", device):
             print(f"{name} ...", flush=True)
             given = sys.argv[1:] if arguments is None else list(arguments)

@@ -113,7 +113,7 @@ def final_accuracy(row: Run) -> float:
 def page(rows: Sequence[Run], runs: Sequence[Run]) -> str:
     """The results in Markdown."""
     busy = runs[0].get("busy", 0)
-    beside = f"beside {busy} that computed without end" if busy else "alone on the machine"
+    beside = f"beside {busy} busy process{'es' if busy > 1 else ''}" if busy else "alone on the machine"
     lines = [
         "| data | budget | command took | epochs begun | test images right (%) | n |",
         "|---|---:|---:|---:|---:|---:|",

@@ -55,14 +55,22 @@ def side_for(name: str, image_size: int) -> int:
     return max(image_size, models.get(name).facts.min_size)
 
 
-def measure(name: str, device: torch.device, image_size: int, batch_size: int, rounds: int) -> Run:
-    """Let a training choose, and time the steps of all settings in turns."""
+def network_and_choice(
+    name: str, device: torch.device, image_size: int, batch_size: int
+) -> tuple[nn.Module, tuple[int, int, int], Precision]:
+    """Return a network, the shape (C, H, W) of its images, and the setting that a training chooses for it."""
     facts = models.get(name).facts
     shape = (facts.in_channels, *2 * (side_for(name, image_size),))
     torch.manual_seed(0)
     model = create_model(name, image_size=shape[1]).to(device)
     recipe = Recipe(model=name, batch_size=batch_size, image_size=shape[1], device=device.type)
-    chosen = choose_precision(recipe, model, shape, facts.num_classes, device)
+    return model, shape, choose_precision(recipe, model, shape, facts.num_classes, device)
+
+
+def measure(name: str, device: torch.device, image_size: int, batch_size: int, rounds: int) -> Run:
+    """Let a training choose, and time the steps of all settings in turns."""
+    facts = models.get(name).facts
+    model, shape, chosen = network_and_choice(name, device, image_size, batch_size)
     calls = {}
     for bf16, last in itertools.product((False, True)[: 1 + has_fast_bf16(device)], (False, True)):
         setting = Precision(bf16, last)
@@ -165,18 +173,30 @@ def page(rows: Sequence[Run]) -> str:
     return "\n".join([*lines, "", summary, "", stored_runs.made_on(rows)])
 
 
-def main(arguments: Sequence[str] | None = None) -> list[Run]:
-    """Measure, print, and write the results; return the row of each network."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", help="which networks (default: all, small ones first)")
+def parser_of_steps(text: str | None, networks: str, out: str) -> argparse.ArgumentParser:
+    """Return the options of a benchmark of training steps.
+
+    Args:
+        text: what the benchmark does.
+        networks: which networks it measures where none is named.
+        out: the folder that keeps its runs.
+    """
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", help=f"which networks (default: {networks})")
     parser.add_argument("--image-size", type=int, default=USUAL_SIDE, help="side of the images in pixels (default 32)")
     parser.add_argument("--batch-size", type=int, default=32, help="images of a step (default 32)")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each setting (default 3)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each step (default 3)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
-    parser.add_argument("--out", type=Path, default=Path("precision_out"), help="folder that keeps the networks")
+    parser.add_argument("--out", type=Path, default=Path(out), help="folder that keeps the networks")
     parser.add_argument("--results", type=Path, default=ROOT / "results", help="folder for the results")
     parser.add_argument("--table", action="store_true", help="measure nothing")
     parser.add_argument("--run", metavar="NETWORK", help=argparse.SUPPRESS)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> list[Run]:
+    """Measure, print, and write the results; return the row of each network."""
+    parser = parser_of_steps(__doc__, "all, small ones first", "precision_out")
     options = parser.parse_args(arguments)
     device = choose_device(options.device)
     if options.run:

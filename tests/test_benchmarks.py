@@ -293,7 +293,7 @@ def test_compiled_networks_are_timed_beside_those_that_are_not(tmp_path: Path, m
     monkeypatch.setattr(compiled, "training_steps", lambda *arguments: lambda count: steps.pop(0))
     options = ["--batch-size", "4", "--device", "cpu", "--out", str(tmp_path / "runs"), "--results", str(tmp_path)]
     (run,) = compiled.main([*options, "--run", "lenet5"])
-    assert wrapped
+    assert [type(network).__name__ for network in wrapped] == ["LeNet5"]
     assert (run["as_it_is"], run["compiled"]) == (8, 32)
     assert compiled.pays_after(60, 1.25) == pytest.approx(300)  # as it is; compiled 60 + 300 / 1.25
     assert compiled.pays_after(60, 0.9) is None
@@ -370,7 +370,7 @@ def test_budgets_in_seconds_are_written_down() -> None:
     assert "99 % of mnist: 10 s; 99.5 % of mnist: no budget measured here; 90 % of cifar10: 30 s; 94 %" in text
     assert "off by 5.0 % at most" in text
     assert "each alone on the machine" in text
-    assert "each beside 1 that computed without end" in minutes.page(rows, [run | {"busy": 1} for run in runs])
+    assert "each beside 1 busy process;" in minutes.page(rows, [run | {"busy": 1} for run in runs])
 
 
 @pytest.mark.slow

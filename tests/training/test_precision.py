@@ -121,6 +121,15 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
+def waiting(now: list[float], seconds: float) -> Callable[[], None]:
+    """A call that takes so long."""
+
+    def call() -> None:
+        now[0] += seconds
+
+    return call
+
+
 def test_a_close_race_gets_more_turns(now: list[float]) -> None:
     called: list[int] = []
 
@@ -142,37 +151,21 @@ def test_a_close_race_gets_more_turns(now: list[float]) -> None:
 
 def test_the_rate_is_that_of_the_batch_of_the_run(now: list[float]) -> None:
     """The second call takes longer for a step and less for an image: on 16 images it is slower, on 64 it is faster."""
-    largest = 0
+    seen: set[int] = set()
 
     def prepared(step_seconds: float, image_seconds: float) -> Callable[[int], Callable[[], None]]:
-        def call_on(count: int) -> Callable[[], None]:
-            def call() -> None:
-                nonlocal largest
-                largest = max(largest, count)
-                now[0] += step_seconds + count * image_seconds
-
-            return call
-
-        return call_on
+        return lambda count: seen.add(count) or waiting(now, step_seconds + count * image_seconds)
 
     rates = compare_rates([prepared(0.1, 0.02), prepared(0.3, 0.01)], 64, CPU, 3.0)
-    assert largest == 16
+    assert seen == {4, 16}
     assert rates == pytest.approx([64 / (0.1 + 64 * 0.02), 64 / (0.3 + 64 * 0.01)])
 
 
 def test_noise_makes_no_image_free(now: list[float]) -> None:
     """Of times that fall with the number of images, or rise faster than it, the rate still follows the larger batch."""
-
-    def prepared(seconds: dict[int, float]) -> Callable[[int], Callable[[], None]]:
-        def call_on(count: int) -> Callable[[], None]:
-            def call() -> None:
-                now[0] += seconds[count]
-
-            return call
-
-        return call_on
-
-    falls, rises = compare_rates([prepared({4: 0.5, 16: 0.4}), prepared({4: 0.05, 16: 0.4})], 64, CPU, 3.0)
+    times = ({4: 0.5, 16: 0.4}, {4: 0.05, 16: 0.4})
+    prepares = [lambda count, seconds=seconds: waiting(now, seconds[count]) for seconds in times]
+    falls, rises = compare_rates(prepares, 64, CPU, 3.0)
     assert falls == pytest.approx(64 / (0.4 + 48 * 0.4 / 16 / 4))
     assert rises == pytest.approx(64 / (4 * 0.4))
 
