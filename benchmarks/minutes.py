@@ -162,6 +162,8 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
     parser.add_argument("--results", type=Path, default=ROOT / "results", help="folder for the results")
     parser.add_argument("--table", action="store_true", help="run nothing")
     options = parser.parse_args(arguments)
+    if options.busy < 0:
+        parser.error(f"--busy takes a number from 0 on, not {options.busy}.")
     out = options.out / f"busy{options.busy}" if options.busy else options.out
     out.mkdir(parents=True, exist_ok=True)
     for data in () if options.table else [options.only] if options.only else TRAININGS:
