@@ -18,7 +18,7 @@ EVALUATION_SHARE = 0.1
 LOOKS = (0.5, 0.9)
 # Evaluation is measured on a few images first, then on four times as many while that takes less than this share of the
 # time or so many seconds: what a pass costs beside its images must not count for each of a large split's.
-FEW_IMAGES, GROWTH, MEASURING_SHARE, MEASURING_SECONDS = 8, 4, 0.01, 0.05
+FEW_IMAGES, GROWTH, MEASURING_SHARE, MEASURING_SECONDS = 8, 4, 0.01, 0.2
 # The first pass pays for memory and the choice of kernels, and any one may be disturbed: the fastest one counts
 # (the middle one is worse on a busy machine: ``results/LOG.md``).
 PASSES = 3
