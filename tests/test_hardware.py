@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import platform
+import resource
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -162,3 +166,46 @@ def test_owners_of_the_machine_choose_how_threads_wait(monkeypatch: pytest.Monke
     monkeypatch.delenv("OMP_WAIT_POLICY")
     hardware.wait_briefly()
     assert int(os.environ["GOMP_SPINCOUNT"]) < 300_000  # the default of GNU's OpenMP
+
+
+# --- What other programs do ---------------------------------------------------------------------------------------
+
+LINUX = pytest.mark.skipif(not Path("/proc/stat").exists(), reason="only Linux tells what its cores do")
+
+
+@LINUX
+def test_other_programs_are_counted_and_this_one_is_not() -> None:
+    """Against the processor time of a child, which the system counts on its own."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    others = hardware.OtherPrograms()
+    began, own = time.perf_counter(), time.process_time()
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as child:
+        while time.process_time() - own < 1:
+            pass
+        child.kill()
+    elapsed, own = time.perf_counter() - began, time.process_time() - own
+    busy = others.cores()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - children.ru_utime - children.ru_stime
+    assert busy is not None
+    assert busy * elapsed >= 0.8 * spent - 0.1  # other tests may run beside it
+    assert busy * elapsed + own <= 1.1 * len(os.sched_getaffinity(0)) * elapsed + 0.1
+
+
+@LINUX
+@pytest.mark.parametrize(("niceness", "cores"), [(0, 0.8), (5, 1.4)])
+def test_only_the_cores_of_this_process_count(niceness: int, cores: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two looks, 10 s apart; of three cores this process may use the first and the last."""
+    total, idle = "cpu 0 0 0 0 0 0 0 0 0 0\n", "7 9 0 0 9 0 0"
+    lines = f"{total}cpu0 {{}} 0 0 {idle}\ncpu1 {{}} 0 0 {idle}\ncpu2 0 {{}} {{}} 7 9 50 50 9 0 0\nintr 7 0\n"
+    looks = [lines.format(0, 0, 0, 0), lines.format(900, 1000, 600, 200)]
+    now = iter([(100.0, 3.0), (110.0, 6.0)])  # of the clock and of this process
+    monkeypatch.setattr(hardware, "open", lambda *args, **keys: io.StringIO(looks.pop(0)), raising=False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 2})
+    monkeypatch.setattr("os.sysconf", lambda name: 100)
+    monkeypatch.setattr("os.nice", lambda change: niceness)
+    seconds = {}
+    monkeypatch.setattr(hardware.time, "perf_counter", lambda: seconds.setdefault("both", next(now))[0])
+    monkeypatch.setattr(hardware.time, "process_time", lambda: seconds.pop("both")[1])
+    others = hardware.OtherPrograms()
+    assert others.cores() == pytest.approx(cores)

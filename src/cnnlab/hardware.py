@@ -265,6 +265,41 @@ def device_name(device: torch.device) -> str:
     return processor_name() if device.type == "cpu" else device.type
 
 
+class OtherPrograms:
+    """How many of the cores that this process may use are kept busy by other programs; only Linux tells.
+
+    That is what those cores have computed, less what this process has. Programs of low priority (``nice``) give way and
+    do not count, unless this process has low priority too.
+    """
+
+    def __init__(self) -> None:
+        self._before = self._now()
+
+    def cores(self) -> float | None:
+        """Return the mean number of busy cores since the last call; ``None`` where it is not known."""
+        before, self._before = self._before, self._now()
+        if before is None or self._before is None or self._before[0] <= before[0]:
+            return None
+        elapsed, computed, own = (now - then for now, then in zip(self._before, before, strict=True))
+        return max(0.0, computed - own) / elapsed
+
+    @staticmethod
+    def _now() -> tuple[float, float, float] | None:
+        """Return the time, what has been computed on the cores, and what of it by this process, in seconds."""
+        ticks = 0
+        with suppress(OSError, ValueError, AttributeError), open("/proc/stat", encoding="ascii") as lines:
+            low = os.nice(0) > 0
+            cores = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+            for line in lines:
+                name, *values = line.split()
+                if not name.startswith("cpu"):
+                    return time.perf_counter(), ticks / os.sysconf("SC_CLK_TCK"), time.process_time()
+                if name in cores:
+                    user, nice, system, _, _, interrupts, soft_interrupts, *_ = map(int, values)
+                    ticks += user + nice * low + system + interrupts + soft_interrupts
+        return None
+
+
 def busy_note() -> str:
     """Return a warning when the load of this machine is at least half of its cores, so that speeds come out too low."""
     cores = os.cpu_count() or 1

@@ -246,16 +246,17 @@ def test_small_differences_in_speed_do_not_change_the_trial() -> None:
 def test_a_trial_trains_in_the_time_it_has() -> None:
     data = make_bars(n_train=300, n_val=60)
     assert data.val is not None
-    trial = try_out(tiny_recipe(augment={"crop": 1}), data, data.val, Rates(2000, 6000), 1.5)
+    recipe, rates = tiny_recipe(augment={"crop": 1}), Rates(300, 6000)
+    trial = try_out(recipe, data, data.val, rates, 10)  # 1 s on a quiet machine: slack for a busy one
     assert trial.n == 60
     assert trial.accuracy > 0.6  # three classes, easy to tell apart
     assert trial.interval[0] < trial.accuracy <= trial.interval[1]
-    assert 0 < trial.seconds < 4
+    assert trial.seconds > 0
     assert trial.images == 300
-    assert trial.samples % 300 == 0 or trial.seconds > 1  # whole epochs, unless it was cut off
-    again = try_out(tiny_recipe(augment={"crop": 1}), data, data.val, Rates(2000, 6000), 1.5)
-    if again.samples == trial.samples:
-        assert np.array_equal(again.correct, trial.correct)
+    assert trial.samples % 300 == 0  # whole epochs
+    again = try_out(recipe, data, data.val, rates, 10)
+    assert again.samples == trial.samples
+    assert np.array_equal(again.correct, trial.correct)
 
 
 # --- The command --------------------------------------------------------------------------------------------------

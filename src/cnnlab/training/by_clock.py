@@ -1,14 +1,19 @@
-"""What a training does to end by its :class:`~cnnlab.training.clock.Clock`: measure evaluations, and leave some out."""
+"""What a training does to end by its :class:`~cnnlab.training.clock.Clock`, and to have the most of its time.
+
+It measures evaluations, leaves some out, and uses the cores that other programs leave.
+"""
 
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
 from cnnlab.data import Loader
 from cnnlab.hardware import time_calls
 from cnnlab.training import distributed
+from cnnlab.training.clock import Clock
 from cnnlab.training.evaluation import SixViews, evaluation_batch, outputs_of
 from cnnlab.training.session import Session, evaluation_loader
 
@@ -22,6 +27,11 @@ FEW_IMAGES, GROWTH, MEASURING_SHARE, MEASURING_SECONDS = 8, 4, 0.01, 0.2
 # The first pass pays for memory and the choice of kernels, and any one may be disturbed: the fastest one counts
 # (the middle one is worse on a busy machine: ``results/LOG.md``).
 PASSES = 3
+
+
+def left_cores(clock: Clock | None) -> AbstractContextManager[object]:
+    """Return a context with as many threads as other programs leave cores, where the training follows them."""
+    return (clock and clock.cores) or nullcontext()
 
 
 def start_clock(session: Session, trained: float) -> None:
@@ -41,9 +51,14 @@ def start_clock(session: Session, trained: float) -> None:
         session.look_at_clock()
 
 
-def measure_when_due(session: Session) -> float:
-    """Measure evaluation again where a machine may have become slower since, and answers surer; return the seconds."""
+def follow_machine(session: Session) -> float:
+    """Use the cores that other programs leave now, and measure evaluation again when it is due; return the seconds.
+
+    A machine may have become slower since the first measurement, and answers surer.
+    """
     before, clock = time.perf_counter(), session.clock
+    if clock and clock.cores:
+        clock.cores.use()
     if clock and clock.looks < len(LOOKS) and session.time_share >= LOOKS[clock.looks]:
         clock.looks += 1
         if clock.evaluation_seconds(FEW_IMAGES) < MEASURING_SHARE * clock.seconds:

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import time
 
+from cnnlab.training.left_cores import LeftCores
+
 # The largest share of the time that is kept for test-time augmentation.
 AUGMENTATION_SHARE = 0.1
 # The weight of the newest step in the mean time of a step: about the last ten count.
@@ -37,6 +39,7 @@ class Clock:
         self._unsure = 1.0
         self.epoch_evaluation: float | None = None  #: seconds of the last evaluation of a whole split
         self.looks = 0  #: how often evaluation has been measured again since the start
+        self.cores: LeftCores | None = None  #: the cores that other programs leave, where the training follows them
 
     def start(self, final_images: int, trained: float = 0.0, *, augmented_images: int = 0, views: int = 0) -> None:
         """Begin with the steps.

@@ -27,7 +27,7 @@ from cnnlab.errors import TrainingError
 from cnnlab.hardware import out_of_memory
 from cnnlab.training import distributed
 from cnnlab.training.build import prepare
-from cnnlab.training.by_clock import forecast_epochs, has_time_to_evaluate, measure_when_due, start_clock
+from cnnlab.training.by_clock import follow_machine, forecast_epochs, has_time_to_evaluate, left_cores, start_clock
 from cnnlab.training.clock import Clock
 from cnnlab.training.evaluation import SixViews, evaluate, loss_and_accuracy, outputs_of
 from cnnlab.training.events import EpochDone, Event, FeaturesComputed, Finished, Started, StepDone
@@ -78,12 +78,13 @@ def fit(
     )
     if session.feature_shape and not session.on_features:
         yield from cache_features(session, session.feature_shape)
-    start_clock(session, trained)
-    while not (session.at_end or session.out_of_patience):
-        unfreeze_when_due(session)
-        yield from train_epoch(session)
-        yield finish_epoch(session)
-    yield finish_run(session, "completed" if session.at_end else "early_stopping")
+    with left_cores(session.clock):
+        start_clock(session, trained)
+        while not (session.at_end or session.out_of_patience):
+            unfreeze_when_due(session)
+            yield from train_epoch(session)
+            yield finish_epoch(session)
+        yield finish_run(session, "completed" if session.at_end else "early_stopping")
 
 
 def train_epoch(session: Session) -> Iterator[StepDone]:
@@ -96,7 +97,7 @@ def train_epoch(session: Session) -> Iterator[StepDone]:
     ):
         if session.look_at_clock() >= 1 and position.step:  # an epoch that has begun has a step
             break
-        started += measure_when_due(session)  # that is not training time either
+        started += follow_machine(session)  # that is not training time either
         total_step = position.epoch * len(loader) + position.step
         lr = rate_at(session, total_step)
         set_learning_rate(session.optimizer, lr)

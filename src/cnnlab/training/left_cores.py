@@ -1,0 +1,52 @@
+"""How many threads a training by the clock uses: as many as other programs leave cores.
+
+The threads of an operation wait for each other at its end. Where one of them shares its core with another program, the
+others wait most of the time, and a training with as many threads as there are cores is slower than one with fewer
+(``results/minutes_busy.md``). A training by the clock may change their number, because it does not give the same bits
+twice anyway; any other training keeps it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+
+import torch
+
+from cnnlab.hardware import OtherPrograms
+
+# The least seconds between two looks at what other programs do, and before the first one.
+LOOK_EVERY, FIRST_LOOK = 1.0, 0.2
+
+
+class LeftCores:
+    """Sets the number of torch's threads to the number of cores that other programs leave, on Linux.
+
+    It never sets more threads than there were when it was made, nor fewer than one. It is a context, and sets the old
+    number at its end.
+    """
+
+    def __init__(self) -> None:
+        self.most = self.threads = torch.get_num_threads()
+        self._others = OtherPrograms()
+        self._next_look = time.perf_counter() + FIRST_LOOK
+
+    def __enter__(self) -> LeftCores:
+        self.use()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_num_threads(self.most)
+
+    def use(self) -> None:
+        """Follow what other programs have done since the last look; at most one look a second."""
+        now = time.perf_counter()
+        if now >= self._next_look:
+            self._next_look = now + LOOK_EVERY
+            busy = self._others.cores()
+            if busy is not None:
+                left = math.floor(len(os.sched_getaffinity(0)) - busy + 0.5)
+                self.threads = min(max(left, 1), self.most)
+        if self.threads != torch.get_num_threads():
+            torch.set_num_threads(self.threads)
