@@ -145,25 +145,34 @@ def page(rows: Sequence[Run]) -> str:
     labels = sorted({label for row in rows for label in row["rates"]})
     side = min(row["image_size"] for row in rows)
     good = sum(row["share"] >= GOAL for row in rows)
+    compared = [row for row in rows if row["of_peer"]]
+    columns, theirs = [*labels, "chosen", "share"], ""
+    if compared:
+        columns += ["of theirs", "of theirs in fp32"]
+        theirs = (
+            "Of theirs: the chosen rate divided by that of torchvision's or timm's network in a plain loop, in the "
+            "chosen setting and in fp32. "
+        )
     lines = [
         "# The automatic choice of precision and memory layout",
         "",
         f"Training steps (images/s) on batches of {rows[0]['batch_size']} images of {side}x{side} pixels, or the least "
         "that a network takes, in every setting in turns, and what a training chose by itself. Share: the chosen rate "
-        "as a share of the highest one. Of torchvision's or timm's network, in a plain loop: the chosen rate divided "
-        "by the rate of theirs in the chosen setting, and in fp32. Made by `python benchmarks/precision.py"
+        f"as a share of the highest one. {theirs}Made by `python benchmarks/precision.py"
         f"{f' --image-size {side}' if side != USUAL_SIDE else ''}`.",
         "",
-        f"| network | {' | '.join(labels)} | chosen | share | of theirs | of theirs in fp32 |",
-        f"|---|{'---:|' * len(labels)}---|---:|---:|---:|",
+        f"| network | {' | '.join(columns)} |",
+        f"|---|{'|'.join('---' if column == 'chosen' else '---:' for column in columns)}|",
     ]
     for row in sorted(rows, key=lambda row: row["share"]):
-        cells = " | ".join(f"{row['rates'][label]:,.0f}" if label in row["rates"] else "–" for label in labels)
-        peer = " | ".join("–" if row[key] is None else f"{row[key]:.2f}" for key in ("of_peer", "of_plain_peer"))
-        lines.append(f"| `{row['model']}` | {cells} | {row['chosen']} | {row['share']:.2f} | {peer} |")
+        cells = [f"{row['rates'][label]:,.0f}" if label in row["rates"] else "–" for label in labels]
+        cells += [row["chosen"], f"{row['share']:.2f}"]
+        if compared:
+            cells += ["–" if row[key] is None else f"{row[key]:.2f}" for key in ("of_peer", "of_plain_peer")]
+        lines.append(f"| `{row['model']}` | {' | '.join(cells)} |")
     summary = f"{good} of {len(rows)} choices reach {100 * GOAL:.0f} % of the highest rate; the least share is "
     summary += f"{min(row['share'] for row in rows):.2f}."
-    if compared := [row for row in rows if row["of_peer"]]:
+    if compared:
         equal, plain = ([row[key] for row in compared] for key in ("of_peer", "of_plain_peer"))
         summary += (
             f" {len(compared)} networks are torchvision's or timm's too: at equal settings the median of the ratios is "

@@ -281,7 +281,8 @@ def test_every_setting_is_timed_beside_the_chosen_one(tmp_path: Path) -> None:
     assert run["share"] == pytest.approx(run["rates"][run["chosen"]] / max(run["rates"].values()))
     assert precision.main([*options, "--table"]) == [run]
     text = (tmp_path / "precision.md").read_text("utf-8")
-    assert f"| {run['chosen']} | {run['share']:.2f} | – | – |" in text  # no other library has LeNet-5
+    assert f"| {run['chosen']} | {run['share']:.2f} |\n" in text
+    assert "theirs" not in text  # no other library has LeNet-5
     assert f"{int(run['share'] >= 0.95)} of 1 choices reach 95 %" in text
 
 
