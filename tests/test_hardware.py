@@ -113,6 +113,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back so eagerly")
 def test_memory_that_was_freed_is_used_again() -> None:
     def page_faults(what: str, **variables: str) -> int:
@@ -139,6 +140,7 @@ for turn in range(2):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
 def test_kernels_are_made_once() -> None:
     def made_again(what: str, **variables: str) -> int:
