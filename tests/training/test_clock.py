@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from cnnlab.runs.continuation import extend, resume
 from cnnlab.training import EpochDone, Event, Finished, Recipe, Session, StepDone, fit, prepare
 from cnnlab.training.clock import AUGMENTATION_SHARE, Clock
 from cnnlab.training.evaluation import SixViews
+from cnnlab.training.loop import rate_at
 from cnnlab.training.session import evaluation_loader
 from tests.helpers import make_bars, tiny_recipe
 
@@ -118,11 +120,11 @@ def trained(recipe: Recipe, data: ImageData) -> list[Event]:
 def test_it_ends_in_time_and_the_rate_falls_to_zero(bars_data: ImageData) -> None:
     start = time.perf_counter()
     events = trained(tiny_recipe(minutes=0.03, schedule="cosine", lr=0.01), bars_data)
-    assert 0.9 <= (time.perf_counter() - start) / 1.8 <= 1.5  # the upper limit is for a machine that is busy
+    assert 0.8 <= (time.perf_counter() - start) / 1.8 <= 1.5  # the limits are for a machine that is busy
     rates = [event.lr for event in events if isinstance(event, StepDone)]
     assert rates[0] == pytest.approx(0.01, rel=0.01)
     assert min(rates) == rates[-1] < 0.0005
-    assert all(later <= earlier for earlier, later in itertools.pairwise(rates))
+    assert all(later <= earlier + 1e-12 for earlier, later in itertools.pairwise(rates))
     finished = events[-1]
     assert isinstance(finished, Finished)
     assert finished.reason == "completed"
@@ -130,6 +132,16 @@ def test_it_ends_in_time_and_the_rate_falls_to_zero(bars_data: ImageData) -> Non
     epochs = [event for event in events if isinstance(event, EpochDone)]
     assert finished.session.recipe.epochs == len(epochs)
     assert epochs[-1].step == len(rates)
+
+
+def test_a_step_that_takes_little_time_does_not_raise_the_rate(bars_data: ImageData) -> None:
+    session = prepare(tiny_recipe(minutes=1, schedule="cosine", warmup_epochs=0, lr=0.01), bars_data)
+    rates = []
+    for step, share in ((100, 0.3), (101, 0.3001), (102, 0.3002), (103, 0.3002)):  # of 333 steps, at the mean pace
+        session.time_share = share
+        rates.append(rate_at(session, step))
+        assert rates[-1] == pytest.approx(0.01 * (1 + math.cos(math.pi * share)) / 2)  # the share of the time counts
+    assert sorted(rates, reverse=True) == rates
 
 
 def slow_to_evaluate(recipe: Recipe, data: ImageData, image_seconds: float, batch_seconds: float = 0) -> Session:
@@ -142,13 +154,13 @@ def slow_to_evaluate(recipe: Recipe, data: ImageData, image_seconds: float, batc
     return session
 
 
-# The upper limits are for a machine that is busy; without what is tested the training takes longer.
+# The limits are for a machine that is busy; without what is tested the training takes longer.
 def test_a_slow_evaluation_is_known_before_it_comes() -> None:
     recipe = tiny_recipe(minutes=0.05, evaluate_every=1000)
     session = slow_to_evaluate(recipe, make_bars(n_test=240), 2 / 240)
     start = time.perf_counter()
     *_, finished = fit(recipe, session=session)
-    assert 0.9 <= (time.perf_counter() - start) / 3 <= 1.5
+    assert 0.8 <= (time.perf_counter() - start) / 3 <= 1.5
     assert finished.session.epoch > 1
 
 
@@ -158,7 +170,7 @@ def test_what_a_batch_costs_beside_its_images_does_not_count_for_each_of_them() 
     session = slow_to_evaluate(recipe, make_bars(n_train=480, n_test=6000), 0, 0.002)
     start = time.perf_counter()
     *_, finished = fit(recipe, session=session)
-    assert 0.9 <= (time.perf_counter() - start) / 3 <= 1.5
+    assert 0.8 <= (time.perf_counter() - start) / 3 <= 1.5
     assert finished.session.epoch >= 1
 
 
@@ -168,7 +180,7 @@ def test_time_for_cached_features_counts_once() -> None:
     assert session.feature_shape  # they are cached
     start = time.perf_counter()
     *_, finished = fit(recipe, session=session)
-    assert 0.9 <= (time.perf_counter() - start) / 3.6 <= 1.5
+    assert 0.8 <= (time.perf_counter() - start) / 3.6 <= 1.5
     assert finished.session.epoch > 1
 
 

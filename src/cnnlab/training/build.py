@@ -14,11 +14,11 @@ from cnnlab.data import ImageData, Loader, Preprocess, channel_statistics, load_
 from cnnlab.errors import DataError, TrainingError, UsageError
 from cnnlab.hardware import Precision, choose_device
 from cnnlab.training import distributed
-from cnnlab.training.by_clock import left_cores
+from cnnlab.training.by_clock import free_cores
 from cnnlab.training.checks import check_batch_size, check_kept_head, check_sizes
 from cnnlab.training.clock import Clock
 from cnnlab.training.feature_cache import plan_cache
-from cnnlab.training.left_cores import LeftCores
+from cnnlab.training.free_cores import FreeCores
 from cnnlab.training.notes import data_notes, device_note, freeze_notes, network_notes, processes_notes
 from cnnlab.training.optim import EMA, make_optimizer
 from cnnlab.training.precision import choose_precision, to_memory_format
@@ -67,7 +67,7 @@ def prepare(
     clock = clock or _own_clock(recipe)
     device = start_device(recipe)
     if clock and device.type == "cpu" and distributed.world() == 1:
-        clock.cores = LeftCores()
+        clock.cores = FreeCores()
     data = _load_data(recipe, data)
     shape, size_note = _input_shape(recipe, data)
     begins = model is None and load_weights and not recipe.weights
@@ -242,7 +242,7 @@ def _precision(recipe: Recipe, model: Network, shape: Shape, classes: int, clock
     """Decide number format and memory layout by a trial, and bring the network to them."""
     device = next(model.parameters()).device
     seconds = min(TRIAL_SECONDS, TRIAL_SHARE * clock.seconds) if clock else TRIAL_SECONDS
-    with left_cores(clock):
+    with free_cores(clock):
         precision = distributed.broadcast(choose_precision(recipe, model, shape, classes, device, seconds))
     if recipe.sync_batchnorm:  # only now: each process makes as many steps of the trial as it has time for
         synchronise_batchnorm(model)

@@ -1,6 +1,6 @@
-"""What a training does to end by its :class:`~cnnlab.training.clock.Clock`, and to have the most of its time.
+"""What a training does to end by its :class:`~cnnlab.training.clock.Clock`, and to make the most of its time.
 
-It measures evaluations, leaves some out, and uses the cores that other programs leave.
+It measures evaluations, leaves some out, and uses the cores that other programs leave free.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ FEW_IMAGES, GROWTH, MEASURING_SHARE, MEASURING_SECONDS = 8, 4, 0.01, 0.2
 PASSES = 3
 
 
-def left_cores(clock: Clock | None) -> AbstractContextManager[object]:
-    """Return a context with as many threads as other programs leave cores, where the training follows them."""
+def free_cores(clock: Clock | None) -> AbstractContextManager[object]:
+    """Return a context in which the training uses the free cores only, or one that does nothing without a clock."""
     return (clock and clock.cores) or nullcontext()
 
 
@@ -52,7 +52,7 @@ def start_clock(session: Session, trained: float) -> None:
 
 
 def follow_machine(session: Session) -> float:
-    """Use the cores that other programs leave now, and measure evaluation again when it is due; return the seconds.
+    """Use the cores that are free now, and measure evaluation again when it is due; return the seconds.
 
     A machine may have become slower since the first measurement, and answers surer.
     """

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 
-from cnnlab.training.left_cores import LeftCores
+from cnnlab.training.free_cores import FreeCores
 
 # The largest share of the time that is kept for test-time augmentation.
 AUGMENTATION_SHARE = 0.1
@@ -39,7 +39,7 @@ class Clock:
         self._unsure = 1.0
         self.epoch_evaluation: float | None = None  #: seconds of the last evaluation of a whole split
         self.looks = 0  #: how often evaluation has been measured again since the start
-        self.cores: LeftCores | None = None  #: the cores that other programs leave, where the training follows them
+        self.cores: FreeCores | None = None  #: the free cores, where the training uses no others
 
     def start(self, final_images: int, trained: float = 0.0, *, augmented_images: int = 0, views: int = 0) -> None:
         """Begin with the steps.

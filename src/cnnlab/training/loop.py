@@ -27,7 +27,7 @@ from cnnlab.errors import TrainingError
 from cnnlab.hardware import out_of_memory
 from cnnlab.training import distributed
 from cnnlab.training.build import prepare
-from cnnlab.training.by_clock import follow_machine, forecast_epochs, has_time_to_evaluate, left_cores, start_clock
+from cnnlab.training.by_clock import follow_machine, forecast_epochs, free_cores, has_time_to_evaluate, start_clock
 from cnnlab.training.clock import Clock
 from cnnlab.training.evaluation import SixViews, evaluate, loss_and_accuracy, outputs_of
 from cnnlab.training.events import EpochDone, Event, FeaturesComputed, Finished, Started, StepDone
@@ -78,7 +78,7 @@ def fit(
     )
     if session.feature_shape and not session.on_features:
         yield from cache_features(session, session.feature_shape)
-    with left_cores(session.clock):
+    with free_cores(session.clock):
         start_clock(session, trained)
         while not (session.at_end or session.out_of_patience):
             unfreeze_when_due(session)
@@ -153,10 +153,11 @@ def side_of_images(session: Session, step: int) -> int | None:
 
 def rate_at(session: Session, step: int) -> float:
     """Return the learning rate of a step of the run, counted from 0."""
-    total = None
+    total: float | None = None
     if session.clock:
         # As many steps as fit into the time at the mean pace so far: the share of them is the share of the time.
-        total = max(step + 1, round(step / session.time_share)) if step and session.time_share else MANY_STEPS
+        # Not rounded, or the rate would rise where a step takes a smaller share of the time than the rounding does.
+        total = max(step + 1, step / session.time_share) if step and session.time_share else MANY_STEPS
     return learning_rate(session.recipe, step, len(session.train_loader), total)
 
 

@@ -65,7 +65,7 @@ def hidden_matrices(model: nn.Module) -> set[str]:
     return set(matrices).difference(last)
 
 
-def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int, total: int | None = None) -> float:
+def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int, total: float | None = None) -> float:
     """Return the learning rate of ``step`` (0-based, counted over the whole run) on the recipe's schedule.
 
     Most schedules start with ``warmup_epochs`` of linear rise, at most half of the run. Epochs added by an extension
@@ -75,12 +75,12 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int, total: int | 
         recipe: the recipe of the training.
         step: number of the step, from 0.
         steps_per_epoch: number of steps of an epoch.
-        total: number of steps of the run where the clock decides it, by what is known so far.
+        total: number of steps of the run where the clock decides it, by what is known so far; not always whole.
     """
-    trained = total or (recipe.stopped_at or recipe.epochs) * steps_per_epoch
-    total = total or recipe.epochs * steps_per_epoch
-    if step >= trained:
+    trained = (recipe.stopped_at or recipe.epochs) * steps_per_epoch
+    if not total and step >= trained:
         return _extended_rate(recipe, step - trained, steps_per_epoch)
+    total = total or recipe.epochs * steps_per_epoch
     schedule = SCHEDULES[recipe.schedule]
     warmup = min(total // 2, round(recipe.warmup_epochs * steps_per_epoch)) if schedule.warms_up else 0
     if step < warmup:

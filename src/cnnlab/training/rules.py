@@ -93,23 +93,25 @@ OPTIMIZERS = {
 # Schedules -------------------------------------------------------------------------------------------------------
 
 
-def constant(step: int, total: int, warmup: int, lr: float) -> float:
+def constant(step: int, total: float, warmup: float, lr: float) -> float:
     """Stay at ``lr``."""
     return lr
 
 
-def falling_steps(step: int, total: int, warmup: int, lr: float, milestones: tuple[float, ...], gamma: float) -> float:
+def falling_steps(
+    step: int, total: float, warmup: float, lr: float, milestones: tuple[float, ...], gamma: float
+) -> float:
     """Multiply the rate by ``gamma`` at each milestone, a share of the run."""
     drops = sum(step >= milestone * total for milestone in milestones)
     return lr * gamma**drops
 
 
-def cosine(step: int, total: int, warmup: int, lr: float) -> float:
+def cosine(step: int, total: float, warmup: float, lr: float) -> float:
     """Fall to zero by half a cosine (Loshchilov and Hutter 2017, equation 5 with one period)."""
     return lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
 
 
-def onecycle(step: int, total: int, warmup: int, lr: float, warmup_fraction: float) -> float:
+def onecycle(step: int, total: float, warmup: float, lr: float, warmup_fraction: float) -> float:
     """Rise linearly for ``warmup_fraction`` of the run, then fall linearly to zero (Smith 2018, section 4)."""
     rise = max(1, round(total * warmup_fraction))
     if step < rise:

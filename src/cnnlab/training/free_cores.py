@@ -1,4 +1,4 @@
-"""How many threads a training by the clock uses: as many as other programs leave cores.
+"""How many threads a training by the clock uses: one for each core that other programs leave free.
 
 The threads of an operation wait for each other at its end. Where one of them shares its core with another program, the
 others wait most of the time, and a training with as many threads as there are cores is slower than one with fewer
@@ -20,11 +20,11 @@ from cnnlab.hardware import OtherPrograms
 LOOK_EVERY, FIRST_LOOK = 1.0, 0.2
 
 
-class LeftCores:
-    """Sets the number of torch's threads to the number of cores that other programs leave, on Linux.
+class FreeCores:
+    """A context manager that sets the number of torch's threads to the number of free cores, on Linux.
 
-    It never sets more threads than there were when it was made, nor fewer than one. It is a context, and sets the old
-    number at its end.
+    It never sets more threads than there were when it was made, nor fewer than one. At the end of the context it sets
+    the old number. Elsewhere than on Linux it changes nothing.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class LeftCores:
         self._others = OtherPrograms()
         self._next_look = time.perf_counter() + FIRST_LOOK
 
-    def __enter__(self) -> LeftCores:
+    def __enter__(self) -> FreeCores:
         self.use()
         return self
 
@@ -40,7 +40,7 @@ class LeftCores:
         torch.set_num_threads(self.most)
 
     def use(self) -> None:
-        """Follow what other programs have done since the last look; at most one look a second."""
+        """Set the number of threads by what other programs have done since the last look, at most once a second."""
         now = time.perf_counter()
         if now >= self._next_look:
             self._next_look = now + LOOK_EVERY

@@ -13,7 +13,7 @@ import torch
 from cnnlab.data import ImageData
 from cnnlab.hardware import OtherPrograms
 from cnnlab.training import Recipe, StepDone, fit
-from cnnlab.training.left_cores import LOOK_EVERY, LeftCores
+from cnnlab.training.free_cores import LOOK_EVERY, FreeCores
 from tests.helpers import tiny_recipe
 
 FOLLOWS = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="only Linux tells which cores are free")
@@ -35,11 +35,11 @@ def others_keep(busy: list[float | None], monkeypatch: pytest.MonkeyPatch) -> No
 
 
 class Watch:
-    """The time of :class:`LeftCores`, which passes when the test says so."""
+    """The time of :class:`FreeCores`, which passes when the test says so."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
-        monkeypatch.setattr("cnnlab.training.left_cores.time.perf_counter", lambda: self.now)
+        monkeypatch.setattr("cnnlab.training.free_cores.time.perf_counter", lambda: self.now)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ class Watch:
 )
 def test_as_many_threads_as_cores_are_left(busy: float | None, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     watch = Watch(monkeypatch)
-    cores = LeftCores()
+    cores = FreeCores()
     others_keep([busy], monkeypatch)
     watch.now += LOOK_EVERY
     with cores:
@@ -61,7 +61,7 @@ def test_never_more_threads_than_at_the_start(monkeypatch: pytest.MonkeyPatch) -
     watch = Watch(monkeypatch)
     others_keep([1.0, 6.0, 0.0], monkeypatch)
     counts = []
-    with LeftCores() as cores:
+    with FreeCores() as cores:
         for _ in range(3):
             watch.now += LOOK_EVERY
             cores.use()
@@ -71,7 +71,7 @@ def test_never_more_threads_than_at_the_start(monkeypatch: pytest.MonkeyPatch) -
 
 def test_it_looks_once_a_second_and_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
     watch = Watch(monkeypatch)
-    cores = LeftCores()
+    cores = FreeCores()
     others_keep([2.0, 5.0], monkeypatch)
     with cores:
         assert torch.get_num_threads() == 8  # nothing can be said about so short a time
@@ -101,7 +101,7 @@ def threads_of_steps(recipe: Recipe, data: ImageData) -> list[int]:
 def test_only_a_training_by_the_clock_follows(
     recipe: dict[str, int], threads: int, monkeypatch: pytest.MonkeyPatch, bars_data: ImageData
 ) -> None:
-    monkeypatch.setattr("cnnlab.training.left_cores.FIRST_LOOK", 0.0)
+    monkeypatch.setattr("cnnlab.training.free_cores.FIRST_LOOK", 0.0)
     others_keep([6.0], monkeypatch)
     assert threads_of_steps(tiny_recipe(**recipe), bars_data) == [threads] * 5
     assert torch.get_num_threads() == 8
