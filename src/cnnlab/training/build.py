@@ -14,7 +14,7 @@ from cnnlab.data import ImageData, Loader, Preprocess, channel_statistics, load_
 from cnnlab.errors import DataError, TrainingError, UsageError
 from cnnlab.hardware import Precision, choose_device
 from cnnlab.training import distributed
-from cnnlab.training.by_clock import free_cores
+from cnnlab.training.by_clock import on_free_cores
 from cnnlab.training.checks import check_batch_size, check_kept_head, check_sizes
 from cnnlab.training.clock import Clock
 from cnnlab.training.feature_cache import plan_cache
@@ -242,7 +242,7 @@ def _precision(recipe: Recipe, model: Network, shape: Shape, classes: int, clock
     """Decide number format and memory layout by a trial, and bring the network to them."""
     device = next(model.parameters()).device
     seconds = min(TRIAL_SECONDS, TRIAL_SHARE * clock.seconds) if clock else TRIAL_SECONDS
-    with free_cores(clock):
+    with on_free_cores(clock):
         precision = distributed.broadcast(choose_precision(recipe, model, shape, classes, device, seconds))
     if recipe.sync_batchnorm:  # only now: each process makes as many steps of the trial as it has time for
         synchronise_batchnorm(model)

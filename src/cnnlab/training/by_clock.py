@@ -29,7 +29,7 @@ FEW_IMAGES, GROWTH, MEASURING_SHARE, MEASURING_SECONDS = 8, 4, 0.01, 0.2
 PASSES = 3
 
 
-def free_cores(clock: Clock | None) -> AbstractContextManager[object]:
+def on_free_cores(clock: Clock | None) -> AbstractContextManager[object]:
     """Return a context in which the training uses the free cores only, or one that does nothing without a clock."""
     return (clock and clock.cores) or nullcontext()
 

@@ -27,7 +27,7 @@ from cnnlab.errors import TrainingError
 from cnnlab.hardware import out_of_memory
 from cnnlab.training import distributed
 from cnnlab.training.build import prepare
-from cnnlab.training.by_clock import follow_machine, forecast_epochs, free_cores, has_time_to_evaluate, start_clock
+from cnnlab.training.by_clock import follow_machine, forecast_epochs, has_time_to_evaluate, on_free_cores, start_clock
 from cnnlab.training.clock import Clock
 from cnnlab.training.evaluation import SixViews, evaluate, loss_and_accuracy, outputs_of
 from cnnlab.training.events import EpochDone, Event, FeaturesComputed, Finished, Started, StepDone
@@ -78,7 +78,7 @@ def fit(
     )
     if session.feature_shape and not session.on_features:
         yield from cache_features(session, session.feature_shape)
-    with free_cores(session.clock):
+    with on_free_cores(session.clock):
         start_clock(session, trained)
         while not (session.at_end or session.out_of_patience):
             unfreeze_when_due(session)
