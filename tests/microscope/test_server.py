@@ -15,6 +15,7 @@ import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -432,6 +433,27 @@ def test_a_stopped_server_gives_up_its_computations(fake: FakeMicroscope) -> Non
         assert slow.result(10)["error"]["kind"] == "cancelled"
     with pytest.raises(OSError, match="refused"):
         client.send()
+
+
+def test_a_stopped_server_closes_every_connection() -> None:
+    def handle(request: dict[str, Any], cancelled: Callable[[], bool]) -> dict[str, Any]:
+        return {"map": np.zeros((4000, 4000), np.float16)}  # more than the system takes of what nobody reads
+
+    with serving(handle) as address:
+        client = Client(address)
+        head = "".join(f"{name}: {value}\r\n" for name, value in client.headers().items())
+        head = f"POST /ask HTTP/1.1\r\n{head}Content-Length: "
+        body = encode({"do": "open"})
+        idle, half, unread = (socket.create_connection(("127.0.0.1", client.port), timeout=30) for _ in range(3))
+        half.sendall(f"{head}100\r\n\r\n".encode() + b"the beginning")
+        unread.sendall(f"{head}{len(body)}\r\n\r\n".encode() + body)
+        assert unread.recv(12) == b"HTTP/1.1 200"
+    for connection in (idle, half, unread):
+        with connection:
+            connection.settimeout(5)
+            with suppress(ConnectionResetError):
+                while connection.recv(1 << 20):
+                    pass
 
 
 def test_requests_wait_until_there_is_somebody_to_answer(fake: FakeMicroscope) -> None:

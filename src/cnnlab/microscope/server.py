@@ -212,6 +212,16 @@ def make_app(worker: Worker, token: str, port: int) -> ASGIApp:
 # Running -------------------------------------------------------------------------------------------------------------
 
 
+class _Server(uvicorn.Server):
+    """Closes what is still open at its end: a page that reads no more, or came while the server was being stopped."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)  # the transports close their sockets in the next turn of the loop
+
+
 def serve(
     opening: Callable[[], Handle], port: int | None = None, announce: Callable[[str], None] = print, *,
     patience: float = 0.0,
@@ -285,7 +295,7 @@ def _running(port: int | None) -> Iterator[tuple[Worker, str, threading.Event]]:
             log_level="critical", proxy_headers=False, server_header=False, h11_max_incomplete_event_size=_HEADER_BYTES,
             timeout_graceful_shutdown=2,
         )  # fmt: skip
-        server = uvicorn.Server(config)
+        server = _Server(config)
         ended = threading.Event()  # a thread whose join() was interrupted passes for ended
 
         def run() -> None:
