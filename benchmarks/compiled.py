@@ -24,7 +24,6 @@ import copy
 import itertools
 import math
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -47,6 +46,8 @@ NETWORKS = (
     "lenet5", "convnet", "airbench", "resnet20", "squeezenet1_1", "mobilenet_v2", "mobilenet_v3_large",
     "efficientnet_b0", "convnext_tiny", "resnet18", "densenet121", "vgg16_bn",
 )  # fmt: skip
+
+NOISE = 0.03  # ratios that differ by less from 1 say nothing
 
 
 def measure(name: str, device: torch.device, image_size: int, batch_size: int, rounds: int) -> Run:
@@ -88,16 +89,17 @@ def page(rows: Sequence[Run]) -> str:
         "# Networks compiled by torch.compile",
         "",
         f"Training steps (images/s) on batches of {rows[0]['batch_size']} images, in the precision and memory layout "
-        "that a training chooses, of the network as it is and compiled (`compile=true`). Compiled in: seconds that the "
-        "first step takes longer. Pays after: how long a training without it has to be for one with it to take no "
-        "longer. Made by `python benchmarks/compiled.py`.",
+        "that a training chooses, of the network in eager mode and compiled (`compile=true`), one measurement each: "
+        "ratios within 3 % of 1 are noise. Compiling: how much longer the first step takes. Break-even: a training "
+        "that takes longer than this in eager mode takes less time compiled. Made by `python benchmarks/compiled.py`.",
         "",
-        "| network | pixels | precision | as it is | compiled | ratio | compiled in | pays after |",
+        "| network | pixels | precision | eager | compiled | ratio | compiling | break-even |",
         "|---|---:|---|---:|---:|---:|---:|---:|",
     ]
     for row in sorted(rows, key=lambda row: row["as_it_is"] / row["compiled"]):
         after = row["pays_after_seconds"]
-        pays = "never" if after is None else f"{math.ceil(after / 60)} min"
+        gains = row["compiled"] / row["as_it_is"] >= 1 + NOISE
+        pays = f"{math.ceil(after / 60)} min" if after is not None and gains else "–"
         lines.append(
             f"| `{row['model']}` | {row['image_size']} | {row['precision']} | {row['as_it_is']:,.0f} | "
             f"{row['compiled']:,.0f} | {row['compiled'] / row['as_it_is']:.2f} | {row['compile_seconds']:.0f} s | "
@@ -119,10 +121,9 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
     for name in [] if options.table else stored_runs.networks(parser, options.models or NETWORKS, "macs"):
         if not stored_runs.stored(options.out / f"{name}-{side_for(name, options.image_size)}.json", device):
             print(f"{name} ...", flush=True)
-            given = sys.argv[1:] if arguments is None else list(arguments)
             with tempfile.TemporaryDirectory() as empty:  # what an earlier process has compiled would be found again
                 environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": empty}
-                subprocess.run([sys.executable, __file__, *given, "--run", name], check=True, env=environment)
+                stored_runs.in_own_process(__file__, arguments, name, environment=environment)
     rows = stored_runs.all_stored(options.out, device)
     stored_runs.write_results(options.results, "compiled", page(rows), rows, [])
     return rows

@@ -115,7 +115,7 @@ def page(rows: Sequence[Run], runs: Sequence[Run]) -> str:
     busy = runs[0].get("busy", 0)
     beside = f"beside {busy} busy process{'es' if busy > 1 else ''}" if busy else "alone on the machine"
     lines = [
-        "| data | budget | command took | epochs begun | test images right (%) | n |",
+        "| data | budget | command took | epochs begun | test accuracy (%) | n |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
@@ -127,22 +127,27 @@ def page(rows: Sequence[Run], runs: Sequence[Run]) -> str:
             f"| {right} | {row['n']} |"
         )
     reached = []
+    data_sets = sorted({row["data"] for row in rows})
     for data, marks in MARKS.items():
         for mark in marks:
             least = [row["seconds"] for row in rows if row["data"] == data and final_accuracy(row) >= mark]
-            if any(row["data"] == data for row in rows):
+            if data in data_sets:
                 within = f"{min(least):g} s" if least else "no budget measured here"
-                reached.append(f"{100 * mark:g} % of {data}: {within}")
+                reached.append(f"{100 * mark:g} % on {data}: {within}")
     return "\n".join(
         [
             "# What a training reaches in so many seconds",
             "",
-            f"Whole commands, `cnnlab train --minutes`, each {beside}; mean ± standard deviation over n seeds. Made by "
-            f"`python benchmarks/minutes.py{f' --busy {busy}' if busy else ''}`, whose text has the settings.",
+            f"Whole commands, each {beside}; mean ± standard deviation over n seeds. Epochs begun: the last one may be "
+            f"incomplete. Made by `python benchmarks/minutes.py{f' --busy {busy}' if busy else ''}`. The commands, "
+            "with the budget as `--minutes`:",
+            "",
+            *[f"- {data}: `cnnlab train {' '.join(TRAININGS[data])}`" for data in data_sets],
             "",
             *lines,
             "",
-            f"Least budget whose mean reaches {'; '.join(reached)}. The time of a command was off by "
+            f"Smallest budget with a mean test accuracy (with test-time augmentation where there is one) of at least "
+            f"{'; '.join(reached)}. The time of a command differed from its budget by "
             f"{100 * max(row['off'] for row in rows):.1f} % at most.",
             "",
             stored_runs.made_on(runs),

@@ -26,7 +26,6 @@ import argparse
 import copy
 import itertools
 import statistics
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -158,7 +157,9 @@ def page(rows: Sequence[Run]) -> str:
         "",
         f"Training steps (images/s) on batches of {rows[0]['batch_size']} images of {side}x{side} pixels, or the least "
         "that a network takes, in every setting in turns, and what a training chose by itself. Share: the chosen rate "
-        f"as a share of the highest one. {theirs}Made by `python benchmarks/precision.py"
+        "as a share of the highest one. bf16 without channels_last is timed here, but is no candidate of the automatic "
+        "choice. One measurement; a rate is that of the fastest step. "
+        f"{theirs}Made by `python benchmarks/precision.py"
         f"{f' --image-size {side}' if side != USUAL_SIDE else ''}`.",
         "",
         f"| network | {' | '.join(columns)} |",
@@ -218,8 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
         known = stored_runs.stored(options.out / f"{name}.json", device)
         if not known or known["image_size"] != side_for(name, options.image_size):
             print(f"{name} ...", flush=True)
-            given = sys.argv[1:] if arguments is None else list(arguments)
-            subprocess.run([sys.executable, __file__, *given, "--run", name], check=True)
+            stored_runs.in_own_process(__file__, arguments, name)
     rows = stored_runs.all_stored(options.out, device)
     rows = [row for row in rows if row["image_size"] == side_for(row["model"], options.image_size)]
     name = "precision" if options.image_size == USUAL_SIDE else f"precision_{options.image_size}"

@@ -128,8 +128,9 @@ def write_table() -> None:
     versions = sorted({m.versions for recipe in recipes for m in recipe.measured})
     about = (
         "Accuracy in percent, mean ± standard deviation over n seeds. Where settings were changed for the measurement, "
-        "the row says so, and the recipe itself is longer. Other work ran beside some of the trainings and made them "
-        "take longer. Written by `benchmarks/recipes.py`."
+        "the row says so; the unchanged recipe takes longer. Other programs ran beside some of the trainings: the "
+        "times are upper limits. `vgg16_bn-last-layer` trains its last layer on random weights, which stays near "
+        "chance. Written by `benchmarks/recipes.py`."
     )
     text = "\n".join([about, "", *table, "", f"Versions: {'; '.join(versions)}."])
     RESULTS.mkdir(exist_ok=True)

@@ -25,7 +25,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -168,8 +167,8 @@ def page(rows: Sequence[Run], runs: Sequence[Run]) -> str:
         return stored_runs.with_spread(row, key, scale=100)
 
     lines = [
-        "| training | seconds | ours in its time | test images (%) | with test-time augmentation (%) | p | GEMM (%) "
-        "| n |",
+        "| training | seconds | our time / its time | test accuracy (%) | with test-time augmentation (%) | p "
+        "| GEMM (%) | n |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
@@ -192,11 +191,13 @@ def page(rows: Sequence[Run], runs: Sequence[Run]) -> str:
         [
             "# To 94 % of CIFAR-10",
             "",
-            "The recipe `speed-cifar10` beside ports of the fastest public trainings, each alone on one machine. Ours "
-            "in its time: our seconds as a share of theirs. p: one-sided t test of the null hypothesis that the mean "
-            "accuracy with test-time augmentation is at most 94 %. GEMM: the arithmetic as a share of what a matrix "
-            "product of the same type reaches. Mean ± standard deviation over n seeds. Made by "
-            "`python benchmarks/speed_cifar.py`, whose text says what is timed.",
+            "The recipe `speed-cifar10` beside ports of the fastest public trainings, each alone on one machine. Our "
+            "time / its time: the seconds of the recipe divided by those of the port; above 1 the recipe is slower. "
+            "p: one-sided t test of the null hypothesis that the mean accuracy with test-time augmentation is at most "
+            "94 %. GEMM: floating-point operations per second of the training as a share of those of a large matrix "
+            "product in the same number format. Mean ± standard deviation over n seeds; of a single run there is no "
+            "spread. Made by `python benchmarks/speed_cifar.py`, whose text says what is timed; `--only` and "
+            "`--rounds` decide which trainings are made how often.",
             "",
             *lines,
             "",
@@ -235,8 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
             if stored_runs.stored(options.out / f"{name}-{seed}.json", device):
                 continue
             print(f"{name}, seed {seed} ...", flush=True)
-            given = sys.argv[1:] if arguments is None else list(arguments)
-            subprocess.run([sys.executable, __file__, *given, "--run", name, str(seed)], check=True)
+            stored_runs.in_own_process(__file__, arguments, name, str(seed))
     runs = stored_runs.all_stored(options.out, device)
     rows = summarise_runs(runs)
     stored_runs.write_results(options.results, "speed_cifar", page(rows, runs), rows, runs)

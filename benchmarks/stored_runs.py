@@ -10,7 +10,9 @@ import argparse
 import json
 import platform
 import statistics
-from collections.abc import Sequence
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +34,24 @@ def networks(
     if unknown := set(named).difference(list_models()):
         parser.error(f"There is no network {', '.join(sorted(unknown))}. `cnnlab models` lists them all.")
     return named or sorted(list_models(), key=lambda name: getattr(models.get(name).facts, smallest_by))
+
+
+def in_own_process(
+    script: str, arguments: Sequence[str] | None, *run: str, environment: Mapping[str, str] | None = None
+) -> None:
+    """Start a benchmark once more for a single run, so that what one run leaves in memory does not change the next.
+
+    Args:
+        script: file of the benchmark.
+        arguments: its arguments; those of the command line when ``None``.
+        run: what its option ``--run`` takes: the run to make and to store.
+        environment: the environment of the process; that of this one when ``None``.
+
+    Raises:
+        subprocess.CalledProcessError: the run failed; it has printed why.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    subprocess.run([sys.executable, script, *given, "--run", *run], check=True, env=environment)
 
 
 def machine(device: torch.device) -> str:
@@ -92,7 +112,10 @@ def with_spread(row: Run, key: str, digits: int = 2, scale: float = 1.0) -> str:
 
 def made_on(runs: Sequence[Run]) -> str:
     """Return the line of a page that says where and when its runs were made."""
-    return f"Machine: {runs[0]['machine']}; {runs[0]['versions']}; {max(run['date'] for run in runs)}."
+    return (
+        f"Machine: {runs[0]['machine']}; {runs[0]['versions']}; {max(run['date'] for run in runs)}. Speeds of "
+        "different pages may come from different machines of one name."
+    )
 
 
 def write_results(folder: Path, name: str, text: str, rows: Sequence[Run], runs: Sequence[Run]) -> None:

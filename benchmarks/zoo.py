@@ -3,14 +3,15 @@
 ::
 
     python benchmarks/zoo.py --data-dir DIR                          # every network, one minute on each, one seed
-    python benchmarks/zoo.py --data-dir DIR --minutes 4 --seeds 3    # as much as a night allows
+    python benchmarks/zoo.py --data-dir DIR --minutes 2 --seeds 3    # a night: the first seeds come first
     python benchmarks/zoo.py resnet18 vgg16 --data cifar10           # only these
     python benchmarks/zoo.py --table                                 # only write the results, from the finished runs
 
 Every training has the same minutes for its steps, so that a fast network sees more images than a slow one; the table
-says how many. The evaluation comes after the minutes. All networks train at 32x32 pixels, or at the least that they
-take, with the same settings: AdamW with a one-cycle learning rate that follows the clock (``minutes`` in a recipe). It
-shows how well and how fast each of them learns in a short time on one machine, not what they reach when trained fully.
+has their epochs. The evaluation comes after the minutes. All networks train at 32x32 pixels, or at the least that they
+take, with the same settings, but for a lower learning rate of those without normalisation: AdamW with a one-cycle
+learning rate that follows the clock (``minutes`` in a recipe). It shows how well and how fast each of them learns in a
+short time on one machine, not what they reach when trained fully.
 
 Finished runs are kept in ``--out``, one file for each network, data set and seed; the same command goes on where it was
 cut off, and takes the seeds in turns, so that every network has one run before any has two. Runs of another machine or
@@ -43,6 +44,7 @@ from cnnlab.zoo import create_model, models  # noqa: E402
 
 DATA = ("cifar10", "mnist")
 SIDE, TEST_IMAGES = 32, 2000
+NEAR_CHANCE, FEW_STEPS = 0.13, 50
 
 
 class StepsOnly(Clock):
@@ -123,17 +125,20 @@ def rows_of(runs: Sequence[Run]) -> list[Run]:
 
 def page(rows: Sequence[Run], runs: Sequence[Run]) -> str:
     """The results in Markdown."""
+    uncertain = 1.96 * 100 * (0.25 / rows[0]["test_images"]) ** 0.5
     lines = [
         "# The zoo at equal time",
         "",
         f"Every network of the zoo, trained from random weights for {rows[0]['minutes']:g} min on each data set: "
-        "AdamW, one-cycle, batches of 64, shifts by up to two pixels, on CIFAR-10 mirrored images too, learning rate "
-        "1e-3, or 3e-4 without normalisation. Images of 32x32 pixels, or the least that a network takes. BatchNorm "
-        "statistics follow with momentum 0.1 at least: at the 0.01 of some, a training of few steps would be evaluated "
-        f"with those of the random start. Accuracy on {rows[0]['test_images']:,} test images at equal distances, mean "
-        "± standard deviation over n seeds; chance is 10 %. Parameters are for ten classes; images/s: training steps "
-        "with the data path. It shows how well and how fast each of them learns in a short time on this machine, not "
-        "what they reach when trained fully. Made by `python benchmarks/zoo.py`.",
+        "AdamW (weight decay 0.05, gradient norm at most 1), one-cycle, batches of 64, shifts by up to two pixels, on "
+        "CIFAR-10 mirrored images too, learning rate 1e-3, or 3e-4 without normalisation. Images of 32x32 pixels, or "
+        "the least that a network takes. The momentum of BatchNorm's running statistics is at least 0.1: some networks "
+        "use 0.01, with which the statistics would still be near their initial values after so few steps. Accuracy on "
+        f"{rows[0]['test_images']:,} test images, spread evenly over the test split, mean ± standard deviation over n "
+        f"seeds. Chance is 10 %; these images alone make an accuracy of 50 % uncertain by ± {uncertain:.1f} points "
+        "(95 %). Parameters are for ten classes; images/s: training steps with the data path. It shows how well and "
+        "how fast each of them learns in a short time on this machine, not what they reach when trained fully. Made by "
+        "`python benchmarks/zoo.py`.",
     ]
     for data in dict.fromkeys(row["data"] for row in rows):
         lines += [
@@ -150,6 +155,14 @@ def page(rows: Sequence[Run], runs: Sequence[Run]) -> str:
             for row in rows
             if row["data"] == data
         ]
+        near = [row for row in rows if row["data"] == data and row["accuracy"] < NEAR_CHANCE]
+        if near:
+            slow = sum(row["steps"] < FEW_STEPS for row in near)
+            lines += [
+                "",
+                f"{len(near)} networks stay below {100 * NEAR_CHANCE:.0f} %, near chance; {slow} of them made fewer "
+                f"than {FEW_STEPS} steps, too few to say anything about a network.",
+            ]
     return "\n".join([*lines, "", stored_runs.made_on(runs)])
 
 

@@ -368,8 +368,9 @@ def test_budgets_in_seconds_are_written_down() -> None:
     text = minutes.page(rows, runs)
     assert "| mnist | 10 s | 10.1 s | 2.0 | 99.00 ± 1.41 | 2 |" in text
     assert "| cifar10 | 30 s | 30.0 s | 2.0 | 89.00; 91.00 with test-time augmentation | 1 |" in text
-    assert "99 % of mnist: 10 s; 99.5 % of mnist: no budget measured here; 90 % of cifar10: 30 s; 94 %" in text
-    assert "off by 5.0 % at most" in text
+    assert "99 % on mnist: 10 s; 99.5 % on mnist: no budget measured here; 90 % on cifar10: 30 s; 94 %" in text
+    assert "by 5.0 % at most" in text
+    assert "- cifar10: `cnnlab train --recipe speed-cifar10`" in text
     assert "each alone on the machine" in text
     assert "each beside 1 busy process;" in minutes.page(rows, [run | {"busy": 1} for run in runs])
 

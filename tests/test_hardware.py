@@ -170,6 +170,19 @@ def test_owners_of_the_machine_choose_how_threads_wait(monkeypatch: pytest.Monke
     assert int(os.environ["GOMP_SPINCOUNT"]) < 300_000  # the default of GNU's OpenMP
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("AMD EPYC", "AMD EPYC (family 25, model 17)"),
+        ("AMD EPYC 9654 96-Core Processor", "AMD EPYC 9654 96-Core Processor"),
+    ],
+)
+def test_processors_of_one_vague_name_are_told_apart(name: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = f"vendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: {name}\nflags\t\t: fpu vme\n\n"
+    monkeypatch.setattr(Path, "read_text", lambda self, **keys: 2 * one)
+    assert hardware.processor_name() == shown
+
+
 # --- What other programs do ---------------------------------------------------------------------------------------
 
 LINUX = pytest.mark.skipif(not Path("/proc/stat").exists(), reason="only Linux tells what its cores do")
@@ -211,3 +224,37 @@ def test_only_the_cores_of_this_process_count(niceness: int, cores: float, monke
     monkeypatch.setattr(hardware.time, "process_time", lambda: seconds.pop("both")[1])
     others = hardware.OtherPrograms()
     assert others.cores() == pytest.approx(cores)
+
+
+@pytest.mark.parametrize(
+    ("busy", "load", "says"),
+    [
+        (0.4, 9.0, ""),
+        (1.02, 0.0, "other programs keep 1.0 of 8 cores busy: speeds come out too low"),
+        (None, 0.2, ""),
+        (None, 1.5, "the load of this machine is 1.5 on 4 cores: speeds come out too low"),
+    ],
+)
+def test_what_is_said_of_a_busy_machine(
+    busy: float | None, load: float, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hardware.OtherPrograms, "cores", lambda self: busy)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(8)), raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0), raising=False)
+    assert hardware.busy_note() == says
+
+
+@pytest.mark.parametrize(
+    ("busy", "threads", "free"),
+    [(0.4, 8, None), (0.6, 8, 7), (3.2, 8, 5), (3.2, 5, None), (9.0, 8, 1), (9.0, 1, None), (None, 8, None)],
+)
+def test_what_is_said_of_more_threads_than_free_cores(
+    busy: float | None, threads: int, free: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = hardware.OtherPrograms()
+    monkeypatch.setattr(hardware.OtherPrograms, "cores", lambda self: busy)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(8)), raising=False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    note = hardware.threads_note(others)
+    assert note == "" if free is None else f"keep {busy:.1f} of 8 cores" in note and f"OMP_NUM_THREADS={free} " in note

@@ -9,6 +9,7 @@ import atexit
 import ctypes
 import functools
 import gc
+import math
 import os
 import platform
 import re
@@ -25,6 +26,8 @@ from cnnlab.errors import DeviceError, UsageError
 if TYPE_CHECKING:  # torch takes a second to load
     import torch
 
+# Seconds for which other programs are watched before something is measured; the system counts in hundredths.
+WATCHED_SECONDS = 0.2
 DEVICE_NAME = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
@@ -247,12 +250,17 @@ def out_of_memory(error: RuntimeError) -> bool:
 
 
 def processor_name() -> str:
-    """Return the name of the processor: its model on Linux, elsewhere what Python's ``platform`` reports."""
+    """Return the name of the processor: its model on Linux, elsewhere what Python's ``platform`` reports.
+
+    A virtual machine may give processors of all generations one name without a number, such as ``AMD EPYC``. There
+    family and model, which differ, are added.
+    """
     with suppress(OSError):
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-        match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-        if match:
-            return match[1].strip()
+        facts: dict[str, str] = dict(re.findall(r"^([^\t:]+)\s*:\s*(.*?)\s*$", text, re.MULTILINE))
+        if name := facts.get("model name"):
+            vague = not re.search(r"\d", name) and {"cpu family", "model"} <= facts.keys()
+            return f"{name} (family {facts['cpu family']}, model {facts['model']})" if vague else name
     return platform.processor() or platform.machine()
 
 
@@ -300,10 +308,39 @@ class OtherPrograms:
         return None
 
 
+def free_cores(busy: float) -> int:
+    """Return the cores of this process less the ``busy`` ones, rounded to a whole number, at least 1; Linux only."""
+    return max(1, math.floor(len(os.sched_getaffinity(0)) - busy + 0.5))
+
+
 def busy_note() -> str:
-    """Return a warning when the load of this machine is at least half of its cores, so that speeds come out too low."""
-    cores = os.cpu_count() or 1
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    if load < 0.5 * cores:
+    """Return a warning when other programs keep half a core busy or more, so that speeds come out too low.
+
+    On Linux it watches them for a moment; elsewhere it goes by the load of the last minute.
+    """
+    others = OtherPrograms()
+    time.sleep(WATCHED_SECONDS)
+    busy, cores = others.cores(), os.cpu_count() or 1
+    if busy is None:
+        busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+        words = f"the load of this machine is {busy:.1f} on {cores} cores"
+    else:
+        words = f"other programs keep {busy:.1f} of {len(os.sched_getaffinity(0))} cores busy"
+    return f"{words}: speeds come out too low" if busy >= 0.5 else ""
+
+
+def threads_note(others: OtherPrograms) -> str:
+    """Return what helps a training whose threads are more than the free cores, and ``""`` for one where nothing does.
+
+    Args:
+        others: what has watched the other programs for some seconds.
+    """
+    import torch
+
+    busy = others.cores()
+    if busy is None or free_cores(busy) >= torch.get_num_threads():
         return ""
-    return f"other programs keep this machine busy (load {load:.1f} on {cores} cores): speeds come out too low"
+    return (
+        f"note: other programs keep {busy:.1f} of {len(os.sched_getaffinity(0))} cores busy. Threads that share a core "
+        f"with them hold up the others: OMP_NUM_THREADS={free_cores(busy)} may train faster"
+    )

@@ -8,10 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
 from cnnlab.cli import _progress
-from cnnlab.training import EpochDone, Event
+from cnnlab.hardware import OtherPrograms
+from cnnlab.training import EpochDone, Event, Started
+from cnnlab.training.clock import Clock
 
 
 def epochs(count: int) -> Iterator[Event]:
@@ -49,3 +52,20 @@ def test_what_is_cut_off_shows_its_last_epoch(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(RuntimeError):
         list(_progress.show(broken(), Console(file=file, width=200)))
     assert [int(line.split()[1]) for line in file.getvalue().splitlines()] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("device", "clock", "said"), [("cpu", None, True), ("cpu", Clock(60), False), ("cuda", None, False)]
+)
+def test_a_training_that_keeps_its_threads_says_when_others_need_the_cores(
+    device: str, clock: Clock | None, said: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OtherPrograms, "cores", lambda self: 1.0)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    session: Any = SimpleNamespace(device=torch.device(device), clock=clock, data=None)
+    started = Started(session, epochs=1, steps_per_epoch=1, parameters=1, notes=("data: digits",))
+    file = io.StringIO()
+    list(_progress.show(iter([started]), Console(file=file, width=200)))
+    assert "data: digits" in file.getvalue()
+    assert ("OMP_NUM_THREADS=1" in file.getvalue()) is said

@@ -74,8 +74,11 @@ def test_time_is_kept_for_the_last_evaluation(watch: Watch) -> None:
     assert clock.share == pytest.approx(7 / 50)
     clock.evaluated(0.1, 300, whole=False)  # cached features: the images at the end still pass the whole network
     assert (clock.evaluation_seconds(500), clock.epoch_evaluation) == (pytest.approx(10), 0.1)
-    clock.measured(0.001, unsure=1)  # the newest measurement counts: an earlier one may have been disturbed
-    assert clock.evaluation_seconds(500) == pytest.approx(0.5)
+    for image_seconds, counts in ((0.001, 0.001), (0.008, 0.001), (0.002, 0.001), (0.003, 0.002), (0.004, 0.002)):
+        clock.measured(image_seconds, unsure=1)  # the fastest of the last three: any one may have been disturbed
+        assert clock.evaluation_seconds(500) == pytest.approx(500 * counts)
+    clock.evaluated(6.0, 300)  # a whole split is worth more than they
+    assert clock.evaluation_seconds(500) == pytest.approx(10)
 
 
 def test_time_is_kept_for_looking_at_unsure_images_again(watch: Watch) -> None:
@@ -120,7 +123,7 @@ def trained(recipe: Recipe, data: ImageData) -> list[Event]:
 def test_it_ends_in_time_and_the_rate_falls_to_zero(bars_data: ImageData) -> None:
     start = time.perf_counter()
     events = trained(tiny_recipe(minutes=0.03, schedule="cosine", lr=0.01), bars_data)
-    assert 0.8 <= (time.perf_counter() - start) / 1.8 <= 1.5  # the limits are for a machine that is busy
+    assert 0.9 <= (time.perf_counter() - start) / 1.8 <= 1.5  # the limits are for a machine that is busy
     rates = [event.lr for event in events if isinstance(event, StepDone)]
     assert rates[0] == pytest.approx(0.01, rel=0.01)
     assert min(rates) == rates[-1] < 0.0005
@@ -160,7 +163,7 @@ def test_a_slow_evaluation_is_known_before_it_comes() -> None:
     session = slow_to_evaluate(recipe, make_bars(n_test=240), 2 / 240)
     start = time.perf_counter()
     *_, finished = fit(recipe, session=session)
-    assert 0.8 <= (time.perf_counter() - start) / 3 <= 1.5
+    assert 0.9 <= (time.perf_counter() - start) / 3 <= 1.5
     assert finished.session.epoch > 1
 
 
@@ -170,7 +173,7 @@ def test_what_a_batch_costs_beside_its_images_does_not_count_for_each_of_them() 
     session = slow_to_evaluate(recipe, make_bars(n_train=480, n_test=6000), 0, 0.002)
     start = time.perf_counter()
     *_, finished = fit(recipe, session=session)
-    assert 0.8 <= (time.perf_counter() - start) / 3 <= 1.5
+    assert 0.9 <= (time.perf_counter() - start) / 3 <= 1.5
     assert finished.session.epoch >= 1
 
 
@@ -180,7 +183,7 @@ def test_time_for_cached_features_counts_once() -> None:
     assert session.feature_shape  # they are cached
     start = time.perf_counter()
     *_, finished = fit(recipe, session=session)
-    assert 0.8 <= (time.perf_counter() - start) / 3.6 <= 1.5
+    assert 0.9 <= (time.perf_counter() - start) / 3.6 <= 1.5
     assert finished.session.epoch > 1
 
 

@@ -19,10 +19,12 @@ from typer.core import TyperGroup
 
 from cnnlab.cli._errors import refuse_addresses, said_by_another_process
 from cnnlab.errors import CnnlabError
-from cnnlab.hardware import collect_rarely, keep_freed_memory
+from cnnlab.hardware import OtherPrograms, collect_rarely, keep_freed_memory
 
 STARTED = time.perf_counter()
 """The moment at which the command began, for a training that may take so many minutes in all."""
+OTHERS = OtherPrograms()
+"""Watches other programs from that moment on."""
 
 
 class _Commands(TyperGroup):

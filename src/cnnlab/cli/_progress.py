@@ -14,9 +14,11 @@ from typing import Any
 
 from rich.console import Console
 
+from cnnlab.cli import OTHERS
 from cnnlab.console import TrainingBar, duration, worth_a_line
+from cnnlab.hardware import threads_note
 from cnnlab.runs import event_values
-from cnnlab.training import EpochDone, Event, FeaturesComputed, Finished, Started, StepDone
+from cnnlab.training import EpochDone, Event, FeaturesComputed, Finished, Started, StepDone, distributed
 
 
 def show(
@@ -122,15 +124,17 @@ def _length(event: Started) -> tuple[int, int]:
 
 
 def _say_notes(event: Started, console: Console) -> None:
-    for note in event.notes:
+    session = event.session
+    keeps_threads = session.device.type == "cpu" and session.clock is None and distributed.world() == 1
+    for note in filter(None, (*event.notes, threads_note(OTHERS) if keeps_threads else "")):
         console.print(f"  {note}", style="dim", highlight=False, soft_wrap=True, markup=False)
-    skipped = getattr(event.session.data, "skipped", None)  # captions have none
+    skipped = getattr(session.data, "skipped", None)  # captions have none
     if skipped:
         console.print(f"  {len(skipped)} unreadable files are left out:", style="yellow")
         for file, reason in skipped[:10]:
             console.print(f"    {file}: {reason}", style="yellow", soft_wrap=True, markup=False)
         if len(skipped) > 10:
-            command = shlex.join(["cnnlab", "doctor", event.session.recipe.data, "--json"])
+            command = shlex.join(["cnnlab", "doctor", session.recipe.data, "--json"])
             console.print(
                 f"    and {len(skipped) - 10} more; `{command}` lists them all", style="yellow", soft_wrap=True
             )

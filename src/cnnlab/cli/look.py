@@ -46,7 +46,7 @@ def look(
         Path | None, typer.Option(metavar="FILE", help="Save a page (HTML, one file) that needs no server, and stop.")
     ] = None,
     visualise: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Feature visualisations in the saved page, a second or more each.")
+        int, typer.Option(min=0, metavar="N", help="Feature visualisations in the saved page; seconds each for photos.")
     ] = 0,
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port to listen on; a free one by default.")

@@ -41,10 +41,14 @@ def what_we_measured(answers: Sequence[MeasuredClaim]) -> str:
         "",
         "Claims of textbooks, papers and courses about convolutional networks, and what came out when both sides were "
         "trained on the same images. The effect is the mean over the seeds, with its 95 % interval; where it is a "
-        "difference of accuracies, the interval over the test images stands below it. A verdict needs p ≤ 0.05 in an "
-        "exact one-sided sign-flip test over the seeds, corrected for the claims of the study (Holm 1979). It holds "
-        "for the scale at which it was measured: `small` trains for minutes, and a claim about long trainings may "
-        "come out otherwise in them. The folder of each study says what was done.",
+        "difference of accuracies, the interval over the test images stands below it. A positive effect speaks for the "
+        "claim. A claim that names a number, such as *less than half*, is compared with that number, any other one "
+        "with 0. *Borne out*: p ≤ 0.05 in an exact one-sided sign-flip test over the seeds, corrected for the claims "
+        "of the study (Holm 1979). *Not borne out*: a second test, whose p is not shown, excludes an effect as large "
+        "as the smallest one worth claiming. *Cannot be told*: neither; the number of seeds is what the effect would "
+        "take if it is as large as it was measured. A verdict holds for the scale at which it was measured; the folder "
+        "of the study names it, and the machine. `small` trains for minutes, and a claim about long trainings may come "
+        "out otherwise in them.",
         "",
         "| claim | source | effect | n | p (Holm) | verdict | study |",
         "|---|---|---|---:|---:|---|---|",

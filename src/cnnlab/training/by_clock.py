@@ -19,13 +19,14 @@ from cnnlab.training.session import Session, evaluation_loader
 
 # An epoch is followed by an evaluation only if that takes less than this share of the epoch's time.
 EVALUATION_SHARE = 0.1
-# Evaluation is measured again when these shares of the time have passed, where a few images take little time.
-LOOKS = (0.5, 0.9)
+# Evaluation is measured again when these shares of the time have passed, where a few images take little time. The last
+# three are apart, so that a moment in which other programs keep the cores busy does not disturb them all.
+LOOKS = (0.5, 0.8, 0.85, 0.9)
 # Evaluation is measured on a few images first, then on four times as many while that takes less than this share of the
 # time or so many seconds: what a pass costs beside its images must not count for each of a large split's.
 FEW_IMAGES, GROWTH, MEASURING_SHARE, MEASURING_SECONDS = 8, 4, 0.01, 0.2
-# The first pass pays for memory and the choice of kernels, and any one may be disturbed: the fastest one counts
-# (the middle one is worse on a busy machine: ``results/LOG.md``).
+# The first pass pays for memory and the choice of kernels: the fastest one counts (the middle one is worse on a busy
+# machine: ``results/LOG.md``).
 PASSES = 3
 
 
@@ -62,11 +63,11 @@ def follow_machine(session: Session) -> float:
     if clock and clock.looks < len(LOOKS) and session.time_share >= LOOKS[clock.looks]:
         clock.looks += 1
         if clock.evaluation_seconds(FEW_IMAGES) < MEASURING_SHARE * clock.seconds:
-            measure_evaluation(session)
+            measure_evaluation(session, passes=1)
     return time.perf_counter() - before
 
 
-def measure_evaluation(session: Session) -> None:
+def measure_evaluation(session: Session, passes: int = PASSES) -> None:
     """Pass training images through the network as an evaluation does; tell the clock the time and the unsure share.
 
     A process measures its own part and waits for no other one.
@@ -77,7 +78,7 @@ def measure_evaluation(session: Session) -> None:
     most, count = max(MEASURING_SHARE * clock.seconds, MEASURING_SECONDS), FEW_IMAGES
     while True:
         positions = torch.linspace(0, len(train) - 1, min(count * world, len(train))).long()
-        answers, seconds = timed_answers(session, evaluation_loader(session, train.subset(positions)))
+        answers, seconds = timed_answers(session, evaluation_loader(session, train.subset(positions)), passes)
         if count >= largest or PASSES * GROWTH * seconds > most:
             break
         count = min(GROWTH * count, largest)
@@ -85,7 +86,7 @@ def measure_evaluation(session: Session) -> None:
     clock.measured(seconds / max(len(answers), 1), unsure)  # a process may have no part of a tiny split
 
 
-def timed_answers(session: Session, loader: Loader) -> tuple[torch.Tensor, float]:
+def timed_answers(session: Session, loader: Loader, passes: int) -> tuple[torch.Tensor, float]:
     """Return the logits (n, K) for this process's part of ``loader``, and the seconds of the fastest pass."""
     answers = torch.empty(0)
 
@@ -94,7 +95,7 @@ def timed_answers(session: Session, loader: Loader) -> tuple[torch.Tensor, float
         parts = [part[0] for part in outputs_of(session.evaluated, loader, session.device, session.precision)]
         answers = torch.cat(parts) if parts else answers
 
-    seconds = min(time_calls(answer, session.device, warmup=0, least=PASSES))
+    seconds = min(time_calls(answer, session.device, warmup=0, least=passes))
     return answers, seconds
 
 

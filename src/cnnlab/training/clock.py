@@ -11,6 +11,7 @@ The number of steps depends on the machine: the same recipe with the same seed d
 from __future__ import annotations
 
 import time
+from collections import deque
 
 from cnnlab.training.free_cores import FreeCores
 
@@ -18,15 +19,17 @@ from cnnlab.training.free_cores import FreeCores
 AUGMENTATION_SHARE = 0.1
 # The weight of the newest step in the mean time of a step: about the last ten count.
 NEWEST = 0.2
+# The fastest of so many last measurements of evaluation counts: another program may have disturbed any one of them.
+MEASUREMENTS = 3
 
 
 class Clock:
     """The time that a training may take, and the share of it that has passed.
 
     Args:
-        seconds: the time from ``begun`` to the end of the training with its evaluations.
+        seconds: the time from ``begun`` to the end of everything: steps, evaluations and ``reserve``.
         begun: the moment from which the time counts, of :func:`time.perf_counter`; now when ``None``.
-        reserve: seconds at the end for what the caller does after the training, such as writing a report.
+        reserve: the last of those seconds, for what the caller does after the training, such as writing a report.
     """
 
     def __init__(self, seconds: float, begun: float | None = None, reserve: float = 0.0) -> None:
@@ -35,7 +38,8 @@ class Clock:
         self.final_images = self.augmented_images = self.views = 0
         self._started = self._marked = self.begun
         self._steps = 0
-        self._step_seconds = self._image_seconds = 0.0
+        self._step_seconds = 0.0
+        self._image_seconds: deque[float] = deque(maxlen=MEASUREMENTS)
         self._unsure = 1.0
         self.epoch_evaluation: float | None = None  #: seconds of the last evaluation of a whole split
         self.looks = 0  #: how often evaluation has been measured again since the start
@@ -67,17 +71,22 @@ class Clock:
         """Note that a split of so many images has been evaluated, by the ``whole`` network or only its last part."""
         self.epoch_evaluation = seconds
         if whole:
-            self._image_seconds = seconds / max(images, 1)
+            self._image_seconds.clear()
+            self._image_seconds.append(seconds / max(images, 1))
         self._marked = time.perf_counter()
 
     def measured(self, image_seconds: float, unsure: float) -> None:
-        """Note how long an evaluation takes for an image, and for which share of the images the answer is unsure."""
-        self._image_seconds, self._unsure = image_seconds, unsure
+        """Note how long a few images took for each, and for which share of them the answer was unsure."""
+        self._image_seconds.append(image_seconds)
+        self._unsure = unsure
         self._marked = time.perf_counter()
 
     def evaluation_seconds(self, images: int) -> float:
-        """Return how long an evaluation of so many images will take, by what was measured last; 0 before."""
-        return images * self._image_seconds
+        """Return how long an evaluation of so many images will take, by the fastest of the last measurements.
+
+        It is 0 before the first one. An evaluation of a whole split makes the measurements before it obsolete.
+        """
+        return images * min(self._image_seconds, default=0.0)
 
     @property
     def augmentation_seconds(self) -> float:
@@ -89,7 +98,7 @@ class Clock:
     def images_left(self) -> int:
         """The number of images that test-time augmentation has time for now."""
         left = self.begun + self.seconds - self.reserve - time.perf_counter()
-        return max(0, int(left / max(self.views * self._image_seconds, 1e-9)))
+        return max(0, int(left / max(self.evaluation_seconds(self.views), 1e-9)))
 
     @property
     def share(self) -> float:

@@ -2,19 +2,17 @@
 
 The threads of an operation wait for each other at its end. Where one of them shares its core with another program, the
 others wait most of the time, and a training with as many threads as there are cores is slower than one with fewer
-(``results/minutes_busy.md``). A training by the clock may change their number, because it does not give the same bits
+(``results/LOG.md``). A training by the clock may change their number, because it does not give the same bits
 twice anyway; any other training keeps it.
 """
 
 from __future__ import annotations
 
-import math
-import os
 import time
 
 import torch
 
-from cnnlab.hardware import OtherPrograms
+from cnnlab.hardware import OtherPrograms, free_cores
 
 # The least seconds between two looks at what other programs do, and before the first one.
 LOOK_EVERY, FIRST_LOOK = 1.0, 0.2
@@ -46,7 +44,6 @@ class FreeCores:
             self._next_look = now + LOOK_EVERY
             busy = self._others.cores()
             if busy is not None:
-                left = math.floor(len(os.sched_getaffinity(0)) - busy + 0.5)
-                self.threads = min(max(left, 1), self.most)
+                self.threads = min(free_cores(busy), self.most)
         if self.threads != torch.get_num_threads():
             torch.set_num_threads(self.threads)

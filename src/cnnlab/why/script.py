@@ -58,8 +58,8 @@ def script_subject(path: Path, function: str = "make_model") -> Subject:
             )
         subject.train, subject.val = (tuple(part) if isinstance(part, list) else part for part in data)
     else:
-        subject.train, subject.val = _digits(make_model())
-        subject.notes.append("data: the 5,000 embedded digits, as the script has no make_data")
+        subject.train, subject.val = train, _ = _digits(make_model())
+        subject.notes.append(f"data: {len(train[1]):,} embedded digits, as the script has no make_data")
     return subject
 
 

@@ -123,6 +123,6 @@ def test_no_such_file(tmp_path: Path) -> None:
 def test_the_space_in_the_documentation_fits() -> None:
     page = (Path(__file__).parents[3] / "docs" / "tuning.md").read_text(encoding="utf-8")
     text = page.split("```yaml\n")[1].split("```")[0]
-    space = make_space(parse_yaml(text, "docs"), "docs", tiny_recipe(model_options={}))
+    space = make_space(parse_yaml(text, "docs"), "docs", tiny_recipe(model="resnet18", model_options={}))
     assert list(space.fixed) == ["schedule"]
     assert space.varied["augment.crop"] == Range(0, 4, step=1, whole=True)
