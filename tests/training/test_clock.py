@@ -96,6 +96,17 @@ def test_time_is_kept_for_looking_at_unsure_images_again(watch: Watch) -> None:
     assert clock.images_left == 0
 
 
+def test_an_evaluation_that_seems_too_long_leaves_half_of_the_time_for_steps(watch: Watch) -> None:
+    clock = Clock(30)
+    clock.start(final_images=10_000)
+    clock.measured(0.004, unsure=1)  # 40 s
+    assert clock.share == 0
+    watch.wait(7.5)
+    assert clock.share == pytest.approx(7.5 / 15)
+    clock.measured(0.0005, unsure=1)  # the first measurement was disturbed
+    assert clock.share == pytest.approx(7.5 / (30 - 5))
+
+
 def test_a_machine_that_becomes_slower_makes_fewer_steps_in_the_same_time(watch: Watch) -> None:
     clock = Clock(100)
     clock.start(final_images=0)
@@ -260,6 +271,15 @@ def test_evaluations_that_take_too_long_are_left_out() -> None:
     finished = events[-1]
     assert isinstance(finished, Finished)
     assert finished.split == "test"
+
+
+def test_an_evaluation_that_takes_longer_than_the_whole_time_does_not_take_the_steps() -> None:
+    recipe = tiny_recipe(minutes=0.02)
+    events = list(fit(recipe, session=slow_to_evaluate(recipe, make_bars(n_test=240), 2 / 240)))
+    assert sum(isinstance(event, StepDone) for event in events) > 10
+    finished = events[-1]
+    assert isinstance(finished, Finished)
+    assert finished.accuracy >= 0.5  # guessing gives a third
 
 
 def test_minutes_must_be_positive() -> None:

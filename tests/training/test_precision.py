@@ -177,7 +177,8 @@ def test_noise_makes_no_image_free(now: list[float]) -> None:
         (4, 0.1, 1.7, 16),  # two turns of three calls take 2.4 s: more than half of what is left, less than twice 2 s
         (4, 0.3, 1.0, 8),
         (4, 0.7, 0.5, 0),
-        (16, 0.1, 1.0, 0),
+        (16, 0.1, 1.0, 32),  # 1.2 s for the batch of the run: less than twice 2 s
+        (16, 0.4, 1.0, 0),
         (16, 0.01, 1.0, 32),
         (32, 0.01, 1.0, 0),  # the batch of the run
     ],
@@ -186,6 +187,13 @@ def test_the_batch_grows_as_the_time_allows(count: int, per_call: float, left: f
     batch = _TimedBatch([lambda count: lambda: None] * 3, count, CPU)
     batch.times = [per_call] * 3
     assert _larger_batch(batch, 32, left, 2.0) == expected
+
+
+def test_a_batch_between_enough_and_that_of_the_run_gets_no_extra_time() -> None:
+    batch = _TimedBatch([lambda count: lambda: None] * 3, 16, CPU)
+    batch.times = [0.1] * 3
+    assert _larger_batch(batch, 128, 1.0, 2.0) == 0
+    assert _larger_batch(batch, 64, 1.0, 2.0) == 64
 
 
 def test_a_call_without_enough_memory_has_no_rate() -> None:

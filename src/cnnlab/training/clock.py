@@ -17,6 +17,9 @@ from cnnlab.training.free_cores import FreeCores
 
 # The largest share of the time that is kept for test-time augmentation.
 AUGMENTATION_SHARE = 0.1
+# The largest share of the time that is kept for all evaluations at the end: a training whose evaluation seems to take
+# longer still has steps, within which that is measured again, and ends late if it was true.
+EVALUATIONS_SHARE = 0.5
 # The weight of the newest step in the mean time of a step: about the last ten count.
 NEWEST = 0.2
 # The fastest of so many last measurements of evaluation counts: another program may have disturbed any one of them.
@@ -105,7 +108,7 @@ class Clock:
         """The share of the time for steps that has passed: 0 at the first step; 1 where no other step fits in."""
         now = time.perf_counter()
         after = self.evaluation_seconds(self.final_images) + self.augmentation_seconds
-        deadline = self.begun + self.seconds - self.reserve - after
+        deadline = self.begun + self.seconds - self.reserve - min(after, EVALUATIONS_SHARE * self.seconds)
         if now + self._step_seconds > deadline:
             return 1.0
         return max(now - self._started, 0.0) / (deadline - self._started)

@@ -23,7 +23,7 @@ from cnnlab.training.step import Learner, train_step
 
 # Leaving fp32 and NCHW has to be worth it: smaller gains are noise of the trial, and would differ from run to run.
 WORTHWHILE = 1.05
-# Images of a step that ranks the settings as a whole batch does.
+# Images of a step that ranks the settings nearly as a whole batch does; of fewer it is mostly the cost of the weights.
 ENOUGH = 16
 # Where settings differ by less than this after the trial, one that was disturbed may have lost: they get more turns.
 CLOSE = 1.15
@@ -240,12 +240,14 @@ def _expected_time(batches: Sequence[_TimedBatch], number: int, count: int) -> f
 def _larger_batch(batch: _TimedBatch, batch_size: int, left: float, seconds: float) -> int:
     """Return the next number of images to compare the calls on: four times or twice as many, or 0 for no other one.
 
-    Two turns of the larger batch have to fit into half of the time that is left, and up to ``ENOUGH`` images into twice
-    the whole time: a step on fewer images is mostly the cost of the weights, and ranks the settings otherwise.
+    Two turns of the larger batch have to fit into half of the time that is left. Up to ``ENOUGH`` images, and for the
+    batch of the run itself, they may take twice the whole time: what is expected of a larger batch favours the settings
+    that need more memory, whose layer outputs leave the processor's cache sooner.
     """
     per_image = sum(least for least in batch.times if least < math.inf) / batch.count
     for larger in (min(4 * batch.count, batch_size), min(2 * batch.count, batch_size)):
-        fits = 2 * larger * per_image <= (left / 2 if batch.count >= ENOUGH else max(left / 2, 2 * seconds))
+        worth_more = batch.count < ENOUGH or larger == batch_size
+        fits = 2 * larger * per_image <= (max(left / 2, 2 * seconds) if worth_more else left / 2)
         if larger > batch.count and fits:
             return larger
     return 0
