@@ -229,6 +229,7 @@ def test_real_weights_name_real_photos(real_data: Path, tmp_path: Path) -> None:
         assert validation.top5 >= 0.6 * validation.n, case
 
 
+@pytest.mark.slow
 def test_networks_train_for_the_same_time_and_are_tabulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bars = replace(make_bars(n_train=320, size=28), name="mnist")
     assert bars.test is not None
@@ -304,6 +305,7 @@ def test_compiled_networks_are_timed_beside_those_that_are_not(tmp_path: Path, m
     assert "| 8 | 32 | 4.00 | 60 s | 5 min |" in (tmp_path / "compiled.md").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_networks_of_other_libraries_are_timed_in_the_same_turns(
     torchvision_models: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,10 @@ import torch
 from benchmarks.peers import TIMM, TORCHVISION, peer
 from cnnlab.zoo import create_model, models, split_outputs
 
-HEAVY = {"efficientnet_b5", "efficientnet_b6", "efficientnet_b7", "nasnet_large", "pnasnet5_large", "resnext101_32x8d"}
+HEAVY = {
+    "efficientnet_b5", "efficientnet_b6", "efficientnet_b7", "nasnet_large", "pnasnet5_large", "resnext101_32x8d",
+    "vgg13", "vgg13_bn", "vgg19", "vgg19_bn",
+}  # fmt: skip
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
