@@ -146,7 +146,7 @@ def page(rows: Sequence[Run], runs: Sequence[Run]) -> str:
             "",
             *lines,
             "",
-            f"Smallest budget with a mean test accuracy (with test-time augmentation where there is one) of at least "
+            "Smallest budget with a mean test accuracy (with test-time augmentation where there is one) of at least "
             f"{'; '.join(reached)}. The time of a command differed from its budget by "
             f"{100 * max(row['off'] for row in rows):.1f} % at most.",
             "",

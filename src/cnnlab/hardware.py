@@ -313,19 +313,21 @@ def free_cores(busy: float) -> int:
     return max(1, math.floor(len(os.sched_getaffinity(0)) - busy + 0.5))
 
 
-def busy_note() -> str:
+def busy_note(others: OtherPrograms | None = None) -> str:
     """Return a warning when other programs keep half a core busy or more, so that speeds come out too low.
 
-    On Linux it watches them for a moment; elsewhere it goes by the load of the last minute.
+    Args:
+        others: what has watched them for some time; ``None`` watches for a moment. Elsewhere than on Linux the load of
+            the last minute counts.
     """
-    others = OtherPrograms()
-    time.sleep(WATCHED_SECONDS)
-    busy, cores = others.cores(), os.cpu_count() or 1
+    if others is None:
+        others = OtherPrograms()
+        time.sleep(WATCHED_SECONDS)
+    busy = others.cores()
+    words = "" if busy is None else _kept_busy(busy)
     if busy is None:
         busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-        words = f"the load of this machine is {busy:.1f} on {cores} cores"
-    else:
-        words = f"other programs keep {busy:.1f} of {len(os.sched_getaffinity(0))} cores busy"
+        words = f"the load of this machine is {busy:.1f} on {os.cpu_count() or 1} cores"
     return f"{words}: speeds come out too low" if busy >= 0.5 else ""
 
 
@@ -333,7 +335,7 @@ def threads_note(others: OtherPrograms) -> str:
     """Return what helps a training whose threads are more than the free cores, and ``""`` for one where nothing does.
 
     Args:
-        others: what has watched the other programs for some seconds.
+        others: what has watched the other programs for some time.
     """
     import torch
 
@@ -341,6 +343,10 @@ def threads_note(others: OtherPrograms) -> str:
     if busy is None or free_cores(busy) >= torch.get_num_threads():
         return ""
     return (
-        f"note: other programs keep {busy:.1f} of {len(os.sched_getaffinity(0))} cores busy. Threads that share a core "
-        f"with them hold up the others: OMP_NUM_THREADS={free_cores(busy)} may train faster"
+        f"note: {_kept_busy(busy)}. Threads that share a core with them hold up the others: "
+        f"OMP_NUM_THREADS={free_cores(busy)} may train faster"
     )
+
+
+def _kept_busy(busy: float) -> str:
+    return f"other programs keep {busy:.1f} of {len(os.sched_getaffinity(0))} cores busy"

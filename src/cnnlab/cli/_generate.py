@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cnnlab.cli import OTHERS
 from cnnlab.cli._output import print_result
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def fitting(make_job: Callable[[int], Job], size: int, as_json: bool) -> tuple[J
 
     job, expected = job_that_fits(make_job, size)
     if not as_json:
-        for line in filter(None, (expected.note, str(expected), busy_note())):
+        for line in filter(None, (expected.note, str(expected), busy_note(OTHERS))):
             typer.echo(line, err=True)
     return job, asdict(expected)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cnnlab.cli import OTHERS
 from cnnlab.cli._options import CsvFile, Device, Json
 from cnnlab.cli._output import print_json, write_csv
 from cnnlab.console import amount, size, table
@@ -205,7 +206,7 @@ def _measure(names: list[str], image_size: str, batch_size: int, device: str, ti
 
     if image_size != "usual" and not (image_size.isdigit() and int(image_size) > 0):
         raise UsageError(f'--image-size "{image_size}" is neither a number of pixels nor `usual`.')
-    if note := busy_note():
+    if note := busy_note(OTHERS):
         typer.echo(f"note: {note}", err=True)
     side = None if image_size == "usual" else int(image_size)
     results = measure_all(names, image_size=side, batch_size=batch_size, device=device, time_limit=time_limit)

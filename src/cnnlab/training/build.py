@@ -66,8 +66,7 @@ def prepare(
     """
     clock = clock or _own_clock(recipe)
     device = start_device(recipe)
-    if clock and device.type == "cpu" and distributed.world() == 1:
-        clock.cores = FreeCores()
+    _follow_free_cores(clock, device)
     data = _load_data(recipe, data)
     shape, size_note = _input_shape(recipe, data)
     begins = model is None and load_weights and not recipe.weights
@@ -120,6 +119,12 @@ def _completed(session: Session) -> Session:
 def _own_clock(recipe: Recipe) -> Clock | None:
     """Return a clock that begins now, for a recipe that gives the training minutes."""
     return Clock(60 * recipe.minutes) if recipe.by_clock and recipe.minutes else None
+
+
+def _follow_free_cores(clock: Clock | None, device: torch.device) -> None:
+    """Let a training by the clock use the free cores only, where it computes on the CPU in one process."""
+    if clock and device.type == "cpu" and distributed.world() == 1:
+        clock.cores = FreeCores()
 
 
 def start_device(recipe: Recipe) -> torch.device:

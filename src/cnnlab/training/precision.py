@@ -45,7 +45,7 @@ def choose_precision(
         input_shape: shape (C, H, W) of an image.
         num_classes: number of outputs of the network.
         device: the device on which it will run.
-        budget: seconds for the whole trial, up to three times as many for a slow network (see :func:`compare_rates`).
+        budget: seconds for the whole trial, up to four times as many for a slow network (see :func:`compare_rates`).
     """
     choices = _choices(recipe, model, device)
     if len(choices) == 1:
@@ -164,8 +164,8 @@ def compare_rates(
         prepares: functions from the number of images to the call to time.
         batch_size: number of images of a batch of the run, the largest one here.
         device: the device on which the calls compute.
-        seconds: the time that may be spent, three times as much where that makes the batch large enough. Where it does
-            not suffice for a step of each, the rates of the last ones are missing.
+        seconds: the time that may be spent, up to four times as much where that makes the batch large enough. Where it
+            does not suffice for a step of each, the rates of the last ones are missing.
     """
     keep_kernels()  # the trial is what needs them, and comes before the first step
     deadline, extended = time.perf_counter() + seconds, False
