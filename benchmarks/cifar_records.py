@@ -130,10 +130,12 @@ class Net(nn.Module):
         self.whiten.weight.copy_(torch.cat([filters, -filters]))
 
 
-def orthogonalised(matrix: Tensor, coefficients: tuple[float, float, float], steps: int = 3) -> Tensor:
-    """Return nearly the nearest orthogonal matrix, by a few Newton-Schulz iterations in bf16."""
+def orthogonalised(
+    matrix: Tensor, coefficients: tuple[float, float, float], dtype: torch.dtype, steps: int = 3
+) -> Tensor:
+    """Return nearly the nearest orthogonal matrix, by a few Newton-Schulz iterations in ``dtype``."""
     a, b, c = coefficients
-    x = matrix.bfloat16()
+    x = matrix.to(dtype)
     x = x / (x.norm() + 1e-7)
     tall = len(x) > x.shape[1]
     x = x.T if tall else x
@@ -199,7 +201,7 @@ def train(
     model.set_whitening(data.images[: record.whiten_images])
     per_epoch = len(labels) // record.batch
     total = math.ceil(record.epochs * per_epoch)
-    step_rule = _SgdWithLookahead(model, record, total) if sgd else _Muon(name, model, record, total, per_epoch)
+    step_rule = _SgdWithLookahead(model, record, total) if sgd else _Muon(name, model, total, per_epoch, dtype)
     model.train()
     for epoch in range(math.ceil(total / per_epoch)):
         images, order = data.epoch(epoch, record.jitter), torch.randperm(len(labels), device=device)
@@ -219,7 +221,7 @@ def train(
         logits = plain.clone()
         certainty = plain.softmax(1).amax(1)
         for part in certainty.argsort()[: int(record.uncertain * len(plain))].split(500):
-            logits[part] = views(model, test.images[part], equal=record.uncertain < 1)
+            logits[part] = views(model, test.images[part], plain[part], equal=record.uncertain < 1)
     yield {
         "seconds": time.perf_counter() - start,
         "accuracy": float((plain.argmax(1) == test_labels).double().mean()),
@@ -229,21 +231,22 @@ def train(
     }
 
 
-def views(model: nn.Module, images: Tensor, equal: bool) -> Tensor:
+def views(model: nn.Module, images: Tensor, plain: Tensor, equal: bool) -> Tensor:
     """Return the mean logits of six views: mirrored or not, in place or shifted by a pixel along the diagonal.
 
     Args:
         model: the network, in eval mode.
         images: images (n, 3, 32, 32).
+        plain: the logits (n, 10) of the images as they are, which is one of the views.
         equal: whether the views count alike; otherwise those in place count twice as much as each shifted one.
     """
     padded = F.pad(images, (1, 1, 1, 1), "reflect")
-    shifted = [images, padded[:, :, :32, :32], padded[:, :, 2:, 2:]]
-    weights = (1 / 3, 1 / 3, 1 / 3) if equal else (0.5, 0.25, 0.25)
-    logits = torch.zeros(len(images), 10, device=images.device)
-    for view, weight in zip(shifted, weights, strict=True):
-        for side in (view, view.flip(3)):
-            logits += weight / 2 * model(side.contiguous(memory_format=torch.channels_last)).float()
+    up_left, down_right = padded[:, :, :32, :32], padded[:, :, 2:, 2:]
+    in_place, shifted = (1 / 6, 1 / 6) if equal else (1 / 4, 1 / 8)
+    logits = in_place * plain
+    others = ((images.flip(3), in_place), *((side, shifted) for v in (up_left, down_right) for side in (v, v.flip(3))))
+    for view, weight in others:
+        logits = logits + weight * model(view.contiguous(memory_format=torch.channels_last)).float()
     return logits
 
 
@@ -300,7 +303,8 @@ class _SgdWithLookahead:
 class _Muon:
     """Orthogonal steps for filters that are kept at one norm, SGD for the rest; all rates fall to zero linearly."""
 
-    def __init__(self, name: str, model: Net, record: Record, total: int, per_epoch: int) -> None:
+    def __init__(self, name: str, model: Net, total: int, per_epoch: int, dtype: torch.dtype) -> None:
+        record = RECORDS[name]
         decay = record.decay * record.batch
         norms = [p for p in model.blocks.parameters() if p.ndim == 1 and p.requires_grad]
         self.filters = [p for p in model.blocks.parameters() if p.ndim == 4]
@@ -312,7 +316,7 @@ class _Muon:
         self.optimizer = torch.optim.SGD(groups, lr=record.bias_lr, momentum=record.momentum, nesterov=True)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.sums = [torch.zeros_like(p) for p in self.filters]
-        self.coefficients = NEWTON_SCHULZ[name]
+        self.coefficients, self.dtype = NEWTON_SCHULZ[name], dtype
         self.model, self.record, self.total, self.decay = model, record, total, decay
         self.whiten_steps = math.ceil(record.whiten_epochs * per_epoch)
 
@@ -332,11 +336,13 @@ class _Muon:
             direction = weights.grad.add(running, alpha=momentum)
             if (step + 1) % self.record.norm_every == 0:
                 weights.mul_(len(weights) ** 0.5 / weights.norm())
-            update = orthogonalised(direction.flatten(1), self.coefficients)
+            update = orthogonalised(direction.flatten(1), self.coefficients, self.dtype)
             weights.add_(update.view_as(weights).to(weights), alpha=-lr)
             if self.record.decay_filters:
                 weights.mul_(1 - lr * self.decay)
         self.model.zero_grad(set_to_none=True)
+        if step + 1 >= self.whiten_steps:  # spares the gradients of everything before the first filters, as theirs does
+            self.model.whiten.bias.requires_grad_(False)  # type: ignore[union-attr]
 
     def end_of_epoch(self) -> None:
         """Do nothing."""
