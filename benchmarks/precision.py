@@ -41,7 +41,7 @@ from benchmarks.stored_runs import Run  # noqa: E402
 from cnnlab.hardware import Precision, choose_device, has_fast_bf16, keep_freed_memory, time_calls  # noqa: E402
 from cnnlab.training import Recipe  # noqa: E402
 from cnnlab.training.precision import choose_precision, to_memory_format, training_steps  # noqa: E402
-from cnnlab.zoo import SMALL_IMAGE, create_model, models, split_outputs  # noqa: E402
+from cnnlab.zoo import SMALL_IMAGE, create_model, list_models, models, split_outputs  # noqa: E402
 
 GOAL = 0.95
 USUAL_SIDE = 32
@@ -150,7 +150,8 @@ def page(rows: Sequence[Run]) -> str:
         columns += ["of theirs", "of theirs in fp32"]
         theirs = (
             "Of theirs: the chosen rate divided by that of torchvision's or timm's network in a plain loop, in the "
-            "chosen setting and in fp32. "
+            "chosen setting and in fp32; where both are in bf16, cnnlab still computes the gradients of depthwise "
+            "convolutions in fp32, and the plain loop does not. "
         )
     lines = [
         "# The automatic choice of precision and memory layout",
@@ -176,10 +177,12 @@ def page(rows: Sequence[Run]) -> str:
     if compared:
         equal, plain = ([row[key] for row in compared] for key in ("of_peer", "of_plain_peer"))
         summary += (
-            f" {len(compared)} networks are torchvision's or timm's too: at equal settings the median of the ratios is "
-            f"{statistics.median(equal):.2f} (least {min(equal):.2f}), of the default against a plain loop in fp32 "
-            f"{statistics.median(plain):.2f} (least {min(plain):.2f})."
+            f" {len(compared)} networks were compared with torchvision's or timm's: at equal settings the ratios are "
+            f"{min(equal):.2f} to {max(equal):.2f} (median {statistics.median(equal):.2f}), of the default against a "
+            f"plain loop in fp32 {min(plain):.2f} to {max(plain):.2f} (median {statistics.median(plain):.2f})."
         )
+    if left_out := sorted(set(list_models()) - {row["model"] for row in rows}):
+        summary += f"\n\nNot measured: {', '.join(f'`{name}`' for name in left_out)}."
     return "\n".join([*lines, "", summary, "", stored_runs.made_on(rows)])
 
 

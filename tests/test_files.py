@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import tarfile
 import zipfile
@@ -80,3 +81,8 @@ def test_numbers_that_json_cannot_hold_become_none_at_any_depth() -> None:
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"there is no folder .*absent\. Make it"):
         write_text(tmp_path / "absent" / "a.txt", "a")
+
+
+def test_names_that_are_not_utf_8_are_written_as_escapes(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", os.fsdecode(b"caf\xe9, \xc3\xa9"))
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "caf\\udce9, é"

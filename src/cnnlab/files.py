@@ -62,13 +62,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8 to ``path`` in one step.
+    """Write ``text`` as UTF-8 to ``path`` in one step; what UTF-8 cannot hold, as some names of files, as escapes.
 
     Raises:
         RunError: the disk is full or the folder cannot be written.
     """
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 # First bytes of a file -> name of its kind. Longer beginnings come first; see https://en.wikipedia.org/wiki/File_signature.

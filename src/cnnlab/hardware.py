@@ -246,7 +246,10 @@ def out_of_memory(error: RuntimeError) -> bool:
 
     ``torch.OutOfMemoryError`` is one of them; on a CPU and on MPS torch has no class of its own for it.
     """
-    return re.search("out of memory|can't allocate memory", str(error)) is not None
+    import torch
+
+    told = re.search("out of memory|can't allocate memory", str(error)) is not None
+    return told or isinstance(error, torch.OutOfMemoryError)
 
 
 def processor_name() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import os
 import pkgutil
 import re
@@ -136,3 +137,13 @@ def test_a_module_of_a_command_may_be_imported_before_the_command_line() -> None
     code = "import cnnlab.cli.look, cnnlab.cli; cnnlab.cli.main(['--version'])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout.split()[:1]) == (0, ["cnnlab"]), result.stderr
+
+
+def test_what_a_terminal_cannot_show_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr(sys, "stdout", shown)
+    with pytest.raises(SystemExit):
+        cnnlab.cli.main(["--version"])
+    print("a → b", os.fsdecode(b"caf\xe9"))
+    shown.flush()
+    assert shown.buffer.getvalue().splitlines()[-1] == b"a \\u2192 b caf\\udce9"  # type: ignore[attr-defined]

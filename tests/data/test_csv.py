@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -309,3 +310,23 @@ class TestKaggle:
             labelled("-1", "0", "1", "2")
         with pytest.raises(DataError, match=r'label is "0\.5" in 5 rows, which looks like a quantity'):
             labelled("0.5", "1")
+
+
+def test_a_long_cell_is_no_file(tmp_path: Path, pictures: Path) -> None:
+    caption = "a cat and a dog " * 20
+    lines = [f"{caption},img/{i}.png,{'cat' if i % 2 else 'dog'}" for i in range(10)]
+    data = load_data(write(pictures / "data.csv", "caption,picture,label", *lines))
+    assert sum(map(len, data.splits().values())) == 10
+
+
+def test_parts_of_numbers_are_refused_by_old_versions_of_numpy_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loadtxt(lines: list[str], *arguments: object, **options: object) -> np.ndarray:
+        warnings.warn("loadtxt(): Parsing an integer via a float is deprecated.", DeprecationWarning, stacklevel=2)
+        return np.zeros((len(lines), 4), np.int16)
+
+    monkeypatch.setattr(np, "loadtxt", loadtxt)
+    path = write(tmp_path / "data.csv", "label,a,b,c,d", *("0,0.5,0.1,0.2,0.3", "1,0.5,0.1,0.2,0.3"))
+    with pytest.raises(DataError, match=r'"0\.5", expected an integer'):
+        load_data(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 from pathlib import Path
@@ -136,3 +137,24 @@ def test_real_cifar10() -> None:
 def test_class_names_of_cifar100() -> None:
     assert len(cifar100.CLASSES) == 100
     assert list(cifar100.CLASSES) == sorted(cifar100.CLASSES)
+
+
+@pytest.mark.parametrize("order", [("digits", "clothes"), ("clothes", "digits")])
+def test_files_of_the_same_names_are_told_apart(
+    order: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MNIST and Fashion-MNIST have the same files; here with the labels that theirs begin with, and a pixel each."""
+    labels = {"digits": [5, 0, 4, 1, 9, 2, 1, 3, 1, 4, 6, 7, 8], "clothes": [9, 0, 0, 3, 0, 2, 7, 2, 5, 5, 1, 4, 6, 8]}
+    for name, values in labels.items():
+        (tmp_path / name).mkdir()
+        for file in FILES:
+            count = len(values).to_bytes(4, "big")
+            size = (1).to_bytes(4, "big")
+            content = b"\0\0\x08\x03" + count + 2 * size + bytes(values)
+            if "labels" in file:
+                content = b"\0\0\x08\x01" + count + bytes(values)
+            packed = gzip.compress(content) if name == "clothes" else content
+            (tmp_path / name / file).write_bytes(packed)
+    monkeypatch.setenv("CNNLAB_DATA", os.pathsep.join(str(tmp_path / name) for name in order))
+    for data, name in [("mnist", "digits"), ("fashion_mnist", "clothes")]:
+        assert load_data(data, download=False).train.labels.tolist() == labels[name]

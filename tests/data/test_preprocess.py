@@ -383,3 +383,8 @@ def test_depth_is_the_range_that_16_bits_are_used_for(tmp_path: Path) -> None:
     assert "depth" not in Preprocess(4, 1, (0.5,), (0.5,)).to_dict()  # files of models stay as they were
     with pytest.raises(UsageError, match="depth is 7"):
         Preprocess(4, 1, (0.5,), (0.5,), depth=7)
+
+
+def test_a_blank_frame_is_black() -> None:
+    for values in (np.full((2, 3), 1000.0, np.float32), np.full((2, 3), 70_000, np.int32)):
+        assert to_bytes(values, stretch=True).tolist() == [[0] * 3] * 2

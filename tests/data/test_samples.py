@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from cnnlab import figures
-from cnnlab.data import ArraySplit, Augment, ImageData
+from cnnlab.data import ArraySplit, Augment, ImageData, load_data
 from cnnlab.data.samples import TrainingView, draw_samples
 from cnnlab.errors import UsageError
 
@@ -66,3 +68,13 @@ def test_a_hundred_classes_are_drawn_and_an_unknown_split_is_refused(drawn: list
     assert title.endswith("(the first 100 of 103 classes)")
     with pytest.raises(UsageError, match='no split "vall", only train'):
         draw_samples(data, "vall")
+
+
+def test_pictures_of_ten_bits_are_drawn_as_they_are_trained_on(tmp_path: Path, drawn: list[Any]) -> None:
+    for name, value in (("dark", 0), ("light", 1023)):
+        for number in range(2):
+            (tmp_path / name).mkdir(exist_ok=True)
+            Image.fromarray(np.full((8, 8), value, np.uint16)).save(tmp_path / name / f"{number}.png")
+    draw_samples(load_data(tmp_path), view=TrainingView(Augment(), size=8), per_class=1)
+    ((grid, _, _),) = drawn
+    assert [int(row.max()) for row in grid] == [0, 255]

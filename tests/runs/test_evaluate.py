@@ -132,8 +132,8 @@ def test_photos_that_were_learned_from_never_slip_into_the_test(tmp_path: Path) 
 
 @pytest.mark.usefixtures("no_report")
 def test_a_folder_without_splits_is_evaluated_whole_and_the_own_one_as_in_training(tmp_path: Path) -> None:
-    for name in ("own", "other"):
-        make_photos(tmp_path / "made" / name, n=10)
+    for seed, name in enumerate(("own", "other")):
+        make_photos(tmp_path / "made" / name, n=10, seed=seed)
         shutil.copytree(tmp_path / "made" / name / "train", tmp_path / name)
     recipe = tiny_recipe(data=str(tmp_path / "own"), epochs=1, seed=3, image_size=20)
     run = train(recipe, out=tmp_path / "run")
@@ -144,3 +144,46 @@ def test_a_folder_without_splits_is_evaluated_whole_and_the_own_one_as_in_traini
     assert (other.split, other.metrics.n) == ("all", 20)
     assert other.names is not None
     assert len(set(other.names)) == 20
+
+
+@pytest.mark.usefixtures("no_report")
+def test_the_own_images_at_another_place_are_divided_as_in_training(tmp_path: Path) -> None:
+    make_photos(tmp_path / "made", n=10)
+    shutil.copytree(tmp_path / "made" / "train", tmp_path / "own")
+    run = train(tiny_recipe(data=str(tmp_path / "own"), epochs=1, seed=3, image_size=20), out=tmp_path / "run")
+    (tmp_path / "own").rename(tmp_path / "moved")
+    with pytest.raises(DataError, match="no folder"):
+        evaluate(run)
+    moved = evaluate(run, tmp_path / "moved")
+    assert (moved.split, moved.metrics.n) == ("val", 4)
+    assert np.array_equal(moved.logits, run.scores()[0])
+    assert any("the run's own images" in note for note in moved.notes)
+    changed = tmp_path / "moved" / "bees" / "bees_0.png"
+    changed.write_bytes((tmp_path / "moved" / "bees" / "bees_1.png").read_bytes())
+    assert evaluate(run, tmp_path / "moved").split == "all"  # of the same names, but other images
+
+
+@pytest.mark.usefixtures("no_report")
+def test_the_saved_split_holds_where_only_some_images_are_trained_on(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", n=20) / "train"
+    run = train(tiny_recipe(data=str(photos), image_size=16, epochs=1, train_limit=6), out=tmp_path / "run")
+    saved = evaluate(run).names
+    (photos / "ants" / "one_more.png").write_bytes((photos / "ants" / "ants_0.png").read_bytes())
+    result = evaluate(run)
+    assert result.names == saved
+    assert not result.notes
+
+
+@pytest.mark.usefixtures("no_report")
+def test_other_data_is_read_as_its_columns_are_called(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pixels = ",".join(f"pixel{i}" for i in range(64))
+    for name, label in [("train", "breed"), ("same", "breed"), ("other", "kind")]:
+        rows = [",".join(map(str, [i % 2, *rng.integers(0, 256, 64)])) for i in range(20)]
+        (tmp_path / f"{name}.csv").write_text("\n".join([f"{label},{pixels}", *rows]) + "\n", "utf-8")
+    recipe = tiny_recipe(data=str(tmp_path / "train.csv"), label_column="breed", epochs=1)
+    run = train(recipe, out=tmp_path / "run")
+    assert evaluate(run, tmp_path / "same.csv").metrics.n == 20
+    with pytest.raises(UsageError, match="breed"):
+        evaluate(run, tmp_path / "other.csv")
+    assert evaluate(run, tmp_path / "other.csv", label_column="kind").metrics.n == 20

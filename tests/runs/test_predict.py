@@ -21,7 +21,7 @@ from cnnlab.errors import DataError, ModelError, RunError, UnknownNameError, Usa
 from cnnlab.figures.pictures import to_picture
 from cnnlab.runs import Classifier, Run, open_classifier
 from cnnlab.runs.classifier import MANY
-from cnnlab.runs.predict import predict
+from cnnlab.runs.predict import Prediction, draw_predictions, predict
 from cnnlab.zoo import create_model, imagenet_classes
 
 
@@ -215,3 +215,12 @@ def test_many_pictures_go_through_a_folded_copy_with_the_same_answers() -> None:
     assert [answer.file for answer in answers] == [f"#{number}" for number in range(MANY)]
     assert [answer.label for answer in answers] == [str(row.argmax()) for row in classifier.logits(pixels)]
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_pictures_of_ten_bits_are_drawn_by_their_depth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(np.full((8, 8), 1023, np.uint16)).save(tmp_path / "light.png")
+    drawn: list[np.ndarray] = []
+    monkeypatch.setattr("cnnlab.figures.image_grid", lambda pictures, *a, **options: drawn.extend(pictures))
+    answer = Prediction(str(tmp_path / "light.png"), "light", 1.0, [("light", 1.0)])
+    draw_predictions([answer], ["light"], depth=10)
+    assert (drawn[0] == 255).all()

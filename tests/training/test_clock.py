@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from cnnlab.data import ImageData
-from cnnlab.errors import RecipeError
+from cnnlab.errors import RecipeError, TrainingError
 from cnnlab.runs import Recorder, open_run
 from cnnlab.runs.continuation import extend, resume
 from cnnlab.training import EpochDone, Event, Finished, Recipe, Session, StepDone, fit, prepare
@@ -280,6 +280,55 @@ def test_an_evaluation_that_takes_longer_than_the_whole_time_does_not_take_the_s
     finished = events[-1]
     assert isinstance(finished, Finished)
     assert finished.accuracy >= 0.5  # guessing gives a third
+
+
+def test_epochs_without_time_to_evaluate_use_up_no_patience() -> None:
+    recipe = tiny_recipe(minutes=0.03, early_stopping=2)
+    events = list(fit(recipe, session=slow_to_evaluate(recipe, make_bars(n_val=240), 0.4 / 240)))
+    epochs = [event for event in events if isinstance(event, EpochDone)]
+    assert len(epochs) > 3
+    assert not any(event.split for event in epochs[:-1])
+    finished = events[-1]
+    assert isinstance(finished, Finished)
+    assert finished.reason == "completed"
+
+
+def test_time_that_is_over_before_the_first_step_is_an_error(bars_data: ImageData) -> None:
+    session = prepare(tiny_recipe(minutes=0.05), bars_data)
+    session.clock = Clock(3, time.perf_counter() - 20, reserve=2)
+    with pytest.raises(TrainingError, match=r"The 3 seconds .* before its first step: .* took 20 s, .* take 2 s"):
+        list(fit(session.recipe, session=session))
+
+
+@pytest.mark.parametrize(("epoch", "step"), [(0, 3), (1, 4), (2, 0)])
+def test_what_was_begun_is_finished_where_no_time_is_left(epoch: int, step: int, bars_data: ImageData) -> None:
+    """A training of 4 steps an epoch goes on at this place, when its time is over."""
+    session = prepare(tiny_recipe(minutes=0.5, batch_size=12), bars_data)
+    session.clock = Clock(60)
+    events = fit(session.recipe, session=session)
+    while (session.epoch, session.step) != (epoch, step):
+        next(events)
+    events.close()  # type: ignore[attr-defined]
+    session.clock = Clock(30, time.perf_counter() - 40)
+    session.time_share = 0.0
+    rest = list(fit(session.recipe, session=session))
+    assert not any(isinstance(event, StepDone) for event in rest)
+    assert sum(isinstance(event, EpochDone) for event in rest) == (step > 0)
+    assert session.recipe.epochs == session.epoch == epoch + (step > 0)
+    finished = rest[-1]
+    assert isinstance(finished, Finished)
+    assert finished.reason == "completed"
+
+
+def test_a_run_may_be_extended_whose_clock_gave_it_fewer_epochs_than_it_was_to_keep(
+    tmp_path: Path, bars_data: ImageData
+) -> None:
+    for _ in Recorder(tmp_path / "run").record(fit(tiny_recipe(minutes=0.02, keep_epochs=[1, 9999]), data=bars_data)):
+        pass
+    run = open_run(tmp_path / "run")
+    done = run.summary["epochs_done"]
+    *_, longer = Recorder(run=run).record(extend(run, 2, data=bars_data))
+    assert longer.session.epoch == done + 2
 
 
 def test_minutes_must_be_positive() -> None:

@@ -16,6 +16,7 @@ from cnnlab.errors import DataError, DivergedError, ModelError, RecipeError, Tra
 from cnnlab.tracing import summarise
 from cnnlab.training import EpochDone, Finished, Recipe, Started, StepDone, evaluate, fit, prepare
 from cnnlab.training.evaluation import EVALUATION_BYTES, evaluation_batch
+from cnnlab.training.loop import out_of_memory_error
 from cnnlab.training.optim import learning_rate
 from cnnlab.training.rules import OPTIMIZERS, SCHEDULES
 from cnnlab.zoo import create_model
@@ -199,6 +200,31 @@ def test_early_stopping_stops() -> None:
     assert events[-2].session.epoch - finished.kept_epoch == 2
 
 
+def test_only_epochs_that_were_evaluated_use_up_patience() -> None:
+    recipe = tiny_recipe(epochs=60, lr=1e-9, schedule="constant", early_stopping=3, evaluate_every=5)
+    *epochs, finished = (e for e in fit(recipe, data=make_bars(n_val=30)) if isinstance(e, EpochDone | Finished))
+    assert isinstance(finished, Finished)
+    assert finished.reason == "early_stopping"
+    assert [event.epoch for event in epochs if event.split] == list(range(5, len(epochs) + 1, 5))
+    assert finished.kept_epoch == len(epochs) - 5
+
+
+@pytest.mark.parametrize(
+    ("batch", "images", "parts", "advice"),
+    [
+        (64, 64, 1, "of 64 images. Try accumulate=2 (the same batch in smaller parts) or batch_size=32."),
+        (64, 64, 16, "of 64 images, 4 at a time. Try accumulate=32 (the same batch in smaller parts) or batch_size=32"),
+        (64, 64, 32, "of 64 images, 2 at a time. Try batch_size=32."),  # more parts would be of a single image
+        (2, 2, 1, "of 2 images. Try a smaller image_size."),
+    ],
+)
+def test_what_to_try_where_the_memory_does_not_suffice(
+    batch: int, images: int, parts: int, advice: str, bars_data: ImageData
+) -> None:
+    session = prepare(tiny_recipe(batch_size=batch), bars_data)
+    assert advice in str(out_of_memory_error(session, images, parts))
+
+
 def test_early_stopping_without_val_is_refused(bars_data: ImageData) -> None:
     with pytest.raises(TrainingError, match=r"needs a validation split.*val_fraction=0.1"):
         list(fit(tiny_recipe(early_stopping=2), data=bars_data))
@@ -292,6 +318,7 @@ def test_evaluate_keeps_mode_and_order(bars_data: ImageData) -> None:
         (64, 32, {}, 64),  # 2**30 / (4096 * 64 * 64)
         (260, 16, {}, 31),  # 2**30 / (512 * 260 * 260) = 31.02
         (260, 64, {}, 64),
+        (224, 1024, {"accumulate": 16}, 64),  # as many as a step computes at a time
         (260, 64, {"freeze": "backbone"}, 31),
         (600, 64, {"freeze": "backbone"}, 8),
     ],

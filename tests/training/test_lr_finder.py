@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from cnnlab.data import ArraySplit, ImageData
-from cnnlab.errors import TrainingError
-from cnnlab.training import fit
+from cnnlab.errors import TrainingError, UsageError
+from cnnlab.training import distributed, fit
 from cnnlab.training.lr_finder import find_lr, round_to_1_2_5
 from tests.helpers import tiny_recipe
 
@@ -54,3 +54,9 @@ def test_labels_that_cannot_be_learned_are_said_to_be(bars_data: ImageData) -> N
 )
 def test_rounding(value: float, expected: float) -> None:
     assert round_to_1_2_5(value) == pytest.approx(expected)
+
+
+def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "world", lambda: 2)
+    with pytest.raises(UsageError, match="runs in one process"):
+        find_lr(tiny_recipe())

@@ -37,6 +37,28 @@ def test_what_is_given_is_obeyed_without_a_trial(monkeypatch: pytest.MonkeyPatch
             assert choose_precision(recipe, model, (1, 8, 8), 3, CPU) == Precision(bf16, last)
 
 
+def test_the_trial_is_of_the_part_of_a_batch_that_is_computed_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    monkeypatch.setattr(precision, "compare_rates", lambda prepares, size, *a: sizes.append(size) or [1.0] * 4)
+    for accumulate in (1, 8, 24):
+        recipe = auto(batch_size=30, accumulate=accumulate)
+        choose_precision(recipe, create_model("convnet", 3, 1, 8), (1, 8, 8), 3, CPU)
+    assert sizes == [30, 4, 2]  # no part is of a single image
+
+
+def test_a_setting_without_memory_for_it_has_the_rate_0() -> None:
+    def too_large() -> object:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory")
+
+    def wrong() -> object:
+        raise RuntimeError("shapes do not fit")
+
+    rates = compare_rates([lambda count: too_large, lambda count: lambda: None], 8, CPU, 0.1)
+    assert rates[0] == 0 < rates[1]
+    with pytest.raises(RuntimeError, match="shapes"):
+        compare_rates([lambda count: wrong], 8, CPU, 0.1)
+
+
 @pytest.mark.parametrize(
     ("rates", "expected"),
     [

@@ -229,10 +229,20 @@ def test_features_are_kept_where_they_fit(bars: ImageData, monkeypatch: pytest.M
         assert finished.session.on_features is fits
 
 
-@pytest.mark.parametrize("change", [{"augment": {"crop": 1}}, {"augment": {"mixup": 0.2}}, {"unfreeze_at": 1}])
-def test_nothing_is_cached_where_features_change(change: dict[str, Any], bars: ImageData) -> None:
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"augment": {"crop": 1}}, "images are augmented"),
+        ({"augment": {"mixup": 0.2}}, "images are augmented"),
+        ({"image_sizes": [8, 12]}, "image_sizes changes the images"),
+        ({"unfreeze_at": 1}, ""),
+    ],
+)
+def test_nothing_is_cached_where_features_change(change: dict[str, Any], reason: str, bars: ImageData) -> None:
     session, _, _ = run_out(tiny_recipe(freeze="backbone", epochs=2, **change), bars)
     assert not session.on_features
+    reasons = [note.partition(",")[0] for note in session.notes if "runs in every epoch" in note]
+    assert reasons == ([reason] if reason else [])
 
 
 FREEZES: list[dict[str, Any]] = [

@@ -8,6 +8,7 @@ underscore hold what commands share. Results go to stdout, everything else to st
 from __future__ import annotations
 
 import importlib
+import io
 import pkgutil
 import sys
 import time
@@ -101,6 +102,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave the process with its exit code."""
     collect_rarely()
     keep_freed_memory()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show must not end the command
+            stream.reconfigure(errors="backslashreplace")
     arguments = sys.argv[1:] if arguments is None else arguments
     # A command that is named is imported alone: to import all and to read their options takes a tenth of a second.
     named = tuple(arguments[:1]) if arguments and arguments[0] in _MODULES else tuple(_MODULES)

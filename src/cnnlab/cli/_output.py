@@ -40,7 +40,7 @@ def write_csv(path: Path, titles: Sequence[str], rows: Iterable[Sequence[Any]]) 
         RunError: the file cannot be written.
     """
     try:
-        path.write_text(csv_text(titles, rows), encoding="utf-8")
+        path.write_text(csv_text(titles, rows), encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise RunError(f"{path} cannot be written: {error.strerror}. Choose another file with --csv.") from None
     typer.echo(f"table: {path}", err=True)

@@ -24,7 +24,7 @@ def run_to_end(events: Iterator[Event], recorder: Recorder, tensorboard: bool, a
 
     from cnnlab.cli._progress import show
     from cnnlab.runs import open_run
-    from cnnlab.training import EpochDone, Finished, Started, distributed
+    from cnnlab.training import Finished, Started, distributed
 
     console = Console(stderr=True)
     interrupt = Interrupt()
@@ -42,16 +42,14 @@ def run_to_end(events: Iterator[Event], recorder: Recorder, tensorboard: bool, a
 
         stream = write_tensorboard(stream, recorder)
     finished: Finished | None = None
-    epochs = 0
     for event in show(stream, console, as_json=as_json):
         if isinstance(event, Finished):
             finished = event
-        elif isinstance(event, EpochDone):
-            epochs = event.epoch
     distributed.stop()
     assert recorder.run is not None
     run = open_run(recorder.run.path)
     if finished is None:
+        epochs = run.summary.get("epochs_done", 0)
         typer.echo(
             f"Stopped after {epochs} epochs; saved. Go on with: cnnlab resume {shlex.quote(str(run.path))}", err=True
         )

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnnlab.cli._options import CsvFile, DataDir, Device, Json, RunPath, figure_option
+from cnnlab.cli._options import (
+    CsvFile,
+    DataDir,
+    Device,
+    FileColumn,
+    Json,
+    LabelColumn,
+    Layout,
+    RunPath,
+    figure_option,
+    reading_of,
+)
 from cnnlab.cli._output import print_json, print_table, write_csv
 from cnnlab.console import table
 
@@ -20,6 +31,9 @@ def evaluate(
     data: Annotated[str | None, typer.Option("--data", "-d", help="Other data with the same classes.")] = None,
     split: Annotated[str | None, typer.Option(help="test, val or train.")] = None,
     data_dir: DataDir = None,
+    layout: Layout = None,
+    label_column: LabelColumn = None,
+    file_column: FileColumn = None,
     csv_file: CsvFile = None,
     figure: Annotated[Path | None, figure_option("the confusion matrix")] = None,
     device: Device = "auto",
@@ -33,7 +47,10 @@ def evaluate(
     from cnnlab.runs import open_run
     from cnnlab.runs.evaluate import evaluate as evaluate_run
 
-    result = evaluate_run(open_run(run), data, split=split, data_dir=data_dir, device=device, batch_size=batch_size)
+    reading = reading_of(layout, label_column, file_column)
+    result = evaluate_run(
+        open_run(run), data, split=split, data_dir=data_dir, device=device, batch_size=batch_size, **reading
+    )
     for note in result.notes:
         typer.echo(note, err=True)
     if csv_file is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +13,7 @@ from cnnlab.console import percent, table
 from cnnlab.hardware import wait_briefly
 
 if TYPE_CHECKING:
+    from cnnlab.runs import Classifier
     from cnnlab.runs.predict import Predictions
 
 
@@ -48,7 +48,7 @@ def predict(
         rows = [[answer.file, *(value for pair in answer.top for value in pair)] for answer in answers]
         write_csv(csv_file, ["file", *ranks], rows)
     if figure is not None and answers:
-        _draw(answers, classifier.classes, figure)
+        _draw(answers, classifier, figure)
     if as_json:
         failed = [{"file": file, "reason": reason} for file, reason in answers.failed]
         print_json({"predictions": [answer.to_dict() for answer in answers], "failed": failed})
@@ -66,11 +66,12 @@ def predict(
         raise typer.Exit(1)
 
 
-def _draw(answers: Predictions, classes: Sequence[str], path: Path) -> None:
+def _draw(answers: Predictions, classifier: Classifier, path: Path) -> None:
     from cnnlab import figures
     from cnnlab.runs.predict import MOST_DRAWN, draw_predictions
 
-    path = figures.save(draw_predictions(answers, classes), path)
+    drawn = draw_predictions(answers, classifier.classes, depth=classifier.preprocess.depth)
+    path = figures.save(drawn, path)
     left_out = len(answers) - MOST_DRAWN
     rest = f"; {left_out} further images are not drawn" if left_out > 0 else ""
     typer.echo(f"figure: {path}{rest}", err=True)

@@ -233,7 +233,7 @@ def to_bytes(values: np.ndarray, *, stretch: bool = False) -> np.ndarray:
                 f"The image has values from {low:g} to {high:g}; expected uint8 (0..255), uint16, or floats in 0..1. "
                 "Give the picture before normalisation."
             )
-        scaled = (scaled - low) * (255 / (high - low))
+        scaled = (scaled - low) * (255 / ((high - low) or 1))  # a blank frame is black
     return scaled.round().astype(np.uint8)
 
 

@@ -70,6 +70,7 @@ def draw_samples(
         std=(0.5,) * part.channels,
         resize="crop" if part.photos else "stretch",
         crop_fraction=applied.crop_fraction if part.photos else 1.0,
+        depth=part.depth,
     )
     classes = data.classes[:MOST_CLASSES]
     chosen = _choose(part.labels.numpy(), len(classes), per_class or (10 if len(classes) <= 25 else 6), seed)

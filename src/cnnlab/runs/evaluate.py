@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,14 @@ import torch
 
 from cnnlab.data import ImageData, Loader, Split, load_data
 from cnnlab.data.file_split import FileSplit
-from cnnlab.errors import DataError, UsageError, did_you_mean
+from cnnlab.errors import CnnlabError, DataError, UsageError, did_you_mean
 from cnnlab.runs.classifier import open_classifier
 from cnnlab.runs.folder import RunFolder
 from cnnlab.training.build import hold_out, load_recipe_data
 from cnnlab.training.evaluation import evaluate as evaluate_split
 from cnnlab.training.evaluation import evaluation_batch
 from cnnlab.training.metrics import Metrics, evaluate_scores
+from cnnlab.training.state import check_same_data, read_facts
 
 SPLITS = ("test", "val", "train")  # in the order of preference
 
@@ -74,18 +75,22 @@ def evaluate(
     data_dir: str | os.PathLike[str] | None = None,
     device: str = "auto",
     batch_size: int | None = None,
+    **reading: Any,
 ) -> Evaluation:
     """Evaluate the selected weights of ``run``.
 
     Args:
         run: an opened run; it may be unfinished, as long as it has weights.
-        data: name or path of other data, or loaded data; the run's own when ``None``. Classes are matched by name.
+        data: name or path of other data, or loaded data; the run's own when ``None``. Classes are matched by name. The
+            run's own images at another place are divided as in the training.
         split: ``"test"``, ``"val"`` or ``"train"``; by default the one the training ended with, or for other data
             the first of these that exists.
         data_dir: folder in which data sets are looked for.
         device: the device to compute on; ``"auto"`` is that of the training, or else the best here.
         batch_size: number of images at a time; that of the training when ``None``, which gives the same numbers to
             the last bit.
+        reading: ``layout``, ``label_column`` and ``file_column`` of :func:`cnnlab.data.load_data` for other data, where
+            they are not those of the run.
 
     Raises:
         DataError: the data has classes the network does not know, or cannot be read.
@@ -96,7 +101,7 @@ def evaluate(
         near = did_you_mean(split, SPLITS)
         raise UsageError(f'There is no split "{split}". {near or "Choose test, val or train."}')
     notes: list[str] = []
-    image_data, images, split = _chosen(run, data, split, data_dir, notes)
+    image_data, images, split = _chosen(run, data, split, data_dir, notes, reading)
     labels = match_classes(image_data.classes, images.labels.numpy(), run.classes, image_data.name)
     if absent := len(run.classes) - len(np.unique(labels)):
         notes.append(f"{absent} of the {len(run.classes)} classes have no image in this split.")
@@ -130,20 +135,42 @@ def _chosen(
     split: str | None,
     data_dir: str | os.PathLike[str] | None,
     notes: list[str],
+    reading: Mapping[str, Any],
 ) -> tuple[ImageData, Split, str]:
     """Return the data, the images to evaluate on, and the name of their split; see :func:`evaluate`."""
     if data is None or (isinstance(data, str | os.PathLike) and _is_own(os.fspath(data), run)):
         own = load_own_data(run, data_dir)
         split = split or run.summary.get("split") or _first_split(own)
         return own, own_split(run, own, split, notes), split
-    other = (
-        data if isinstance(data, ImageData) else load_data(os.fspath(data), data_dir=data_dir, layout=run.recipe.layout)
-    )
+    if isinstance(data, ImageData):
+        other = data
+    elif own := _own_elsewhere(run, os.fspath(data), data_dir):
+        notes.append(f"{own.source} holds the run's own images; they are divided as in its training.")
+        split = split or run.summary.get("split") or _first_split(own)
+        return own, _split_of(own, split), split
+    else:
+        as_own = {"layout": run.recipe.layout}
+        if Path(data).suffix == ".csv":
+            as_own |= {"label_column": run.recipe.label_column, "file_column": run.recipe.file_column}
+        other = load_data(os.fspath(data), data_dir=data_dir, **(as_own | reading))
     if other.divided and split is None and other.val is not None:
         # A folder without splits: all of it is new to the network, not only the part that was set aside here.
         return other, other.train.joined(other.val), "all"
     split = split or _first_split(other)
     return other, _split_of(other, split), split
+
+
+def _own_elsewhere(run: RunFolder, data: str, data_dir: str | os.PathLike[str] | None) -> ImageData | None:
+    """Return the data at a path as the run divides its own, if it is that data, moved or copied; else None."""
+    if not (run.recipe.data_is_path and run.state.is_file() and Path(data).exists()):
+        return None
+    recipe = run.recipe.with_overrides(data=str(Path(data).resolve()))
+    try:
+        own = hold_out(recipe, load_recipe_data(recipe, data_dir))
+        check_same_data(read_facts(run.state), own, run.state)
+    except CnnlabError:  # it cannot be read so, or is other data
+        return None
+    return own
 
 
 def load_own_data(run: RunFolder, data_dir: str | os.PathLike[str] | None = None) -> ImageData:
@@ -173,6 +200,8 @@ def own_split(run: RunFolder, data: ImageData, split: str, notes: list[str]) -> 
     saved = run.split_files(split)
     if not saved or not isinstance(images, FileSplit) or images.names == saved:
         return images
+    if run.recipe.train_limit:  # what was left out of train then may be in another split now, and the reverse
+        data = load_recipe_data(run.recipe)
     present = {
         name: (path, label)
         for part in data.splits().values()

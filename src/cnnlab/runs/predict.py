@@ -116,7 +116,9 @@ def predict(
     return predictions
 
 
-def draw_predictions(predictions: Sequence[Prediction], classes: Collection[str], most: int = MOST_DRAWN) -> Figure:
+def draw_predictions(
+    predictions: Sequence[Prediction], classes: Collection[str], most: int = MOST_DRAWN, depth: int = 16
+) -> Figure:
     """Draw pictures in a grid, with the predicted class and its probability under each.
 
     A file in a folder that has the name of a class belongs to this class; where another class is predicted, the picture
@@ -126,6 +128,7 @@ def draw_predictions(predictions: Sequence[Prediction], classes: Collection[str]
         predictions: the predictions of files.
         classes: names of the classes that the network knows.
         most: largest number of pictures; further ones are left out.
+        depth: number of bits that grey pixels stored in 16 bits use; see :attr:`Preprocess.depth`.
 
     Raises:
         UsageError: there is nothing to draw.
@@ -137,7 +140,7 @@ def draw_predictions(predictions: Sequence[Prediction], classes: Collection[str]
         raise UsageError("There is no prediction to draw.")
     pictures, titles, wrong = [], [], []
     for position, answer in enumerate(predictions[:most]):
-        picture = decode(answer.file, 3, least=SIDE)
+        picture = decode(answer.file, 3, least=SIDE, depth=depth)
         picture.thumbnail((SIDE, SIDE))
         pictures.append(np.asarray(picture))
         folder = Path(answer.file).resolve().parent.name

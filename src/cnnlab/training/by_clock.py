@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 
 from cnnlab.data import Loader
+from cnnlab.errors import TrainingError
 from cnnlab.hardware import time_calls
 from cnnlab.training import distributed
 from cnnlab.training.clock import Clock
@@ -41,6 +42,9 @@ def start_clock(session: Session, trained: float) -> None:
     Args:
         session: the training, before the first step of this process.
         trained: seconds that it took before it was interrupted.
+
+    Raises:
+        TrainingError: the time is over although no step was ever made.
     """
     if clock := session.clock:
         data, world = session.data, distributed.world()
@@ -50,6 +54,13 @@ def start_clock(session: Session, trained: float) -> None:
         clock.start((last + chosen_on) // world, trained, augmented_images=last // world, views=views)
         measure_evaluation(session)
         session.look_at_clock()
+        if session.out_of_time and not (session.epoch or session.step):
+            raise TrainingError(
+                f"The {clock.seconds:.0f} seconds of this training were over before its first step: the data and the "
+                f"network took {time.perf_counter() - clock.begun:.0f} s, and writing the report is expected to take "
+                f"{clock.reserve:.0f} s. Give it more time with `minutes`. Data that was downloaded is kept: the next "
+                "time is faster."
+            )
 
 
 def follow_machine(session: Session) -> float:

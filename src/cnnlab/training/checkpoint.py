@@ -8,7 +8,8 @@ the state of a training, and how it is restored, is said in :mod:`cnnlab.trainin
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,11 +44,23 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     Raises:
         CheckpointError: the file is missing, truncated or something else.
     """
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+
+
+def load_metadata(path: Path) -> dict[str, str]:
+    """Read the metadata of a safetensors file without its tensors; errors as in :func:`load_tensors`."""
+    with _opened(path) as file:
+        return dict(file.metadata() or {})
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     if not path.is_file():
         raise CheckpointError(f"There is no {path}.")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+            yield file
     except (OSError, safetensors.SafetensorError) as error:
         raise CheckpointError(
             f"{path} cannot be read ({error}): it is truncated or no safetensors file. Restore it from a copy."

@@ -23,9 +23,9 @@ _LEAST_IMAGES = 8
 def evaluation_batch(recipe: Recipe, side: int) -> int:
     """Return how many images an evaluation passes through the network at a time.
 
-    Their layer outputs take about 1 GiB at most, or less than those of a training step, which keeps all of them for its
-    backward pass. The number depends on the recipe and the size of the images alone, so that another machine repeats an
-    evaluation to the last bit.
+    Their layer outputs take about 1 GiB at most, or less than those of the part of a training step that is computed at
+    a time, which keeps all of them for its backward pass. The number depends on the recipe and the size of the images
+    alone, so that another machine repeats an evaluation to the last bit.
 
     Args:
         recipe: the recipe of the training.
@@ -36,8 +36,8 @@ def evaluation_batch(recipe: Recipe, side: int) -> int:
     pixel_bytes = 4096 if side <= 64 else 512
     fitting = EVALUATION_BYTES // (pixel_bytes * side**2)
     # Where features are cached, no step of the training passes its batch through the whole network.
-    least = _LEAST_IMAGES if caches_features(recipe) else max(_LEAST_IMAGES, recipe.batch_size)
-    return max(least, min(_MOST_IMAGES, fitting))
+    part = 0 if caches_features(recipe) else -(-recipe.batch_size // recipe.parts(recipe.batch_size))
+    return max(_LEAST_IMAGES, part, min(_MOST_IMAGES, fitting))
 
 
 def evaluate(

@@ -59,8 +59,8 @@ def fit(
         clock: the time of a training whose recipe gives it minutes; from now on when ``None``.
 
     Raises:
-        TrainingError: the recipe and the data do not fit together, the memory does not suffice, or torch.compile
-            failed.
+        TrainingError: the recipe and the data do not fit together, the memory does not suffice, torch.compile
+            failed, or the time was over before the first step.
         DivergedError: the loss is not a number any more.
         ProcessLostError: another process of the training does not answer any more.
         DataError, ModelError, DeviceError: from building what the recipe names.
@@ -80,10 +80,11 @@ def fit(
         yield from cache_features(session, session.feature_shape)
     with on_free_cores(session.clock):
         start_clock(session, trained)
-        while not (session.at_end or session.out_of_patience):
+        while session.step or not (session.at_end or session.out_of_patience):  # an epoch that has begun is finished
             unfreeze_when_due(session)
             yield from train_epoch(session)
             yield finish_epoch(session)
+        forecast_epochs(session)
         yield finish_run(session, "completed" if session.at_end else "early_stopping")
 
 
@@ -104,8 +105,7 @@ def train_epoch(session: Session) -> Iterator[StepDone]:
         images = loader.images_in(position.step)
         # Processes average their gradients as equals, so one with a smaller part of a batch must count less.
         share = len(batch.labels) * world / images
-        # The same on every process, and never parts of a single image: BatchNorm cannot train on one.
-        parts = max(1, min(recipe.accumulate, images // world // 2))
+        parts = recipe.parts(images // world)  # the same on every process
         try:
             with seeded(session.device, recipe.seed, total_step, rank):
                 session.set_modes()
@@ -121,11 +121,7 @@ def train_epoch(session: Session) -> Iterator[StepDone]:
                 ) from error
             if not out_of_memory(error):
                 raise
-            raise TrainingError(
-                f"The memory of {session.device} does not suffice for a step of {len(batch.labels)} images. Try "
-                f"accumulate={2 * recipe.accumulate} (the same batch in smaller parts) or "
-                f"batch_size={max(1, recipe.batch_size // 2)}."
-            ) from None
+            raise out_of_memory_error(session, len(batch.labels), parts) from None
         if session.ema:
             session.ema.update(session.model, total_step)
         position.step += 1
@@ -240,6 +236,7 @@ def evaluate_epoch(session: Session) -> tuple[str, float, float]:
     network = trained_tail(session.evaluated) if session.on_features else session.evaluated
     outputs = timed_evaluation(session, network, session.val_loader)
     loss, accuracy = loss_and_accuracy(*outputs)
+    session.position.evaluated_epoch = session.epoch + 1
     session.test_outputs = None if session.selects or session.on_features else (session.epoch + 1, *outputs)
     if not math.isfinite(loss):
         raise diverged(session, f"The loss on {split} became {loss}")
@@ -325,6 +322,23 @@ def tta_logits(session: Session, split: Split, logits: np.ndarray) -> np.ndarray
     result = logits.copy()
     result[unsure.numpy()] = better
     return result
+
+
+def out_of_memory_error(session: Session, images: int, parts: int) -> TrainingError:
+    """Return the error that says what to try where a step needs too much memory.
+
+    Args:
+        session: the training.
+        images, parts: the number of images of the step, and of the parts in which they were computed.
+    """
+    batch = session.recipe.batch_size
+    smaller = f"batch_size={batch // 2}" if batch >= 4 else "a smaller image_size"
+    if 2 * parts <= images // 2:  # a part has two images at least
+        smaller = f"accumulate={2 * parts} (the same batch in smaller parts) or {smaller}"
+    at_a_time = f", {-(-images // parts)} at a time" if parts > 1 else ""
+    return TrainingError(
+        f"The memory of {session.device} does not suffice for a step of {images} images{at_a_time}. Try {smaller}."
+    )
 
 
 def check_finite(loss: torch.Tensor, session: Session) -> None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnnlab.data import Batch, ImageData, Loader
-from cnnlab.errors import TrainingError
+from cnnlab.errors import TrainingError, UsageError
+from cnnlab.training import distributed
 from cnnlab.training.build import prepare
 from cnnlab.training.optim import set_learning_rate
 from cnnlab.training.recipe import Recipe
@@ -45,8 +46,11 @@ def find_lr(
     at which the smoothed loss is lowest: there the loss still falls quickly and the edge of divergence is far.
 
     Raises:
+        UsageError: several processes were started for it.
         TrainingError: the loss was not a number from the first step, or it never fell.
     """
+    if distributed.world() > 1:  # each would see the losses of its own images, and end at a step of its own
+        raise UsageError("The learning-rate range test runs in one process: start it without torchrun.")
     session = prepare(recipe, data)
     lrs: list[float] = []
     losses: list[float] = []
@@ -57,9 +61,8 @@ def find_lr(
         lr = lowest * rate**step
         set_learning_rate(session.optimizer, lr)
         with seeded(session.device, recipe.seed, step):
-            parts = max(1, min(recipe.accumulate, len(batch) // 2))
             session.set_modes()
-            loss = float(train_step(session, batch.images, batch.targets, parts=parts)[0])
+            loss = float(train_step(session, batch.images, batch.targets, parts=recipe.parts(len(batch)))[0])
         if not math.isfinite(loss):
             break
         average = 0.9 * average + 0.1 * loss

@@ -90,5 +90,6 @@ def freeze_notes(recipe: Recipe, model: Network, freeze: Freeze | None, caching:
         elif caches_features(recipe):
             notes.append("features of all images would not fit into memory, so the frozen part runs in every epoch")
         elif recipe.freeze == "backbone" and recipe.unfreeze_at is None:
-            notes.append("images are augmented, so the frozen part runs in every epoch; without, it would run once")
+            changing = "images are augmented" if recipe.augment.active else "image_sizes changes the images"
+            notes.append(f"{changing}, so the frozen part runs in every epoch; without, it would run once")
     return notes

@@ -11,14 +11,14 @@ import copy
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
 
-from cnnlab.hardware import Precision, has_fast_bf16, keep_kernels, time_calls
+from cnnlab.hardware import Precision, has_fast_bf16, keep_kernels, out_of_memory, time_calls
 from cnnlab.training import distributed
 from cnnlab.training.recipe import Recipe
+from cnnlab.training.seeding import seeded
 from cnnlab.training.step import Learner, train_step
 
 # Leaving fp32 and NCHW has to be worth it: smaller gains are noise of the trial, and would differ from run to run.
@@ -51,8 +51,9 @@ def choose_precision(
     if len(choices) == 1:
         return choices[0]
     prepares = [training_steps(copy.deepcopy(model), choice, input_shape, num_classes, device) for choice in choices]
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        measured = compare_rates(prepares, distributed.share_of(recipe.batch_size), device, budget)
+    share = distributed.share_of(recipe.batch_size)
+    with seeded(device, 0):
+        measured = compare_rates(prepares, -(-share // recipe.parts(share)), device, budget)
     rates = {choice.label: rate for choice, rate in zip(choices, measured, strict=False)}
     if len(rates) < len(choices):
         # One setting took all the time (a large network or a busy machine): go by what the processor can do.
@@ -121,7 +122,7 @@ def training_rate(
         device: the device on which the network is.
     """
     prepare = training_steps(model, precision, input_shape, num_classes, device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with seeded(device, 0):
         return images_per_second(prepare, batch_size, device, seconds)
 
 
@@ -219,8 +220,11 @@ class _TimedBatch:
 
     def measure(self, number: int, warmup: int = 0) -> None:
         """Time a call once more; it stays at infinity where the memory does not suffice."""
-        with suppress(torch.OutOfMemoryError):
+        try:
             self.times[number] = min(self.times[number], *time_calls(self.calls[number], self.device, warmup=warmup))
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
 
 
 def _expected_time(batches: Sequence[_TimedBatch], number: int, count: int) -> float:

@@ -168,7 +168,9 @@ class Recipe(Settings):
     )
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the weights' EMA, which is evaluated and kept; 0: off")
     clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0 is off")
-    early_stopping: int = Field(0, ge=0, description="epochs without improvement before the run stops; 0: off")
+    early_stopping: int = Field(
+        0, ge=0, description="the run stops at an evaluation that many epochs or more after the best one; 0: off"
+    )
     augment: Augment = Field(default_factory=Augment, description="random changes to the training images")
     evaluate_every: int = Field(
         1, ge=1, description="epochs from one evaluation to the next; the last epoch is always evaluated"
@@ -223,8 +225,9 @@ class Recipe(Settings):
             raise ValueError("milestones are rising shares of the run between 0 and 1, such as [0.5, 0.75]")
         if self.unfreeze_at and self.freeze == "none":
             raise ValueError(f"unfreeze_at={self.unfreeze_at}, but nothing is frozen: set freeze=backbone or a stage")
-        # A run that stopped early may be extended by fewer epochs than were planned.
-        most = math.inf if self.by_clock else max(self.epochs, self.total_epochs)
+        # A run that stopped early may be extended by fewer epochs than were planned, and so may one whose clock gave it
+        # fewer.
+        most = math.inf if self.minutes else max(self.epochs, self.total_epochs)
         if self.unfreeze_at and self.unfreeze_at >= most:
             raise ValueError(f"unfreeze_at={self.unfreeze_at} is not reached in {self.total_epochs} epochs")
         if isinstance(self.keep_epochs, tuple) and self.keep_epochs[-1] > most:
@@ -238,6 +241,13 @@ class Recipe(Settings):
     def total_epochs(self) -> int:
         """Epochs of the run with all extensions; a forecast while the clock decides."""
         return (self.stopped_at or self.epochs) + sum(extension.epochs for extension in self.extensions)
+
+    def parts(self, images: int) -> int:
+        """Return in how many parts a step computes so many images: ``accumulate``, or as many as there can be.
+
+        A part has two images at least, because BatchNorm cannot train on one.
+        """
+        return max(1, min(self.accumulate, images // 2))
 
     @property
     def by_clock(self) -> bool:

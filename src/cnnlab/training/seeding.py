@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -18,10 +19,12 @@ def seeded(device: torch.device, *position: int) -> Iterator[None]:
     seed = 0
     for number in position:
         seed = _mixed(seed ^ number)
-    generators = [torch.default_generator]
+    generators: list[Any] = [torch.default_generator]
     if device.type == "cuda":
         torch.cuda.init()  # before, there are no generators
         generators.append(torch.cuda.default_generators[device.index or 0])
+    elif device.type == "mps":
+        generators.append(_MpsGenerator)
     before = [generator.get_state() for generator in generators]
     for generator in generators:
         generator.manual_seed(seed)
@@ -30,6 +33,14 @@ def seeded(device: torch.device, *position: int) -> Iterator[None]:
     finally:
         for generator, state in zip(generators, before, strict=True):
             generator.set_state(state)
+
+
+class _MpsGenerator:
+    """The random numbers of MPS, whose generator torch gives no public name."""
+
+    get_state = staticmethod(torch.mps.get_rng_state)
+    set_state = staticmethod(torch.mps.set_rng_state)
+    manual_seed = staticmethod(torch.mps.manual_seed)
 
 
 def _mixed(number: int) -> int:

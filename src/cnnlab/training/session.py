@@ -33,6 +33,7 @@ class Position:
     step: int = 0  #: number of steps made in the current epoch
     seconds: float = 0.0  #: seconds of training, interruptions left out
     epoch_seconds: float = 0.0  #: seconds of training in the current epoch
+    evaluated_epoch: int = 0  #: number of the last epoch that was followed by an evaluation; 0 before the first one
 
     def add(self, loss: Tensor, correct: Tensor, images: int) -> None:
         """Add a step's mean loss and its number of correct answers, which are scalars on the device, to the sums."""
@@ -54,8 +55,8 @@ class Position:
 
     def restore(self, facts: Mapping[str, Any], sums: Tensor) -> None:
         """Take the position that :meth:`facts` returned, and the sums."""
-        for key in self.facts():
-            setattr(self, key, facts[key])
+        for key, default in Position(sums).facts().items():
+            setattr(self, key, facts.get(key, default))  # states of earlier versions lack some
         self.sums = sums.to(self.sums)
 
 
@@ -115,12 +116,15 @@ class Session(AtPosition, Learner):
 
     @property
     def out_of_patience(self) -> bool:
-        """Whether the validation split has not improved for as many epochs as the recipe waits."""
+        """Whether the validation split has not improved for as many epochs as the recipe waits.
+
+        An epoch without an evaluation says nothing about that, so the last one that had one decides.
+        """
         patience = self.recipe.early_stopping
         # Epochs that were added on purpose are trained whatever the validation split says. What is to be unfrozen gets
         # its turn: that the last layer alone improves no more says nothing about the rest.
         since = max(self.best.epoch, self.recipe.unfreeze_at or 0)
-        return 0 < patience <= self.epoch - since and not self.recipe.extensions
+        return 0 < patience <= self.position.evaluated_epoch - since and not self.recipe.extensions
 
     def look_at_clock(self) -> float:
         """Return the share of its time that the training has used, the same on every process; 1 where it must end."""

@@ -24,6 +24,7 @@ from cnnlab.training import distributed
 from cnnlab.training.checkpoint import (
     FORMAT,
     check_format,
+    load_metadata,
     load_tensors,
     pack_optimizer,
     save_tensors,
@@ -108,16 +109,26 @@ def read_state(path: Path) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str
         CheckpointError: the file is damaged, no training state, or from a newer version.
     """
     tensors, metadata = load_tensors(path)
-    try:
-        facts: dict[str, Any] = json.loads(metadata["cnnlab"])
-    except (KeyError, ValueError):
-        raise CheckpointError(f"{path} is no training state: `last/state.safetensors` of a run is.") from None
-    check_format(facts, path)
+    facts = _facts_in(metadata, path)
     groups: dict[str, dict[str, torch.Tensor]] = defaultdict(dict)
     for name, tensor in tensors.items():
         group, _, rest = name.partition(".")
         groups[group][rest] = tensor
     return groups, facts
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """Read the facts alone of a file that :func:`write_state` wrote; errors as in :func:`read_state`."""
+    return _facts_in(load_metadata(path), path)
+
+
+def _facts_in(metadata: Mapping[str, str], path: Path) -> dict[str, Any]:
+    try:
+        facts: dict[str, Any] = json.loads(metadata["cnnlab"])
+    except (KeyError, ValueError):
+        raise CheckpointError(f"{path} is no training state: `last/state.safetensors` of a run is.") from None
+    check_format(facts, path)
+    return facts
 
 
 def check_same_data(facts: Mapping[str, Any], data: ImageData, path: Path) -> dict[str, int]:

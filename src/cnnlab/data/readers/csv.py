@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import os
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
@@ -136,7 +138,7 @@ class _Pictures:
         name = name.strip()
         if not name:
             return None
-        if (self.root / name).is_file():
+        if os.path.isfile(self.root / name):  # a Path raises for a cell that is too long for the name of a file
             return self.root / name
         paths = [folder / name.replace("\\", "/") for folder in self.folders]
         return next((image for path in paths if (image := self._images_in(path.parent).get(path.name))), None)
@@ -144,7 +146,7 @@ class _Pictures:
 
 def _images_by_name(folder: Path) -> dict[str, Path]:
     """Return the images of a folder by name, and by name without ending."""
-    images = list_folder(folder)[0] if folder.is_dir() else []
+    images = list_folder(folder)[0] if os.path.isdir(folder) else []
     return {path.stem: path for path in reversed(images)} | {path.name: path for path in images}
 
 
@@ -194,7 +196,8 @@ def _read_pixels(table: Table) -> tuple[np.ndarray, list[str], list[str]]:
 def _values(table: Table, columns: list[int], count: int) -> np.ndarray:
     """Return the cells of these columns, uint8 (count, columns)."""
     body = [line for line in table.lines[1:] if line.strip()]
-    with suppress(ValueError, OverflowError):
+    with suppress(ValueError, OverflowError, DeprecationWarning), warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)  # by which NumPy 1 cuts 0.53 down to 0
         values = np.loadtxt(
             body, np.int16, delimiter=table.separator, usecols=columns, comments=None, quotechar='"', ndmin=2
         )

@@ -21,6 +21,11 @@ from cnnlab.errors import DataError
 
 #: The files of MNIST and its relatives: train images and labels, test images and labels.
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+#: The first ten training labels of the data sets that have files of these names: they tell whose a folder is.
+FIRST_LABELS = {
+    "mnist": bytes([5, 0, 4, 1, 9, 2, 1, 3, 1, 4]),
+    "fashion_mnist": bytes([9, 0, 0, 3, 0, 2, 7, 2, 5, 5]),
+}
 
 _UNSIGNED_BYTE = 8
 _AGAIN = "Fetch the file again."
@@ -50,7 +55,14 @@ def load_idx_data(
     """
     sums = zip(FILES, md5, strict=True)
     remotes = [Remote(tuple(f"{url}{file}.gz" for url in urls), f"md5:{checksum}") for file, checksum in sums]
-    files = search.files(find_idx_files, remotes, subfolders, system)
+
+    others = [labels for name, labels in FIRST_LABELS.items() if name != search.name]
+
+    def files_in(folder: Path) -> list[Path] | None:
+        found = find_idx_files(folder)
+        return None if found and _first_labels(found[1]) in others else found
+
+    files = search.files(files_in, remotes, subfolders, system)
     train = read_idx_pair(files[0], files[1], len(classes))
     test = read_idx_pair(files[2], files[3], len(classes))
     return ArrayData(classes, train, test, str(files[0].parent))
@@ -62,6 +74,17 @@ def find_idx_files(folder: Path) -> list[Path] | None:
     variants = [(name, f"{name}.gz", name.replace("-idx", ".idx")) for name in FILES]
     paths = [next((folder / v for v in names if (folder / v).is_file()), None) for names in variants]
     return [path for path in paths if path is not None] if all(paths) else None
+
+
+def _first_labels(path: Path) -> bytes:
+    """Return the first ten labels of a file of labels, compressed or not; none of one that cannot be read."""
+    try:
+        with open(path, "rb") as plain:
+            compressed = plain.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if compressed else open(path, "rb") as file:
+            return file.read(18)[8:]
+    except (OSError, EOFError, zlib.error):
+        return b""
 
 
 def read_idx_pair(images_path: Path, labels_path: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:
