@@ -63,6 +63,16 @@ def test_train_loop_measures_every_loop(tmp_path: Path, capsys: pytest.CaptureFi
     assert "cnnlab.fit" in capsys.readouterr().out
 
 
+def test_the_page_names_the_options_that_made_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_loop, "measure", lambda *arguments: {})
+    monkeypatch.setattr(train_loop, "throughput_table", lambda case: "a table")
+    options = ["--models", "lenet5", "--random", "--out", str(tmp_path)]
+    for more, words in ((["--rounds", "5", "--steps", "8"], " --rounds 5 --steps 8"), (["--rounds", "7"], "")):
+        train_loop.main([*options, *more])
+        text = (tmp_path / "train_loop.md").read_text(encoding="utf-8")
+        assert f"Made by `python benchmarks/train_loop.py --models lenet5{words} --random` on " in text
+
+
 def test_ratios_are_taken_within_rounds() -> None:
     # A machine that halves its speed after the first round does not change who is faster.
     plain = train_loop.Result("plain", [100.0, 50.0, 50.0])
@@ -256,6 +266,17 @@ def test_networks_train_for_the_same_time_and_are_tabulated(tmp_path: Path, monk
     assert all((tmp_path / "runs" / name).stat().st_mtime_ns > after[name] for name in after)
 
 
+def test_runs_with_other_settings_count_as_missing(tmp_path: Path) -> None:
+    cpu, file = torch.device("cpu"), tmp_path / "a.json"
+    run = {"batch_size": 32, "changes": ["epochs=4"], **stored_runs.origin(cpu)}
+    stored_runs.store(file, run)
+    assert stored_runs.stored(file, cpu, batch_size=32, changes=["epochs=4"]) == run
+    for other in ({"batch_size": 64}, {"batch_size": 32, "changes": []}, {"rounds": 3}):
+        assert stored_runs.stored(file, cpu, **other) is None
+    with pytest.raises(SystemExit, match="batch_size=64, rounds=3"):
+        stored_runs.all_stored(tmp_path, cpu, batch_size=64, rounds=3)
+
+
 def test_runs_of_another_machine_are_made_again(tmp_path: Path) -> None:
     cpu = torch.device("cpu")
     run = {"accuracy": 0.5, **stored_runs.origin(cpu)}
@@ -272,7 +293,7 @@ def test_runs_of_another_machine_are_made_again(tmp_path: Path) -> None:
     assert stored_runs.with_spread(row, "accuracy", 1, 100) == "50.0"
 
 
-def test_every_setting_is_timed_beside_the_chosen_one(tmp_path: Path) -> None:
+def test_every_setting_is_timed_beside_the_chosen_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = ["--rounds", "1", "--batch-size", "4", "--device", "cpu"]
     options += ["--out", str(tmp_path / "runs"), "--results", str(tmp_path)]
     (tmp_path / "runs").mkdir()
@@ -285,6 +306,18 @@ def test_every_setting_is_timed_beside_the_chosen_one(tmp_path: Path) -> None:
     assert f"| {run['chosen']} | {run['share']:.2f} |\n" in text
     assert "theirs" not in text  # no other library has LeNet-5
     assert f"{int(run['share'] >= 0.95)} of 1 choices reach 95 %" in text
+    assert "Made by `python benchmarks/precision.py --batch-size 4 --rounds 1`." in text
+
+    def run_again(script: str, arguments: list[str], name: str) -> None:
+        stored_runs.store(tmp_path / "runs" / f"{name}.json", run | {"batch_size": 8})
+
+    monkeypatch.setattr(stored_runs, "in_own_process", run_again)
+    assert precision.main(["lenet5", *options]) == [run]
+    assert precision.main(["lenet5", *options, "--batch-size", "8"]) == [run | {"batch_size": 8}]
+    assert "on batches of 8 images" in (tmp_path / "precision.md").read_text("utf-8")
+    for other in (["--rounds", "2"], ["--image-size", "48"]):
+        with pytest.raises(SystemExit, match="no run of this machine"):
+            precision.main([*options, "--batch-size", "8", *other, "--table"])
 
 
 def test_compiled_networks_are_timed_beside_those_that_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,7 +335,18 @@ def test_compiled_networks_are_timed_beside_those_that_are_not(tmp_path: Path, m
     run.update(compile_seconds=60, pays_after_seconds=299)
     stored_runs.store(tmp_path / "runs" / "lenet5-32.json", run)
     compiled.main([*options, "--table"])
-    assert "| 8 | 32 | 4.00 | 60 s | 5 min |" in (tmp_path / "compiled.md").read_text("utf-8")
+    text = (tmp_path / "compiled.md").read_text("utf-8")
+    assert "| 8 | 32 | 4.00 | 60 s | 5 min |" in text
+    assert "Made by `python benchmarks/compiled.py --batch-size 4`." in text
+    again: list[str] = []
+    monkeypatch.setattr(stored_runs, "in_own_process", lambda script, arguments, name, environment: again.append(name))
+    compiled.main(["lenet5", *options])
+    assert not again
+    with pytest.raises(SystemExit, match="batch_size=8"):
+        compiled.main(["lenet5", *options, "--batch-size", "8"])
+    assert again == ["lenet5"]
+    with pytest.raises(SystemExit, match="rounds=2"):
+        compiled.main([*options, "--rounds", "2", "--table"])
 
 
 @pytest.mark.slow
@@ -321,7 +365,7 @@ def test_networks_of_other_libraries_are_timed_in_the_same_turns(
     options += ["--image-size", "65"]
     (run,) = precision.main([*options, "--out", str(tmp_path / "runs"), "--results", str(tmp_path)])
     assert run["of_peer"] == run["of_plain_peer"] == 2
-    text = precision.page([run])
+    text = precision.page([run], "python benchmarks/precision.py")
     assert f"| {run['chosen']} | 1.00 | 2.00 | 2.00 |" in text
     assert "at equal settings the median of the ratios is 2.00 (least 2.00)" in text
     inception = torchvision_models.inception_v3(weights=None, init_weights=False)
@@ -338,6 +382,7 @@ def test_times_to_94_percent_are_compared() -> None:
     def run(training: str, seconds: float, accuracy: float) -> dict[str, object]:
         accuracies = dict.fromkeys(("accuracy", "accuracy_originals", "accuracy_tta_originals"), accuracy - 0.01)
         facts = {"machine": "m", "versions": "v", "date": "2026-01-01", "precision": "bf16", "originals": 9980}
+        facts |= {"changes": [], "images": None}
         return {"training": training, "seconds": seconds, "share": 0.5, "accuracy_tta": accuracy, **accuracies, **facts}
 
     runs = [run("speed-cifar10", seconds, accuracy) for seconds, accuracy in [(100, 0.941), (110, 0.943), (120, 0.942)]]
@@ -350,6 +395,47 @@ def test_times_to_94_percent_are_compared() -> None:
     text = speed_cifar.page([ours, port], runs)
     assert "| airbench94 | 220 ± 28 | 0.50 | 93.00 ± 0.00 | 94.00 ± 0.00 |  | 50 | 2 |" in text
     assert "Without the 20 test images that are JPEGs" in text
+    assert "The recipe `speed-cifar10` beside ports" in text
+
+
+def test_changes_to_the_recipe_of_cifar_are_trained_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: list[str] = []
+    answers = {"seconds": 10.0, "plain": [True, False], "tta": [True, True], "operations": 1e9, "precision": "fp32"}
+
+    def in_this_process(script: str, arguments: list[str], name: str, seed: str) -> None:
+        made.append(name)
+        speed_cifar.main([*arguments, "--run", name, seed])
+
+    monkeypatch.setattr(stored_runs, "in_own_process", in_this_process)
+    monkeypatch.setattr(speed_cifar, "load_data", lambda name, data_dir: make_bars())
+    monkeypatch.setattr(speed_cifar, "matrix_product_speed", lambda device, dtype, seconds: 1e9)
+    for training in ("train_recipe", "train_port"):
+        monkeypatch.setattr(speed_cifar, training, lambda *arguments: dict(answers))
+    options = ["--rounds", "1", "--only", "speed-cifar10,airbench94", "--device", "cpu"]
+    options += ["--out", str(tmp_path / "runs"), "--results", str(tmp_path)]
+    page = tmp_path / "speed_cifar.md"
+    both = ["speed-cifar10", "airbench94"]
+    for changes, trained, words in [
+        ([], both, "The recipe `speed-cifar10` beside ports"),
+        ([], [], "The recipe `speed-cifar10` beside ports"),
+        (["--set", "epochs=4"], both[:1], "The recipe `speed-cifar10`, changed by `epochs=4`, beside ports"),
+        (["--images", "2000"], both, "Every training has only 2,000 training images and at most as many test images."),
+        (["--images", "2000", "--set", "epochs=4", "--set", "lr=1"], both[:1], "changed by `epochs=4 lr=1`,"),
+    ]:
+        assert len(speed_cifar.main([*options, *changes])) == 2
+        assert made == trained
+        assert words in page.read_text("utf-8")
+        made.clear()
+    with pytest.raises(SystemExit, match="no run of this machine with images=None"):
+        speed_cifar.main([*options, "--table"])
+    (row,) = speed_cifar.main([*options, "--images", "2000", "--table"])  # the recipe has changes
+    assert row["training"] == "airbench94"
+    (tmp_path / "runs" / "airbench94-0.json").unlink()
+    with pytest.raises(SystemExit):
+        speed_cifar.main([*options, "--images", "2000", "--table"])
+    assert "has no run with these changes" in capsys.readouterr().err
 
 
 def test_budgets_in_seconds_are_written_down() -> None:
