@@ -30,10 +30,10 @@ from benchmarks import (
 )
 from benchmarks import gans as gans_benchmark
 from benchmarks import zoo as zoo_benchmark
-from cnnlab.data import ArraySplit, load_data
+from cnnlab.data import ArraySplit, ImageData, load_data
 from cnnlab.generate.gans import GanFolder, GanRecorder, fit_gan
 from cnnlab.runs import Run, open_classifier
-from cnnlab.training import Finished, Recipe, fit, load_recipe, prepare
+from cnnlab.training import Finished, Recipe, Session, fit, load_recipe, prepare
 from cnnlab.zoo import create_model
 from tests.generate.gans.helpers_gans import tiny_gan
 from tests.helpers import make_bars
@@ -264,6 +264,33 @@ def test_networks_train_for_the_same_time_and_are_tabulated(tmp_path: Path, monk
     assert {name for name in before if after[name] != before[name]} == {"mlp-mnist-0.json"}
     zoo_benchmark.main([*options, "--minutes", "0.02"])
     assert all((tmp_path / "runs" / name).stat().st_mtime_ns > after[name] for name in after)
+
+
+def test_a_network_of_the_zoo_has_all_of_its_time_for_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluated: list[int] = []
+
+    def watched(recipe: Recipe, data: ImageData) -> Session:
+        session = prepare(recipe, data)
+        session.model.register_forward_pre_hook(
+            lambda model, inputs: None if model.training else evaluated.append(len(inputs[0]))
+        )
+        return session
+
+    monkeypatch.setattr(zoo_benchmark, "prepare", watched)
+    bars = replace(make_bars(n_train=320, size=28), name="mnist")
+    run = zoo_benchmark.train("lenet5", bars, 0.01, 0, "cpu")
+    assert run["steps"] > 1
+    assert sum(evaluated) == run["test_images"]
+
+
+def test_the_zoo_names_every_precision_that_occurred() -> None:
+    run = {"model": "mlp", "data": "mnist", "year": 1986, "parameters": 10, "image_size": 32, "minutes": 1.0}
+    run |= {"test_images": 2000, "accuracy": 0.5, "epochs": 2.0, "steps": 99, "images_per_second": 100.0}
+    run |= {"machine": "m", "versions": "v", "date": "2026-01-01"}
+    runs = [run | {"seed": seed, "precision": precision} for seed, precision in enumerate(("fp32", "bf16", "fp32"))]
+    text = zoo_benchmark.page(zoo_benchmark.rows_of(runs), runs)
+    assert "| `mlp` | 1986 | 10 | 32 | bf16, fp32 | 100 | 2.00 | 99 | 50.0 ± 0.0 | 3 |" in text
+    assert "| bf16 | 100 |" in zoo_benchmark.page(zoo_benchmark.rows_of(runs[1:2]), runs[1:2])
 
 
 def test_runs_with_other_settings_count_as_missing(tmp_path: Path) -> None:
