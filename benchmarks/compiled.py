@@ -14,8 +14,9 @@ end before the update of the weights, which is not compiled.
 Where compiling makes the steps faster, a training has to last for some time before it has earned what compiling took;
 the time in the table is that of the training without it.
 
-Finished networks are kept in ``--out``, and the same command goes on where it was cut off. ``results/compiled.md`` and
-``results/compiled.json`` are written from them.
+Finished networks are kept in ``--out``, and the same command goes on where it was cut off; those that were measured on
+other batches or in other turns are measured again and replaced. ``results/compiled.md`` and ``results/compiled.json``
+are written from them.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ def measure(name: str, device: torch.device, image_size: int, batch_size: int, r
         "model": name,
         "image_size": shape[1],
         "batch_size": batch_size,
+        "rounds": rounds,
         "precision": chosen.label,
         "as_it_is": batch_size / plain,
         "compiled": batch_size / fast,
@@ -83,15 +85,15 @@ def pays_after(seconds: float, speedup: float) -> float | None:
     return seconds / (1 - 1 / speedup) if speedup > 1 else None
 
 
-def page(rows: Sequence[Run]) -> str:
-    """The results in Markdown."""
+def page(rows: Sequence[Run], command: str) -> str:
+    """The results in Markdown, with the command that made them."""
     lines = [
         "# Networks compiled by torch.compile",
         "",
         f"Training steps (images/s) on batches of {rows[0]['batch_size']} images, in the precision and memory layout "
         "that a training chooses, of the network in eager mode and compiled (`compile=true`), one measurement each: "
         "ratios within 3 % of 1 are noise. Compiling: how much longer the first step takes. Break-even: a training "
-        "that takes longer than this in eager mode takes less time compiled. Made by `python benchmarks/compiled.py`.",
+        f"that takes longer than this in eager mode takes less time compiled. Made by `{command}`.",
         "",
         "| network | pixels | precision | eager | compiled | ratio | compiling | break-even |",
         "|---|---:|---|---:|---:|---:|---:|---:|",
@@ -118,14 +120,17 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
         run = measure(options.run, device, options.image_size, options.batch_size, options.rounds)
         stored_runs.store(options.out / f"{options.run}-{run['image_size']}.json", run)
         return [run]
+    settings = {"batch_size": options.batch_size, "rounds": options.rounds}
     for name in [] if options.table else stored_runs.networks(parser, options.models or NETWORKS, "macs"):
-        if not stored_runs.stored(options.out / f"{name}-{side_for(name, options.image_size)}.json", device):
+        file = options.out / f"{name}-{side_for(name, options.image_size)}.json"
+        if not stored_runs.stored(file, device, **settings):
             print(f"{name} ...", flush=True)
             with tempfile.TemporaryDirectory() as empty:  # what an earlier process has compiled would be found again
                 environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": empty}
                 stored_runs.in_own_process(__file__, arguments, name, environment=environment)
-    rows = stored_runs.all_stored(options.out, device)
-    stored_runs.write_results(options.results, "compiled", page(rows), rows, [])
+    rows = stored_runs.all_stored(options.out, device, **settings)
+    command = stored_runs.command(__file__, parser, options, settings)
+    stored_runs.write_results(options.results, "compiled", page(rows, command), rows, [])
     return rows
 
 

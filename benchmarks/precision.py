@@ -16,7 +16,8 @@ are installed (``benchmarks/peers.py``), in a plain loop: in the chosen setting,
 plain loop does by default. For smaller images the zoo builds networks that shrink them less and are slower, so those
 are compared with none. All steps end before the update of the weights, which is the same for all.
 
-Finished networks are kept in ``--out``, and the same command goes on where it was cut off. ``results/precision.md``, or
+Finished networks are kept in ``--out``, and the same command goes on where it was cut off; those that were measured at
+another size, on other batches or in other turns are measured again and replaced. ``results/precision.md``, or
 ``results/precision_96.md`` for 96 pixels, and the JSON file beside it are written from them.
 """
 
@@ -94,7 +95,9 @@ def measure(name: str, device: torch.device, image_size: int, batch_size: int, r
     return {
         "model": name,
         "image_size": shape[1],
+        "asked_size": image_size,
         "batch_size": batch_size,
+        "rounds": rounds,
         "rates": rates,
         "chosen": chosen.label,
         "tried": dict(chosen.measured),
@@ -139,10 +142,10 @@ def plain_step(
     return step
 
 
-def page(rows: Sequence[Run]) -> str:
-    """The results in Markdown."""
+def page(rows: Sequence[Run], command: str) -> str:
+    """The results in Markdown, with the command that made them."""
     labels = sorted({label for row in rows for label in row["rates"]})
-    side = min(row["image_size"] for row in rows)
+    side = rows[0]["asked_size"]
     good = sum(row["share"] >= GOAL for row in rows)
     compared = [row for row in rows if row["of_peer"]]
     columns, theirs = [*labels, "chosen", "share"], ""
@@ -160,8 +163,7 @@ def page(rows: Sequence[Run]) -> str:
         "that a network takes, in every setting in turns, and what a training chose by itself. Share: the chosen rate "
         "as a share of the highest one. bf16 without channels_last is timed here, but is no candidate of the automatic "
         "choice. One measurement; a rate is that of the fastest step. "
-        f"{theirs}Made by `python benchmarks/precision.py"
-        f"{f' --image-size {side}' if side != USUAL_SIDE else ''}`.",
+        f"{theirs}Made by `{command}`.",
         "",
         f"| network | {' | '.join(columns)} |",
         f"|---|{'|'.join('---' if column == 'chosen' else '---:' for column in columns)}|",
@@ -217,16 +219,16 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
         run = measure(options.run, device, options.image_size, options.batch_size, options.rounds)
         stored_runs.store(options.out / f"{options.run}.json", run)
         return [run]
+    settings = {"asked_size": options.image_size, "batch_size": options.batch_size, "rounds": options.rounds}
     names = stored_runs.networks(parser, options.models, "macs")
     for name in [] if options.table else names:
-        known = stored_runs.stored(options.out / f"{name}.json", device)
-        if not known or known["image_size"] != side_for(name, options.image_size):
+        if not stored_runs.stored(options.out / f"{name}.json", device, **settings):
             print(f"{name} ...", flush=True)
             stored_runs.in_own_process(__file__, arguments, name)
-    rows = stored_runs.all_stored(options.out, device)
-    rows = [row for row in rows if row["image_size"] == side_for(row["model"], options.image_size)]
+    rows = stored_runs.all_stored(options.out, device, **settings)
+    command = stored_runs.command(__file__, parser, options, ("image_size", "batch_size", "rounds"))
     name = "precision" if options.image_size == USUAL_SIDE else f"precision_{options.image_size}"
-    stored_runs.write_results(options.results, name, page(rows), rows, [])
+    stored_runs.write_results(options.results, name, page(rows, command), rows, [])
     return rows
 
 

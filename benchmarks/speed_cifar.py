@@ -6,8 +6,8 @@
     python benchmarks/speed_cifar.py --table                        # only writes the results, from the finished runs
 
 The trainings take turns, each in a process of its own: in round k all with seed k. Finished runs are kept in ``--out``;
-the same command goes on where it was cut off. Only trainings on one machine can be compared: a run of another machine
-is trained again and replaced.
+the same command goes on where it was cut off. Only trainings on one machine can be compared: a run of another machine,
+with other changes to the recipe (``--set``) or on another number of images is trained again and replaced.
 
 The time goes from the pixels in memory to the test accuracies: whatever is computed from the images, the trial of
 number formats, all steps, and the answers to the test images with test-time augmentation. Reading the data, starting
@@ -111,6 +111,11 @@ def train_port(name: str, data: ImageData, seed: int, device: torch.device) -> R
     }
 
 
+def settings_of(name: str, options: argparse.Namespace) -> Run:
+    """Return what a run of a training notes of the options: changes are those of the recipe, the ports have none."""
+    return {"changes": options.set if name == RECIPE else [], "images": options.images}
+
+
 def one_run(name: str, seed: int, options: argparse.Namespace) -> Run:
     """Train once in this process, and add what belongs to the run."""
     keep_freed_memory()  # as in the command line
@@ -131,6 +136,7 @@ def one_run(name: str, seed: int, options: argparse.Namespace) -> Run:
     return run | {
         "training": name,
         "seed": seed,
+        **settings_of(name, options),
         "accuracy": float(plain.mean()),
         "accuracy_tta": float(augmented.mean()),
         "accuracy_originals": float(plain[kept].mean()),
@@ -185,6 +191,10 @@ def page(rows: Sequence[Run], runs: Sequence[Run]) -> str:
             f"| {percent(row, 'accuracy')} | {percent(row, 'accuracy_tta')} | {p} "
             f"| {100 * row['share']:.0f} | {row['n']} |"
         )
+    changes = next((run["changes"] for run in runs if run["training"] == RECIPE), [])
+    changed = f", changed by `{' '.join(changes)}`," if changes else ""
+    images = runs[0]["images"]
+    few = f"Every training has only {images:,} training images and at most as many test images. " if images else ""
     left_out = 10_000 - runs[0]["originals"]
     originals = (
         f"Without the {left_out} test images that are JPEGs in this copy, with test-time augmentation: "
@@ -197,10 +207,10 @@ def page(rows: Sequence[Run], runs: Sequence[Run]) -> str:
         [
             "# To 94 % of CIFAR-10",
             "",
-            "The recipe `speed-cifar10` beside ports of the fastest public trainings, each alone on one machine. Our "
-            "time / its time: the seconds of the recipe divided by those of the port with the same seed, which was "
-            "trained in the same round; above 1 the recipe is slower. The ports are as long as published; the number "
-            "of epochs of the recipe was chosen after a look at the test images in two single trainings "
+            f"The recipe `{RECIPE}`{changed} beside ports of the fastest public trainings, each alone on one machine. "
+            f"{few}Our time / its time: the seconds of the recipe divided by those of the port with the same seed, "
+            "which was trained in the same round; above 1 the recipe is slower. The ports are as long as published; "
+            "the number of epochs of the recipe was chosen after a look at the test images in two single trainings "
             "(`results/LOG.md`), and before these. p: one-sided t test of the null hypothesis that the mean accuracy "
             "with test-time augmentation is at most 94 %. GEMM: floating-point operations per second of the training "
             "as a share of those of a large matrix product in the same number format. Mean ± standard deviation over n "
@@ -241,11 +251,14 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
         parser.error(f"There is no training {', '.join(unknown)}; there are {', '.join(TRAININGS)}.")
     for seed in range(0 if options.table else options.rounds):
         for name in names:
-            if stored_runs.stored(options.out / f"{name}-{seed}.json", device):
+            if stored_runs.stored(options.out / f"{name}-{seed}.json", device, **settings_of(name, options)):
                 continue
             print(f"{name}, seed {seed} ...", flush=True)
             stored_runs.in_own_process(__file__, arguments, name, str(seed))
-    runs = stored_runs.all_stored(options.out, device)
+    runs = stored_runs.all_stored(options.out, device, images=options.images)
+    runs = [run for run in runs if stored_runs.fits(run, device, **settings_of(run["training"], options))]
+    if not runs:
+        parser.error(f"{options.out} has no run with these changes. Leave out --table to make them.")
     rows = summarise_runs(runs)
     stored_runs.write_results(options.results, "speed_cifar", page(rows, runs), rows, runs)
     return rows

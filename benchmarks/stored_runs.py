@@ -1,7 +1,8 @@
 """Runs of a long benchmark that are kept one by one, so that the same command goes on where it was cut off.
 
-Each run is a JSON object in a file of its own, with the machine that made it. Only runs of one machine are compared: a
-run of another machine counts as missing, is made again and replaced.
+Each run is a JSON object in a file of its own, with the machine that made it and the settings that change its numbers.
+Only runs of one machine and of the same settings are compared: any other counts as missing, is made again and replaced.
+To keep both, give the other settings a folder of their own.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import shlex
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -68,12 +70,34 @@ def origin(device: torch.device) -> Run:
     }
 
 
-def stored(file: Path, device: torch.device) -> Run | None:
-    """Return the run in ``file``; None where there is none of this machine."""
+def command(script: str, parser: argparse.ArgumentParser, options: argparse.Namespace, names: Iterable[str]) -> str:
+    """Return the command line of a benchmark, with what differs from the defaults, for the page that it writes.
+
+    Args:
+        script: file of the benchmark.
+        parser: its options.
+        options: their values.
+        names: those of them that change what is measured; not, for example, where files lie.
+    """
+    words = ["python", f"benchmarks/{Path(script).name}"]
+    for name in names:
+        value = getattr(options, name)
+        if value != parser.get_default(name):
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return shlex.join(words)
+
+
+def fits(run: Run, device: torch.device, **settings: object) -> bool:
+    """Return whether a run is of this machine and has noted these values; what it has not noted counts as None."""
+    return run["machine"] == machine(device) and all(run.get(key) == value for key, value in settings.items())
+
+
+def stored(file: Path, device: torch.device, **settings: object) -> Run | None:
+    """Return the run in ``file``; None where there is none of this machine that has noted these settings."""
     if not file.is_file():
         return None
     run: Run = json.loads(file.read_text(encoding="utf-8"))
-    return run if run["machine"] == machine(device) else None
+    return run if fits(run, device, **settings) else None
 
 
 def store(file: Path, run: Run) -> None:
@@ -83,15 +107,19 @@ def store(file: Path, run: Run) -> None:
         temporary.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
 
 
-def all_stored(folder: Path, device: torch.device) -> list[Run]:
-    """Return the runs of this machine in a folder, by the names of their files.
+def all_stored(folder: Path, device: torch.device, **settings: object) -> list[Run]:
+    """Return the runs of this machine with these settings in a folder, by the names of their files.
 
     Raises:
         SystemExit: there is none.
     """
-    runs = [run for file in sorted(folder.glob("*.json")) if (run := stored(file, device))]
+    runs = [run for file in sorted(folder.glob("*.json")) if (run := stored(file, device, **settings))]
     if not runs:
-        raise SystemExit(f"{folder} has no run of this machine.")
+        wanted = ", ".join(f"{key}={value}" for key, value in settings.items())
+        raise SystemExit(
+            f"{folder} has no run of this machine{f' with {wanted}' if wanted else ''}. The benchmark makes it without "
+            "--table."
+        )
     return runs
 
 

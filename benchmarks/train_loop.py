@@ -37,6 +37,7 @@ import json
 import logging
 import platform
 import statistics
+import sys
 import tempfile
 import time
 import warnings
@@ -53,16 +54,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
-import cnnlab
-from cnnlab.data import ArraySplit, ImageData, load_data
-from cnnlab.data.batch_augment import BatchAugment
-from cnnlab.errors import DataNotFoundError
-from cnnlab.hardware import processor_name
-from cnnlab.runs import Recorder
-from cnnlab.training import Finished, Recipe, Session, Started, StepDone, fit, prepare
-from cnnlab.training.optim import learning_rate, make_optimizer, set_learning_rate
-from cnnlab.training.precision import to_memory_format
-from cnnlab.zoo import create_model, models
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+import cnnlab  # noqa: E402
+from benchmarks import stored_runs  # noqa: E402
+from cnnlab.data import ArraySplit, ImageData, load_data  # noqa: E402
+from cnnlab.data.batch_augment import BatchAugment  # noqa: E402
+from cnnlab.errors import DataNotFoundError  # noqa: E402
+from cnnlab.hardware import processor_name  # noqa: E402
+from cnnlab.runs import Recorder  # noqa: E402
+from cnnlab.training import Finished, Recipe, Session, Started, StepDone, fit, prepare  # noqa: E402
+from cnnlab.training.optim import learning_rate, make_optimizer, set_learning_rate  # noqa: E402
+from cnnlab.training.precision import to_memory_format  # noqa: E402
+from cnnlab.zoo import create_model, models  # noqa: E402
 
 PLAIN, BAREST, BAREST_AUGMENTED, FIT = "plain PyTorch", "barest", "barest + augmentation", "cnnlab.fit"
 
@@ -605,7 +610,7 @@ def as_markdown(result: dict[str, Any]) -> str:
     machine = f"{result['processor']}, {result['threads']} threads" + (f", {result['gpu']}" if result["gpu"] else "")
     parts = [
         "# Throughput of training loops",
-        f"Made by `python benchmarks/train_loop.py` on {result['date']}: {machine}; {versions}. "
+        f"Made by `{result['command']}` on {result['date']}: {machine}; {versions}. "
         "The script says what the loops are and how they are measured.",
         *(throughput_table(case) for case in result["cases"]),
     ]
@@ -614,7 +619,7 @@ def as_markdown(result: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Compare the throughput of training loops around the same network.")
     parser.add_argument("--models", default="resnet18,lenet5", help="networks, separated by commas")
     parser.add_argument("--rounds", type=int, default=7, help="turns of every loop, after one warm-up round")
@@ -629,6 +634,11 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--accuracy-epochs", type=int, default=3, help="epochs of --accuracy")
     parser.add_argument("--seeds", type=int, default=2, help="trainings of --accuracy")
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder for train_loop.json and .md")
+    return parser
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = make_parser()
     arguments = parser.parse_args(argv)
     for name in ("rounds", "steps", "seeds", "accuracy_epochs", "accuracy_images"):
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
@@ -643,7 +653,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     arguments = parse_arguments(argv)
     workers = [int(n) for n in arguments.workers.split(",")]
     device = torch.device(arguments.device)
-    result: dict[str, Any] = {**environment(), "cases": [], "accuracy": []}
+    places = ("data_dir", "out")  # they change no number
+    measured = [name for name in vars(arguments) if name not in places]
+    command = stored_runs.command(__file__, make_parser(), arguments, measured)
+    result: dict[str, Any] = {"command": command, **environment(), "cases": [], "accuracy": []}
     for name in arguments.models.split(","):
         case = make_case(name.strip(), arguments, device)
         steps = arguments.steps or (200 if case.data.train.channels == 1 else 10)

@@ -47,13 +47,6 @@ SIDE, TEST_IMAGES = 32, 2000
 NEAR_CHANCE, FEW_STEPS = 0.13, 50
 
 
-class StepsOnly(Clock):
-    """The time of the steps: it leaves none for the evaluations."""
-
-    def evaluation_seconds(self, images: int) -> float:
-        return 0.0
-
-
 def recipe_for(name: str, data: str, minutes: float, seed: int, device: str) -> Recipe:
     """The same settings for all networks, but a lower learning rate for those without normalisation."""
     facts = models.get(name).facts
@@ -88,7 +81,7 @@ def train(name: str, data: ImageData, minutes: float, seed: int, device: str) ->
     for module in session.model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = max(module.momentum or 0.0, 0.1)
-    session.clock = StepsOnly(60 * minutes)
+    session.clock = Clock(60 * minutes, counts_evaluations=False)
     images = steps = 0
     for event in fit(session.recipe, session=session):
         if isinstance(event, StepDone):
@@ -118,8 +111,9 @@ def rows_of(runs: Sequence[Run]) -> list[Run]:
     for data, _, name in sorted({(run["data"], run["year"], run["model"]) for run in runs}):
         mine = [run for run in runs if (run["data"], run["model"]) == (data, name)]
         row = stored_runs.mean_and_std(mine, ("accuracy", "epochs", "steps", "images_per_second"))
-        same = ("model", "data", "year", "parameters", "image_size", "minutes", "test_images", "precision")
-        rows.append({key: mine[0][key] for key in same} | row)
+        same = ("model", "data", "year", "parameters", "image_size", "minutes", "test_images")
+        precision = ", ".join(sorted({run["precision"] for run in mine}))
+        rows.append({key: mine[0][key] for key in same} | {"precision": precision} | row)
     return rows
 
 
@@ -136,20 +130,21 @@ def page(rows: Sequence[Run], runs: Sequence[Run]) -> str:
         "use 0.01, with which the statistics would still be near their initial values after so few steps. Accuracy on "
         f"{rows[0]['test_images']:,} test images, spread evenly over the test split, mean ± standard deviation over n "
         f"seeds. Chance is 10 %; these images alone make an accuracy of 50 % uncertain by ± {uncertain:.1f} points "
-        "(95 %). Parameters are for ten classes; images/s: training steps with the data path. It shows how well and "
-        "how fast each of them learns in a short time on this machine, not what they reach when trained fully. Made by "
-        "`python benchmarks/zoo.py`.",
+        "(95 %). Parameters are for ten classes; precision: number format and memory layout, which each training "
+        "chooses by a trial, of n > 1 all that occurred; images/s: training steps with the data path. It shows how "
+        "well and how fast each of them learns in a short time on this machine, not what they reach when trained "
+        "fully. Made by `python benchmarks/zoo.py`.",
     ]
     for data in dict.fromkeys(row["data"] for row in rows):
         lines += [
             "",
             f"## {data}",
             "",
-            "| network | year | parameters | pixels | images/s | epochs | steps | test accuracy (%) | n |",
-            "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+            "| network | year | parameters | pixels | precision | images/s | epochs | steps | test accuracy (%) | n |",
+            "|---|---:|---:|---:|---|---:|---:|---:|---:|---:|",
         ]
         lines += [
-            f"| `{row['model']}` | {row['year']} | {row['parameters']:,} | {row['image_size']} "
+            f"| `{row['model']}` | {row['year']} | {row['parameters']:,} | {row['image_size']} | {row['precision']} "
             f"| {row['images_per_second']:,.0f} | {row['epochs']:.2f} | {row['steps']:,.0f} "
             f"| {stored_runs.with_spread(row, 'accuracy', 1, 100)} | {row['n']} |"
             for row in rows
@@ -171,11 +166,8 @@ def runs_before(results: Path, device: torch.device, minutes: float) -> dict[tup
     written = results / "zoo.json"
     runs = json.loads(written.read_text(encoding="utf-8")) if written.is_file() else {}
     runs = runs["runs"] if isinstance(runs, dict) and "runs" in runs else []
-    here = stored_runs.machine(device)
     return {
-        (run["model"], run["data"], run["seed"]): run
-        for run in runs
-        if run["machine"] == here and run["minutes"] == minutes
+        (run["model"], run["data"], run["seed"]): run for run in runs if stored_runs.fits(run, device, minutes=minutes)
     }
 
 
@@ -199,8 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
         for name in names:
             for data in [options.data] if options.data else DATA:
                 file = options.out / f"{name}-{data}-{seed}.json"
-                known = stored_runs.stored(file, device)
-                if known and known["minutes"] == options.minutes:
+                if stored_runs.stored(file, device, minutes=options.minutes):
                     continue
                 try:
                     if data not in loaded:
@@ -212,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
                     continue
                 stored_runs.store(file, run)
                 print(f"{name}, {data}, seed {seed}: {run['accuracy']:.1%}, {run['epochs']:.2f} epochs", flush=True)
-    mine = [run for run in stored_runs.all_stored(options.out, device) if run["minutes"] == options.minutes]
+    mine = stored_runs.all_stored(options.out, device, minutes=options.minutes)
     kept = runs_before(options.results, device, options.minutes)
     kept |= {(run["model"], run["data"], run["seed"]): run for run in mine}
     runs = [kept[key] for key in sorted(kept)]

@@ -32,10 +32,10 @@ from benchmarks import (
 )
 from benchmarks import gans as gans_benchmark
 from benchmarks import zoo as zoo_benchmark
-from cnnlab.data import ArraySplit, load_data
+from cnnlab.data import ArraySplit, ImageData, load_data
 from cnnlab.generate.gans import GanFolder, GanRecorder, fit_gan
 from cnnlab.runs import Run, open_classifier
-from cnnlab.training import Finished, Recipe, fit, load_recipe, prepare
+from cnnlab.training import Finished, Recipe, Session, fit, load_recipe, prepare
 from cnnlab.training.evaluation import SixViews
 from cnnlab.zoo import create_model
 from tests.generate.gans.helpers_gans import tiny_gan
@@ -64,6 +64,16 @@ def test_train_loop_measures_every_loop(tmp_path: Path, capsys: pytest.CaptureFi
     page = (tmp_path / "train_loop.md").read_text(encoding="utf-8")
     assert train_loop.throughput_table(result["cases"][0]) in page
     assert "cnnlab.fit" in capsys.readouterr().out
+
+
+def test_the_page_names_the_options_that_made_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_loop, "measure", lambda *arguments: {})
+    monkeypatch.setattr(train_loop, "throughput_table", lambda case: "a table")
+    options = ["--models", "lenet5", "--random", "--out", str(tmp_path)]
+    for more, words in ((["--rounds", "5", "--steps", "8"], " --rounds 5 --steps 8"), (["--rounds", "7"], "")):
+        train_loop.main([*options, *more])
+        text = (tmp_path / "train_loop.md").read_text(encoding="utf-8")
+        assert f"Made by `python benchmarks/train_loop.py --models lenet5{words} --random` on " in text
 
 
 def test_ratios_are_taken_within_rounds() -> None:
@@ -259,6 +269,44 @@ def test_networks_train_for_the_same_time_and_are_tabulated(tmp_path: Path, monk
     assert all((tmp_path / "runs" / name).stat().st_mtime_ns > after[name] for name in after)
 
 
+def test_a_network_of_the_zoo_has_all_of_its_time_for_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluated: list[int] = []
+
+    def watched(recipe: Recipe, data: ImageData) -> Session:
+        session = prepare(recipe, data)
+        session.model.register_forward_pre_hook(
+            lambda model, inputs: None if model.training else evaluated.append(len(inputs[0]))
+        )
+        return session
+
+    monkeypatch.setattr(zoo_benchmark, "prepare", watched)
+    bars = replace(make_bars(n_train=320, size=28), name="mnist")
+    run = zoo_benchmark.train("lenet5", bars, 0.01, 0, "cpu")
+    assert run["steps"] > 1
+    assert sum(evaluated) == run["test_images"]
+
+
+def test_the_zoo_names_every_precision_that_occurred() -> None:
+    run = {"model": "mlp", "data": "mnist", "year": 1986, "parameters": 10, "image_size": 32, "minutes": 1.0}
+    run |= {"test_images": 2000, "accuracy": 0.5, "epochs": 2.0, "steps": 99, "images_per_second": 100.0}
+    run |= {"machine": "m", "versions": "v", "date": "2026-01-01"}
+    runs = [run | {"seed": seed, "precision": precision} for seed, precision in enumerate(("fp32", "bf16", "fp32"))]
+    text = zoo_benchmark.page(zoo_benchmark.rows_of(runs), runs)
+    assert "| `mlp` | 1986 | 10 | 32 | bf16, fp32 | 100 | 2.00 | 99 | 50.0 ± 0.0 | 3 |" in text
+    assert "| bf16 | 100 |" in zoo_benchmark.page(zoo_benchmark.rows_of(runs[1:2]), runs[1:2])
+
+
+def test_runs_with_other_settings_count_as_missing(tmp_path: Path) -> None:
+    cpu, file = torch.device("cpu"), tmp_path / "a.json"
+    run = {"batch_size": 32, "changes": ["epochs=4"], **stored_runs.origin(cpu)}
+    stored_runs.store(file, run)
+    assert stored_runs.stored(file, cpu, batch_size=32, changes=["epochs=4"]) == run
+    for other in ({"batch_size": 64}, {"batch_size": 32, "changes": []}, {"rounds": 3}):
+        assert stored_runs.stored(file, cpu, **other) is None
+    with pytest.raises(SystemExit, match="batch_size=64, rounds=3"):
+        stored_runs.all_stored(tmp_path, cpu, batch_size=64, rounds=3)
+
+
 def test_runs_of_another_machine_are_made_again(tmp_path: Path) -> None:
     cpu = torch.device("cpu")
     run = {"accuracy": 0.5, **stored_runs.origin(cpu)}
@@ -275,7 +323,7 @@ def test_runs_of_another_machine_are_made_again(tmp_path: Path) -> None:
     assert stored_runs.with_spread(row, "accuracy", 1, 100) == "50.0"
 
 
-def test_every_setting_is_timed_beside_the_chosen_one(tmp_path: Path) -> None:
+def test_every_setting_is_timed_beside_the_chosen_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = ["--rounds", "1", "--batch-size", "4", "--device", "cpu"]
     options += ["--out", str(tmp_path / "runs"), "--results", str(tmp_path)]
     (tmp_path / "runs").mkdir()
@@ -288,6 +336,18 @@ def test_every_setting_is_timed_beside_the_chosen_one(tmp_path: Path) -> None:
     assert f"| {run['chosen']} | {run['share']:.2f} |\n" in text
     assert "theirs" not in text  # no other library has LeNet-5
     assert f"{int(run['share'] >= 0.95)} of 1 choices reach 95 %" in text
+    assert "Made by `python benchmarks/precision.py --batch-size 4 --rounds 1`." in text
+
+    def run_again(script: str, arguments: list[str], name: str) -> None:
+        stored_runs.store(tmp_path / "runs" / f"{name}.json", run | {"batch_size": 8})
+
+    monkeypatch.setattr(stored_runs, "in_own_process", run_again)
+    assert precision.main(["lenet5", *options]) == [run]
+    assert precision.main(["lenet5", *options, "--batch-size", "8"]) == [run | {"batch_size": 8}]
+    assert "on batches of 8 images" in (tmp_path / "precision.md").read_text("utf-8")
+    for other in (["--rounds", "2"], ["--image-size", "48"]):
+        with pytest.raises(SystemExit, match="no run of this machine"):
+            precision.main([*options, "--batch-size", "8", *other, "--table"])
 
 
 def test_compiled_networks_are_timed_beside_those_that_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,7 +365,18 @@ def test_compiled_networks_are_timed_beside_those_that_are_not(tmp_path: Path, m
     run.update(compile_seconds=60, pays_after_seconds=299)
     stored_runs.store(tmp_path / "runs" / "lenet5-32.json", run)
     compiled.main([*options, "--table"])
-    assert "| 8 | 32 | 4.00 | 60 s | 5 min |" in (tmp_path / "compiled.md").read_text("utf-8")
+    text = (tmp_path / "compiled.md").read_text("utf-8")
+    assert "| 8 | 32 | 4.00 | 60 s | 5 min |" in text
+    assert "Made by `python benchmarks/compiled.py --batch-size 4`." in text
+    again: list[str] = []
+    monkeypatch.setattr(stored_runs, "in_own_process", lambda script, arguments, name, environment: again.append(name))
+    compiled.main(["lenet5", *options])
+    assert not again
+    with pytest.raises(SystemExit, match="batch_size=8"):
+        compiled.main(["lenet5", *options, "--batch-size", "8"])
+    assert again == ["lenet5"]
+    with pytest.raises(SystemExit, match="rounds=2"):
+        compiled.main([*options, "--rounds", "2", "--table"])
 
 
 @pytest.mark.slow
@@ -324,7 +395,7 @@ def test_networks_of_other_libraries_are_timed_in_the_same_turns(
     options += ["--image-size", "65"]
     (run,) = precision.main([*options, "--out", str(tmp_path / "runs"), "--results", str(tmp_path)])
     assert run["of_peer"] == run["of_plain_peer"] == 2
-    text = precision.page([run])
+    text = precision.page([run], "python benchmarks/precision.py")
     assert f"| {run['chosen']} | 1.00 | 2.00 | 2.00 |" in text
     assert "at equal settings the ratios are 2.00 to 2.00 (median 2.00)" in text
     inception = torchvision_models.inception_v3(weights=None, init_weights=False)
@@ -379,6 +450,7 @@ def test_times_to_94_percent_are_compared() -> None:
     def run(training: str, seed: int, seconds: float, accuracy: float) -> dict[str, object]:
         accuracies = dict.fromkeys(("accuracy", "accuracy_originals", "accuracy_tta_originals"), accuracy - 0.01)
         facts = {"machine": "m", "versions": "v", "date": "2026-01-01", "precision": "bf16", "originals": 9980}
+        facts |= {"changes": [], "images": None}
         values = {"training": training, "seed": seed, "seconds": seconds, "share": 0.5, "accuracy_tta": accuracy}
         return {**values, **accuracies, **facts}
 
@@ -395,6 +467,47 @@ def test_times_to_94_percent_are_compared() -> None:
     text = speed_cifar.page([ours, port], runs)
     assert "| airbench94 | 220 ± 48 | 0.50 | 93.00 ± 0.00 | 94.00 ± 0.00 |  | 50 | 3 |" in text
     assert "Without the 20 test images that are JPEGs" in text
+    assert "The recipe `speed-cifar10` beside ports" in text
+
+
+def test_changes_to_the_recipe_of_cifar_are_trained_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made: list[str] = []
+    answers = {"seconds": 10.0, "plain": [True, False], "tta": [True, True], "operations": 1e9, "precision": "fp32"}
+
+    def in_this_process(script: str, arguments: list[str], name: str, seed: str) -> None:
+        made.append(name)
+        speed_cifar.main([*arguments, "--run", name, seed])
+
+    monkeypatch.setattr(stored_runs, "in_own_process", in_this_process)
+    monkeypatch.setattr(speed_cifar, "load_data", lambda name, data_dir: make_bars())
+    monkeypatch.setattr(speed_cifar, "matrix_product_speed", lambda device, dtype, seconds: 1e9)
+    for training in ("train_recipe", "train_port"):
+        monkeypatch.setattr(speed_cifar, training, lambda *arguments: dict(answers))
+    options = ["--rounds", "1", "--only", "speed-cifar10,airbench94", "--device", "cpu"]
+    options += ["--out", str(tmp_path / "runs"), "--results", str(tmp_path)]
+    page = tmp_path / "speed_cifar.md"
+    both = ["speed-cifar10", "airbench94"]
+    for changes, trained, words in [
+        ([], both, "The recipe `speed-cifar10` beside ports"),
+        ([], [], "The recipe `speed-cifar10` beside ports"),
+        (["--set", "epochs=4"], both[:1], "The recipe `speed-cifar10`, changed by `epochs=4`, beside ports"),
+        (["--images", "2000"], both, "Every training has only 2,000 training images and at most as many test images."),
+        (["--images", "2000", "--set", "epochs=4", "--set", "lr=1"], both[:1], "changed by `epochs=4 lr=1`,"),
+    ]:
+        assert len(speed_cifar.main([*options, *changes])) == 2
+        assert made == trained
+        assert words in page.read_text("utf-8")
+        made.clear()
+    with pytest.raises(SystemExit, match="no run of this machine with images=None"):
+        speed_cifar.main([*options, "--table"])
+    (row,) = speed_cifar.main([*options, "--images", "2000", "--table"])  # the recipe has changes
+    assert row["training"] == "airbench94"
+    (tmp_path / "runs" / "airbench94-0.json").unlink()
+    with pytest.raises(SystemExit):
+        speed_cifar.main([*options, "--images", "2000", "--table"])
+    assert "has no run with these changes" in capsys.readouterr().err
 
 
 def test_budgets_in_seconds_are_written_down() -> None:

@@ -7,7 +7,14 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from cnnlab.advisor.scale import Hardware, Workload, estimate, measure_decoding, memory_of_state
+from cnnlab.advisor.scale import (
+    IMAGENET_IMAGE_BYTES,
+    Hardware,
+    Workload,
+    estimate,
+    measure_decoding,
+    memory_of_state,
+)
 from cnnlab.cli import app
 
 WORK = Workload(images=6400, image_bytes=1e5, epochs=10, parameters=1_000_000, batch_size=10)
@@ -54,9 +61,32 @@ def test_the_command_prints_numbers_and_assumptions() -> None:
     arguments = ["scale", "resnet50", "--rate", "100", "--decode-rate", "100", "--devices", "1,64"]
     shown = CliRunner().invoke(app, arguments, env={"COLUMNS": "160"})
     assert shown.exit_code == 0, shown.output
-    assert "25,557,032 parameters; 1,281,167 images of 115 kB, 90 epochs" in shown.output
+    assert "25,557,032 parameters" in shown.output
+    assert "assumed: 1,281,167 images, 115 kB per image, 90 epochs" in shown.output
+    assert "given" not in shown.output.replace("(given)", "")
     assert "25 Gbit/s between machines" in shown.output
     done = CliRunner().invoke(app, [*arguments, "--json"])
     first = json.loads(done.stdout)["estimates"][0]
     assert first["compute"] == pytest.approx(1_281_167 / 100)
     assert CliRunner().invoke(app, ["scale", "--devices", "0"]).exit_code == 2
+
+
+def test_what_was_given_is_not_called_assumed() -> None:
+    arguments = ["scale", "resnet18", "--rate", "100", "--decode-rate", "100", "--network", "10", "--image-kb", "3.5"]
+    arguments += ["--cores", "8"]  # the default, but given
+    shown = CliRunner().invoke(app, arguments)
+    assert shown.exit_code == 0, shown.output
+    lines = dict(line.split(": ", 1) for line in shown.output.splitlines() if ": " in line)
+    assert lines["given"] == "3.5 kB per image, 8 cores per device, 10 Gbit/s between machines"
+    assert "8 devices per machine, 2,000 MB/s" in lines["assumed"]
+    assert "100 Gbit/s between devices" in lines["assumed"]
+    assert not {"cores", "kB", "between machines"} & set(lines["assumed"].replace(",", "").split())
+    answer = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
+    given = {key for key, origin in answer["origin"].items() if origin == "given"}
+    assert given == {"rate", "decode_rate", "network", "image_bytes", "cores"}
+    assert set(answer["origin"]) == {*answer["workload"], *answer["hardware"]} - {"parameters"}
+
+
+def test_the_help_names_the_size_of_an_image_that_is_assumed() -> None:
+    text = CliRunner().invoke(app, ["scale", "--help"], env={"COLUMNS": "160"}).output
+    assert f"kB of an image file; {IMAGENET_IMAGE_BYTES / 1000:.0f} by default" in text

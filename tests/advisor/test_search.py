@@ -230,6 +230,47 @@ def test_reasons_come_from_the_numbers() -> None:
     assert "no better than guessing" not in text["convnet"]
 
 
+def test_trials_that_are_not_equally_long_say_how_long_they_were() -> None:
+    first, near, far = candidate("lenet5", 0.90), candidate("mlp", 0.895), candidate("convnet", 0.70)  # 10 s each
+    chosen = [first, near, far]
+    forecast = Forecast(task_for(images(300, 1, 28)), chosen)
+    assert "behind the first after an equally long trial (p" in "; ".join(reasons(far, chosen, forecast))
+    first.trials = [dataclasses.replace(first.last, seconds=3.0)]
+    lengths = "after 10.0 s of training, the first after 3.0 s (p"
+    assert f"20.0 points behind the first {lengths}" in "; ".join(reasons(far, chosen, forecast))
+    assert f"on these 1,000 images {lengths}" in "; ".join(reasons(near, chosen, forecast))
+
+
+# --- Screening ----------------------------------------------------------------------------------------------------
+
+
+def test_networks_that_would_be_far_too_slow_at_the_speed_of_the_reference_are_not_timed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All compute 10^9 multiplications of forward passes per second of training."""
+    names = ["lenet5", "mnist_cnn", "convnet", "vgg11", "resnet18"]
+    timed: list[str] = []
+
+    def quick_rates(recipe: Recipe, classes: int, channels: int, size: int, device: torch.device) -> Rates:
+        timed.append(recipe.model)
+        rate = 1e9 / screening.count_macs(recipe.model, classes, channels, size)
+        return Rates(rate, 3 * rate)
+
+    monkeypatch.setattr(screening, "list_models", lambda: names)
+    monkeypatch.setattr(screening, "quick_rates", quick_rates)
+    data = images(300, 1, 28)
+    task = task_for(data)
+    macs = {name: screening.count_macs(name, 2, 1, 28) for name in names}
+    work = task.profile.train + task.profile.each_epoch / 3  # of an epoch, in images of training
+    epoch = {name: macs[name] * work / 1e9 for name in names}  # seconds
+    # Half of the epochs that convnet needs fit in: it is too slow, but not by more than the margin.
+    seconds = task.settings.least_epochs * epoch["convnet"] / 2
+    task = Task.of(Request("bars", seconds, "accuracy", 600.0, {"device": "cpu"}), data)
+    assert epoch["vgg11"] / epoch["convnet"] * 2 > screening.MARGIN
+    list(screening.Screening(Forecast(task)).choose())
+    assert sorted(timed) == ["convnet", "lenet5", "mnist_cnn", "resnet18"]  # resnet18 once, as the reference
+
+
 # --- Trials -------------------------------------------------------------------------------------------------------
 
 

@@ -64,6 +64,20 @@ def test_matrix_products_are_counted_as_two_operations_for_each_multiplication(t
     assert 0.01 < speed.value / (operations / (time.process_time() - begun) / 1e9) < 100
 
 
+def test_matrix_products_on_a_gpu_are_those_of_a_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a GPU: what torch is told while the product is timed."""
+    told: list[str] = []
+    monkeypatch.setattr(torch, "rand", lambda *shape, device: torch.zeros(1))
+    monkeypatch.setattr(
+        machine, "time_calls", lambda *_, **__: told.append(torch.get_float32_matmul_precision()) or [1.0]
+    )
+    before = torch.get_float32_matmul_precision()
+    for device in ("cuda", "cpu"):
+        machine.matrix_product_speed(torch.device(device), torch.float32, 0.0)
+        assert torch.get_float32_matmul_precision() == before
+    assert told == ["high", before]
+
+
 def test_machines_are_compared_with_the_first(tmp_path: Path) -> None:
     here = speeds(lenet5=1000.0, bf16=80.0).save(tmp_path / "here.json")
     there = speeds(lenet5=2500.0, photos=7.0).save(tmp_path / "there.json")

@@ -331,6 +331,24 @@ def test_a_run_may_be_extended_whose_clock_gave_it_fewer_epochs_than_it_was_to_k
     assert longer.session.epoch == done + 2
 
 
+def test_nothing_is_measured_for_a_clock_that_does_not_count_evaluations() -> None:
+    recipe = tiny_recipe(minutes=0.02, evaluate_every=1000)
+    session = prepare(recipe, make_bars(n_test=24))
+    session.clock = Clock(1.2, counts_evaluations=False)
+    evaluated: list[int] = []
+    session.model.register_forward_pre_hook(
+        lambda model, inputs: None if model.training else evaluated.append(len(inputs[0]))
+    )
+    steps = 0
+    for event in fit(recipe, session=session):
+        if isinstance(event, StepDone):
+            steps += 1
+            assert not evaluated
+    assert steps > 1
+    assert sum(evaluated) == 24
+    assert session.clock.evaluation_seconds(1000) == 0  # although an evaluation has been timed
+
+
 def test_minutes_must_be_positive() -> None:
     with pytest.raises(RecipeError, match="minutes"):
         tiny_recipe(minutes=0)

@@ -16,6 +16,9 @@ from cnnlab.training.metrics import paired_test
 from cnnlab.training.recipe import Recipe
 from cnnlab.training.shipped import recipe_for
 
+# Trials count as equally long up to this factor, by which the numbers of their images are rounded too.
+ALIKE = 1.25
+
 GOALS = {"speed": "fastest to answer", "small": "smallest"}
 
 
@@ -166,17 +169,20 @@ def reasons(candidate: Candidate, chosen: Sequence[Candidate], forecast: Forecas
 def _beside_first(candidate: Candidate, first: Candidate) -> list[str]:
     """Return what speaks for and against ``candidate`` beside the first choice, on the same images."""
     trial = candidate.last
-    same_round = first.trials[min(len(candidate.trials), len(first.trials)) - 1]  # an equally long trial
+    same_round = first.trials[min(len(candidate.trials), len(first.trials)) - 1]  # or the first one's last before it
     if trial.n != same_round.n:
         return []
     sentences = []
     test = paired_test(trial.correct, same_round.correct)
+    alike = max(trial.seconds, same_round.seconds) <= ALIKE * min(trial.seconds, same_round.seconds)
+    seconds = "" if alike else f" after {trial.seconds:.1f} s of training, the first after {same_round.seconds:.1f} s"
+    p = f"(p = {test.p_value:.2g})"
     if not test.significant:
-        sentences.append(f"not to be told apart from the first on these {trial.n:,} images (p = {test.p_value:.2g})")
+        sentences.append(f"not to be told apart from the first on these {trial.n:,} images{seconds} {p}")
     else:
         side = "behind" if test.difference > 0 else "ahead of"
         gap = 100 * abs(test.difference)
-        sentences.append(f"{gap:.1f} points {side} the first after an equally long trial (p = {test.p_value:.2g})")
+        sentences.append(f"{gap:.1f} points {side} the first{seconds or ' after an equally long trial'} {p}")
     if 2 * candidate.parameters <= first.parameters:
         sentences.append(f"{first.parameters / candidate.parameters:.0f} times fewer parameters than the first")
     faster = candidate.rates.infer / first.rates.infer

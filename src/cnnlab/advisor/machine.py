@@ -2,7 +2,8 @@
 
 What is measured, in this order:
 
-- products of two square matrices in fp32, and in bf16 where the hardware has it: the most that a convolution can reach;
+- products of two square matrices in fp32 (on a GPU with TF32, as in a training), and in bf16 where the hardware has it:
+  about what a convolution can reach;
 - the copy of a large tensor, which reads and writes it: what BatchNorm, ReLU and the optimizer are bound by;
 - the training steps and the inference of a few networks, as :func:`cnnlab.advisor.benchmark.run_job` times them, once
   in the precision and memory layout that cnnlab chooses and once in plain fp32 and NCHW;
@@ -16,6 +17,7 @@ import os
 import platform
 import statistics
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -144,11 +146,29 @@ def measure_machine(
 
 
 def matrix_product_speed(device: torch.device, dtype: torch.dtype, seconds: float) -> float:
-    """Return the floating-point operations per second of a square matrix product (side 2048 on a CPU, else 8192)."""
+    """Return the floating-point operations per second of a square matrix product (side 2048 on a CPU, else 8192).
+
+    On a GPU a product in fp32 uses TF32, as products and convolutions do in a training.
+    """
     side = 2048 if device.type == "cpu" else 8192
     left, right = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
-    taken = statistics.median(time_calls(lambda: left @ right, device, seconds, least=3))
+    with _products_as_in_training(device):
+        taken = statistics.median(time_calls(lambda: left @ right, device, seconds, least=3))
     return 2.0 * side**3 / taken
+
+
+@contextmanager
+def _products_as_in_training(device: torch.device) -> Iterator[None]:
+    """Let matrix products in fp32 use TF32 on a GPU while open: a training does, and torch by default does not."""
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _hardware(device: torch.device, seconds: float, begins: Callable[[str], None]) -> Iterator[Speed]:

@@ -43,6 +43,12 @@ def reading_of(layout: str | None, label_column: str | None, file_column: str | 
     return {key: value for key, value in options.items() if value is not None}
 
 
+def is_named(context: typer.Context, name: str) -> bool:
+    """Return whether an option stands on the command line; otherwise its value is the default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def absolute_weights(weights: str | None) -> str | None:
     """Return weights with a path that is good from any folder; a folder called as known weights does not hide them."""
     if weights in (None, "", "null", "None"):  # as YAML, `weights=null` takes the weights of a recipe away

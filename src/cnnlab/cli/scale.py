@@ -6,12 +6,19 @@ from typing import Annotated, Any
 
 import typer
 
-from cnnlab.cli._options import Json
+from cnnlab.cli._options import Json, is_named
 from cnnlab.cli._output import print_json
 from cnnlab.errors import UsageError
 
+# The options that the estimates are computed from.
+_INPUTS = (
+    "rate", "decode_rate", "images", "image_kb", "epochs", "batch_size",
+    "cores", "per_machine", "disk", "network", "local",
+)  # fmt: skip
+
 
 def scale(
+    context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="[NETWORK]", help="The network.")] = "resnet50",
     devices: Annotated[str, typer.Option(help="Numbers of devices, with commas between them.")] = "1,8,64",
     rate: Annotated[
@@ -27,7 +34,7 @@ def scale(
     local: Annotated[float, typer.Option(min=0.001, help="Gbit/s between two devices of a machine.")] = 100,
     disk: Annotated[float, typer.Option(min=0.1, help="MB/s that a machine reads.")] = 2000,
     images: Annotated[int | None, typer.Option(min=1, help="Training images; those of ImageNet by default.")] = None,
-    image_kb: Annotated[float | None, typer.Option(min=0.001, help="Size of an image file in kB.")] = None,
+    image_kb: Annotated[float | None, typer.Option(min=0.001, help="kB of an image file; 115 by default.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; 90 by default.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per step and device.")] = 32,
     device: Annotated[str, typer.Option(help="The device that is measured.")] = "auto",
@@ -35,7 +42,7 @@ def scale(
 ) -> None:
     """Compute how long ImageNet, or another training, takes on 1, 8 and 64 devices, from what one device does.
 
-    What is not given is measured here or assumed; the assumptions are printed. Nothing is trained or downloaded.
+    What is not given is measured here or assumed; which number is which is printed. Nothing is trained or downloaded.
 
     Examples: `cnnlab scale` · `cnnlab scale resnet18 --rate 1500 --decode-rate 150 --network 10` ·
     `cnnlab scale --devices 1,2,4 --images 50000 --image-kb 3 --epochs 30`
@@ -47,7 +54,8 @@ def scale(
 
     numbers = _numbers(devices)
     facts = models.get(name).facts
-    origin = {"rate": "given", "decode_rate": "given"}
+    origin = {name: "given" if is_named(context, name) else "assumed" for name in _INPUTS}
+    origin["image_bytes"] = origin.pop("image_kb")  # by the names of Workload and Hardware
     if rate is None:
         rate, settings = scaling.measure_training(name, batch_size, device)
         origin["rate"] = f"measured: {settings}"
@@ -65,8 +73,8 @@ def scale(
     if as_json:
         rows = [asdict(result) | {"limit": result.limit} for result in results]
         print_json({"workload": asdict(work), "hardware": asdict(hardware), "origin": origin, "estimates": rows})
-        return
-    _show(name, work, hardware, origin, results)
+    else:
+        _show(name, work, hardware, origin, results)
 
 
 def _numbers(devices: str) -> list[int]:
@@ -86,15 +94,24 @@ def _show(name: str, work: Any, hardware: Any, origin: dict[str, str], results: 
     from cnnlab.advisor.scale import memory_of_state
     from cnnlab.console import size, table
 
+    numbers = {
+        "images": f"{work.images:,} images",
+        "image_bytes": f"{work.image_bytes / 1000:g} kB per image",
+        "epochs": f"{work.epochs} epochs",
+        "batch_size": f"batches of {work.batch_size} per device",
+        "cores": f"{hardware.cores:g} cores per device",
+        "per_machine": f"{hardware.per_machine} devices per machine",
+        "disk": f"{hardware.disk / 1e6:,.0f} MB/s from the disk of each machine",
+        "network": f"{8 * hardware.network / 1e9:g} Gbit/s between machines",
+        "local": f"{8 * hardware.local / 1e9:g} Gbit/s between devices of a machine",
+    }
+    given, assumed = ([text for key, text in numbers.items() if origin[key] == word] for word in ("given", "assumed"))
     lines = [
-        f"{name}, {work.parameters:,} parameters; {work.images:,} images of {work.image_bytes / 1000:.0f} kB, "
-        f"{work.epochs} epochs, batches of {work.batch_size} per device",
+        f"{name}, {work.parameters:,} parameters",
         f"one device: {hardware.rate:,.1f} images/s of training steps ({origin['rate']})",
-        f"one core: {hardware.decode_rate:,.0f} photos/s decoded ({origin['decode_rate']}); {hardware.cores:g} cores "
-        "per device (assumed)",
-        f"assumed: {hardware.per_machine} devices per machine, {hardware.disk / 1e6:,.0f} MB/s from the disk of each "
-        f"machine, {8 * hardware.network / 1e9:g} Gbit/s between machines and {8 * hardware.local / 1e9:g} between "
-        "devices; float32 gradients, exchanged in a ring",
+        f"one core: {hardware.decode_rate:,.0f} photos/s decoded ({origin['decode_rate']})",
+        *([f"given: {', '.join(given)}"] if given else []),
+        f"assumed: {', '.join([*assumed, 'float32 gradients that are exchanged in a ring'])}",
         "left out: evaluations, the first reading, waiting for the slowest, restarts",
         f"weights, gradients and optimizer take {size(memory_of_state(work.parameters))} on each device with SGD, "
         f"{size(memory_of_state(work.parameters, 'adamw'))} with AdamW",

@@ -21,7 +21,7 @@ from cnnlab.cli._generate import (
     print_image,
     run_to_end,
 )
-from cnnlab.cli._options import Device, Json, LooksFolder, Photo, Seed
+from cnnlab.cli._options import Device, Json, LooksFolder, Photo, Seed, is_named
 
 if TYPE_CHECKING:
     from cnnlab.generate.descent import Job
@@ -113,15 +113,9 @@ def _check_course(course: str, styles: list[Path], context: typer.Context, netwo
         raise UnknownNameError("setting of the course", course, PRESETS)
     if len(styles) > 1:
         raise UsageError(f"The course takes one painting, not {len(styles)}. Give one, or leave --course out.")
-    named = {name for name in context.params if _is_named(context, name)}
+    named = {name for name in context.params if is_named(context, name)}
     usable = {"photo", "styles", "network", "weights", "inputs", "course", "gif", "out", "device", "as_json"}
     if unused := [name for name in context.params if name in named - usable]:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in unused)
         raise UsageError(f"--course {course} has settings of its own and takes no {names}. Leave out one or the other.")
     return network if "network" in named else "squeezenet1_1"
-
-
-def _is_named(context: typer.Context, name: str) -> bool:
-    """Return whether an option stands on the command line; otherwise its value is the default."""
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"

@@ -81,10 +81,13 @@ def follow_machine(session: Session) -> float:
 def measure_evaluation(session: Session, passes: int = PASSES) -> None:
     """Pass training images through the network as an evaluation does; tell the clock the time and the unsure share.
 
-    A process measures its own part and waits for no other one.
+    A process measures its own part and waits for no other one. Nothing is measured for a clock that leaves evaluations
+    no time: that would only take time from the steps.
     """
     clock, train, world = session.clock, session.data.train, distributed.world()
     assert clock is not None
+    if not clock.counts_evaluations:
+        return
     largest = min(evaluation_batch(session.recipe, session.preprocess.size), len(train) // world)
     most, count = max(MEASURING_SHARE * clock.seconds, MEASURING_SECONDS), FEW_IMAGES
     while True:

@@ -33,11 +33,15 @@ class Clock:
         seconds: the time from ``begun`` to the end of everything: steps, evaluations and ``reserve``.
         begun: the moment from which the time counts, of :func:`time.perf_counter`; now when ``None``.
         reserve: the last of those seconds, for what the caller does after the training, such as writing a report.
+        counts_evaluations: whether the evaluations after the last step belong to those seconds. Where they do not, they
+            come on top, and how long they will take is not measured.
     """
 
-    def __init__(self, seconds: float, begun: float | None = None, reserve: float = 0.0) -> None:
+    def __init__(
+        self, seconds: float, begun: float | None = None, reserve: float = 0.0, *, counts_evaluations: bool = True
+    ) -> None:
         self.begun = time.perf_counter() if begun is None else begun
-        self.seconds, self.reserve = seconds, reserve
+        self.seconds, self.reserve, self.counts_evaluations = seconds, reserve, counts_evaluations
         self.final_images = self.augmented_images = self.views = 0
         self._started = self._marked = self.begun
         self._steps = 0
@@ -87,9 +91,10 @@ class Clock:
     def evaluation_seconds(self, images: int) -> float:
         """Return how long an evaluation of so many images will take, by the fastest of the last measurements.
 
-        It is 0 before the first one. An evaluation of a whole split makes the measurements before it obsolete.
+        It is 0 before the first one, and where evaluations do not count. An evaluation of a whole split makes the
+        measurements before it obsolete.
         """
-        return images * min(self._image_seconds, default=0.0)
+        return images * min(self._image_seconds, default=0.0) if self.counts_evaluations else 0.0
 
     @property
     def augmentation_seconds(self) -> float:
