@@ -130,6 +130,31 @@ def test_operations_without_a_module_are_measured_too(tiny_run: Run, classifier:
     assert caught.value.kind == "not_found"
 
 
+def test_the_largest_number_of_a_piece_of_a_split_is_found_in_that_piece(sample: Sample) -> None:
+    class Swapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 6, 3, padding=1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            first, second = self.conv(x).split([2, 4], 1)
+            return torch.cat([second, first], 1).mean((2, 3))
+
+    torch.manual_seed(0)
+    model = Swapped().eval()
+    player = Player(model, sample.inputs(0, 1))
+    statistics = measure(player, sample, never)
+    node = next(node for node in player.graph.nodes.values() if node.output == 1)
+    assert node.shape[0] == 4
+    for channel in (1, 3):  # the first piece has a channel 1, and no channel 3
+        reply = unit_top_images(statistics, sample, player, node, channel, never)
+        maps = outputs_of(model, "conv", sample.inputs(0, 256))[:, 2 + channel]
+        order = np.argsort(-maps.max((1, 2)), kind="stable")[:9]
+        np.testing.assert_allclose(reply["values"], maps.max((1, 2))[order], rtol=1e-5)
+        for position, (y, x), value in zip(order, reply["at"], reply["values"], strict=True):
+            assert maps[position, y, x] == pytest.approx(value, rel=1e-5)
+
+
 @pytest.mark.parametrize("name", ["densenet121", "mixer_s16", "convnext_tiny", "se_resnet18"])
 @pytest.mark.slow
 def test_a_batch_gives_what_single_images_give(name: str, sample: Sample, classifier: Classifier) -> None:
