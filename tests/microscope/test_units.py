@@ -15,6 +15,7 @@ from cnnlab.data import Preprocess
 from cnnlab.errors import DataNotFoundError, ProtocolError
 from cnnlab.microscope.arithmetic.axes import to_view
 from cnnlab.microscope.passes import Player
+from cnnlab.microscope.pictures import Pictures
 from cnnlab.microscope.samples import Sample, sample_of
 from cnnlab.microscope.units import Statistics, Units, measure, unit_classes, unit_top_images
 from cnnlab.microscope.visualisation import unit_visualisation
@@ -63,6 +64,21 @@ def test_the_sample_holds_classes_equally_often_and_is_the_same_every_time(
     assert sample.find(picture.id) is picture
     assert sample.find("other") is None
     assert torch.equal(classifier.input(picture.source), sample.inputs(4, 5)[0])
+
+
+@pytest.mark.parametrize("size", [16, 80])
+def test_a_picture_of_a_sample_gives_the_test_input_where_photos_are_cropped(
+    tiny_run: Run, classifier: Classifier, size: int
+) -> None:
+    preprocess = replace(classifier.preprocess, size=size, resize="crop", crop_fraction=0.875)
+    cropping = replace(classifier, preprocess=preprocess)
+    sample = sample_of(tiny_run, cropping)
+    inputs = sample.inputs(0, 5)
+    picture = sample.picture(4)
+    images = Pictures([picture])
+    assert torch.equal(images.views(0, cropping, picture.id)[0], inputs[4:5])
+    again = images.add("painted", np.asarray(picture.source), cropping, cropped=True)
+    assert again is picture
 
 
 def test_every_node_is_measured(player: Player, statistics: Statistics) -> None:
