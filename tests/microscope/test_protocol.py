@@ -203,7 +203,7 @@ def test_defaults_are_filled_and_ticket_and_lane_are_left_out_where_there_are_no
 
 def test_a_checked_request_passes_the_check_unchanged() -> None:
     picture = {"do": "add_image", "name": "x", "pixels": np.zeros((2, 3, 1), np.uint8)}
-    assert same(check(check(picture)), picture)
+    assert same(check(check(picture)), picture | {"cropped": False})
 
 
 @pytest.mark.parametrize(
@@ -241,6 +241,10 @@ def test_a_checked_request_passes_the_check_unchanged() -> None:
         ({"do": "add_image", "name": "x", "file": np.zeros(2, np.float32)}, '"file" is an array float32 (2,)'),
         ({"do": "add_image", "name": "x", "pixels": np.zeros((2, 2, 4), np.uint8)}, "an array uint8 (H, W, 3)"),
         ({"do": "add_image", "name": "x", "file": np.zeros(0, np.uint8)}, "(0,)"),
+        (
+            {"do": "add_image", "name": "x", "file": np.zeros(2, np.uint8), "cropped": 1},
+            '"cropped" is 1; expected true or false',
+        ),
     ],
     ids=str,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import re
 import zlib
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cnnlab.data import Preprocess
 from cnnlab.microscope import saved
 from cnnlab.microscope.opening import open_microscope
 from cnnlab.microscope.program import program_of
@@ -23,6 +25,7 @@ from cnnlab.microscope.protocol import complete, decode, key
 from cnnlab.microscope.saved import COMPLETE_BYTES, save_page
 from cnnlab.microscope.saved_recorder import Contents, Recorder
 from cnnlab.microscope.session import Microscope
+from cnnlab.runs.classifier import Classifier
 from tests.microscope.conftest import until
 
 
@@ -377,6 +380,29 @@ def test_an_image_that_is_added_is_the_same_as_in_python(
     scene = {"model": 0, "epoch": None, "changes": []}
     answers = page.ask({"do": "answer", "scene": {**scene, "image": own}})
     assert_same(answers, lenet.handle(complete("answer", scene={**scene, "image": other})), "answer", 0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("side", "cropped"), [(448, True), (64, False), (100, False)])
+def test_a_board_is_not_cropped_and_a_photo_is_as_in_python(
+    side: int, cropped: bool, browser: Any, tmp_path: Path
+) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, stride=4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 16 * 16, 5)).eval()
+    preprocess = Preprocess(64, 3, (0.5,) * 3, (0.25,) * 3, resize="crop", crop_fraction=0.875)
+    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+    microscope = open_microscope(Classifier("crops", "crops", model, preprocess, list("abcde")), [pixels[::-1]])
+    page = SavedPage(browser, microscope, tmp_path / "page.html")
+    sent = {"values": pixels.ravel().tolist(), "shape": [side, side, 3]}
+    own = page.ask({"do": "add_image", "name": "new", "pixels": sent, "cropped": cropped})["image"]["id"]
+    shown = page.ask({"do": "image", "image": own})
+    expected = dataclasses.replace(preprocess, crop_fraction=1.0 if cropped else 0.875)(pixels)[0].numpy()
+    assert np.abs(shown["input"] - expected).max() * 0.25 * 255 <= 1.01  # levels of 8 bits
+    other = microscope.handle(complete("add_image", name="new", pixels=pixels, cropped=cropped))["image"]["id"]
+    reply = microscope.handle(complete("image", image=other))
+    np.testing.assert_array_equal(reply["input"], expected)
+    if cropped:  # the board, on which people go on painting
+        np.testing.assert_array_equal(shown["pixels"], pixels)
+        np.testing.assert_array_equal(reply["pixels"], pixels)
 
 
 @pytest.mark.slow

@@ -9,11 +9,13 @@ import pytest
 import torch
 from torch import nn
 
+from cnnlab.data import Preprocess
 from cnnlab.errors import DataError, ProtocolError, UnknownNameError, UsageError
 from cnnlab.microscope.arithmetic import recompute
 from cnnlab.microscope.opening import open_microscope
 from cnnlab.microscope.protocol import complete
 from cnnlab.microscope.session import Microscope
+from cnnlab.runs.classifier import Classifier
 from cnnlab.zoo import create_model
 
 
@@ -142,6 +144,24 @@ def test_an_image_is_added_by_its_contents(resnet) -> None:
     np.testing.assert_array_equal(microscope.handle(complete("image", image=image["id"]))["pixels"], pixels)
     other = microscope.handle(complete("answer", scene=scene | {"image": image["id"]}))
     assert not np.allclose(other["logits"], microscope.handle(complete("answer", scene=scene))["logits"])
+
+
+def test_the_answer_to_a_board_without_a_stroke_is_that_to_the_photo() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 30 * 30, 5)).eval()
+    preprocess = Preprocess(32, 3, (0.5,) * 3, (0.25,) * 3, resize="crop", crop_fraction=0.875)
+    photo = np.random.default_rng(0).integers(0, 256, (60, 90, 3), np.uint8)
+    microscope = open_microscope(Classifier("crops", "crops", model, preprocess, list("abcde")), [photo])
+    image = microscope.handle(complete("open"))["images"][0]["id"]
+    board = microscope.handle(complete("image", image=image))["pixels"]
+    logits = {}
+    for cropped in (True, False):
+        added = microscope.handle(complete("add_image", name="painted", pixels=board, cropped=cropped))["image"]
+        logits[cropped] = microscope.handle(complete("answer", scene={"image": added["id"]}))["logits"]
+    with torch.no_grad():
+        expected = model(preprocess(photo))[0].numpy()
+    np.testing.assert_allclose(logits[True], expected, rtol=1e-5, atol=1e-6)
+    assert np.abs(logits[False] - expected).max() > 0.01
 
 
 def test_what_is_wrong_is_named(resnet, tmp_path) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import nn
 
 from cnnlab import explain
+from cnnlab.microscope.pictures import picture_of
 from cnnlab.microscope.session import Microscope, Subject
 from tests.microscope.conftest import SETTLED, OpenPage, functions, until
 
@@ -88,8 +89,20 @@ def drag(page: Any, places: list[tuple[float, float]]) -> None:
     page.mouse.up()
 
 
-def test_covering_the_image_moves_the_answer(open_page: OpenPage, digits: Microscope) -> None:
-    page = open_page(digits)
+@pytest.fixture(params=["whole images", "cropped photos"])
+def touched(request: pytest.FixtureRequest, digits: Microscope) -> Microscope:
+    """The network of the digits with its images, or with a photo of which it takes the middle."""
+    if request.param == "whole images":
+        return digits
+    classifier = digits.subjects[0].classifier
+    preprocess = dataclasses.replace(classifier.preprocess, resize="crop", crop_fraction=0.875)
+    pixels = np.asarray(next(iter(digits.pictures.first.values())).source)
+    photo = picture_of("photo", pixels.repeat(2, 0).repeat(2, 1))
+    return Microscope([Subject(dataclasses.replace(classifier, preprocess=preprocess))], [photo])
+
+
+def test_covering_the_image_moves_the_answer(open_page: OpenPage, touched: Microscope) -> None:
+    page = open_page(touched)
     before = answer(page)
     page.get_by_role("button", name="Cover or paint on this image").click()
     page.wait_for_selector("canvas.drawing")
@@ -110,14 +123,20 @@ def test_covering_the_image_moves_the_answer(open_page: OpenPage, digits: Micros
     assert answer(page) == before
 
 
-def test_a_drawn_digit_is_centred_as_mnist_is(open_page: OpenPage, digits: Microscope) -> None:
-    page = open_page(digits)
+def test_a_drawn_digit_is_centred_as_mnist_is(open_page: OpenPage, touched: Microscope) -> None:
+    page = open_page(touched)
     page.get_by_role("button", name="Draw an image").click()
     drag(page, [(0.1, 0.1), (0.1, 0.4)])  # a one in the corner
     until(page, "document.querySelector('.caption').textContent.includes('drawing')")
     answer(page)
     pixels = page.evaluate(
         "[...document.querySelector('.centre canvas').getContext('2d').getImageData(0, 0, 28, 28).data]"
+    )
+    until(  # the network gets it so
+        page,
+        "pixels => [...document.querySelector('.photo-row .photo').getContext('2d').getImageData(0, 0, 28, 28).data]"
+        ".every((value, i) => value === pixels[i])",
+        pixels,
     )
     image = np.array(pixels).reshape(28, 28, 4)[..., 0].astype(float)
     rows, columns = np.nonzero(image)

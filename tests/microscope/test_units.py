@@ -15,6 +15,7 @@ from cnnlab.data import Preprocess
 from cnnlab.errors import DataNotFoundError, ProtocolError
 from cnnlab.microscope.arithmetic.axes import to_view
 from cnnlab.microscope.passes import Player
+from cnnlab.microscope.pictures import Pictures
 from cnnlab.microscope.samples import Sample, sample_of
 from cnnlab.microscope.units import Statistics, Units, measure, unit_classes, unit_top_images
 from cnnlab.microscope.visualisation import unit_visualisation
@@ -63,6 +64,21 @@ def test_the_sample_holds_classes_equally_often_and_is_the_same_every_time(
     assert sample.find(picture.id) is picture
     assert sample.find("other") is None
     assert torch.equal(classifier.input(picture.source), sample.inputs(4, 5)[0])
+
+
+@pytest.mark.parametrize("size", [16, 80])
+def test_a_picture_of_a_sample_gives_the_test_input_where_photos_are_cropped(
+    tiny_run: Run, classifier: Classifier, size: int
+) -> None:
+    preprocess = replace(classifier.preprocess, size=size, resize="crop", crop_fraction=0.875)
+    cropping = replace(classifier, preprocess=preprocess)
+    sample = sample_of(tiny_run, cropping)
+    inputs = sample.inputs(0, 5)
+    picture = sample.picture(4)
+    images = Pictures([picture])
+    assert torch.equal(images.views(0, cropping, picture.id)[0], inputs[4:5])
+    again = images.add("painted", np.asarray(picture.source), cropping, cropped=True)
+    assert again is picture
 
 
 def test_every_node_is_measured(player: Player, statistics: Statistics) -> None:
@@ -128,6 +144,31 @@ def test_operations_without_a_module_are_measured_too(tiny_run: Run, classifier:
     with pytest.raises(ProtocolError, match=r"is an operation inside .* whose output no module returns") as caught:
         unit_visualisation(residual, player, node, 0, never)
     assert caught.value.kind == "not_found"
+
+
+def test_the_largest_number_of_a_piece_of_a_split_is_found_in_that_piece(sample: Sample) -> None:
+    class Swapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 6, 3, padding=1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            first, second = self.conv(x).split([2, 4], 1)
+            return torch.cat([second, first], 1).mean((2, 3))
+
+    torch.manual_seed(0)
+    model = Swapped().eval()
+    player = Player(model, sample.inputs(0, 1))
+    statistics = measure(player, sample, never)
+    node = next(node for node in player.graph.nodes.values() if node.output == 1)
+    assert node.shape[0] == 4
+    for channel in (1, 3):  # the first piece has a channel 1, and no channel 3
+        reply = unit_top_images(statistics, sample, player, node, channel, never)
+        maps = outputs_of(model, "conv", sample.inputs(0, 256))[:, 2 + channel]
+        order = np.argsort(-maps.max((1, 2)), kind="stable")[:9]
+        np.testing.assert_allclose(reply["values"], maps.max((1, 2))[order], rtol=1e-5)
+        for position, (y, x), value in zip(order, reply["at"], reply["values"], strict=True):
+            assert maps[position, y, x] == pytest.approx(value, rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ["densenet121", "mixer_s16", "convnext_tiny", "se_resnet18"])

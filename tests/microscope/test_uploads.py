@@ -115,3 +115,54 @@ def test_the_bytes_of_added_images_are_bounded(classifier: Classifier, monkeypat
     assert images.get(two).id == two
     with pytest.raises(UnknownNameError):
         images.get(one)
+
+
+# What is cropped already ---------------------------------------------------------------------------------------------
+
+
+def cropping(size: int, fraction: float = 0.875) -> Classifier:
+    preprocess = Preprocess(size, 3, (0.5,) * 3, (0.25,) * 3, resize="crop", crop_fraction=fraction)
+    return Classifier("crops", "crops", torch.nn.Identity(), preprocess, ["a"])
+
+
+def slopes() -> np.ndarray:
+    """Return a photo whose channels rise evenly: resizing it twice gives what resizing it once gives."""
+    down, right = np.meshgrid(np.linspace(0, 255, 300), np.linspace(0, 255, 400), indexing="ij")
+    return np.stack([down, right, (down + right) / 2], 2).round().astype(np.uint8)
+
+
+@pytest.mark.parametrize(("size", "most"), [(32, 0.0), (96, 1.01)])  # small images are painted pixel by pixel
+def test_what_is_painted_over_a_cropped_photo_enters_the_network_whole(size: int, most: float) -> None:
+    classifier, photo = cropping(size), picture_of("slopes", slopes())
+    images = Pictures([photo])
+    taken, board = images.views(0, classifier, photo.id)
+    untouched = images.add("painted", board, classifier, cropped=True)
+    again, shown = images.views(0, classifier, untouched.id)
+    assert float((again - taken).abs().max()) * 0.25 * 255 <= most  # levels of 8 bits
+    np.testing.assert_array_equal(shown, board)
+    board = board.copy()
+    board[: len(board) // 16] = 0  # a stroke along the border
+    painted, shown = images.views(0, classifier, images.add("painted", board, classifier, cropped=True).id)
+    assert (painted[0, :, 0] == -2).all()
+    np.testing.assert_array_equal(shown, board)
+
+
+def test_a_photo_of_the_same_pixels_is_cropped() -> None:
+    classifier, images = cropping(32), Pictures([picture_of("slopes", slopes())])
+    board = images.views(0, classifier, next(iter(images.first)))[1]
+    painted, photo = images.add("painted", board, classifier, cropped=True), images.add("photo", board, classifier)
+    assert painted.id != photo.id
+    assert torch.equal(images.views(0, classifier, photo.id)[0][0], classifier.input(board))
+
+
+def test_of_what_is_painted_each_of_two_networks_crops_what_the_first_has_not() -> None:
+    one, two = cropping(32, 1.0), cropping(32, 0.875)
+    photo = picture_of("slopes", slopes())
+    images = Pictures([photo])
+    board = images.views(0, one, photo.id)[1]
+    painted = images.add("painted", board, one, cropped=True)
+    assert torch.equal(images.views(1, two, painted.id)[0][0], two.input(board))
+    images = Pictures([photo])
+    board = images.views(0, two, photo.id)[1]
+    painted = images.add("painted", board, two, cropped=True)
+    assert torch.equal(images.views(1, one, painted.id)[0][0], one.input(board))

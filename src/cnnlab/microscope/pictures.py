@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,12 +30,14 @@ class Picture:
         name: name of the file, or of the image in its data set.
         label: index of its class; None where it is not known.
         source: path, bytes of a picture file, pixels, uint8 (H, W, C), or a network's input itself, float (C, H, W).
+        crop_fraction: that of the preprocessing that has already cropped it; 1 for a whole picture.
     """
 
     id: str
     name: str
     label: int | None
     source: str | bytes | np.ndarray | Tensor
+    crop_fraction: float = 1.0
 
     def opened(self) -> Any:
         """Return the image as :meth:`cnnlab.runs.classifier.Classifier.views` takes it.
@@ -79,21 +81,24 @@ class Pictures:
             raise UnknownNameError("image", address, [*self.first, *self._added])
         return picture
 
-    def add(self, name: str, source: bytes | np.ndarray, classifier: Classifier) -> Picture:
+    def add(self, name: str, source: bytes | np.ndarray, classifier: Classifier, *, cropped: bool = False) -> Picture:
         """Add an image that people drew, chose or changed.
 
         Args:
             name: its name.
             source: bytes of a picture file, or pixels, uint8 (H, W, C).
             classifier: a network that must be able to take it.
+            cropped: whether it shows what this network takes of a picture, as what is painted over its view does:
+                nothing of it is cropped again.
 
         Raises:
             DataError: it is no picture.
             ProtocolError: likewise, or it is too large.
         """
-        picture = picture_of(name, source)
+        fraction = classifier.preprocess.crop_fraction if cropped else 1.0
+        picture = picture_of(name, source, crop_fraction=fraction)
         if picture.id not in self.first:
-            classifier.views(picture.opened())
+            _views_of(picture, classifier)
             self._added[picture.id] = picture
             self._added.move_to_end(picture.id)
             while len(self._added) > MOST_ADDED or sum(map(_size, self._added.values())) > MOST_BYTES:
@@ -114,8 +119,7 @@ class Pictures:
         """
         key = number, address
         if key not in self._views:
-            source = self.get(address).opened()
-            image, display = _as_input(source) if isinstance(source, Tensor) else classifier.views(source)
+            image, display = _views_of(self.get(address), classifier)
             self._views[key] = image[None], display if display.ndim == 3 else display[:, :, None]
         self._views.move_to_end(key)
         while len(self._views) > 2 * MOST_ADDED:
@@ -129,6 +133,16 @@ def _size(picture: Picture) -> int:
     return source.nbytes if isinstance(source, np.ndarray | Tensor) else len(source)
 
 
+def _views_of(picture: Picture, classifier: Classifier) -> tuple[Tensor, np.ndarray]:
+    """Return an image as a network takes it, float32 (C, S, S), and as people see it, uint8 (H, W, C) or (H, W)."""
+    source, preprocess = picture.opened(), classifier.preprocess
+    if isinstance(source, Tensor):
+        return _as_input(source)
+    # Only what is left to crop: another network may take a smaller part than the one that cropped the picture.
+    fraction = min(1.0, preprocess.crop_fraction / picture.crop_fraction)
+    return replace(classifier, preprocess=replace(preprocess, crop_fraction=fraction)).views(source)
+
+
 def _as_input(image: Tensor) -> tuple[Tensor, np.ndarray]:
     """Return a network's input, and a picture of it between its smallest and its largest value."""
     image = image.detach().float().cpu()
@@ -139,7 +153,10 @@ def _as_input(image: Tensor) -> tuple[Tensor, np.ndarray]:
 
 
 def picture_of(
-    name: str, source: str | os.PathLike[str] | bytes | np.ndarray | Tensor, label: int | None = None
+    name: str,
+    source: str | os.PathLike[str] | bytes | np.ndarray | Tensor,
+    label: int | None = None,
+    crop_fraction: float = 1.0,
 ) -> Picture:
     """Return an image with an address from its contents.
 
@@ -147,10 +164,12 @@ def picture_of(
         name: its name.
         source: path, bytes of a picture file, pixels, uint8 (H, W, C), or a network's input, float (C, H, W).
         label: index of its class, where it is known.
+        crop_fraction: see :class:`Picture`.
     """
     if isinstance(source, str | os.PathLike):
         source = os.fspath(source)
     array = source.detach().cpu().numpy() if isinstance(source, Tensor) else source
     content = array.tobytes() + repr(array.shape).encode() if isinstance(array, np.ndarray) else array
     content = content.encode() if isinstance(content, str) else content
-    return Picture(hashlib.sha256(content).hexdigest()[:12], name, label, source)
+    content += repr(crop_fraction).encode() if crop_fraction < 1 else b""  # the same pixels, another input
+    return Picture(hashlib.sha256(content).hexdigest()[:12], name, label, source, crop_fraction)

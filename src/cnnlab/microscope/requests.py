@@ -94,6 +94,7 @@ class _AddImage(_Request):
     name: str = _text("the name of the picture")
     file: Annotated[Any, _array(1)] = Field(None, description="the bytes of a picture file, an array uint8 (n,)")
     pixels: Annotated[Any, _array(3, (1, 3))] = Field(None, description="an array uint8 (H, W, 3) or (H, W, 1)")
+    cropped: bool = Field(False, description="true or false")
 
 
 class _Layer(_OfNode):

@@ -60,7 +60,7 @@ class Sample:
         index = int(self._indices[position])
         name = self._images.names[index] if self._images.names else f"{self.split} image {index}"
         pixels = self._pixels[position].permute(1, 2, 0).contiguous().numpy()
-        picture = picture_of(name, pixels, int(self.labels[position]))
+        picture = picture_of(name, pixels, int(self.labels[position]), self._preprocess.crop_fraction)
         self._pictures[picture.id] = picture
         return picture
 

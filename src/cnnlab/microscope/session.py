@@ -186,7 +186,8 @@ class Microscope:
         source = request["pixels"] if "pixels" in request else request["file"].tobytes()
         if isinstance(source, np.ndarray):
             source = np.ascontiguousarray(source)
-        picture = self.pictures.add(request["name"], source, self.subjects[0].classifier)
+        first = self.subjects[0].classifier
+        picture = self.pictures.add(request["name"], source, first, cropped=request["cropped"])
         return {"image": picture.to_dict()}
 
     def _answer(self, request: Mapping[str, Any], cancelled: Cancelled) -> dict[str, Any]:

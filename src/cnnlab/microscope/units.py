@@ -190,8 +190,8 @@ class _PlaceFinder(Observer):
     def after(self, position: int, output: Any) -> None:
         if position != self.node.position:
             return
-        tensor = next(leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor))
-        self.place = Place.of(to_view(tensor, self.node.layout)[self.channel])
+        tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        self.place = Place.of(to_view(tensors[self.node.output], self.node.layout)[self.channel])
 
 
 def _views(output: Tensor, count: int, layout: Layout = Layout.USUAL) -> Tensor | None:

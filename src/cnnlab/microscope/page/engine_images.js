@@ -2,14 +2,13 @@
 
 import { shaped } from "./transport.js";
 
-/** Return the pixels uint8 (S, S, C) of a request `add_image`, resized and cut to what the network takes. */
+/** Return the pixels uint8 (S, S, C) of a request `add_image`, resized and, where they are not `cropped` yet, cut to what the network takes. */
 export async function engine_pixels(request, program) {
   const given = request.pixels || (await decoded_pixels(request.file));
   const coloured = in_channels(given, program.channels);
   const [height, width] = coloured.shape;
   const { size } = program;
-  if (height === size && width === size) return coloured;
-  const short = program.stretch ? size : Math.max(size, half_even(size / program.fraction));
+  const short = program.stretch ? size : Math.max(size, half_even(size / (request.cropped ? 1 : program.fraction)));
   const least = Math.min(height, width);
   const [rows, columns] = program.stretch ? [size, size] : [height, width].map((side) => Math.max(short, Math.floor((side * short) / least)));
   return cut(resized(coloured, rows, columns), size);

@@ -9,6 +9,7 @@ const MOST_PASSES = 12; // passes that are kept
 const MOST_ADDED = 32; // images of people that are kept
 const sheet_side = (channels) => (channels > 80 ? 48 : 64); // pixels of a channel on a sheet, at most
 const THUMBNAIL = 32;
+const LARGE_IMAGE = 64; // pixels from which on people see an image larger than the network does, as in classifier.py
 const BINS = 24;
 
 /**
@@ -69,9 +70,11 @@ export function engine_replies({ programs, image: stored_image, opened }) {
     async add_image(request) {
       const program = Object.values(programs)[0];
       const pixels = await engine_pixels(request, program);
+      // A board is painted on again, and has as many pixels as the image that people see.
+      const board = request.cropped && program.size >= LARGE_IMAGE && request.pixels;
       const id = `added-${await digest_of(pixels)}`;
       added.delete(id);
-      added.set(id, { pixels, input: engine_input(pixels, program) });
+      added.set(id, { pixels: board || pixels, input: engine_input(pixels, program) });
       if (added.size > MOST_ADDED) added.delete(added.keys().next().value);
       return { image: { id, name: request.name, label: null } };
     },

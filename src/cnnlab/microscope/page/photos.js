@@ -74,9 +74,10 @@ function look_at(store, image, step) {
 /**
  * Return `send(pixels)` for images that are drawn: sent while one draws, the newest wins, and undo takes all of them back
  * at once. origin: the id of the image below, or a word ("drawing", "camera"); over_image: whether there is one below;
+ * cropped: whether the pixels are all that the network takes, so that nothing of them is cut off;
  * wait: milliseconds between two that are sent; onsent(id) is called before the scene changes.
  */
-export function drawn_sender(store, { origin, name, over_image = false, wait = PACE, onsent = null }) {
+export function drawn_sender(store, { origin, name, over_image = false, cropped = false, wait = PACE, onsent = null }) {
   const step = `drawn ${++senders}`;
   let newest = 0;
   const send = async (pixels) => {
@@ -84,7 +85,7 @@ export function drawn_sender(store, { origin, name, over_image = false, wait = P
     const below = uploads.get(origin);
     try {
       if (below && mine % AGAIN === 0) await store.ask(below);
-      const { image } = await store.ask({ do: "add_image", name, pixels, lane: "drawn" });
+      const { image } = await store.ask({ do: "add_image", name, pixels, cropped, lane: "drawn" });
       if (mine !== newest) return;
       if (over_image) origins.set(image.id, origin);
       if (onsent) onsent(image.id);

@@ -141,8 +141,8 @@ function show_paint(root, store) {
   const begin = (origin, photo) => {
     below = origin;
     const entry = store.state.images.find((one) => one.id === origin);
-    const send = drawn_sender(store, { origin, name: `${entry ? entry.name : "image"}, painted`, over_image: true,
-      onsent: (id) => (on_board = id) });
+    const send = drawn_sender(store, { origin, name: `${entry ? entry.name : "image"}, painted`,
+      over_image: true, cropped: true, onsent: (id) => (on_board = id) });
     const [height, width, channels] = photo.shape;
     board = drawing_board({ size: [height, width], channels, photo, colour: channels === 3 ? "#d55e00" : "#ffffff", onchange: send });
     fill(root, board.element);
@@ -170,7 +170,7 @@ function show_paint(root, store) {
 function show_draw(root, store) {
   const { size, channels } = store.state.input;
   const digit = channels === 1 && size <= LARGEST_DIGIT;
-  const send = drawn_sender(store, { origin: "drawing", name: "drawing" });
+  const send = drawn_sender(store, { origin: "drawing", name: "drawing", cropped: true });
   const small = el("canvas", { class: "small", "aria-label": "The drawing as the network gets it", role: "img" });
   const centre = el("input", { type: "checkbox", checked: true, onchange: () => changed(board.pixels()) });
   const changed = (pixels) => {
