@@ -264,3 +264,9 @@ def test_a_fault_of_the_program_is_not_blamed_on_an_image(shards: Path, monkeypa
     monkeypatch.setattr(Members, "read", broken)
     with pytest.raises(AttributeError, match="no such function"):
         pictures_of(train)
+
+
+def test_a_share_for_val_divides_tar_files(tmp_path: Path) -> None:
+    write_numbered(tmp_path / "all.tar", *range(40))
+    data = load_data(str(tmp_path / "all.tar"), val_fraction=0.1)
+    assert (len(data.train), len(data.val or ())) == (36, 4)
