@@ -300,6 +300,13 @@ def test_a_trial_trains_in_the_time_it_has() -> None:
     assert np.array_equal(again.correct, trial.correct)
 
 
+def test_a_pattern_of_tar_files_is_absolute_as_a_path_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    request = Request("train-{0..1}.tar", 600.0)
+    assert request.recipe.data == str(tmp_path.resolve() / "train-{0..1}.tar")
+    assert Request("mnist", 600.0).recipe.data == "mnist"
+
+
 # --- The command --------------------------------------------------------------------------------------------------
 
 

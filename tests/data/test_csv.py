@@ -70,6 +70,14 @@ class TestPixels:
         assert data.notes[0] == "CSV of pixels: 2 classes (0 10, 1 10), train 16, val 4, no test"
         assert data.notes[2] == "divided here into train 16 and val 4, by class, seed 5"
 
+    def test_a_share_for_val(self, tmp_path: Path) -> None:
+        table = write(tmp_path / "x.csv", *table_of(np.zeros((40, 4), int), ["0", "1"] * 20))
+        data = load_csv(table, val_fraction=0.1)
+        assert data.val is not None
+        assert class_counts(data.val, data.classes).tolist() == [2, 2]
+        with pytest.raises(UsageError, match="between 0 and 1"):
+            load_csv(table, val_fraction=1.5)
+
     def test_planes_are_red_green_blue(self, tmp_path: Path) -> None:
         row = np.arange(12).reshape(1, 12).repeat(4, axis=0)
         data = load_csv(write(tmp_path / "x.csv", *table_of(row, ["0", "1"] * 2)))

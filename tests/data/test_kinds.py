@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cnnlab.data import ArraySplit, FileSplit, load_data, scanning
+from cnnlab.data import ArraySplit, FileSplit, class_counts, load_data, scanning
 from cnnlab.training import prepare
 from tests.helpers import tiny_recipe
 
@@ -79,3 +79,24 @@ def test_a_name_that_is_not_utf8_is_left_out_with_the_reason(tmp_path: Path) -> 
     data = load_data(tmp_path)
     assert [reason for _, reason in data.skipped] == ["its name is not valid UTF-8: rename it"]
     "".join(name for name, _ in data.skipped).encode()
+
+
+@pytest.mark.parametrize(("fraction", "val"), [(0.0, 20), (0.1, 10), (0.5, 50)])
+def test_val_fraction_is_the_share_held_out_of_images_without_splits(tmp_path: Path, fraction: float, val: int) -> None:
+    write(tmp_path / "photos", (20, 20), n=50)
+    data = prepare(tiny_recipe(data=str(tmp_path / "photos"), val_fraction=fraction)).data
+    assert data.val is not None
+    assert class_counts(data.train, data.classes).tolist() == [50 - val // 2] * 2
+    assert class_counts(data.val, data.classes).tolist() == [val // 2] * 2
+    assert f"divided here into train {100 - val} and val {val}, by class, seed 0" in data.notes
+
+
+def test_it_is_said_that_val_fraction_is_not_used_where_there_is_a_val(tmp_path: Path) -> None:
+    write(tmp_path / "train", (20, 20))
+    write(tmp_path / "val", (20, 20), n=2)
+    said = f"val_fraction is not used: {tmp_path.name} comes with a validation split"
+    for fraction in (0.0, 0.5):
+        session = prepare(tiny_recipe(data=str(tmp_path), val_fraction=fraction))
+        assert session.data.val is not None
+        assert (len(session.data.train), len(session.data.val)) == (12, 4)
+        assert (said in session.notes) is (fraction > 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -246,6 +247,34 @@ class TestFiles:
             path.unlink()
         for augment in (None, Augment(crop_scale=0.5)):
             assert sum(len(b) for b in Loader(photos, RGB, 5, shuffle=True, augment=augment).epoch(2)) == 23
+
+    def test_whether_all_fit_is_asked_anew_but_their_sizes_are_summed_once(
+        self, photos: FileSplit, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        passes: list[int] = []
+
+        class Watched(list[Scanned]):
+            def __iter__(self) -> Iterator[Scanned]:
+                passes.append(1)
+                return super().__iter__()
+
+        free = 0
+        monkeypatch.setattr(base, "memory_budget", lambda: free)
+        split = FileSplit(photos.paths, photos.labels, scanned=photos.scanned)
+        split.scanned = Watched(split.scanned or [])
+        small = Preprocess(2, 3, RGB.mean, RGB.std, RGB.resize, RGB.crop_fraction)
+        loaders = [Loader(split, preprocess, 3, augment=Augment(crop_scale=0.5)) for preprocess in (RGB, small)]
+        for loader in loaders * 2:
+            list(loader.epoch(0))
+        assert len(passes) == 2, "once for each size of the images"
+        free = 10_000  # enough for 23 photos whose shorter side is 4 pixels, not for 20 pixels
+        for loader in loaders:
+            list(loader.epoch(1))
+        for path in photos.paths:
+            path.unlink()
+        assert sum(len(batch) for batch in loaders[1].epoch(2)) == 23
+        with pytest.raises(DataError, match="no such file"):
+            list(loaders[0].epoch(2))
 
     def test_no_thread_is_left(self, photos: FileSplit, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(base, "memory_budget", lambda: 0)

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -397,6 +398,21 @@ def test_a_run_goes_on_where_its_photos_lie_now(tmp_path: Path) -> None:
     other = make_photos(tmp_path / "other", n=7)
     with pytest.raises(OtherDataError):
         extend(run, 1, data=other)
+
+
+def test_a_run_goes_on_where_its_tar_files_lie_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pattern of tar files becomes absolute, as the path of a folder does: a run has to work from any folder."""
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    with tarfile.open(shards / "all-0.tar", "w") as archive:
+        archive.add(make_photos(tmp_path / "photos") / "train", ".")
+    recipe = tiny_recipe(data=str(shards / "all-*.tar"), image_size=16, epochs=2)
+    run = stopped_after(recipe, load_data(recipe.data), tmp_path / "run", 2)
+    shards.rename(tmp_path / "moved")
+    monkeypatch.chdir(tmp_path)
+    run_all(resume(run, data="moved/all-*.tar"), Recorder(run=run))
+    assert run.finished
+    assert run.recipe.data == str(tmp_path.resolve() / "moved" / "all-*.tar")
 
 
 def test_a_diverged_run_says_so_and_keeps_the_last_good_state(tmp_path: Path, bars_data: ImageData) -> None:

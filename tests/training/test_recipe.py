@@ -14,6 +14,7 @@ from cnnlab.data import Augment
 from cnnlab.errors import RecipeError, UnknownNameError
 from cnnlab.training import Recipe, list_recipes, load_recipe, recipe_for
 from cnnlab.training.rules import OPTIMIZERS
+from cnnlab.training.shipped import choose_recipe
 from cnnlab.training.yaml_text import parse_yaml
 from cnnlab.zoo import create_model, models
 
@@ -204,6 +205,21 @@ def test_defaults_follow_what_was_named(tmp_path: Path) -> None:
     photos = recipe_for(None, str(tmp_path))
     assert (photos.data, photos.class_weights, photos.measured) == (str(tmp_path), "auto", ())
     assert recipe_for("convnet", str(tmp_path)).model == "convnet"
+
+
+@pytest.mark.parametrize("where", ["train-{0000..0009}.tar", "shards/*.tar", "x.tar", "~/x.TAR"])
+def test_tar_files_get_the_recipe_for_photos(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it is a pattern or a file; an absolute path, because a run has to work from any folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    expected = str(tmp_path.resolve() / where.removeprefix("~/"))
+    photos = load_recipe("folder")
+    chosen = choose_recipe(None, where)
+    assert chosen.data == expected
+    assert chosen == photos.derived(data=expected)
+    assert (chosen.model, chosen.epochs) == (photos.model, photos.epochs)
+    assert choose_recipe("resnet20", where) == photos.derived(model="resnet20", data=expected)
 
 
 def test_a_derived_recipe_forgets_what_was_measured() -> None:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -19,7 +18,7 @@ from cnnlab.errors import DataError
 from cnnlab.hardware import choose_device
 from cnnlab.training.build import load_recipe_data
 from cnnlab.training.recipe import Recipe
-from cnnlab.training.shipped import recipe_for
+from cnnlab.training.shipped import absolute_data, recipe_for
 from cnnlab.zoo import create_model, models
 
 Goal = Literal["accuracy", "speed", "small"]
@@ -114,9 +113,7 @@ class Request:
     @cached_property
     def recipe(self) -> Recipe:
         """The recipe of the options alone, with the absolute path of data that is not registered."""
-        path = Path(self.source).expanduser()
-        spec = str(path.resolve()) if self.source not in data_sets and path.exists() else self.source
-        return Recipe.make({"data": spec, **self.options}, "advise")
+        return Recipe.make({"data": absolute_data(self.source, data_sets), **self.options}, "advise")
 
     @property
     def elapsed(self) -> float:

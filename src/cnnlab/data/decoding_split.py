@@ -42,6 +42,7 @@ class DecodingSplit(Split):
 
     def __init__(self) -> None:
         self._caches: dict[bool, tuple[tuple[Any, ...], dict[int, Any]]] = {}
+        self._decoded_bytes: dict[tuple[Any, ...], float] = {}
 
     @abstractmethod
     def source(self, index: int) -> ImageLike:
@@ -102,15 +103,22 @@ class DecodingSplit(Split):
         """
         geometry, images = self._caches.get(whole, (None, {}))
         if geometry != preprocess.geometry:
-            pixels: float = len(self) * preprocess.size**2
-            if whole:
-                short = round(_CROP_MARGIN * preprocess.short_side)
-                sizes = [file.size for file in self.scanned] if self.scanned else [(short, 2 * short)] * len(self)
-                pixels = sum(
-                    height * width * min(1, short / max(1, min(height, width))) ** 2 for height, width in sizes
-                )
-            if pixels * preprocess.channels > base.memory_budget():
+            # Whether they fit is asked for every batch, because memory may become free; their size is counted once.
+            key = (whole, *preprocess.geometry)
+            if key not in self._decoded_bytes:
+                self._decoded_bytes[key] = self._pixels(preprocess, whole=whole) * preprocess.channels
+            if self._decoded_bytes[key] > base.memory_budget():
                 return None
             images = {}
             self._caches[whole] = (preprocess.geometry, images)
         return images
+
+    def _pixels(self, preprocess: Preprocess, *, whole: bool) -> float:
+        """Return how many pixels all images of the split have as they are kept in a cache."""
+        if not whole:
+            return len(self) * preprocess.size**2
+        short = round(_CROP_MARGIN * preprocess.short_side)
+        if not self.scanned:  # taken for photos that are twice as long as they are high
+            return len(self) * 2 * short**2
+        sizes = [file.size for file in self.scanned]
+        return sum(height * width * min(1, short / max(1, min(height, width))) ** 2 for height, width in sizes)

@@ -11,6 +11,7 @@ from cnnlab.data.base import ImageData
 from cnnlab.data.named_sets import ArrayData, Search, data_sets
 from cnnlab.data.readers.csv import load_csv
 from cnnlab.data.readers.folder import Layout, load_folder
+from cnnlab.data.readers.labelled import VALIDATION_SHARE
 from cnnlab.data.readers.shards import is_shards, load_shards
 from cnnlab.errors import DataError, DataNotFoundError
 
@@ -30,6 +31,7 @@ def load_data(
     layout: Layout = "auto",
     label_column: str | None = None,
     file_column: str | None = None,
+    val_fraction: float = VALIDATION_SHARE,
 ) -> ImageData:
     """Load a data set.
 
@@ -45,9 +47,12 @@ def load_data(
             :data:`cnnlab.data.readers.folder.Layout`.
         label_column: name of the column of a CSV file that holds the labels; guessed if None.
         file_column: name of the column of a CSV file that holds the names of the image files; guessed if None.
+        val_fraction: share of each class that becomes val where data come without splits: folders, CSV files and tar
+            files. Named data sets are left as they are.
 
     Raises:
         UnknownNameError: neither a name nor a path.
+        UsageError: ``val_fraction`` is not between 0 and 1, or there is no such layout or column.
         DataNotFoundError: a path that does not exist, or data that are nowhere and cannot be downloaded.
         DataError: the data cannot be used; the message says why and what to do.
     """
@@ -60,13 +65,13 @@ def load_data(
         data: ArrayData | ImageData = data_sets.get(text).factory(Search(text, data_dir, progress, download))
         return _image_data(text, data) if isinstance(data, ArrayData) else data
     if is_shards(text):
-        return load_shards(text, seed=seed, progress=progress)
+        return load_shards(text, seed=seed, progress=progress, val_fraction=val_fraction)
     if path.is_dir():
-        return load_folder(path, seed=seed, progress=progress, layout=layout)
+        return load_folder(path, seed=seed, progress=progress, layout=layout, val_fraction=val_fraction)
     if path.is_file():
         if is_table:
             columns = {"label_column": label_column, "file_column": file_column}
-            return load_csv(path, seed=seed, progress=progress, **columns)
+            return load_csv(path, seed=seed, progress=progress, val_fraction=val_fraction, **columns)
         raise DataError(f"{path} is neither a folder nor a .csv file. Unpack archives first; give the folder.")
     if named and not (is_table or os.sep in text or "/" in text):
         data_sets.get(text)  # raises UnknownNameError with the nearest name

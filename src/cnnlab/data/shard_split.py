@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,9 +41,15 @@ class Members:
         return Members(self.shards, self.shard[rows], self.offset[rows], self.size[rows])
 
     def read(self, index: int) -> bytes:
-        """Return the bytes of the image at ``index``."""
-        with open(self.shards[self.shard[index]], "rb", buffering=0) as file:
-            content = os.pread(file.fileno(), int(self.size[index]), int(self.offset[index]))
+        """Return the bytes of the image at ``index``.
+
+        Raises:
+            OSError: the tar file cannot be read.
+            EOFError: it ends before the image does.
+        """
+        with open(self.shards[self.shard[index]], "rb") as file:
+            file.seek(int(self.offset[index]))
+            content = file.read(int(self.size[index]))
         if len(content) < self.size[index]:
             raise EOFError("the tar file ends before the image does")
         return content
@@ -81,13 +86,20 @@ class ShardSplit(DecodingSplit):
 
     def source(self, index: int) -> Image.Image:
         try:
-            picture = open_image(io.BytesIO(self.members.read(index)))
+            content = self.members.read(index)
+        except (OSError, EOFError) as error:
+            raise self._unreadable(index, error) from error
+        try:
+            picture = open_image(io.BytesIO(content))
         except Exception as error:  # Pillow raises many kinds for broken files
-            raise DataError(
-                f"Cannot read the image {self.names[index]}: {reason(error)}. Write the tar file anew, or remove it."
-            ) from error
+            raise self._unreadable(index, error) from error
         picture.filename = self.names[index]  # type: ignore[attr-defined]
         return picture
+
+    def _unreadable(self, index: int, error: Exception) -> DataError:
+        return DataError(
+            f"Cannot read the image {self.names[index]}: {reason(error)}. Write the tar file anew, or remove it."
+        )
 
     def subset(self, indices: Tensor | Sequence[int]) -> ShardSplit:
         rows = torch.as_tensor(indices, dtype=torch.int64)

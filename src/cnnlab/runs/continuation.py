@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from cnnlab.data import ImageData
+from cnnlab.data import ImageData, data_sets
 from cnnlab.errors import CheckpointError, DataNotFoundError, OtherDataError, RunError
 from cnnlab.runs.folder import RunFolder
 from cnnlab.runs.training_folder import TrainingFolder, is_run, kind_of_run, run_folders
@@ -20,6 +20,7 @@ from cnnlab.training.events import Event
 from cnnlab.training.loop import fit
 from cnnlab.training.recipe import Recipe
 from cnnlab.training.session import Session
+from cnnlab.training.shipped import absolute_data
 from cnnlab.training.state import restore_state
 
 
@@ -152,8 +153,8 @@ def _elsewhere(recipe: Recipe, data: Any, device: str | None) -> Recipe:
     """Return the recipe for another device, and for data at another path."""
     changes = {} if device is None else {"device": device}
     if isinstance(data, str | os.PathLike):
-        path = Path(data)
-        changes["data"] = str(path.resolve()) if path.exists() else os.fspath(data)
+        names: Container[str] = data_sets if isinstance(data, str) else ()  # a Path is never the name of a data set
+        changes["data"] = absolute_data(os.fspath(data), names)
     return Recipe.make(recipe.values() | changes, "recipe") if changes else recipe
 
 

@@ -169,7 +169,12 @@ def load_recipe_data(recipe: Recipe, data_dir: str | os.PathLike[str] | None = N
         DataError: the data is not there or cannot be used.
     """
     reading: dict[str, Any] = {key: getattr(recipe, key) for key in ("seed", "layout", "label_column", "file_column")}
-    return load_data(recipe.data, data_dir=data_dir or recipe.data_dir, **reading)
+    if recipe.val_fraction:
+        reading["val_fraction"] = recipe.val_fraction
+    data = load_data(recipe.data, data_dir=data_dir or recipe.data_dir, **reading)
+    if recipe.val_fraction and data.val is not None and not data.divided:
+        data.notes.append(f"val_fraction is not used: {data.name} comes with a validation split")
+    return data
 
 
 def hold_out(recipe: Recipe, data: ImageData) -> ImageData:

@@ -103,7 +103,13 @@ class Recipe(Settings):
         description="share of a photo's short side that evaluation sees; null: that of the weights, else 1",
     )
     in_channels: Literal[1, 3] | None = Field(None, description="channels: 1 grey, 3 colour; null: the data's own")
-    val_fraction: float = Field(0.0, ge=0, lt=1, description="share of the training split held out to select weights")
+    val_fraction: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the training split held out to select weights; 0: none, or 20 % of your own images that "
+        "come without splits",
+    )
     train_limit: int | None = Field(None, ge=1, description="size of a stratified sample to train on; null: all images")
 
     # What it starts from, and what of it is trained

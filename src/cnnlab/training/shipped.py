@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Container
 from importlib import resources
 from pathlib import Path
@@ -77,8 +78,16 @@ def absolute_data(data: str, names: Container[str]) -> str:
         data: name of a data set, or path.
         names: names of the data sets, which go before files of the same name.
     """
-    is_path = Path(data).exists() or data.lower().endswith(".tar")  # of tar files, a pattern
-    return str(Path(data).resolve()) if data not in names and is_path else data
+    return str(_path(data).resolve()) if _is_path(data, names) else data
+
+
+def _is_path(data: str, names: Container[str]) -> bool:
+    # Of tar files it is a pattern, which no file is called like.
+    return data not in names and (data.lower().endswith(".tar") or _path(data).exists())
+
+
+def _path(data: str) -> Path:
+    return Path(os.path.expanduser(data))
 
 
 def choose_recipe(
@@ -110,9 +119,9 @@ def recipe_for(
 ) -> Recipe:
     """Choose where to start from when only a network or data (or neither) was named.
 
-    Nothing named: ``lenet5-mnist5k``. A path: ``folder``. A network and data that a shipped recipe is about: that
-    recipe, unless it starts from weights or freezes a part. Otherwise the defaults of :class:`Recipe`, which suit most
-    networks (AdamW, one-cycle).
+    Nothing named: ``lenet5-mnist5k``. A path, or a pattern of tar files: ``folder``. A network and data that a shipped
+    recipe is about: that recipe, unless it starts from weights or freezes a part. Otherwise the defaults of
+    :class:`Recipe`, which suit most networks (AdamW, one-cycle).
 
     With ``weights`` to start from and a path: ``transfer`` if the backbone is to be frozen, else ``finetune``. With
     weights and a registered data set: what it would be without them, at a tenth of the learning rate, so that the
@@ -126,7 +135,7 @@ def recipe_for(
             changes = {"name": "", "about": "", "reproduces": "", "measured": ()}
             return start.model_copy(update=changes | {"lr": start.lr if freeze == "backbone" else start.lr / 10})
         return load_recipe("transfer" if freeze == "backbone" else "finetune").derived(model=model, data=data)
-    if data is not None and data not in data_sets and Path(data).exists():
+    if data is not None and _is_path(data, data_sets):
         return load_recipe("folder").derived(model=model, data=data)
     # Where only the data is named, the network is free: of the recipes about it the shortest name is the plainest.
     any_model = model is None and data is not None

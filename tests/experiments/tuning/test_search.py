@@ -10,7 +10,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("optuna")
 
@@ -23,6 +25,7 @@ from cnnlab.experiments.tuning.space import make_space
 from cnnlab.experiments.tuning.storage import connect, load_study, shown
 from cnnlab.experiments.tuning.trials import sign_of_life
 from cnnlab.training import EpochDone, Started, fit
+from cnnlab.training.build import load_recipe_data
 from tests.helpers import tiny_recipe
 
 GRID = {"lr": [0.003, 0.01], "weight_decay": [0.0, 0.1]}
@@ -70,6 +73,29 @@ def test_the_best_recipe_gives_its_accuracy_again_on_validation_images(storage: 
     assert again[0].split == "val"
     assert max(event.val_accuracy for event in again) == tuned.best.accuracy
     assert tuned.best.by_epoch == {event.epoch: event.val_accuracy for event in again}
+
+
+@pytest.mark.parametrize(("fraction", "val"), [(0.0, 4), (0.5, 10)])
+def test_the_best_recipe_divides_photos_as_the_trials_did(
+    storage: str, tmp_path: Path, fraction: float, val: int
+) -> None:
+    """A tenth is held out only of data that the reader has not divided itself."""
+    rng = np.random.default_rng(0)
+    for label in "ab":
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for number in range(10):
+            pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / label / f"{number}.png")
+    made = tuning(storage, {"lr": [0.01]}, 1, "grid", data=str(tmp_path / "photos"), val_fraction=fraction)
+    steps = list(tune(made))
+    (data,) = [s.event.session.data for s in steps if isinstance(s, TrialEvent) and isinstance(s.event, Started)]
+    assert data.val is not None
+    assert len(data.val) == val
+    for tuned in (finish(iter(steps)), search.state_of(made)):
+        assert tuned.recipe is not None
+        again = load_recipe_data(tuned.recipe)
+        assert again.val is not None
+        assert again.val.names == data.val.names
 
 
 def test_all_trials_begin_with_the_same_weights_and_images(storage: str) -> None:

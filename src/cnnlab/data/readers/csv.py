@@ -15,7 +15,7 @@ import numpy as np
 from cnnlab.data.array_split import ArraySplit
 from cnnlab.data.base import ImageData
 from cnnlab.data.readers.csv_table import HEADER, NUMBERING, Table, class_names, is_number, read_table
-from cnnlab.data.readers.labelled import Listing, data_of_files, data_of_images, number_classes
+from cnnlab.data.readers.labelled import VALIDATION_SHARE, Listing, data_of_files, data_of_images, number_classes
 from cnnlab.data.walk import list_folder
 from cnnlab.errors import DataError
 
@@ -32,6 +32,7 @@ def load_csv(
     progress: bool | None = None,
     label_column: str | None = None,
     file_column: str | None = None,
+    val_fraction: float = VALIDATION_SHARE,
 ) -> ImageData:
     """Read a CSV file with a header.
 
@@ -39,13 +40,13 @@ def load_csv(
     CSV file or a folder in it, with or without its ending. A column of another name is taken for it when its values
     are names of images there. Without, the other columns are the pixels, 0..255: S*S of them are a grey image by rows,
     3*S*S are the red, green and blue planes of a colour image. ``label`` (or ``class``, ``target``, ``category``) may
-    be a number or a name. A column ``split`` says train, val or test; without it 20 % of each class become the
+    be a number or a name. A column ``split`` says train, val or test; without it a part of each class becomes the
     validation split. Separated by commas, semicolons or tabs. Files that are missing or unreadable are left out and
     listed in ``skipped``.
 
     Args:
         path: CSV file to read.
-        seed, progress, label_column, file_column: see :func:`cnnlab.load_data`.
+        seed, progress, label_column, file_column, val_fraction: see :func:`cnnlab.load_data`.
 
     Raises:
         DataNotFoundError: there is no such file.
@@ -60,10 +61,13 @@ def load_csv(
     if table.file is None:
         images, labels, splits = _read_pixels(table)
         classes, numbers = number_classes(source, class_names(table.path, labels, splits), splits)
-        return data_of_images(name, source, "CSV of pixels", classes, ArraySplit(images, numbers), splits, seed)
+        pixels = ArraySplit(images, numbers)
+        return data_of_images(name, source, "CSV of pixels", classes, pixels, splits, seed, val_fraction=val_fraction)
     listing = _listed_files(table, table.file, pictures)
     listing.labels = class_names(table.path, listing.labels, listing.splits)
-    data = data_of_files(name, source, "CSV of image files", listing, seed=seed, progress=progress)
+    data = data_of_files(
+        name, source, "CSV of image files", listing, seed=seed, progress=progress, val_fraction=val_fraction
+    )
     columns = table.header[table.file], table.header[table.label]
     data.notes.append(f'the column "{columns[0]}" names the files, the column "{columns[1]}" their classes')
     return data

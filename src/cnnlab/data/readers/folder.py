@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from cnnlab.data.base import ImageData
-from cnnlab.data.readers.labelled import SPLIT_NAMES, Listing, data_of_files
+from cnnlab.data.readers.labelled import SPLIT_NAMES, VALIDATION_SHARE, Listing, data_of_files
 from cnnlab.data.walk import Ignored, ImageFiles, find_images, list_folder
 from cnnlab.errors import DataError, DataNotFoundError, UsageError, did_you_mean
 
@@ -34,17 +34,24 @@ _NO_CLASSES = set(
 )
 
 
-def load_folder(path: str | Path, *, seed: int = 0, progress: bool | None = None, layout: Layout = "auto") -> ImageData:
+def load_folder(
+    path: str | Path,
+    *,
+    seed: int = 0,
+    progress: bool | None = None,
+    layout: Layout = "auto",
+    val_fraction: float = VALIDATION_SHARE,
+) -> ImageData:
     """Read a folder of photos.
 
     With a ``train`` folder of class folders, ``val`` (or ``valid``, ``validation``) and ``test`` beside it are read
-    when they exist. Without, every folder is a class and 20 % of each becomes the validation split. Images may lie in
+    when they exist. Without, every folder is a class and a part of each becomes the validation split. Images may lie in
     folders within a class folder. A single folder that holds all the others is passed through. Classes come from the
     training split only. Unreadable images are left out and listed in ``skipped``.
 
     Args:
         path: folder to read.
-        seed, progress: see :func:`cnnlab.load_data`.
+        seed, progress, val_fraction: see :func:`cnnlab.load_data`.
         layout: layout of the folder, where ``auto`` cannot decide or decides wrongly; see :data:`Layout`.
 
     Raises:
@@ -72,7 +79,9 @@ def load_folder(path: str | Path, *, seed: int = 0, progress: bool | None = None
     if "train" not in listing.splits:
         raise _no_classes(base, listing)
     name, source = root.path.resolve().name, str(root.path)
-    data = data_of_files(name, source, "folder of photos", listing, seed=seed, progress=progress)
+    data = data_of_files(
+        name, source, "folder of photos", listing, seed=seed, progress=progress, val_fraction=val_fraction
+    )
     data.notes += listing.ignored.notes()
     if listing.loose:
         data.notes.append(f"images outside class folders, ignored: {listing.loose}")

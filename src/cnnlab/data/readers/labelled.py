@@ -15,7 +15,7 @@ from cnnlab.data.stratify import stratified_split
 from cnnlab.data.walk import natural_key
 from cnnlab.errors import DataError
 
-#: Share of each class that becomes the validation split when there is none.
+#: Share of each class that becomes the validation split when there is none, unless another is named.
 VALIDATION_SHARE = 0.2
 
 #: Names of split folders, and of values in the ``split`` column of a CSV file, in small letters.
@@ -54,7 +54,14 @@ class Listing:
 
 
 def data_of_files(
-    name: str, source: str, kind: str, listing: Listing, *, seed: int, progress: bool | None = None
+    name: str,
+    source: str,
+    kind: str,
+    listing: Listing,
+    *,
+    seed: int,
+    progress: bool | None = None,
+    val_fraction: float = VALIDATION_SHARE,
 ) -> ImageData:
     """Make a data set of files; unreadable ones are left out.
 
@@ -64,6 +71,7 @@ def data_of_files(
         listing: the files.
         seed: seed of the division into train and val when all files are ``train``.
         progress: whether to show a progress bar while the files are scanned.
+        val_fraction: share of each class that becomes val when all files are ``train``.
 
     Raises:
         DataError: nothing is readable, fewer than two classes, or a class in val or test that train lacks.
@@ -85,7 +93,9 @@ def data_of_files(
     images = FileSplit([listing.paths[i] for i in good], numbers, names, scanned=[scanned[i] for i in good])
     # Train is divided where no file was meant for another split; that all of val are unreadable is no reason.
     divided = set(listing.splits) == {"train"}
-    data = data_of_images(name, source, kind, classes, images, splits, seed if divided else None)
+    data = data_of_images(
+        name, source, kind, classes, images, splits, seed if divided else None, val_fraction=val_fraction
+    )
     data.skipped = skipped
     if skipped:
         data.notes.append(f"unreadable files, left out: {len(skipped)} (first: {skipped[0][0]})")
@@ -132,7 +142,15 @@ def number_classes(source: str, labels: Sequence[str], splits: Sequence[str]) ->
 
 
 def data_of_images(
-    name: str, source: str, kind: str, classes: list[str], images: Split, splits: Sequence[str], seed: int | None
+    name: str,
+    source: str,
+    kind: str,
+    classes: list[str],
+    images: Split,
+    splits: Sequence[str],
+    seed: int | None,
+    *,
+    val_fraction: float = VALIDATION_SHARE,
 ) -> ImageData:
     """Make a data set of images, and say in its notes what was understood: classes, splits, sizes, what is missing.
 
@@ -142,11 +160,15 @@ def data_of_images(
         images: all images with their labels.
         splits: split of each image; one of them is ``train``.
         seed: seed of the division into train and val when all images are ``train``; None leaves train whole.
+        val_fraction: share of each class that becomes val in that division.
+
+    Raises:
+        UsageError: ``val_fraction`` is not between 0 and 1.
     """
     rows = {split: [i for i, own in enumerate(splits) if own == split] for split in ("train", "val", "test")}
     divided = seed is not None and len(rows["train"]) == len(images)
     if seed is not None and divided:
-        rest, part = stratified_split(images.labels, VALIDATION_SHARE, seed)
+        rest, part = stratified_split(images.labels, val_fraction, seed)
         rows["train"], rows["val"] = rest.tolist(), part.tolist()
     parts = {split: images.subset(positions) for split, positions in rows.items() if positions}
     train = parts["train"]

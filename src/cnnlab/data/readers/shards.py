@@ -1,8 +1,13 @@
 """Tar files of images as a data set: the shards of WebDataset, such as ``shards/train-{0000..0009}.tar``.
 
 A shard holds, for each image, the file of the image (``key.jpg``) and its class: in ``key.cls`` (a number or a word),
-or, without such a file, in the name of the folder that the image lies in (``cat/1.jpg``). Beside shards whose names
-begin with ``train``, those of the same folder that begin with ``val`` or ``test`` are read too.
+or, without such a file, in the name of the folder that the image lies in (``cat/1.jpg``). A key ends at the first dot
+in the name of the file, as in WebDataset.
+
+The split of a shard is the first word in its name that is called like one (``val-0000.tar``,
+``imagenet-train-0000.tar``); where no name has such a word, the names of the folders tell. Shards of a single split are
+a whole data set. Beside shards of train, those of val and test are read too that are called like them and lie in the
+same folder, unless the pattern names shards of that split itself.
 
 Only the headers are read here, with Python's own ``tarfile``; the package webdataset is not needed. It reads shards
 from their beginning to their end and shuffles in a buffer, which suits rotating disks and downloads; here every image
@@ -16,7 +21,7 @@ import glob
 import os
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -25,7 +30,7 @@ import numpy as np
 
 from cnnlab.data.base import ImageData
 from cnnlab.data.decoding import is_image_name, orientation
-from cnnlab.data.readers.labelled import SPLIT_NAMES, data_of_images, number_classes
+from cnnlab.data.readers.labelled import SPLIT_NAMES, VALIDATION_SHARE, data_of_images, number_classes
 from cnnlab.data.scanning import Scanned, tracked, workers
 from cnnlab.data.shard_split import Members, ShardSplit
 from cnnlab.data.walk import is_junk, natural_key
@@ -35,7 +40,8 @@ from cnnlab.errors import DataError, DataNotFoundError
 SAMPLE = 1000
 
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
-_SPLIT = re.compile(r"[a-z]+", re.IGNORECASE)
+# A word called like a split; "trainval" and "contest" are none.
+_SPLIT = re.compile(rf"(?<![a-z])(?:{'|'.join(SPLIT_NAMES)})(?![a-z])", re.IGNORECASE)
 
 
 @dataclass
@@ -54,21 +60,30 @@ def is_shards(text: str) -> bool:
     return text.lower().endswith(".tar")
 
 
-def load_shards(pattern: str | os.PathLike[str], *, seed: int = 0, progress: bool | None = None) -> ImageData:
+def load_shards(
+    pattern: str | os.PathLike[str],
+    *,
+    seed: int = 0,
+    progress: bool | None = None,
+    val_fraction: float = VALIDATION_SHARE,
+) -> ImageData:
     """Read tar files of images.
 
     Args:
         pattern: a tar file, or several: ``{0000..0009}`` stands for the numbers with the same number of digits, and
             ``*`` and ``?`` as in a shell.
-        seed, progress: see :func:`cnnlab.load_data`; without ``val`` and ``test``, 20 % of each class become val.
+        seed, progress, val_fraction: see :func:`cnnlab.load_data`; tar files of a single split are divided.
 
     Raises:
         DataNotFoundError: a tar file is not there.
-        DataError: a tar file cannot be read, an image has no class, or there are fewer than two classes.
+        DataError: a tar file cannot be read, an image has no class or a name that is not valid UTF-8, there are fewer
+            than two classes, or tar files of several splits but none of train.
     """
     text = os.path.expanduser(os.fspath(pattern))
     shards = expand(text)
-    every = [(path, "train") for path in shards] + _held_out(shards)
+    told = _told_splits(shards)
+    matched = _with_splits(text, shards, told)
+    every = matched + _held_out(matched)
     images = _Images()
     for path, split in tracked(every, len(every), "Looking at the tar files", progress):
         _list_shard(path, split, images)
@@ -80,21 +95,31 @@ def load_shards(pattern: str | os.PathLike[str], *, seed: int = 0, progress: boo
     pictures = ShardSplit(members, numbers, images.names, _sample(members, images.names))
     name = shards[0].parent.resolve().name
     kind = f"{len(every)} tar file{'s' * (len(every) > 1)}"
-    return data_of_images(
-        name, text, kind, classes, pictures, images.splits, None if len(set(images.splits)) > 1 else seed
+    # Train is divided where no file was meant for another split; that all of val are empty is no reason.
+    divided = {split for _, split in every} == {"train"}
+    data = data_of_images(
+        name, text, kind, classes, pictures, images.splits, seed if divided else None, val_fraction=val_fraction
     )
+    silent = [f"{path.parent.name}/{path.name}" for path, split in zip(shards, told, strict=True) if split is None]
+    if silent and any(told):
+        more = f", ... {len(silent) - 3} more" if len(silent) > 3 else ""
+        data.notes.append(f"tar files whose names tell no split, read as train: {', '.join(silent[:3])}{more}")
+    return data
 
 
 def expand(text: str) -> list[Path]:
-    """Return the tar files that a pattern stands for, in order.
+    """Return the tar files that a pattern stands for, in order, each once.
 
     Raises:
         DataNotFoundError: one of them is not there.
     """
     if match := _BRACES.search(text):
         first, last = match[1], match[2]
+        if int(first) > int(last):
+            raise DataNotFoundError(f"{match[0]} in {text} stands for no tar file. Write the smaller number first.")
         numbers = (str(number).zfill(len(first)) for number in range(int(first), int(last) + 1))
-        return [path for number in numbers for path in expand(text[: match.start()] + number + text[match.end() :])]
+        paths = [path for number in numbers for path in expand(text[: match.start()] + number + text[match.end() :])]
+        return list(dict.fromkeys(paths))  # train-{1..10}*.tar matches train-10.tar twice
     if Path(text).is_file():
         return [Path(text)]
     paths = sorted(map(Path, glob.glob(text)), key=lambda path: natural_key(str(path)))
@@ -103,51 +128,118 @@ def expand(text: str) -> list[Path]:
     return paths
 
 
-def _held_out(shards: list[Path]) -> list[tuple[Path, str]]:
-    """Return the shards of val and test beside those of train, with their splits."""
-    if _split_of(shards[0]) != "train":
-        return []
-    beside = sorted(shards[0].parent.glob("*.tar"), key=lambda path: natural_key(path.name))
-    return [(path, split) for path in beside if (split := _split_of(path)) in ("val", "test")]
+def _told_splits(shards: Sequence[Path]) -> list[str | None]:
+    """Return the split that the name of each tar file tells, or, where no name tells one, that of its folder."""
+    told = [_split_of(path.name) for path in shards]
+    return told if any(told) else [_split_of(path.parent.name) for path in shards]
 
 
-def _split_of(path: Path) -> str | None:
-    word = _SPLIT.match(path.name)
-    return SPLIT_NAMES.get(word[0].lower()) if word else None
+def _split_of(name: str) -> str | None:
+    word = _SPLIT.search(name)
+    return SPLIT_NAMES[word[0].lower()] if word else None
+
+
+def _beginning(path: Path) -> str:
+    """Return the name of a tar file up to the word that tells its split."""
+    return _SPLIT.split(path.name, maxsplit=1)[0]
+
+
+def _with_splits(text: str, shards: Sequence[Path], told: Sequence[str | None]) -> list[tuple[Path, str]]:
+    """Return the tar files that a pattern stands for with their splits.
+
+    All are train where their names tell a single split or none: whoever names shards of val alone means them.
+
+    Raises:
+        DataError: there are several splits, and none is train.
+    """
+    if len(set(told)) == 1:
+        return [(path, "train") for path in shards]
+    splits = [split or "train" for split in told]
+    if "train" not in splits:
+        names = " and ".join(sorted(set(splits)))
+        raise DataError(
+            f"{text} stands for tar files of {names}, but for none of train. Name those of train too, or a single "
+            "split to take its files for the whole data."
+        )
+    return list(zip(shards, splits, strict=True))
+
+
+def _held_out(matched: Sequence[tuple[Path, str]]) -> list[tuple[Path, str]]:
+    """Return the tar files of val and test beside those of train, with their splits."""
+    named = {split for _, split in matched}
+    train = dict.fromkeys((path.parent, _beginning(path)) for path, _ in matched if _split_of(path.name) == "train")
+    beside = [path for folder, start in train for path in folder.glob("*.tar") if _beginning(path) == start]
+    return [
+        (path, split)
+        for path in sorted(beside, key=lambda path: natural_key(path.name))
+        if (split := _split_of(path.name)) in ("val", "test") and split not in named
+    ]
 
 
 def _list_shard(path: Path, split: str, images: _Images) -> None:
     """Add the images of a tar file.
 
     Raises:
-        DataError: it cannot be read, or an image has no class.
+        DataError: it cannot be read, a class or a name is not in UTF-8, or an image has no class.
     """
-    classes: dict[str, str] = {}
-    pictures: list[tuple[str, tarfile.TarInfo]] = []
+    classes: dict[PurePosixPath, str] = {}
+    pictures: list[tuple[PurePosixPath, tarfile.TarInfo]] = []
+    _check_name(str(path), "Rename it.")
     try:
         with tarfile.open(path, "r:") as archive:
             for member in _files(archive):
-                key, _, ending = member.name.partition(".")
+                file = PurePosixPath(member.name)
+                stem, _, ending = file.name.partition(".")
+                key = file.with_name(stem)
                 if ending == "cls":
-                    content = archive.extractfile(member)
-                    assert content is not None
-                    classes[key] = content.read(1000).decode().strip()
+                    classes[key] = _class_in(archive, member, path)
                 elif is_image_name(member.name):
                     pictures.append((key, member))
-    except (OSError, tarfile.TarError, UnicodeDecodeError) as error:
+    except (OSError, tarfile.TarError) as error:
         raise DataError(
             f"Cannot read {path}: {error}. It must be a tar file without compression; copy it again."
         ) from error
     number = len(images.shards)
     images.shards.append(path)
     for key, member in pictures:
-        label = classes.get(key) or PurePosixPath(member.name).parent.name
+        name = f"{path.name}/{member.name}"
+        _check_name(name, "Rename it, and write the tar file anew.")
+        label = classes.get(key) or key.parent.name
         if not label:
             raise DataError(f"{path}: {member.name} has no class. Add {key}.cls, or put the image into a folder.")
         images.places.append((number, member.offset_data, member.size))
-        images.names.append(f"{path.name}/{member.name}")
+        images.names.append(name)
         images.labels.append(label)
         images.splits.append(split)
+
+
+def _class_in(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> str:
+    """Return the class that a member ``key.cls`` of the tar file ``path`` holds.
+
+    Raises:
+        DataError: it is not text in UTF-8.
+    """
+    content = archive.extractfile(member)
+    assert content is not None
+    try:
+        return content.read(1000).decode().strip()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: {member.name} is not text in UTF-8 ({error.reason}). Write the tar file anew."
+        ) from None
+
+
+def _check_name(name: str, advice: str) -> None:
+    """Refuse a name with bytes that are not UTF-8, which no file of a run could hold.
+
+    Raises:
+        DataError: it has such bytes.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        shown = name.encode(errors="replace").decode()
+        raise DataError(f"The name of {shown} is not valid UTF-8. {advice}") from None
 
 
 def _files(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:

@@ -20,6 +20,7 @@ from cnnlab.errors import ModelError, RecipeError, TrainingError, UsageError, di
 from cnnlab.experiments.tuning import trials as records
 from cnnlab.experiments.tuning.space import SearchSpace
 from cnnlab.experiments.tuning.storage import (
+    begun_with,
     connect,
     load_study,
     no_experimental_warnings,
@@ -196,22 +197,19 @@ def state_of(tuning: Tuning) -> Tuned:
 def _result(tuning: Tuning, study: Study) -> Tuned:
     rows = read_trials(study, tuning.space)
     best = best_of(rows)
-    recipe = tuning.space.apply(_with_validation(tuning.recipe), best.values) if best else None
-    return Tuned(rows, best, recipe)
-
-
-def _with_validation(recipe: Recipe) -> Recipe:
-    """Return a recipe that holds images out where the data have no validation split."""
-    return recipe if recipe.val_fraction else recipe.with_overrides(val_fraction=VAL_FRACTION)
+    if best is None:
+        return Tuned(rows, None, None)
+    recipe = tuning.recipe.with_overrides(val_fraction=begun_with(study)["recipe"]["val_fraction"])
+    return Tuned(rows, best, tuning.space.apply(recipe, best.values))
 
 
 def _held_out(recipe: Recipe) -> tuple[Recipe, ImageData, tuple[str, ...]]:
     """Return the recipe, its data with a validation and without a test split, and what there is to say about them."""
     data = load_recipe_data(recipe)
     notes: tuple[str, ...] = ()
-    was_set, recipe = bool(recipe.val_fraction), _with_validation(recipe)
     if data.val is None:
-        if not was_set:
+        if not recipe.val_fraction:
+            recipe = recipe.with_overrides(val_fraction=VAL_FRACTION)
             notes = (
                 f"{data.name} has no validation split: {VAL_FRACTION:.0%} of its training images are held out to "
                 "compare trials (val_fraction=...)",

@@ -95,12 +95,17 @@ def open_study(database: RDBStorage, name: str, identity: Mapping[str, Any]) -> 
     if _IDENTITY not in study.user_attrs:
         with suppress(optuna.exceptions.StorageInternalError):  # another process writes it in the same moment
             study.set_user_attr(_IDENTITY, dict(identity))
-    if differences := _differences(study.user_attrs[_IDENTITY], identity):
+    if differences := _differences(begun_with(study), identity):
         raise UsageError(
             f'The tuning "{name}" was begun with other settings: {"; ".join(differences)}. '
             "Go on with those, or begin another one with --out and --name."
         )
     return study
+
+
+def begun_with(study: Study) -> dict[str, Any]:
+    """Return the plain values that say what a study tunes, as :func:`open_study` was given them when it was begun."""
+    return study.user_attrs[_IDENTITY]
 
 
 def load_study(storage: str, name: str) -> Study:
