@@ -543,3 +543,23 @@ def test_stages_of_other_networks_end_where_the_stride_changes() -> None:
         ("module.5", (1, 2)),
     ]
     assert sum(row.parameters for row in stages) == sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    "stages", [nn.Sequential(nn.ReLU()), nn.ModuleList([nn.ReLU()]), nn.ModuleDict({"a": nn.ReLU()}), 3, {"stage1": 3}]
+)
+def test_stages_of_networks_that_call_something_else_so(stages: object) -> None:
+    """timm has a Sequential of this name in ConvNeXt, RepVGG and EdgeNeXt."""
+
+    def network() -> nn.Module:
+        return Function(
+            lambda self, x: self.fc(self.b(self.pool(self.a(x))).flatten(1)),
+            a=nn.Conv2d(3, 4, 3, padding=1), pool=nn.MaxPool2d(2), b=nn.Conv2d(4, 4, 3), fc=nn.Linear(144, 2),
+        )  # fmt: skip
+
+    model = network()
+    model.stages = stages
+    found = summary(model, (1, 3, 16, 16))
+    assert found.stages == summary(network(), (1, 3, 16, 16)).stages
+    assert [row.ends_with for row in found.stages] == ["a", "b", "fc"]
+    assert "stage" in found.text()
