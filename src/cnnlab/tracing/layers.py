@@ -208,7 +208,7 @@ def _token_grid(tokens: int, stride: tuple[float | None, ...], image: tuple[int,
     down, across = stride
     if down is None or across is None:
         return None
-    grid = int(image[0] / down), int(image[1] / across)
+    grid = int(image[0] / abs(down)), int(image[1] / abs(across))
     if 1 < grid[0] * grid[1] <= tokens <= grid[0] * grid[1] + _MOST_EXTRA_TOKENS:
         return grid
     side = math.sqrt(image[0] * image[1] / tokens)  # pixels of a patch, if the tokens share the image among them

@@ -99,7 +99,7 @@ def _resolution_changes(record: Trace, fields: Fields) -> list[Call]:
 
     def resolution(call: Call) -> Any:
         field = fields.get(call.outputs[0])
-        return field and (field.stride, field.whole)
+        return field and ([step and abs(step) for step in field.stride], field.whole)
 
     return [
         call
