@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from cnnlab.bf16 import DepthwiseConvolution, bf16_training
 from cnnlab.hardware import Precision
@@ -78,6 +79,25 @@ def test_only_depthwise_convolutions_of_a_training_are_computed_so(monkeypatch: 
         network(torch.rand(2, 4, 12, 12))
     with Precision(bf16=False, channels_last=True).autocast(CPU):
         network(torch.rand(2, 4, 12, 12))
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("steps", [(2, 1, 1), ([2], [1], (1,)), ((2, 1), 1, [1, 2])])
+def test_steps_given_as_single_numbers(steps: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = depthwise_calls(monkeypatch)
+    torch.manual_seed(0)
+    given = [torch.randn(2, 4, 9, 8), torch.randn(4, 1, 3, 3)]
+
+    def gradients(context: AbstractContextManager[Any], dtype: torch.dtype) -> tuple[Tensor, ...]:
+        images, weight = (tensor.to(dtype, copy=True).requires_grad_() for tensor in given)
+        with context:
+            outputs = F.conv2d(images, weight, None, *steps, 4)
+        return torch.autograd.grad(outputs.sum(), (images, weight))
+
+    for true, mine in zip(
+        gradients(nullcontext(), torch.float64), gradients(bf16_training(), torch.float32), strict=True
+    ):
+        assert (mine - true).norm() <= 2**-8 * true.norm()
     assert len(seen) == 1
 
 

@@ -64,10 +64,17 @@ class DepthwiseConvolution(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         """Return the gradients for x, weight and bias, in float32, for that of the outputs (N, K, H', W')."""
         (gradient,), (x, weight, bias) = gradients, ctx.saved_tensors
-        stride, padding, dilation, groups = ctx.options
+        *steps, groups = ctx.options
+        stride, padding, dilation = map(_pair, steps)
         sizes = None if bias is None else list(bias.shape)
         for_x, for_weight, for_bias = torch.ops.aten.convolution_backward(
             gradient.float(), x.float(), weight.float(), sizes, stride, padding, dilation, False, (0, 0), groups,
             ctx.needs_input_grad[:3],
         )  # fmt: skip
         return for_x, for_weight, for_bias, None, None, None, None
+
+
+def _pair(step: int | Sequence[int]) -> tuple[int, int]:
+    """Return a step for both sides as two numbers: F.conv2d also takes one, but its backward pass does not."""
+    steps = (step,) if isinstance(step, int) else step
+    return steps[0], steps[-1]

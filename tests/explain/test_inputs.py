@@ -43,6 +43,22 @@ def test_a_network_that_ends_in_softmax_is_explained_by_the_logarithm(method: st
     assert not any("ends in softmax" in note for note in (*plain.notes, *log.notes))
 
 
+def test_a_certain_softmax_without_a_graph_is_not_put_through_softmax_again() -> None:
+    class Certain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = awkward()
+
+        @torch.no_grad()
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (1e5 * self.inner(x)).softmax(1)
+
+    assert sorted(Certain().eval()(IMAGE[None])[0].tolist()) == [0, 0, 0, 1]
+    answer = explain.occlusion(Certain(), IMAGE, window=8, stride=8)
+    assert answer.probability == pytest.approx(1)
+    assert any("ends in softmax" in note for note in answer.notes)
+
+
 def test_logits_that_add_up_to_one_by_chance_stay_logits() -> None:
     model = OneConv(head=((1.0, 0.0), (0.5, 0.0)))
     answer = explain.saliency(model, np.full((1, 4, 4), 2 / 3), 0)

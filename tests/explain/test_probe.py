@@ -257,6 +257,27 @@ def test_a_compiled_model_is_looked_at_as_it_was_written() -> None:
     assert list_layers(compiled, random_image()) is list_layers(model, random_image())
 
 
+def test_everything_takes_a_compiled_model_by_its_own_names() -> None:
+    model, image = awkward(), torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch's own deprecations
+        compiled = torch.compile(model)
+    images, labels = image.expand(5, 3, 16, 16) * torch.linspace(0, 1, 5)[:, None, None, None], torch.arange(5) % 4
+    assert explain.features(compiled, image).layer == explain.filters(compiled).layer == "first"
+    np.testing.assert_array_equal(explain.filters(compiled, "last").weights, explain.filters(model, "last").weights)
+    for look in (
+        lambda net: explain.features(net, image, "last").maps,
+        lambda net: explain.top_images(net, images, "last", 2, k=3).values,
+        lambda net: explain.embedding(net, images, "last").vectors,
+        lambda net: explain.dream(net, image, "last", octaves=1, steps=2).image,
+        lambda net: explain.layer_pixel(net, image, "last", 3).output,
+    ):
+        np.testing.assert_array_equal(look(compiled), look(model))
+    snapshots = [explain.Watch(images, labels).look(net) for net in (compiled, model)]
+    assert [layer.name for layer in snapshots[0].layers] == [layer.name for layer in snapshots[1].layers]
+    explain.Watch(images, labels, layers=["last"]).look(compiled)
+
+
 def test_methods_that_look_at_pixels_do_not_pay_for_finding_a_layer() -> None:
     class Seldom(OneConv):
         def forward(self, x: Tensor) -> Tensor:

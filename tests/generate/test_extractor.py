@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from cnnlab.errors import DataError, UnknownNameError, UsageError
-from cnnlab.generate.extractor import open_network
+from cnnlab.errors import DataError, ModelError, UnknownNameError, UsageError
+from cnnlab.explain.pixel_range import PixelRange
+from cnnlab.generate.extractor import FeatureNetwork, open_network
 from cnnlab.zoo import create_model
 from tests.generate.helpers_generate import TinyNet, tiny_network
 
@@ -77,3 +78,9 @@ def test_layers_of_other_networks_are_their_stages() -> None:
     assert network.stage_layers == tuple(stages[:-1])
     assert network.style_layers == tuple(stages[:-2])
     assert network.content_layer in network.style_layers
+
+
+def test_a_module_that_is_called_stages_names_no_layers() -> None:
+    network = FeatureNetwork("own", nn.ModuleDict({"stages": nn.Conv2d(3, 4, 3)}), PixelRange.normalised(0.5, 0.25), 3)
+    with pytest.raises(ModelError, match="own has no stages with positions"):
+        _ = network.stage_layers

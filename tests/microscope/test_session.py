@@ -136,6 +136,18 @@ def test_a_network_that_ends_in_softmax_is_not_put_through_it_again(last: list[n
     np.testing.assert_allclose(answer["logits"], expected.log().numpy(), atol=1e-5)
 
 
+def test_a_map_of_a_flipped_image_is_not_laid_over_the_photo() -> None:
+    class Flip(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.flip(3)
+
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), Flip(), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(64, 2))
+    microscope, scene = microscope_of(model, 3, 8, 8)
+    replies = [microscope.handle(complete("channel", scene=scene, node=node, channel=0)) for node in ("0", "2")]
+    assert replies[0]["field"]["stride"] == [1, 1]
+    assert replies[1]["field"] is None
+
+
 def test_an_image_is_added_by_its_contents(resnet) -> None:
     microscope, scene = resnet
     pixels = np.random.default_rng(0).integers(0, 255, (28, 28, 3), np.uint8)

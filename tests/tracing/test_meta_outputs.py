@@ -82,12 +82,26 @@ def test_pooling_against_real_images(side: int, kernel: int, stride: int, paddin
         (aten.mm.default, (on_meta(2, 3), on_meta(4, 2))),
         (aten.convolution.default, (on_meta(1, 3, 8, 8), on_meta(4, 2, 3, 3), None, *PLAIN)),
         (aten.cat.default, ([on_meta(1, 2, 3), on_meta(1, 2, 4)], 1)),
+        (aten.cat.default, ([on_meta(2, 3), on_meta(2)], 1)),
+        (aten.cat.default, ([on_meta(2, 3), on_meta(2, 3)], 2)),
+        (aten.mean.default, (on_meta(2, 3),)),
+        (aten.mean.dim, (on_meta(2, 3), [2])),
+        (aten.mean.dim, (on_meta(), [0])),
         (aten.relu.default, (torch.zeros(2),)),
         (aten.fft_fft.default, (on_meta(4),)),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_left_to_torch(func: Any, args: Any) -> None:
     assert meta_output(func, args, {}) is None
+
+
+def test_a_mean_over_everything_needs_no_values() -> None:
+    class Centred(torch.nn.Conv2d):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x - x.mean())
+
+    model = Centred(3, 2, 3, device="meta")  # which has none
+    assert trace(model, (1, 3, 8, 8)).outputs[0].shape == (1, 2, 6, 6)
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", pytest.param("convnext_tiny", marks=pytest.mark.slow)])

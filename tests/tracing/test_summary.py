@@ -435,6 +435,31 @@ def test_fields_of_everything_that_is_no_chain() -> None:
     assert patches == ReceptiveField((12, 12), (4.0, 4.0), (1.5, 1.5), False)
 
 
+def test_a_flip_turns_the_positions_round() -> None:
+    conv, pixels = nn.Conv2d(2, 2, 3, stride=2, padding=1), torch.rand(1, 2, 16, 16, requires_grad=True)
+    flipped = of(lambda m, x: m.a(x.flip(3)), a=conv)
+    # Column i sees the columns 2i - 1 to 2i + 1 of the flipped image, which are 14 - 2i to 16 - 2i of the image.
+    assert flipped == ReceptiveField((3, 3), (2.0, -2.0), (0.0, 15.0), False)
+    (gradient,) = torch.autograd.grad(conv(pixels.flip(3))[0, 0, 4, 3], pixels)
+    assert gradient.abs().sum((0, 1, 2)).nonzero().flatten().tolist() == [8, 9, 10]
+    assert flipped.centre[1] + 3 * flipped.stride[1] == 9  # type: ignore[operator]
+    back = of(lambda m, x: m.a(x.flip(3)).flip(3), a=conv)
+    assert back == ReceptiveField((3, 3), (2.0, 2.0), (0.0, 1.0), False)
+    turned = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), Function(lambda m, x: x.flip(2)), nn.ReLU())
+    assert [row.ends_with for row in summary(turned, (1, 2, 16, 16)).stages] == ["2"]
+
+
+def test_positions_that_run_both_ways_are_not_told() -> None:
+    conv = nn.Conv2d(2, 2, 3, padding=1)
+    assert of(lambda m, x: m.a(x) + m.a(x.flip(3)), a=conv) is None
+    assert of(lambda m, x: torch.cat([m.a(x), m.a(x.flip(3))], 1), a=conv) is None
+    assert of(lambda m, x: m.a(torch.cat([x, x.flip(3)])), a=conv) is None
+    assert of(lambda m, x: x.flatten(2).flip(2)) is None
+    pooled = of(lambda m, x: m.a(x).mean((2, 3)) + m.a(x.flip(3)).mean((2, 3)), a=conv)
+    assert pooled is not None
+    assert pooled.whole
+
+
 def test_fields_that_are_the_whole_image() -> None:
     pooled = of(lambda m, x: x.mean((2, 3)))
     assert pooled == ReceptiveField((16, 16), (None, None), (7.5, 7.5), True)
@@ -543,3 +568,23 @@ def test_stages_of_other_networks_end_where_the_stride_changes() -> None:
         ("module.5", (1, 2)),
     ]
     assert sum(row.parameters for row in stages) == sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    "stages", [nn.Sequential(nn.ReLU()), nn.ModuleList([nn.ReLU()]), nn.ModuleDict({"a": nn.ReLU()}), 3, {"stage1": 3}]
+)
+def test_stages_of_networks_that_call_something_else_so(stages: object) -> None:
+    """timm has a Sequential of this name in ConvNeXt, RepVGG and EdgeNeXt."""
+
+    def network() -> nn.Module:
+        return Function(
+            lambda self, x: self.fc(self.b(self.pool(self.a(x))).flatten(1)),
+            a=nn.Conv2d(3, 4, 3, padding=1), pool=nn.MaxPool2d(2), b=nn.Conv2d(4, 4, 3), fc=nn.Linear(144, 2),
+        )  # fmt: skip
+
+    model = network()
+    model.stages = stages
+    found = summary(model, (1, 3, 16, 16))
+    assert found.stages == summary(network(), (1, 3, 16, 16)).stages
+    assert [row.ends_with for row in found.stages] == ["a", "b", "fc"]
+    assert "stage" in found.text()

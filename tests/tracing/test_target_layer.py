@@ -14,9 +14,11 @@ from torch.nn import functional as F
 from cnnlab import explain, zoo
 from cnnlab.errors import ModelError, UsageError
 from cnnlab.explain import Probe
-from cnnlab.tracing import Layer, list_layers, recording
+from cnnlab.tracing import Layer, list_layers, recording, target_layer
 from cnnlab.zoo import create_model
 from tests.explain.helpers_explain import OneConv, awkward, linear, random_image, state_of
+
+IMAGE = torch.ones(1, 4, 4, dtype=torch.float64)
 
 
 def chosen(model: nn.Module, *shape: int) -> str:
@@ -200,6 +202,43 @@ def test_a_network_is_followed_once_and_again_when_it_has_changed() -> None:
     model[1] = nn.Tanh()
     assert list_layers(model, (1, 8, 8))[1].type == "Tanh"
     assert passes == 2
+
+
+def test_a_layer_that_was_changed_or_replaced_by_one_of_its_class_is_seen() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 4, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+
+    def now() -> tuple[object, ...]:
+        rows = {row.name: row for row in list_layers(model, (1, 8, 8))}
+        assert rows["0"].field is not None
+        return rows["0"].output, rows["0"].field.stride, rows["4"].output, rows["4"].parameters
+
+    assert now() == ((1, 4, 4, 4), (2, 2), (1, 5), 25)
+    model[0].stride = (1, 1)
+    assert now() == ((1, 4, 8, 8), (1, 1), (1, 5), 25)
+    model[4] = nn.Linear(4, 9)
+    assert now() == ((1, 4, 8, 8), (1, 1), (1, 9), 45)
+    model[0] = nn.Conv2d(1, 4, 5, 4, 2, bias=False)
+    assert now() == ((1, 4, 2, 2), (4, 4), (1, 9), 45)
+
+
+def test_what_is_frozen_is_seen_without_another_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = OneConv()
+    before = list_layers(model, IMAGE)
+    assert {row.name: row.trainable for row in before} == {"conv": 4, "relu": 0, "pool": 0, "fc": 4}
+    model.conv.requires_grad_(False)
+    monkeypatch.setattr(target_layer, "trace", None)  # nothing is recorded from here on
+    after = list_layers(model, IMAGE)
+    assert {row.name: row.trainable for row in after} == {"conv": 0, "relu": 0, "pool": 0, "fc": 4}
+    assert after.default is not None
+    assert after.default is after[[row.name for row in after].index(after.default.name)]
+    explain.gradcam(model.requires_grad_(True), IMAGE, 0)  # its parameters are frozen meanwhile
+    assert list_layers(model, IMAGE) is before
+
+
+def test_layers_that_were_first_listed_by_a_method_are_not_frozen() -> None:
+    model = OneConv()
+    explain.gradcam(model, IMAGE, 0)
+    assert sum(row.trainable for row in list_layers(model, IMAGE)) == 8
 
 
 def test_a_network_is_not_kept_alive() -> None:

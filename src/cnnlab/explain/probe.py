@@ -234,8 +234,13 @@ class Probe:
             )
             grid = torch.stack(torch.meshgrid(across, down, indexing="xy"), dim=-1)[None]
             return F.grid_sample(maps[None], grid, padding_mode="border", align_corners=True)[0, 0]
-        moves = [(side / count - 1) / 2 - first for side, first, count in zip(sides, field.centre, counts, strict=True)]
-        if max(abs(move) / step for move, step in zip(moves, steps, strict=True)) > 0.25:
+        # Where the positions run backwards, the map is turned round, and its last position is the first one then.
+        turned = [axis for axis, step in enumerate(steps, start=1) if step < 0]
+        moves = [
+            (side / count - 1) / 2 - (first + min(step, 0) * (count - 1))
+            for side, first, step, count in zip(sides, field.centre, steps, counts, strict=True)
+        ]
+        if max(abs(move / step) for move, step in zip(moves, steps, strict=True)) > 0.25:
             shift = " and ".join(
                 f"{abs(move):.0f} pixels further {words[move < 0]}"
                 for move, words in zip(moves, (("up", "down"), ("left", "right")), strict=True)
@@ -244,7 +249,7 @@ class Probe:
             self.note(
                 f"The receptive fields of the layer lie {shift} than the map is drawn; aligned=True puts it there."
             )
-        return F.interpolate(maps[None], sides, mode="bilinear", align_corners=False)[0, 0]
+        return F.interpolate(maps.flip(turned)[None], sides, mode="bilinear", align_corners=False)[0, 0]
 
     # Output and gradients of the target layer and of the image
 

@@ -18,6 +18,7 @@ from cnnlab.hardware import choose_device
 from cnnlab.runs.classifier import open_classifier
 from cnnlab.tracing.forward_pass import trace
 from cnnlab.tracing.hooks import find_layer, recording, replacing_output
+from cnnlab.tracing.stages import declared_stages
 from cnnlab.tracing.target_layer import list_layers
 from cnnlab.zoo import create_model, models, weights_preprocess
 
@@ -140,7 +141,7 @@ class FeatureNetwork:
         Raises:
             ModelError: there are none.
         """
-        ends = [layer for stage, layer in getattr(self.model, "stages", {}).items() if stage != "head"]
+        ends = [layer for stage, layer in declared_stages(self.model).items() if stage != "head"]
         if arch := getattr(self.model, "arch", None):  # dense stages, as in LeNet-5, have no positions
             side = arch["image_size"]
             spatial = {layer.name for layer in list_layers(self.model, (self.channels, side, side)).spatial}

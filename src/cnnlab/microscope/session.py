@@ -325,6 +325,8 @@ def _field(node: Node) -> dict[str, Any] | None:
     field = node.field
     if field is None or len(field.size) != 2:
         return None
+    if any(step is not None and step < 0 for step in field.stride):  # a mirrored map is not laid over the photo
+        return None
     if field.whole or None in field.stride:
         return {"whole": True}
     start = [centre - (size - 1) / 2 for centre, size in zip(field.centre, field.size, strict=True)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -82,6 +82,18 @@ class Layer:
             patches = output[:, output.shape[1] - height * width :]  # extra tokens come first
             return patches.transpose(1, 2).reshape(len(output), -1, height, width)
         return output
+
+
+def structure(model: nn.Module) -> Hashable:
+    """Return what the layers of a network depend on, to be compared: a pass is recorded anew where it has changed.
+
+    It holds the kinds and the settings of the modules, as they print them, and the shapes of the parameters. What else
+    a ``forward`` depends on is not seen.
+    """
+    modules = tuple((name, type(module), module.extra_repr()) for name, module in model.named_modules())
+    lazy = nn.parameter.is_lazy  # parameters that have no shape yet
+    parameters = ((name, None if lazy(one) else tuple(one.shape)) for name, one in model.named_parameters())
+    return modules, tuple(parameters)
 
 
 def layers_of(model: nn.Module, record: Trace, fields: Fields) -> tuple[Layer, ...]:
@@ -196,7 +208,7 @@ def _token_grid(tokens: int, stride: tuple[float | None, ...], image: tuple[int,
     down, across = stride
     if down is None or across is None:
         return None
-    grid = int(image[0] / down), int(image[1] / across)
+    grid = int(image[0] / abs(down)), int(image[1] / abs(across))
     if 1 < grid[0] * grid[1] <= tokens <= grid[0] * grid[1] + _MOST_EXTRA_TOKENS:
         return grid
     side = math.sqrt(image[0] * image[1] / tokens)  # pixels of a patch, if the tokens share the image among them

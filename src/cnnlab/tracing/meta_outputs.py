@@ -167,8 +167,8 @@ def _layer_norm(args: Sequence[Any]) -> Outputs:
 
 
 def _mean(args: Sequence[Any]) -> Outputs:
-    image, axes = args[0], args[1]
-    if not axes:
+    image, axes = args[0], (args[1] if len(args) > 1 else None)  # `x.mean()` has no axes
+    if not axes or not all(-image.ndim <= axis < image.ndim for axis in axes):
         return None
     keep, removed = len(args) > 2 and args[2], {axis % image.ndim for axis in axes}
     sides = [1 if axis in removed else side for axis, side in enumerate(image.shape)]
@@ -177,6 +177,8 @@ def _mean(args: Sequence[Any]) -> Outputs:
 
 def _cat(args: Sequence[Any]) -> Outputs:
     parts, axis = args[0], (args[1] if len(args) > 1 else 0)
+    if len({part.ndim for part in parts}) > 1 or not -parts[0].ndim <= axis < parts[0].ndim:
+        return None
     axis %= parts[0].ndim
     rests = {(*part.shape[:axis], *part.shape[axis + 1 :]) for part in parts}
     if len(rests) > 1:

@@ -24,7 +24,7 @@ class Axis:
         bounds: the first pixel that an element depends on, and minus the last one, so that the minimum of two bounds
             is the union of two fields; of shape ``(2, ...)``, where the rest broadcasts to the tensor's shape.
         dim: the dimension of the tensor that runs along this axis of the image; None without one.
-        jump: pixels between neighbouring elements along ``dim``.
+        jump: pixels between neighbouring elements along ``dim``; negative where they run backwards, as after a flip.
         merged: whether positions share a dimension with something else, as those of tokens do; ``dim`` is then None.
     """
 
@@ -152,7 +152,7 @@ def _without_positions_if_same(axis: Axis) -> Axis:
 
 
 def find_dim(axis: Axis, jump: Fraction | None) -> Axis:
-    """Return the axis with the dimension along which its fields move by equal steps, after a reshape.
+    """Return the axis after a reshape, with the dimension along which its fields move by equal steps, as ``jump`` does.
 
     Args:
         axis: the axis, whose ``dim`` is no longer known.
@@ -162,7 +162,7 @@ def find_dim(axis: Axis, jump: Fraction | None) -> Axis:
     along = [dim for dim in range(axis.bounds.ndim - 1) if axis.bounds.shape[dim + 1] > 1]
     if len(along) == 1:
         steps = set(np.diff(axis.bounds[0], axis=along[0]).reshape(-1).tolist())
-        if len(steps) == 1 and (step := steps.pop()) > 0:
+        if len(steps) == 1 and (step := steps.pop()) * (jump or 1) > 0:
             return Axis(axis.bounds, along[0], Fraction(step))
     return replace(axis, jump=jump, merged=True) if along else axis
 
@@ -183,6 +183,7 @@ def union(fields: Sequence[Field], shape: Sequence[int], op: Op) -> Field:
                 Axis(bounds) if dim is None and axis.dim is not None else replace(axis, bounds=bounds, dim=dim)
             )
         placed = [axis for axis in aligned if axis.placed]
+        check_directions(placed)
         if placed and any(not axis.placed and not axis.blind for axis in aligned):
             through.append(type(op.call.module).__name__)
         used = placed or aligned
@@ -192,6 +193,16 @@ def union(fields: Sequence[Field], shape: Sequence[int], op: Op) -> Field:
         along = next((axis for axis in used if axis.dim is not None), used[0])
         axes.append(replace(along, bounds=bounds))
     return Field(tuple(shape), tuple(axes), tuple(dict.fromkeys(through)))
+
+
+def check_directions(axes: Sequence[Axis]) -> None:
+    """Refuse to join tensors whose positions run in opposite directions: they have no even steps together.
+
+    Raises:
+        UnknownRuleError: the positions of some run backwards and those of others do not.
+    """
+    if len({axis.jump > 0 for axis in axes if axis.jump}) > 1:
+        raise UnknownRuleError("positions in opposite directions")
 
 
 def insert(axis: Axis, dim: int) -> Axis:

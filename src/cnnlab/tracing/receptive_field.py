@@ -30,7 +30,8 @@ class ReceptiveField:
 
     Attributes:
         size: pixels from the first to the last one, padding included; the largest over positions and channels.
-        stride: pixels between neighbouring positions; None along an axis without positions.
+        stride: pixels between neighbouring positions, negative where they run backwards, as after a flip; None along an
+            axis without positions.
         centre: centre of the field of the first position; 0 is the middle of the first pixel.
         whole: there are no positions left: the tensor is about the whole image.
         through: the kinds of modules by which values of the whole image join the local ones (squeeze-excitation,

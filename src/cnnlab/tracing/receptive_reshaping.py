@@ -110,6 +110,21 @@ def _matched(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], li
     return groups
 
 
+def flip(op: Op, inputs: Inputs) -> list[Field]:
+    """Return the field after ``flip``: along the image the positions then run backwards, which a negative jump says."""
+    field = field_of(op.arguments["self"], inputs)
+    dims = [d % len(field.shape) for d in op.arguments["dims"]]
+
+    def change(axis: Axis) -> Axis:
+        turned = [d for d in dims if axis.bounds.shape[d + 1] > 1]
+        if axis.merged and turned:
+            raise UnknownRuleError(op.name)
+        bounds = np.flip(axis.bounds, tuple(d + 1 for d in turned))
+        return replace(axis, bounds=bounds, jump=-axis.jump if axis.jump and axis.dim in turned else axis.jump)
+
+    return [field.to(field.shape, change)]
+
+
 def move(op: Op, inputs: Inputs) -> list[Field]:
     """Return the field after an operation that only moves elements: the operation is applied to the bounds."""
     field = field_of(op.arguments["self"], inputs)

@@ -17,6 +17,7 @@ from cnnlab.tracing.receptive_axes import (
     Field,
     Inputs,
     UnknownRuleError,
+    check_directions,
     compress,
     each,
     field_of,
@@ -212,6 +213,7 @@ def _join(op: Op, inputs: Inputs) -> list[Field]:
         parts = [inputs[value].axes[number] if value in inputs else None for value in values]
         dependent = [axis for axis in parts if axis is not None]
         placed = [axis for axis in dependent if axis.placed]
+        check_directions(placed)
         if placed and any(not axis.placed and not axis.blind for axis in dependent):
             through.append(type(op.call.module).__name__)
         axes.append(_joined(parts, placed or dependent, dim, [value.shape[dim] for value in values]))
@@ -305,7 +307,8 @@ _OPERATIONS: dict[Rule, str] = {
     reshaping.squeeze: "squeeze",
     reshaping.unsqueeze: "unsqueeze",
     reshaping.view: "view _unsafe_view _reshape_alias",
-    reshaping.move: "flip roll repeat pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle",
+    reshaping.flip: "flip",
+    reshaping.move: "roll repeat pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle",
     _reduction: "mean sum amax amin var std var_mean max min linalg_vector_norm",
     _softmax: "_softmax _safe_softmax _log_softmax",
     _normalise: "native_layer_norm native_group_norm _native_batch_norm_legit _native_batch_norm_legit_no_training",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,17 @@ class Stage:
     parameters: int
     macs: int
     field: ReceptiveField | None
+
+
+def declared_stages(model: nn.Module) -> Mapping[str, str]:
+    """Return the stages that a network declares as ``model.stages``: name -> dotted module name; empty without any.
+
+    What other networks call so, such as a module, a list or a number, declares none.
+    """
+    stages = getattr(model, "stages", None)
+    if isinstance(stages, Mapping) and all(isinstance(path, str) for path in stages.values()):
+        return stages
+    return {}
 
 
 def stages_of(model: nn.Module, record: Trace, fields: Fields) -> tuple[Stage, ...]:
@@ -63,8 +75,7 @@ def stages_of(model: nn.Module, record: Trace, fields: Fields) -> tuple[Stage, .
 
 def _ends(model: nn.Module, record: Trace, fields: Fields) -> list[tuple[str, Call]]:
     """Return the name of each stage with the call that ends it."""
-    declared = getattr(model, "stages", None)
-    if declared:
+    if declared := declared_stages(model):
         last_calls = {call.path: call for call in record.calls}
         return [(name, last_calls[path]) for name, path in declared.items() if path in last_calls]
     ends = [(call.path, call) for call in _resolution_changes(record, fields)]
@@ -88,7 +99,7 @@ def _resolution_changes(record: Trace, fields: Fields) -> list[Call]:
 
     def resolution(call: Call) -> Any:
         field = fields.get(call.outputs[0])
-        return field and (field.stride, field.whole)
+        return field and ([step and abs(step) for step in field.stride], field.whole)
 
     return [
         call

@@ -14,6 +14,7 @@ from cnnlab.console import amount, size
 from cnnlab.errors import UsageError
 from cnnlab.tracing import tables
 from cnnlab.tracing.forward_pass import Inputs, trace
+from cnnlab.tracing.hooks import uncompiled
 from cnnlab.tracing.layers import Layer, Shapes, layers_of, shapes
 from cnnlab.tracing.receptive_field import receptive_fields
 from cnnlab.tracing.record import Trace, Value
@@ -109,9 +110,10 @@ def summarise(model: nn.Module, inputs: Inputs = None) -> Summary:
             inputs; a mapping for inputs by keyword. It may be left out for networks of the zoo: one image is taken.
 
     Raises:
-        UsageError: the inputs are missing or neither tensors nor shapes.
+        UsageError: the model is not a module, or the inputs are missing or neither tensors nor shapes.
         ModelError: the network cannot take the inputs.
     """
+    model = uncompiled(model)
     arch = getattr(model, "arch", None)
     if inputs is None:
         if not isinstance(arch, Mapping):

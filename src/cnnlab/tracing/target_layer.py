@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import overload
 
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from cnnlab.errors import UsageError
 from cnnlab.tracing import tables
 from cnnlab.tracing.forward_pass import trace
 from cnnlab.tracing.hooks import uncompiled
-from cnnlab.tracing.layers import Fields, Layer, image_size, layers_of, positions
+from cnnlab.tracing.layers import Fields, Layer, image_size, layers_of, positions, structure
 from cnnlab.tracing.receptive_field import receptive_fields
 from cnnlab.tracing.record import Trace, Value
 
@@ -52,8 +52,8 @@ class Layers(Sequence[Layer]):
         return tables.target_html(self.rows, self.default)
 
 
-# The layers of a network, by shape and modules: a pass is recorded once as long as both are the same.
-_CACHE: weakref.WeakKeyDictionary[nn.Module, dict[object, Layers]] = weakref.WeakKeyDictionary()
+# The layers of a network, by shape and structure, for which a pass is recorded once, and by what is frozen.
+_CACHE: weakref.WeakKeyDictionary[nn.Module, dict[object, dict[object, Layers]]] = weakref.WeakKeyDictionary()
 
 
 def share_layers(model: nn.Module, twin: nn.Module) -> None:
@@ -61,7 +61,7 @@ def share_layers(model: nn.Module, twin: nn.Module) -> None:
 
     Args:
         model: the network.
-        twin: a copy whose modules have the same names and types; its weights may be others.
+        twin: a copy; its weights may have other values.
     """
     _CACHE[twin] = dict(_CACHE.get(uncompiled(model), {}))
 
@@ -81,15 +81,28 @@ def list_layers(model: nn.Module, image: Tensor | Sequence[int]) -> Layers:
     """
     model = uncompiled(model)
     shape = _image_shape(image)
-    key = (shape, tuple((name, type(module)) for name, module in model.named_modules()))
-    cached = _CACHE.setdefault(model, {})
-    if key not in cached:
-        record = trace(model, shape)
-        fields = receptive_fields(record)
-        rows = [layer for layer in layers_of(model, record, fields) if layer.name and layer.outputs]
-        rows.sort(key=lambda layer: layer.rank or 0)
-        cached[key] = Layers(tuple(rows), _default(record, rows, fields))
-    return cached[key]
+    by_frozen = _CACHE.setdefault(model, {}).setdefault((shape, structure(model)), {})
+    key = tuple(parameter.requires_grad for parameter in model.parameters())
+    if key not in by_frozen:
+        by_frozen[key] = _recounted(model, next(iter(by_frozen.values()))) if by_frozen else _recorded(model, shape)
+    return by_frozen[key]
+
+
+def _recorded(model: nn.Module, shape: tuple[int, ...]) -> Layers:
+    """Return the layers of a network from a pass for images of this shape."""
+    record = trace(model, shape)
+    fields = receptive_fields(record)
+    rows = [layer for layer in layers_of(model, record, fields) if layer.name and layer.outputs]
+    rows.sort(key=lambda layer: layer.rank or 0)
+    return Layers(tuple(rows), _default(record, rows, fields))
+
+
+def _recounted(model: nn.Module, layers: Layers) -> Layers:
+    """Return the layers of a network with the numbers of parameters that are trainable now."""
+    modules = dict(model.named_modules(remove_duplicate=False))
+    trainable = [sum(p.numel() for p in modules[row.name].parameters() if p.requires_grad) for row in layers]
+    rows = tuple(replace(row, trainable=count) for row, count in zip(layers, trainable, strict=True))
+    return Layers(rows, None if layers.default is None else rows[layers.index(layers.default)])
 
 
 def _image_shape(image: Tensor | Sequence[int]) -> tuple[int, ...]:

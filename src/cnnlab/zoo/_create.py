@@ -16,10 +16,10 @@ from cnnlab.errors import ModelError, UnknownNameError, UsageError, did_you_mean
 from cnnlab.registry import Entry
 from cnnlab.tracing import Inputs, Summary, summarise
 from cnnlab.zoo._network import SMALL_IMAGE, Network
-from cnnlab.zoo._pretrained import find_weights, local_weights, official, pretrained
+from cnnlab.zoo._pretrained import find_weights, local_weights, pretrained
 from cnnlab.zoo._registry import ModelFacts, model_options, models
 from cnnlab.zoo._trained import is_trained_data, located_weights
-from cnnlab.zoo._weights import Head, State, first_layer, fit_weights, pixels_of, renamed
+from cnnlab.zoo._weights import Head, State, adopt_epsilon, first_layer, fit_weights, pixels_of, renamed
 from cnnlab.zoo._weights_file import read_weights, weights_facts
 
 
@@ -85,7 +85,7 @@ def create_model(
     image_size = saved.get("image_size") if image_size is None else image_size
     chosen = saved.get("options", {}) | chosen
     model = _with_weights(entry, (num_classes, in_channels, image_size), chosen, path, head, usual)
-    _adopt_epsilon(model, entry, path)
+    adopt_epsilon(model, path)
     return model
 
 
@@ -167,14 +167,6 @@ def _with_weights(
         model = _build(entry, num_classes, in_channels, image_size, options, draw=draw)
     fit_weights(model, state, str(path), reset=head == "reset", other_size=lambda: _of_other_size(entry, model))
     return model
-
-
-def _adopt_epsilon(model: Network, entry: Entry[ModelFacts], path: str | os.PathLike[str]) -> None:
-    """Let batch normalisation compute what it did with the epsilon that public weights were trained with."""
-    if (public := official(entry, path)) and public.bn_eps is not None:
-        for norm in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
-            # Only the sum of variance and epsilon is used.
-            norm.get_buffer("running_var").add_(public.bn_eps - norm.eps)
 
 
 def _classes_in(state: State, model: Network) -> int | None:

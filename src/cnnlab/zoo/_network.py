@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from cnnlab.errors import ModelError
-from cnnlab.tracing.hooks import recording
+from cnnlab.tracing.hooks import recording, uncompiled
+from cnnlab.tracing.stages import declared_stages
 
 SMALL_IMAGE = 64
 """Images up to this size in pixels get the small stem that is customary on CIFAR, where one is."""
@@ -113,7 +114,8 @@ def stage_outputs(model: nn.Module, images: Tensor) -> tuple[Tensor, dict[str, T
     Raises:
         ModelError: the model declares no stages.
     """
-    stages = getattr(model, "stages", None)
+    model = uncompiled(model)
+    stages = declared_stages(model)
     if not stages:
         raise ModelError(
             f"{type(model).__name__} declares no stages. Build the model with create_model, or set `stages` on it: "

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from typing import Literal, TypeAlias, TypeGuard
+from collections.abc import Callable, Iterable
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from cnnlab.errors import CheckpointError, ModelError
+from cnnlab.tracing.hooks import uncompiled
 from cnnlab.zoo._network import Network
+from cnnlab.zoo._pretrained import official
+from cnnlab.zoo._registry import models
 from cnnlab.zoo._weights_file import State, read_weights
 
 Head: TypeAlias = Literal["refuse", "reset", "keep"]
@@ -32,8 +35,10 @@ def renamed(state: State, model: nn.Module) -> State:
         ModelError: the network's names stand under several prefixes.
     """
     own = model.state_dict()
+    if any(re.search(r"denselayer\d+\.norm1\.", name) for name in own):
+        state = _from_torchvisions_densenet(state)
     state = _under_prefix(state, own, model)
-    if not _is_network(model):
+    if not isinstance(model, Network):
         return state
     if "_conv_stem.weight" in state and "conv_stem.weight" in own:
         state = _from_efficientnet_pytorch(state, own)
@@ -43,7 +48,7 @@ def renamed(state: State, model: nn.Module) -> State:
 def _under_prefix(state: State, own: State, model: nn.Module) -> State:
     """Take the tensors under the one prefix that has all of the network's names, perhaps but for its class layers."""
     needed = [name for name in _without(own, getattr(model, "auxiliary", {})) if not name.endswith("_batches_tracked")]
-    body = [*_without(dict.fromkeys(needed, torch.empty(0)), model.class_layers)] if _is_network(model) else []
+    body = [*_without(dict.fromkeys(needed, torch.empty(0)), model.class_layers)] if isinstance(model, Network) else []
     for names in filter(None, (needed, body)):
         prefixes = {name.removesuffix(names[0]) for name in state if f".{name}".endswith(f".{names[0]}")}
         prefixes = {prefix for prefix in prefixes if all(prefix + name in state for name in names)}
@@ -79,6 +84,12 @@ def _head_renamed(state: State, own: State, head: str) -> State:
     if set(names) != unexpected or any(state[k].shape[1:] != own[v].shape[1:] for k, v in names.items()):
         return state
     return {names.get(name, name): tensor for name, tensor in state.items()}
+
+
+def _from_torchvisions_densenet(state: State) -> State:
+    """From the names in torchvision's files (``denselayer1.norm.1``) to those in its code (``denselayer1.norm1``)."""
+    pattern = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
+    return {pattern.sub(r"\1\2.", name): tensor for name, tensor in state.items()}
 
 
 def _from_efficientnet_pytorch(state: State, own: State) -> State:
@@ -130,7 +141,7 @@ def load_weights(
 
     Every parameter and buffer must be there with the right shape, but for auxiliary heads: one that the file lacks
     keeps the weights it has, one that the network lacks is left out. The first layer is adapted to the network's
-    channels (see :func:`create_model`).
+    channels, and public weights to the epsilon of its BatchNorm (see :func:`create_model`).
 
     Args:
         model: the network, changed in place.
@@ -141,7 +152,25 @@ def load_weights(
         ModelError: there is no such file, or it holds the weights of another network or for other classes.
         CheckpointError: the file is damaged, or holds objects other than tensors and plain values.
     """
+    model = uncompiled(model)
     fit_weights(model, renamed(read_weights(path), model), str(path), reset=head == "reset")
+    adopt_epsilon(model, path)
+
+
+def adopt_epsilon(model: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Let batch normalisation compute what it did with the epsilon that public weights were trained with.
+
+    Args:
+        model: the network, changed in place; one that is not in the zoo stays as it is.
+        path: the file of its weights, which is told by its name.
+    """
+    name = getattr(model, "arch", {}).get("name", "") if isinstance(model, Network) else ""
+    if not name or name not in models:
+        return
+    if (public := official(models.get(name), path)) and public.bn_eps is not None:
+        for norm in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
+            # Only the sum of variance and epsilon is used.
+            norm.get_buffer("running_var").add_(public.bn_eps - norm.eps)
 
 
 def fit_weights(
@@ -165,7 +194,7 @@ def fit_weights(
         CheckpointError: some of them are NaN or infinite.
     """
     own = model.state_dict()
-    heads = model.class_layers if _is_network(model) else []
+    heads = model.class_layers if isinstance(model, Network) else []
     state = _without_other_heads(state, own)
     free = [aux for aux in getattr(model, "auxiliary", {}) if not _of(aux, state)]  # these keep the weights they have
     if reset:
@@ -209,11 +238,6 @@ def _check_finite(state: State, file: str) -> None:
             f'The weights in {file} hold NaN or infinite values ({total}), the first of them in "{first}": the '
             "training diverged, or the file is damaged. Take an earlier checkpoint, or train at a lower rate."
         )
-
-
-def _is_network(model: nn.Module) -> TypeGuard[Network]:
-    """Whether the module knows its stages and class layers; any other can be loaded into as well."""
-    return isinstance(getattr(model, "stages", None), Mapping)
 
 
 def _of(layer: str, state: State) -> list[str]:

@@ -158,6 +158,38 @@ def test_the_input_of_a_layer_is_the_one_before_a_relu_in_place_and_nothing_rema
         layer_pixel(model, random_image(), "asleep")
 
 
+class PaddedAfter(nn.Conv2d):
+    """Pads below and on the right alone, as TensorFlow's convolutions with a stride do."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.conv2d(F.pad(x, (0, 2, 0, 2)), self.weight, self.bias)
+
+
+class Standardised(nn.Conv2d):
+    """Takes mean and standard deviation out of its weights as it runs."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        return F.conv2d(x, weight / weight.std((1, 2, 3), keepdim=True), self.bias)
+
+
+@pytest.mark.parametrize("kind", [PaddedAfter, Standardised])
+def test_a_layer_that_computes_something_else_than_its_weights_say_is_refused(kind: type[nn.Conv2d]) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(kind(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with pytest.raises(UsageError, match=f'"0" is a {kind.__name__} whose outputs are not those of a'):
+        layer_pixel(model, random_image(), "0", 1, 2, 3)
+
+
+@pytest.mark.parametrize(("dtype", "room"), [(torch.float64, 1e-12), (torch.bfloat16, 2**-7)])
+def test_numbers_of_other_sizes_are_rounded_and_not_refused(dtype: torch.dtype, room: float) -> None:
+    model, image = awkward().eval().to(dtype), random_image().to(dtype)
+    with torch.no_grad():
+        expected = model.first(image[None])[0, 2]
+    pixel = layer_pixel(model, image, "first", 2)
+    np.testing.assert_allclose(pixel.output, expected.double(), atol=room * float(expected.abs().max()))
+
+
 def test_the_figure_writes_every_number_of_a_small_kernel() -> None:
     figure = output_pixel([[1, 2, 3], [4, 5, 6], [7, 8, 9]], [[1, 0], [0, -2]], 1, 0, bias=0.5).figure()
     assert {"4", "5", "7", "8", "1", "0", "−2", "−16", "sum −12", "−12 + 0.500 (bias) = −11.5"} <= texts(figure)

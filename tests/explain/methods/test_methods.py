@@ -261,6 +261,25 @@ def test_aligned_maps_of_a_layer_that_begins_inside_the_image() -> None:
     np.testing.assert_allclose(aligned.values * 9, [[2, 2, 3, 4, 4]] * 5, rtol=1e-6)
 
 
+def test_maps_of_a_flipped_image_are_turned_back() -> None:
+    class BothWays(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = padded()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.inner(x) + self.inner(x.flip(3))
+
+    image = torch.arange(1.0, 7.0, dtype=torch.float64).expand(1, 6, 6)
+    aligned = explain.gradcam(BothWays(), image, 0, layer="inner.relu")
+    # the last call of the layer sees the pixels 5, 3 and 1, which are 6, 4 and 2
+    np.testing.assert_allclose(aligned.values * 9, [[2, 2, 3, 4, 5, 6]] * 6, rtol=1e-6)
+    assert not any("unknown" in note for note in aligned.notes)
+    plain = explain.gradcam(BothWays(), image, 0, layer="inner.relu", aligned=False)
+    np.testing.assert_allclose(plain.values * 9, [[2, 2.5, 3.5, 4.5, 5.5, 6]] * 6, rtol=1e-6)
+    assert not any("further" in note for note in plain.notes)
+
+
 def test_a_map_that_lies_beside_what_was_seen_is_said() -> None:
     model = real("resnet18")
     answer = explain.gradcam(model, random_image(size=64), 1, aligned=False)

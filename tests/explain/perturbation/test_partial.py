@@ -100,6 +100,13 @@ def test_positions_and_pixels_by_hand() -> None:
     assert cut.crop(slice(3, 4), 8, 0) == slice(4, 8)
 
 
+def test_a_network_is_cut_anew_when_a_layer_has_changed() -> None:
+    model = classifier(nn.Sequential(nn.Conv2d(2, 2, 3, 2, 1)))
+    assert cuts(model, (1, 2, 8, 8))[0].stride == (2, 2)
+    model[0][0].stride = (1, 1)
+    assert cuts(model, (1, 2, 8, 8))[0].stride == (1, 1)
+
+
 def test_where_networks_can_be_cut() -> None:
     with torch.device("meta"):
         resnet = create_model("resnet18", image_size=96)

@@ -73,7 +73,7 @@ def layer_outputs(
         left = sys.maxsize if limit is None else limit
         for images, labels in chain([first], stream):
             images, labels = images[:left], None if labels is None else labels[:left]
-            with probe.session(), torch.inference_mode(), recording(model, [name]) as recorded:
+            with probe.session(), torch.inference_mode(), recording(probe.model, [name]) as recorded:
                 probe.run(images)
             yield images, labels, row.as_map(recorded[name])
             left -= len(images)

@@ -24,7 +24,7 @@ from cnnlab import figures
 from cnnlab.errors import ShapeError, UnknownNameError, UsageError
 from cnnlab.explain.probe import Probe
 from cnnlab.figures import Drawable
-from cnnlab.tracing.hooks import find_layer, recording_inputs
+from cnnlab.tracing.hooks import find_layer, recording, recording_inputs, uncompiled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -259,9 +259,11 @@ def layer_pixel(
 
     Raises:
         UnknownNameError: there is no such layer.
-        UsageError: it is not a 2-D convolution, or has no such channel, row or column.
+        UsageError: it is not a 2-D convolution, computes something else than one, as a layer with a ``forward`` of its
+            own may, or has no such channel, row or column.
         ModelError: the network cannot take the image, or does not use the layer.
     """
+    model = uncompiled(model)
     module = find_layer(model, layer)
     if not isinstance(module, nn.Conv2d):
         raise UsageError(f'"{layer}" is a {type(module).__name__}; name a Conv2d to see a convolution by hand.')
@@ -270,7 +272,12 @@ def layer_pixel(
     if not 0 <= channel < module.out_channels:
         raise UsageError(f'"{layer}" has {module.out_channels} output channels; channel {channel} is not one of them.')
     probe = Probe(model, image)
-    with probe.session(), torch.no_grad(), recording_inputs(model, [layer]) as inputs:
+    with (
+        probe.session(),
+        torch.no_grad(),
+        recording_inputs(model, [layer]) as inputs,
+        recording(model, [layer]) as outputs,
+    ):
         probe.run(probe.image)
     per_group = module.in_channels // module.groups
     first = channel // (module.out_channels // module.groups) * per_group
@@ -284,10 +291,26 @@ def layer_pixel(
         "dilation": module.dilation,
         "padding_mode": module.padding_mode,
     }
+    output = output_pixel(source, weight, 0, 0, **options).output
+    _check_output(output, outputs[layer][0, channel], f'"{layer}" is a {type(module).__name__}')
     if row is None or column is None:
-        output = output_pixel(source, weight, 0, 0, **options).output
         row, column = (int(i) for i in np.unravel_index(output.argmax(), output.shape))
     return output_pixel(source, weight, row, column, **options)
+
+
+def _check_output(output: Array, recorded: Tensor, layer: str) -> None:
+    """Compare what a convolution by hand gives, (H', W'), with what the layer gave; it may be rounded, also to TF32.
+
+    Raises:
+        UsageError: they differ.
+    """
+    given = recorded.double().cpu().numpy()
+    tolerance = max(0.01, torch.finfo(recorded.dtype).eps ** 0.5) * np.abs(given).max()
+    if output.shape != given.shape or np.abs(output - given).max() > tolerance:
+        raise UsageError(
+            f"{layer} whose outputs are not those of a plain convolution with its weights: it changes its weights or "
+            "its padding as it runs, or a hook changes its outputs. Name a plain Conv2d."
+        )
 
 
 _NUMPY_PADDING: dict[str, Any] = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}

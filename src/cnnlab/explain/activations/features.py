@@ -20,7 +20,7 @@ from cnnlab.errors import ModelError, UsageError
 from cnnlab.explain.probe import Probe
 from cnnlab.figures import Drawable
 from cnnlab.figures.pictures import input_picture
-from cnnlab.tracing.hooks import recording
+from cnnlab.tracing.hooks import recording, uncompiled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -100,6 +100,7 @@ def features(model: nn.Module, image: Any, layer: str | None = None) -> Features
         UnknownNameError: there is no such layer.
         ModelError: the network cannot take the image, or the layer has no positions.
     """
+    model = uncompiled(model)
     if layer is None:
         names = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
         if not names:

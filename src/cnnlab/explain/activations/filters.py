@@ -17,7 +17,7 @@ from torch import nn
 from cnnlab import figures
 from cnnlab.errors import ModelError, UsageError
 from cnnlab.figures import Drawable
-from cnnlab.tracing.hooks import find_layer
+from cnnlab.tracing.hooks import find_layer, uncompiled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,6 +68,7 @@ def filters(model: nn.Module, layer: str | None = None) -> Filters:
         UsageError: the layer is not a 2-D convolution.
         ModelError: the network has none.
     """
+    model = uncompiled(model)
     convolutions = {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
     if not convolutions:
         raise ModelError(f"{type(model).__name__} has no 2-D convolution, so there are no filters to draw.")

@@ -28,7 +28,7 @@ from cnnlab.errors import ModelError, UsageError
 from cnnlab.explain.activations.snapshots import SHARES, Rectifiers, Snapshot, layer_snapshots, watched_layers
 from cnnlab.explain.checks import check_logits
 from cnnlab.figures import Drawable
-from cnnlab.tracing.hooks import recording, untouched
+from cnnlab.tracing.hooks import recording, uncompiled, untouched
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -81,6 +81,7 @@ class Watch(Drawable):
             UnknownNameError: there is no such layer.
             ModelError: the loss is not a scalar that depends on the network.
         """
+        model = uncompiled(model)
         names = list(watched_layers(model) if self.layers is None else self.layers)
         like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
         with untouched(model, evaluate=False), recording(model, names) as record:

@@ -16,6 +16,7 @@ from torch import nn
 from cnnlab.errors import CnnlabError
 from cnnlab.explain.perturbation.sliding_windows import Pair, SlidingWindows
 from cnnlab.tracing import Op, ReceptiveField, Trace, Value, receptive_fields, trace
+from cnnlab.tracing.layers import structure
 from cnnlab.tracing.target_layer import all_goes_through
 
 
@@ -72,7 +73,7 @@ class Cut:
         return whole / (whole - head + share * head)
 
 
-# A network is traced once for a shape, as long as its modules are the same.
+# A network is traced once for a shape, as long as its structure is the same.
 _CUTS: weakref.WeakKeyDictionary[nn.Module, dict[object, list[Cut]]] = weakref.WeakKeyDictionary()
 
 
@@ -83,7 +84,7 @@ def cuts(model: nn.Module, shape: tuple[int, ...]) -> list[Cut]:
         model: the network.
         shape: the shape (1, C, H, W) of the image.
     """
-    key = (shape, tuple((name, type(module)) for name, module in model.named_modules()))
+    key = (shape, structure(model))
     cache = _CUTS.setdefault(model, {})
     if key not in cache:
         try:

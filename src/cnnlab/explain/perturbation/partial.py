@@ -115,6 +115,7 @@ def fastest(probe: Probe, make: MakeBatch, fill: Tensor, windows: SlidingWindows
             maps = PatchedMaps(probe.model, best, probe.image, fill, windows)
             small = probe.image[:, :, : maps.size[0], : maps.size[1]]
             tail = Probe(_Tail(probe.model, best.layer, small), maps.head(probe.image), target)
+            tail.gives_probabilities = probe.gives_probabilities  # seen from a graph, which is better than from numbers
         whole, whole_seconds = _trial(probe, make, len(windows), target)
         partial, tail_seconds = _trial(tail, maps, len(windows), target)
     except Exception:  # a network that takes no crops, or no map at its layer

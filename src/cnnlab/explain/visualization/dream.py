@@ -120,7 +120,7 @@ def dream(
 
     def gradient_at(unit: Tensor) -> Tensor:
         unit = unit.detach().requires_grad_()
-        with recording(model, objective.layers) as layers:
+        with recording(probe.model, objective.layers) as layers:
             logits = probe.run(values.from_unit(move(unit, generator)))
         value = objective(Observation(unit, logits, layers))
         history.append(float(value.detach()))
