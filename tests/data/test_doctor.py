@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from PIL import Image
 
 from cnnlab.data import ArraySplit, ImageData, Preprocess, doctor, load_data, near_duplicates
 from cnnlab.data.doctor import Diagnosis, Finding, examine
+from cnnlab.data.inspection import inspect_images
+from cnnlab.data.shard_split import ShardSplit
 from cnnlab.errors import DataNotFoundError, UnknownNameError
 
 REAL = Path(os.environ.get("CNNLAB_TEST_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
@@ -392,3 +395,21 @@ def test_a_folder_without_classes_still_gets_its_unreadable_files_listed(tmp_pat
     findings = by_kind(examine(tmp_path))
     assert set(findings) == {"unusable", "unreadable"}
     assert findings["unreadable"].files == ("2.jpg: it is an HTML page, as a failed download leaves it, not an image",)
+
+
+def test_images_in_tar_files_are_examined(photos: Path) -> None:
+    shutil.copy(photos / "val" / "bees" / "1.jpg", photos / "train" / "bees" / "copy.jpg")
+    for split in ("train", "val"):
+        with tarfile.open(photos / f"{split}-0.tar", "w") as archive:
+            archive.add(photos / split, ".")
+    diagnosis = examine(str(photos / "train-0.tar"))
+    assert diagnosis.images == 19
+    leak = only(diagnosis, "duplicates across splits")
+    assert leak.groups == (("train-0.tar/./bees/copy.jpg", "val-0.tar/./bees/1.jpg"),)
+    data = load_data(str(photos / "train-0.tar"))
+    assert isinstance(data.train, ShardSplit)
+    with open(photos / "train-0.tar", "rb+") as file:  # the first image is overwritten
+        file.seek(int(data.train.members.offset[0]))
+        file.write(bytes(100))
+    errors = [image.error for image in inspect_images(data, progress=False)]
+    assert [error is None for error in errors] == [False] + [True] * 18

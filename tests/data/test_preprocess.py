@@ -388,3 +388,11 @@ def test_depth_is_the_range_that_16_bits_are_used_for(tmp_path: Path) -> None:
 def test_a_blank_frame_is_black() -> None:
     for values in (np.full((2, 3), 1000.0, np.float32), np.full((2, 3), 70_000, np.int32)):
         assert to_bytes(values, stretch=True).tolist() == [[0] * 3] * 2
+
+
+def test_a_picture_that_was_given_stays_as_it_is(tmp_path: Path) -> None:
+    Image.effect_noise((400, 300), 50).convert("RGB").save(tmp_path / "x.jpg")
+    with Image.open(tmp_path / "x.jpg") as given, Image.open(tmp_path / "x.jpg") as fresh:
+        decode(given, 3, least=20)
+        assert given.size == (400, 300)
+        assert np.array_equal(np.asarray(given), np.asarray(fresh))

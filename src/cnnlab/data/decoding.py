@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import io
 import os
 import warnings
 from contextlib import suppress
@@ -76,36 +77,45 @@ def open_image(path: str | os.PathLike[str] | IO[bytes]) -> Image.Image:
     return Image.open(path)
 
 
-def decode(source: ImageLike, channels: int, *, least: int | None = None, depth: int = 16) -> Image.Image:
+class ImageBytes(io.BytesIO):
+    """The bytes of an image file that lies within another file, with the name that messages give it."""
+
+    def __init__(self, content: bytes, name: str) -> None:
+        super().__init__(content)
+        self.name = name
+
+
+def decode(source: ImageLike | ImageBytes, channels: int, *, least: int | None = None, depth: int = 16) -> Image.Image:
     """Return a picture upright, with 8 bits in ``channels`` channels: mode ``L`` (1) or ``RGB`` (3).
 
     Args:
-        source: path, picture, array or tensor, as :meth:`Preprocess.pixels` takes it.
+        source: path, bytes of a file, picture, array or tensor, as :meth:`Preprocess.pixels` takes it; a picture that
+            was given is left as it is.
         channels: 1 or 3.
-        least: a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size as long as both sides keep this many pixels;
+        least: a JPEG file may be decoded at 1/2, 1/4 or 1/8 of its size as long as both sides keep this many pixels;
             much faster for photos of many megapixels, and not bit-identical. ``None`` decodes exactly.
         depth: number of bits that grey pixels stored in 16 bits use; see :attr:`Preprocess.depth`.
 
     Raises:
         DataError: it cannot be read or is no picture; the message has the path.
     """
-    if isinstance(source, str | os.PathLike):
-        path = os.fspath(source)
+    if isinstance(source, str | os.PathLike | ImageBytes):
+        inner = isinstance(source, ImageBytes)
+        path = source.name if isinstance(source, ImageBytes) else os.fspath(source)
         try:
-            with open_image(path) as image:
+            with open_image(source) as image:
                 if least is not None:
                     image.draft(None, (least, least))
                 return to_channels(upright(image), channels, depth)
         except Exception as error:
             # Pillow raises OSError, SyntaxError, ValueError, struct.error, ... for broken files.
-            advice = "Remove or replace it; `cnnlab doctor` on the folder of a data set lists every unreadable file."
+            advice = "Remove or replace it; `cnnlab doctor` on the data set lists every unreadable one."
             if isinstance(error, FileNotFoundError):
                 advice = "Check the path."
-            raise DataError(f"Cannot read the image {path}: {reason(error, path)}. {advice}") from error
+            why = reason(error, None if inner else path)
+            raise DataError(f"Cannot read the image {path}: {why}. {advice}") from error
     if isinstance(source, Image.Image):
         try:
-            if least is not None:
-                source.draft(None, (least, least))
             return to_channels(upright(source), channels, depth)
         except (OSError, SyntaxError, ValueError) as error:  # truncated, or a mode that Pillow cannot convert
             name = getattr(source, "filename", "") or "given"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from cnnlab.data import base
 from cnnlab.data.base import Crops, Split
-from cnnlab.data.decoding import ImageLike, decode
+from cnnlab.data.decoding import ImageBytes, decode
 from cnnlab.data.preprocess import Preprocess, resize_short_side
 from cnnlab.data.scanning import Scanned, workers
 
@@ -45,8 +46,8 @@ class DecodingSplit(Split):
         self._decoded_bytes: dict[tuple[Any, ...], float] = {}
 
     @abstractmethod
-    def source(self, index: int) -> ImageLike:
-        """Return the image at ``index`` as it is stored: a path, or an opened picture that is not decoded yet.
+    def source(self, index: int) -> Path | ImageBytes:
+        """Return the file of the image at ``index``: a path, or its bytes.
 
         Raises:
             DataError: it cannot be read any more.

@@ -17,7 +17,7 @@ from torch.nn.functional import interpolate
 from cnnlab.data.array_split import ArraySplit
 from cnnlab.data.base import ImageData
 from cnnlab.data.decoding import open_image, orientation, reason, to_channels, upright
-from cnnlab.data.file_split import FileSplit
+from cnnlab.data.decoding_split import DecodingSplit
 from cnnlab.data.near_duplicates import THUMB
 from cnnlab.data.scanning import tracked, workers
 
@@ -53,20 +53,28 @@ class InspectedImage:
 
 
 def inspect_images(data: ImageData, progress: bool | None) -> list[InspectedImage]:
-    """Inspect every image of every split, files in threads; an unreadable one has an ``error`` and raises nothing."""
+    """Inspect every image of every split; an unreadable one has an ``error`` and raises nothing.
+
+    Files, and images in tar files, are read in threads.
+    """
     images: list[InspectedImage] = []
     for name, split in data.splits().items():
-        if isinstance(split, FileSplit):
+        if isinstance(split, DecodingSplit):
             images += _inspect_files(name, split, progress)
         elif isinstance(split, ArraySplit):
             images += _inspect_arrays(name, split)
     return images
 
 
-def _inspect_files(split_name: str, split: FileSplit, progress: bool | None) -> list[InspectedImage]:
-    def inspect(path: Path, name: str, label: int) -> InspectedImage:
+def _inspect_files(split_name: str, split: DecodingSplit, progress: bool | None) -> list[InspectedImage]:
+    assert split.names is not None
+
+    def inspect(index: int, name: str, label: int) -> InspectedImage:
+        path = None
         try:
-            content = path.read_bytes()
+            source = split.source(index)
+            path = source if isinstance(source, Path) else None
+            content = source.read_bytes() if isinstance(source, Path) else source.getvalue()
             with open_image(io.BytesIO(content)) as image:
                 mode, (width, height) = image.mode, image.size
                 image.draft("L", (2 * THUMB, 2 * THUMB))  # a JPEG is decoded at 1/2 to 1/8 of its size
@@ -80,7 +88,7 @@ def _inspect_files(split_name: str, split: FileSplit, progress: bool | None) -> 
         return InspectedImage(name, split_name, label, digest, thumb, None, size, mode, image.format or "", turned)
 
     with ThreadPoolExecutor(workers()) as pool:
-        inspected = pool.map(inspect, split.paths, split.names, split.labels.tolist())
+        inspected = pool.map(inspect, range(len(split)), split.names, split.labels.tolist())
         return list(tracked(inspected, len(split), f"Examining {split_name}", progress))
 
 

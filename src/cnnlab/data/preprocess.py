@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cnnlab.data.decoding import ImageLike, decode, to_tensor
+from cnnlab.data.decoding import ImageBytes, ImageLike, decode, to_tensor
 from cnnlab.errors import DataError, UsageError, did_you_mean
 
 Resampling: TypeAlias = Literal["bilinear", "bicubic"]
@@ -95,10 +95,10 @@ class Preprocess:
         """Length the short side is resized to before the centre crop, in pixels."""
         return max(self.size, round(self.size / self.crop_fraction))
 
-    def pixels(self, image: ImageLike) -> Tensor:
+    def pixels(self, image: ImageLike | ImageBytes) -> Tensor:
         """Decode, resize and crop one picture.
 
-        A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, at least at twice the size it is then reduced to.
+        A large JPEG file is decoded at 1/2, 1/4 or 1/8 of its size, at least at twice the size it is then reduced to.
 
         Args:
             image: a path; a PIL image of any mode; an array (H, W) or (H, W, C) with 1 to 4 channels; a tensor
@@ -106,7 +106,8 @@ class Preprocess:
                 by 1/257), bool, or floats within 0..1.
 
         Returns:
-            uint8 (channels, size, size). Pictures that have this size and these channels already come back unchanged.
+            uint8 (channels, size, size). Where nothing is cropped (``crop_fraction`` 1), pictures that have this size
+            and these channels already come back unchanged.
 
         Raises:
             DataError: it cannot be read or is no picture; the message has the path.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from cnnlab.data.base import Split
-from cnnlab.data.decoding import GREY_MODES, open_image, reason
+from cnnlab.data.decoding import GREY_MODES, ImageBytes, reason
 from cnnlab.data.decoding_split import DecodingSplit
 from cnnlab.data.scanning import Scanned, depth_of
 from cnnlab.errors import DataError
@@ -84,22 +82,13 @@ class ShardSplit(DecodingSplit):
         self.size = sizes.pop() if len(sizes) == 1 else None
         self.depth = depth_of(sample)
 
-    def source(self, index: int) -> Image.Image:
+    def source(self, index: int) -> ImageBytes:
         try:
-            content = self.members.read(index)
+            return ImageBytes(self.members.read(index), self.names[index])
         except (OSError, EOFError) as error:
-            raise self._unreadable(index, error) from error
-        try:
-            picture = open_image(io.BytesIO(content))
-        except Exception as error:  # Pillow raises many kinds for broken files
-            raise self._unreadable(index, error) from error
-        picture.filename = self.names[index]  # type: ignore[attr-defined]
-        return picture
-
-    def _unreadable(self, index: int, error: Exception) -> DataError:
-        return DataError(
-            f"Cannot read the image {self.names[index]}: {reason(error)}. Write the tar file anew, or remove it."
-        )
+            raise DataError(
+                f"Cannot read the image {self.names[index]}: {reason(error)}. Write the tar file anew, or remove it."
+            ) from error
 
     def subset(self, indices: Tensor | Sequence[int]) -> ShardSplit:
         rows = torch.as_tensor(indices, dtype=torch.int64)

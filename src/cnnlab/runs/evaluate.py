@@ -144,15 +144,15 @@ def _chosen(
         return own, own_split(run, own, split, notes), split
     if isinstance(data, ImageData):
         other = data
-    elif own := _own_elsewhere(run, os.fspath(data), data_dir):
-        notes.append(f"{own.source} holds the run's own images; they are divided as in its training.")
-        split = split or run.summary.get("split") or _first_split(own)
-        return own, _split_of(own, split), split
+    elif moved := _own_elsewhere(run, os.fspath(data), data_dir):
+        notes.append(f"{moved.source} holds the run's own images; they are divided as in its training.")
+        split = split or run.summary.get("split") or _first_split(moved)
+        return moved, _split_of(moved, split), split
     else:
-        as_own = {"layout": run.recipe.layout}
+        options: dict[str, Any] = {"layout": run.recipe.layout}
         if Path(data).suffix == ".csv":
-            as_own |= {"label_column": run.recipe.label_column, "file_column": run.recipe.file_column}
-        other = load_data(os.fspath(data), data_dir=data_dir, **(as_own | reading))
+            options |= {"label_column": run.recipe.label_column, "file_column": run.recipe.file_column}
+        other = load_data(os.fspath(data), data_dir=data_dir, **{**options, **reading})
     if other.divided and split is None and other.val is not None:
         # A folder without splits: all of it is new to the network, not only the part that was set aside here.
         return other, other.train.joined(other.val), "all"

@@ -29,7 +29,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from cnnlab.data.base import ImageData
-from cnnlab.data.decoding import is_image_name, orientation
+from cnnlab.data.decoding import is_image_name, open_image, orientation, reason
 from cnnlab.data.readers.labelled import SPLIT_NAMES, VALIDATION_SHARE, data_of_images, number_classes
 from cnnlab.data.scanning import Scanned, tracked, workers
 from cnnlab.data.shard_split import Members, ShardSplit
@@ -258,10 +258,16 @@ def _sample(members: Members, names: list[str]) -> list[Scanned]:
     unlabelled = ShardSplit(members, np.zeros(len(names), dtype=np.int64), names, [])
 
     def look(row: int) -> Scanned:
-        with unlabelled.source(row) as image:
-            turned = image.format != "TIFF" and orientation(image) >= 5
-            size = image.size if turned else image.size[::-1]
-            return Scanned(size, image.mode)
+        source = unlabelled.source(row)
+        try:
+            with open_image(source) as image:
+                turned = image.format != "TIFF" and orientation(image) >= 5
+                size = image.size if turned else image.size[::-1]
+                return Scanned(size, image.mode)
+        except Exception as error:  # Pillow raises many kinds for broken files
+            raise DataError(
+                f"Cannot read the image {source.name}: {reason(error)}. Write the tar file anew, or remove it."
+            ) from error
 
     rows = range(0, len(names), -(-len(names) // SAMPLE))
     with ThreadPoolExecutor(workers()) as pool:
