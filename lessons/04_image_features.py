@@ -34,7 +34,7 @@ classes = data["classes"]
 # Where brightness changes, there is an edge; the gradient says how strong it is and which way it runs. A histogram of
 # oriented gradients (HOG) cuts the image into cells of 8x8 pixels and adds up, for each cell, the strength of the edges
 # in each of nine directions: 4 x 4 x 9 = 144 numbers for 32x32 pixels. An object that moves by a pixel or two changes
-# them little, a brighter picture not at all.
+# them little; the same brightness added to every pixel changes nothing.
 #
 # Each stroke below stands for a direction of edges in a cell: the longer, the stronger.
 

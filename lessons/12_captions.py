@@ -204,8 +204,9 @@ lesson.figure(
 
 mistakes = Counter()
 for caption, sentence in zip(said[many], new_sentences, strict=True):
-    if layout(caption) == layout(sentence):
-        for word, right in zip(caption.split(), sentence.split(), strict=True):
+    words, right_words = caption.split(), sentence.split()
+    if layout(caption) == layout(sentence) and len(words) == len(right_words):  # else words do not stand side by side
+        for word, right in zip(words, right_words, strict=True):
             if word != right and word not in ("a", "an"):
                 mistakes[" and ".join(sorted([word, right]))] += 1
 for pair, count in mistakes.most_common(5):

@@ -2,9 +2,10 @@ r"""
 Looking inside a trained network
 ================================
 
-A trained network is a few thousand numbers that nobody chose. This lesson looks at them in five ways: the filters that
-training made, what a layer makes of an image, which part of an image the answer needs, how far a picture of "why" can
-be trusted, and how the outputs of every layer move during a training, with batch normalisation and without.
+Even a small trained network, such as the one here, is sixty thousand numbers that nobody chose. This lesson looks at
+them in five ways: the filters that training made, what a layer makes of an image, which part of an image the answer
+needs, how far a picture of "why" can be trusted, and how the outputs of every layer move during a training, with batch
+normalisation and without.
 
 Source: LeCun, Bottou, Bengio & Haffner 1998 (LeNet-5); Zeiler & Fergus 2014 (https://arxiv.org/abs/1311.2901,
 occlusion); Ioffe & Szegedy 2015 (https://arxiv.org/abs/1502.03167, figure 1); Petsiuk, Das & Saenko 2018

@@ -51,7 +51,7 @@ class Lesson:
             parser.add_argument(f"--{option}", help=text)
         if arguments is None and "ipykernel" in sys.modules:
             # A notebook's command line is Jupyter's; its first cell says the options.
-            arguments = shlex.split(os.environ.get("CNNLAB_LESSON_OPTIONS", ""))
+            arguments = split_options(os.environ.get("CNNLAB_LESSON_OPTIONS", ""))
         options = parser.parse_args(arguments)
         self.name, self.quick, self.seed = name, options.quick, options.seed
         self.out = options.out or Path("lessons_out") / name
@@ -115,6 +115,11 @@ class Lesson:
     def _write(self) -> None:
         self.out.mkdir(parents=True, exist_ok=True)
         (self.out / "numbers.json").write_text(json.dumps(self._results, indent=2) + "\n", encoding="utf-8")
+
+
+def split_options(options: str, windows: bool = os.name == "nt") -> list[str]:
+    """Return options as on a command line; on Windows a backslash stands between folders and quotes nothing."""
+    return shlex.split(options.replace("\\", "\\\\") if windows else options)
 
 
 def read_photos(folder: str | None = None) -> list[Image.Image]:

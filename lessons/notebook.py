@@ -23,11 +23,11 @@ from sphinx_gallery.notebook import jupyter_notebook, save_notebook
 from sphinx_gallery.py_source_parser import remove_config_comments, split_code_and_text_blocks
 
 FOLDER = Path(__file__).resolve().parent
-FIRST_CELL = '''\
+FIRST_CELL = """\
 # Options of the lesson, as on the command line: "--quick" is a small scale that takes seconds.
 import os
 
-os.environ["CNNLAB_LESSON_OPTIONS"] = "{options}"'''
+os.environ["CNNLAB_LESSON_OPTIONS"] = {options!r}"""
 
 
 def write_notebook(script: Path, folder: Path, options: str = "") -> Path:

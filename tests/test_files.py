@@ -15,12 +15,20 @@ import pytest
 from PIL import Image
 
 from cnnlab.errors import RunError
-from cnnlab.files import finite_values, kind_of_file, write_text
+from cnnlab.files import finite_values, free_path, kind_of_file, write_text
 
 
 def test_a_folder_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"it is a folder\. Add the name of a file"):
         write_text(tmp_path, "text")
+
+
+def test_a_free_path_is_numbered_when_names_are_taken(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    assert free_path(path) == path
+    path.touch()
+    (tmp_path / "notes.txt-2").symlink_to("nowhere")
+    assert free_path(path) == tmp_path / "notes.txt-3"
 
 
 @pytest.mark.parametrize(

@@ -115,11 +115,31 @@ def test_a_lesson_becomes_a_notebook_whose_first_cell_holds_its_options(lesson: 
     notebook = nbformat.read(as_notebook(lesson, tmp_path), as_version=4)
     nbformat.validate(notebook)
     first, title = notebook.cells[:2]
-    assert '"--quick --data mnist5k"' in first.source
+    assert "'--quick --data mnist5k'" in first.source
     assert title.source.strip().startswith(f"# {lessons_benchmark.title_of(ROOT / 'lessons' / f'{lesson}.py')}")
     code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
     compile(code, lesson, "exec")
     assert "sphinx_gallery" not in code
+
+
+@pytest.mark.parametrize("options", ['--photo "my cat.jpg"', "--photo 'my cat.jpg'", r"--photo C:\Users\me\cat.jpg"])
+def test_the_first_cell_sets_options_with_quotes_and_backslashes(
+    options: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CNNLAB_LESSON_OPTIONS", "")
+    write_notebook = runpy.run_path(str(ROOT / "lessons" / "notebook.py"))["write_notebook"]
+    path = write_notebook(ROOT / "lessons" / f"{LESSONS[0]}.py", tmp_path, options)
+    exec(nbformat.read(path, as_version=4).cells[0].source, {})
+    assert os.environ["CNNLAB_LESSON_OPTIONS"] == options
+
+
+def test_a_backslash_in_the_options_of_a_notebook_separates_folders_on_windows() -> None:
+    split_options = runpy.run_path(str(ROOT / "lessons" / "common.py"))["split_options"]
+    options = r'--photo "C:\Users\my cat.jpg" --out C:\here --quick'
+    assert split_options(options, windows=True) == [
+        "--photo", r"C:\Users\my cat.jpg", "--out", r"C:\here", "--quick",
+    ]  # fmt: skip
+    assert split_options(r"--photo my\ cat.jpg", windows=False) == ["--photo", "my cat.jpg"]
 
 
 def outputs_of(notebook: Any, kind: str) -> str:

@@ -71,6 +71,14 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
+def free_path(path: Path) -> Path:
+    """Return the first of ``path``, ``path-2``, ``path-3``, ... that does not exist."""
+    free, number = path, 2
+    while os.path.lexists(free):
+        free, number = path.with_name(f"{path.name}-{number}"), number + 1
+    return free
+
+
 # First bytes of a file -> name of its kind. Longer beginnings come first; see https://en.wikipedia.org/wiki/File_signature.
 _BEGINNINGS = (
     (b"version https://git-lfs", "a pointer of Git LFS, without the file itself (run `git lfs pull`)"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cnnlab.learn import get_exercise, list_exercises
+from cnnlab.learn import get_exercise, list_exercises, process
 from cnnlab.learn.process import check_isolated
 from cnnlab.learn.texts import solution_text
 from cnnlab.learn.watching import watch
@@ -122,6 +122,43 @@ def test_watching_gives_a_verdict_on_each_save_within_two_seconds() -> None:
     assert next(verdicts).passed
     assert time.perf_counter() - begin < 2
     assert list(verdicts) == []
+
+
+def test_where_there_is_no_fork_each_check_has_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows: the process answers one request and ends."""
+    worker = "import os, sys; del os.fork; from cnnlab.learn._worker import main; main(sys.argv[1])"
+    monkeypatch.setattr(process, "python_command", lambda _, name: [sys.executable, "-c", worker, name])
+    monkeypatch.delattr(os, "fork")
+    file = Path("relu_forward.py")
+    with process.Checker(get_exercise("relu_forward")) as checker:
+        file.write_text("def relu_forward(x):\n    return -x, x\n")
+        assert checker.check(file).status == "wrong"
+        file.write_text(RIGHT)
+        assert checker.check(file).passed
+
+
+def test_progress_that_cannot_be_read_is_kept_and_said() -> None:
+    Path("progress").mkdir()
+    Path("relu_forward.py").write_text(RIGHT)
+    stored, kept = Path("progress/learn.json"), Path("progress/learn.json.damaged")
+    stored.write_text("{broken")
+    result = cnnlab("learn", "check", "relu_forward.py")
+    assert result.exit_code == 0
+    assert str(kept) in result.stderr
+    assert kept.read_text() == "{broken"
+    assert json.loads(stored.read_text())["relu_forward"]["passed"] is True
+    stored.write_text("[]")
+    cnnlab("learn", "hint", "relu_forward")
+    assert kept.read_text() == "{broken"
+    assert kept.with_name("learn.json.damaged-2").read_text() == "[]"
+
+
+def test_progress_that_a_newer_cnnlab_wrote_is_read() -> None:
+    Path("progress").mkdir()
+    Path("progress/learn.json").write_text('{"relu_forward": {"passed": true, "stars": 3}}')
+    result = cnnlab("learn", "--json")
+    assert result.stderr == ""
+    assert {row["exercise"] for row in json.loads(result.stdout) if row["status"] == "done"} == {"relu_forward"}
 
 
 def test_start_watches_on_request() -> None:

@@ -76,6 +76,22 @@ def test_written_again_it_keeps_other_files(tmp_path: Path) -> None:
     assert (tmp_path / "cs231n" / "datasets" / "cifar").read_text() == "data"
 
 
+def test_written_again_it_moves_the_student_s_own_modules_aside(tmp_path: Path) -> None:
+    package = link_course(tmp_path).package
+    assert link_course(tmp_path).moved_files == ()
+    own, kept = package / "layers.py", package / "layers.py.before-link"
+    own.write_text("mine = 1")
+    (package / "classifiers" / "__init__.py").write_text("mine = 2")
+    again = link_course(tmp_path)
+    assert again.moved is None
+    assert set(again.moved_files) == {kept, package / "classifiers" / "__init__.py.before-link"}
+    assert kept.read_text() == "mine = 1"
+    assert "import *" in own.read_text()
+    own.write_text("mine = 3")
+    assert link_course(tmp_path).moved_files == (package / "layers.py.before-link-2",)
+    assert kept.read_text() == "mine = 1"
+
+
 def test_a_folder_with_data_sets_alone_is_no_package(tmp_path: Path) -> None:
     (tmp_path / "cs231n" / "datasets").mkdir(parents=True)
     assert link_course(tmp_path).moved is None

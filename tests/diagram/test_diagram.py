@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
+from matplotlib.patches import Circle, FancyBboxPatch, Polygon
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -193,6 +194,56 @@ def test_any_module_can_be_drawn() -> None:
         assert figures.to_png(block_diagram(each), dpi=40).startswith(b"\x89PNG")
 
 
+class Gated(nn.Module):
+    """A map times what is made of it."""
+
+    def __init__(self, layers: nn.Module, gate: Callable[[nn.Module, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.layers, self.gate = layers, gate
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gate(self.layers, x).sigmoid()
+
+
+def dense() -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 2), nn.ReLU(), nn.Linear(2, 4))
+
+
+@pytest.mark.parametrize(
+    ("layers", "gate", "expected"),
+    [
+        (
+            dense(),
+            lambda mlp, x: (mlp(x.mean((2, 3))) + mlp(x.amax((2, 3))))[:, :, None, None],
+            ["global average pool", "dense, 2", "dense, 4", "global max pool", "dense, 2", "dense, 4", "add"],
+        ),
+        (
+            nn.Conv2d(2, 1, 7, padding=3),
+            lambda conv, x: conv(torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1)),
+            ["mean", "amax", "concat", "7x7 conv, 1"],
+        ),
+        (nn.Identity(), lambda _, x: x.mean((2, 3), keepdim=True), ["global average pool", "sigmoid"]),
+        (
+            nn.Conv2d(4, 4, 1),
+            lambda conv, x: conv(x.mean((2, 3), keepdim=True)),
+            ["global average pool", "1x1 conv, 4"],
+        ),
+    ],
+    ids=["channels of CBAM", "places of CBAM", "no layer", "one layer"],
+)
+def test_gates_other_than_squeeze_excitation_are_drawn_as_they_are(
+    layers: nn.Module, gate: Callable[[nn.Module, Tensor], Tensor], expected: list[str]
+) -> None:
+    found = drawn(Gated(layers, gate), (1, 4, 8, 8))
+    assert sorted(labels(found)) == sorted([*expected, "multiply"])
+    assert figures.to_png(block_diagram(found), dpi=40).startswith(b"\x89PNG")
+
+
+def test_a_gate_of_two_layers_is_squeeze_excitation() -> None:
+    found = drawn(Gated(dense(), lambda mlp, x: mlp(x.mean((2, 3)))[:, :, None, None]), (1, 4, 8, 8))
+    assert labels(found) == ["squeeze-excitation, 2"]
+
+
 # The page ----------------------------------------------------------------------------------------------------------
 
 
@@ -240,6 +291,18 @@ def test_boxes_do_not_overlap_and_hold_their_texts(name: str) -> None:
             if box_left < middle[0] < box_right and box_top < middle[1] < box_bottom:
                 assert box_left <= left, text.get_text()
                 assert right <= box_right, text.get_text()
+
+
+def test_lines_of_a_tangle_end_at_a_sign_with_words_beside_it() -> None:
+    tangle = Tangle(
+        (*(Box(f"dense, {i}", kind="dense") for i in range(2)), Box("add", "sigmoid", kind="join")),
+        ((-1, 0), (-1, 1), (0, 2), (1, 2)),
+    )
+    figure = block_diagram(Diagram("sum", "8", Series((tangle,))))
+    (sign,) = (patch for patch in figure.axes[0].patches if isinstance(patch, Circle))
+    heads = [patch.get_xy()[0] for patch in figure.axes[0].patches if isinstance(patch, Polygon)]
+    top = (sign.center[0], sign.center[1] - sign.radius)
+    assert sum(bool(np.allclose(head, top)) for head in heads) == 2
 
 
 def test_drawing_is_a_picture_on_its_own(tmp_path: Path) -> None:

@@ -240,3 +240,39 @@ def test_a_verdict_survives_json() -> None:
     assert again.comparison is not None
     assert verdict.comparison is not None
     np.testing.assert_array_equal(again.comparison.got, -again.comparison.expected)
+
+
+def test_a_mask_is_diagnosed_as_the_numbers_that_it_is() -> None:
+    def dropout_forward(x: Any, dropout_param: Any) -> Any:
+        return x > 2, None
+
+    def relu_backward(dout: Any, cache: Any) -> Any:
+        return cache >= 0
+
+    def relu_backward_of_numbers(dout: Any, cache: Any) -> Any:
+        return (cache >= 0).astype(float)
+
+    assert "out is" in str(check_answer(dropout_forward, get_exercise("dropout_forward")))
+    mask, numbers = (
+        check_answer(each, get_exercise("relu_backward")) for each in (relu_backward, relu_backward_of_numbers)
+    )
+    assert mask.status == numbers.status == "wrong"
+    assert mask.diagnoses == numbers.diagnoses
+
+
+@pytest.mark.parametrize("shape", [(0,), (1, 0)])
+def test_an_empty_result_is_shown(shape: tuple[int, ...]) -> None:
+    def relu_forward(x: Any) -> Any:
+        return np.zeros(shape), x
+
+    verdict = check_answer(relu_forward, get_exercise("relu_forward"))
+    assert f"  got {shape}" in str(verdict)
+    assert "got" in verdict._repr_html_()
+
+
+def test_nan_in_one_case_is_said_and_no_small_difference() -> None:
+    verdict = affine_backward_as(lambda dx, dw, db: (dx * np.nan if len(dx) == 1 else dx, dw, db))
+    causes = "a division by zero, the log of 0, or an overflow of exp?"
+    assert [each.sentence for each in verdict.diagnoses] == [f"dx is NaN in 1 of 4 cases (one input): {causes}"]
+    verdict = affine_backward_as(lambda dx, dw, db: (dx, dw, np.where(len(dx) == 5, np.inf, db)))
+    assert [each.sentence for each in verdict.diagnoses] == [f"db is infinite in 1 of 4 cases: {causes}"]

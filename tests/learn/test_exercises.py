@@ -10,7 +10,7 @@ import pytest
 
 from cnnlab.learn.checking import check_answer, check_file
 from cnnlab.learn.diagnosis import diagnose, same_run
-from cnnlab.learn.exercise import Exercise, list_exercises
+from cnnlab.learn.exercise import Exercise, get_exercise, list_exercises
 from cnnlab.learn.loading import load_source
 from cnnlab.learn.runs import run_case, solved, typical_runs
 from cnnlab.learn.texts import solution_text, starter
@@ -83,3 +83,19 @@ def test_modules_of_exercises_do_not_load_torch() -> None:
 
     code = "import sys; from cnnlab.learn import list_exercises; list_exercises(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_squeeze_and_excitation_may_be_made_of_dense_layers_as_its_note_says() -> None:
+    from torch import Tensor, nn
+
+    class SqueezeExcitation(nn.Module):
+        def __init__(self, channels: int, squeezed: int) -> None:
+            super().__init__()
+            self.fc1, self.fc2 = nn.Linear(channels, squeezed), nn.Linear(squeezed, channels)
+
+        def forward(self, x: Tensor) -> Tensor:
+            gates = self.fc2(self.fc1(x.mean((2, 3))).relu()).sigmoid()  # (N, C)
+            return x * gates[:, :, None, None]
+
+    verdict = check_answer(SqueezeExcitation, get_exercise("SqueezeExcitation"))
+    assert verdict.passed, str(verdict)

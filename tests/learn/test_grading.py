@@ -196,6 +196,24 @@ def test_what_is_not_understood_is_said(folder: Path) -> None:
         read_submissions(empty)
 
 
+def test_a_name_with_a_hyphen_is_one_student_and_a_draft_does_not_count(folder: Path) -> None:
+    (folder / "lisa.py").write_text(AFFINE)
+    (folder / "lisa-marie.py").write_text(RIGHT)
+    (folder / "lisa-marie-affine_backward.py").write_text(AFFINE)
+    (folder / "right" / "draft.py").write_text(WRONG)
+    (folder / "right" / "last_week").mkdir()
+    (folder / "right" / "last_week" / "relu_forward.py").write_text(WRONG)
+    submissions, unread = read_submissions(folder)
+    assert [(each.student, each.exercise, each.path) for each in submissions] == [
+        ("lisa", "affine_backward", folder / "lisa.py"),
+        ("lisa-marie", "affine_backward", folder / "lisa-marie-affine_backward.py"),
+        ("lisa-marie", "relu_forward", folder / "lisa-marie.py"),
+        ("right", "relu_forward", folder / "right" / "relu_forward.py"),
+    ]
+    assert [each.path.as_posix() for each in unread] == ["right/draft.py", "right/last_week/relu_forward.py"]
+    assert all("right/relu_forward.py. That one counts." in each.reason for each in unread)
+
+
 def test_a_file_for_one_exercise_is_missing(folder: Path) -> None:
     (folder / "max.py").write_text(AFFINE)
     rows = list(grade(folder, read_submissions(folder, "affine_backward")[0]))

@@ -193,6 +193,15 @@ class TestFeatureScaler:
         assert ours.transform(X_test.astype(np.float32)).dtype == np.float64
         assert FeatureScaler().fit_transform(X.astype(np.float32)).dtype == np.float32
 
+    def test_a_constant_feature_stays_constant_in_float32(self) -> None:
+        X = np.random.default_rng(0).normal(size=(10_000, 3)).astype(np.float32)
+        X[:, 1] = 0.1  # its mean over so many rows is rounded, and its deviation from that mean is not 0
+        scaler = FeatureScaler().fit(X)
+        assert scaler.scale_[1] == 1
+        assert (scaler.transform(X)[:, 1] == 0).all()
+        assert scaler.transform([[0.0, 0.6, 0.0]])[0, 1] == pytest.approx(0.5)
+        np.testing.assert_allclose(scaler.scale_, StandardScaler().fit(X.astype(np.float64)).scale_, rtol=1e-4)
+
     def test_passes_the_checks_of_scikit_learn(self) -> None:
         reason = "raises UsageError: NotFittedError would need scikit-learn to be imported"
         with warnings.catch_warnings():

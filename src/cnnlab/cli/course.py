@@ -33,10 +33,12 @@ def course(
     values = {
         "package": str(link.package), "files": list(link.files),
         "moved": None if link.moved is None else str(link.moved),
+        "moved_files": [str(path) for path in link.moved_files],
     }  # fmt: skip
     lines = [
         f"{link.package}: {len(link.files)} files; a module without a counterpart in cnnlab says so when it is imported"
     ]
     if link.moved is not None:
         lines.append(f"your own package is in {link.moved}")
+    lines += [f"a file of your own was in the way, and is now {path}" for path in link.moved_files]
     print_result(as_json, values, [*lines, f"notebooks in {folder} now import cnnlab: `from cs231n.layers import *`"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cnnlab.course import cs231n
 from cnnlab.errors import RunError, UsageError
-from cnnlab.files import write_text
+from cnnlab.files import free_path, write_text
 
 PACKAGE = "cs231n"
 
@@ -49,18 +49,21 @@ class Link:
         package: folder of the package.
         files: paths of its files, seen from there.
         moved: folder to which a package of that name was moved; None when there was none.
+        moved_files: paths to which files of the student's own in a linked package were moved.
     """
 
     package: Path
     files: tuple[str, ...]
     moved: Path | None
+    moved_files: tuple[Path, ...] = ()
 
 
 def link_course(folder: str | Path, *, force: bool = False) -> Link:
     """Write a package ``cs231n`` into a folder, so that notebooks in it run with cnnlab.
 
     Its files only import :mod:`cnnlab.course.cs231n`: a newer cnnlab needs no new link. A package that was written here
-    before is written again; data sets and other files in it stay.
+    before is written again; data sets and other files in it stay. A file that the student has put in the place of one
+    of cnnlab's is moved aside, ``layers.py`` to ``layers.py.before-link``.
 
     Args:
         folder: folder of the notebooks.
@@ -79,6 +82,7 @@ def link_course(folder: str | Path, *, force: bool = False) -> Link:
             f"give --force: it is then moved to {_aside(package).name}, and nothing in it is lost."
         )
     moved, texts = _aside(package) if foreign else None, _texts()
+    moved_files: list[Path] = []
     try:
         if moved is not None:
             package.rename(moved)
@@ -89,10 +93,13 @@ def link_course(folder: str | Path, *, force: bool = False) -> Link:
             if path in _NOT_COVERED and (package / path).exists():
                 continue  # it may be the student's own
             (package / path).parent.mkdir(exist_ok=True)
+            if (package / path).is_file() and _MARK not in _read(package / path):
+                moved_files.append(_aside(package / path))
+                (package / path).rename(moved_files[-1])
             write_text(package / path, text)
     except OSError as error:
         raise RunError(f"Could not write {package}: {error.strerror or error}. Choose another folder.") from error
-    return Link(package, tuple(texts), moved)
+    return Link(package, tuple(texts), moved, tuple(moved_files))
 
 
 def _checked_folder(folder: Path) -> Path:
@@ -112,16 +119,17 @@ def _is_foreign(package: Path) -> bool:
         return True
     start = package / "__init__.py"
     if start.is_file():
-        return _MARK not in start.read_text(encoding="utf-8", errors="replace")
+        return _MARK not in _read(start)
     return any(package.glob("*.py"))
 
 
-def _aside(package: Path) -> Path:
-    """Return the first free name for a package that makes room."""
-    path, number = package.with_name(f"{PACKAGE}-before-link"), 2
-    while path.exists():
-        path, number = package.with_name(f"{PACKAGE}-before-link-{number}"), number + 1
-    return path
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+def _aside(path: Path) -> Path:
+    """Return the first free name for a package, or a file of it, that makes room."""
+    return free_path(path.with_name(f"{path.name}{'.' if path.suffix else '-'}before-link"))
 
 
 def _texts() -> dict[str, str]:

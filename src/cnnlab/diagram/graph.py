@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cnnlab.diagram.items import Box, Item, Parallel, Series, Tangle
+from cnnlab.diagram.items import Box, Item, Parallel, Series, Tangle, boxes_in
 from cnnlab.diagram.operations import Unit
 
 _MOST_ENTANGLED = 14  # boxes of an entangled branch, which is drawn as a tangle; a larger one is grouped by modules
@@ -122,16 +122,19 @@ class Graph:
 
     @staticmethod
     def _gate(branches: Sequence[Series], join: Box | None) -> Box | None:
-        """Return the box of a squeeze-excitation: of a shortcut times a branch that begins with global pooling.
+        """Return the box of a squeeze-excitation: of a shortcut times what two layers make of the average of each map.
 
         None for any other branches.
         """
         if join is None or join.label != "multiply" or sorted(bool(b.items) for b in branches) != [False, True]:
             return None
-        gate = [item for item in next(b for b in branches if b.items).items if isinstance(item, Box)]
-        if not gate[0].label.startswith("global") or len(gate) < 2:
+        first, *rest = next(b for b in branches if b.items).items
+        boxes = [box for item in rest for box in boxes_in(item)]
+        layers = [box for box in boxes if box.kind in ("conv", "dense")]
+        others = {box.kind for box in boxes} - {"conv", "dense", "norm", "activation"}
+        if not isinstance(first, Box) or first.label != "global average pool" or len(layers) != 2 or others:
             return None
-        width = gate[1].label.split(", ")[1]
+        width = layers[0].label.split(", ")[1]
         return Box(f"squeeze-excitation, {width}", join.note, kind="attention")
 
 

@@ -163,6 +163,11 @@ class _Layers:
             return max((text_width(name, _ENTRY) for name in self.item.entries), default=0.0)
         return self.parts[key].left + self.parts[key].right
 
+    def _axis(self, key: int) -> float:
+        """Return where lines meet a box or an input: words beside a box make it wider on one side."""
+        aside = (self.parts[key].left - self.parts[key].right) / 2 if key >= 0 else 0.0
+        return self.positions[key] + aside
+
     def placed(self) -> Placed:
         """Return the tangle with its size."""
         return Placed(self.item, self.half, self.half, self.height, self.draw, False)
@@ -173,16 +178,16 @@ class _Layers:
             start = y + (_BELOW_ENTRY if self.item.entries else 0.0)
             if a >= 0:
                 start = y + self.tops[self.ranks[a]] + self.parts[a].height
-            points: list[Point] = [(x + self.positions[a], start)]
+            points: list[Point] = [(x + self._axis(a), start)]
             for step in path:
                 top = y + self.tops[step[2]]
                 points += [(x + self.positions[step], top), (x + self.positions[step], top + self.heights[step[2]])]
-            last = (x, y + self.height) if b == self.end else (x + self.positions[b], y + self.tops[self.ranks[b]])
+            last = (x, y + self.height) if b == self.end else (x + self._axis(b), y + self.tops[self.ranks[b]])
             pen.curve([*points, last], arrow=b < self.end)
         for name, key in zip(self.item.entries, self.inputs, strict=False):
             pen.text(x + self.positions[key], y + 0.05, name, _ENTRY, MUTED)
         for i, part in enumerate(self.parts):
-            part.draw(pen, x + self.positions[i] + (part.left - part.right) / 2, y + self.tops[self.ranks[i]])
+            part.draw(pen, x + self._axis(i), y + self.tops[self.ranks[i]])
 
 
 def _in_two_lines(box: Box) -> Box:

@@ -42,7 +42,7 @@ def comparison_as_text(comparison: Comparison) -> str:
         parts = {f"{word} {array.shape}": corner(array) for word, array in (("expected", expected), ("got", got))}
     blocks = {name: _number_lines(part) for name, part in parts.items()}
     height = max(len(block) for block in blocks.values())
-    widths = {name: max(len(name), *(len(line) for line in block)) for name, block in blocks.items()}
+    widths = {name: max([len(name), *map(len, block)]) for name, block in blocks.items()}
     rows = ["   ".join(name.ljust(widths[name]) for name in blocks)]
     rows += [
         "   ".join((block[i] if i < len(block) else "").ljust(widths[name]) for name, block in blocks.items())

@@ -34,7 +34,8 @@ def draw_comparison(comparison: Comparison | None) -> Figure:
     figure = new_figure(3.3 * len(parts), float(np.clip(0.36 * height + 1.2, 1.7, 5)), layout="compressed")
     for axes, part, title in zip(figure.subplots(1, len(parts), squeeze=False)[0], parts, titles, strict=False):
         styled(axes, grid=False)
-        axes.imshow(part, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
+        if part.size:  # of an empty result the title says all
+            axes.imshow(part, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
         axes.set_title(title, fontsize=9)
         axes.set_xticks([])
         axes.set_yticks([])

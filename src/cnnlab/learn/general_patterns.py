@@ -40,7 +40,11 @@ def describe_values(
         got: what the answer gave in each case.
         expected: what the solution gives in each case.
     """
-    pairs = [(run.values[name], right.values[name]) for run, right in zip(got, expected, strict=True)]
+    # As floats: a mask has no negative, and unsigned integers have another one.
+    pairs = [
+        (np.asarray(run.values[name], float), np.asarray(right.values[name], float))
+        for run, right in zip(got, expected, strict=True)
+    ]
     for other in exercise.compared:
         if other != name and all(
             is_close(a, right.values[other]) for (a, _), right in zip(pairs, expected, strict=True)
@@ -55,6 +59,8 @@ def describe_values(
     ]
     if shared := set.intersection(*copies):
         return Diagnosis("argument_returned", f"{name} is {min(shared)}, unchanged.", name)
+    if nan := _about_nan(name, cases, pairs):
+        return nan
     for pattern in (_about_constants, _about_equal_numbers, _about_functions, _about_order):
         if diagnosis := pattern(name, pairs):
             return diagnosis
@@ -89,10 +95,20 @@ def _about_shape(name: str, wrong: Pairs) -> Diagnosis | None:
     return Diagnosis("shape", f"{shapes}.", name)
 
 
+def _about_nan(name: str, cases: Sequence[Case], pairs: Pairs) -> Diagnosis | None:
+    """Say in which cases a result is NaN or infinite where the right one is a number."""
+    bad = [i for i, (got, right) in enumerate(pairs) if not np.isfinite(got[np.isfinite(right)]).all()]
+    if not bad:
+        return None
+    kind = "NaN" if any(np.isnan(pairs[i][0]).any() for i in bad) else "infinite"
+    where = ""
+    if len(bad) < len(pairs):
+        about = "; ".join(dict.fromkeys(cases[i].about for i in bad if cases[i].about))
+        where = f" in {len(bad)} of {len(pairs)} cases" + (f" ({about})" if about else "")
+    return Diagnosis("nan", f"{name} is {kind}{where}: a division by zero, the log of 0, or an overflow of exp?", name)
+
+
 def _about_constants(name: str, pairs: Pairs) -> Diagnosis | None:
-    if all(not np.isfinite(got).all() for got, _ in pairs):
-        kind = "NaN" if any(np.isnan(got).any() for got, _ in pairs) else "infinite"
-        return Diagnosis("nan", f"{name} is {kind}: a division by zero, the log of 0, or an overflow of exp?", name)
     if all(not got.any() for got, _ in pairs):
         return Diagnosis("zeros", f"{name} is zero everywhere: is it ever filled?", name)
     if all(is_close(-got, right) for got, right in pairs):
@@ -292,7 +308,7 @@ def _about_values(name: str, pairs: Pairs, masks: Sequence[Array]) -> Diagnosis 
         ):
             return Diagnosis("some_entries", f"{name} is wrong only where the right result is {words}", name)
     errors = [np.abs(got - right) / (np.abs(right).max(initial=0) + 1e-12) for got, right in pairs]
-    if max(float(error.max(initial=0)) for error in errors) < 1e-3:
+    if all(error.max(initial=0) < 1e-3 for error in errors):
         sentence = f"{name} is nearly right: it differs by less than 0.1 %. Is a small number (eps) in the wrong place?"
         return Diagnosis("precision", sentence, name)
     return None

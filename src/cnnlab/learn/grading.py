@@ -1,7 +1,7 @@
 """A class's submissions graded: which files there are, a confined check of each, and a row for each.
 
 Layouts of the folder: a folder for each student with files in it, or files ``student-exercise.py``. A file whose name
-is no exercise counts for every exercise whose function it defines.
+is no exercise counts for every exercise whose function it defines, unless the student has a file named for it.
 """
 
 from __future__ import annotations
@@ -112,6 +112,8 @@ COLUMNS = tuple(name for name in Grade.__dataclass_fields__ if name != "active")
 def read_submissions(folder: Path, exercise: str | None = None) -> tuple[list[Submission], list[Unread]]:
     """Return the submissions in a folder, ordered by student and exercise, and the files that are none.
 
+    Of several files of a student for an exercise one counts: one that is named for it, and the least deep in folders.
+
     Args:
         folder: the class's folder.
         exercise: name of the only exercise to be graded; students without a file for it get a submission without path.
@@ -124,32 +126,32 @@ def read_submissions(folder: Path, exercise: str | None = None) -> tuple[list[Su
         get_exercise(exercise)
     if not folder.is_dir():
         raise UsageError(f"There is no folder {folder}. Name the folder with the class's submissions.")
-    submissions: dict[tuple[str, str], Submission] = {}
+    found: list[tuple[bool, int, Path, str, str]] = []  # those that count first when sorted: named, not deep inside
     unread: list[Unread] = []
     students: set[str] = set()
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
         if any(part.startswith((".", "__")) for part in inside.parts):
             continue
-        in_folder = len(inside.parts) > 1
         if path.is_dir() and not path.is_symlink():
             students |= {inside.parts[0]}
             continue
-        before, _, after = path.stem.rpartition("-")
-        student = inside.parts[0] if in_folder else before or path.stem
+        student, named = _student_and_name(inside)
         try:
-            names = _exercises_of(path, path.stem if in_folder or not before else after)
+            names = _exercises_of(path, named)
         except UsageError as error:
             unread.append(Unread(inside, str(error)))
             continue
         students.add(student)
-        for name in names:
-            if exercise is None or name == exercise:
-                if (student, name) in submissions:
-                    other = submissions[student, name].path
-                    unread.append(Unread(inside, f"{student} has another file for {name}: {other}. That one counts."))
-                else:
-                    submissions[student, name] = Submission(student, name, path)
+        found += [(name != named, len(inside.parts), path, student, name) for name in names if exercise in (None, name)]
+    submissions: dict[tuple[str, str], Submission] = {}
+    for _, _, path, student, name in sorted(found):
+        if (student, name) in submissions:
+            other = submissions[student, name].path
+            reason = f"{student} has another file for {name}: {other}. That one counts."
+            unread.append(Unread(path.relative_to(folder), reason))
+        else:
+            submissions[student, name] = Submission(student, name, path)
     if exercise is not None:
         for student in students:
             submissions.setdefault((student, exercise), Submission(student, exercise, None))
@@ -158,7 +160,17 @@ def read_submissions(folder: Path, exercise: str | None = None) -> tuple[list[Su
         raise UsageError(
             f"Nothing in {folder} can be graded. Expected: STUDENT/EXERCISE.py or STUDENT-EXERCISE.py.{reasons}"
         )
+    unread.sort(key=lambda each: each.path)
     return sorted(submissions.values(), key=lambda each: (each.student, each.exercise)), unread
+
+
+def _student_and_name(inside: Path) -> tuple[str, str]:
+    """Return whose file it is, by its path inside the class's folder, and the name that may be that of an exercise."""
+    if len(inside.parts) > 1:
+        return inside.parts[0], inside.stem
+    before, _, after = inside.stem.rpartition("-")
+    # A hyphen may also be part of a name: lisa-marie.py is not a file of lisa.
+    return (before, after) if before and after in exercises else (inside.stem, inside.stem)
 
 
 def _exercises_of(path: Path, name: str) -> list[str]:

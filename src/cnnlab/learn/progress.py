@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+import sys
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from cnnlab import files
@@ -38,12 +40,31 @@ def progress_file() -> Path:
 
 
 def load_progress() -> dict[str, Progress]:
-    """Return what is remembered, by name of the exercise; nothing when the file is missing or damaged."""
+    """Return what is remembered, by name of the exercise; nothing when the file is missing or damaged.
+
+    A damaged file is kept as ``learn.json.damaged``, which standard error says: the next check writes a new one.
+    """
+    path = progress_file()
     try:
-        stored = json.loads(progress_file().read_text(encoding="utf-8"))
-        return {name: Progress(**fields) for name, fields in stored.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        known = {field.name for field in fields(Progress)}  # a newer cnnlab may remember more
+        return {
+            name: Progress(**{key: value for key, value in entry.items() if key in known})
+            for name, entry in stored.items()
+        }
+    except FileNotFoundError:
         return {}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        with suppress(OSError):
+            _keep(path, error)
+        return {}
+
+
+def _keep(path: Path, error: Exception) -> None:
+    if path.is_file():  # not a folder that the variable names
+        kept = path.rename(files.free_path(path.with_name(f"{path.name}.damaged")))
+        message = f"Your progress in {path} cannot be read ({error}), so a new file begins. The old one is now {kept}: "
+        print(f"{message}mend it and give it its name back to have that progress again.", file=sys.stderr)
 
 
 def save_progress(progress: dict[str, Progress]) -> None:

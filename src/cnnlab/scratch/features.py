@@ -153,8 +153,10 @@ class FeatureScaler(Estimator):
         """
         X = features(X)
         self.n_features_in_ = X.shape[1]
-        self.mean_, deviation = X.mean(axis=0), X.std(axis=0)
-        self.scale_ = np.where(deviation > 0, deviation, np.ones_like(deviation))
+        deviation = X.std(axis=0)  # in float32 that of a constant feature is not 0 but what rounding leaves
+        constant = X.min(axis=0) == X.max(axis=0)
+        self.mean_ = np.where(constant, X[0], X.mean(axis=0))
+        self.scale_ = np.where(constant | (deviation == 0), np.ones_like(deviation), deviation)
         return self
 
     def fit_transform(self, X: npt.ArrayLike, y: Any = None) -> Array:

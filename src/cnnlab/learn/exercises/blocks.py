@@ -16,17 +16,21 @@ _CHAPTER = "Blocks (PyTorch)"
 
 
 def _filled(module: Any) -> Any:
-    """Fill a module with fixed numbers, which depend on an array's shape and how many of that shape came before."""
+    """Fill a module with fixed numbers, which depend on an array's shape and how many of that shape came before.
+
+    A dense layer gets those of the 1x1 convolution that it equals.
+    """
     import torch
 
     counts: Counter[tuple[Any, ...]] = Counter()
     for name, values in module.state_dict().items():
         if not values.is_floating_point():
             continue
-        kind = (tuple(values.shape), name.rpartition(".")[2])
+        shape = (*values.shape, 1, 1) if values.ndim == 2 else tuple(values.shape)
+        kind = (shape, name.rpartition(".")[2])
         counts[kind] += 1
-        random = np.random.default_rng([*values.shape, counts[kind], len(kind[1])])
-        numbers = random.normal(size=tuple(values.shape))
+        random = np.random.default_rng([*shape, counts[kind], len(kind[1])])
+        numbers = random.normal(size=shape).reshape(values.shape)
         values.copy_(torch.from_numpy(np.abs(numbers) + 0.5 if "var" in name else 0.5 * numbers))
     return module.double()
 
