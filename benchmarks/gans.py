@@ -37,7 +37,7 @@ def row_of(run: GanFolder) -> dict[str, Any]:
     Raises:
         SystemExit: the run is not finished, or no classifier has judged it.
     """
-    measures = run.summary.get("measures", {})
+    measures = run.measures
     if not run.finished or "effective_classes" not in measures:
         raise SystemExit(f"{run.path} is not trained to its end and judged: cnnlab gan {run.path} --judge RUN")
     recipe, env = run.recipe, run.env

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +18,10 @@ from cnnlab.data import load_data
 from cnnlab.errors import DataNotFoundError, RunError, UnknownNameError, UsageError
 from cnnlab.experiments import bench as bench_module
 from cnnlab.experiments.bench import unpack_answers
-from cnnlab.experiments.pages import mean_and_std
+from cnnlab.experiments.pages import mean_and_std, verdict_line
 from cnnlab.experiments.results import Result, parse_seeds
 from cnnlab.experiments.runner import read_result, run_study
-from cnnlab.experiments.study import Claim, Difference
+from cnnlab.experiments.study import Claim, Difference, accuracy_gain
 from cnnlab.training import EpochDone, Event, Recipe, StepDone, evaluate, fit
 from tests.experiments.helpers_experiments import Rates
 
@@ -129,6 +131,30 @@ def test_the_interval_over_images_brackets_the_difference(done: tuple[Path, Resu
     assert turned.verdict.effect == pytest.approx(result.claims[1].verdict.effect)
 
 
+def test_there_is_no_interval_over_images_where_chance_stands_for_a_training(done: tuple[Path, Result]) -> None:
+    """The effect of the seed that diverged is chance minus the other accuracy; it has no answers to show that."""
+    _, measured = done
+    rows = [dict(row) for row in measured.tables["results"]]
+    for row in rows:
+        if (row["seed"], row["variant"]) == (2, "usual"):
+            row.update(accuracy=math.nan, loss=math.nan, train_loss=math.nan, diverged=1)
+    answers = [row for row in measured.tables["answers"] if (row["seed"], row["variant"]) != (2, "usual")]
+
+    class Counted(Rates):
+        claims = (
+            Claim("It counts as chance.", "none", accuracy_gain("usual", "tiny", chance=0.1), worth=1.0),
+            Claim("It has no effect.", "none", accuracy_gain("usual", "tiny"), worth=1.0),
+        )
+
+    counted, left_out = Result(Counted(), measured.facts, {"results": rows, "answers": answers}).claims
+    assert counted.images is None
+    assert counted.verdict.n == 3
+    assert "over test images" not in verdict_line(counted)
+    low, high = left_out.images or (0, 0)
+    assert low < left_out.verdict.effect < high
+    assert left_out.verdict.n == 2
+
+
 def test_a_claim_about_a_measure_that_there_is_not_is_an_error(done: tuple[Path, Result]) -> None:
     class Wrong(Rates):
         claims = (Claim("The usual rate errs less.", "none", Difference("tiny", "usual", "los"), worth=1.0),)
@@ -190,6 +216,26 @@ def test_an_interrupted_study_goes_on_and_ends_with_the_same_bytes(
     if stop_at == 62:
         assert steps < 2 * 24  # the first seed is done, and most steps of the second were not made again
     assert not (tmp_path / "unfinished").exists()
+
+
+def test_the_time_of_a_seed_is_that_of_all_its_sittings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_module, "SAVE_SECONDS", 0.0)
+
+    def stop(seed: int, variant: str, event: Event) -> None:
+        if isinstance(event, EpochDone):
+            raise KeyboardInterrupt
+
+    began = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        run_study(Rates(), "tiny", seeds=(0, 1), out=tmp_path, display=stop)
+    kept = tmp_path / "unfinished" / "000" / "seconds.txt"
+    assert 0 < float(kept.read_text()) <= time.perf_counter() - began
+    kept.write_text("1000\n")
+    run_study(Rates(), "tiny", seeds=(0, 1), out=tmp_path)
+    first, second = (float(row["seconds"]) for row in rows_of(tmp_path, "timings") if row["variant"] == "")
+    assert 1000 < first < 1100
+    assert second < 100
+    assert json.loads((tmp_path / "study.json").read_text())["seconds"] == pytest.approx(first + second, abs=0.2)
 
 
 def test_trainings_of_other_settings_are_not_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 from cnnlab.errors import DataError, ModelError, UnknownNameError, UsageError
 from cnnlab.explain.pixel_range import PixelRange
 from cnnlab.generate.extractor import FeatureNetwork, open_network
+from cnnlab.runs import Run
 from cnnlab.zoo import create_model
 from tests.generate.helpers_generate import TinyNet, tiny_network
 
@@ -62,6 +63,22 @@ def test_caffe_weights_see_bgr_of_255_minus_the_means(tmp_path: Path) -> None:
         )
     assert network.style_layers == ("features.1", "features.4", "features.6", "features.7")
     assert network.content_layer == "features.3"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "mean", "std"),
+    [("imagenet", 0.449, 0.226), ("caffe", 344 / 3 / 255, 1 / 255), ("half", 0.5, 0.5)],
+)
+def test_a_network_of_grey_images_gets_the_mean_over_the_colours(
+    tiny_run: Run, inputs: str, mean: float, std: float
+) -> None:
+    network = open_network(tiny_run.path, inputs=inputs, device="cpu")
+    layer = next(name for name, module in network.model.named_modules() if isinstance(module, nn.Conv2d))
+    first, image = network.model.get_submodule(layer), torch.rand(1, 1, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            network.extractor([layer])(image)[layer], first((image - mean) / std), rtol=1e-4, atol=1e-3
+        )
 
 
 def test_weights_that_do_not_say_their_preprocessing_are_noted(tmp_path: Path) -> None:

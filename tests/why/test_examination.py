@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 import cnnlab
-from cnnlab.why import Diagnosis, examine, examine_subject
+from cnnlab.errors import DataError, ShapeError
+from cnnlab.why import Diagnosis, Finding, Subject, examine, examine_subject
+from cnnlab.why.checks import images as checks_of_images
+from cnnlab.why.exam import Exam
+from cnnlab.why.examination import _run_check
 from cnnlab.why.script import script_subject
 from tests.why.training import planted
 
@@ -74,6 +84,86 @@ def test_an_exception_in_the_step_is_a_finding_with_its_line(tmp_path: Path) -> 
     assert first is not None
     assert first.kind == "crash"
     assert "line 32, in train_step" in first.message
+
+
+def test_a_network_that_refuses_small_batches_is_a_finding_with_its_line(tmp_path: Path) -> None:
+    first = diagnosis_of(
+        tmp_path,
+        (
+            "    return nn.Sequential(",
+            "    class Picky(nn.Sequential):\n"
+            "        def forward(self, images):\n"
+            "            assert images.shape[0] == 64\n"
+            "            return super().forward(images)\n\n"
+            "    return Picky(",
+        ),
+    ).first
+    assert first is not None
+    assert (first.kind, first.severity) == ("crash", "error")
+    assert "line 12, in forward: AssertionError\n    assert images.shape[0] == 64" in first.message
+
+
+def test_a_data_set_that_fails_is_a_finding_with_its_line(tmp_path: Path) -> None:
+    path = planted(tmp_path / "planted.py", ("TensorDataset(images[:1000]", "Missing(images[:1000]"))
+    missing = "class Missing(TensorDataset):\n    def __getitem__(self, index):\n        open('nowhere.png')\n"
+    path.write_text(path.read_text(encoding="utf-8").replace("def make_model", f"{missing}\n\ndef make_model"), "utf-8")
+    first = examine_subject(script_subject(path)).first
+    assert first is not None
+    assert first.kind == "crash"
+    assert "line 11, in __getitem__: FileNotFoundError" in first.message
+
+
+class OwnError(Exception):
+    """An exception that torch and Python do not have."""
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("division by zero"), OwnError("mine"), ShapeError("(2,), (3,)")])
+def test_a_check_that_fails_is_a_note(error: Exception) -> None:
+    def failing(exam: Exam) -> Iterator[Finding]:
+        yield from ()
+        raise error
+
+    (note,) = _run_check(failing, 100, Exam(small_subject()))
+    assert (note.kind, note.severity) == ("not examined", "note")
+    assert note.message == f"failing could not be examined: {type(error).__name__}: {error}"
+
+
+def test_an_error_about_the_whole_examination_ends_it() -> None:
+    def failing(exam: Exam) -> Iterator[Finding]:
+        yield from ()
+        raise DataError("There are no images.")
+
+    with pytest.raises(DataError, match="There are no images"):
+        list(_run_check(failing, 100, Exam(small_subject())))
+
+
+def small_subject(**changes: Any) -> Subject:
+    """Random images (64, 3, 8, 8) of mean 0 and standard deviation 1, and a small network."""
+    generator = torch.Generator().manual_seed(0)
+    images, labels = torch.randn(64, 3, 8, 8, generator=generator), torch.arange(64) % 4
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 4))
+    return Subject(**{"name": "small", "make_model": lambda: copy.deepcopy(model), "train": (images, labels)} | changes)
+
+
+def test_a_constant_channel_is_a_finding() -> None:
+    """Its range is 0, by which nothing may be divided."""
+    images, labels = small_subject().train
+    images[:, 0] = -0.5
+    findings = checks_of_images.images(Exam(small_subject(train=(images, labels))))
+    assert [one.kind for one in findings] == ["constant channels"]
+
+
+def test_data_that_can_be_passed_only_once_are_refused() -> None:
+    images, labels = small_subject().train
+    once = zip(images.split(8), labels.split(8), strict=True)
+    batches = small_subject(train=once).batches()
+    assert len(list(itertools.islice(batches, 8))) == 8
+    with pytest.raises(DataError, match=r"only once; return a DataLoader or \(images, labels\)"):
+        next(batches)
+    with pytest.raises(DataError, match="only once"):
+        examine_subject(small_subject(train=zip(images.split(8), labels.split(8), strict=True)))
+    again = small_subject(train=list(zip(images.split(8), labels.split(8), strict=True))).batches()
+    assert len(list(itertools.islice(again, 17))) == 17
 
 
 def test_without_data_the_digits_are_brought_to_the_size_that_the_network_takes(tmp_path: Path) -> None:

@@ -59,7 +59,8 @@ class Bench:
         scale: size of the study: ``tiny``, ``small`` or ``full``.
         variants: names of the variants to measure, all of the study's or some.
         data: the images; the test split is the same for all seeds. ``None`` for a study that makes its own data.
-        folder: folder in which unfinished trainings are kept, so that a killed study goes on where it was.
+        folder: folder in which unfinished trainings and their time are kept, so that a killed study goes on where it
+            was.
         checkpoints: folder for the weights of every epoch in half precision; ``None`` keeps none.
         watch: function that sees every event, for a display.
     """
@@ -80,7 +81,22 @@ class Bench:
         self.records = Records()
         self._folder, self._checkpoints, self._watch = folder, checkpoints, watch
         self._trainings = 0
+        self._began = time.perf_counter()
+        # Of the sittings before, up to what they saved: what was lost is done again, and counts then.
+        self._earlier = float(self._clock.read_text(encoding="utf-8")) if self._clock.is_file() else 0.0
         self._open: Records | None = None  # those of the trainings that run, which are saved together with them
+
+    @property
+    def seconds(self) -> float:
+        """The seconds that this seed has taken, with those of earlier sittings up to what they saved."""
+        return self._earlier + time.perf_counter() - self._began
+
+    @property
+    def _clock(self) -> Path:
+        return self._folder / "seconds.txt"
+
+    def _keep_seconds(self) -> None:
+        write_text(self._clock, f"{self.seconds}\n")
 
     def choose(self, *, tiny: Any, small: Any, full: Any) -> Any:
         """Return the setting for the scale of the study."""
@@ -191,7 +207,8 @@ class Bench:
         }
         if share_weights:
             share_initial_weights([session.model for session in sessions.values()])
-        trainings = _SideBySide(sessions, folder, self._watch, watch, begin, self._checkpoints if checkpoints else None)
+        kept = self._checkpoints if checkpoints else None
+        trainings = _SideBySide(sessions, folder, self._watch, watch, begin, kept, self._keep_seconds)
         self._open = trainings.records
         try:
             trainings.run()
@@ -231,8 +248,9 @@ class _SideBySide:
         watch: Watch | None,
         begin: Watch | None,
         checkpoints: Path | None,
+        saved: Callable[[], None],
     ) -> None:
-        self.sessions, self.folder, self.checkpoints = sessions, folder, checkpoints
+        self.sessions, self.folder, self.checkpoints, self.saved = sessions, folder, checkpoints, saved
         self.watches = [one for one in (watch, display) if one is not None]
         self.begin = begin
         self.records = Records()
@@ -327,6 +345,7 @@ class _SideBySide:
                 shutil.rmtree(folder)
                 return
         write_text(folder / "records.json", records_text(self.records))
+        self.saved()
         if before:
             shutil.rmtree(before)
 

@@ -30,7 +30,8 @@ class ClaimResult:
         claim: the claim.
         effects: effect of each seed, in the order of the seeds; NaN where a training diverged.
         verdict: the verdict over the seeds.
-        images: 95 % interval over the test images, where the effect is a difference of accuracies; else None.
+        images: 95 % interval over the test images, where the effect is a difference of accuracies; else None. Also
+            None where a value stands for the accuracy of a training that diverged, which has no answers.
     """
 
     claim: Claim
@@ -93,7 +94,7 @@ class Result:
         return {str(row["variant"]): row for row in self.tables["results"] if row["seed"] == seed}
 
     def _image_interval(self, claim: Claim) -> tuple[float, float] | None:
-        """Return the interval over test images where both variants answered the same images."""
+        """Return the interval over test images where both variants answered the same images; else None."""
         effect = claim.effect
         if not isinstance(effect, Difference) or effect.measure != "accuracy":
             return None
@@ -103,7 +104,8 @@ class Result:
             for seed in self.seeds
             if (seed, effect.first) in answers and (seed, effect.second) in answers
         ]
-        if not pairs:
+        # A seed that diverged has no answers, but an effect: the interval of the others is that of another effect.
+        if not pairs or (effect.diverged is not None and len(pairs) < len(self.seeds)):
             return None
         ends = image_interval(np.stack([a for a, _ in pairs]), np.stack([b for _, b in pairs]))
         low, high = sorted(effect.factor * end for end in ends)  # a negative factor turns them over

@@ -31,7 +31,8 @@ INPUTS: dict[str, tuple[Sequence[float], Sequence[float]]] = {
 }
 """The inputs that weights from elsewhere were trained on: mean and standard deviation of pixels of 0..1 (RGB).
 
-``unit`` is 0..1, ``half`` is -1..1, ``caffe`` is 0..255 minus the means, with the channels in the order BGR.
+``unit`` is 0..1, ``half`` is -1..1, ``caffe`` is 0..255 minus the means, with the channels in the order BGR. For grey
+images the numbers are averaged over the channels.
 """
 
 # The style layers and the content layer of CS231n; for other networks the ends of the stages are taken.
@@ -229,7 +230,7 @@ def open_network(
     if weights is None:
         network = open_classifier(source, device, as_trained=False)
         model, channels, note = network.model, network.preprocess.channels, ""
-        pixels = network.pixel_range if inputs is None else PixelRange.normalised(*INPUTS[inputs])
+        pixels = network.pixel_range if inputs is None else _normalised(*INPUTS[inputs], channels)
     else:
         entry, file = models.get(str(source)), None if weights == "random" else weights
         model = create_model(entry.name, weights=file).eval().to(choose_device(device))
@@ -238,12 +239,23 @@ def open_network(
         mean, std = (values["mean"], values["std"]) if values else INPUTS[inputs or "imagenet"]
         note = f"{weights} does not say how images were prepared; ImageNet's mean and std are assumed (--inputs)."
         note = "" if values or inputs else note
-        pixels = PixelRange.normalised(mean[:channels], std[:channels])
+        pixels = _normalised(mean, std, channels)
     if inputs == "caffe":
         _reverse_channels(model)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     return FeatureNetwork(getattr(model, "arch", {}).get("name", str(source)), model, pixels, channels, note)
+
+
+def _normalised(mean: Sequence[float], std: Sequence[float], channels: int) -> PixelRange:
+    """Return the range of images with some number of channels.
+
+    A grey image gets the mean of the numbers for colours, as in :func:`~cnnlab.zoo.weights_preprocess`; for that the
+    order of the colours does not matter.
+    """
+    if channels == 1:
+        mean, std = ([sum(values) / len(values)] for values in (mean, std))
+    return PixelRange.normalised(mean[:channels], std[:channels])
 
 
 def _reverse_channels(model: nn.Module) -> None:

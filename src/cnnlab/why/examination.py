@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from cnnlab.errors import ScriptError
+from cnnlab.errors import CnnlabError, ScriptError
 from cnnlab.why.check import checks
 from cnnlab.why.diagnosis import Diagnosis, Finding, ranked
 from cnnlab.why.exam import Exam
-from cnnlab.why.subject import Subject
+from cnnlab.why.subject import Subject, located
 
 
 def examine_subject(subject: Subject) -> Diagnosis:
@@ -48,13 +48,20 @@ def _run_check(function: Callable[[Exam], Any], place: int, exam: Exam) -> Itera
             yield finding if finding.place else replace(finding, place=place)
     except ScriptError as error:
         yield Finding(
-            "crash", "error", str(error), "Mend this line first.", place=300, meaning="The training stops here."
+            "crash",
+            "error",
+            str(error),
+            "Mend this line first.",
+            place=300,
+            meaning="The training stops here, unless only small batches or eval mode make it fail.",
         )
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError) as error:
+    except Exception as error:
+        # Shapes and labels that do not fit concern this check alone; other errors of cnnlab the whole examination.
+        if isinstance(error, CnnlabError) and not isinstance(error, ValueError):
+            raise
         name = getattr(function, "__name__", "check")
-        yield Finding(
-            "not examined", "note", f"{name} could not be examined: {type(error).__name__}: {error}", "", place=999
-        )
+        message = located(error, exam.subject.path, f"{name} could not be examined")
+        yield Finding("not examined", "note", message, "", place=999)
 
 
 def _about(exam: Exam) -> list[str]:

@@ -79,9 +79,11 @@ def _learned_little(run: RunFolder, losses: list[float], plot: Plot) -> Iterator
 
 def _overfitted(run: RunFolder, held_out: list[float], plot: Plot) -> Iterator[Finding]:
     """Yield a finding where training images are right far more often than held-out ones."""
+    # An epoch that was not evaluated has no held-out numbers.
+    held_out = [one for one in held_out if math.isfinite(one)]
     best = max((one for one in _column(run.metrics, "val_accuracy") if math.isfinite(one)), default=math.nan)
     right = _column(run.metrics, "train_accuracy")
-    gap = right[-1] - best if math.isfinite(best) else 0.0
+    gap = right[-1] - best if held_out and math.isfinite(best) else 0.0
     rising = len(held_out) > 4 and held_out[-1] > 1.3 * min(held_out)
     if gap > 0.15 and (rising or right[-1] > 0.95):
         yield Finding(

@@ -123,11 +123,21 @@ class Subject:
         return self.train_step or plain_step(self.loss)
 
     def batches(self, seed: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield batches of images and labels without end, in the order in which the training gets them."""
+        """Yield batches of images and labels without end, in the order in which the training gets them.
+
+        Raises:
+            DataError: the training data can be passed only once.
+        """
         if not isinstance(self.train, tuple):
             while True:
+                empty = True
                 for batch in self.train:
+                    empty = False
                     yield images_and_labels(batch)
+                if empty:
+                    raise DataError(
+                        "The training data can be passed only once; return a DataLoader or (images, labels)."
+                    )
         images, labels = self.train
         generator = torch.Generator().manual_seed(seed)
         while True:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,14 @@ pytest.importorskip("optuna")
 
 import optuna
 
+from cnnlab.data import ImageData
 from cnnlab.errors import RunError, UsageError
 from cnnlab.experiments.tuning import Tuning, search, tune
 from cnnlab.experiments.tuning.search import Opened, Step, TrialBegun, TrialDone, TrialEvent, Tuned, Waiting
 from cnnlab.experiments.tuning.space import make_space
 from cnnlab.experiments.tuning.storage import connect, load_study, shown
 from cnnlab.experiments.tuning.trials import sign_of_life
-from cnnlab.training import EpochDone, Started, fit
+from cnnlab.training import EpochDone, Event, Finished, Recipe, Started, fit
 from cnnlab.training.build import load_recipe_data
 from tests.helpers import tiny_recipe
 
@@ -118,6 +120,30 @@ def test_a_trial_below_the_median_is_stopped_early(storage: str) -> None:
     assert last.by_epoch is not None
     assert max(last.by_epoch.values()) < median(row.by_epoch[2] for row in usual if row.by_epoch)
     assert finish(tune(tuning(storage, {"lr": rates}, 6, "grid", epochs=3, prune=True))).rows == tuned.rows
+
+
+@pytest.mark.parametrize(
+    ("evaluated", "prune", "state", "epochs"),
+    [({4}, True, "completed", 4), ({3, 4}, True, "pruned", 3), ({2}, False, "completed", 4)],
+)
+def test_only_epochs_that_were_evaluated_are_compared(
+    storage: str, monkeypatch: pytest.MonkeyPatch, evaluated: set[int], prune: bool, state: str, epochs: int
+) -> None:
+    """The made-up accuracy is lr; the sixth trial, the first that may be stopped early, has the lowest."""
+
+    def made_up(recipe: Recipe, *, data: ImageData) -> Iterator[Event]:
+        session: Any = SimpleNamespace(recipe=recipe)
+        for epoch in range(1, recipe.epochs + 1):
+            accuracy = recipe.lr if epoch in evaluated else math.nan
+            yield EpochDone(session, epoch, epoch, recipe.lr, 1.0, 0.5, "val", 1.0, accuracy, 0.0, 1.0, False)
+        yield Finished(session, "completed", max(evaluated), "val", recipe.lr, 1.0, np.zeros((1, 2)), np.zeros(1))
+
+    monkeypatch.setattr(search, "fit", made_up)
+    rates = [0.5, 0.6, 0.7, 0.8, 0.9, 0.1]
+    *usual, last = finish(tune(tuning(storage, {"lr": rates}, 6, "grid", epochs=4, prune=prune))).rows
+    assert [row.state for row in usual] == ["completed"] * 5
+    assert (last.state, last.epochs, last.accuracy) == (state, epochs, 0.1)
+    assert last.by_epoch == dict.fromkeys((epoch for epoch in evaluated if epoch <= epochs), 0.1)
 
 
 def test_a_trial_that_diverges_counts_as_the_worst_and_keeps_its_reason(storage: str) -> None:

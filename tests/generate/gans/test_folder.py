@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 from cnnlab.data import ArraySplit, ImageData
@@ -25,7 +26,7 @@ from cnnlab.generate.gans.continuation import resume_gan
 from cnnlab.generate.gans.folder import GanFolder
 from cnnlab.generate.gans.loop import fit_gan
 from cnnlab.generate.gans.pair import generate
-from cnnlab.generate.gans.pictures import grid, interpolate, write_gif
+from cnnlab.generate.gans.pictures import grid, interpolate, neighbour_figure, write_gif
 from cnnlab.generate.gans.recorder import GanRecorder
 from cnnlab.generate.gans.session import seeded_noise
 from cnnlab.runs import Run, list_runs, open_run
@@ -219,6 +220,65 @@ def test_measures_of_a_generator(finished: GanFolder, judge: Classifier, tmp_pat
     assert "all classes equally frequent" in page
     with pytest.raises(UsageError, match="classifier that was trained on bars"):
         assess(run, judge, data=make_bars())
+
+
+def test_what_a_judge_said_of_an_earlier_generator_does_not_hold(
+    tmp_path: Path, judge: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped after the first epoch, judged, gone on with, and measured without a judge."""
+    for module in ("assessment.neighbour_figure", "assessment.class_figure", "recorder.loss_curves"):
+        monkeypatch.setattr(f"cnnlab.generate.gans.{module}", lambda *_: Figure((1, 1)))
+    made = 0
+
+    def count(events: Iterator[Event]) -> Iterator[Event]:
+        nonlocal made
+        for event in events:
+            made += isinstance(event, StepDone)
+            yield event
+
+    bars = make_bars()
+    data = ImageData("digits", judge.classes, bars.train, None, bars.test, "made up")
+    recorder = GanRecorder(tmp_path / "run", stop=lambda: made == 4)
+    run = run_all(count(fit_gan(tiny_gan(), data=data)), recorder)
+    judged = assess(run, judge, data=data, samples=20)
+    assert judged["epoch"] == 1
+    assess(run, data=data, samples=20)
+    assert run.measures == judged, "of the same generator, what the judge said still holds"
+    run = run_all(resume_gan(GanFolder(run.path), data=data), GanRecorder(run=run))
+    assert run.measures == {}
+    page = run.report_file.read_text("utf-8")
+    assert "2 of 2 epochs" in page
+    assert "Are they copies?" not in page
+    values = assess(run, data=data, samples=20)
+    assert values["epoch"] == 2
+    assert run.summary["measures"] == run.measures == values
+    assert "frechet" not in values
+    assert not (run.figures / "classes.png").exists()
+    assert "effective classes" not in run.report_file.read_text("utf-8")
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_mirrored_copies_are_told_where_the_recipe_mirrors(
+    finished: GanFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flip: bool
+) -> None:
+    run = GanFolder(shutil.copytree(finished.path, tmp_path / "run"))
+    run.write_recipe(run.recipe.with_overrides(flip=flip))
+    random = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (50, 1, 8, 8), dtype=torch.uint8, generator=random)
+    splits = [ArraySplit(part, torch.zeros(len(part), dtype=torch.int64)) for part in pixels.split((20, 30))]
+    data = ImageData("noise", ["noise"], splits[0], None, splits[1], "made up")
+    mirrored, drawn = pixels[:10].flip(-1), list[tuple[torch.Tensor, torch.Tensor]]()
+
+    def draw(samples: torch.Tensor, nearest: torch.Tensor, percentiles: np.ndarray) -> Figure:
+        drawn.append((samples, nearest))
+        return neighbour_figure(samples, nearest, percentiles)
+
+    monkeypatch.setattr("cnnlab.generate.gans.assessment.generate", lambda generator, noise: mirrored[: len(noise)])
+    monkeypatch.setattr("cnnlab.generate.gans.assessment.neighbour_figure", draw)
+    values = assess(run, data=data, samples=10)
+    assert (values["copied"] == 1) == flip
+    ((samples, nearest),) = drawn
+    assert torch.equal(samples, nearest) == flip
 
 
 def test_a_generator_that_copies_is_told(finished: GanFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -315,8 +315,11 @@ class _Search:
                     yield TrialEvent(trial.number, event)
                     if isinstance(event, Finished):
                         accuracy = event.accuracy
-                        result = {"kept_epoch": event.kept_epoch, "loss": event.loss}
+                        result |= {"kept_epoch": event.kept_epoch, "loss": event.loss}
                     elif isinstance(event, EpochDone):
+                        result = {"epochs": event.epoch}
+                        if math.isnan(event.val_accuracy):
+                            continue  # not evaluated: Optuna would prune a trial of which it knows no number
                         trial.report(event.val_accuracy, event.epoch)
                         if self.tuning.prunes and event.epoch < event.session.recipe.epochs and trial.should_prune():
                             break

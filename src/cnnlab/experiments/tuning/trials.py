@@ -44,7 +44,7 @@ class TrialRow:
         seconds: seconds of training.
         host: name of the machine.
         reason: why it failed.
-        by_epoch: epoch -> accuracy on the validation split.
+        by_epoch: epoch -> accuracy on the validation split, for the epochs that were evaluated.
     """
 
     number: int
@@ -80,7 +80,7 @@ def row_of(trial: FrozenTrial, space: SearchSpace) -> TrialRow:
         state="failed" if reason else state,
         accuracy=None if reason or not trial.values else trial.values[0],
         values=space.read(trial.params),
-        epochs=max(trial.intermediate_values, default=0),
+        epochs=result.get("epochs", max(trial.intermediate_values, default=0)),
         kept_epoch=result.get("kept_epoch"),
         loss=result.get("loss"),
         seconds=result.get("seconds"),

@@ -100,9 +100,11 @@ def assess(
         device: the device on which the images are generated.
 
     Returns:
-        The measures by name. Always ``samples``, the number of generated images. With held-out images
-        ``median_percentile`` (see :func:`~cnnlab.generate.gans.measures.distance_percentiles`), ``copied`` (the share
-        of copies, 0..1) and ``held_out`` (the number of held-out images); without them ``median_distance``. With a
+        The measures by name. Always ``samples``, the number of generated images, and ``epoch``, the number of epochs
+        that the generator was trained for. With held-out images ``median_percentile`` (see
+        :func:`~cnnlab.generate.gans.measures.distance_percentiles`), ``copied`` (the share of copies, 0..1) and
+        ``held_out`` (the number of held-out images); without them ``median_distance``. Where the recipe mirrors the
+        training images, these distances are those from the nearest training image or mirrored training image. With a
         judge its name ``judge``, ``class_counts``, ``effective_classes``, and ``frechet`` and ``kernel``, the distances
         of generated from training images; with held-out images also ``frechet_held_out`` and ``kernel_held_out``, the
         distances of held-out from training images.
@@ -120,17 +122,23 @@ def assess(
     chosen = choose_device(device)
     noise = seeded_noise(samples, recipe.noise_size, recipe.seed, SAMPLING).to(chosen)
     generated = generate(run.generator().to(chosen), noise)
-    values: dict[str, Any] = {"samples": samples}
+    values: dict[str, Any] = {"samples": samples, "epoch": run.generator_epoch}
     training = _pixels(data.train, run, len(data.train))
+    if recipe.flip:  # the discriminator was shown both, so the generator may copy either
+        training = torch.cat([training, training.flip(-1)])
     held_out_split = data.test or data.val
     held_out = None if held_out_split is None else _pixels(held_out_split, run, samples)
     values |= _copying(run, generated, training, held_out)
     if judge:
         values |= _judged(judge, generated, _pixels(data.train, run, samples), held_out, data.classes)
         figures.save(class_figure(values["class_counts"]), run.figures / "classes.png")
-    earlier = run.summary.get("measures", {})
+    earlier = run.measures
     # Without a judge, what one has said of the same samples still holds.
-    run.update_summary(measures=earlier | values if earlier.get("samples") == samples else values)
+    still_holds = all(earlier.get(key) == values[key] for key in ("samples", "epoch"))
+    measures = earlier | values if still_holds else values
+    if "class_counts" not in measures:
+        (run.figures / "classes.png").unlink(missing_ok=True)  # that of an earlier generator
+    run.update_summary(measures=measures)
     write_gan_report(run)
     return values
 

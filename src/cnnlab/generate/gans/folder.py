@@ -94,6 +94,29 @@ class GanFolder(TrainingFolder):
         return generator.eval()
 
     @property
+    def generator_epoch(self) -> int:
+        """The number of epochs that the saved generator was trained for.
+
+        Raises:
+            CheckpointError: ``model.json`` is damaged.
+        """
+        facts: dict[str, Any] = read_json(self.path / "model.json")
+        if "epoch" not in facts:
+            raise CheckpointError(f"{self.path / 'model.json'} lacks 'epoch'.")
+        return int(facts["epoch"])
+
+    @property
+    def measures(self) -> dict[str, Any]:
+        """What :func:`~cnnlab.generate.gans.assessment.assess` has measured of the saved generator; else empty.
+
+        Raises:
+            CheckpointError: ``model.json`` is damaged.
+        """
+        measures: dict[str, Any] = self.summary.get("measures", {})
+        # An older version wrote no epoch.
+        return measures if "epoch" not in measures or measures["epoch"] == self.generator_epoch else {}
+
+    @property
     def report_file(self) -> Path:
         """The page about the run."""
         return self.path / "report.html"

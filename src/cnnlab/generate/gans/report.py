@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -24,9 +23,11 @@ def write_gan_report(run: GanFolder) -> Path:
     """
     samples = run.sample_files()
     drawn: dict[str, Figure] = {"losses": loss_curves(run.metrics)} if run.metrics else {}
-    measures: dict[str, Any] = run.summary.get("measures", {})
+    measures = run.measures
     if counts := measures.get("class_counts"):
         drawn["classes"] = class_figure(counts)
+    files = [("gif", "samples.gif"), ("lines", "interpolation.png")]
+    files += [("nearest", "nearest.png")] if "copied" in measures else []  # else it is that of an earlier generator
     for figure in drawn.values():
         figures.to_png(figure)  # decides the layout
     page = render(
@@ -36,11 +37,7 @@ def write_gan_report(run: GanFolder) -> Path:
         summary=run.summary,
         measures=measures,
         last=_data_uri(samples[-1]) if samples else "",
-        pictures={
-            name: _data_uri(run.figures / file)
-            for name, file in (("gif", "samples.gif"), ("lines", "interpolation.png"), ("nearest", "nearest.png"))
-            if (run.figures / file).is_file()
-        },
+        pictures={name: _data_uri(run.figures / file) for name, file in files if (run.figures / file).is_file()},
         charts={name: figure_markup(figure, name) for name, figure in drawn.items()},
         recipe=write_yaml(run.recipe.changed()),
     )

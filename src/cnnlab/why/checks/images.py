@@ -144,10 +144,13 @@ def _histogram(values: Tensor) -> Plot:
 
 
 def _swapped(entering: Tensor) -> tuple[float, float, float, float] | None:
-    """Return mean and std that were used, and those that pixels of 0..1 had, where the two pairs are swapped."""
+    """Return mean and std that were used, and those that pixels of 0..1 had; None where they are not swapped."""
     channels = entering.transpose(0, 1).flatten(1) if entering.ndim == 4 else entering.flatten()[None]
     row = channels[0]
-    std = 1 / float(row.max() - row.min())
+    spread = float(row.max() - row.min())
+    if spread == 0:
+        return None
+    std = 1 / spread
     mean = -float(row.min()) * std
     own_mean, own_std = mean + std * float(row.mean()), std * float(row.std())
     close = abs(mean - own_std) < 0.08 * own_std and abs(std - own_mean) < 0.08 * own_mean
