@@ -407,7 +407,7 @@ def test_a_port_trains_the_first_bias_as_long_as_published(name: str) -> None:
     record = cifar_records.RECORDS[name]
     torch.manual_seed(0)
     model = cifar_records.Net(record, sgd=False)
-    per_epoch = 20
+    per_epoch = 4
     rule = cifar_records._Muon(name, model, 8 * per_epoch, per_epoch, torch.float32)
     learning = math.ceil(record.whiten_epochs * per_epoch)
     bias = model.whiten.bias
