@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -184,6 +185,30 @@ def test_other_data_is_read_as_its_columns_are_called(tmp_path: Path) -> None:
     recipe = tiny_recipe(data=str(tmp_path / "train.csv"), label_column="breed", epochs=1)
     run = train(recipe, out=tmp_path / "run")
     assert evaluate(run, tmp_path / "same.csv").metrics.n == 20
-    with pytest.raises(UsageError, match="breed"):
+    with pytest.raises(DataError, match="kind"):  # as without a run: no column looks like one of labels
         evaluate(run, tmp_path / "other.csv")
     assert evaluate(run, tmp_path / "other.csv", label_column="kind").metrics.n == 20
+
+
+@pytest.mark.usefixtures("no_report")
+def test_tar_files_keep_the_split_of_the_training(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "photos", n=10) / "train"
+    for folder in ("own", "moved"):
+        (tmp_path / folder).mkdir()
+
+    def write(path: Path) -> None:
+        with tarfile.open(path, "w") as archive:
+            archive.add(photos, ".")
+
+    write(tmp_path / "own" / "x-0.tar")
+    run = train(tiny_recipe(data=str(tmp_path / "own" / "x-*.tar"), epochs=1, image_size=20), out=tmp_path / "run")
+    own = evaluate(run)
+    assert (own.split, own.metrics.n) == ("val", 4)
+    (photos / "ants" / "one_more.png").write_bytes((photos / "ants" / "ants_0.png").read_bytes())
+    shutil.copy(tmp_path / "own" / "x-0.tar", tmp_path / "moved" / "x-0.tar")
+    moved = evaluate(run, str(tmp_path / "moved" / "x-*.tar"))
+    assert np.array_equal(moved.logits, own.logits)
+    write(tmp_path / "own" / "x-0.tar")  # with one more image another part would be val
+    again = evaluate(run)
+    assert again.names == own.names
+    assert np.array_equal(again.logits, own.logits)

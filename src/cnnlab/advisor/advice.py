@@ -169,7 +169,7 @@ def reasons(candidate: Candidate, chosen: Sequence[Candidate], forecast: Forecas
 def _beside_first(candidate: Candidate, first: Candidate) -> list[str]:
     """Return what speaks for and against ``candidate`` beside the first choice, on the same images."""
     trial = candidate.last
-    same_round = first.trials[min(len(candidate.trials), len(first.trials)) - 1]  # or the first one's last before it
+    same_round = first.trials[min(len(candidate.trials), len(first.trials)) - 1]  # or its last one, where it has fewer
     if trial.n != same_round.n:
         return []
     sentences = []

@@ -19,9 +19,9 @@ from cnnlab.zoo._pretrained import local_weights
 
 # At 32 pixels no network of the zoo makes more than 1.07 times its multiplications per second (results/precision.md).
 REFERENCE = "resnet18"
-# A network is timed although it would be so many times too slow with the multiplications per second of the reference:
-# those are measured in a moment, in which the machine may be busy, and the fastest of the slow networks are tried where
-# few are fast enough.
+# A network is left out untimed only if it would be more than this many times too slow at the multiplications per second
+# of the reference. The margin is wide because those are measured in a moment in which the machine may be busy, and
+# because the fastest of the slow networks are tried where few are fast enough.
 MARGIN = 3.0
 SCREENING = 0.3  # share of the budget
 LEAST_CANDIDATES = 4

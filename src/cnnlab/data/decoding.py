@@ -109,7 +109,7 @@ def decode(source: ImageLike | ImageBytes, channels: int, *, least: int | None =
                 return to_channels(upright(image), channels, depth)
         except Exception as error:
             # Pillow raises OSError, SyntaxError, ValueError, struct.error, ... for broken files.
-            advice = "Remove or replace it; `cnnlab doctor` on the data set lists every unreadable one."
+            advice = "Remove or replace it; `cnnlab doctor` on the data set lists every unreadable image."
             if isinstance(error, FileNotFoundError):
                 advice = "Check the path."
             why = reason(error, None if inner else path)

@@ -64,7 +64,7 @@ def _keep(path: Path, error: Exception) -> None:
     if path.is_file():  # not a folder that the variable names
         kept = path.rename(files.free_path(path.with_name(f"{path.name}.damaged")))
         message = f"Your progress in {path} cannot be read ({error}), so a new file begins. The old one is now {kept}: "
-        print(f"{message}mend it and give it its name back to have that progress again.", file=sys.stderr)
+        print(f"{message}to get that progress back, repair it and rename it to {path.name}.", file=sys.stderr)
 
 
 def save_progress(progress: dict[str, Progress]) -> None:

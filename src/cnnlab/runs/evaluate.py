@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from cnnlab.data import ImageData, Loader, Split, load_data
-from cnnlab.data.file_split import FileSplit
+from cnnlab.data import ImageData, Loader, Split, data_sets, load_data
+from cnnlab.data.decoding_split import DecodingSplit
 from cnnlab.errors import CnnlabError, DataError, UsageError, did_you_mean
 from cnnlab.runs.classifier import open_classifier
 from cnnlab.runs.folder import RunFolder
@@ -21,6 +21,8 @@ from cnnlab.training.build import hold_out, load_recipe_data
 from cnnlab.training.evaluation import evaluate as evaluate_split
 from cnnlab.training.evaluation import evaluation_batch
 from cnnlab.training.metrics import Metrics, evaluate_scores
+from cnnlab.training.recipe import Recipe
+from cnnlab.training.shipped import absolute_data
 from cnnlab.training.state import check_same_data, read_facts
 
 SPLITS = ("test", "val", "train")  # in the order of preference
@@ -149,10 +151,7 @@ def _chosen(
         split = split or run.summary.get("split") or _first_split(moved)
         return moved, _split_of(moved, split), split
     else:
-        options: dict[str, Any] = {"layout": run.recipe.layout}
-        if Path(data).suffix == ".csv":
-            options |= {"label_column": run.recipe.label_column, "file_column": run.recipe.file_column}
-        other = load_data(os.fspath(data), data_dir=data_dir, **{**options, **reading})
+        other = _read_as_own(run.recipe, os.fspath(data), data_dir, reading)
     if other.divided and split is None and other.val is not None:
         # A folder without splits: all of it is new to the network, not only the part that was set aside here.
         return other, other.train.joined(other.val), "all"
@@ -160,11 +159,27 @@ def _chosen(
     return other, _split_of(other, split), split
 
 
+def _read_as_own(
+    recipe: Recipe, data: str, data_dir: str | os.PathLike[str] | None, reading: Mapping[str, Any]
+) -> ImageData:
+    """Load other data as the recipe reads its own, unless ``reading`` says otherwise or a table has other columns."""
+    options: dict[str, Any] = {"data_dir": data_dir, "layout": recipe.layout, **reading}
+    columns = {}
+    if Path(data).suffix.lower() in (".csv", ".tsv"):
+        columns = {key: getattr(recipe, key) for key in ("label_column", "file_column") if key not in reading}
+    try:
+        return load_data(data, **options, **columns)
+    except UsageError:
+        if not any(columns.values()):
+            raise
+        return load_data(data, **options)
+
+
 def _own_elsewhere(run: RunFolder, data: str, data_dir: str | os.PathLike[str] | None) -> ImageData | None:
     """Return the data at a path as the run divides its own, if it is that data, moved or copied; else None."""
-    if not (run.recipe.data_is_path and run.state.is_file() and Path(data).exists()):
+    if not (run.recipe.data_is_path and run.state.is_file()) or data in data_sets:
         return None
-    recipe = run.recipe.with_overrides(data=str(Path(data).resolve()))
+    recipe = run.recipe.with_overrides(data=absolute_data(data, data_sets))
     try:
         own = hold_out(recipe, load_recipe_data(recipe, data_dir))
         check_same_data(read_facts(run.state), own, run.state)
@@ -198,17 +213,15 @@ def own_split(run: RunFolder, data: ImageData, split: str, notes: list[str]) -> 
     """
     images = _split_of(data, split)
     saved = run.split_files(split)
-    if not saved or not isinstance(images, FileSplit) or images.names == saved:
+    if not saved or not isinstance(images, DecodingSplit) or images.names == saved:
         return images
     if run.recipe.train_limit:  # what was left out of train then may be in another split now, and the reverse
         data = load_recipe_data(run.recipe)
-    present = {
-        name: (path, label)
-        for part in data.splits().values()
-        if isinstance(part, FileSplit)
-        for name, path, label in zip(part.names, part.paths, part.labels.tolist(), strict=True)
-    }
-    left = [name for name in saved if name in present]
+    whole: Any = None
+    for part in data.splits().values():
+        whole = part if whole is None else whole.joined(part)
+    rows = {name: row for row, name in enumerate(whole.names)}
+    left = [name for name in saved if name in rows]
     if not left:
         raise DataError(
             f"None of the {len(saved)} images of this run's {split} split is in {data.source} any more."
@@ -216,7 +229,8 @@ def own_split(run: RunFolder, data: ImageData, split: str, notes: list[str]) -> 
         )
     if len(left) < len(saved):
         notes.append(f"{len(saved) - len(left)} of the {len(saved)} images of this run's {split} split are gone.")
-    return FileSplit([present[name][0] for name in left], [present[name][1] for name in left], left)
+    found: Split = whole.subset([rows[name] for name in left])
+    return found
 
 
 def match_classes(data_classes: Sequence[str], labels: np.ndarray, classes: Sequence[str], name: str) -> np.ndarray:
@@ -252,7 +266,7 @@ def _is_own(data: str, run: RunFolder) -> bool:
     """Return whether ``data`` names the data of the run's training, maybe by another spelling of the path."""
     if not run.recipe.data_is_path:
         return data == run.recipe.data
-    return Path(data).resolve() == Path(run.recipe.data).resolve()
+    return absolute_data(data, data_sets) == absolute_data(run.recipe.data, data_sets)
 
 
 def _first_split(data: ImageData) -> str:

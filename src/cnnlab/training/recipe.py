@@ -175,7 +175,9 @@ class Recipe(Settings):
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the weights' EMA, which is evaluated and kept; 0: off")
     clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0 is off")
     early_stopping: int = Field(
-        0, ge=0, description="the run stops at an evaluation that many epochs or more after the best one; 0: off"
+        0,
+        ge=0,
+        description="epochs after the best evaluation; the next one after them that is no better ends the run; 0: off",
     )
     augment: Augment = Field(default_factory=Augment, description="random changes to the training images")
     evaluate_every: int = Field(

@@ -53,7 +53,8 @@ def _run_check(function: Callable[[Exam], Any], place: int, exam: Exam) -> Itera
             str(error),
             "Mend this line first.",
             place=300,
-            meaning="The training stops here, unless only small batches or eval mode make it fail.",
+            meaning="The training stops at this line too, unless it fails only with the small batches, or in the eval "
+            "mode, of this examination.",
         )
     except Exception as error:
         # Shapes and labels that do not fit concern this check alone; other errors of cnnlab the whole examination.

@@ -126,7 +126,7 @@ class Subject:
         """Yield batches of images and labels without end, in the order in which the training gets them.
 
         Raises:
-            DataError: the training data can be passed only once.
+            DataError: the training data gives its batches only once.
         """
         if not isinstance(self.train, tuple):
             while True:
@@ -136,7 +136,8 @@ class Subject:
                     yield images_and_labels(batch)
                 if empty:
                     raise DataError(
-                        "The training data can be passed only once; return a DataLoader or (images, labels)."
+                        "The training data gives its batches only once, as a generator does. Return a DataLoader, or "
+                        "a pair (images, labels)."
                     )
         images, labels = self.train
         generator = torch.Generator().manual_seed(seed)

@@ -21,7 +21,7 @@ from cnnlab.errors import DataError
 
 #: The files of MNIST and its relatives: train images and labels, test images and labels.
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-#: The first ten training labels of the data sets that have files of these names: they tell whose a folder is.
+#: The first ten training labels of the data sets that have files of these names: they tell which one a folder holds.
 FIRST_LABELS = {
     "mnist": bytes([5, 0, 4, 1, 9, 2, 1, 3, 1, 4]),
     "fashion_mnist": bytes([9, 0, 0, 3, 0, 2, 7, 2, 5, 5]),

@@ -158,8 +158,8 @@ def _with_splits(text: str, shards: Sequence[Path], told: Sequence[str | None]) 
     if "train" not in splits:
         names = " and ".join(sorted(set(splits)))
         raise DataError(
-            f"{text} stands for tar files of {names}, but for none of train. Name those of train too, or a single "
-            "split to take its files for the whole data."
+            f"{text} stands for tar files of {names}, but for none of train. Name those of train too, or those "
+            "of a single split, which are then the whole data set."
         )
     return list(zip(shards, splits, strict=True))
 

@@ -113,8 +113,9 @@ class GanFolder(TrainingFolder):
             CheckpointError: ``model.json`` is damaged.
         """
         measures: dict[str, Any] = self.summary.get("measures", {})
-        # An older version wrote no epoch.
-        return measures if "epoch" not in measures or measures["epoch"] == self.generator_epoch else {}
+        # An older version wrote no epoch, and measured at the end of the training.
+        epoch = measures.get("epoch", self.summary.get("epochs_done") if self.finished else None)
+        return measures if epoch == self.generator_epoch else {}
 
     @property
     def report_file(self) -> Path:
