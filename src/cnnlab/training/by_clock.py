@@ -56,7 +56,7 @@ def start_clock(session: Session, trained: float) -> None:
         session.look_at_clock()
         if session.out_of_time and not (session.epoch or session.step):
             raise TrainingError(
-                f"The {clock.seconds:.0f} seconds of this training were over before its first step: the data and the "
+                f"The time of this training, {clock.seconds:.0f} s, was over before its first step: the data and the "
                 f"network took {time.perf_counter() - clock.begun:.0f} s, and writing the report is expected to take "
                 f"{clock.reserve:.0f} s. Give it more time with `minutes`. Data that was downloaded is kept: the next "
                 "time is faster."
