@@ -140,18 +140,16 @@ def _chosen(
     reading: Mapping[str, Any],
 ) -> tuple[ImageData, Split, str]:
     """Return the data, the images to evaluate on, and the name of their split; see :func:`evaluate`."""
+    own: ImageData | None = None
     if data is None or (isinstance(data, str | os.PathLike) and _is_own(os.fspath(data), run)):
         own = load_own_data(run, data_dir)
+    elif not isinstance(data, ImageData) and (own := _own_elsewhere(run, os.fspath(data), data_dir)):
+        notes.append(f"{own.source} holds the run's own images; they are divided as in its training.")
+    if own:
         split = split or run.summary.get("split") or _first_split(own)
         return own, own_split(run, own, split, notes), split
-    if isinstance(data, ImageData):
-        other = data
-    elif moved := _own_elsewhere(run, os.fspath(data), data_dir):
-        notes.append(f"{moved.source} holds the run's own images; they are divided as in its training.")
-        split = split or run.summary.get("split") or _first_split(moved)
-        return moved, _split_of(moved, split), split
-    else:
-        other = _read_as_own(run.recipe, os.fspath(data), data_dir, reading)
+    assert data is not None
+    other = data if isinstance(data, ImageData) else _read_as_own(run.recipe, os.fspath(data), data_dir, reading)
     if other.divided and split is None and other.val is not None:
         # A folder without splits: all of it is new to the network, not only the part that was set aside here.
         return other, other.train.joined(other.val), "all"

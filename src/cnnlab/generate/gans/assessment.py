@@ -134,8 +134,7 @@ def assess(
         figures.save(class_figure(values["class_counts"]), run.figures / "classes.png")
     earlier = run.measures
     # Without a judge, what one has said of the same samples still holds.
-    still_holds = all(earlier.get(key) == values[key] for key in ("samples", "epoch"))
-    measures = earlier | values if still_holds else values
+    measures = earlier | values if earlier.get("samples") == samples else values
     if "class_counts" not in measures:
         (run.figures / "classes.png").unlink(missing_ok=True)  # that of an earlier generator
     run.update_summary(measures=measures)
