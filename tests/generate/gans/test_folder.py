@@ -80,18 +80,19 @@ def test_the_saved_generator_made_the_last_samples(finished: GanFolder) -> None:
         assert np.array_equal(np.asarray(saved), picture)
 
 
+def noted_steps(events: Iterator[Event], made: list[Event]) -> Iterator[Event]:
+    """Pass events on, and add those of steps to ``made``."""
+    for event in events:
+        if isinstance(event, StepDone):
+            made.append(event)
+        yield event
+
+
 def test_a_stopped_run_goes_on_to_the_same_files(finished: GanFolder, tmp_path: Path) -> None:
     """Stopped in the middle of the second epoch, as Ctrl-C does."""
-    made = 0
-
-    def count(events: Iterator[Event]) -> Iterator[Event]:
-        nonlocal made
-        for event in events:
-            made += isinstance(event, StepDone)
-            yield event
-
-    recorder = GanRecorder(tmp_path / "run", stop=lambda: made == 4)
-    run = run_all(count(fit_gan(tiny_gan(), data=make_bars())), recorder)
+    made: list[Event] = []
+    recorder = GanRecorder(tmp_path / "run", stop=lambda: len(made) == 4)
+    run = run_all(noted_steps(fit_gan(tiny_gan(), data=make_bars()), made), recorder)
     assert recorder.interrupted
     assert (run.status, run.summary["epochs_done"]) == ("interrupted", 1)
     run = run_all(resume_gan(GanFolder(run.path), data=make_bars()), GanRecorder(run=run))
@@ -228,18 +229,11 @@ def test_what_a_judge_said_of_an_earlier_generator_does_not_hold(
     """Stopped after the first epoch, judged, gone on with, and measured without a judge."""
     for module in ("assessment.neighbour_figure", "assessment.class_figure", "recorder.loss_curves"):
         monkeypatch.setattr(f"cnnlab.generate.gans.{module}", lambda *_: Figure((1, 1)))
-    made = 0
-
-    def count(events: Iterator[Event]) -> Iterator[Event]:
-        nonlocal made
-        for event in events:
-            made += isinstance(event, StepDone)
-            yield event
-
+    made: list[Event] = []
     bars = make_bars()
     data = ImageData("digits", judge.classes, bars.train, None, bars.test, "made up")
-    recorder = GanRecorder(tmp_path / "run", stop=lambda: made == 4)
-    run = run_all(count(fit_gan(tiny_gan(), data=data)), recorder)
+    recorder = GanRecorder(tmp_path / "run", stop=lambda: len(made) == 4)
+    run = run_all(noted_steps(fit_gan(tiny_gan(), data=data), made), recorder)
     judged = assess(run, judge, data=data, samples=20)
     assert judged["epoch"] == 1
     assess(run, data=data, samples=20)
