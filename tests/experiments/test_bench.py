@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from cnnlab.experiments.bench import pack_answers, share_initial_weights, training_scores, unpack_answers
+from cnnlab.experiments.bench import share_initial_weights, training_scores
+from cnnlab.experiments.records import pack_answers, unpack_answers
 from cnnlab.training import prepare
 from cnnlab.zoo import create_model
 from tests.helpers import bars, make_bars, tiny_recipe

@@ -17,8 +17,8 @@ import torch
 from cnnlab.data import load_data
 from cnnlab.errors import DataNotFoundError, RunError, UnknownNameError, UsageError
 from cnnlab.experiments import bench as bench_module
-from cnnlab.experiments.bench import unpack_answers
 from cnnlab.experiments.pages import mean_and_std, verdict_line
+from cnnlab.experiments.records import unpack_answers
 from cnnlab.experiments.results import Result, parse_seeds
 from cnnlab.experiments.runner import read_result, run_study
 from cnnlab.experiments.study import Claim, Difference, accuracy_gain

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ from torch import Tensor, nn
 
 from cnnlab.data import ImageData
 from cnnlab.errors import DivergedError
-from cnnlab.experiments.tables import Row, Value
+from cnnlab.experiments.records import Records, pack_answers, read_records, records_text
+from cnnlab.experiments.tables import Value
 from cnnlab.files import write_text
 from cnnlab.training import EpochDone, Event, Finished, Recipe, Session, Started, StepDone, fit, prepare
 from cnnlab.training.checkpoint import save_tensors
@@ -40,15 +40,6 @@ class Diverged(Event):
     """The training of a variant ended because its loss or its weights are not numbers any more."""
 
     message: str
-
-
-@dataclass
-class Records:
-    """The rows and answers that one part of a seed has produced."""
-
-    rows: list[tuple[str, Row]] = field(default_factory=list)
-    answers: dict[str, str] = field(default_factory=dict)
-    ended: list[str] = field(default_factory=list)
 
 
 class Bench:
@@ -389,25 +380,3 @@ def share_initial_weights(models: Sequence[nn.Module]) -> None:
                     target.weight.copy_(source.weight)
                     if source.bias is not None and target.bias is not None:
                         target.bias.copy_(source.bias)
-
-
-def pack_answers(correct: np.ndarray) -> str:
-    """Return booleans as a short text: their number, a colon, and the bits in hexadecimal digits."""
-    return f"{len(correct)}:{np.packbits(correct).tobytes().hex()}"
-
-
-def unpack_answers(text: str) -> np.ndarray:
-    """Undo :func:`pack_answers`."""
-    count, _, digits = text.partition(":")
-    return np.unpackbits(np.frombuffer(bytes.fromhex(digits), np.uint8), count=int(count)).astype(bool)
-
-
-def records_text(records: Records) -> str:
-    """Return records as JSON."""
-    return json.dumps({"rows": records.rows, "answers": records.answers, "ended": records.ended})
-
-
-def read_records(path: Path) -> Records:
-    """Read records that :func:`records_text` made."""
-    values = json.loads(path.read_text(encoding="utf-8"))
-    return Records([(table, row) for table, row in values["rows"]], values["answers"], values["ended"])

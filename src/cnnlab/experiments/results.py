@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from cnnlab.errors import RunError, UsageError
-from cnnlab.experiments.bench import Records, read_records, records_text, unpack_answers
+from cnnlab.experiments.records import Records, read_records, records_text, unpack_answers
 from cnnlab.experiments.statistics import PairedEffects, Verdict, image_interval, verdicts
 from cnnlab.experiments.study import Claim, Difference, Study
 from cnnlab.experiments.tables import Measures, Row, Value

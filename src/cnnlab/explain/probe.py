@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -14,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cnnlab.errors import CnnlabError, ModelError, UsageError
+from cnnlab.explain.batches import Batches, MakeImages
 from cnnlab.explain.checks import (
     NO_GRADIENT,
     TargetLayer,
@@ -30,9 +29,6 @@ from cnnlab.explain.checks import (
 from cnnlab.tracing.hooks import find_layer, recording, uncompiled, untouched
 from cnnlab.tracing.layers import Layer
 from cnnlab.tracing.target_layer import list_layers
-
-MakeImages = Callable[[int, int], Tensor]
-"""A function from ``start`` and ``end`` to the images with these numbers, (end - start, C, H, W)."""
 
 
 class Probe:
@@ -101,8 +97,8 @@ class Probe:
         on_cpu = self.image.device.type == "cpu"
         # A single image takes the overhead of a batch; a few large ones may take the memory.
         start = 4 if self.image[0, 0].numel() <= 512 * 512 else 1
-        self._forward_batches = _Batches(start, 64 if on_cpu else 256)
-        self._backward_batches = _Batches(start, 8 if on_cpu else 64)  # a graph takes memory
+        self._forward_batches = Batches(start, 64 if on_cpu else 256)
+        self._backward_batches = Batches(start, 8 if on_cpu else 64)  # a graph takes memory
 
     @contextmanager
     def session(self) -> Iterator[list[str]]:
@@ -360,44 +356,3 @@ class Probe:
             for images in self._backward_batches.of(count, make):
                 images = images.detach().requires_grad_()
                 yield gradient_of(self.run(images)[:, target].sum(), images)
-
-
-class _Batches:
-    """Makes images in batches, whose size doubles as long as the time per image falls.
-
-    One size that is no better may be an accident of a busy machine; after two in a row the best size stays.
-
-    Args:
-        start: the first size.
-        largest: the largest size.
-    """
-
-    def __init__(self, start: int, largest: int) -> None:
-        self.size, self.best, self.largest = start, start, largest
-        self.least, self.worse = math.inf, 0
-        self.warm = self.settled = False
-
-    def of(self, count: int, make: MakeImages) -> Iterator[Tensor]:
-        """Yield ``count`` images in batches, and time what is done with each batch."""
-        start = 0
-        while start < count:
-            end = min(count, start + self.size)
-            images = make(start, end)
-            started = time.perf_counter()
-            yield images
-            if end - start == self.size and not self.settled:
-                self._judge((time.perf_counter() - started) / self.size)
-            start = end
-
-    def _judge(self, seconds: float) -> None:
-        """Choose the next size after a batch that took so many seconds per image."""
-        if not self.warm:  # the first batch of a size pays for its preparation
-            self.warm = True
-            return
-        self.worse = 0 if seconds < 0.97 * self.least else self.worse + 1
-        if not self.worse:
-            self.least, self.best = seconds, self.size
-        if self.size < self.largest and self.worse < 2:
-            self.size, self.warm = self.size * 2, False
-        else:
-            self.size, self.settled = self.best, True

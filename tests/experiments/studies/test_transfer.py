@@ -14,8 +14,9 @@ from scipy.special import logsumexp
 from cnnlab.data import load_data
 from cnnlab.data.stratify import stratified_choice
 from cnnlab.errors import DataError, DataNotFoundError, WeightsNotFoundError
-from cnnlab.experiments.bench import Bench, unpack_answers
+from cnnlab.experiments.bench import Bench
 from cnnlab.experiments.linear_probe import frozen_features, linear_answers
+from cnnlab.experiments.records import unpack_answers
 from cnnlab.experiments.runner import run_study
 from cnnlab.experiments.studies import transfer
 from cnnlab.experiments.studies.transfer import (

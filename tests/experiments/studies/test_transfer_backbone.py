@@ -11,7 +11,8 @@ import torch
 from cnnlab.data import load_data
 from cnnlab.data.stratify import stratified_choice
 from cnnlab.errors import WeightsNotFoundError
-from cnnlab.experiments.bench import Bench, unpack_answers
+from cnnlab.experiments.bench import Bench
+from cnnlab.experiments.records import unpack_answers
 from cnnlab.experiments.studies import transfer_backbone
 from cnnlab.experiments.studies.transfer_backbone import (
     COUNT,
