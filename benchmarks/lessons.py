@@ -52,12 +52,13 @@ def title_of(lesson: Path) -> str:
 
 
 def run_lesson(lesson: Path, seed: int, out: Path, options: Sequence[str]) -> dict[str, Any]:
-    """Run a lesson into ``out/<name>-seed<seed>``, or return what is there of a finished run."""
+    """Run a lesson into ``out/<name>-seed<seed>``, or return what is there of a finished run of the same scale."""
     folder = out / f"{lesson.stem}-seed{seed}"
     done = folder / "run.json"
     if done.is_file():
         record: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))
-        return record
+        if record["quick"] == ("--quick" in options):
+            return record
     folder.mkdir(parents=True, exist_ok=True)
     print(f"== {lesson.stem}, seed {seed}", flush=True)
     start = time.perf_counter()
@@ -197,8 +198,9 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     summaries = {lesson["lesson"]: lesson for lesson in before if lesson["quick"] == given.quick}
     for name in known:
         runs = sorted(given.out.glob(f"{name}-seed*/run.json"))
-        if runs:
-            summaries[name] = summarise([json.loads(path.read_text(encoding="utf-8")) for path in runs])
+        records = [record for path in runs if (record := json.loads(path.read_text("utf-8")))["quick"] == given.quick]
+        if records:
+            summaries[name] = summarise(records)
             figures = summaries[name]["figures"]
             summaries[name]["figures"] = [one for one in figures if one["file"] not in given.without.split(",")]
     lessons = [summaries[name] for name in known if name in summaries]

@@ -201,6 +201,9 @@ def test_lessons_that_were_not_run_keep_their_rows_and_pictures(tmp_path: Path) 
     assert [lesson["lesson"] for lesson in lessons] == [lesson["lesson"] for lesson in written]
     assert [lesson["title"] for lesson in lessons if lesson not in written] == ["new"]
     assert picture.exists()
+    # A finished run of another scale is none of those that are asked for.
+    quick = lessons_benchmark.main(["--table", "--quick", "--out", str(tmp_path / "out"), "--root", str(tmp_path)])
+    assert "new" not in [lesson["title"] for lesson in quick]
 
 
 def test_numbers_of_several_seeds_are_summed_up() -> None:

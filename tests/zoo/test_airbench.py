@@ -46,9 +46,10 @@ def test_convolutions_begin_as_the_identity() -> None:
     assert IdentityConv(4, 7)(x)[:, 4:].abs().max() > 0
 
 
-def test_it_is_the_network_of_the_record() -> None:
+@pytest.mark.parametrize(("record", "options"), [("airbench94", {}), ("hiverge", {"activation": "silu"})])
+def test_it_is_the_network_of_the_record(record: str, options: dict[str, str]) -> None:
     """The port in benchmarks/ is written after the author's code; all but the last pooling is in the same order."""
-    model, port = create_model("airbench"), Net(RECORDS["airbench94"], sgd=True)
+    model, port = create_model("airbench", **options), Net(RECORDS[record], sgd=True)
     assert [tuple(p.shape) for p in model.parameters()] == [tuple(p.shape) for p in port.parameters()]
     for ours, theirs in zip(model.parameters(), port.parameters(), strict=True):
         theirs.data.copy_(ours)
@@ -58,7 +59,7 @@ def test_it_is_the_network_of_the_record() -> None:
 
 def test_three_convolutions_have_a_shortcut_around_the_last_two() -> None:
     """At first all convolutions are identities and a norm in eval mode does nothing, so that a block is known."""
-    block = AirbenchBlock(4, 4, 3).eval()
+    block = AirbenchBlock(4, 4, 3, "gelu").eval()
     x = torch.randn(2, 4, 6, 6)
     first = F.gelu(F.max_pool2d(x, 2))
     torch.testing.assert_close(block(x), F.gelu(first + F.gelu(first)))

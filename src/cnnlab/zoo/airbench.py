@@ -29,6 +29,9 @@ WHITENING_EPS = 5e-4
 Convolutions = Literal[2, 3]
 """The number of convolutions of a block."""
 
+Activation = Literal["gelu", "silu"]
+ACTIVATIONS: dict[Activation, type[nn.Module]] = {"gelu": nn.GELU, "silu": nn.SiLU}
+
 
 class IdentityConv(nn.Conv2d):
     """A 3x3 convolution without a bias whose first filters pass their channel on as it is (section 3.3)."""
@@ -54,19 +57,18 @@ class Shortcut(nn.Sequential):
 
 
 class AirbenchBlock(nn.Sequential):
-    """Convolutions with BatchNorm and GELU; pooling to half the size after the first one (section 3.1).
+    """Convolutions with BatchNorm and an activation; pooling to half the size after the first one (section 3.1).
 
     With three convolutions a shortcut leads around the last two, as in the largest network of
     https://github.com/KellerJordan/cifar10-airbench (airbench96).
     """
 
-    def __init__(self, in_channels: int, channels: int, convolutions: int) -> None:
-        second = [IdentityConv(channels, channels), ShiftOnlyNorm(channels), nn.GELU()]
+    def __init__(self, in_channels: int, channels: int, convolutions: int, activation: Activation) -> None:
+        make = ACTIVATIONS[activation]
+        second = [IdentityConv(channels, channels), ShiftOnlyNorm(channels), make()]
         third = [IdentityConv(channels, channels), ShiftOnlyNorm(channels)]
-        rest = second if convolutions == 2 else [Shortcut(*second, *third), nn.GELU()]
-        super().__init__(
-            IdentityConv(in_channels, channels), nn.MaxPool2d(2), ShiftOnlyNorm(channels), nn.GELU(), *rest
-        )
+        rest = second if convolutions == 2 else [Shortcut(*second, *third), make()]
+        super().__init__(IdentityConv(in_channels, channels), nn.MaxPool2d(2), ShiftOnlyNorm(channels), make(), *rest)
 
 
 class Scale(nn.Module):
@@ -97,6 +99,7 @@ class Airbench(Network):
         in_channels: int,
         widths: tuple[int, int, int],
         convolutions: tuple[int, int, int],
+        activation: Activation,
         scale: float,
     ) -> None:
         super().__init__()
@@ -105,9 +108,9 @@ class Airbench(Network):
         self.whiten.weight.requires_grad_(False)
         nn.init.zeros_(self.whiten.bias)  # type: ignore[arg-type]
         self.gelu = nn.GELU()
-        self.block1 = AirbenchBlock(2 * patch, widths[0], convolutions[0])
-        self.block2 = AirbenchBlock(widths[0], widths[1], convolutions[1])
-        self.block3 = AirbenchBlock(widths[1], widths[2], convolutions[2])
+        self.block1 = AirbenchBlock(2 * patch, widths[0], convolutions[0], activation)
+        self.block2 = AirbenchBlock(widths[0], widths[1], convolutions[1], activation)
+        self.block3 = AirbenchBlock(widths[1], widths[2], convolutions[2], activation)
         self.maxpool = nn.AdaptiveMaxPool2d(1)
         self.head = nn.Sequential(nn.Linear(widths[2], num_classes, bias=False), Scale(scale))
 
@@ -154,14 +157,16 @@ def airbench(
     *,
     widths: tuple[Width, Width, Width] = (64, 256, 256),
     convolutions: tuple[Convolutions, Convolutions, Convolutions] = (2, 2, 2),
+    activation: Activation = "gelu",
     scale: float = 1 / 9,
 ) -> Airbench:
     """The network of the fastest trainings on CIFAR-10 (Jordan 2024).
 
     ``widths``: channels of the three blocks; one that is narrower than its input, which in the first block has eight
     times ``in_channels``, starts as the identity for its first channels only. ``convolutions``: those of each block, 2
-    or 3; of three the last two have a shortcut around them. ``scale``: factor of the logits. Images of 9x9 pixels and
-    more; the weights do not depend on their size. The first layer is not trained; :meth:`Airbench.start_from` computes
-    it from images, which a training does by itself.
+    or 3; of three the last two have a shortcut around them. ``activation``: that of the blocks, GELU or, as in
+    https://github.com/hiverge/cifar10-speedrun, SiLU, which is computed faster. ``scale``: factor of the logits.
+    Images of 9x9 pixels and more; the weights do not depend on their size. The first layer is not trained;
+    :meth:`Airbench.start_from` computes it from images, which a training does by itself.
     """
-    return Airbench(num_classes, in_channels, widths, convolutions, scale)
+    return Airbench(num_classes, in_channels, widths, convolutions, activation, scale)
