@@ -1,4 +1,4 @@
-"""Muon against torch's own for matrices and torch's AdamW for the rest, and its orthogonal steps against the SVD."""
+"""Muon against torch's own for matrices, torch's AdamW or SGD for the rest, and orthogonal steps against the SVD."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cnnlab.data import ImageData
 from cnnlab.runs import Recorder, open_run
 from cnnlab.runs.continuation import resume
 from cnnlab.training import Recipe, fit
-from cnnlab.training.muon import Muon, orthogonalised
+from cnnlab.training.muon import FEW_STEPS, Muon, MuonSGD, orthogonalised
 from cnnlab.training.optim import hidden_matrices, make_optimizer
 from cnnlab.zoo import create_model
 from tests.helpers import tiny_recipe
@@ -108,8 +108,58 @@ def test_only_hidden_matrices_take_orthogonal_steps() -> None:
     assert {id(p) for p in groups[0]["params"]} == {id(weights[name]) for name in hidden}
 
 
-def test_a_run_is_resumed_to_the_bit(tmp_path: Path, bars_data: ImageData) -> None:
-    recipe = tiny_recipe(optimizer="muon", epochs=3)
+def test_filters_keep_their_norm_and_a_step_has_the_spectral_norm_of_the_rate() -> None:
+    """The step is near U V' of the gradient's singular value decomposition, times the rate, whatever its size."""
+    generator = torch.Generator().manual_seed(0)
+    bank = nn.Parameter(torch.randn(6, 4, 3, 3, generator=generator))
+    before = bank.detach().clone()
+    gradient = torch.randn(6, 4, 3, 3, generator=generator)
+    bank.grad = 100 * gradient
+    MuonSGD([{"params": [bank], "hidden": True}], lr=0.1).step()
+    step = (before * 6**0.5 / before.norm() - bank.detach()).flatten(1)
+    left, _, right = torch.linalg.svd(gradient.flatten(1), full_matrices=False)
+    turned = left.T @ step @ right.T
+    assert (turned.diag() / 0.1 - 1).abs().max() < 0.2
+    assert (turned - turned.diag().diag()).abs().max() < 1e-6
+
+
+def test_the_momentum_of_filters_looks_ahead() -> None:
+    generator = torch.Generator().manual_seed(0)
+    bank = nn.Parameter(torch.randn(3, 5, generator=generator))
+    optimizer = MuonSGD([{"params": [bank], "hidden": True}], lr=0.1, momentum=0.6)
+    first, second = torch.randn(2, 3, 5, generator=generator)
+    for gradient in (first, second):
+        before = bank.detach() * 3**0.5 / bank.detach().norm()
+        bank.grad = gradient
+        optimizer.step()
+    ahead = second + 0.6 * (second + 0.6 * first)
+    torch.testing.assert_close(bank, before - 0.1 * orthogonalised(ahead, 3, FEW_STEPS))
+
+
+def test_equals_sgd_elsewhere() -> None:
+    generator = torch.Generator().manual_seed(0)
+    ours = nn.Parameter(torch.randn(6, generator=generator))
+    theirs = nn.Parameter(ours.detach().clone())
+    optimizer = MuonSGD([{"params": [ours]}], lr=0.02, sgd_momentum=0.8)
+    reference = torch.optim.SGD([theirs], lr=0.02, momentum=0.8, nesterov=True)
+    for _ in range(5):
+        gradient = torch.randn(6, generator=generator)
+        ours.grad, theirs.grad = gradient.clone(), gradient.clone()
+        optimizer.step()
+        reference.step()
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_a_factor_of_the_rate_leaves_the_decay_alone() -> None:
+    weights = nn.Parameter(torch.tensor([2.0]))
+    weights.grad = torch.zeros(1)
+    MuonSGD([{"params": [weights], "lr": 0.5 * 40, "factor": 40.0, "weight_decay": 0.1}]).step()
+    assert weights.item() == pytest.approx(2 * (1 - 0.5 * 0.1))
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "muon_sgd"])
+def test_a_run_is_resumed_to_the_bit(optimizer: str, tmp_path: Path, bars_data: ImageData) -> None:
+    recipe = tiny_recipe(optimizer=optimizer, epochs=3)
     *_, whole = fit(recipe, data=bars_data)
     steps = iter(range(100))
     recorder = Recorder(tmp_path / "run", stop=lambda: next(steps) == 8)

@@ -106,6 +106,7 @@ def test_first_step_equals_the_formula(name: str) -> None:
         "adamw": 1 - 0.1 * 3 / (3 + 1e-8),
         "rmsprop": 1 - 0.1 * 3 / (math.sqrt(0.01 * 9) + 1e-8),  # torch's smoothing constant 0.99
         "muon": 1 - 0.1 * 3 / (3 + 1e-8),  # AdamW's step: the only layer is the last one
+        "muon_sgd": 1 - 0.1 * (3 + 0.825 * 3),  # SGD's step with a momentum of its own
     }
     assert float(model.weight.detach()) == pytest.approx(by_hand[name], abs=1e-6)
 

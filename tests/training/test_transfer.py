@@ -281,17 +281,22 @@ def test_resumed_equals_uninterrupted(change: dict[str, Any], steps: int, tmp_pa
 # Rates -----------------------------------------------------------------------------------------------------------
 
 
-def test_each_stage_learns_at_its_own_rate(bars: ImageData) -> None:
-    """A step of plain SGD moves each parameter by lr * decay ** (stages above it) * gradient."""
+@pytest.mark.parametrize(
+    ("decay", "bias", "head"), [(0.5, 1.0, 1.0), (1.0, 8.0, 1.0), (1.0, 1.0, 4.0), (0.5, 8.0, 4.0)]
+)
+def test_each_parameter_learns_at_its_own_rate(decay: float, bias: float, head: float, bars: ImageData) -> None:
+    """A step of plain SGD moves each parameter by lr * decay ** (stages above it) * its factor * gradient."""
     recipe = tiny_recipe(
-        model="resnet20", model_options={}, layer_decay=0.5, optimizer="sgd", momentum=0.0, lr=0.1, schedule="constant"
-    )
+        model="resnet20", model_options={}, optimizer="sgd", momentum=0.0, lr=0.1, schedule="constant",
+        layer_decay=decay, bias_factor=bias, head_factor=head,
+    )  # fmt: skip
     session = prepare(recipe, bars)
     before = {name: p.detach().clone() for name, p in session.model.named_parameters()}
     event = next(event for event in fit(recipe, session=session) if isinstance(event, StepDone))
     depth = {"conv1": 4, "bn1": 4, "layer1": 3, "layer2": 2, "layer3": 1, "linear": 0}
     for name, parameter in event.session.model.named_parameters():
-        rate = 0.1 * 0.5 ** depth[name.split(".")[0]]
+        factor = bias if parameter.ndim == 1 else head if name == "linear.weight" else 1
+        rate = 0.1 * decay ** depth[name.split(".")[0]] * factor
         assert parameter.grad is not None
         torch.testing.assert_close(parameter.detach(), before[name] - rate * parameter.grad, rtol=1e-5, atol=1e-7)
 

@@ -2,7 +2,8 @@
 
 The momentum of a weight matrix is replaced by the nearest orthogonal matrix, so that a step changes what the layer does
 to all directions of its input by the same amount, the rare ones too. A filter bank (K, C, h, w) counts as the matrix
-(K, C h w). Biases, scales of normalisations and the last layer, whose directions are the classes, take AdamW's steps.
+(K, C h w). Biases, scales of normalisations and the last layer, whose directions are the classes, take AdamW's steps
+in :class:`Muon`, and those of SGD in :class:`MuonSGD`, which is made for short trainings of small networks.
 """
 
 from __future__ import annotations
@@ -18,20 +19,23 @@ from cnnlab.hardware import has_fast_bf16
 # The polynomial a x + b x^3 + c x^5 of Jordan et al. 2024: steep at 0, so that few steps suffice, at the price of
 # singular values between 0.7 and 1.2 instead of 1.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+# Those of https://github.com/hiverge/cifar10-speedrun for three steps, after which small singular values are below 1.
+FEW_STEPS = (3.4576, -4.7391, 2.0843)
 
 
 @torch.no_grad()
-def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
+def orthogonalised(matrix: Tensor, steps: int = 5, coefficients: tuple[float, float, float] = COEFFICIENTS) -> Tensor:
     """Return the nearly orthogonal matrix U V' for ``matrix`` = U S V', by Newton-Schulz iterations.
 
     Args:
         matrix: a matrix (m, n), whose scale does not matter.
         steps: number of iterations.
+        coefficients: a, b, c of the polynomial a x + b x^3 + c x^5 that is applied to the singular values in each.
 
     Returns:
         (m, n) of the same type, with singular values near 1 (Jordan et al. 2024, section "Newton-Schulz").
     """
-    a, b, c = COEFFICIENTS
+    a, b, c = coefficients
     x = matrix.bfloat16() if has_fast_bf16(matrix.device) else matrix
     x = x / (x.norm() + 1e-7)  # singular values of at most 1
     tall = x.shape[0] > x.shape[1]
@@ -109,3 +113,64 @@ class Muon(torch.optim.Optimizer):
         square = state["square"].lerp_(gradient.square(), 1 - second)
         unbiased = square.div(1 - second ** state["step"]).sqrt_().add_(group["eps"])
         parameter.addcdiv_(mean, unbiased, value=-group["lr"] / (1 - first ** state["step"]))
+
+
+class MuonSGD(torch.optim.Optimizer):
+    """Muon as in the fastest trainings on CIFAR-10: filters of one norm, SGD for everything else.
+
+    Each filter bank (K, C, h, w) of the parameter groups with ``"hidden": True`` is kept at the norm sqrt(K), so that
+    its filters have a norm of about 1, and the learning rate is the spectral norm of a step: 0.2 changes a bank by a
+    fifth. No weight decay is needed there. All other parameters take steps of SGD with Nesterov momentum. Methods and
+    numbers are those of https://github.com/KellerJordan/cifar10-airbench (airbench94_muon) and of
+    https://github.com/hiverge/cifar10-speedrun, which takes three Newton-Schulz iterations.
+
+    Args:
+        groups: parameter groups; those of hidden layers hold parameters of at least two dimensions. ``"factor"`` is the
+            one by which a group's learning rate was multiplied, 1 by default.
+        lr: learning rate; the spectral norm of a step in hidden layers.
+        momentum: decay of the running sum of the gradient in hidden layers.
+        nesterov: whether a step looks ahead by the momentum.
+        sgd_momentum: momentum of the other parameters.
+        weight_decay: decoupled weight decay of the others, times the learning rate without their factor.
+    """
+
+    def __init__(
+        self,
+        groups: list[dict[str, Any]],
+        lr: float = 0.2,
+        momentum: float = 0.65,
+        nesterov: bool = True,
+        sgd_momentum: float = 0.825,
+        weight_decay: float = 0.0,
+    ) -> None:
+        settings = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
+        super().__init__(groups, {**settings, "sgd_momentum": sgd_momentum, "hidden": False, "factor": 1.0})
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Change every parameter that has a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            momentum = group["momentum" if group["hidden"] else "sgd_momentum"]
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                state = self.state[parameter]
+                if not state:
+                    state["sum"] = torch.zeros_like(parameter)
+                running = state["sum"].mul_(momentum).add_(parameter.grad)
+                direction = parameter.grad.add(running, alpha=momentum) if group["nesterov"] else running
+                if group["hidden"]:
+                    direction = orthogonalised(direction.flatten(1), 3, FEW_STEPS).view_as(parameter)
+                    parameter.mul_(len(parameter) ** 0.5 / parameter.norm().clamp_min(1e-12))
+                else:
+                    parameter.mul_(1 - group["lr"] / group["factor"] * group["weight_decay"])
+                parameter.add_(direction, alpha=-group["lr"])
+        return loss

@@ -105,15 +105,24 @@ def tail_start(head: nn.Sequential) -> int:
 
 
 def layer_factors(recipe: Recipe, model: Network, input_shape: tuple[int, int, int]) -> dict[str, float]:
-    """Return the factor of each parameter's learning rate: ``layer_decay`` to the power of the stages above it.
+    """Return the factor of each parameter's learning rate; empty where all learn at the full rate.
 
     The head learns at the full rate, the stage below it at ``layer_decay`` times that, and so on down to the stem
-    (Howard and Ruder 2018, "Universal language model fine-tuning", section 3.2, there called discriminative).
-    Empty where all learn at the full rate.
+    (Howard and Ruder 2018, "Universal language model fine-tuning", section 3.2, there called discriminative). Biases,
+    scales and shifts have ``bias_factor`` besides, and the weights of the layers that give the classes ``head_factor``.
     """
-    if recipe.layer_decay == 1:
+    if recipe.layer_decay == recipe.bias_factor == recipe.head_factor == 1:
         return {}
-    order = list(model.stages)
-    depth = {stage: len(order) - 1 - position for position, stage in enumerate(order)}
-    stages = module_stages(model, input_shape)
-    return {name: recipe.layer_decay ** depth[stages[name.rpartition(".")[0]]] for name, _ in model.named_parameters()}
+    factors = dict.fromkeys((name for name, _ in model.named_parameters()), 1.0)
+    if recipe.layer_decay != 1:
+        order = list(model.stages)
+        depth = {stage: len(order) - 1 - position for position, stage in enumerate(order)}
+        stages = module_stages(model, input_shape)
+        factors = {name: recipe.layer_decay ** depth[stages[name.rpartition(".")[0]]] for name in factors}
+    last = {f"{name}.weight" for name in model.class_layers}
+    for name, parameter in model.named_parameters():
+        if parameter.ndim <= 1:
+            factors[name] *= recipe.bias_factor
+        elif name in last:
+            factors[name] *= recipe.head_factor
+    return factors

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from cnnlab.training.muon import Muon
+from cnnlab.training.muon import Muon, MuonSGD
 from cnnlab.why.check import check
 from cnnlab.why.diagnosis import Finding
 from cnnlab.why.exam import Exam
@@ -24,11 +24,13 @@ def settings(exam: Exam) -> Iterator[Finding]:
     """Look for unusual settings, and train with usual ones in their place."""
     groups = exam.optimizer.param_groups
     decay = max((float(group.get("weight_decay", 0) or 0) for group in groups), default=0.0)
-    rate = max((float(group["lr"]) for group in groups), default=0.0)
-    muon = isinstance(exam.optimizer, Muon)
-    decoupled = isinstance(exam.optimizer, torch.optim.AdamW | Muon) or any(
+    muon = isinstance(exam.optimizer, Muon | MuonSGD)
+    decoupled = isinstance(exam.optimizer, torch.optim.AdamW | Muon | MuonSGD) or any(
         group.get("decoupled_weight_decay") for group in groups
     )
+    # A factor of the rate leaves the decay of MuonSGD alone.
+    factors = [group["factor"] if isinstance(exam.optimizer, MuonSGD) else 1.0 for group in groups]
+    rate = max((float(group["lr"]) / factor for group, factor in zip(groups, factors, strict=True)), default=0.0)
     if decay >= (0.3 if decoupled else 0.05):
         without = exam.with_change("without weight decay", _no_decay, own_step=True, clean=False)
         better = without.skill > exam.run.skill + 0.2
