@@ -49,10 +49,14 @@ def test_a_planted_bug_is_named_first(tmp_path: Path, kind: str, old: str, new: 
     assert first.numbers
 
 
+@pytest.mark.parametrize("optimizer", ["optimizer: muon\nlr: 0.03", "optimizer: muon_sgd\nlr: 0.03\nbias_factor: 100"])
 @pytest.mark.parametrize(("decay", "alarms"), [(0.3, []), (3, ["weight decay too strong"])])
-def test_muon_takes_more_weight_decay_than_adamw(tmp_path: Path, decay: float, alarms: list[str]) -> None:
+def test_muon_takes_more_weight_decay_than_adamw(
+    tmp_path: Path, optimizer: str, decay: float, alarms: list[str]
+) -> None:
+    """A factor of the rate is none of the decay."""
     recipe = tmp_path / "muon.yaml"
-    settings = "epochs: 1\noptimizer: muon\nlr: 0.03\nval_fraction: 0.1"
+    settings = f"epochs: 1\n{optimizer}\nval_fraction: 0.1\ndecay_all: true"
     recipe.write_text(f"model: lenet5\ndata: mnist5k\n{settings}\nweight_decay: {decay}\n", encoding="utf-8")
     assert [one.kind for one in examine(recipe).findings if one.severity != "note"] == alarms
 
