@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +20,8 @@ from cnnlab.training.muon import FEW_STEPS, Muon, MuonSGD, orthogonalised
 from cnnlab.training.optim import hidden_matrices, make_optimizer
 from cnnlab.zoo import create_model
 from tests.helpers import tiny_recipe
+
+MakeOptimizer = Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
 
 
 @pytest.fixture(autouse=True)
@@ -70,18 +74,35 @@ def test_equals_torch_on_a_matrix(shape: tuple[int, int], monkeypatch: pytest.Mo
         torch.testing.assert_close(ours, theirs, atol=2e-3, rtol=0)
 
 
-def test_equals_adamw_elsewhere() -> None:
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (
+            lambda groups: Muon(groups, lr=0.02, betas=(0.8, 0.99), weight_decay=0.1),
+            lambda groups: torch.optim.AdamW(groups, lr=0.02, betas=(0.8, 0.99), weight_decay=0.1),
+        ),
+        (
+            lambda groups: MuonSGD(groups, lr=0.02, sgd_momentum=0.8),
+            lambda groups: torch.optim.SGD(groups, lr=0.02, momentum=0.8, nesterov=True),
+        ),
+        (
+            lambda groups: MuonSGD(groups, lr=0.02, sgd_momentum=0.8, nesterov=False),
+            lambda groups: torch.optim.SGD(groups, lr=0.02, momentum=0.8),
+        ),
+    ],
+    ids=["adamw", "sgd", "sgd without nesterov"],
+)
+def test_equals_torch_outside_of_hidden_layers(ours: MakeOptimizer, theirs: MakeOptimizer) -> None:
     generator = torch.Generator().manual_seed(0)
-    ours = nn.Parameter(torch.randn(6, generator=generator))
-    theirs = nn.Parameter(ours.detach().clone())
-    optimizer = Muon([{"params": [ours]}], lr=0.02, betas=(0.8, 0.99), weight_decay=0.1)
-    reference = torch.optim.AdamW([theirs], lr=0.02, betas=(0.8, 0.99), weight_decay=0.1)
+    mine = nn.Parameter(torch.randn(6, generator=generator))
+    reference = nn.Parameter(mine.detach().clone())
+    optimizers = [ours([{"params": [mine]}]), theirs([{"params": [reference]}])]
     for _ in range(5):
         gradient = torch.randn(6, generator=generator)
-        ours.grad, theirs.grad = gradient.clone(), gradient.clone()
-        optimizer.step()
-        reference.step()
-        torch.testing.assert_close(ours, theirs)
+        mine.grad, reference.grad = gradient.clone(), gradient.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+        torch.testing.assert_close(mine, reference)
 
 
 def test_a_filter_bank_counts_as_a_matrix() -> None:
@@ -134,20 +155,6 @@ def test_the_momentum_of_filters_looks_ahead() -> None:
         optimizer.step()
     ahead = second + 0.6 * (second + 0.6 * first)
     torch.testing.assert_close(bank, before - 0.1 * orthogonalised(ahead, 3, FEW_STEPS))
-
-
-def test_equals_sgd_elsewhere() -> None:
-    generator = torch.Generator().manual_seed(0)
-    ours = nn.Parameter(torch.randn(6, generator=generator))
-    theirs = nn.Parameter(ours.detach().clone())
-    optimizer = MuonSGD([{"params": [ours]}], lr=0.02, sgd_momentum=0.8)
-    reference = torch.optim.SGD([theirs], lr=0.02, momentum=0.8, nesterov=True)
-    for _ in range(5):
-        gradient = torch.randn(6, generator=generator)
-        ours.grad, theirs.grad = gradient.clone(), gradient.clone()
-        optimizer.step()
-        reference.step()
-        torch.testing.assert_close(ours, theirs)
 
 
 def test_a_factor_of_the_rate_leaves_the_decay_alone() -> None:

@@ -47,7 +47,32 @@ def orthogonalised(matrix: Tensor, steps: int = 5, coefficients: tuple[float, fl
     return (x.mT if tall else x).to(matrix.dtype)
 
 
-class Muon(torch.optim.Optimizer):
+class ParameterwiseOptimizer(torch.optim.Optimizer):
+    """An optimizer that changes one parameter after the other."""
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Change every parameter that has a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self.change(parameter, parameter.grad, self.state[parameter], group)
+        return loss
+
+    def change(self, parameter: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """Change a parameter in place by its gradient of the same shape, with its own state and its group's settings."""
+        raise NotImplementedError
+
+
+class Muon(ParameterwiseOptimizer):
     """Muon for the parameter groups with ``"hidden": True``, AdamW for the others.
 
     An orthogonal step is scaled so that its root mean square is that of a usual step of AdamW; so both take the same
@@ -74,24 +99,9 @@ class Muon(torch.optim.Optimizer):
         settings = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "betas": betas, "weight_decay": weight_decay}
         super().__init__(groups, {**settings, "hidden": False, "eps": 1e-8})
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Change every parameter that has a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            update = self._orthogonal_step if group["hidden"] else self._adam_step
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    update(parameter, parameter.grad, self.state[parameter], group)
-        return loss
+    def change(self, parameter: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        (self._orthogonal_step if group["hidden"] else self._adam_step)(parameter, gradient, state, group)
 
     @staticmethod
     def _orthogonal_step(parameter: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
@@ -115,13 +125,14 @@ class Muon(torch.optim.Optimizer):
         parameter.addcdiv_(mean, unbiased, value=-group["lr"] / (1 - first ** state["step"]))
 
 
-class MuonSGD(torch.optim.Optimizer):
+class MuonSGD(ParameterwiseOptimizer):
     """Muon as in the fastest trainings on CIFAR-10: filters of one norm, SGD for everything else.
 
     Each filter bank (K, C, h, w) of the parameter groups with ``"hidden": True`` is kept at the norm sqrt(K), so that
     its filters have a norm of about 1, and the learning rate is the spectral norm of a step: 0.2 changes a bank by a
-    fifth. No weight decay is needed there. All other parameters take steps of SGD with Nesterov momentum. Methods and
-    numbers are those of https://github.com/KellerJordan/cifar10-airbench (airbench94_muon) and of
+    fifth. There is no weight decay there. The first step sets these norms, which changes nothing where BatchNorm
+    follows, but spoils pretrained filters elsewhere. All other parameters take steps of SGD with Nesterov momentum.
+    Methods and numbers are those of https://github.com/KellerJordan/cifar10-airbench (airbench94_muon) and of
     https://github.com/hiverge/cifar10-speedrun, which takes three Newton-Schulz iterations.
 
     Args:
@@ -146,31 +157,15 @@ class MuonSGD(torch.optim.Optimizer):
         settings = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
         super().__init__(groups, {**settings, "sgd_momentum": sgd_momentum, "hidden": False, "factor": 1.0})
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Change every parameter that has a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            momentum = group["momentum" if group["hidden"] else "sgd_momentum"]
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                if not state:
-                    state["sum"] = torch.zeros_like(parameter)
-                running = state["sum"].mul_(momentum).add_(parameter.grad)
-                direction = parameter.grad.add(running, alpha=momentum) if group["nesterov"] else running
-                if group["hidden"]:
-                    direction = orthogonalised(direction.flatten(1), 3, FEW_STEPS).view_as(parameter)
-                    parameter.mul_(len(parameter) ** 0.5 / parameter.norm().clamp_min(1e-12))
-                else:
-                    parameter.mul_(1 - group["lr"] / group["factor"] * group["weight_decay"])
-                parameter.add_(direction, alpha=-group["lr"])
-        return loss
+    def change(self, parameter: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        momentum = group["momentum" if group["hidden"] else "sgd_momentum"]
+        if not state:
+            state["sum"] = torch.zeros_like(parameter)
+        running = state["sum"].mul_(momentum).add_(gradient)
+        direction = gradient.add(running, alpha=momentum) if group["nesterov"] else running
+        if group["hidden"]:
+            direction = orthogonalised(direction.flatten(1), 3, FEW_STEPS).view_as(parameter)
+            parameter.mul_(len(parameter) ** 0.5 / parameter.norm().clamp_min(1e-12))
+        else:
+            parameter.mul_(1 - group["lr"] / group["factor"] * group["weight_decay"])
+        parameter.add_(direction, alpha=-group["lr"])
