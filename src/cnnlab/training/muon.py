@@ -68,7 +68,7 @@ class ParameterwiseOptimizer(torch.optim.Optimizer):
         return loss
 
     def change(self, parameter: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-        """Change a parameter in place by its gradient of the same shape, with its own state and its group's settings."""
+        """Change a parameter in place by its gradient of the same shape, its own state and the group's settings."""
         raise NotImplementedError
 
 
