@@ -1,4 +1,4 @@
-"""Depthwise convolutions in bf16: autocast's outputs, and gradients nearer to those of float32."""
+"""Convolutions in bf16: autocast's outputs, and gradients that are nearer to those of float64, or faster."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cnnlab.bf16 import DepthwiseConvolution, bf16_training
+from cnnlab import bf16
+from cnnlab.bf16 import DepthwiseConvolution, SideBySideConvolution, bf16_on_cpu, side_by_side
 from cnnlab.hardware import Precision
 
 CPU = torch.device("cpu")
@@ -28,6 +31,16 @@ def answers(conv: nn.Conv2d, images: Tensor, upstream: Tensor, context: Abstract
     return [outputs.detach(), *(t.grad for t in (images, *conv.parameters()) if t.grad is not None)]
 
 
+def assert_near_float64(conv: nn.Conv2d, images: Tensor, deviation: float = 2**-8) -> None:
+    """Check the outputs and the gradients of a training in bf16, whose numbers have 8 bits."""
+    upstream = torch.randn_like(conv(images)).bfloat16()
+    exact = answers(copy.deepcopy(conv).double(), images.double(), upstream, nullcontext())
+    ours = answers(conv, images, upstream, bf16_on_cpu())
+    for true, mine, dtype in zip(exact, ours, [torch.bfloat16, *[torch.float32] * 3], strict=False):
+        assert mine.dtype == dtype
+        assert (mine - true).norm() <= deviation * true.norm()
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -37,19 +50,28 @@ def answers(conv: nn.Conv2d, images: Tensor, upstream: Tensor, context: Abstract
         {"in_channels": 4, "out_channels": 4, "padding": 1, "padding_mode": "reflect"},
     ],
 )
-def test_outputs_are_those_of_autocast_and_gradients_those_of_float64(settings: dict[str, Any]) -> None:
+def test_outputs_of_depthwise_convolutions_are_those_of_autocast_and_gradients_those_of_float64(settings: dict[str, Any]) -> None:
     torch.manual_seed(0)
     conv = nn.Conv2d(**{"kernel_size": 3, "groups": settings["in_channels"], **settings})
     images = torch.randn(3, conv.in_channels, 11, 9).contiguous(memory_format=torch.channels_last)
-    upstream = torch.randn_like(conv(images)).bfloat16()
-    exact = answers(copy.deepcopy(conv).double(), images.double(), upstream, nullcontext())
-    autocast = answers(conv, images, upstream, torch.autocast("cpu", torch.bfloat16))
-    ours = answers(conv, images, upstream, bf16_training())
-    assert ours[0].dtype == torch.bfloat16
-    assert torch.equal(ours[0], autocast[0])
-    for true, half, mine in zip(exact[1:], autocast[1:], ours[1:], strict=True):
-        assert mine.dtype == half.dtype == torch.float32
-        assert (mine - true).norm() <= 2**-8 * true.norm()  # the images are rounded to bf16, of 8 bits
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = conv(images)
+    with bf16_on_cpu():
+        assert torch.equal(conv(images), expected)
+    assert_near_float64(conv, images)
+
+
+@pytest.mark.parametrize("amx", [False, True])
+@pytest.mark.parametrize(("kernel", "stride", "sides"), [(3, 2, (1, 1)), (3, 3, (8, 2)), (3, 2, (7, 1)), (5, 1, (1, 8)), (7, 1, (2, 2))])
+def test_where_the_kernels_of_torch_read_what_lies_in_memory(
+    kernel: int, stride: int, sides: tuple[int, int], amx: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bf16, "has_amx", lambda: amx)
+    torch.manual_seed(0)
+    for channels in (16, 64, 256):  # for some of them torch's is right by chance
+        conv = nn.Conv2d(channels, channels, kernel, stride, kernel // 2).to(memory_format=torch.channels_last)
+        images = torch.randn(32, channels, *sides).contiguous(memory_format=torch.channels_last)
+        assert_near_float64(conv, images, 2**-7)
 
 
 def depthwise_calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
@@ -95,7 +117,7 @@ def test_steps_given_as_single_numbers(steps: tuple[Any, ...], monkeypatch: pyte
         return torch.autograd.grad(outputs.sum(), (images, weight))
 
     for true, mine in zip(
-        gradients(nullcontext(), torch.float64), gradients(bf16_training(), torch.float32), strict=True
+        gradients(nullcontext(), torch.float64), gradients(bf16_on_cpu(), torch.float32), strict=True
     ):
         assert (mine - true).norm() <= 2**-8 * true.norm()
     assert len(seen) == 1
@@ -112,7 +134,71 @@ def test_gradients_of_gradients() -> None:
         return second
 
     expected = penalty(nullcontext)
-    torch.testing.assert_close(penalty(bf16_training), expected, rtol=0.03, atol=0.03 * float(expected.abs().max()))
+    torch.testing.assert_close(penalty(bf16_on_cpu), expected, rtol=0.03, atol=0.03 * float(expected.abs().max()))
+
+
+@given(
+    st.integers(1, 40), st.tuples(st.integers(1, 5), st.integers(1, 5)), st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    st.tuples(st.integers(0, 2), st.integers(0, 2)), st.tuples(st.integers(0, 5), st.integers(0, 5)), st.booleans(),
+)  # fmt: skip
+@settings(deadline=None, max_examples=200)
+def test_images_side_by_side_have_the_gradients_of_each_alone(
+    count: int,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    more: tuple[int, int],
+    last: bool,
+) -> None:
+    padding = tuple(min(edge, (size - 1) // 2) for edge, size in zip(padding, kernel, strict=True))  # type: ignore[assignment]
+    sides = [max(1, size - 2 * edge + extra) for size, edge, extra in zip(kernel, padding, more, strict=True)]
+    layout = torch.channels_last if last else torch.contiguous_format
+    torch.manual_seed(0)
+    tensors = [
+        torch.randn(count, 3, *sides, dtype=torch.float64).contiguous(memory_format=layout),
+        torch.randn(4, 3, *kernel, dtype=torch.float64), torch.randn(4, dtype=torch.float64),
+    ]  # fmt: skip
+    for tensor in tensors:
+        tensor.requires_grad_()
+    options = (stride, padding, (1, 1), 1)
+    upstream = torch.randn_like(F.conv2d(*tensors, *options))
+    expected = torch.autograd.grad(F.conv2d(*tensors, *options), tensors, upstream)
+    found = torch.autograd.grad(SideBySideConvolution.apply(*tensors, *options), tensors, upstream)
+    for true, mine in zip(expected, found, strict=True):
+        torch.testing.assert_close(mine, true)
+
+
+def test_maps_in_rows() -> None:
+    maps = torch.arange(1.0, 7).view(3, 1, 1, 2)
+    assert side_by_side(maps, 2, 3, 7).tolist() == [[[[1, 2, 0, 3, 4, 0, 0]]], [[[5, 6, 0, 0, 0, 0, 0]]]]
+    assert side_by_side(maps, 3, 3, 8).tolist() == [[[[1, 2, 0, 3, 4, 0, 5, 6]]]]
+
+
+def test_which_images_are_laid_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    def way(conv: nn.Module, size: int, count: int = 32, amx: bool = True) -> str:
+        monkeypatch.setattr(bf16, "has_amx", lambda: amx)
+        with BF16.autocast(CPU):
+            grad_fn = conv(torch.zeros(count, 128, size, size, requires_grad=True)).grad_fn
+        return type(grad_fn).__name__.removesuffix("Backward")
+
+    conv = nn.Conv2d(128, 128, 3, padding=1)
+    assert way(conv, 8) == way(nn.Conv2d(128, 128, 3, 2, 1), 16) == way(nn.Conv2d(128, 128, 3), 10) == "SideBySideConvolution"
+    usual = [
+        way(conv, 8, amx=False), way(conv, 9), way(conv, 8, count=31), way(nn.Conv2d(128, 128, 1), 4),
+        way(nn.Conv2d(128, 256, 3, padding=1, groups=2), 4), way(nn.Conv2d(128, 128, 3, padding=2, dilation=2), 4),
+        way(nn.Conv2d(128, 128, 3, padding=2), 4), way(nn.Conv2d(128, 128, 3, padding=1).requires_grad_(False), 4),
+        way(nn.Conv2d(128, 128, 3, padding="same"), 4),
+    ]  # fmt: skip
+    assert not [name for name in usual if not name.startswith("Convolution")]
+
+
+def test_gradients_of_gradients_of_images_side_by_side() -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(4, 3, 3, 3, dtype=torch.float64, requires_grad=True)
+    images = torch.randn(3, 3, 4, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(
+        lambda x, w: SideBySideConvolution.apply(x, w, None, (1, 1), (1, 1), (1, 1), 1), (images, weight)
+    )
 
 
 @pytest.mark.slow

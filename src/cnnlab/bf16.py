@@ -1,8 +1,15 @@
-"""bf16 on a CPU: autocast, with the backward pass of depthwise convolutions in float32.
+"""bf16 on a CPU: autocast, with other ways to compute convolutions where those of torch 2.13 are slow or wrong.
 
-With the kernels of torch 2.13 the forward pass of a depthwise convolution is faster in bf16, but its backward pass is
-slower than in float32: so much slower that MobileNets and EfficientNets would train faster without bf16.
-``benchmarks/precision.py`` measures how fast they train.
+- The forward pass of a depthwise convolution is faster in bf16, but its backward pass is slower than in float32: so much
+  slower that MobileNets and EfficientNets would train faster without bf16. Its gradients are computed in float32 here.
+- Where the stride or the padding is larger than the image, and where a strided convolution has a single column of
+  outputs, the gradient for the weights, and some outputs too, contain whatever lies in memory. Such convolutions are
+  computed in float32, whose kernels are right.
+- Processors with AMX multiply blocks of 32 numbers at a time. The gradient for the weights fills such a block with the
+  columns of one image, and wastes most of it where the outputs are small maps of 2 to 8 columns. Here many images are
+  laid side by side for it, with zeros between them: the same sums in a quarter of the time, or less.
+
+``benchmarks/precision.py`` measures how fast networks train, ``benchmarks/side_by_side.py`` the last kind alone.
 """
 
 from __future__ import annotations
@@ -16,16 +23,29 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from cnnlab.hardware import has_amx
+
+# Outputs of at most so many columns are small maps. From 10 columns on the zeros and the copies cost what is gained.
+SMALL = 8
+# Images times weights of one place of the kernel from which the copies pay: 128 images with 64 to 64 channels.
+ENOUGH_WORK = 2**19
+# Images in a row of maps.
+SIDE_BY_SIDE = 32
+
 
 @contextlib.contextmanager
-def bf16_training() -> Iterator[None]:
-    """Compute convolutions and dense layers in bf16 on the CPU within this context, for a backward pass afterwards."""
-    with torch.autocast("cpu", torch.bfloat16), FloatDepthwiseGradients():
+def bf16_on_cpu() -> Iterator[None]:
+    """Compute convolutions and dense layers in bf16 on the CPU within this context; the backward pass may follow it."""
+    with torch.autocast("cpu", torch.bfloat16), Convolutions():
         yield
 
 
-class FloatDepthwiseGradients(TorchFunctionMode):
-    """Computes depthwise 2-D convolutions on the CPU by :class:`DepthwiseConvolution`, whoever calls them."""
+class Convolutions(TorchFunctionMode):
+    """Computes 2-D convolutions on the CPU in other ways where these are better, whoever calls them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.amx = has_amx()
 
     def __torch_function__(
         self,
@@ -36,10 +56,45 @@ class FloatDepthwiseGradients(TorchFunctionMode):
     ) -> Any:
         """Call ``func``, unless it is such a convolution, called as ``nn.Conv2d`` does."""
         if func is F.conv2d and not kwargs and len(args) == 7:
-            x, weight, *_, padding, _, groups = args
-            if groups > 1 and weight.shape[1] == 1 and x.ndim == 4 and x.is_cpu and not isinstance(padding, str):
-                return DepthwiseConvolution.apply(*args)
+            x, weight, bias, *steps, groups = args
+            if x.ndim == 4 and x.is_cpu and not isinstance(steps[1], str):
+                sizes = (x, weight, *map(_pair, steps))
+                if _is_misread(*sizes):
+                    with torch.autocast("cpu", enabled=False):
+                        floats = (None if t is None else t.float() for t in (x, weight, bias))
+                        return F.conv2d(*floats, *steps, groups).to(torch.bfloat16)
+                if torch.is_grad_enabled() and groups > 1 and weight.shape[1] == 1:
+                    return DepthwiseConvolution.apply(*args)
+                if self.amx and groups == 1 and weight.requires_grad and _pays_side_by_side(*sizes):
+                    return SideBySideConvolution.apply(*args)
         return func(*args, **(kwargs or {}))
+
+
+Steps = tuple[int, int]
+
+
+def _pays_side_by_side(x: Tensor, weight: Tensor, stride: Steps, padding: Steps, dilation: Steps) -> bool:
+    """Return whether :class:`SideBySideConvolution` is faster, with AMX."""
+    width = weight.shape[3]
+    if width == 1 or 2 * padding[1] >= width or dilation != (1, 1):
+        return False  # such kernels are fast as they are, or do not fit into the row of maps
+    columns = (x.shape[3] + 2 * padding[1] - width) // stride[1] + 1
+    return columns <= SMALL and len(x) * weight.shape[0] * weight.shape[1] >= ENOUGH_WORK
+
+
+def _is_misread(x: Tensor, weight: Tensor, stride: Steps, padding: Steps, dilation: Steps) -> bool:
+    """Return whether the kernels for bf16 may read what does not belong to the image.
+
+    Of 9,832 shapes on processors with and without AMX, all whose gradients or outputs were wrong are among these.
+    """
+    sides = tuple(x.shape[2:])
+    kernel = (step * (size - 1) + 1 for step, size in zip(dilation, weight.shape[2:], strict=True))
+    rows, columns = (
+        (side + 2 * edge - size) // step + 1
+        for side, edge, size, step in zip(sides, padding, kernel, stride, strict=True)
+    )
+    strided = columns == 1 and stride[1] > 1 and (rows > 1 or stride[1] > sides[1])
+    return strided or padding[0] > sides[0] or padding[1] > sides[1]
 
 
 class DepthwiseConvolution(torch.autograd.Function):
@@ -72,6 +127,67 @@ class DepthwiseConvolution(torch.autograd.Function):
             ctx.needs_input_grad[:3],
         )  # fmt: skip
         return for_x, for_weight, for_bias, None, None, None, None
+
+
+class SideBySideConvolution(torch.autograd.Function):
+    """``F.conv2d`` without groups and dilation, whose weight gradient is that of images side by side."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *options: Any) -> Tensor:
+        """Return the outputs (N, K, H', W').
+
+        Args:
+            x: inputs (N, C, H, W).
+            weight: (K, C, h, w), float32.
+            bias: (K,), or None.
+            options: stride, padding, dilation and groups.
+        """
+        ctx.options = options
+        outputs = F.conv2d(x, weight, bias, *options)
+        ctx.save_for_backward(x.to(outputs.dtype), weight, bias)
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        """Return the gradients for x, weight and bias, for that of the outputs (N, K, H', W')."""
+        (gradient,), (x, weight, bias) = gradients, ctx.saved_tensors
+        stride, padding, dilation = map(_pair, ctx.options[:3])
+        rounded = weight.to(gradient.dtype)
+        for_x, _, for_bias = torch.ops.aten.convolution_backward(
+            gradient, x, rounded, None if bias is None else list(bias.shape), stride, padding, dilation, False, (0, 0),
+            1, (ctx.needs_input_grad[0], False, ctx.needs_input_grad[2]),
+        )  # fmt: skip
+        count = min(SIDE_BY_SIDE, len(x))
+        # Each image has so many columns of outputs and ``stride`` times as many of inputs, the last ones zeros. The
+        # zeros after an image are also the padding before the next one.
+        columns = -(-(x.shape[3] + max(padding[1], stride[1] - 1)) // stride[1])
+        width = stride[1] * (count * columns - 1) + weight.shape[3] - 2 * padding[1]
+        _, for_weight, _ = torch.ops.aten.convolution_backward(
+            side_by_side(gradient, count, columns, count * columns),
+            side_by_side(x, count, stride[1] * columns, width),
+            rounded, None, stride, padding, dilation, False, (0, 0), 1, (False, True, False),
+        )  # fmt: skip
+        return for_x, for_weight.to(weight.dtype), for_bias, None, None, None, None
+
+
+def side_by_side(maps: Tensor, count: int, columns: int, width: int) -> Tensor:
+    """Return maps (N, C, H, W) in rows of ``count``, as (N / count rounded up, C, H, ``width``), with zeros between.
+
+    Args:
+        maps: the maps, in any memory layout; the result is channels_last.
+        count: the number of maps in a row; an incomplete last row is filled up with zeros.
+        columns: the distance between the first columns of two maps in a row.
+        width: the number of columns of a row: at least ``(count - 1) * columns + W``.
+    """
+    number, channels, height, own = maps.shape
+    full, rest = divmod(number, count)
+    rows = maps.new_zeros(full + bool(rest), height, max(width, count * columns), channels)
+    places = rows[:, :, : count * columns].unflatten(2, (count, columns))[:, :, :, :own]
+    maps = maps.permute(0, 2, 3, 1)
+    places[:full] = maps[: full * count].unflatten(0, (full, count)).transpose(1, 2)
+    if rest:
+        places[full, :, :rest] = maps[full * count :].transpose(0, 1)
+    return rows[:, :, :width].permute(0, 3, 1, 2)
 
 
 def _pair(step: int | Sequence[int]) -> tuple[int, int]:

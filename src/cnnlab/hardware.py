@@ -70,6 +70,14 @@ def has_fast_bf16(device: torch.device) -> bool:
     return False
 
 
+def has_amx() -> bool:
+    """Return whether the processor multiplies blocks of matrices in bf16 (AMX of Intel's Xeons since 2023)."""
+    import torch
+
+    check = getattr(torch.cpu, "_is_amx_tile_supported", bool)  # a private name, as above
+    return bool(check())
+
+
 @dataclass(frozen=True)
 class Precision:
     """The number format and the memory layout in which a network computes.
@@ -96,15 +104,15 @@ class Precision:
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
     def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
-        """Return the context in which a forward pass runs; enter it with gradients on where a backward pass follows."""
+        """Return the context in which a forward pass runs."""
         import torch
 
         if not self.bf16:
             return nullcontext()
-        if device.type == "cpu" and torch.is_grad_enabled():
-            from cnnlab.bf16 import bf16_training
+        if device.type == "cpu":
+            from cnnlab.bf16 import bf16_on_cpu
 
-            return bf16_training()
+            return bf16_on_cpu()
         return torch.autocast(device.type, dtype=torch.bfloat16)
 
     @property

@@ -43,8 +43,21 @@ def orthogonalised(matrix: Tensor, steps: int = 5, coefficients: tuple[float, fl
         x = x.mT
     for _ in range(steps):
         square = x @ x.mT
-        x = a * x + (b * square + c * square @ square) @ x
+        x = torch.addmm(x, torch.addmm(square, square, square, beta=b, alpha=c), x, beta=a)
     return (x.mT if tall else x).to(matrix.dtype)
+
+
+def orthogonal_filters(
+    filters: Tensor, steps: int = 5, coefficients: tuple[float, float, float] = COEFFICIENTS
+) -> Tensor:
+    """Return :func:`orthogonalised` filters (K, C, h, w), or weights (K, C), in the same memory layout.
+
+    The order of a matrix's columns makes no difference, so they are taken as they lie in memory.
+    """
+    last = filters.ndim == 4 and filters.is_contiguous(memory_format=torch.channels_last)
+    ordered = filters.permute(0, 2, 3, 1) if last else filters
+    matrix = orthogonalised(ordered.flatten(1), steps, coefficients).view(ordered.shape)
+    return matrix.permute(0, 3, 1, 2) if last else matrix
 
 
 class ParameterwiseOptimizer(torch.optim.Optimizer):
@@ -109,9 +122,8 @@ class Muon(ParameterwiseOptimizer):
             state["mean"] = torch.zeros_like(parameter)
         mean = state["mean"].lerp_(gradient, 1 - group["momentum"])
         direction = gradient.lerp(mean, group["momentum"]) if group["nesterov"] else mean
-        matrix = direction.flatten(1)
-        scale = 0.2 * max(matrix.shape) ** 0.5
-        parameter.add_(orthogonalised(matrix).view_as(parameter), alpha=-group["lr"] * scale)
+        scale = 0.2 * max(len(parameter), parameter[0].numel()) ** 0.5
+        parameter.add_(orthogonal_filters(direction), alpha=-group["lr"] * scale)
 
     @staticmethod
     def _adam_step(parameter: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
@@ -164,7 +176,7 @@ class MuonSGD(ParameterwiseOptimizer):
         running = state["sum"].mul_(momentum).add_(gradient)
         direction = gradient.add(running, alpha=momentum) if group["nesterov"] else running
         if group["hidden"]:
-            direction = orthogonalised(direction.flatten(1), 3, FEW_STEPS).view_as(parameter)
+            direction = orthogonal_filters(direction, 3, FEW_STEPS)
             parameter.mul_(len(parameter) ** 0.5 / parameter.norm().clamp_min(1e-12))
         else:
             parameter.mul_(1 - group["lr"] / group["factor"] * group["weight_decay"])

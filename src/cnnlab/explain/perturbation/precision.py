@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from cnnlab.errors import CnnlabError, UsageError
 from cnnlab.explain.probe import Probe
 from cnnlab.explain.rank_correlation import spearman
-from cnnlab.hardware import has_fast_bf16, time_calls
+from cnnlab.hardware import Precision, has_fast_bf16, time_calls
 from cnnlab.tracing.batchnorm_folding import folded
 from cnnlab.tracing.hooks import recording, replacing_output
 
@@ -80,7 +80,7 @@ def half(probe: Probe) -> Iterator[None]:
 
     with (
         replacing_output(probe.model, name, exact) if name else nullcontext(),
-        torch.autocast(probe.image.device.type, dtype=torch.bfloat16),
+        Precision(bf16=True).autocast(probe.image.device),
     ):
         yield
 
