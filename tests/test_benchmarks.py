@@ -24,6 +24,7 @@ from benchmarks import (
     kaggle_csv,
     minutes,
     precision,
+    side_by_side,
     speed_cifar,
     stored_runs,
     style,
@@ -32,6 +33,7 @@ from benchmarks import (
 )
 from benchmarks import gans as gans_benchmark
 from benchmarks import zoo as zoo_benchmark
+from cnnlab import bf16
 from cnnlab.data import ArraySplit, ImageData, load_data
 from cnnlab.generate.gans import GanFolder, GanRecorder, fit_gan
 from cnnlab.runs import Run, open_classifier
@@ -377,6 +379,32 @@ def test_compiled_networks_are_timed_beside_those_that_are_not(tmp_path: Path, m
     assert again == ["lenet5"]
     with pytest.raises(SystemExit, match="rounds=2"):
         compiled.main([*options, "--rounds", "2", "--table"])
+
+
+def test_steps_with_images_side_by_side_are_timed_beside_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(side_by_side, "has_amx", lambda: True)
+    monkeypatch.setattr(bf16, "has_amx", lambda: None)
+    calls: list[bool] = []
+
+    def timed(call: Callable[[], object], device: torch.device, seconds: float) -> list[float]:
+        call()
+        calls.append(bf16.has_amx())
+        return [0.5 if calls[-1] else 1.0]
+
+    monkeypatch.setattr(side_by_side, "time_calls", timed)
+    options = ["--batch-size", "4", "--out", str(tmp_path / "runs"), "--results", str(tmp_path)]
+    (run,) = side_by_side.main([*options, "--run", "lenet5"])
+    assert calls == [False, True] * 3
+    assert (run["torch"], run["side_by_side"]) == (4, 8)
+    side_by_side.main([*options, "--table"])
+    text = (tmp_path / "side_by_side.md").read_text("utf-8")
+    assert "| `lenet5` | 32 | 4 | 8 | 2.00 |" in text
+    assert "Made by `python benchmarks/side_by_side.py --batch-size 4`." in text
+    monkeypatch.setattr(side_by_side, "has_amx", lambda: False)
+    with pytest.raises(SystemExit):
+        side_by_side.main([*options, "--run", "lenet5"])
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """bf16 on a CPU: autocast, with other ways to compute convolutions where those of torch 2.13 are slow or wrong.
 
-- The forward pass of a depthwise convolution is faster in bf16, but its backward pass is slower than in float32: so much
-  slower that MobileNets and EfficientNets would train faster without bf16. Its gradients are computed in float32 here.
+- The forward pass of a depthwise convolution is faster in bf16, but its backward pass is slower than in float32, so
+  much that MobileNets and EfficientNets would train faster without bf16. Its gradients are computed in float32 here.
 - Where the stride or the padding is larger than the image, and where a strided convolution has a single column of
   outputs, the gradient for the weights, and some outputs too, contain whatever lies in memory. Such convolutions are
   computed in float32, whose kernels are right.
@@ -61,8 +61,8 @@ class Convolutions(TorchFunctionMode):
                 sizes = (x, weight, *map(_pair, steps))
                 if _is_misread(*sizes):
                     with torch.autocast("cpu", enabled=False):
-                        floats = (None if t is None else t.float() for t in (x, weight, bias))
-                        return F.conv2d(*floats, *steps, groups).to(torch.bfloat16)
+                        bias = None if bias is None else bias.float()
+                        return F.conv2d(x.float(), weight.float(), bias, *args[3:]).to(torch.bfloat16)
                 if torch.is_grad_enabled() and groups > 1 and weight.shape[1] == 1:
                     return DepthwiseConvolution.apply(*args)
                 if self.amx and groups == 1 and weight.requires_grad and _pays_side_by_side(*sizes):

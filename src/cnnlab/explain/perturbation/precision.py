@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cnnlab import hardware
 from cnnlab.errors import CnnlabError, UsageError
 from cnnlab.explain.probe import Probe
 from cnnlab.explain.rank_correlation import spearman
-from cnnlab.hardware import Precision, has_fast_bf16, time_calls
+from cnnlab.hardware import has_fast_bf16, time_calls
 from cnnlab.tracing.batchnorm_folding import folded
 from cnnlab.tracing.hooks import recording, replacing_output
 
@@ -80,7 +81,7 @@ def half(probe: Probe) -> Iterator[None]:
 
     with (
         replacing_output(probe.model, name, exact) if name else nullcontext(),
-        Precision(bf16=True).autocast(probe.image.device),
+        hardware.Precision(bf16=True).autocast(probe.image.device),
     ):
         yield
 

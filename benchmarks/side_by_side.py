@@ -1,0 +1,122 @@
+"""What the gradients of images side by side (:mod:`cnnlab.bf16`) save: training steps in bf16 with them and without.
+
+::
+
+    python benchmarks/side_by_side.py                  # NETWORKS
+    python benchmarks/side_by_side.py resnet18 --image-size 224 --batch-size 64
+    python benchmarks/side_by_side.py --table          # only write the results, from the finished runs
+
+For each network, in a process of its own on a machine that does nothing else, steps on a batch in bf16 with
+channels_last are timed in turns: with torch's gradients for the weights everywhere, and with those of images side by
+side where they apply. The steps end before the update of the weights. Only processors with AMX take the second way.
+
+Finished networks are kept in ``--out``, and the same command goes on where it was cut off. ``results/side_by_side.md``
+and ``results/side_by_side.json`` are written from them.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import stored_runs  # noqa: E402
+from benchmarks.precision import parser_of_steps, side_for  # noqa: E402
+from benchmarks.stored_runs import Run  # noqa: E402
+from cnnlab import bf16  # noqa: E402
+from cnnlab.hardware import Precision, has_amx, keep_freed_memory, time_calls  # noqa: E402
+from cnnlab.training.precision import training_steps  # noqa: E402
+from cnnlab.zoo import create_model, models  # noqa: E402
+
+NETWORKS = (
+    "lenet5", "airbench", "resnet20", "resnet18", "resnet50", "vgg16_bn", "densenet121", "googlenet", "mobilenet_v2",
+    "efficientnet_b0",
+)  # fmt: skip
+
+BF16 = Precision(bf16=True, channels_last=True)
+CPU = torch.device("cpu")
+
+
+def measure(name: str, image_size: int, batch_size: int, rounds: int) -> Run:
+    """Time the steps of a network in both ways, in turns."""
+    facts = models.get(name).facts
+    shape = (facts.in_channels, *2 * (side_for(name, image_size),))
+    torch.manual_seed(0)
+    model = create_model(name, image_size=shape[1])
+    steps = [training_steps(copy.deepcopy(model), BF16, shape, facts.num_classes, CPU)(batch_size) for _ in range(2)]
+
+    def way(amx: bool) -> Callable[[], object]:
+        def step() -> object:
+            bf16.has_amx = lambda: amx
+            return steps[amx]()
+
+        return step
+
+    times: list[list[float]] = [[], []]
+    for _ in range(rounds):
+        for amx, seconds in enumerate(times):
+            seconds += time_calls(way(bool(amx)), CPU, seconds=0.5)
+    return {
+        "model": name,
+        "image_size": shape[1],
+        "batch_size": batch_size,
+        "rounds": rounds,
+        "torch": batch_size / min(times[0]),
+        "side_by_side": batch_size / min(times[1]),
+        **stored_runs.origin(CPU),
+    }
+
+
+def page(rows: Sequence[Run], command: str) -> str:
+    """The results in Markdown, with the command that made them."""
+    lines = [
+        "# Weight gradients of images side by side",
+        "",
+        f"Training steps (images/s) on batches of {rows[0]['batch_size']} images in bf16 channels_last on a processor "
+        "with AMX, with torch's gradients for the weights, and with those of images side by side where the outputs of "
+        "a convolution are small maps (`cnnlab.bf16`), one measurement each: ratios within 3 % of 1 are noise. "
+        f"Made by `{command}`.",
+        "",
+        "| network | pixels | torch | side by side | ratio |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    lines += [
+        f"| `{row['model']}` | {row['image_size']} | {row['torch']:,.0f} | {row['side_by_side']:,.0f} | "
+        f"{row['side_by_side'] / row['torch']:.2f} |"
+        for row in sorted(rows, key=lambda row: row["torch"] / row["side_by_side"])
+    ]
+    return "\n".join([*lines, "", stored_runs.made_on(rows)])
+
+
+def main(arguments: Sequence[str] | None = None) -> list[Run]:
+    """Measure, print, and write the results; return the row of each network."""
+    parser = parser_of_steps(__doc__, ", ".join(NETWORKS), "side_by_side_out")
+    parser.set_defaults(batch_size=128, device="cpu")
+    options = parser.parse_args(arguments)
+    if options.device != "cpu" or not (options.table or has_amx()):
+        parser.error("Images are laid side by side only on processors with AMX, and this is none.")
+    if options.run:
+        keep_freed_memory()  # as in the command line
+        run = measure(options.run, options.image_size, options.batch_size, options.rounds)
+        stored_runs.store(options.out / f"{options.run}-{run['image_size']}.json", run)
+        return [run]
+    settings = {"batch_size": options.batch_size, "rounds": options.rounds}
+    for name in [] if options.table else stored_runs.networks(parser, options.models or NETWORKS, "macs"):
+        file = options.out / f"{name}-{side_for(name, options.image_size)}.json"
+        if not stored_runs.stored(file, CPU, **settings):
+            print(f"{name} ...", flush=True)
+            stored_runs.in_own_process(__file__, arguments, name)
+    rows = stored_runs.all_stored(options.out, CPU, **settings)
+    command = stored_runs.command(__file__, parser, options, settings)
+    stored_runs.write_results(options.results, "side_by_side", page(rows, command), rows, [])
+    return rows
+
+
+if __name__ == "__main__":
+    main()
