@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 BF16 = Precision(bf16=True, channels_last=True)
 
 
-def answers(conv: nn.Conv2d, images: Tensor, upstream: Tensor, context: AbstractContextManager[Any]) -> list[Tensor]:
+def answers(conv: nn.Module, images: Tensor, upstream: Tensor, context: AbstractContextManager[Any]) -> list[Tensor]:
     """The outputs of a convolution, and the gradients for the images, the weight and the bias."""
     conv, images = copy.deepcopy(conv), images.clone().requires_grad_()
     with context:
@@ -31,7 +31,7 @@ def answers(conv: nn.Conv2d, images: Tensor, upstream: Tensor, context: Abstract
     return [outputs.detach(), *(t.grad for t in (images, *conv.parameters()) if t.grad is not None)]
 
 
-def assert_near_float64(conv: nn.Conv2d, images: Tensor, deviation: float = 2**-8) -> None:
+def assert_near_float64(conv: nn.Module, images: Tensor, deviation: float = 2**-8) -> None:
     """Check the outputs and the gradients of a training in bf16, whose numbers have 8 bits."""
     upstream = torch.randn_like(conv(images)).bfloat16()
     exact = answers(copy.deepcopy(conv).double(), images.double(), upstream, nullcontext())
@@ -76,6 +76,18 @@ def test_where_the_kernels_of_torch_read_what_lies_in_memory(
         conv = nn.Conv2d(channels, channels, kernel, stride, kernel // 2).to(memory_format=torch.channels_last)
         images = torch.randn(32, channels, *sides).contiguous(memory_format=torch.channels_last)
         assert_near_float64(conv, images, 2**-7)
+
+
+def test_transposed_convolutions_and_named_padding_are_not_misread_either() -> None:
+    torch.manual_seed(0)
+    for channels in (16, 64, 128):
+        for layer, sides in (
+            (nn.ConvTranspose2d(channels, channels, 3, 2, 1), (1, 1)),
+            (nn.ConvTranspose2d(channels, channels, 4, 2, 1), (4, 1)),
+            (nn.Conv2d(channels, channels, 5, padding="same"), (1, 1)),
+            (nn.Conv2d(channels, channels, (2, 4), 2, padding="valid"), (6, 5)),
+        ):
+            assert_near_float64(layer, torch.randn(32, channels, *sides), 2**-7)
 
 
 def depthwise_calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:

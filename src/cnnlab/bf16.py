@@ -54,47 +54,73 @@ class Convolutions(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Call ``func``, unless it is such a convolution, called as ``nn.Conv2d`` does."""
-        if func is F.conv2d and not kwargs and len(args) == 7:
-            x, weight, bias, *steps, groups = args
-            if x.ndim == 4 and x.is_cpu and not isinstance(steps[1], str):
-                sizes = (x, weight, *map(_pair, steps))
-                if _is_misread(*sizes):
-                    with torch.autocast("cpu", enabled=False):
-                        bias = None if bias is None else bias.float()
-                        return F.conv2d(x.float(), weight.float(), bias, *args[3:]).to(torch.bfloat16)
-                if torch.is_grad_enabled() and groups > 1 and weight.shape[1] == 1:
-                    return DepthwiseConvolution.apply(*args)
-                if self.amx and groups == 1 and weight.requires_grad and _pays_side_by_side(*sizes):
-                    return SideBySideConvolution.apply(*args)
+        """Call ``func``, unless it is such a convolution, called as ``nn.Conv2d`` and ``nn.ConvTranspose2d`` do."""
+        given = 0 if kwargs else len(args)
+        if func is F.conv2d and given == 7 and args[0].ndim == 4 and args[0].is_cpu:
+            return self.convolve(*args)
+        if func is F.conv_transpose2d and given == 8 and args[0].ndim == 4 and args[0].is_cpu:
+            x, weight, _, *steps, _, dilation = args
+            stride, padding, extra = map(_pair, steps)
+            sides = zip(x.shape[2:], weight.shape[2:], stride, padding, extra, _pair(dilation), strict=True)
+            image = [
+                (rows - 1) * step - 2 * edge + gap * (size - 1) + more + 1
+                for rows, size, step, edge, more, gap in sides
+            ]
+            if _is_misread(x.shape[2:], image, stride, padding):
+                return _in_float32(func, args)
         return func(*args, **(kwargs or {}))
 
+    def convolve(self, x: Tensor, weight: Tensor, *others: Any) -> Tensor:
+        """Return ``F.conv2d`` of images (N, C, H, W) on the CPU, with the best way to its gradients."""
+        args, (_, *steps, groups) = (x, weight, *others), others
+        stride, padding, dilation = _pair(steps[0]), _edges(steps[1], weight, steps[2]), _pair(steps[2])
+        sides = zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True)
+        maps = [(side + 2 * edge - gap * (size - 1) - 1) // step + 1 for side, size, step, edge, gap in sides]
+        if _is_misread(maps, x.shape[2:], stride, padding):
+            return _in_float32(F.conv2d, args)
+        if isinstance(steps[1], str):
+            return F.conv2d(*args)
+        if groups > 1 and weight.shape[1] == 1 and torch.is_grad_enabled():
+            return DepthwiseConvolution.apply(*args)
+        # Kernels of one column are fast as they are; larger edges, and gaps in the kernel, do not fit into the rows.
+        fits = weight.shape[3] > max(1, 2 * padding[1]) and dilation == (1, 1) and groups == 1
+        pays = maps[1] <= SMALL and len(x) * weight.shape[0] * weight.shape[1] >= ENOUGH_WORK
+        if self.amx and fits and pays and weight.requires_grad:
+            return SideBySideConvolution.apply(*args)
+        return F.conv2d(*args)
 
-Steps = tuple[int, int]
 
-
-def _pays_side_by_side(x: Tensor, weight: Tensor, stride: Steps, padding: Steps, dilation: Steps) -> bool:
-    """Return whether :class:`SideBySideConvolution` is faster, with AMX."""
-    width = weight.shape[3]
-    if width == 1 or 2 * padding[1] >= width or dilation != (1, 1):
-        return False  # such kernels are fast as they are, or do not fit into the row of maps
-    columns = (x.shape[3] + 2 * padding[1] - width) // stride[1] + 1
-    return columns <= SMALL and len(x) * weight.shape[0] * weight.shape[1] >= ENOUGH_WORK
-
-
-def _is_misread(x: Tensor, weight: Tensor, stride: Steps, padding: Steps, dilation: Steps) -> bool:
+def _is_misread(maps: Sequence[int], image: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> bool:
     """Return whether the kernels for bf16 may read what does not belong to the image.
 
-    Of 9,832 shapes on processors with and without AMX, all whose gradients or outputs were wrong are among these.
+    Of 9,832 shapes on processors with and without AMX, all whose gradients or outputs were wrong are among these; so are
+    all of 1,332 shapes of transposed convolutions.
+
+    Args:
+        maps: rows and columns of the outputs; of the inputs of a transposed convolution.
+        image: rows and columns of the inputs; of the outputs of a transposed convolution.
+        stride, padding: those of the convolution, for rows and columns.
     """
-    sides = tuple(x.shape[2:])
-    kernel = (step * (size - 1) + 1 for step, size in zip(dilation, weight.shape[2:], strict=True))
-    rows, columns = (
-        (side + 2 * edge - size) // step + 1
-        for side, edge, size, step in zip(sides, padding, kernel, stride, strict=True)
-    )
-    strided = columns == 1 and stride[1] > 1 and (rows > 1 or stride[1] > sides[1])
-    return strided or padding[0] > sides[0] or padding[1] > sides[1]
+    strided = maps[1] == 1 and stride[1] > 1 and (maps[0] > 1 or stride[1] > image[1])
+    return strided or padding[0] > image[0] or padding[1] > image[1]
+
+
+def _in_float32(function: Callable[..., Tensor], args: Sequence[Any]) -> Tensor:
+    """Return the outputs of a convolution that was computed in float32, in bf16; ``args`` begin with three tensors."""
+    with torch.autocast("cpu", enabled=False):
+        floats = (None if tensor is None else tensor.float() for tensor in args[:3])
+        return function(*floats, *args[3:]).to(torch.bfloat16)
+
+
+def _edges(padding: str | int | Sequence[int], weight: Tensor, dilation: int | Sequence[int]) -> tuple[int, int]:
+    """Return the padding of rows and columns in pixels, the larger one where the two sides differ."""
+    if padding == "valid":
+        return 0, 0
+    if isinstance(padding, str):  # "same"
+        sides = zip(weight.shape[2:], _pair(dilation), strict=True)
+        rows, columns = (-(-gap * (size - 1) // 2) for size, gap in sides)
+        return rows, columns
+    return _pair(padding)
 
 
 class DepthwiseConvolution(torch.autograd.Function):
