@@ -93,8 +93,8 @@ class Convolutions(TorchFunctionMode):
 def _is_misread(maps: Sequence[int], image: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> bool:
     """Return whether the kernels for bf16 may read what does not belong to the image.
 
-    Of 9,832 shapes on processors with and without AMX, all whose gradients or outputs were wrong are among these; so are
-    all of 1,332 shapes of transposed convolutions.
+    On processors with and without AMX, all wrong gradients and outputs among 9,832 shapes were of this kind, and all
+    among 1,332 shapes of transposed convolutions.
 
     Args:
         maps: rows and columns of the outputs; of the inputs of a transposed convolution.
