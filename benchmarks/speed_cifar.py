@@ -214,8 +214,9 @@ def page(rows: Sequence[Run], runs: Sequence[Run]) -> str:
             "its former settings and of two trainings with the present ones were known (`results/LOG.md`). p: "
             "one-sided t test of the null hypothesis that the mean accuracy with test-time augmentation is at most 94 %. "
             "GEMM: floating-point operations per second of the training as a share of those of a large matrix product "
-            "in the same number format. Mean ± standard deviation over n seeds; of a single run there is no spread. Made by `python benchmarks/speed_cifar.py`, whose text says "
-            "what is timed; `--only` and `--rounds` decide which trainings are made how often.",
+            "in the same number format. Mean ± standard deviation over n seeds; of a single run there is no spread. "
+            "Made by `python benchmarks/speed_cifar.py`, whose text says what is timed; `--only` and `--rounds` decide "
+            "which trainings are made how often.",
             "",
             *lines,
             "",
