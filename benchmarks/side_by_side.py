@@ -30,7 +30,8 @@ from benchmarks import stored_runs  # noqa: E402
 from benchmarks.precision import parser_of_steps, side_for  # noqa: E402
 from benchmarks.stored_runs import Run  # noqa: E402
 from cnnlab import bf16  # noqa: E402
-from cnnlab.hardware import Precision, has_amx, keep_freed_memory, time_calls  # noqa: E402
+from cnnlab.bf16 import has_amx  # noqa: E402
+from cnnlab.hardware import Precision, keep_freed_memory, time_calls  # noqa: E402
 from cnnlab.training.precision import training_steps  # noqa: E402
 from cnnlab.zoo import create_model, models  # noqa: E402
 

@@ -23,8 +23,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from cnnlab.hardware import has_amx
-
 # Outputs of at most so many columns are small maps. From 10 columns on the zeros and the copies cost what is gained.
 SMALL = 8
 # Images times weights of one place of the kernel from which the copies pay: 128 images with 64 to 64 channels.
@@ -38,6 +36,12 @@ def bf16_on_cpu() -> Iterator[None]:
     """Compute convolutions and dense layers in bf16 on the CPU within this context; the backward pass may follow it."""
     with torch.autocast("cpu", torch.bfloat16), Convolutions():
         yield
+
+
+def has_amx() -> bool:
+    """Return whether the processor multiplies blocks of matrices in bf16 (AMX of Intel's Xeons since 2023)."""
+    check = getattr(torch.cpu, "_is_amx_tile_supported", bool)  # a private name: without it, no AMX is assumed
+    return bool(check())
 
 
 class Convolutions(TorchFunctionMode):

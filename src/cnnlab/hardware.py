@@ -70,14 +70,6 @@ def has_fast_bf16(device: torch.device) -> bool:
     return False
 
 
-def has_amx() -> bool:
-    """Return whether the processor multiplies blocks of matrices in bf16 (AMX of Intel's Xeons since 2023)."""
-    import torch
-
-    check = getattr(torch.cpu, "_is_amx_tile_supported", bool)  # a private name, as above
-    return bool(check())
-
-
 @dataclass(frozen=True)
 class Precision:
     """The number format and the memory layout in which a network computes.
