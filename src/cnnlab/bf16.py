@@ -183,10 +183,13 @@ class SideBySideConvolution(torch.autograd.Function):
         (gradient,), (x, weight, bias) = gradients, ctx.saved_tensors
         stride, padding, dilation = map(_pair, ctx.options[:3])
         rounded = weight.to(gradient.dtype)
-        for_x, _, for_bias = torch.ops.aten.convolution_backward(
-            gradient, x, rounded, None if bias is None else list(bias.shape), stride, padding, dilation, False, (0, 0),
-            1, (ctx.needs_input_grad[0], False, ctx.needs_input_grad[2]),
-        )  # fmt: skip
+        for_x, for_bias = None, None
+        if ctx.needs_input_grad[0]:
+            for_x, _, _ = torch.ops.aten.convolution_backward(
+                gradient, x, rounded, None, stride, padding, dilation, False, (0, 0), 1, (True, False, False)
+            )
+        if ctx.needs_input_grad[2]:  # the operator above would compute the gradient for the weights with it
+            for_bias = gradient.sum((0, 2, 3), dtype=bias.dtype)
         count = min(SIDE_BY_SIDE, len(x))
         # Each image has so many columns of outputs and ``stride`` times as many of inputs, the last ones zeros. The
         # zeros after an image are also the padding before the next one.
