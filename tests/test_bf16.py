@@ -196,7 +196,7 @@ def test_maps_in_rows() -> None:
 
 
 def test_which_images_are_laid_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
-    def way(conv: nn.Module, size: int, count: int = 32, amx: bool = True) -> str:
+    def way(conv: nn.Module, size: int, count: int = 128, amx: bool = True) -> str:
         monkeypatch.setattr(bf16, "has_amx", lambda: amx)
         with BF16.autocast(CPU):
             grad_fn = conv(torch.zeros(count, 128, size, size, requires_grad=True)).grad_fn
@@ -210,7 +210,7 @@ def test_which_images_are_laid_side_by_side(monkeypatch: pytest.MonkeyPatch) -> 
         == "SideBySideConvolution"
     )
     usual = [
-        way(conv, 8, amx=False), way(conv, 9), way(conv, 8, count=31), way(nn.Conv2d(128, 128, 1), 4),
+        way(conv, 8, amx=False), way(conv, 9), way(conv, 8, count=127), way(nn.Conv2d(128, 128, 1), 4),
         way(nn.Conv2d(128, 256, 3, padding=1, groups=2), 4), way(nn.Conv2d(128, 128, 3, padding=2, dilation=2), 4),
         way(nn.Conv2d(128, 128, 3, padding=2), 4), way(nn.Conv2d(128, 128, 3, padding=1).requires_grad_(False), 4),
         way(nn.Conv2d(128, 128, 3, padding="same"), 4),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mmap
 import os
 import platform
 import resource
@@ -63,6 +64,15 @@ def test_hardware_without_bf16_is_recognised(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True, raising=False)
     assert hardware.has_fast_bf16(CPU)
     assert not hardware.has_fast_bf16(torch.device("meta"))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts pages as Linux does")
+def test_the_pages_of_new_memory_are_counted() -> None:
+    before = hardware.memory_pages()
+    block = mmap.mmap(-1, 400 * mmap.PAGESIZE)
+    for place in range(0, len(block), mmap.PAGESIZE):
+        block[place] = 1
+    assert 400 <= hardware.memory_pages() - before < 1000
 
 
 class Clock:

@@ -25,8 +25,8 @@ from torch.overrides import TorchFunctionMode
 
 # Outputs of at most so many columns are small maps. From 10 columns on the zeros and the copies cost what is gained.
 SMALL = 8
-# Images times weights of one place of the kernel from which the copies pay: 128 images with 64 to 64 channels.
-ENOUGH_WORK = 2**19
+# Images times weights of one place of the kernel from which the copies pay: 128 images with 128 to 128 channels.
+ENOUGH_WORK = 2**21
 # Images in a row of maps.
 SIDE_BY_SIDE = 32
 

@@ -146,6 +146,15 @@ def keep_freed_memory() -> None:
             mallopt(-1, (1 << 31) - 1)
 
 
+def memory_pages() -> int:
+    """Return how many pages of memory the system has given to this process so far; 0 where that is not told."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
 def keep_kernels() -> None:
     """Let oneDNN keep 4,096 of the kernels that it makes; before the first convolution of the process, or in vain.
 

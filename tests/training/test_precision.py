@@ -229,6 +229,24 @@ def test_a_call_without_enough_memory_has_no_rate() -> None:
     assert first == 0 < second
 
 
+@pytest.mark.parametrize(("steps", "expected"), [([9, 8, 1], 1), ([9, 8, 7, 1], 7), ([3, 1], 3)])
+def test_a_step_that_was_given_new_memory_is_timed_again(
+    steps: list[int], expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages, left = [0], list(steps)
+
+    def timed(call: Callable[[], object], device: torch.device, warmup: int) -> list[float]:
+        seconds = left.pop(0)
+        pages[0] += precision.MUCH_MEMORY if seconds > 5 else precision.MUCH_MEMORY - 1
+        return [seconds]
+
+    monkeypatch.setattr(precision, "memory_pages", lambda: pages[0])
+    monkeypatch.setattr(precision, "time_calls", timed)
+    batch = _TimedBatch([lambda count: lambda: None], 4, CPU)
+    batch.measure(0, warmup=1)
+    assert batch.times == [expected]
+
+
 def test_without_a_trial_the_hardware_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "has_fast_bf16", lambda device: True)
     assert usual_precision(CPU) == Precision(True, True)

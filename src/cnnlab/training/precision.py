@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from cnnlab.hardware import Precision, has_fast_bf16, keep_kernels, out_of_memory, time_calls
+from cnnlab.hardware import Precision, has_fast_bf16, keep_kernels, memory_pages, out_of_memory, time_calls
 from cnnlab.training import distributed
 from cnnlab.training.recipe import Recipe
 from cnnlab.training.seeding import seeded
@@ -27,6 +27,9 @@ WORTHWHILE = 1.05
 ENOUGH = 16
 # Where settings differ by less than this after the trial, one that was disturbed may have lost: they get more turns.
 CLOSE = 1.15
+
+# Pages that the system gives to a process, 4 KiB each: 64 MiB.
+MUCH_MEMORY = 2**14
 
 
 def choose_precision(
@@ -219,12 +222,23 @@ class _TimedBatch:
         self.times = [math.inf] * len(prepares)
 
     def measure(self, number: int, warmup: int = 0) -> None:
-        """Time a call once more; it stays at infinity where the memory does not suffice."""
-        try:
-            self.times[number] = min(self.times[number], *time_calls(self.calls[number], self.device, warmup=warmup))
-        except RuntimeError as error:
-            if not out_of_memory(error):
-                raise
+        """Time a call once more; it stays at infinity where the memory does not suffice.
+
+        Memory that the system gives to the process is filled with zeros first, which can take longer than the call: one
+        that was given much is timed again, twice at most.
+        """
+        for _ in range(3):
+            before = memory_pages()
+            try:
+                times = time_calls(self.calls[number], self.device, warmup=warmup)
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
+                return
+            self.times[number] = min(self.times[number], *times)
+            if memory_pages() - before < MUCH_MEMORY:
+                return
+            warmup = 0
 
 
 def _expected_time(batches: Sequence[_TimedBatch], number: int, count: int) -> float:
