@@ -90,6 +90,18 @@ def test_transposed_convolutions_and_named_padding_are_not_misread_either() -> N
             assert_near_float64(layer, torch.randn(32, channels, *sides), 2**-7)
 
 
+def test_where_autocast_is_off_or_does_not_apply_nothing_is_changed() -> None:
+    conv, image = nn.Conv2d(16, 16, 3, 2, 1), torch.rand(2, 16, 1, 1)
+    with bf16_on_cpu():
+        assert conv(image).dtype == conv(image[0]).dtype == torch.bfloat16
+        assert copy.deepcopy(conv).double()(image.double()).dtype == torch.float64
+        with torch.autocast("cpu", enabled=False):
+            assert torch.equal(conv(image), F.conv2d(image, conv.weight, conv.bias, 2, 1))
+            assert conv(image).dtype == torch.float32
+    with torch.inference_mode(), bf16_on_cpu():
+        assert conv(image).dtype == torch.bfloat16
+
+
 def depthwise_calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """The shapes of the weights of the convolutions that :class:`DepthwiseConvolution` computes from now on."""
     seen: list[tuple[int, ...]] = []

@@ -59,10 +59,10 @@ class Convolutions(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Call ``func``, unless it is such a convolution, called as ``nn.Conv2d`` and ``nn.ConvTranspose2d`` do."""
-        given = 0 if kwargs else len(args)
-        if func is F.conv2d and given == 7 and args[0].ndim == 4 and args[0].is_cpu:
+        given = 0 if kwargs or not torch.is_autocast_enabled("cpu") else len(args)
+        if func is F.conv2d and given == 7 and _is_cast(args[0]):
             return self.convolve(*args)
-        if func is F.conv_transpose2d and given == 8 and args[0].ndim == 4 and args[0].is_cpu:
+        if func is F.conv_transpose2d and given == 8 and _is_cast(args[0]):
             x, weight, _, *steps, _, dilation = args
             stride, padding, extra = map(_pair, steps)
             sides = zip(x.shape[2:], weight.shape[2:], stride, padding, extra, _pair(dilation), strict=True)
@@ -92,6 +92,11 @@ class Convolutions(TorchFunctionMode):
         if self.amx and fits and pays and weight.requires_grad:
             return SideBySideConvolution.apply(*args)
         return F.conv2d(*args)
+
+
+def _is_cast(images: Tensor) -> bool:
+    """Return whether these are several images (N, C, H, W) on the CPU, of a type that autocast turns into bf16."""
+    return images.ndim == 4 and images.is_cpu and images.dtype in (torch.float32, torch.bfloat16, torch.float16)
 
 
 def _is_misread(maps: Sequence[int], image: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> bool:
