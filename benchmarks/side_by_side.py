@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import stored_runs  # noqa: E402
-from benchmarks.precision import parser_of_steps, side_for  # noqa: E402
+from benchmarks.precision import USUAL_SIDE, parser_of_steps, side_for  # noqa: E402
 from benchmarks.stored_runs import Run  # noqa: E402
 from cnnlab import bf16  # noqa: E402
 from cnnlab.bf16 import has_amx  # noqa: E402
@@ -66,6 +66,7 @@ def measure(name: str, image_size: int, batch_size: int, rounds: int) -> Run:
     return {
         "model": name,
         "image_size": shape[1],
+        "asked_size": image_size,
         "batch_size": batch_size,
         "rounds": rounds,
         "torch": batch_size / min(times[0]),
@@ -81,7 +82,7 @@ def page(rows: Sequence[Run], command: str) -> str:
         "",
         f"Training steps (images/s) on batches of {rows[0]['batch_size']} images in bf16 channels_last on a processor "
         "with AMX, with torch's gradients for the weights, and with those of images side by side where the outputs of "
-        "a convolution are small maps (`cnnlab.bf16`), one measurement each: ratios within 3 % of 1 are noise. "
+        "a convolution are small maps (`cnnlab.bf16`), one measurement each: ratios within 3 % of 1 may be noise. "
         f"Made by `{command}`.",
         "",
         "| network | pixels | torch | side by side | ratio |",
@@ -101,21 +102,22 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
     parser.set_defaults(batch_size=128, device="cpu")
     options = parser.parse_args(arguments)
     if options.device != "cpu" or not (options.table or has_amx()):
-        parser.error("Images are laid side by side only on processors with AMX, and this is none.")
+        parser.error("Images are laid side by side only by --device cpu, where the processor has AMX.")
     if options.run:
         keep_freed_memory()  # as in the command line
         run = measure(options.run, options.image_size, options.batch_size, options.rounds)
         stored_runs.store(options.out / f"{options.run}-{run['image_size']}.json", run)
         return [run]
-    settings = {"batch_size": options.batch_size, "rounds": options.rounds}
+    settings = {"asked_size": options.image_size, "batch_size": options.batch_size, "rounds": options.rounds}
     for name in [] if options.table else stored_runs.networks(parser, options.models or NETWORKS, "macs"):
         file = options.out / f"{name}-{side_for(name, options.image_size)}.json"
         if not stored_runs.stored(file, CPU, **settings):
             print(f"{name} ...", flush=True)
             stored_runs.in_own_process(__file__, arguments, name)
     rows = stored_runs.all_stored(options.out, CPU, **settings)
-    command = stored_runs.command(__file__, parser, options, settings)
-    stored_runs.write_results(options.results, "side_by_side", page(rows, command), rows, [])
+    command = stored_runs.command(__file__, parser, options, ("image_size", "batch_size", "rounds"))
+    name = "side_by_side" if options.image_size == USUAL_SIDE else f"side_by_side_{options.image_size}"
+    stored_runs.write_results(options.results, name, page(rows, command), rows, [])
     return rows
 
 

@@ -72,7 +72,7 @@ def test_where_the_kernels_of_torch_read_what_lies_in_memory(
 ) -> None:
     monkeypatch.setattr(bf16, "has_amx", lambda: amx)
     torch.manual_seed(0)
-    for channels in (16, 64, 256):  # for some of them torch's is right by chance
+    for channels in (16, 64, 256):  # for some numbers of channels torch's is right by chance
         conv = nn.Conv2d(channels, channels, kernel, stride, kernel // 2).to(memory_format=torch.channels_last)
         images = torch.randn(32, channels, *sides).contiguous(memory_format=torch.channels_last)
         assert_near_float64(conv, images, 2**-7)
@@ -199,6 +199,24 @@ def test_images_side_by_side_have_the_gradients_of_each_alone(
     found = torch.autograd.grad(laid, tensors, upstream)
     for true, mine in zip(expected, found, strict=True):
         torch.testing.assert_close(mine, true)
+
+
+@pytest.mark.parametrize("groups", [1, 64])
+def test_weight_gradients_have_gradients_for_the_images(groups: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bf16, "has_amx", lambda: True)
+    monkeypatch.setattr(bf16, "ENOUGH_WORK", 0)
+    torch.manual_seed(0)
+    conv, images = nn.Conv2d(64, 64, 3, groups=groups, bias=False), torch.randn(8, 64, 5, 5, requires_grad=True)
+
+    def second(context: Callable[[], AbstractContextManager[None]]) -> Tensor:
+        with context():
+            outputs = conv(images)
+        (slope,) = torch.autograd.grad(outputs.float().square().sum(), conv.weight, create_graph=True)
+        (gradient,) = torch.autograd.grad(slope.square().sum(), images)
+        return gradient
+
+    expected = second(nullcontext)
+    assert (second(bf16_on_cpu) - expected).norm() < 0.03 * expected.norm()
 
 
 def test_maps_in_rows() -> None:

@@ -2,14 +2,15 @@
 
 - The forward pass of a depthwise convolution is faster in bf16, but its backward pass is slower than in float32, so
   much that MobileNets and EfficientNets would train faster without bf16. Its gradients are computed in float32 here.
-- Where the stride or the padding is larger than the image, and where a strided convolution has a single column of
-  outputs, the gradient for the weights, and some outputs too, contain whatever lies in memory. Such convolutions are
-  computed in float32, whose kernels are right.
-- Processors with AMX multiply blocks of 32 numbers at a time. The gradient for the weights fills such a block with the
-  columns of one image, and wastes most of it where the outputs are small maps of 2 to 8 columns. Here many images are
-  laid side by side for it, with zeros between them: the same sums in a quarter of the time, or less.
+- Where the padding is larger than the image, and where a stride leaves one column of outputs and either several rows or
+  is wider than the image, the gradient for the weights, and some outputs too, contain whatever lies in memory. Such
+  convolutions are computed in float32, whose kernels are right.
+- Processors with AMX multiply blocks of 32 numbers at a time. The kernel of the weight gradient fills such a block with
+  the columns of one image, and wastes most of it where the outputs are small maps of 2 to 8 columns. Here many images
+  are laid side by side for it, with zeros between them: the same sums in 0.1 to 0.8 of the time, the smaller the maps
+  the less.
 
-``benchmarks/precision.py`` measures how fast networks train, ``benchmarks/side_by_side.py`` the last kind alone.
+``benchmarks/precision.py`` measures how fast networks train, ``benchmarks/side_by_side.py`` what the last way saves.
 """
 
 from __future__ import annotations
@@ -23,17 +24,17 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-# Outputs of at most so many columns are small maps. From 10 columns on the zeros and the copies cost what is gained.
+# Outputs of at most so many columns are small maps. From 9 columns on the zeros and the copies cost most of the gain.
 SMALL = 8
-# Images times weights of one place of the kernel from which the copies pay: 128 images with 128 to 128 channels.
+# The copies pay from this product of images, input and output channels on: 128 images with 128 to 128 channels.
 ENOUGH_WORK = 2**21
-# Images in a row of maps.
+# So many images are laid in one row.
 SIDE_BY_SIDE = 32
 
 
 @contextlib.contextmanager
 def bf16_on_cpu() -> Iterator[None]:
-    """Compute convolutions and dense layers in bf16 on the CPU within this context; the backward pass may follow it."""
+    """Compute convolutions and dense layers in bf16 on the CPU here, for a backward pass here or later."""
     with torch.autocast("cpu", torch.bfloat16), Convolutions():
         yield
 
@@ -45,7 +46,10 @@ def has_amx() -> bool:
 
 
 class Convolutions(TorchFunctionMode):
-    """Computes 2-D convolutions on the CPU in other ways where these are better, whoever calls them."""
+    """Computes 2-D convolutions on the CPU in other ways where these are better.
+
+    It sees those that are called as ``nn.Conv2d`` and ``nn.ConvTranspose2d`` call them, on a batch of images.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,7 +88,9 @@ class Convolutions(TorchFunctionMode):
             return _in_float32(F.conv2d, args)
         if isinstance(steps[1], str):
             return F.conv2d(*args)
-        if groups > 1 and weight.shape[1] == 1 and torch.is_grad_enabled():
+        if not torch.is_grad_enabled():
+            return F.conv2d(*args)
+        if groups > 1 and weight.shape[1] == 1:
             return DepthwiseConvolution.apply(*args)
         # Kernels of one column are fast as they are; larger edges, and gaps in the kernel, do not fit into the rows.
         fits = weight.shape[3] > max(1, 2 * padding[1]) and dilation == (1, 1) and groups == 1
@@ -147,7 +153,8 @@ class DepthwiseConvolution(torch.autograd.Function):
         """
         ctx.options = options
         outputs = F.conv2d(x, weight, bias, *options)
-        ctx.save_for_backward(x.to(outputs.dtype), weight, bias)
+        # Rounded already to save memory, unless the gradient may have to be derived for the images themselves.
+        ctx.save_for_backward(x if ctx.needs_input_grad[0] else x.to(outputs.dtype), weight, bias)
         return outputs
 
     @staticmethod
@@ -179,7 +186,8 @@ class SideBySideConvolution(torch.autograd.Function):
         """
         ctx.options = options
         outputs = F.conv2d(x, weight, bias, *options)
-        ctx.save_for_backward(x.to(outputs.dtype), weight, bias)
+        # Rounded already to save memory, unless the gradient may have to be derived for the images themselves.
+        ctx.save_for_backward(x if ctx.needs_input_grad[0] else x.to(outputs.dtype), weight, bias)
         return outputs
 
     @staticmethod
@@ -187,7 +195,7 @@ class SideBySideConvolution(torch.autograd.Function):
         """Return the gradients for x, weight and bias, for that of the outputs (N, K, H', W')."""
         (gradient,), (x, weight, bias) = gradients, ctx.saved_tensors
         stride, padding, dilation = map(_pair, ctx.options[:3])
-        rounded = weight.to(gradient.dtype)
+        x, rounded = x.to(gradient.dtype), weight.to(gradient.dtype)
         for_x, for_bias = None, None
         if ctx.needs_input_grad[0]:
             for_x, _, _ = torch.ops.aten.convolution_backward(

@@ -233,14 +233,14 @@ def test_a_call_without_enough_memory_has_no_rate() -> None:
 def test_a_step_that_was_given_new_memory_is_timed_again(
     steps: list[int], expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pages, left = [0], list(steps)
+    given, left = [0], list(steps)
 
     def timed(call: Callable[[], object], device: torch.device, warmup: int) -> list[float]:
         seconds = left.pop(0)
-        pages[0] += precision.MUCH_MEMORY if seconds > 5 else precision.MUCH_MEMORY - 1
+        given[0] += precision.MUCH_MEMORY if seconds > 5 else precision.MUCH_MEMORY - 1
         return [seconds]
 
-    monkeypatch.setattr(precision, "memory_pages", lambda: pages[0])
+    monkeypatch.setattr(precision, "memory_given", lambda: given[0])
     monkeypatch.setattr(precision, "time_calls", timed)
     batch = _TimedBatch([lambda count: lambda: None], 4, CPU)
     batch.measure(0, warmup=1)

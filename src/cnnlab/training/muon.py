@@ -50,7 +50,7 @@ def orthogonalised(matrix: Tensor, steps: int = 5, coefficients: tuple[float, fl
 def orthogonal_filters(
     filters: Tensor, steps: int = 5, coefficients: tuple[float, float, float] = COEFFICIENTS
 ) -> Tensor:
-    """Return :func:`orthogonalised` filters (K, C, h, w), or weights (K, C), in the same memory layout.
+    """Return :func:`orthogonalised` filters (K, C, h, w), or weights (K, C), of the same shape.
 
     The order of a matrix's columns makes no difference, so they are taken as they lie in memory.
     """

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from cnnlab.hardware import Precision, has_fast_bf16, keep_kernels, memory_pages, out_of_memory, time_calls
+from cnnlab.hardware import Precision, has_fast_bf16, keep_kernels, memory_given, out_of_memory, time_calls
 from cnnlab.training import distributed
 from cnnlab.training.recipe import Recipe
 from cnnlab.training.seeding import seeded
@@ -28,8 +28,8 @@ ENOUGH = 16
 # Where settings differ by less than this after the trial, one that was disturbed may have lost: they get more turns.
 CLOSE = 1.15
 
-# Pages that the system gives to a process, 4 KiB each: 64 MiB.
-MUCH_MEMORY = 2**14
+# A step that the system gave so many bytes of memory says little about the next ones.
+MUCH_MEMORY = 2**26
 
 
 def choose_precision(
@@ -224,21 +224,21 @@ class _TimedBatch:
     def measure(self, number: int, warmup: int = 0) -> None:
         """Time a call once more; it stays at infinity where the memory does not suffice.
 
-        Memory that the system gives to the process is filled with zeros first, which can take longer than the call: one
-        that was given much is timed again, twice at most.
+        Memory that the system gives to the process is filled with zeros first, which can take longer than the call: a
+        call during which the process got much is timed again, twice at most.
         """
-        for _ in range(3):
-            before = memory_pages()
-            try:
-                times = time_calls(self.calls[number], self.device, warmup=warmup)
-            except RuntimeError as error:
-                if not out_of_memory(error):
-                    raise
-                return
-            self.times[number] = min(self.times[number], *times)
-            if memory_pages() - before < MUCH_MEMORY:
-                return
-            warmup = 0
+        try:
+            for _ in range(warmup):
+                self.calls[number]()
+            for _ in range(3):
+                before = memory_given()
+                times = time_calls(self.calls[number], self.device, warmup=0)
+                self.times[number] = min(self.times[number], *times)
+                if memory_given() - before < MUCH_MEMORY:
+                    break
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
 
 
 def _expected_time(batches: Sequence[_TimedBatch], number: int, count: int) -> float:
