@@ -138,8 +138,8 @@ def _edges(padding: str | int | Sequence[int], weight: Tensor, dilation: int | S
     return _pair(padding)
 
 
-class DepthwiseConvolution(torch.autograd.Function):
-    """``F.conv2d`` with one input channel per group: forward as the context says, backward in float32."""
+class _Convolution(torch.autograd.Function):
+    """``F.conv2d``, forward as the context says; its subclasses give the gradients."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *options: Any) -> Tensor:
@@ -147,15 +147,19 @@ class DepthwiseConvolution(torch.autograd.Function):
 
         Args:
             x: inputs (N, C, H, W).
-            weight: (K, 1, h, w), float32, for K a multiple of C.
+            weight: (K, C / groups, h, w), float32.
             bias: (K,), or None.
-            options: stride, padding, dilation, and C, the number of groups.
+            options: stride, padding, dilation and groups.
         """
         ctx.options = options
         outputs = F.conv2d(x, weight, bias, *options)
         # Rounded already to save memory, unless the gradient may have to be derived for the images themselves.
         ctx.save_for_backward(x if ctx.needs_input_grad[0] else x.to(outputs.dtype), weight, bias)
         return outputs
+
+
+class DepthwiseConvolution(_Convolution):
+    """A convolution with one input channel per group, and gradients in float32."""
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
@@ -171,24 +175,8 @@ class DepthwiseConvolution(torch.autograd.Function):
         return for_x, for_weight, for_bias, None, None, None, None
 
 
-class SideBySideConvolution(torch.autograd.Function):
-    """``F.conv2d`` without groups and dilation, whose weight gradient is that of images side by side."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *options: Any) -> Tensor:
-        """Return the outputs (N, K, H', W').
-
-        Args:
-            x: inputs (N, C, H, W).
-            weight: (K, C, h, w), float32.
-            bias: (K,), or None.
-            options: stride, padding, dilation and groups.
-        """
-        ctx.options = options
-        outputs = F.conv2d(x, weight, bias, *options)
-        # Rounded already to save memory, unless the gradient may have to be derived for the images themselves.
-        ctx.save_for_backward(x if ctx.needs_input_grad[0] else x.to(outputs.dtype), weight, bias)
-        return outputs
+class SideBySideConvolution(_Convolution):
+    """A convolution without groups and dilation, whose weight gradient is that of images side by side."""
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
