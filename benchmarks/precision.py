@@ -221,13 +221,11 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
         return [run]
     settings = {"asked_size": options.image_size, "batch_size": options.batch_size, "rounds": options.rounds}
     names = stored_runs.networks(parser, options.models, "macs")
-    for name in [] if options.table else names:
-        if not stored_runs.stored(options.out / f"{name}.json", device, **settings):
-            print(f"{name} ...", flush=True)
-            stored_runs.in_own_process(__file__, arguments, name)
+    files = {name: options.out / f"{name}.json" for name in ([] if options.table else names)}
+    stored_runs.make_missing(__file__, arguments, files, device, **settings)
     rows = stored_runs.all_stored(options.out, device, **settings)
     command = stored_runs.command(__file__, parser, options, ("image_size", "batch_size", "rounds"))
-    name = "precision" if options.image_size == USUAL_SIDE else f"precision_{options.image_size}"
+    name = stored_runs.page_name("precision", options.image_size, USUAL_SIDE)
     stored_runs.write_results(options.results, name, page(rows, command), rows, [])
     return rows
 

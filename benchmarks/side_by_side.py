@@ -109,14 +109,12 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
         stored_runs.store(options.out / f"{options.run}-{run['image_size']}.json", run)
         return [run]
     settings = {"asked_size": options.image_size, "batch_size": options.batch_size, "rounds": options.rounds}
-    for name in [] if options.table else stored_runs.networks(parser, options.models or NETWORKS, "macs"):
-        file = options.out / f"{name}-{side_for(name, options.image_size)}.json"
-        if not stored_runs.stored(file, CPU, **settings):
-            print(f"{name} ...", flush=True)
-            stored_runs.in_own_process(__file__, arguments, name)
+    names = [] if options.table else stored_runs.networks(parser, options.models or NETWORKS, "macs")
+    files = {name: options.out / f"{name}-{side_for(name, options.image_size)}.json" for name in names}
+    stored_runs.make_missing(__file__, arguments, files, CPU, **settings)
     rows = stored_runs.all_stored(options.out, CPU, **settings)
     command = stored_runs.command(__file__, parser, options, ("image_size", "batch_size", "rounds"))
-    name = "side_by_side" if options.image_size == USUAL_SIDE else f"side_by_side_{options.image_size}"
+    name = stored_runs.page_name("side_by_side", options.image_size, USUAL_SIDE)
     stored_runs.write_results(options.results, name, page(rows, command), rows, [])
     return rows
 

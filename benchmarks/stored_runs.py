@@ -56,6 +56,21 @@ def in_own_process(
     subprocess.run([sys.executable, script, *given, "--run", *run], check=True, env=environment)
 
 
+def make_missing(
+    script: str, arguments: Sequence[str] | None, files: Mapping[str, Path], device: torch.device, **settings: object
+) -> None:
+    """Make each run, by its name for ``--run``, whose file has none of this machine with these settings."""
+    for name, file in files.items():
+        if not stored(file, device, **settings):
+            print(f"{name} ...", flush=True)
+            in_own_process(script, arguments, name)
+
+
+def page_name(benchmark: str, image_size: int, usual: int) -> str:
+    """Return the name of a benchmark's page for images of this side in pixels; the usual one goes without saying."""
+    return benchmark if image_size == usual else f"{benchmark}_{image_size}"
+
+
 def machine(device: torch.device) -> str:
     """Return the name of the device that computes, and its number of threads."""
     return f"{device_name(device)}, {torch.get_num_threads()} threads"
