@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -43,11 +44,20 @@ def test_curves_draw_the_values_that_are_there(epochs: int) -> None:
     assert not [line for line in loss.lines if line.get_label() == "validation"], "a column of None is not a curve"
 
 
-def test_curves_leave_a_gap_for_nan() -> None:
+def test_curves_go_through_the_epochs_that_were_evaluated() -> None:
+    evaluated = {5: 0.9, 10: 0.7, 15: 0.6}
+    made = [row | {"val_loss": evaluated.get(int(row["epoch"] or 0), math.nan)} for row in rows(17)]
+    training, validation = figures.curves(made, panels=["loss"]).axes[0].lines
+    assert [len(training.get_xdata()), training.get_marker()] == [17, ""]
+    assert dict(zip(validation.get_xdata(), validation.get_ydata(), strict=True)) == evaluated
+    assert validation.get_marker() == "o", "a point for each evaluation, also for one alone"
+
+
+def test_curves_draw_nothing_for_nan() -> None:
     figure = figures.curves(
         [{"epoch": 1, "train_loss": 1.0}, {"epoch": 2, "train_loss": float("nan")}], panels=["loss"]
     )
-    assert np.isnan(figure.axes[0].lines[0].get_ydata()).tolist() == [False, True]
+    assert figure.axes[0].lines[0].get_ydata().tolist() == [1.0]
     with pytest.raises(UsageError, match="no panel"):
         figures.curves([], panels=["tempo"])
 

@@ -27,9 +27,9 @@ from hypothesis import strategies as st
 
 from cnnlab.errors import ModelError, ProtocolError, UsageError
 from cnnlab.microscope import bundle, server
-from cnnlab.microscope.protocol import LIMIT, check, decode, encode
+from cnnlab.microscope.protocol import LIMIT, check, complete, decode, encode
 from cnnlab.microscope.server import serve, serving
-from cnnlab.microscope.worker import Worker
+from cnnlab.microscope.worker import Job, Worker
 
 SCENE = {"image": "a"}
 
@@ -336,6 +336,46 @@ def test_a_newer_request_of_a_lane_takes_the_place_of_the_older(address: str, fa
         assert running.result(10)["error"]["kind"] == "cancelled"
         assert newest.result(10)["name"] == "newest"
         assert sorted(one.result(10)["name"] for one in [*others, none]) == ["no lane", "other", "two"]
+
+
+def test_a_request_that_a_newer_one_of_its_lane_overtook_is_given_up(fake: FakeMicroscope) -> None:
+    """A browser sends the requests of a page over several connections, so that the older may arrive last."""
+
+    def layer(page: str, node: str, lane: str, ticket: int) -> Job:
+        return worker.submit(page, complete("layer", scene=SCENE, node=node, lane=lane, ticket=ticket))
+
+    worker = Worker()
+    newer, older = layer("p", "newer", "layer", 9), layer("p", "older", "layer", 5)
+    assert older.obsolete()
+    assert decode(older.reply.result(0))["error"]["kind"] == "cancelled"
+    others = [layer("p", "lane", "other", 4), layer("q", "page", "layer", 4)]
+    assert not any(job.obsolete() for job in (newer, *others))
+    again = layer("p", "again", "layer", 9)  # a page may ask once more with the same ticket
+    assert decode(newer.reply.result(0))["error"]["kind"] == "cancelled"
+    worker.begin(fake.handle)
+    assert [decode(job.reply.result(10))["name"] for job in (*others, again)] == ["lane", "page", "again"]
+    worker.close()
+
+
+def test_requests_that_come_late_do_not_disturb_the_newest_while_an_old_one_is_computed() -> None:
+    started, release, computed = threading.Event(), threading.Event(), []
+
+    def handle(request: dict[str, Any], cancelled: Callable[[], bool]) -> dict[str, Any]:
+        started.set()
+        release.wait(10)  # it does not notice that it was given up
+        computed.append(request["node"])
+        return {"name": request["node"]}
+
+    worker = Worker(handle)
+    oldest = worker.submit("p", complete("layer", scene=SCENE, node="oldest", lane="layer", ticket=1))
+    assert started.wait(10)
+    newest = worker.submit("p", complete("layer", scene=SCENE, node="newest", lane="layer", ticket=3))
+    late = worker.submit("p", complete("layer", scene=SCENE, node="late", lane="layer", ticket=2))
+    assert [decode(job.reply.result(0))["error"]["kind"] for job in (oldest, late)] == ["cancelled"] * 2
+    release.set()
+    assert decode(newest.reply.result(10))["name"] == "newest"
+    assert computed == ["oldest", "newest"]
+    worker.close()
 
 
 def test_waiting_requests_of_a_lane_are_answered_at_once(address: str, fake: FakeMicroscope) -> None:

@@ -28,7 +28,8 @@ def curves(
 
     Args:
         rows: one mapping per epoch with ``epoch`` and any of ``train_loss``, ``val_loss``, ``train_accuracy``,
-            ``val_accuracy`` (0..1) and ``lr``; a missing, ``None`` or NaN value leaves a gap.
+            ``val_accuracy`` (0..1) and ``lr``; a missing, ``None`` or NaN value has no point, and the line goes on to
+            the next one, as between the evaluations of ``evaluate_every=5``.
         panels: names of the panels, from left to right.
         marked: number of the epoch whose weights were kept, which gets a vertical line; 0 for none.
         held_out: name of the split behind the ``val_`` columns.
@@ -50,11 +51,12 @@ def curves(
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         for label, key, colour in series[panel]:
             values = _column(rows, key)
-            if np.isfinite(values).any():
-                # One epoch alone has no line: show the point.
-                axes.plot(
-                    epochs, values, color=colour, label=label, lw=1.8, marker="o" if len(rows) <= 12 else "", ms=4
-                )
+            places = np.flatnonzero(np.isfinite(values))
+            if len(places):
+                # A single point has no line, and where epochs were left out a line alone does not say which.
+                marker = "o" if len(rows) <= 12 or len(places) < len(rows) else ""
+                shown = [epochs[place] for place in places]
+                axes.plot(shown, values[places], color=colour, label=label, lw=1.8, marker=marker, ms=4)
         if panel == "accuracy":
             axes.yaxis.set_major_formatter(PERCENT)
         if len(rows) <= 12:

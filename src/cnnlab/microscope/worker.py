@@ -36,12 +36,31 @@ class Job:
         """Tell the computation that nobody waits for the reply any more."""
         self._obsolete.set()
 
+    def cancel(self) -> None:
+        """Give the request up and answer it with the error ``cancelled``."""
+        self.give_up()
+        self.reply.set_result(error_frame("cancelled", f"{self.request['do']}: it was given up."))
+
+    def shares_lane(self, other: Job) -> bool:
+        """Return whether only the newer of this request and another one is wanted: they have one page and one lane."""
+        lane = self.request.get("lane")
+        return lane is not None and (other.page, other.request.get("lane")) == (self.page, lane)
+
+    def overtook(self, later: Job) -> bool:
+        """Return whether this request is newer than one of its lane that came later, by the tickets of both.
+
+        The requests of a page come over several connections, so that their order may change on the way.
+        """
+        mine, its = self.request.get("ticket"), later.request.get("ticket")
+        return self.shares_lane(later) and mine is not None and its is not None and mine > its
+
 
 class Worker:
     """Answers requests one at a time in a thread of its own, in the order in which they came.
 
     A request with a lane makes older ones of the same page and lane obsolete: they are answered ``cancelled`` at once,
-    and one that is computed is told by its ``cancelled`` callback, too.
+    and one that is computed is told by its ``cancelled`` callback, too. Of two requests with tickets the one with the
+    smaller ticket is the older, whichever comes first.
 
     Args:
         handle: the function that computes, :meth:`cnnlab.microscope.session.Microscope.handle`; with None requests wait
@@ -76,12 +95,15 @@ class Worker:
         Raises:
             ProtocolError: too many requests wait, or the worker is closed (``busy``).
         """
-        job, lane = Job(page, request), request.get("lane")
+        job = Job(page, request)
         with self._changed:
-            if lane is not None:
-                self._give_up(lambda other: other.page == page and other.request.get("lane") == lane)
+            overtaken = any(other.overtook(job) for other in self._unanswered())
+            self._give_up(lambda other: job.shares_lane(other) and not other.overtook(job))
             if self._closed:
                 raise ProtocolError("busy", "The server is being stopped.")
+            if overtaken:
+                job.cancel()
+                return job
             if len(self._waiting) >= self._most_waiting:
                 raise ProtocolError("busy", f"{len(self._waiting)} requests wait already. Try again in a moment.")
             self._waiting.append(job)
@@ -110,15 +132,17 @@ class Worker:
 
     def _give_up(self, concerned: Any) -> bool:
         """Give up the requests for which ``concerned`` is true; the lock is held."""
-        jobs = [job for job in self._waiting if concerned(job)]
+        jobs = [job for job in self._unanswered() if concerned(job)]
         for job in jobs:
-            self._waiting.remove(job)
-        if self._running is not None and not self._running.obsolete() and concerned(self._running):
-            jobs.append(self._running)  # the computation may not notice for long: whoever waits is told now
-        for job in jobs:
-            job.give_up()
-            job.reply.set_result(error_frame("cancelled", f"{job.request['do']}: it was given up."))
+            if job is not self._running:
+                self._waiting.remove(job)
+            job.cancel()  # a computation may not notice for long: whoever waits for it is told now
         return bool(jobs)
+
+    def _unanswered(self) -> list[Job]:
+        """Return the requests that wait and the one that is computed, unless it was given up; the lock is held."""
+        running = self._running
+        return [*self._waiting, *([running] if running is not None and not running.obsolete() else [])]
 
     def _work(self) -> None:
         while True:
