@@ -47,7 +47,7 @@ class Measured(BaseModel):
     split: str = Field(description="split that was evaluated")
     accuracy: float = Field(description="mean accuracy in percent")
     std: float | None = Field(description="standard deviation over the runs (n - 1), in percent; null for one run")
-    n: int = Field(description="number of runs, with seeds 0 .. n-1")
+    n: int = Field(description="number of runs, each with a seed of its own")
     seconds: float = Field(description="mean wall time of the training in seconds")
     machine: str = Field(description="name of the processor or GPU, and number of threads")
     versions: str = Field(description="versions of cnnlab, torch and Python")
