@@ -44,11 +44,10 @@ def create_model(
             all channels gives the same response.
         image_size: height and width of the images in pixels; the network's own by default.
         weights: ``"imagenet"`` for the public ones, downloaded once (see :func:`pretrained`); ``"cifar10"`` or
-            ``"mnist"`` for those of small networks that come with the package; the path of a
-            ``.safetensors`` file, of a ``.pth``, ``.pt`` or ``.th`` state dict, perhaps inside a dict and with the
-            prefixes of DataParallel or torch.compile, or of a ``.npz`` file of arrays; a run folder, whose
-            ``model.json`` fills in what is not given here; None starts from random weights, drawn from torch's global
-            generator.
+            ``"mnist"`` for those of small networks that come with the package; the path of a ``.safetensors`` file, of
+            a ``.pth``, ``.pt`` or ``.th`` state dict, perhaps inside a dict and with the prefixes of DataParallel or
+            torch.compile, or of a ``.npz`` file of arrays; a run folder, whose ``model.json`` fills in what is not
+            given here; None starts from random weights, drawn from torch's global generator.
         head: when the weights are for another number of classes: ``"refuse"`` raises; ``"reset"`` takes all but the
             layers with an output per class, which keep their new random weights (also when the numbers agree);
             ``"keep"`` builds as many outputs as the weights have. By default ``"reset"`` for ``"imagenet"`` and those
@@ -71,20 +70,17 @@ def create_model(
     _check_head(head, weights)
     if weights is None:
         return _build(entry, num_classes, in_channels, image_size, chosen)
-    path, usual = weights, head
-    if weights == "imagenet":
-        if local_weights(pretrained(entry.name)) is None:
-            with torch.device("meta"):  # what is wrong is said before a long download
-                _build(entry, num_classes, in_channels, image_size, chosen)
-        path, usual = find_weights(entry.name, pretrained(entry.name)), head or "reset"
-    elif is_trained_data(weights):
-        path, usual = located_weights(entry.name, weights), head or "reset"
-    saved = weights_facts(path).get("arch", {})
-    if saved.get("name") != entry.name:  # another network, or no model.json
-        saved = {}
+    public = weights == "imagenet"
+    if public and local_weights(pretrained(entry.name)) is None:
+        with torch.device("meta"):  # what is wrong is said before a long download
+            _build(entry, num_classes, in_channels, image_size, chosen)
+    path = find_weights(entry.name, pretrained(entry.name)) if public else located_weights(entry.name, weights)
+    arch = weights_facts(path).get("arch", {})
+    saved = arch if arch.get("name") == entry.name else {}  # not of another network; without model.json there is none
     image_size = saved.get("image_size") if image_size is None else image_size
     chosen = saved.get("options", {}) | chosen
-    model = _with_weights(entry, (num_classes, in_channels, image_size), chosen, path, head, usual)
+    otherwise: Head | None = "reset" if public or is_trained_data(weights) else None
+    model = _with_weights(entry, (num_classes, in_channels, image_size), chosen, path, head, otherwise)
     adopt_epsilon(model, path)
     return model
 
