@@ -53,7 +53,7 @@ class TestShiftAndFlip:
             assert torch.equal(out[i], cut.flip(2) if flip[i] else cut)
 
     @given(st.integers(1, 3), st.integers(4, 9), st.integers(4, 9), st.integers(0, 3), st.data())
-    def test_a_reflected_border_equals_torch(
+    def test_a_reflected_border_equals_numpy(
         self, channels: int, height: int, width: int, padding: int, data: st.DataObject
     ) -> None:
         top, left = (data.draw(st.integers(0, 2 * padding)) for _ in range(2))
@@ -61,8 +61,8 @@ class TestShiftAndFlip:
         out = shift_and_flip(
             pixels, padding, torch.tensor([top]), torch.tensor([left]), torch.tensor([False]), reflect=True
         )
-        padded = F.pad(pixels.float(), (padding,) * 4, mode="reflect")
-        assert torch.equal(out.float(), padded[:, :, top : top + height, left : left + width])
+        padded = np.pad(pixels.numpy(), ((0, 0), (0, 0), *[(padding, padding)] * 2), mode="reflect")
+        np.testing.assert_array_equal(out, padded[:, :, top : top + height, left : left + width])
 
     def test_a_border_wider_than_the_image_cannot_be_reflected(self) -> None:
         with pytest.raises(UsageError, match=r"augment.crop below 8"):

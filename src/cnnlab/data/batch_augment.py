@@ -115,7 +115,7 @@ def shift_and_flip(
     """Pad, cut the original size at (top, left), then mirror where ``flip``.
 
     Args:
-        pixels: images (n, C, H, W) of any number type.
+        pixels: images (n, C, H, W), uint8.
         padding: width of the border added on each side, in pixels.
         top, left: corner of each cut in the padded image, int64 (n,) in 0..2 * padding.
         flip: whether each image is mirrored left and right, bool (n,).
@@ -129,9 +129,9 @@ def shift_and_flip(
         return torch.where(flip[:, None, None, None], pixels.flip(3), pixels)
     count, channels, height, width = pixels.shape
     if reflect:
-        rows, columns = torch.arange(-padding, height + padding), torch.arange(-padding, width + padding)
-        rows, columns = _reflected(rows, height), _reflected(columns, width)
-        padded = pixels[:, :, rows[:, None].to(pixels.device), columns.to(pixels.device)]
+        # On a GPU torch mirrors only floating-point images; float16 has 0..255 exactly.
+        pixels_to_mirror = pixels if pixels.device.type == "cpu" else pixels.half()
+        padded = F.pad(pixels_to_mirror, (padding,) * 4, mode="reflect").to(pixels.dtype)
     else:
         padded = F.pad(pixels, (padding,) * 4)
     if pixels.device.type == "cpu":
@@ -149,11 +149,6 @@ def shift_and_flip(
     positions = (rows[:, :, None] * padded.shape[3] + columns[:, None, :]).view(count, 1, height * width)
     cut = padded.flatten(2).gather(2, positions.expand(count, channels, height * width))
     return cut.view(count, channels, height, width)
-
-
-def _reflected(positions: Tensor, length: int) -> Tensor:
-    """Return positions in 0..length-1 for ``positions`` of at most ``length`` - 1 outside, mirrored at the ends."""
-    return (length - 1) - ((length - 1) - positions.abs()).abs()
 
 
 def cut_out_(images: Tensor, side: int, row: Tensor, column: Tensor) -> Tensor:
