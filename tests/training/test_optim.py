@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import itertools
 import math
@@ -109,6 +110,36 @@ def test_first_step_equals_the_formula(name: str) -> None:
         "muon_sgd": 1 - 0.1 * (3 + 0.825 * 3),  # SGD's step with a momentum of its own
     }
     assert float(model.weight.detach()) == pytest.approx(by_hand[name], abs=1e-6)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    ("name", "reference"), [("sgd", torch.optim.SGD), ("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)]
+)
+def test_the_fused_kernels_make_the_steps_of_torchs_plain_loops(
+    name: str, reference: type[torch.optim.Optimizer], memory_format: torch.memory_format
+) -> None:
+    """On the gradients of a backward pass, whose memory layout the kernels rely on."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 4, 1), nn.Flatten()
+    ).to(memory_format=memory_format)  # type: ignore[call-overload]
+    twin = copy.deepcopy(network)
+    recipe = Recipe(optimizer=name, lr=0.01, weight_decay=0.1, decay_all=True)
+    optimizer = make_optimizer(recipe, network)
+    own = {"momentum": recipe.momentum, "nesterov": recipe.nesterov} if name == "sgd" else {"betas": recipe.betas}
+    plain = reference(twin.parameters(), lr=0.01, weight_decay=0.1, fused=False, **own)
+    assert optimizer.param_groups[0]["fused"]
+    for _ in range(4):
+        images = torch.randn(5, 3, 8, 8).contiguous(memory_format=memory_format)
+        for model, updater in ((network, optimizer), (twin, plain)):
+            updater.zero_grad()
+            model(images).square().mean().backward()
+            updater.step()
+    for ours, theirs in zip(network.parameters(), twin.parameters(), strict=True):
+        # A bias before BatchNorm has a gradient of rounding errors, which Adam divides by themselves.
+        if ours is not network[0].bias:
+            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("rule", [*OPTIMIZERS.values(), *SCHEDULES.values()])

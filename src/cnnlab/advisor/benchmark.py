@@ -205,7 +205,7 @@ def _batch(
 
 
 def _learner(model: nn.Module, recipe: Recipe, precision: Precision) -> Learner:
-    criterion = nn.CrossEntropyLoss(reduction="sum")
+    criterion = nn.CrossEntropyLoss()
     return Learner(model, model, criterion, make_optimizer(recipe, model), precision, recipe.clip_norm)
 
 

@@ -24,6 +24,10 @@ from cnnlab.errors import UsageError
 # While a batch is used, this many more are being decoded.
 _AHEAD = 2
 
+# The generators of so many batches are made at once. Between two steps of a network, the code that makes one is not in
+# the processor's cache any more, and takes seven times as long.
+_PLANNED = 32
+
 # First number of each seed, so that order and augmentation never share a stream.
 _ORDER, _STEP, _FLIP = 1, 2, 3
 
@@ -163,17 +167,13 @@ class Loader:
         return self._batches(epoch, start_step, side or (lambda step: None))
 
     def _batches(self, epoch: int, start_step: int, side: Callable[[int], int | None]) -> Iterator[Batch]:
-        order = self.order(epoch)
         ahead = _AHEAD if isinstance(self.split, DecodingSplit) else 0
         waiting: deque[tuple[int, Tensor, Callable[[], Tensor], np.random.Generator, Tensor | None]] = deque()
         # Threads start with the first file to decode: none when everything is in the cache or in memory.
         pool = ThreadPoolExecutor(workers(), thread_name_prefix="cnnlab-decode")
         try:
-            for step in range(start_step, len(self)):
-                indices = self.share_of(order, step)
+            for step, indices, rng in self._plan(epoch, start_step):
                 if len(indices):
-                    # Making a generator takes longer than a small batch does; without augmentation none is drawn from.
-                    rng = self._rng(_STEP, epoch, step, self.rank) if self._augments else self._unused
                     fetched = self._start(indices, rng, pool)
                     waiting.append((step, indices, fetched, rng, self._mirrored(indices, epoch)))
                 if len(waiting) > ahead:
@@ -182,6 +182,16 @@ class Loader:
                 yield self._finish(side, *waiting.popleft())
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+    def _plan(self, epoch: int, start_step: int) -> Iterator[tuple[int, Tensor, np.random.Generator]]:
+        """Yield the number of each step, the positions of its images, and the generator of its augmentation."""
+        order = self.order(epoch)
+        for first in range(start_step, len(self), _PLANNED):
+            steps = range(first, min(first + _PLANNED, len(self)))
+            shares = [self.share_of(order, step) for step in steps]
+            # Without augmentation no number is drawn.
+            rngs = [self._rng(_STEP, epoch, step, self.rank) if self._augments else self._unused for step in steps]
+            yield from zip(steps, shares, rngs, strict=True)
 
     def _rng(self, *key: int) -> np.random.Generator:
         # As an array of 32-bit words the key gives the numbers that it gives as a list, and sooner.

@@ -311,8 +311,22 @@ def _frozen(recipe: Recipe, model: Network, shape: Shape) -> Freeze | None:
     return freeze
 
 
+class WeightedCrossEntropy(nn.CrossEntropyLoss):
+    """The cross entropy with class weights, whose mean is the sum of the weighted losses divided by their number N.
+
+    torch divides by the sum of the weights: an image would then count more beside images of light classes than beside
+    those of heavy ones, and the parts of a batch would not add up to the batch.
+    """
+
+    def __init__(self, weight: torch.Tensor, label_smoothing: float) -> None:
+        super().__init__(weight, label_smoothing=label_smoothing, reduction="sum")
+
+    def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return super().forward(logits, targets) / len(targets)
+
+
 def _criterion(recipe: Recipe, data: ImageData) -> nn.CrossEntropyLoss:
-    """Return the cross entropy, summed over images: a sum adds up over parts of a batch and over processes."""
+    """Return the recipe's cross entropy, the mean over images."""
     weight = None
     if recipe.class_weights == "auto":
         weight = data.class_weights()
@@ -328,7 +342,9 @@ def _criterion(recipe: Recipe, data: ImageData) -> nn.CrossEntropyLoss:
         weight = torch.tensor([recipe.class_weights[name] for name in data.classes])
         # Mean 1 over the training images, as the automatic ones: weights set priorities, not the learning rate.
         weight = weight / weight[data.train.labels].mean()
-    return nn.CrossEntropyLoss(weight=weight, label_smoothing=recipe.label_smoothing, reduction="sum")
+    if weight is None:
+        return nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
+    return WeightedCrossEntropy(weight, recipe.label_smoothing)
 
 
 # The resolved recipe ---------------------------------------------------------------------------------------------

@@ -109,7 +109,7 @@ def train_epoch(session: Session) -> Iterator[StepDone]:
         try:
             with seeded(session.device, recipe.seed, total_step, rank):
                 session.set_modes()
-                loss, correct = train_step(session, batch.images, batch.targets, share, parts)
+                loss, logits = train_step(session, batch.images, batch.targets, share, parts)
         except RuntimeError as error:
             if distributed.is_loss_of_process(error):
                 raise distributed.lost_process(error) from error
@@ -125,7 +125,7 @@ def train_epoch(session: Session) -> Iterator[StepDone]:
         if session.ema:
             session.ema.update(session.model, total_step)
         position.step += 1
-        position.add(loss, correct, len(batch.labels))
+        position.add(loss, logits, batch.targets)
         cheap = session.device.type == "cpu" and world == 1
         if cheap or position.step % CHECK_EVERY == 0 or position.step == len(loader):
             check_finite(loss, session)

@@ -142,7 +142,7 @@ def training_steps(
     """
     generator = torch.Generator().manual_seed(0)
     model = to_memory_format(model, precision.memory_format).train()
-    learner = Learner(model, model, nn.CrossEntropyLoss(reduction="sum"), None, precision, clip_norm=0.0)
+    learner = Learner(model, model, nn.CrossEntropyLoss(), None, precision, clip_norm=0.0)
 
     def step_on(count: int) -> Callable[[], object]:
         images: Tensor = torch.rand((count, *input_shape), generator=generator).to(device)

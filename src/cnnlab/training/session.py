@@ -24,24 +24,61 @@ from cnnlab.training.transfer import Freeze
 from cnnlab.zoo import Network
 
 
-@dataclass
+# So many images of a training are waiting before their answers are counted.
+COUNTED_AT_ONCE = 1024
+
+
 class Position:
-    """How far a training has come."""
+    """How far a training has come.
 
-    sums: Tensor  #: sums over the images of the current epoch, (3,): their losses, the correct answers, their number
-    epoch: int = 0  #: number of epochs that are completed
-    step: int = 0  #: number of steps made in the current epoch
-    seconds: float = 0.0  #: seconds of training, interruptions left out
-    epoch_seconds: float = 0.0  #: seconds of training in the current epoch
-    evaluated_epoch: int = 0  #: number of the last epoch that was followed by an evaluation; 0 before the first one
+    Args:
+        sums: zeros, of the number of sums that the training keeps over the images of an epoch.
+    """
 
-    def add(self, loss: Tensor, correct: Tensor, images: int) -> None:
-        """Add a step's mean loss and its number of correct answers, which are scalars on the device, to the sums."""
-        if self.sums.device.type == "cpu":
-            self.sums += torch.tensor([float(loss) * images, int(correct), images], dtype=self.sums.dtype)
-        else:  # without waiting for the device
-            loss = loss.to(self.sums)
-            self.sums += torch.stack([loss * images, correct.to(loss), torch.full_like(loss, images)])
+    def __init__(self, sums: Tensor) -> None:
+        self.epoch = 0  #: number of epochs that are completed
+        self.step = 0  #: number of steps made in the current epoch
+        self.seconds = 0.0  #: seconds of training, interruptions left out
+        self.epoch_seconds = 0.0  #: seconds of training in the current epoch
+        self.evaluated_epoch = 0  #: number of the last epoch that was followed by an evaluation; 0 before the first one
+        self._sums = sums
+        self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []  # mean losses, logits and targets of steps
+
+    @property
+    def sums(self) -> Tensor:
+        """Sums over the images of the current epoch; of a classifier their losses, the correct answers, their number.
+
+        Of mixed images the class with the larger share is the correct answer.
+        """
+        if self._waiting:
+            losses, logits, targets = zip(*self._waiting, strict=True)
+            self._waiting = []
+            truths = [target if target.ndim == 1 else target.argmax(1) for target in targets]
+            total, correct, images = self._sums
+            for loss, truth in zip(losses, truths, strict=True):
+                total = total + loss.to(self._sums) * len(truth)
+            truth = torch.cat(truths)
+            correct = correct + (torch.cat(logits).argmax(1) == truth).sum()
+            self._sums = torch.stack([total, correct, images + len(truth)])
+        return self._sums
+
+    @sums.setter
+    def sums(self, values: Tensor) -> None:
+        self._sums, self._waiting = values, []
+
+    def add(self, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
+        """Add a step of N images to the sums, without waiting for the device.
+
+        In a step the code that counts is not in the processor's cache any more, so many steps are counted at once.
+
+        Args:
+            loss: the mean loss, a scalar on the device.
+            logits: the network's outputs (N, K).
+            targets: (N,) class indices, or (N, K) probabilities.
+        """
+        self._waiting.append((loss, logits, targets))
+        if len(self._waiting) * len(targets) >= COUNTED_AT_ONCE:
+            self.sums  # noqa: B018
 
     def next_epoch(self, seconds: float) -> None:
         """Go to the beginning of the next epoch; ``seconds`` is what this one took with its evaluation."""
@@ -51,7 +88,7 @@ class Position:
 
     def facts(self) -> dict[str, float]:
         """Return the position without the sums, as plain values."""
-        return {key: value for key, value in vars(self).items() if key != "sums"}
+        return {key: value for key, value in vars(self).items() if not key.startswith("_")}
 
     def restore(self, facts: Mapping[str, Any], sums: Tensor) -> None:
         """Take the position that :meth:`facts` returned, and the sums."""

@@ -20,7 +20,7 @@ class Learner:
     #: the module that a step calls: the model itself, compiled, wrapped for several processes, or only its last part
     #: where the features before it are cached
     network: nn.Module
-    #: a function from logits (N, K) and targets to the sum of the losses of the N images
+    #: a function from logits (N, K) and targets to the mean of the losses of the N images
     criterion: Callable[[Tensor, Tensor], Tensor]
     optimizer: torch.optim.Optimizer | None  #: the update rule; None only computes the gradients
     precision: Precision  #: the number format and memory layout of the forward pass
@@ -40,30 +40,30 @@ def train_step(
         parts: the number of parts that the batch is split into to save memory; their gradients are added.
 
     Returns:
-        The mean loss, with that of auxiliary heads, and the number of correct answers, as scalars on the device. Of
-        mixed images the class with the larger share is the correct answer.
+        The mean loss, with that of auxiliary heads, a scalar on the device, and the logits (N, K), without a graph.
     """
     model, optimizer = learner.model, learner.optimizer
     (optimizer or model).zero_grad(set_to_none=True)
-    losses, correct = [], []
+    losses, answers = [], []
     chunks = [(images, targets)]
     if parts > 1:
         chunks = list(zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True))
     for part, target in chunks:
         with learner.precision.autocast(images.device):
             outputs = learner.network(part)
-        loss = loss_with_auxiliary(model, outputs, target, learner.criterion) / len(images)
+        loss = loss_with_auxiliary(model, outputs, target, learner.criterion)
+        if parts > 1:
+            loss = loss * (len(part) / len(images))
         (loss if share == 1 else loss * share).backward()
         losses.append(loss.detach())
-        truth = target if target.ndim == 1 else target.argmax(1)
-        correct.append((split_outputs(outputs)[0].detach().argmax(1) == truth).sum())
+        answers.append(split_outputs(outputs)[0].detach())
     if learner.clip_norm:
         nn.utils.clip_grad_norm_(model.parameters(), learner.clip_norm)
     if optimizer:
         optimizer.step()
     if parts == 1:  # for a small network, each operation of the size of a scalar counts
-        return losses[0], correct[0]
-    return torch.stack(losses).sum(), torch.stack(correct).sum()
+        return losses[0], answers[0]
+    return torch.stack(losses).sum(), torch.cat(answers)
 
 
 def infer(model: nn.Module, images: Tensor, precision: Precision) -> Tensor:

@@ -71,7 +71,7 @@ def session_subject(name: str, session: Session) -> Subject:
         return train_step(learner, images, labels)[0]
 
     def loss(outputs: Tensor, labels: Tensor) -> Tensor:
-        return loss_with_auxiliary(beginning, outputs, labels, session.criterion) / len(labels)
+        return loss_with_auxiliary(beginning, outputs, labels, session.criterion)
 
     steps = len(session.train_loader)
 
