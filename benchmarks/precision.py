@@ -212,6 +212,28 @@ def parser_of_steps(text: str | None, networks: str, out: str) -> argparse.Argum
 def main(arguments: Sequence[str] | None = None) -> list[Run]:
     """Measure, print, and write the results; return the row of each network."""
     parser = parser_of_steps(__doc__, "all, small ones first", "precision_out")
+    return measure_networks(__file__, parser, arguments, (), measure, page)
+
+
+def measure_networks(
+    script: str,
+    parser: argparse.ArgumentParser,
+    arguments: Sequence[str] | None,
+    usual: Sequence[str],
+    measure: Callable[[str, torch.device, int, int, int], Run],
+    page: Callable[[Sequence[Run], str], str],
+) -> list[Run]:
+    """Measure each network in a process of its own, unless it is kept; write the results, and return the rows.
+
+    Args:
+        script: the file of the benchmark, whose name is that of its page.
+        parser: its options, from :func:`parser_of_steps`.
+        arguments: its arguments; those of the command line where there are none.
+        usual: the networks that it measures where none is named; all of them where there are none.
+        measure: a function from a network, a device, the side of the images, the size of the batch and the number of
+            rounds to the row.
+        page: a function from the rows and the command to the page.
+    """
     options = parser.parse_args(arguments)
     device = choose_device(options.device)
     if options.run:
@@ -220,12 +242,12 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
         stored_runs.store(options.out / f"{options.run}.json", run)
         return [run]
     settings = {"asked_size": options.image_size, "batch_size": options.batch_size, "rounds": options.rounds}
-    names = stored_runs.networks(parser, options.models, "macs")
-    files = {name: options.out / f"{name}.json" for name in ([] if options.table else names)}
-    stored_runs.make_missing(__file__, arguments, files, device, **settings)
+    names = [] if options.table else stored_runs.networks(parser, options.models or usual, "macs")
+    files = {name: options.out / f"{name}.json" for name in names}
+    stored_runs.make_missing(script, arguments, files, device, **settings)
     rows = stored_runs.all_stored(options.out, device, **settings)
-    command = stored_runs.command(__file__, parser, options, ("image_size", "batch_size", "rounds"))
-    name = stored_runs.page_name("precision", options.image_size, USUAL_SIDE)
+    command = stored_runs.command(script, parser, options, ("image_size", "batch_size", "rounds"))
+    name = stored_runs.page_name(Path(script).stem, options.image_size, USUAL_SIDE)
     stored_runs.write_results(options.results, name, page(rows, command), rows, [])
     return rows
 

@@ -3,14 +3,14 @@
 ::
 
     python benchmarks/predict.py efficientnet_lite0 photos/
-    GOMP_SPINCOUNT=10000 python benchmarks/predict.py efficientnet_lite0 photos/    # threads wait as in the command
     python benchmarks/predict.py efficientnet_lite0 photos/ --forms resnet18:224,mobilenet_v2:224,resnet20:32
 
 The photos are copied until there are ``--count`` of them. Decoding alone (all cores), computing alone, and both as
 ``cnnlab predict`` does them take turns; ratios are medians over rounds. On a CPU decoding and computing share the
 cores, so that no program can take less than the sum of both times: that sum is the other yardstick, beside the slower
-of the two. ``--forms`` times networks with random weights in fp32 and bf16, as they are and with BatchNorm folded, in
-both memory layouts. ``results/predict.md`` and ``results/predict.json`` are written from the measurements.
+of the two. OpenMP's threads wait for each other as in the command. ``--forms`` times networks with random weights in
+fp32 and bf16, as they are and with BatchNorm folded, in both memory layouts. ``results/predict.md`` and
+``results/predict.json`` are written from the measurements.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import shlex
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -28,19 +30,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
 
-from cnnlab.data.scanning import workers
-from cnnlab.data.walk import image_files
-from cnnlab.files import write_text
-from cnnlab.hardware import Precision, has_fast_bf16, processor_name
-from cnnlab.runs import open_classifier
-from cnnlab.runs.predict import predict
-from cnnlab.tracing.batchnorm_folding import folded
-from cnnlab.training.precision import to_memory_format
-from cnnlab.zoo import create_model
+from cnnlab.hardware import Precision, has_fast_bf16, processor_name, wait_briefly  # noqa: E402
 
-RESULTS = Path(__file__).parents[1] / "results"
+wait_briefly()  # before torch is loaded
+
+import torch  # noqa: E402
+
+from benchmarks import stored_runs  # noqa: E402
+from cnnlab.data.scanning import workers  # noqa: E402
+from cnnlab.data.walk import image_files  # noqa: E402
+from cnnlab.files import write_text  # noqa: E402
+from cnnlab.runs import open_classifier  # noqa: E402
+from cnnlab.runs.predict import predict  # noqa: E402
+from cnnlab.tracing.batchnorm_folding import folded  # noqa: E402
+from cnnlab.training.precision import to_memory_format  # noqa: E402
+from cnnlab.zoo import create_model  # noqa: E402
+
+RESULTS = ROOT / "results"
 
 
 def seconds_of(call: Callable[[], object]) -> float:
@@ -133,7 +142,7 @@ def page(result: dict[str, Any]) -> str:
     lines = [
         "# Prediction: how fast",
         "",
-        f"Made by `python benchmarks/predict.py` on {result['date']}: {result['processor']}, "
+        f"Made by `{result['command']}` on {result['date']}: {result['processor']}, "
         f"{result['threads']} threads, bf16 "
         f"{'in hardware' if result['fast_bf16'] else 'emulated'}, torch {torch.__version__}.{result['note']}",
         "",
@@ -178,7 +187,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--note", default="", help="a sentence for the page, such as what else ran")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for predict.json and predict.md")
     options = parser.parse_args(arguments)
+    words = shlex.join([options.network, f"{options.photos.resolve().name}/"])
+    command = stored_runs.command(__file__, parser, options, ("count", "rounds", "forms", "batch"))
     result = {
+        "command": command.replace("predict.py", f"predict.py {words}", 1),
         "date": datetime.now(UTC).date().isoformat(),
         "processor": processor_name(),
         "threads": torch.get_num_threads(),

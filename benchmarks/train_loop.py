@@ -9,8 +9,8 @@ What is compared, in images/s of training steps, all within one process:
 
 - ``plain PyTorch``: the loop of the tutorials. fp32, NCHW, ``DataLoader`` over a ``Dataset`` that augments one image
   after the other.
-- ``barest``: the settings that ``cnnlab`` chose (precision, memory format), one batch that is already on the device,
-  forward, backward, optimizer step, nothing else. Nothing that uses these settings can be faster.
+- ``barest``: the settings that ``cnnlab`` chose (precision, memory format, fused optimizer), one batch that is already
+  on the device, forward, backward, optimizer step, nothing else. Nothing that uses these settings can be faster.
 - ``barest + augmentation``: the same loop on fresh batches in random order, augmented by ``cnnlab``'s batch
   augmentation.
 - ``cnnlab.fit``: ``for event in fit(recipe)``; ``cnnlab.fit, recorded``: the same, written into a run folder.
@@ -19,7 +19,8 @@ What is compared, in images/s of training steps, all within one process:
 - ``Lightning``: ``lightning.Trainer`` with its default loop, in fp32 and bf16-mixed, where the package is installed.
 
 Every loop has its own network (same architecture and number of classes), the same batch size, SGD with Nesterov
-momentum and the same kind of augmentation. The loops take turns: A B C ... A B C ..., the same number of steps each,
+momentum (as ``torch.optim.SGD`` computes it by default in the loops that do not use ``cnnlab``'s settings) and the same
+kind of augmentation. The loops take turns: A B C ... A B C ..., the same number of steps each,
 so that a machine that gets slower gets slower for all. In each turn a first step is made before the clock starts.
 Loops with a ``DataLoader`` are tried with every number of ``--workers`` in the warm-up round, and the fastest goes on;
 its workers start and end within its own turn, so that they do not work while another loop is timed. (The few batches
@@ -256,11 +257,22 @@ def plain_epoch(
         yield loss
 
 
+def usual_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+    """SGD as the tutorials build it."""
+    return torch.optim.SGD(
+        model.parameters(),
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov,
+        weight_decay=recipe.weight_decay,
+    )
+
+
 def plain_loop(case: Case, session: Session, workers: int) -> Loop:
     """``plain PyTorch``: fp32, NCHW, one image after the other."""
     dataset = TutorialDataset(array(case), case.recipe, session.preprocess.mean, session.preprocess.std)
     model = case.make_model()
-    optimizer = make_optimizer(case.recipe, model)
+    optimizer = usual_optimizer(case.recipe, model)
 
     def turn(steps: int) -> float:
         batches = loader_of(dataset, case.recipe.batch_size, steps + 1, workers)
@@ -344,7 +356,7 @@ def timm_style_loop(case: Case, session: Session, workers: int) -> Loop:
     mean, std = session.preprocess.mean, session.preprocess.std
     dataset = TutorialDataset(array(case), case.recipe, mean, std, as_bytes=True)
     model = to_memory_format(case.make_model(), torch.channels_last).train()
-    optimizer = make_optimizer(case.recipe, model)
+    optimizer = usual_optimizer(case.recipe, model)
     criterion = nn.CrossEntropyLoss()
     scale = torch.tensor(std, device=case.device).mul(255).view(1, -1, 1, 1)
     centre = torch.tensor(mean, device=case.device).mul(255).view(1, -1, 1, 1)
@@ -395,7 +407,7 @@ def lightning_loop(case: Case, session: Session, workers: int, precision: str, f
             return loss
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
-            return make_optimizer(case.recipe, self.model)
+            return usual_optimizer(case.recipe, self.model)
 
     class Clock(lightning.Callback):
         def __init__(self, steps: int) -> None:

@@ -23,6 +23,7 @@ from benchmarks import (
     imagenet_photos,
     kaggle_csv,
     minutes,
+    optimizers,
     precision,
     side_by_side,
     speed_cifar,
@@ -405,6 +406,31 @@ def test_steps_with_images_side_by_side_are_timed_beside_others(
     monkeypatch.setattr(side_by_side, "has_amx", lambda: False)
     with pytest.raises(SystemExit):
         side_by_side.main([*options, "--run", "lenet5"])
+
+
+def test_fused_optimizers_are_timed_beside_the_default_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fused: list[bool] = []
+    make = optimizers.make_optimizer
+
+    def made(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+        optimizer = make(recipe, model)
+        optimizer.register_step_pre_hook(lambda updater, *_: fused.append(updater.param_groups[0]["fused"]))
+        return optimizer
+
+    def timed(call: Callable[[], object], device: torch.device, seconds: float) -> list[float]:
+        call()
+        return [0.5 if fused[-1] else 1.0]
+
+    monkeypatch.setattr(optimizers, "make_optimizer", made)
+    monkeypatch.setattr(optimizers, "time_calls", timed)
+    options = ["--batch-size", "4", "--device", "cpu", "--out", str(tmp_path / "runs"), "--results", str(tmp_path)]
+    (run,) = optimizers.main([*options, "--run", "lenet5"])
+    assert fused == [False, True, False, True] * 3
+    assert (run["default"], run["fused"]) == ({"sgd": 4, "adamw": 4}, {"sgd": 8, "adamw": 8})
+    optimizers.main([*options, "--table"])
+    text = (tmp_path / "optimizers.md").read_text("utf-8")
+    assert "| `lenet5` | 32 | 61,706 | 4 | 2.00 | 4 | 2.00 |" in text
+    assert "Made by `python benchmarks/optimizers.py --batch-size 4`." in text
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from torch import nn
 
 from cnnlab.errors import RecipeError
 from cnnlab.training import Recipe, prepare
+from cnnlab.training.checkpoint import pack_optimizer, unpack_optimizer
 from cnnlab.training.optim import EMA, learning_rate, make_optimizer, set_learning_rate
 from cnnlab.training.rules import OPTIMIZERS, SCHEDULES, OptimizerRule, Schedule
 from tests.helpers import make_bars, tiny_recipe
@@ -140,6 +141,35 @@ def test_the_fused_kernels_make_the_steps_of_torchs_plain_loops(
         # A bias before BatchNorm has a gradient of rounding errors, which Adam divides by themselves.
         if ours is not network[0].bias:
             torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("fused", [None, True])  # None is in the states of versions whose optimizers were not fused
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_a_state_goes_on_in_another_memory_layout(name: str, fused: bool | None) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 3))
+    images = torch.rand(4, 3, 8, 8)
+    recipe = Recipe(optimizer=name, lr=0.01)
+    optimizer = make_optimizer(recipe, network)
+    for group in optimizer.param_groups:
+        group["fused"] = fused
+
+    def step(model: nn.Module, updater: torch.optim.Optimizer) -> None:
+        updater.zero_grad()
+        model(images).square().mean().backward()
+        updater.step()
+
+    step(network, optimizer)
+    tensors, plain = copy.deepcopy(pack_optimizer(optimizer))
+    twin = copy.deepcopy(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    resumed = make_optimizer(recipe, twin)
+    unpack_optimizer(resumed, tensors, plain)
+    assert resumed.param_groups[0]["fused"] is fused
+    for _ in range(3):
+        step(network, optimizer)
+        step(twin, resumed)
+    for ours, theirs in zip(network.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("rule", [*OPTIMIZERS.values(), *SCHEDULES.values()])

@@ -23,8 +23,7 @@ from cnnlab.training.step import Learner
 from cnnlab.training.transfer import Freeze
 from cnnlab.zoo import Network
 
-
-# So many images of a training are waiting before their answers are counted.
+# The answers of a training are counted when so many images are waiting.
 COUNTED_AT_ONCE = 1024
 
 
@@ -50,16 +49,7 @@ class Position:
 
         Of mixed images the class with the larger share is the correct answer.
         """
-        if self._waiting:
-            losses, logits, targets = zip(*self._waiting, strict=True)
-            self._waiting = []
-            truths = [target if target.ndim == 1 else target.argmax(1) for target in targets]
-            total, correct, images = self._sums
-            for loss, truth in zip(losses, truths, strict=True):
-                total = total + loss.to(self._sums) * len(truth)
-            truth = torch.cat(truths)
-            correct = correct + (torch.cat(logits).argmax(1) == truth).sum()
-            self._sums = torch.stack([total, correct, images + len(truth)])
+        self._count()
         return self._sums
 
     @sums.setter
@@ -69,7 +59,8 @@ class Position:
     def add(self, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
         """Add a step of N images to the sums, without waiting for the device.
 
-        In a step the code that counts is not in the processor's cache any more, so many steps are counted at once.
+        Small steps are counted many at a time: between two steps of a network, the code that counts is not in the
+        processor's cache any more, and takes a multiple of its time.
 
         Args:
             loss: the mean loss, a scalar on the device.
@@ -78,7 +69,20 @@ class Position:
         """
         self._waiting.append((loss, logits, targets))
         if len(self._waiting) * len(targets) >= COUNTED_AT_ONCE:
-            self.sums  # noqa: B018
+            self._count()
+
+    def _count(self) -> None:
+        """Add the waiting steps to the sums, in their order: the sums do not depend on when they are counted."""
+        if not self._waiting:
+            return
+        losses, logits, targets = zip(*self._waiting, strict=True)
+        truths = [target if target.ndim == 1 else target.argmax(1) for target in targets]
+        total, correct, images = self._sums
+        for loss, truth in zip(losses, truths, strict=True):
+            total = total + loss.to(self._sums) * len(truth)
+        truth = torch.cat(truths)
+        correct = correct + (torch.cat(logits).argmax(1) == truth).sum()
+        self.sums = torch.stack([total, correct, images + len(truth)])
 
     def next_epoch(self, seconds: float) -> None:
         """Go to the beginning of the next epoch; ``seconds`` is what this one took with its evaluation."""
