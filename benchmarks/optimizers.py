@@ -61,7 +61,7 @@ def measure(name: str, device: torch.device, image_size: int, batch_size: int, r
         trained = to_memory_format(copy.deepcopy(model), precision.memory_format).train()
         updater = make_optimizer(Recipe(model=name, optimizer=optimizer, lr=1e-6), trained)
         for group in updater.param_groups:
-            group["fused"] = fused
+            group["fused"] = fused or None  # None lets torch choose its default
         learner = Learner(trained, trained, nn.CrossEntropyLoss(), updater, precision, clip_norm=0.0)
         return lambda: train_step(learner, images, labels)
 
@@ -93,8 +93,8 @@ def page(rows: Sequence[Run], command: str) -> str:
         "",
         f"Training steps (images/s) on batches of {rows[0]['batch_size']} images in {rows[0]['precision']}, with the "
         "update of the weights: the rate with each optimizer as torch computes it by default, and the ratio of the "
-        "rate with its fused kernel to that. One measurement; a rate is that of the fastest step, and ratios within 3 % "
-        f"of 1 may be noise. Made by `{command}`.",
+        "rate with its fused kernel to that. One measurement; a rate is that of the fastest step, and ratios within "
+        f"3 % of 1 may be noise. Made by `{command}`.",
         "",
         f"| network | pixels | parameters | {' | '.join(f'{name} | fused' for name in OPTIMIZERS.values())} |",
         f"|---|---:|---:|{'---:|' * 2 * len(OPTIMIZERS)}",

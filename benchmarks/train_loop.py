@@ -541,7 +541,7 @@ def plain_accuracy(case: Case, workers: int) -> float:
     preprocess = prepare(recipe.model_copy(update={"precision": "fp32", "channels_last": False}), data).preprocess
     dataset = TutorialDataset(array(case), recipe, preprocess.mean, preprocess.std)
     model = case.make_model(recipe.seed)
-    optimizer = make_optimizer(recipe, model)
+    optimizer = usual_optimizer(recipe, model)
     batches = loader_of(dataset, recipe.batch_size, None, workers)
     torch.manual_seed(recipe.seed)
     step = 0

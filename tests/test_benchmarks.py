@@ -414,7 +414,7 @@ def test_fused_optimizers_are_timed_beside_the_default_ones(tmp_path: Path, monk
 
     def made(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
         optimizer = make(recipe, model)
-        optimizer.register_step_pre_hook(lambda updater, *_: fused.append(updater.param_groups[0]["fused"]))
+        optimizer.register_step_pre_hook(lambda updater, *_: fused.append(bool(updater.param_groups[0]["fused"])))
         return optimizer
 
     def timed(call: Callable[[], object], device: torch.device, seconds: float) -> list[float]:

@@ -156,9 +156,16 @@ def test_the_callers_random_state_is_left_alone(bars_data: ImageData) -> None:
 
 def test_accumulation_gives_the_gradient_of_the_whole_batch(bars_data: ImageData) -> None:
     options = {"widths": [4, 8, 8], "batch_norm": False}
-    whole = tiny_recipe(model_options=options, optimizer="sgd", batch_size=24, epochs=2)
-    parts = whole.with_overrides(["accumulate=4"])
-    assert np.allclose(last(whole, bars_data).logits, last(parts, bars_data).logits, atol=1e-5)
+    weights = {"left": 1, "middle": 2, "right": 4}
+    for number, more in ((4, {}), (5, {}), (5, {"class_weights": weights})):  # five parts are of unequal sizes
+        whole = tiny_recipe(model_options=options, optimizer="sgd", batch_size=24, epochs=2, **more)
+        parts = whole.with_overrides([f"accumulate={number}"])
+        expected, actual = ([event for event in fit(recipe, data=bars_data)] for recipe in (whole, parts))
+        assert np.allclose(expected[-1].logits, actual[-1].logits, atol=1e-5)
+        for one, other in zip(expected, actual, strict=True):
+            if isinstance(one, EpochDone):
+                assert other.train_loss == pytest.approx(one.train_loss, rel=1e-5)
+                assert other.train_accuracy == one.train_accuracy
 
 
 def test_accumulation_never_leaves_a_single_image_to_batchnorm() -> None:
@@ -297,6 +304,16 @@ def test_class_weights_by_name(bars_data: ImageData) -> None:
     assert session.criterion.weight.tolist() == pytest.approx([3 / 7, 6 / 7, 12 / 7])  # mean 1 over equal classes
     with pytest.raises(TrainingError, match="Missing: middle, right"):
         prepare(tiny_recipe(class_weights={"left": 1.0}), bars_data)
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_the_loss_with_class_weights_is_the_mean_over_images(mixed: bool, bars_data: ImageData) -> None:
+    weights = torch.tensor([3 / 7, 6 / 7, 12 / 7])
+    recipe = tiny_recipe(class_weights={"left": 1, "middle": 2, "right": 4}, label_smoothing=0.1)
+    logits, targets = torch.randn(5, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 2, 2, 2, 1])
+    targets = nn.functional.one_hot(targets, 3).float() if mixed else targets
+    expected = nn.functional.cross_entropy(logits, targets, weights, label_smoothing=0.1, reduction="none").sum() / 5
+    torch.testing.assert_close(prepare(recipe, bars_data).criterion(logits, targets), expected)
 
 
 def test_evaluate_keeps_mode_and_order(bars_data: ImageData) -> None:

@@ -143,6 +143,26 @@ def test_the_fused_kernels_make_the_steps_of_torchs_plain_loops(
             torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_a_parameter_may_get_its_first_gradient_later_than_others(name: str) -> None:
+    """As those that were frozen do, beside others of their group."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 3), nn.Linear(3, 2))
+    twin = copy.deepcopy(network)
+    optimizer, plain = (make_optimizer(Recipe(optimizer=name, lr=0.1), model) for model in (network, twin))
+    for group in plain.param_groups:
+        group["fused"] = None
+    images = torch.rand(5, 4)
+    for step in range(4):
+        for model, updater in ((network, optimizer), (twin, plain)):
+            model[0].requires_grad_(step > 1)
+            updater.zero_grad()
+            model(images).square().mean().backward()
+            updater.step()
+    for ours, theirs in zip(network.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 @pytest.mark.parametrize("fused", [None, True])  # None is in the states of versions whose optimizers were not fused
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
 def test_a_state_goes_on_in_another_memory_layout(name: str, fused: bool | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -29,6 +29,7 @@ def new_position() -> Position:
     return Position(torch.zeros(3, dtype=torch.float64))
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(1, 700), min_size=1, max_size=12), st.booleans(), st.sets(st.integers(0, 12)))
 def test_sums_are_those_of_the_steps_whenever_they_are_read(sizes: list[int], mixed: bool, looks: set[int]) -> None:
     read, unread = new_position(), new_position()

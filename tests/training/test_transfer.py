@@ -121,8 +121,9 @@ def test_freezing_up_to_a_stage(bars: ImageData) -> None:
     assert changed(before, session.model) == set(before) - frozen
 
 
-def test_unfrozen_after_an_epoch(bars: ImageData) -> None:
-    recipe = tiny_recipe(freeze="backbone", unfreeze_at=2, epochs=3)
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_unfrozen_after_an_epoch(optimizer: str, bars: ImageData) -> None:
+    recipe = tiny_recipe(optimizer=optimizer, freeze="backbone", unfreeze_at=2, epochs=3)
     before = copy.deepcopy(prepare(recipe, bars).model.state_dict())
     epochs = (event for event in fit(recipe, data=bars) if isinstance(event, EpochDone))
     seen = [changed(before, event.session.model) for event in epochs]
@@ -248,6 +249,7 @@ def test_nothing_is_cached_where_features_change(change: dict[str, Any], reason:
 FREEZES: list[dict[str, Any]] = [
     {"freeze": "backbone"},
     {"freeze": "backbone", "unfreeze_at": 2, "layer_decay": 0.5},
+    {"freeze": "backbone", "unfreeze_at": 1, "optimizer": "sgd"},
     {"freeze": "stage1", "augment": {"crop": 1}},
 ]
 STOPS = [4, 9, 14]  # steps: in the first epoch, in the second, in the third

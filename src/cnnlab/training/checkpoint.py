@@ -206,5 +206,5 @@ def unpack_optimizer(
     for parameter, slots in optimizer.state.items():
         for slot, value in slots.items():
             if isinstance(value, torch.Tensor) and value.ndim == 4 and value.shape == parameter.shape:
-                # Same memory order as the weights: the update then runs over both without a copy.
+                # Fused updates need the memory layout of the weights; others take it without a copy.
                 slots[slot] = torch.empty_like(parameter).copy_(value)

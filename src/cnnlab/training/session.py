@@ -31,7 +31,7 @@ class Position:
     """How far a training has come.
 
     Args:
-        sums: zeros, of the number of sums that the training keeps over the images of an epoch.
+        sums: a tensor of zeros, one for each sum over the images of an epoch.
     """
 
     def __init__(self, sums: Tensor) -> None:
@@ -60,7 +60,7 @@ class Position:
         """Add a step of N images to the sums, without waiting for the device.
 
         Small steps are counted many at a time: between two steps of a network, the code that counts is not in the
-        processor's cache any more, and takes a multiple of its time.
+        processor's cache any more, and takes several times as long.
 
         Args:
             loss: the mean loss, a scalar on the device.
