@@ -160,7 +160,7 @@ def test_accumulation_gives_the_gradient_of_the_whole_batch(bars_data: ImageData
     for number, more in ((4, {}), (5, {}), (5, {"class_weights": weights})):  # five parts are of unequal sizes
         whole = tiny_recipe(model_options=options, optimizer="sgd", batch_size=24, epochs=2, **more)
         parts = whole.with_overrides([f"accumulate={number}"])
-        expected, actual = ([event for event in fit(recipe, data=bars_data)] for recipe in (whole, parts))
+        expected, actual = (list(fit(recipe, data=bars_data)) for recipe in (whole, parts))
         assert np.allclose(expected[-1].logits, actual[-1].logits, atol=1e-5)
         for one, other in zip(expected, actual, strict=True):
             if isinstance(one, EpochDone):

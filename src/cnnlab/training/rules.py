@@ -44,8 +44,8 @@ class Schedule:
 
 
 # Optimizers ------------------------------------------------------------------------------------------------------
-# torch's fused kernels read weights, gradients and moments once for all arithmetic, not once per operation: an update of
-# ResNet-18's weights takes a fifth to a fourth of the time. They go through memory from its beginning to its end, so
+# torch's fused kernels read weights, gradients and moments once for all arithmetic, not once per operation: they update
+# the weights of ResNet-18 in a fifth to a fourth of the time. They go through memory from its beginning to its end, so
 # these tensors must have one memory layout: autograd gives each gradient the layout of its weights, and
 # `checkpoint.unpack_optimizer` gives it to moments.
 
