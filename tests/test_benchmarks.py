@@ -20,10 +20,10 @@ from benchmarks import (
     caffe_squeezenet,
     cifar_records,
     compiled,
+    fused_optimizers,
     imagenet_photos,
     kaggle_csv,
     minutes,
-    optimizers,
     precision,
     side_by_side,
     speed_cifar,
@@ -410,7 +410,7 @@ def test_steps_with_images_side_by_side_are_timed_beside_others(
 
 def test_fused_optimizers_are_timed_beside_the_default_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fused: list[bool] = []
-    make = optimizers.make_optimizer
+    make = fused_optimizers.make_optimizer
 
     def made(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
         optimizer = make(recipe, model)
@@ -421,16 +421,16 @@ def test_fused_optimizers_are_timed_beside_the_default_ones(tmp_path: Path, monk
         call()
         return [0.5 if fused[-1] else 1.0]
 
-    monkeypatch.setattr(optimizers, "make_optimizer", made)
-    monkeypatch.setattr(optimizers, "time_calls", timed)
+    monkeypatch.setattr(fused_optimizers, "make_optimizer", made)
+    monkeypatch.setattr(fused_optimizers, "time_calls", timed)
     options = ["--batch-size", "4", "--device", "cpu", "--out", str(tmp_path / "runs"), "--results", str(tmp_path)]
-    (run,) = optimizers.main([*options, "--run", "lenet5"])
+    (run,) = fused_optimizers.main([*options, "--run", "lenet5"])
     assert fused == [False, True, False, True] * 3
     assert (run["default"], run["fused"]) == ({"sgd": 4, "adamw": 4}, {"sgd": 8, "adamw": 8})
-    optimizers.main([*options, "--table"])
-    text = (tmp_path / "optimizers.md").read_text("utf-8")
+    fused_optimizers.main([*options, "--table"])
+    text = (tmp_path / "fused_optimizers.md").read_text("utf-8")
     assert "| `lenet5` | 32 | 61,706 | 4 | 2.00 | 4 | 2.00 |" in text
-    assert "Made by `python benchmarks/optimizers.py --batch-size 4`." in text
+    assert "Made by `python benchmarks/fused_optimizers.py --batch-size 4`." in text
 
 
 @pytest.mark.slow

@@ -2,17 +2,17 @@
 
 ::
 
-    python benchmarks/optimizers.py                     # NETWORKS
-    python benchmarks/optimizers.py resnet50 --image-size 96 --batch-size 64
-    python benchmarks/optimizers.py --table             # only write the results, from the finished runs
+    python benchmarks/fused_optimizers.py               # NETWORKS
+    python benchmarks/fused_optimizers.py resnet50 --image-size 96 --batch-size 64
+    python benchmarks/fused_optimizers.py --table       # only write the results, from the finished runs
 
 For each network, in a process of its own on a machine that does nothing else, whole training steps on a batch (forward
 and backward pass, update of the weights) are timed in turns, with SGD and with AdamW, each as torch computes it by
 default and by its fused kernel, which is what a recipe's optimizer uses. Precision and memory layout are those that are
 mostly the fastest on the device.
 
-Finished networks are kept in ``--out``, and the same command goes on where it was cut off. ``results/optimizers.md``
-and ``results/optimizers.json`` are written from them.
+Finished networks are kept in ``--out``, and the same command goes on where it was cut off.
+``results/fused_optimizers.md`` and ``results/fused_optimizers.json`` are written from them.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ def page(rows: Sequence[Run], command: str) -> str:
         "",
         f"Training steps (images/s) on batches of {rows[0]['batch_size']} images in {rows[0]['precision']}, with the "
         "update of the weights: the rate with each optimizer as torch computes it by default, and the ratio of the "
-        "rate with its fused kernel to that. One measurement; a rate is that of the fastest step, and ratios within "
-        f"3 % of 1 may be noise. Made by `{command}`.",
+        "rate with its fused kernel to that. One measurement; a rate is that of the fastest step, and on a "
+        f"machine that others use too, ratios within 10 % of 1 may be noise. Made by `{command}`.",
         "",
         f"| network | pixels | parameters | {' | '.join(f'{name} | fused' for name in OPTIMIZERS.values())} |",
         f"|---|---:|---:|{'---:|' * 2 * len(OPTIMIZERS)}",
@@ -107,7 +107,7 @@ def page(rows: Sequence[Run], command: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> list[Run]:
     """Measure, print, and write the results; return the row of each network."""
-    parser = parser_of_steps(__doc__, ", ".join(NETWORKS), "optimizers_out")
+    parser = parser_of_steps(__doc__, ", ".join(NETWORKS), "fused_optimizers_out")
     return measure_networks(__file__, parser, arguments, NETWORKS, measure, page)
 
 
