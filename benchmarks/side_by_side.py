@@ -27,11 +27,11 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import stored_runs  # noqa: E402
-from benchmarks.precision import USUAL_SIDE, parser_of_steps, side_for  # noqa: E402
+from benchmarks.precision import measure_networks, parser_of_steps, side_for  # noqa: E402
 from benchmarks.stored_runs import Run  # noqa: E402
 from cnnlab import bf16  # noqa: E402
 from cnnlab.bf16 import has_amx  # noqa: E402
-from cnnlab.hardware import Precision, keep_freed_memory, time_calls  # noqa: E402
+from cnnlab.hardware import Precision, time_calls  # noqa: E402
 from cnnlab.training.precision import training_steps  # noqa: E402
 from cnnlab.zoo import create_model, models  # noqa: E402
 
@@ -41,16 +41,15 @@ NETWORKS = (
 )  # fmt: skip
 
 BF16 = Precision(bf16=True, channels_last=True)
-CPU = torch.device("cpu")
 
 
-def measure(name: str, image_size: int, batch_size: int, rounds: int) -> Run:
+def measure(name: str, device: torch.device, image_size: int, batch_size: int, rounds: int) -> Run:
     """Time the steps of a network in both ways, in turns."""
     facts = models.get(name).facts
     shape = (facts.in_channels, *2 * (side_for(name, image_size),))
     torch.manual_seed(0)
     model = create_model(name, image_size=shape[1])
-    steps = [training_steps(copy.deepcopy(model), BF16, shape, facts.num_classes, CPU)(batch_size) for _ in range(2)]
+    steps = [training_steps(copy.deepcopy(model), BF16, shape, facts.num_classes, device)(batch_size) for _ in range(2)]
 
     def way(amx: bool) -> Callable[[], object]:
         def step() -> object:
@@ -62,7 +61,7 @@ def measure(name: str, image_size: int, batch_size: int, rounds: int) -> Run:
     times: list[list[float]] = [[], []]
     for _ in range(rounds):
         for amx, seconds in enumerate(times):
-            seconds += time_calls(way(bool(amx)), CPU, seconds=0.5)
+            seconds += time_calls(way(bool(amx)), device, seconds=0.5)
     return {
         "model": name,
         "image_size": shape[1],
@@ -71,7 +70,7 @@ def measure(name: str, image_size: int, batch_size: int, rounds: int) -> Run:
         "rounds": rounds,
         "torch": batch_size / min(times[0]),
         "side_by_side": batch_size / min(times[1]),
-        **stored_runs.origin(CPU),
+        **stored_runs.origin(device),
     }
 
 
@@ -103,20 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Run]:
     options = parser.parse_args(arguments)
     if options.device != "cpu" or not (options.table or has_amx()):
         parser.error("Images are laid side by side only by --device cpu, where the processor has AMX.")
-    if options.run:
-        keep_freed_memory()  # as in the command line
-        run = measure(options.run, options.image_size, options.batch_size, options.rounds)
-        stored_runs.store(options.out / f"{options.run}-{run['image_size']}.json", run)
-        return [run]
-    settings = {"asked_size": options.image_size, "batch_size": options.batch_size, "rounds": options.rounds}
-    names = [] if options.table else stored_runs.networks(parser, options.models or NETWORKS, "macs")
-    files = {name: options.out / f"{name}-{side_for(name, options.image_size)}.json" for name in names}
-    stored_runs.make_missing(__file__, arguments, files, CPU, **settings)
-    rows = stored_runs.all_stored(options.out, CPU, **settings)
-    command = stored_runs.command(__file__, parser, options, ("image_size", "batch_size", "rounds"))
-    name = stored_runs.page_name("side_by_side", options.image_size, USUAL_SIDE)
-    stored_runs.write_results(options.results, name, page(rows, command), rows, [])
-    return rows
+    return measure_networks(__file__, parser, arguments, NETWORKS, measure, page)
 
 
 if __name__ == "__main__":
