@@ -187,6 +187,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--note", default="", help="a sentence for the page, such as what else ran")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for predict.json and predict.md")
     options = parser.parse_args(arguments)
+    if not options.photos.is_dir():
+        parser.error(f"{options.photos} is no folder.")
     words = shlex.join([options.network, f"{options.photos.resolve().name}/"])
     command = stored_runs.command(__file__, parser, options, ("count", "rounds", "forms", "batch"))
     result = {
