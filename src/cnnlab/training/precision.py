@@ -25,8 +25,10 @@ from cnnlab.training.step import Learner, train_step
 WORTHWHILE = 1.05
 # Images of a step that ranks the settings nearly as a whole batch does; of fewer it is mostly the cost of the weights.
 ENOUGH = 16
-# Where settings differ by less than this after the trial, one that was disturbed may have lost: they get more turns.
-CLOSE = 1.15
+# The two least times of a call differ by less than this where nothing disturbed them.
+SAME = 1.05
+# The most turns of a trial, for its fastest calls.
+MOST_TURNS = 29
 
 # A step that the system gave so many bytes of memory says little about the next ones.
 MUCH_MEMORY = 2**26
@@ -48,7 +50,8 @@ def choose_precision(
         input_shape: shape (C, H, W) of an image.
         num_classes: number of outputs of the network.
         device: the device on which it will run.
-        budget: seconds for the whole trial, up to four times as many for a slow network (see :func:`compare_rates`).
+        budget: seconds for the whole trial, up to eight times as many for a slow network on a busy machine (see
+            :func:`compare_rates`).
     """
     choices = _choices(recipe, model, device)
     if len(choices) == 1:
@@ -161,52 +164,49 @@ def compare_rates(
     All calls take turns, so that a machine that becomes slower does so for all. The batch grows from 4 images as the
     time allows (see :func:`_larger_batch`). Where it does not become as large as that of the run, the rate is that of
     the straight line through the times of the two largest ones: some settings take longer for a step and less for each
-    of its images. Where the fastest ones are close when the time is over, they alone get as much time again, and one
-    more turn at least. A call that runs out of memory has the rate 0.
+    of its images. Other programs may disturb a call: when the time is over, the turns go on until the two least times
+    of every call agree. A call that runs out of memory has the rate 0.
 
     Args:
         prepares: functions from the number of images to the call to time.
         batch_size: number of images of a batch of the run, the largest one here.
         device: the device on which the calls compute.
-        seconds: the time that may be spent, up to four times as much where that makes the batch large enough. Where it
-            does not suffice for a step of each, the rates of the last ones are missing.
+        seconds: the time that may be spent; up to four times as much where that makes the batch large enough, and four
+            times as much again until all times agree. Where it does not suffice for a step of each, the rates of the
+            last ones are missing.
     """
     keep_kernels()  # the trial is what needs them, and comes before the first step
-    deadline, extended = time.perf_counter() + seconds, False
+    deadline = time.perf_counter() + seconds
     batches = [_TimedBatch(prepares, min(max(batch_size, 2), 4), device)]  # BatchNorm cannot train on a single image
 
     def rate(number: int) -> float:
         return batch_size / _expected_time(batches, number, batch_size)
 
-    def turn_seconds() -> float:
-        return sum(batch.times[number] for batch in batches for number in turns)
-
     for number in range(len(prepares)):
         if time.perf_counter() > deadline:
             return [rate(done) for done in range(number)]
-        batches[0].measure(number, warmup=1)
+        batches[0].measure(number, least=2)
     while larger := _larger_batch(batches[-1], batch_size, deadline - time.perf_counter(), seconds):
         batches = [batches[-1], _TimedBatch(prepares, larger, device)]
         for number in range(len(prepares)):
-            batches[-1].measure(number, warmup=1)
+            batches[-1].measure(number, least=2)
     if batches[-1].count >= batch_size:
         del batches[:-1]
-    turns = [number for number, least in enumerate(batches[-1].times) if least < math.inf]
-    for _ in range(29):
-        if time.perf_counter() + turn_seconds() > deadline:
-            highest = max(map(rate, turns), default=0.0)
-            turns = [number for number in turns if CLOSE * rate(number) > highest]
-            if len(turns) < 2 or extended:
-                break
-            deadline, extended = time.perf_counter() + max(seconds, 1.01 * turn_seconds()), True
-        for number in turns:
+    possible = [number for number, least in enumerate(batches[-1].times) if least < math.inf]
+    latest = max(deadline, time.perf_counter()) + 4 * seconds
+    for _ in range(MOST_TURNS):
+        agree = all(batch.agrees(number) for batch in batches for number in possible)
+        turn_seconds = sum(batch.times[number] for batch in batches for number in possible)
+        if time.perf_counter() + turn_seconds > (deadline if agree else latest):
+            break
+        for number in possible:
             for batch in batches:
                 batch.measure(number)
     return [rate(number) for number in range(len(prepares))]
 
 
 class _TimedBatch:
-    """Calls on the same number of images, and the least seconds that each of them took.
+    """Calls on the same number of images, and the least and second least seconds that each of them took.
 
     Args:
         prepares: functions from the number of images to the call.
@@ -220,21 +220,25 @@ class _TimedBatch:
         self.count, self.device = count, device
         self.calls = [prepare(count) for prepare in prepares]
         self.times = [math.inf] * len(prepares)
+        self.second_times = [math.inf] * len(prepares)
 
-    def measure(self, number: int, warmup: int = 0) -> None:
-        """Time a call once more; it stays at infinity where the memory does not suffice.
+    def agrees(self, number: int) -> bool:
+        """Return whether the two least times of a call agree."""
+        return self.second_times[number] < SAME * self.times[number]
+
+    def measure(self, number: int, least: int = 1) -> None:
+        """Time a call ``least`` times more; its time stays at infinity where the memory does not suffice.
 
         Memory that the system gives to the process is filled with zeros first, which can take longer than the call: a
-        call during which the process got much is timed again, twice at most.
+        call during which the process got much is timed again, up to three times in all.
         """
         try:
-            for _ in range(warmup):
-                self.calls[number]()
-            for _ in range(3):
+            for done in range(1, 4):
                 before = memory_given()
                 times = time_calls(self.calls[number], self.device, warmup=0)
-                self.times[number] = min(self.times[number], *times)
-                if memory_given() - before < MUCH_MEMORY:
+                known = self.times[number], self.second_times[number]
+                self.times[number], self.second_times[number] = sorted((*known, *times))[:2]
+                if done >= least and memory_given() - before < MUCH_MEMORY:
                     break
         except RuntimeError as error:
             if not out_of_memory(error):
