@@ -22,7 +22,7 @@ from cnnlab.training.seeding import seeded
 from cnnlab.training.step import Learner, train_step
 
 # Leaving fp32 and NCHW has to be worth it: smaller gains are noise of the trial, and would differ from run to run.
-WORTHWHILE = 1.05
+WORTHWHILE = 1.03
 # Images of a step that ranks the settings nearly as a whole batch does; of fewer it is mostly the cost of the weights.
 ENOUGH = 16
 # The two least times of a call differ by less than this where nothing disturbed them.
@@ -171,9 +171,8 @@ def compare_rates(
         prepares: functions from the number of images to the call to time.
         batch_size: number of images of a batch of the run, the largest one here.
         device: the device on which the calls compute.
-        seconds: the time that may be spent; up to four times as much where that makes the batch large enough, and four
-            times as much again until all times agree. Where it does not suffice for a step of each, the rates of the
-            last ones are missing.
+        seconds: the time that may be spent; up to eight times as much where that makes the batch large enough, or until
+            all times agree. Where it does not suffice for a step of each, the rates of the last ones are missing.
     """
     keep_kernels()  # the trial is what needs them, and comes before the first step
     deadline = time.perf_counter() + seconds
@@ -262,15 +261,16 @@ def _expected_time(batches: Sequence[_TimedBatch], number: int, count: int) -> f
 def _larger_batch(batch: _TimedBatch, batch_size: int, left: float, seconds: float) -> int:
     """Return the next number of images to compare the calls on: four times or twice as many, or 0 for no other one.
 
-    Two turns of the larger batch have to fit into half of the time that is left. Up to ``ENOUGH`` images, and for the
-    batch of the run itself, they may take twice the whole time: what is expected of a larger batch favours the settings
-    that need more memory, whose layer outputs leave the processor's cache sooner.
+    Two turns of the larger batch have to fit into half of the time that is left. For the batch of the run itself, they
+    may take twice the whole time, and up to ``ENOUGH`` images four times: what is expected of a larger batch favours
+    the settings that need more memory, whose layer outputs leave the processor's cache sooner, and a deep network takes
+    nearly as long for 4 images as for 8, in every setting.
     """
     per_image = sum(least for least in batch.times if least < math.inf) / batch.count
+    most = 4 * seconds if batch.count < ENOUGH else 2 * seconds
     for larger in (min(4 * batch.count, batch_size), min(2 * batch.count, batch_size)):
         worth_more = batch.count < ENOUGH or larger == batch_size
-        fits = 2 * larger * per_image <= (max(left / 2, 2 * seconds) if worth_more else left / 2)
-        if larger > batch.count and fits:
+        if larger > batch.count and 2 * larger * per_image <= (max(left / 2, most) if worth_more else left / 2):
             return larger
     return 0
 
