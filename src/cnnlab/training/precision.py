@@ -50,7 +50,7 @@ def choose_precision(
         input_shape: shape (C, H, W) of an image.
         num_classes: number of outputs of the network.
         device: the device on which it will run.
-        budget: seconds for the whole trial, up to eight times as many for a slow network on a busy machine (see
+        budget: seconds for the trial; that of a deep network, or on a busy machine, may take ten times as many (see
             :func:`compare_rates`).
     """
     choices = _choices(recipe, model, device)
@@ -171,8 +171,9 @@ def compare_rates(
         prepares: functions from the number of images to the call to time.
         batch_size: number of images of a batch of the run, the largest one here.
         device: the device on which the calls compute.
-        seconds: the time that may be spent; up to eight times as much where that makes the batch large enough, or until
-            all times agree. Where it does not suffice for a step of each, the rates of the last ones are missing.
+        seconds: the time that is usually spent. To make the batch larger may take up to four times as much, twice, and
+            to wait for times that agree four times as much again. Where it does not suffice for a step of each, the
+            rates of the last ones are missing.
     """
     keep_kernels()  # the trial is what needs them, and comes before the first step
     deadline = time.perf_counter() + seconds
